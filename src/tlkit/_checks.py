@@ -1,0 +1,76 @@
+"""One sentence for every bad argument: its name, what was wanted, what came, the nearest fix."""
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+from tlkit.errors import ConfigError
+
+
+def nearest(value: object, allowed: Iterable[str]) -> str:
+    """Return " Did you mean ...?" with the closest names, or nothing where none is close."""
+    close = difflib.get_close_matches(str(value), list(allowed), n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
+
+
+def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
+    """Return `value` where it is one of the allowed words."""
+    words = sorted(allowed)
+    if isinstance(value, str) and value in words:
+        return value
+    raise ConfigError(f"`{name}` must be one of {words}, got {value!r}.{nearest(value, words)}")
+
+
+def at_least(name: str, value: Any, minimum: int) -> int:
+    """Return `value` as an int where it is a whole number of at least `minimum`."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if whole and value >= minimum:
+        return int(value)
+    raise ConfigError(f"`{name}` must be a whole number of at least {minimum}, got {value!r}.")
+
+
+def positive(name: str, value: Any) -> float:
+    """Return `value` as a float where it is finite and above zero."""
+    if _is_number(value) and value > 0:
+        return float(value)
+    raise ConfigError(f"`{name}` must be a number above 0, got {value!r}.")
+
+
+def fraction(name: str, value: Any) -> float:
+    """Return `value` as a float where 0 <= value < 1."""
+    if _is_number(value) and 0 <= value < 1:
+        return float(value)
+    raise ConfigError(f"`{name}` must be a number from 0 up to, not including, 1, got {value!r}.")
+
+
+def interval(name: str, value: Any) -> tuple[float, float]:
+    """Return `value` as (low, high) where both are finite and low < high."""
+    try:
+        low, high = value
+    except (TypeError, ValueError):
+        low = high = None
+    if _is_number(low) and _is_number(high) and low < high:
+        return float(low), float(high)
+    raise ConfigError(
+        f"`{name}` must be a pair (low, high) of numbers with low < high, got {value!r}."
+    )
+
+
+def size(name: str, value: Any) -> tuple[int, int]:
+    """Return `value`, a whole number or a pair of them, as (height, width)."""
+    if isinstance(value, numbers.Integral):
+        value = (value, value)
+    try:
+        height, width = value
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"`{name}` must be a whole number or a pair (height, width), got {value!r}."
+        ) from None
+    return at_least(f"{name} height", height, 1), at_least(f"{name} width", width, 1)
+
+
+def _is_number(value: Any) -> bool:
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and math.isfinite(float(value))

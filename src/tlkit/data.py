@@ -1,0 +1,281 @@
+"""Images and labels in: arrays or Keras datasets, checked at the door, and two built-in sets."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit import _checks, _downloads
+from tlkit.errors import ConfigError, DataError
+
+Pair = tuple[Any, Any]
+Data = Pair | Iterable[Any]
+"""`(images, labels)` arrays, or a dataset that yields batches of them: tf.data, PyDataset."""
+
+_MNIST_KEYS = ("x_train", "y_train", "x_test", "y_test")
+_MNIST_FILE = (
+    "Give the path of a file you have (--data path/to/mnist.npz), or put it where Keras looks: "
+    "datasets/mnist.npz in the folder that KERAS_HOME names (~/.keras by default)."
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageSet:
+    """Training and test images with integer labels, and what the pixels and classes mean.
+
+    Attributes:
+        name: What to call the set in a report.
+        train: `(images, labels)`: images `(count, height, width)` or with a channel axis, labels
+            `(count,)`.
+        test: The same, for the test.
+        class_names: The name of each label.
+        image_range: What black and white are in the images.
+    """
+
+    name: str
+    train: Pair
+    test: Pair
+    class_names: tuple[str, ...]
+    image_range: tuple[float, float] = (0, 255)
+
+    def limited(self, count: int) -> "ImageSet":
+        """Return the set with only the first `count` training images."""
+        wanted = _checks.at_least("limit", count, 1)
+        images, labels = self.train
+        return ImageSet(**{**vars(self), "train": (images[:wanted], labels[:wanted])})
+
+
+def mnist(path: str | Path | None = None) -> ImageSet:
+    """Load MNIST: 60,000 training and 10,000 test images, 28x28 grey, digits 0 to 9.
+
+    Args:
+        path: An `.npz` file with `x_train`, `y_train`, `x_test` and `y_test`. By default Keras
+            loads the set, from `KERAS_HOME` or by download.
+
+    Raises:
+        DownloadError: The set is not on disk and can't be downloaded.
+        DataError: `path` is no such file, or holds something else.
+    """
+    if path is not None:
+        arrays = _npz(Path(path))
+        name = Path(path).stem
+    else:
+        with _downloads.in_time("the MNIST data set", remedy=_MNIST_FILE):
+            (x_train, y_train), (x_test, y_test) = keras.datasets.mnist.load_data()
+        arrays, name = (x_train, y_train, x_test, y_test), "mnist"
+    x_train, y_train, x_test, y_test = arrays
+    return ImageSet(
+        name=name,
+        train=(x_train, y_train),
+        test=(x_test, y_test),
+        class_names=tuple(str(digit) for digit in range(int(y_train.max()) + 1)),
+    )
+
+
+def digits() -> ImageSet:
+    """Load scikit-learn's handwritten digits: 1,797 real images, 8x8 grey, values 0 to 16.
+
+    They come inside scikit-learn, so no network is needed. 1,000 are for training and the other
+    797 for the test, split once and for all, each class in proportion.
+
+    Example:
+        >>> digits().test[0].shape
+        (797, 8, 8)
+    """
+    from sklearn.datasets import load_digits  # costs most of a second: only who asks pays
+    from sklearn.model_selection import train_test_split
+
+    bundled = load_digits()
+    x_train, x_test, y_train, y_test = train_test_split(
+        bundled.images, bundled.target, train_size=1000, stratify=bundled.target, random_state=0
+    )
+    return ImageSet(
+        name="scikit-learn digits",
+        train=(x_train, y_train),
+        test=(x_test, y_test),
+        class_names=tuple(str(digit) for digit in range(10)),
+        image_range=(0, 16),
+    )
+
+
+def is_arrays(data: Data) -> bool:
+    """Tell whether the data is a pair of arrays and not a dataset of batches."""
+    return isinstance(data, tuple | list) and len(data) == 2
+
+
+def batches(data: Data, batch_size: int) -> Iterator[Pair]:
+    """Yield `(images, labels)` batch by batch, in order; a dataset keeps its own batch size."""
+    if is_arrays(data):
+        images, labels = data  # type: ignore[misc]  # is_arrays has told them apart
+        for start in range(0, len(images), batch_size):
+            yield images[start : start + batch_size], labels[start : start + batch_size]
+        return
+    source = (data[i] for i in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
+    for batch in source:
+        yield batch[0], batch[1]
+
+
+def checked(
+    data: Any,
+    *,
+    name: str,
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    image_range: tuple[float, float] | None,
+) -> Data:
+    """Return the data where it fits a model, arrays wholly and a dataset by its first batch.
+
+    Args:
+        data: `(images, labels)` or a dataset of such batches.
+        name: What the caller calls it, for the message.
+        input_shape: The model's, with the batch axis.
+        num_classes: How many classes the model tells apart.
+        image_range: What black and white are for the model; None leaves pixels unchecked.
+
+    Raises:
+        DataError: Something doesn't fit; the message says what.
+    """
+    if is_arrays(data):
+        images, labels = (np.asarray(part) for part in data)
+        _check_images(images, name, input_shape, image_range)
+        _check_labels(labels, name, len(images), num_classes)
+        return images, labels
+    if not isinstance(data, Iterable | keras.utils.PyDataset) or isinstance(data, np.ndarray):
+        raise DataError(
+            f"`{name}` must be a pair (images, labels) or a dataset of such batches, "
+            f"got {type(data).__name__}."
+        )
+    first = next(iter(batches(data, 1)), None)
+    if first is None:
+        raise DataError(f"`{name}` must hold at least one batch, got an empty dataset.")
+    images, labels = (keras.ops.convert_to_numpy(part) for part in first)
+    _check_images(images, name, input_shape, image_range)
+    _check_labels(labels, name, len(images), num_classes)
+    return data  # type: ignore[no-any-return]  # any dataset Keras takes
+
+
+def label_indices(labels: Any) -> np.ndarray:
+    """Return labels as class indices `(count,)`, whether they came as such or one-hot."""
+    array = keras.ops.convert_to_numpy(labels)
+    if array.ndim == 2 and array.shape[1] > 1:
+        return np.asarray(array.argmax(axis=1))
+    return np.asarray(array.reshape(len(array)))
+
+
+def is_one_hot(labels: Any) -> bool:
+    """Tell whether labels have a column for each class."""
+    return len(labels.shape) == 2 and labels.shape[1] > 1
+
+
+def _npz(path: Path) -> tuple[np.ndarray, ...]:
+    if not path.is_file():
+        raise DataError(f"`path` must be an .npz file, got {str(path)!r}: no such file.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return tuple(file[key] for key in _MNIST_KEYS)
+    except (KeyError, ValueError, OSError) as error:
+        raise DataError(
+            f"{str(path)!r} must be an .npz file with the arrays {list(_MNIST_KEYS)}: {error}."
+        ) from error
+
+
+def _check_images(
+    images: np.ndarray,
+    name: str,
+    input_shape: tuple[int | None, ...],
+    image_range: tuple[float, float] | None,
+) -> None:
+    if len(images) == 0:
+        raise DataError(f"`{name}` must hold at least one image, got an empty batch.")
+    if not _fits(images.shape, input_shape):
+        wanted = ", ".join("any" if axis is None else str(axis) for axis in input_shape[1:])
+        raise DataError(
+            f"`{name}` images must have shape (batch, {wanted}) for this model, got "
+            f"{images.shape}. The model's shape is `input_shape` of build_classifier."
+        )
+    if image_range is not None:
+        _check_pixels(images, name, image_range)
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Tell whether Keras takes this shape; a lone channel axis may be there or not."""
+    if len(shape) == len(wanted) - 1 and wanted[-1] == 1:
+        shape = (*shape, 1)
+    elif len(shape) == len(wanted) + 1 and shape[-1] == 1:
+        shape = shape[:-1]
+    same = (want in (None, have) for have, want in zip(shape[1:], wanted[1:], strict=False))
+    return len(shape) == len(wanted) and all(same)
+
+
+def _check_pixels(images: np.ndarray, name: str, image_range: tuple[float, float]) -> None:
+    darkest, brightest = float(images.min()), float(images.max())
+    low, high = image_range
+    if not (np.isfinite(darkest) and np.isfinite(brightest)):
+        raise DataError(f"`{name}` images must be finite, got NaN or infinite pixels.")
+    if darkest < low or brightest > high:
+        raise DataError(
+            f"`{name}` pixels must lie in [{low:g}, {high:g}], got [{darkest:g}, {brightest:g}]. "
+            "Say what your pixels are: build_classifier(..., image_range=(low, high))."
+        )
+    unit = darkest >= 0 and darkest < brightest <= 1
+    if unit and high > 2 and images.dtype.kind == "f":
+        raise DataError(
+            f"`{name}` pixels lie in [0, 1], but the model takes [{low:g}, {high:g}] and rescales "
+            "them itself: they would all be black. Give the raw images, or say so: "
+            "build_classifier(..., image_range=(0, 1))."
+        )
+
+
+def _check_labels(labels: np.ndarray, name: str, count: int, num_classes: int) -> None:
+    if len(labels.shape) not in (1, 2) or len(labels) != count:
+        raise DataError(
+            f"`{name}` labels must be one for each of the {count} images, got shape {labels.shape}."
+        )
+    if is_one_hot(labels):
+        _check_one_hot(labels, name, num_classes)
+        return
+    if labels.dtype.kind not in "iu":
+        raise DataError(
+            f"`{name}` labels must be whole numbers or one-hot rows, got {labels.dtype}. "
+            "Turn names into indices first: numpy.unique(names, return_inverse=True)."
+        )
+    if labels.min() < 0 or labels.max() >= num_classes:
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise DataError(
+            f"`{name}` labels must be from 0 to {num_classes - 1} for {num_classes} classes, "
+            f"got {wrong}."
+        )
+
+
+def _check_one_hot(labels: np.ndarray, name: str, num_classes: int) -> None:
+    if labels.shape[1] != num_classes:
+        raise DataError(
+            f"`{name}` one-hot labels must have {num_classes} columns, one for each class, "
+            f"got {labels.shape[1]}."
+        )
+    total = labels.astype("float32").sum(axis=1)
+    if labels.min() < 0 or not np.allclose(total, 1, atol=1e-3):
+        raise DataError(
+            f"`{name}` one-hot labels must be rows of at least 0 that add up to 1, "
+            f"got a row that adds up to {total[np.abs(total - 1).argmax()]:g}."
+        )
+
+
+def encoded(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return class indices as one-hot rows, `(count, num_classes)` in float32.
+
+    Raises:
+        ConfigError: There are fewer than 2 classes.
+        DataError: A label is out of range.
+
+    Example:
+        >>> encoded(np.array([1, 0]), 2).tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
+    """
+    if num_classes < 2:
+        raise ConfigError(f"`num_classes` must be a whole number of at least 2, got {num_classes}.")
+    _check_labels(labels, "labels", len(labels), num_classes)
+    return np.asarray(np.eye(num_classes, dtype="float32")[labels])
