@@ -101,7 +101,7 @@ def digits() -> ImageSet:
     )
 
 
-def is_arrays(data: Data) -> bool:
+def is_arrays(data: object) -> bool:
     """Tell whether the data is a pair of arrays and not a dataset of batches."""
     return isinstance(data, tuple | list) and len(data) == 2
 
@@ -109,11 +109,13 @@ def is_arrays(data: Data) -> bool:
 def batches(data: Data, batch_size: int) -> Iterator[Pair]:
     """Yield `(images, labels)` batch by batch, in order; a dataset keeps its own batch size."""
     if is_arrays(data):
-        images, labels = data  # type: ignore[misc]  # is_arrays has told them apart
+        images, labels = data
         for start in range(0, len(images), batch_size):
             yield images[start : start + batch_size], labels[start : start + batch_size]
         return
-    source = (data[i] for i in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
+    source = (
+        (data[i] for i in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
+    )
     for batch in source:
         yield batch[0], batch[1]
 
@@ -154,7 +156,7 @@ def checked(
     images, labels = (keras.ops.convert_to_numpy(part) for part in first)
     _check_images(images, name, input_shape, image_range)
     _check_labels(labels, name, len(images), num_classes)
-    return data  # type: ignore[no-any-return]  # any dataset Keras takes
+    return data
 
 
 def label_indices(labels: Any) -> np.ndarray:

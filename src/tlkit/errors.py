@@ -1,10 +1,10 @@
 """The errors tlkit raises, each also the built-in error a caller would expect.
 
-    TlkitError
-    |-- ConfigError    (ValueError)       an argument is wrong
-    |-- DataError      (ValueError)       images or labels are wrong
-    |-- DownloadError  (ConnectionError)  weights or data can't be fetched
-    `-- TrainingError  (RuntimeError)     training did not do what it was told
+TlkitError
+|-- ConfigError    (ValueError)       an argument is wrong
+|-- DataError      (ValueError)       images or labels are wrong
+|-- DownloadError  (ConnectionError)  weights or data can't be fetched
+`-- TrainingError  (RuntimeError)     training did not do what it was told
 """
 
 

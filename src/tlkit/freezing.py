@@ -39,7 +39,12 @@ def first(count: int) -> Select:
         ['a']
     """
     wanted = _checks.at_least("count", count, 0)
-    return lambda backbone: backbone.layers[: _within(wanted, len(backbone.layers), "layers")]
+
+    def select(backbone: keras.Model) -> list[keras.Layer]:
+        layers = everything(backbone)
+        return layers[: _within(wanted, len(layers), "layers")]
+
+    return select
 
 
 def last(count: int) -> Select:
@@ -47,7 +52,7 @@ def last(count: int) -> Select:
     wanted = _checks.at_least("count", count, 0)
 
     def select(backbone: keras.Model) -> list[keras.Layer]:
-        layers = backbone.layers
+        layers = everything(backbone)
         return layers[len(layers) - _within(wanted, len(layers), "layers") :]
 
     return select
@@ -56,7 +61,7 @@ def last(count: int) -> Select:
 def first_fraction(share: float) -> Select:
     """Select the first `share` of the layers, 0 <= share < 1, rounded down."""
     wanted = _checks.fraction("share", share)
-    return lambda backbone: backbone.layers[: int(wanted * len(backbone.layers))]
+    return lambda backbone: everything(backbone)[: int(wanted * len(backbone.layers))]
 
 
 def first_blocks(count: int) -> Select:
@@ -65,7 +70,7 @@ def first_blocks(count: int) -> Select:
 
     def select(backbone: keras.Model) -> list[keras.Layer]:
         ends = _residual_ends(backbone)
-        return backbone.layers[: ends[_within(wanted, len(ends), "residual blocks") - 1] + 1]
+        return everything(backbone)[: ends[_within(wanted, len(ends), "residual blocks") - 1] + 1]
 
     return select
 

@@ -45,10 +45,15 @@ def check_movement(model: keras.Model, plan: FreezePlan, before: dict[int, str])
     )
     heads = [layer for layer in model.layers if layer is not backbone]
     _refuse(
-        [layer.name for layer in (*heads, *plan.trained) if _stuck(layer.trainable_weights, changed)]
+        [
+            layer.name
+            for layer in (*heads, *plan.trained)
+            if _stuck(layer.trainable_weights, changed)
+        ]
         + [norm.path for norm in plan.training_batchnorm if _stuck(_statistics(norm), changed)],
         "did not move although they were to be trained",
-        "Their gradient is zero or the learning rate too small for their dtype.",
+        "Their gradient is zero, or the learning rate too small for their dtype. A backbone with "
+        "random weights needs tlkit.batchnorm.reestimate before it is frozen.",
     )
     return Movement(moved=len(changed), untouched=len(fixed))
 

@@ -1,6 +1,5 @@
 """A classifier to a `.keras` file and back."""
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -28,7 +27,7 @@ def save(model: keras.Model, path: str | Path) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-") as folder:
         written = Path(folder) / target.name
         bare.save(written)
-        os.replace(written, target)
+        written.replace(target)
     return target
 
 

@@ -48,7 +48,7 @@ class Run:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """One row for each epoch of all phases: `epoch` counts on from 1, `phase` names its phase."""
+        """One row for each epoch of all phases, numbered on from 1; `phase` names its phase."""
         rows = [(phase.name, row) for phase in self.phases for row in phase.epochs]
         return [
             {"epoch": number, "phase": name, **row}
@@ -225,7 +225,7 @@ def _fit(
             0, ReestimateBatchNorm(plan.training_batchnorm, train, batch_size=phase.batch_size)
         )
     arrays = data.is_arrays(train)
-    images, labels = train if arrays else (train, None)  # type: ignore[misc]  # told apart
+    images, labels = train if arrays else (train, None)
     model.fit(
         images,
         labels,

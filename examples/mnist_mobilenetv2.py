@@ -1,0 +1,171 @@
+"""Handwritten digits with MobileNetV2: the experiment tlkit was made for, in ten steps.
+
+    python examples/mnist_mobilenetv2.py                            # whatever can be reached
+    python examples/mnist_mobilenetv2.py --data path/to/mnist.npz   # MNIST from a file
+    python examples/mnist_mobilenetv2.py --batchnorm train          # as plain Keras does it
+
+By default it loads MNIST and ImageNet weights the ordinary way, from KERAS_HOME or by download.
+Where they can't be reached it says so, and takes what comes with the installed packages.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import keras
+
+import tlkit
+from tlkit import freezing, plotting, recipes, runs
+from tlkit.data import ImageSet
+from tlkit.recipes import Recipe
+
+RECIPES = {"mnist_as_described": recipes.mnist_as_described}
+
+
+def main(arguments: list[str] | None = None) -> Path:
+    """Run the experiment; return the folder it wrote."""
+    options = _options(arguments)
+    if options.out is not None:
+        runs.check_free(options.out)  # before the work, not after it
+    recipe = RECIPES[options.recipe](epochs=tuple(options.epochs), batchnorm=options.batchnorm)
+    keras.utils.set_random_seed(options.seed)
+
+    _step(1, "Load the images")
+    images, missing = _images(options)
+    _step(2, "Load the backbone's weights")
+    model, weights = _model(recipe, images, options.size)
+    if weights != "ImageNet weights":
+        missing = [*missing, f"a backbone with {weights} in place of ImageNet's"]
+    if missing:
+        print(f"   Can't be reached from here, so this run takes {' and '.join(missing)}.")
+    about = f"{recipe.name} on {images.name}: {recipe.backbone}, {weights}, {options.size} px"
+    print(f"   {about}; {len(images.train[0]):,} images to train, {len(images.test[0]):,} to test")
+
+    _step(3, "Grey to RGB, resized and rescaled inside the model; pooling and a softmax head")
+    print(f"   {model.input_shape} raw pixels in, {model.output_shape} probabilities out")
+    _step(4, "Encode the labels one-hot")
+    (x_train, y_train), (x_test, y_test) = images.train, images.test
+    classes = len(images.class_names)
+    train = x_train, tlkit.data.encoded(y_train, classes)
+    test = x_test, tlkit.data.encoded(y_test, classes)
+    _step(5, "Choose what fine-tuning freezes")
+    print(_frozen(model, recipe))
+
+    _step(6, "Train the head, and 7. fine-tune the tail")
+    run = recipe.trainer(seed=options.seed).fit(model, train, validation=test)
+
+    _step(8, "Evaluate on the test images")
+    evaluation = tlkit.evaluate(model, test)
+    print(evaluation)
+
+    _step(9, "Draw the predictions, the learning curves and the confusion matrix")
+    figures = {
+        "predictions": plotting.prediction_grid(model, *test, seed=options.seed),
+        "curves": plotting.learning_curves(run),
+        "confusion": plotting.confusion_matrix(evaluation),
+    }
+    for figure in figures.values():
+        figure.suptitle(about, fontsize=8, color="0.35")
+
+    _step(10, "Save the model and the run")
+    folder = runs.write(
+        options.out or Path("runs") / _name(images, weights),
+        model=model,
+        run=run,
+        evaluation=evaluation,
+        figures=figures,
+        about=about,
+        config={"data": images.name, "weights": weights, **_settings(options)},
+    )
+    print(f"   {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    return folder
+
+
+def _images(options: argparse.Namespace) -> tuple[ImageSet, list[str]]:
+    """Load the images; only where none were asked for may the built-in set take their place."""
+    missing = []
+    if options.data not in (None, "mnist"):
+        images = tlkit.data.mnist(options.data)
+    else:
+        try:
+            images = tlkit.data.mnist()
+        except tlkit.DownloadError:
+            if options.data == "mnist":
+                raise
+            images = tlkit.data.digits()
+            missing = [f"{images.name} (1,797 real images) in place of MNIST"]
+    return (images if options.limit is None else images.limited(options.limit)), missing
+
+
+def _model(recipe: Recipe, images: ImageSet, size: int) -> tuple[keras.Model, str]:
+    """Build on ImageNet weights or, where they can't be reached, on random ones named as such."""
+    try:
+        return recipe.build(images, size=size), "ImageNet weights"
+    except tlkit.DownloadError:
+        model = recipe.build(images, size=size, weights=None, alpha=0.35)
+    norms = freezing.batchnorm_within(tlkit.backbone_of(model))
+    pictures = (batch for batch, _ in tlkit.data.batches(images.train, 128))
+    tlkit.batchnorm.reestimate(model, norms, pictures)  # random weights come with no statistics
+    return model, "RANDOM weights (alpha 0.35, not pretrained)"
+
+
+def _frozen(model: keras.Model, recipe: Recipe) -> str:
+    phase = recipe.fine_tune
+    backbone = tlkit.backbone_of(model)
+    plan = freezing.plan(backbone, phase.freeze, batchnorm=phase.batchnorm)
+    first = plan.trained[0].name
+    return (
+        f"   {len(plan.frozen)} of {len(backbone.layers)} layers stay frozen, training starts at {first}; "
+        f"BatchNormalization after that: {phase.batchnorm}"
+    )
+
+
+def _name(images: ImageSet, weights: str) -> str:
+    kind = "imagenet" if weights == "ImageNet weights" else "random"
+    return f"{images.name.replace(' ', '-')}-{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _settings(options: argparse.Namespace) -> dict[str, object]:
+    settings = {name: value for name, value in vars(options).items() if name not in ("data", "out")}
+    return {**settings, "command": ["examples/mnist_mobilenetv2.py", *sys.argv[1:]]}
+
+
+def _step(number: int, what: str) -> None:
+    print(f"{number}. {what}", flush=True)
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--recipe", choices=RECIPES, default="mnist_as_described")
+    parser.add_argument(
+        "--batchnorm",
+        choices=freezing.BATCHNORM_POLICIES,
+        default="frozen",
+        help="what BatchNormalization does in fine-tuning (default: frozen)",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        nargs=2,
+        default=[10, 5],
+        metavar=("HEAD", "FINE_TUNE"),
+        help="epochs of each phase (default: 10 5)",
+    )
+    parser.add_argument("--size", type=int, default=32, help="image size (default: 32)")
+    parser.add_argument(
+        "--data",
+        help="path of an mnist.npz, or 'mnist' to insist on MNIST "
+        "(default: MNIST, or scikit-learn's digits where it can't be reached)",
+    )
+    parser.add_argument("--out", type=Path, help="new or empty folder (default: runs/<name>)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, help="use only so many training images")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except tlkit.TlkitError as error:
+        sys.exit(f"{type(error).__name__}: {error}")

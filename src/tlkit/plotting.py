@@ -1,0 +1,166 @@
+"""Figures of a classifier at work; each is returned, and none touches pyplot."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+
+from tlkit import _checks, data
+from tlkit.classifier import class_names, image_range
+from tlkit.evaluation import Evaluation
+from tlkit.training import Run
+
+_RIGHT, _WRONG = "#1a5fb4", "#c64600"  # apart for colour-blind readers and in grey
+
+
+def prediction_grid(
+    model: keras.Model,
+    images: Any,
+    labels: Any,
+    *,
+    count: int = 20,
+    columns: int = 5,
+    seed: int = 0,
+) -> Figure:
+    """Draw random images with true and predicted label; wrong ones are framed and say so.
+
+    Args:
+        model: A classifier from build_classifier.
+        images: Test images the model takes; grey ones are drawn in grey.
+        labels: Their labels, integers or one-hot.
+        count: How many to draw; all, where there are fewer.
+        columns: How many a row.
+        seed: Chooses which.
+
+    Raises:
+        ConfigError: `count` or `columns` is below 1.
+        DataError: Images or labels don't fit the model.
+
+    Example:
+        >>> from tlkit import build_classifier
+        >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+        >>> model = build_classifier(backbone, 2, pixels=(0, 1))
+        >>> images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), "uint8")
+        >>> len(prediction_grid(model, images, np.array([0, 1, 0])).axes)
+        3
+    """
+    _checks.at_least("count", count, 1)
+    _checks.at_least("columns", columns, 1)
+    names = class_names(model)
+    pair = data.checked(
+        (images, labels),
+        name="test",
+        input_shape=model.input_shape,
+        num_classes=len(names),
+        image_range=image_range(model),
+    )
+    images, truth = pair[0], data.label_indices(pair[1])  # type: ignore[index]  # arrays in, arrays out
+    total = len(images)
+    chosen = np.random.default_rng(seed).choice(total, size=min(count, total), replace=False)
+    probabilities = model.predict(images[chosen], verbose=0)
+    rows = math.ceil(len(chosen) / columns)
+    figure = Figure(figsize=(1.7 * columns, 2.05 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    low, high = image_range(model) or (float(images.min()), float(images.max()))
+    for panel, index, row in zip(panels, chosen, probabilities, strict=False):
+        picture = (np.squeeze(images[index]).astype("float32") - low) / (high - low)
+        panel.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        _label(panel, names[truth[index]], names[row.argmax()], float(row.max()))
+    for empty in panels[len(chosen) :]:
+        empty.remove()
+    return figure
+
+
+def learning_curves(run: Run) -> Figure:
+    """Draw loss and accuracy over the epochs of all phases, the change of phase marked.
+
+    Whatever metric the first phase has is drawn beside its loss; without one, the loss alone.
+
+    Args:
+        run: What TwoPhaseTrainer.fit returned.
+    """
+    keys = [key for key in run.phases[0].epochs[0] if not key.startswith("val_")]
+    keys = ["loss", *(key for key in keys if key not in ("loss", "learning_rate"))][:2]
+    figure = Figure(figsize=(5 * len(keys), 3.6), layout="constrained")
+    for panel, key in zip(np.atleast_1d(figure.subplots(1, len(keys))), keys, strict=True):
+        _curve(panel, run, key, label="training", style="--")
+        _curve(panel, run, f"val_{key}", label="validation", style="-")
+        _mark_phases(panel, run)
+        panel.set_xlabel("epoch")
+        panel.set_ylabel(key)
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.grid(alpha=0.3)
+        panel.legend()
+    return figure
+
+
+def confusion_matrix(evaluation: Evaluation) -> Figure:
+    """Draw how many images of each true class were called each class, shaded by the row's share.
+
+    Args:
+        evaluation: What tlkit.evaluate returned.
+    """
+    counts = evaluation.confusion
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = evaluation.class_names
+    side = max(3.5, 0.55 * len(names) + 1.5)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    panel = figure.subplots()
+    panel.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.argwhere(counts > 0):
+        colour = "white" if share[row, column] > 0.5 else "black"
+        text = str(counts[row, column])
+        panel.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    _name_axes(panel, names)
+    panel.set_xlabel("predicted class")
+    panel.set_ylabel("true class")
+    panel.set_title(f"accuracy {100 * evaluation.accuracy:.2f} %, {evaluation.count:,} images")
+    return figure
+
+
+def _label(panel: Any, truth: str, called: str, probability: float) -> None:
+    wrong = truth != called
+    said = f"{called}, {100 * probability:.0f} %"
+    panel.set_title(
+        f"true {truth}\n{'WRONG: ' if wrong else 'predicted '}{said}",
+        fontsize=8,
+        color=_WRONG if wrong else _RIGHT,
+        fontweight="bold" if wrong else "normal",
+    )
+    panel.set_xticks([])
+    panel.set_yticks([])
+    for edge in panel.spines.values():
+        edge.set(color=_WRONG if wrong else "0.8", linewidth=3 if wrong else 0.8)
+
+
+def _curve(panel: Any, run: Run, key: str, *, label: str, style: str) -> None:
+    points = [(row["epoch"], row[key]) for row in run.history if key in row]
+    if points:
+        panel.plot(*zip(*points, strict=True), style, marker="o", markersize=3, label=label)
+
+
+def _mark_phases(panel: Any, run: Run) -> None:
+    start = 1
+    for phase in run.phases:
+        if start > 1:
+            panel.axvline(start - 0.5, color="0.5", linewidth=1, linestyle=":")
+        panel.annotate(
+            phase.name,
+            (start - 0.4, 1.01),
+            xycoords=("data", "axes fraction"),
+            fontsize=8,
+            color="0.35",
+        )
+        start += len(phase.epochs)
+
+
+def _name_axes(panel: Any, names: Sequence[str]) -> None:
+    ticks = range(len(names))
+    upright = max(len(name) for name in names) <= 3
+    panel.set_xticks(
+        ticks, names, rotation=0 if upright else 45, ha="center" if upright else "right"
+    )
+    panel.set_yticks(ticks, names)

@@ -1,0 +1,119 @@
+"""A finished run as a folder of files: whole or not at all."""
+
+import csv
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+from matplotlib.figure import Figure
+
+from tlkit import saving
+from tlkit.errors import ConfigError
+from tlkit.evaluation import Evaluation
+from tlkit.training import Run
+
+_PACKAGES = ("tlkit", "keras", "tensorflow", "numpy", "scikit-learn")
+
+
+def check_free(folder: str | Path) -> Path:
+    """Return the folder where it can take a run: it is not there yet, or empty.
+
+    Call it before training, so that hours of work don't end in this error.
+
+    Raises:
+        ConfigError: Something is in the way.
+    """
+    target = Path(folder)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigError(
+            f"`folder` must be new or empty, got {str(folder)!r}, which holds something. "
+            "Choose another, or move it away."
+        )
+    return target
+
+
+def write(
+    folder: str | Path,
+    *,
+    model: keras.Model,
+    run: Run,
+    evaluation: Evaluation,
+    figures: Mapping[str, Figure],
+    about: str,
+    config: Mapping[str, Any],
+) -> Path:
+    """Write a run to a new folder: all of it, or nothing.
+
+    The folder holds `model.keras`, `metrics.json` (the evaluation, the seconds, and what each
+    phase was proved to move), `history.csv` (a row an epoch), `config.json` (the settings given,
+    and the versions and the machine they ran on), and each figure as `<name>.png`.
+
+    Args:
+        folder: Where; it must be new or empty.
+        model: The trained classifier.
+        run: What TwoPhaseTrainer.fit returned.
+        evaluation: What tlkit.evaluate returned.
+        figures: Figures by file name, without ending.
+        about: One line that says what was trained on what; it goes into both JSON files.
+        config: The settings that made the run, seed included, as values that JSON keeps.
+
+    Raises:
+        ConfigError: The folder holds something.
+    """
+    target = check_free(folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as temporary:
+        made = Path(temporary) / "run"
+        made.mkdir()
+        saving.save(model, made / "model.keras")
+        _write_json(made / "metrics.json", {"about": about, **_metrics(run, evaluation)})
+        settings = {"about": about, **config, "environment": environment()}
+        _write_json(made / "config.json", settings)
+        _write_history(made / "history.csv", run)
+        for name, figure in figures.items():
+            figure.savefig(made / f"{name}.png", dpi=150)
+        made.replace(target)
+    return target
+
+
+def environment() -> dict[str, str]:
+    """Return the versions of what a result depends on, and the kind of machine."""
+    return {
+        **{package: version(package) for package in _PACKAGES},
+        "keras_backend": keras.config.backend(),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def _metrics(run: Run, evaluation: Evaluation) -> dict[str, Any]:
+    phases = [
+        {
+            "name": phase.name,
+            "seconds": phase.seconds,
+            "epochs": len(phase.epochs),
+            "best_epoch": phase.best_epoch,
+            **vars(phase.movement),
+        }
+        for phase in run.phases
+    ]
+    return {**evaluation.figures(), "seconds": run.seconds, "phases": phases}
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_history(path: Path, run: Run) -> None:
+    rows = run.history
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
