@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Train what is missing, then write the table and the figure."""
     options = _options(arguments)
     options.work.mkdir(parents=True, exist_ok=True)
-    images = tlkit.data.mnist(options.data)
+    images = tlkit.datasets.mnist(options.data)
     if options.limit:
         images = images.limited(options.limit)
     head = _head(images, options.work)
@@ -89,7 +89,7 @@ def figure(head: dict, done: dict[str, dict]) -> Figure:
     return drawn
 
 
-def _head(images: tlkit.data.ImageSet, work: Path) -> dict:
+def _head(images: tlkit.datasets.ImageSet, work: Path) -> dict:
     record = work / "head.json"
     if not record.is_file():
         keras.utils.set_random_seed(SEED)
@@ -104,7 +104,7 @@ def _head(images: tlkit.data.ImageSet, work: Path) -> dict:
     return json.loads(record.read_text())
 
 
-def _fine_tuned(images: tlkit.data.ImageSet, work: Path, policy: str) -> None:
+def _fine_tuned(images: tlkit.datasets.ImageSet, work: Path, policy: str) -> None:
     if (work / f"{policy}.json").is_file():
         return
     phase = tlkit.Phase(
@@ -116,7 +116,7 @@ def _fine_tuned(images: tlkit.data.ImageSet, work: Path, policy: str) -> None:
 def _train(
     model: keras.Model,
     phase: tlkit.Phase,
-    images: tlkit.data.ImageSet,
+    images: tlkit.datasets.ImageSet,
     name: str,
     seed: int,
     work: Path,

@@ -17,7 +17,7 @@ import keras
 
 import tlkit
 from tlkit import freezing, plotting, recipes, runs
-from tlkit.data import ImageSet
+from tlkit.datasets import ImageSet
 from tlkit.recipes import Recipe
 
 RECIPES = {"mnist_as_described": recipes.mnist_as_described}
@@ -86,14 +86,14 @@ def _images(options: argparse.Namespace) -> tuple[ImageSet, list[str]]:
     """Load the images; only where none were asked for may the built-in set take their place."""
     missing = []
     if options.data not in (None, "mnist"):
-        images = tlkit.data.mnist(options.data)
+        images = tlkit.datasets.mnist(options.data)
     else:
         try:
-            images = tlkit.data.mnist()
+            images = tlkit.datasets.mnist()
         except tlkit.DownloadError:
             if options.data == "mnist":
                 raise
-            images = tlkit.data.digits()
+            images = tlkit.datasets.digits()
             missing = [f"{images.name} (1,797 real images) in place of MNIST"]
     return (images if options.limit is None else images.limited(options.limit)), missing
 
@@ -116,8 +116,8 @@ def _frozen(model: keras.Model, recipe: Recipe) -> str:
     plan = freezing.plan(backbone, phase.freeze, batchnorm=phase.batchnorm)
     first = plan.trained[0].name
     return (
-        f"   {len(plan.frozen)} of {len(backbone.layers)} layers stay frozen, training starts at {first}; "
-        f"BatchNormalization after that: {phase.batchnorm}"
+        f"   {len(plan.frozen)} of {len(backbone.layers)} layers stay frozen, training starts at "
+        f"{first}; BatchNormalization from there: {phase.batchnorm}"
     )
 
 

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from tlkit import backbones, batchnorm, data, freezing, plotting, recipes, runs
+from tlkit import backbones, batchnorm, data, datasets, freezing, plotting, recipes, runs
 from tlkit.classifier import backbone_of, build_classifier, class_names
 from tlkit.errors import ConfigError, DataError, DownloadError, TlkitError, TrainingError
 from tlkit.evaluation import Evaluation, evaluate
@@ -33,6 +33,7 @@ __all__ = [
     "build_classifier",
     "class_names",
     "data",
+    "datasets",
     "evaluate",
     "freezing",
     "load",

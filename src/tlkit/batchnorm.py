@@ -99,9 +99,9 @@ def _reestimate(
             weight = len(batch)
             count += weight
             for layer, mean, square in zip(layers, means, squares, strict=True):
-                batch_mean = np.asarray(layer.moving_mean, "float64")
+                batch_mean = _array(layer.moving_mean)
                 mean += weight * batch_mean
-                square += weight * (np.asarray(layer.moving_variance, "float64") + batch_mean**2)
+                square += weight * (_array(layer.moving_variance) + batch_mean**2)
     for layer, mean, square in zip(layers, means, squares, strict=True):
         layer.moving_mean.assign(mean / count)
         layer.moving_variance.assign(np.maximum(square / count - (mean / count) ** 2, 0))
@@ -118,3 +118,7 @@ def _only_the_batch(layers: Sequence[keras.layers.BatchNormalization]) -> Iterat
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
+
+
+def _array(variable: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(variable), "float64")

@@ -30,6 +30,7 @@ def build_classifier(
     pooling: str = "avg",
     dropout: float = 0.0,
     class_names: Sequence[str] | None = None,
+    seed: int | None = None,
 ) -> keras.Model:
     """Build a model that takes raw images and gives class probabilities.
 
@@ -54,6 +55,8 @@ def build_classifier(
         pooling: "avg" or "max", over height and width.
         dropout: Share of the pooled features dropped in training, 0 <= dropout < 1.
         class_names: A name for each class; by default "0", "1" and so on.
+        seed: Of the head's random start and its dropout. None leaves them to chance, or to
+            `keras.utils.set_random_seed`.
 
     Raises:
         ConfigError: An argument is wrong.
@@ -80,8 +83,9 @@ def build_classifier(
     if len(features.shape) == 4:
         features = pool(name="pooling")(features)
     if dropout:
-        features = keras.layers.Dropout(dropout, name="dropout")(features)
-    logits = keras.layers.Dense(num_classes, name="logits")(features)
+        features = keras.layers.Dropout(dropout, seed=seed, name="dropout")(features)
+    start = keras.initializers.GlorotUniform(seed)
+    logits = keras.layers.Dense(num_classes, kernel_initializer=start, name="logits")(features)
     outputs = ClassProbabilities(names, name="probabilities")(logits)
     return keras.Model(inputs, outputs, name="classifier")
 

@@ -1,104 +1,17 @@
-"""Images and labels in: arrays or Keras datasets, checked at the door, and two built-in sets."""
+"""Images and labels in: arrays or Keras datasets, brought to one form and checked at the door."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from tlkit import _checks, _downloads
-from tlkit.errors import ConfigError, DataError
+from tlkit import _checks
+from tlkit.errors import DataError
 
 Pair = tuple[Any, Any]
 Data = Pair | Iterable[Any]
 """`(images, labels)` arrays, or a dataset that yields batches of them: tf.data, PyDataset."""
-
-_MNIST_KEYS = ("x_train", "y_train", "x_test", "y_test")
-_MNIST_FILE = (
-    "Give the path of a file you have (--data path/to/mnist.npz), or put it where Keras looks: "
-    "datasets/mnist.npz in the folder that KERAS_HOME names (~/.keras by default)."
-)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ImageSet:
-    """Training and test images with integer labels, and what the pixels and classes mean.
-
-    Attributes:
-        name: What to call the set in a report.
-        train: `(images, labels)`: images `(count, height, width)` or with a channel axis, labels
-            `(count,)`.
-        test: The same, for the test.
-        class_names: The name of each label.
-        image_range: What black and white are in the images.
-    """
-
-    name: str
-    train: Pair
-    test: Pair
-    class_names: tuple[str, ...]
-    image_range: tuple[float, float] = (0, 255)
-
-    def limited(self, count: int) -> "ImageSet":
-        """Return the set with only the first `count` training images."""
-        wanted = _checks.at_least("limit", count, 1)
-        images, labels = self.train
-        return ImageSet(**{**vars(self), "train": (images[:wanted], labels[:wanted])})
-
-
-def mnist(path: str | Path | None = None) -> ImageSet:
-    """Load MNIST: 60,000 training and 10,000 test images, 28x28 grey, digits 0 to 9.
-
-    Args:
-        path: An `.npz` file with `x_train`, `y_train`, `x_test` and `y_test`. By default Keras
-            loads the set, from `KERAS_HOME` or by download.
-
-    Raises:
-        DownloadError: The set is not on disk and can't be downloaded.
-        DataError: `path` is no such file, or holds something else.
-    """
-    if path is not None:
-        arrays = _npz(Path(path))
-        name = Path(path).stem
-    else:
-        with _downloads.in_time("the MNIST data set", remedy=_MNIST_FILE):
-            (x_train, y_train), (x_test, y_test) = keras.datasets.mnist.load_data()
-        arrays, name = (x_train, y_train, x_test, y_test), "mnist"
-    x_train, y_train, x_test, y_test = arrays
-    return ImageSet(
-        name=name,
-        train=(x_train, y_train),
-        test=(x_test, y_test),
-        class_names=tuple(str(digit) for digit in range(int(y_train.max()) + 1)),
-    )
-
-
-def digits() -> ImageSet:
-    """Load scikit-learn's handwritten digits: 1,797 real images, 8x8 grey, values 0 to 16.
-
-    They come inside scikit-learn, so no network is needed. 1,000 are for training and the other
-    797 for the test, split once and for all, each class in proportion.
-
-    Example:
-        >>> digits().test[0].shape
-        (797, 8, 8)
-    """
-    from sklearn.datasets import load_digits  # costs most of a second: only who asks pays
-    from sklearn.model_selection import train_test_split
-
-    bundled = load_digits()
-    x_train, x_test, y_train, y_test = train_test_split(
-        bundled.images, bundled.target, train_size=1000, stratify=bundled.target, random_state=0
-    )
-    return ImageSet(
-        name="scikit-learn digits",
-        train=(x_train, y_train),
-        test=(x_test, y_test),
-        class_names=tuple(str(digit) for digit in range(10)),
-        image_range=(0, 16),
-    )
 
 
 def is_arrays(data: object) -> bool:
@@ -159,6 +72,22 @@ def checked(
     return data
 
 
+def encoded(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return class indices as one-hot rows, `(count, num_classes)` in float32.
+
+    Raises:
+        ConfigError: There are fewer than 2 classes.
+        DataError: A label is out of range.
+
+    Example:
+        >>> encoded(np.array([1, 0]), 2).tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
+    """
+    _checks.at_least("num_classes", num_classes, 2)
+    _check_labels(labels, "labels", len(labels), num_classes)
+    return np.asarray(np.eye(num_classes, dtype="float32")[labels])
+
+
 def label_indices(labels: Any) -> np.ndarray:
     """Return labels as class indices `(count,)`, whether they came as such or one-hot."""
     array = keras.ops.convert_to_numpy(labels)
@@ -170,18 +99,6 @@ def label_indices(labels: Any) -> np.ndarray:
 def is_one_hot(labels: Any) -> bool:
     """Tell whether labels have a column for each class."""
     return len(labels.shape) == 2 and labels.shape[1] > 1
-
-
-def _npz(path: Path) -> tuple[np.ndarray, ...]:
-    if not path.is_file():
-        raise DataError(f"`path` must be an .npz file, got {str(path)!r}: no such file.")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return tuple(file[key] for key in _MNIST_KEYS)
-    except (KeyError, ValueError, OSError) as error:
-        raise DataError(
-            f"{str(path)!r} must be an .npz file with the arrays {list(_MNIST_KEYS)}: {error}."
-        ) from error
 
 
 def _check_images(
@@ -264,20 +181,3 @@ def _check_one_hot(labels: np.ndarray, name: str, num_classes: int) -> None:
             f"`{name}` one-hot labels must be rows of at least 0 that add up to 1, "
             f"got a row that adds up to {total[np.abs(total - 1).argmax()]:g}."
         )
-
-
-def encoded(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return class indices as one-hot rows, `(count, num_classes)` in float32.
-
-    Raises:
-        ConfigError: There are fewer than 2 classes.
-        DataError: A label is out of range.
-
-    Example:
-        >>> encoded(np.array([1, 0]), 2).tolist()
-        [[0.0, 1.0], [1.0, 0.0]]
-    """
-    if num_classes < 2:
-        raise ConfigError(f"`num_classes` must be a whole number of at least 2, got {num_classes}.")
-    _check_labels(labels, "labels", len(labels), num_classes)
-    return np.asarray(np.eye(num_classes, dtype="float32")[labels])

@@ -6,7 +6,7 @@ import keras
 
 from tlkit import backbones, freezing
 from tlkit.classifier import build_classifier
-from tlkit.data import ImageSet
+from tlkit.datasets import ImageSet
 from tlkit.phases import Phase
 from tlkit.training import TwoPhaseTrainer
 

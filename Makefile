@@ -1,0 +1,30 @@
+PYTHON ?= python
+
+.PHONY: test lint types imports docs examples check lock
+
+test:                    ## the tests, docstring examples included
+	$(PYTHON) -m pytest -n 2 tests --pyargs tlkit
+
+lint:                    ## format and lint
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+
+types:                   ## mypy, strict
+	$(PYTHON) -m mypy
+
+imports:                 ## the import contract
+	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+docs:                    ## the site, strictly
+	$(PYTHON) -m mkdocs build --strict
+
+examples:                ## the example, shortened
+	rm -rf runs/check
+	$(PYTHON) examples/mnist_mobilenetv2.py --epochs 1 1 --limit 200 --out runs/check
+
+check: lint types imports docs examples test  ## everything CI runs
+
+lock:                    ## every version and hash, without hosts; needs uv
+	uv lock --upgrade
+	uv export --quiet --format requirements-txt --extra test --extra docs --group lint \
+		--no-emit-project --no-header --no-annotate --output-file requirements.lock

@@ -1,0 +1,74 @@
+"""What every test file shares: a quiet TensorFlow, one hypothesis profile, a small backbone."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import hypothesis
+import keras
+import numpy as np
+import pytest
+from keras.src.legacy.saving import legacy_h5_format
+
+from tlkit import batchnorm, freezing
+
+hypothesis.settings.register_profile("tlkit", deadline=None, max_examples=25, derandomize=True)
+hypothesis.settings.load_profile("tlkit")
+
+
+@pytest.fixture
+def small_backbone() -> keras.Model:
+    """Eleven layers: a stem, two residual blocks (layers 3 to 5 and 6 to 8) and a top."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((16, 16, 3), name="image")
+    x = keras.layers.Conv2D(8, 3, 2, padding="same", activation="relu", name="stem")(image)
+    x = keras.layers.BatchNormalization(name="stem_bn")(x)
+    for block in ("block_1", "block_2"):
+        conv = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name=f"{block}_conv")
+        y = keras.layers.BatchNormalization(name=f"{block}_bn")(conv(x))
+        x = keras.layers.Add(name=f"{block}_add")([x, y])
+    x = keras.layers.Conv2D(12, 1, activation="relu", name="top_conv")(x)
+    x = keras.layers.BatchNormalization(name="top_bn")(x)
+    return keras.Model(image, x, name="small_backbone")
+
+
+@pytest.fixture
+def run_python() -> Callable[..., str]:
+    """Run code in a fresh interpreter with more environment variables; return what it prints."""
+
+    def run(code: str, *options: str, prefix: tuple[str, ...] = (), **environment: str) -> str:
+        done = subprocess.run(
+            [*prefix, sys.executable, *options, "-c", code],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def keras_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A KERAS_HOME with "ImageNet" MobileNetV2 weights: random, with statistics that fit."""
+    home = tmp_path_factory.mktemp("keras-home")
+    keras.utils.set_random_seed(0)
+    shape = (32, 32, 3)
+    backbone = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=shape)
+    noise = np.random.default_rng(0).random((64, *shape), "float32")
+    batchnorm.reestimate(backbone, freezing.batchnorm_within(backbone), [noise])
+    (home / "models").mkdir()
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+    with h5py.File(home / "models" / name, "w") as file:  # the layout of Keras' downloads
+        legacy_h5_format.save_weights_to_hdf5_group(file, backbone)
+    return home

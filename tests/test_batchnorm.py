@@ -1,0 +1,64 @@
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import pytest
+
+from tlkit import batchnorm
+
+
+def _images(count: int = 40, seed: int = 0) -> np.ndarray:
+    images = np.random.default_rng(seed).normal(2, 3, (count, 16, 16, 3))
+    return images.astype("float32")
+
+
+def _layers(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    return [part for part in model.layers if isinstance(part, keras.layers.BatchNormalization)]
+
+
+def test_statistics_are_those_of_all_the_images_whatever_the_batches(
+    small_backbone: keras.Model,
+) -> None:
+    first = small_backbone.get_layer("stem_bn")  # nothing before it depends on the batch
+    inputs = keras.Model(small_backbone.input, first.input).predict(_images(), verbose=0)
+    batches = [_images()[:7], _images()[7:30], _images()[30:]]
+    batchnorm.reestimate(small_backbone, [first], batches)
+    np.testing.assert_allclose(first.moving_mean, inputs.mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(first.moving_variance, inputs.var(axis=(0, 1, 2)), rtol=1e-4)
+
+
+def test_after_one_whole_batch_inference_equals_training(small_backbone: keras.Model) -> None:
+    batchnorm.reestimate(small_backbone, _layers(small_backbone), [_images()])
+    trained = np.asarray(small_backbone(_images(), training=True))
+    np.testing.assert_allclose(
+        small_backbone(_images(), training=False), trained, atol=2e-3, rtol=2e-3
+    )
+
+
+def test_nothing_else_moves(small_backbone: keras.Model) -> None:
+    chosen = _layers(small_backbone)[:1]
+    for norm in _layers(small_backbone)[1:]:
+        norm.trainable = False
+    moving = {id(chosen[0].moving_mean), id(chosen[0].moving_variance)}
+    before = {id(weight): np.array(weight) for weight in small_backbone.weights}
+    momentum = chosen[0].momentum
+    batchnorm.reestimate(small_backbone, chosen, [_images()])
+    changed = {
+        id(weight)
+        for weight in small_backbone.weights
+        if not np.array_equal(before[id(weight)], weight)
+    }
+    assert changed == moving
+    assert chosen[0].momentum == momentum
+
+
+def test_momentum_comes_back_after_an_error(small_backbone: keras.Model) -> None:
+    momenta = [norm.momentum for norm in _layers(small_backbone)]
+    with pytest.raises(ZeroDivisionError):
+        batchnorm.reestimate(small_backbone, _layers(small_backbone), _bad())
+    assert [norm.momentum for norm in _layers(small_backbone)] == momenta
+
+
+def _bad() -> Iterator[np.ndarray]:
+    yield _images()
+    raise ZeroDivisionError

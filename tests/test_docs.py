@@ -1,0 +1,45 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+_OUTPUT = re.compile(r"```text\n(.*?)```", re.S)
+
+
+def _shape(output: str) -> list[str]:
+    """Return an output's words, its numbers and the list of epochs left out."""
+    lines = re.sub(r"[\d.,]+", "#", output).splitlines()
+    return sorted({" ".join(line.split()) for line in lines if "loss #" not in line})
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/how-to/freezing.md"])
+def test_the_page_runs_and_prints_what_it_shows(
+    page: str, tmp_path: Path, keras_home: Path
+) -> None:
+    text = (ROOT / page).read_text()
+    copy = tmp_path / "page.md"
+    copy.write_text(re.sub(r"epochs=\d+", "epochs=1", text))
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "run_docs.py"), str(copy)],
+        env={**os.environ, "KERAS_HOME": str(keras_home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    shown, printed = _OUTPUT.findall(text), _OUTPUT.findall(copy.read_text())
+    assert [_shape(block) for block in printed] == [_shape(block) for block in shown]
+    assert all(block.strip() for block in shown)
+
+
+def test_the_readme_names_commands_that_are_there() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for path in re.findall(r"\((?:\./)?((?:docs|examples)/[^)#]+)\)", readme):
+        assert (ROOT / path).exists(), path
+    assert "python -m pytest -n 2 tests --pyargs tlkit" in (ROOT / "Makefile").read_text().replace(
+        "$(PYTHON)", "python"
+    )

@@ -1,0 +1,139 @@
+import csv
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import tlkit
+from tlkit.errors import ConfigError, DataError
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "mnist_mobilenetv2.py"
+WRITTEN = {
+    "config.json",
+    "confusion.png",
+    "curves.png",
+    "history.csv",
+    "metrics.json",
+    "model.keras",
+    "predictions.png",
+}
+
+
+def _run(*arguments: str, home: Path, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*prefix, sys.executable, str(EXAMPLE), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "KERAS_HOME": str(home)},
+        cwd=home,
+    )
+
+
+@pytest.fixture
+def no_network() -> tuple[str, ...]:
+    prefix = ("unshare", "--map-root-user", "--net")
+    try:
+        subprocess.run([*prefix, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this machine can't start a process without a network (unshare --net)")
+    return prefix
+
+
+def _mnist(path: Path) -> str:
+    random = np.random.default_rng(0)
+    arrays = {
+        "x_train": random.integers(0, 256, (40, 28, 28), "uint8"),
+        "y_train": np.arange(40) % 10,
+        "x_test": random.integers(0, 256, (20, 28, 28), "uint8"),
+        "y_test": np.arange(20) % 10,
+    }
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def test_without_a_network_it_runs_on_what_is_installed_and_says_so(
+    tmp_path: Path, no_network: tuple[str, ...]
+) -> None:
+    arguments = ("--epochs", "1", "1", "--limit", "64", "--out", "out")
+    done = _run(*arguments, home=tmp_path, prefix=no_network)
+    assert done.returncode == 0, done.stderr
+    notes = [line for line in done.stdout.splitlines() if "Can't be reached" in line]
+    assert len(notes) == 1
+    assert "scikit-learn digits (1,797 real images) in place of MNIST" in notes[0]
+    assert "RANDOM weights" in notes[0]
+    folder = tmp_path / "out"
+    assert {path.name for path in folder.iterdir()} == WRITTEN
+    for name in ("metrics.json", "config.json"):
+        assert "RANDOM weights" in json.loads((folder / name).read_text())["about"]
+
+
+def test_asked_for_mnist_without_a_network_it_says_where_to_put_the_file(
+    tmp_path: Path, no_network: tuple[str, ...]
+) -> None:
+    started = time.monotonic()
+    done = _run("--data", "mnist", "--out", "out", home=tmp_path, prefix=no_network)
+    assert time.monotonic() - started < 60  # the attempt's own limit has a test of its own
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("DownloadError: Can't download the MNIST")
+    assert "--data path/to/mnist.npz" in done.stderr
+    assert "datasets/mnist.npz in the folder that KERAS_HOME names" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_it_takes_a_file_of_mnist_and_weights_from_keras_home(
+    tmp_path: Path, keras_home: Path
+) -> None:
+    out = tmp_path / "out"
+    done = _run(
+        *("--data", _mnist(tmp_path / "mnist.npz"), "--epochs", "1", "1", "--out", str(out)),
+        *("--batchnorm", "train", "--seed", "3"),
+        home=keras_home,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Can't be reached" not in done.stdout
+    config = json.loads((out / "config.json").read_text())
+    assert (config["weights"], config["data"], config["seed"]) == ("ImageNet weights", "mnist", 3)
+    with (out / "history.csv").open() as file:
+        assert [row["phase"] for row in csv.DictReader(file)] == ["head", "fine_tune"]
+    stem = tlkit.backbone_of(tlkit.load(out / "model.keras")).get_layer("Conv1")
+    with h5py.File(next((keras_home / "models").iterdir())) as file:
+        kept = file["Conv1"]["Conv1"]["kernel"][:]
+    np.testing.assert_array_equal(stem.get_weights()[0], kept)  # frozen in both phases
+
+
+@pytest.fixture
+def main() -> Callable[[list[str]], Path]:
+    spec = importlib.util.spec_from_file_location("mnist_mobilenetv2", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def test_a_folder_in_use_is_refused_before_any_work(
+    main: Callable[[list[str]], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old").write_text("mine")
+    with pytest.raises(ConfigError, match="`folder` must be new or empty"):
+        main(["--out", str(tmp_path)])
+    assert capsys.readouterr().out == ""
+
+
+def test_wrong_words_are_refused(
+    main: Callable[[list[str]], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--recipe", "best"])
+    assert "invalid choice: 'best'" in capsys.readouterr().err
+    with pytest.raises(DataError, match=r"`path` must be an .npz file, got 'nowhere.npz'"):
+        main(["--data", "nowhere.npz"])
+    with pytest.raises(ConfigError, match="`epochs` must be a whole number of at least 1, got 0"):
+        main(["--epochs", "0", "5"])

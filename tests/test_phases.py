@@ -1,0 +1,51 @@
+from functools import partial
+
+import keras
+import pytest
+
+from tlkit import Phase, freezing
+from tlkit.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"epochs": 0}, "`epochs` must be a whole number of at least 1, got 0"),
+        ({"learning_rate": -1e-3}, "`learning_rate` must be a number above 0, got -0.001"),
+        ({"batch_size": 0}, "`batch_size` must be a whole number of at least 1"),
+        ({"batchnorm": "frozn"}, r"`batchnorm` must be one of .*Did you mean 'frozen'\?"),
+        ({"patience": -1}, "`patience` must be a whole number of at least 0"),
+        ({"freeze": 100}, "`freeze` must be a function .* got 100"),
+        ({"optimizer": "adamm"}, "`optimizer` must be a Keras optimizer or its name, got 'adamm'"),
+    ],
+)
+def test_a_bad_value_is_named(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Phase(**{"epochs": 1, **settings})
+
+
+def test_the_learning_rate_goes_into_the_optimizer() -> None:
+    optimizer = Phase(epochs=1, optimizer="sgd", learning_rate=0.5).fresh_optimizer()
+    assert isinstance(optimizer, keras.optimizers.SGD)
+    assert float(optimizer.learning_rate) == 0.5
+    assert float(Phase(epochs=1).fresh_optimizer().learning_rate) == pytest.approx(1e-3)
+
+
+def test_an_optimizer_keeps_its_settings_and_is_never_the_same_object() -> None:
+    given = keras.optimizers.AdamW(learning_rate=0.1, weight_decay=0.2, clipnorm=3.0)
+    phase = Phase(epochs=1, optimizer=given)
+    fresh = phase.fresh_optimizer()
+    assert fresh is not given
+    assert fresh is not phase.fresh_optimizer()
+    assert fresh.get_config() == given.get_config()
+
+
+def test_a_schedule_is_a_learning_rate() -> None:
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    optimizer = Phase(epochs=1, learning_rate=schedule).fresh_optimizer()
+    assert float(optimizer.learning_rate) == pytest.approx(0.1)
+
+
+def test_any_function_may_select_what_is_frozen() -> None:
+    select = partial(freezing.everything)
+    assert Phase(epochs=1, freeze=select).freeze is select

@@ -1,0 +1,107 @@
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import tlkit
+from tlkit import evaluation, plotting
+from tlkit.errors import ConfigError, DataError
+from tlkit.proof import Movement
+
+
+@pytest.fixture
+def model(small_backbone: keras.Model) -> keras.Model:
+    return tlkit.build_classifier(
+        small_backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1), class_names=["a", "b", "c"]
+    )
+
+
+def _test_set() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(1)
+    return random.integers(0, 256, (30, 9, 9, 1), "uint8"), random.integers(0, 3, 30)
+
+
+def _run() -> tlkit.Run:
+    def epochs(*losses: float) -> tuple[dict[str, float], ...]:
+        return tuple(
+            {"loss": x, "accuracy": 1 - x, "val_loss": x, "val_accuracy": x} for x in losses
+        )
+
+    movement = Movement(moved=1, untouched=1)
+    phases = [
+        tlkit.PhaseRun(name=name, epochs=rows, seconds=1, best_epoch=0, movement=movement)
+        for name, rows in [("head", epochs(0.9, 0.5, 0.4)), ("fine_tune", epochs(0.3, 0.2))]
+    ]
+    return tlkit.Run(phases=tuple(phases))
+
+
+def test_every_panel_tells_its_image_and_what_the_model_said(model: keras.Model) -> None:
+    images, labels = _test_set()
+    probabilities = model.predict(images, verbose=0)
+    panels = plotting.prediction_grid(model, images, labels, count=30, seed=3).axes
+    order = np.random.default_rng(3).choice(30, size=30, replace=False)
+    assert len(panels) == 30
+    for panel, index in zip(panels, order, strict=True):
+        np.testing.assert_allclose(
+            panel.images[0].get_array(), images[index, :, :, 0] / 255, atol=1e-6
+        )
+        assert panel.images[0].get_cmap().name == "gray"
+        called, sure = "abc"[probabilities[index].argmax()], probabilities[index].max()
+        wrong = called != "abc"[labels[index]]
+        word = "WRONG: " if wrong else "predicted "
+        assert (
+            panel.get_title() == f"true {'abc'[labels[index]]}\n{word}{called}, {100 * sure:.0f} %"
+        )
+        assert (panel.spines["top"].get_linewidth() > 2) == wrong
+
+
+def test_the_seed_chooses_and_a_short_last_row_is_left_empty(model: keras.Model) -> None:
+    first, again, other = (
+        [p.get_title() for p in plotting.prediction_grid(model, *_test_set(), count=7, seed=s).axes]
+        for s in (0, 0, 1)
+    )
+    assert first == again != other
+    assert len(first) == 7
+
+
+def test_colour_images_are_drawn_in_colour(small_backbone: keras.Model) -> None:
+    model = tlkit.build_classifier(small_backbone, 2, pixels=(0, 1))
+    images = np.random.default_rng(0).integers(0, 256, (2, 9, 9, 3), "uint8")
+    panel = plotting.prediction_grid(model, images, np.array([0, 1]), count=1).axes[0]
+    assert panel.images[0].get_array().shape == (9, 9, 3)
+
+
+def test_bad_arguments_are_named(model: keras.Model) -> None:
+    with pytest.raises(ConfigError, match="`count` must be a whole number of at least 1"):
+        plotting.prediction_grid(model, *_test_set(), count=0)
+    with pytest.raises(DataError, match="one for each of the 30 images"):
+        plotting.prediction_grid(model, _test_set()[0], np.zeros(2, int))
+
+
+def test_curves_run_over_both_phases_and_mark_the_change() -> None:
+    run = _run()
+    loss, accuracy = plotting.learning_curves(run).axes
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in loss.lines}
+    assert drawn["training"] == [[r["epoch"], r["loss"]] for r in run.history]
+    assert accuracy.get_ylabel() == "accuracy"
+    assert [line.get_xdata()[0] for line in loss.lines if line.get_linestyle() == ":"] == [3.5]
+    assert [text.get_text() for text in loss.texts] == ["head", "fine_tune"]
+
+
+def test_the_confusion_matrix_shows_every_count() -> None:
+    labels = np.array([0, 0, 0, 1, 1])
+    rows = np.eye(2)[[0, 0, 1, 1, 1]]
+    result = evaluation.score(labels, rows, class_names=["kitten", "puppy"])
+    panel = plotting.confusion_matrix(result).axes[0]
+    shown = {text.get_position(): text.get_text() for text in panel.texts}
+    assert shown == {(0, 0): "2", (1, 0): "1", (1, 1): "2"}
+    assert [tick.get_text() for tick in panel.get_xticklabels()] == ["kitten", "puppy"]
+    assert "80.00 %" in panel.get_title()
+
+
+def test_no_figure_touches_pyplot(model: keras.Model) -> None:
+    before = set(getattr(sys.modules.get("matplotlib.pyplot"), "get_fignums", list)())
+    plotting.prediction_grid(model, *_test_set())
+    plotting.learning_curves(_run())
+    assert set(getattr(sys.modules.get("matplotlib.pyplot"), "get_fignums", list)()) == before

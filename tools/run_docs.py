@@ -1,0 +1,58 @@
+"""Run the Python blocks of Markdown pages, and write what they print beside them.
+
+    KERAS_HOME=../shared/keras-home python tools/run_docs.py README.md docs/tutorial.md
+
+The blocks of a page run in order in one namespace, in an empty folder. A ```text block that follows
+a ```python block is replaced by what that block printed.
+"""
+
+import contextlib
+import io
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+_BLOCK = re.compile(r"```python\n(?P<code>.*?)```\n(?P<gap>\n)?(?P<text>```text\n.*?```\n)?", re.S)
+
+
+def run(page: str) -> str:
+    """Return the page with each output replaced by what its code prints now."""
+    namespace: dict[str, object] = {"__name__": "__main__"}
+
+    def ran(block: re.Match[str]) -> str:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(block["code"], "<page>", "exec"), namespace)  # noqa: S102  # its purpose
+        if block["text"] is None:
+            return block[0]
+        text = "".join(f"{line.rstrip()}\n" for line in printed.getvalue().splitlines())
+        return f"```python\n{block['code']}```\n\n```text\n{text}```\n"
+
+    return _BLOCK.sub(ran, page)
+
+
+@contextlib.contextmanager
+def empty_folder() -> Iterator[Path]:
+    """Work in an empty folder meanwhile."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            yield Path(folder)
+        finally:
+            os.chdir(before)
+
+
+def main() -> None:
+    """Run each page named on the command line and write it back."""
+    for path in [Path(name).resolve() for name in sys.argv[1:]]:
+        with empty_folder():
+            page = run(path.read_text(encoding="utf-8"))
+        path.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
