@@ -136,7 +136,7 @@ _SPECS = {spec.name: spec for spec in _TABLE}
 def names() -> tuple[str, ...]:
     """Return the name of every known backbone, sorted.
 
-    Example:
+    Examples:
         >>> len(names()), "mobilenet_v2" in names()
         (38, True)
     """
@@ -149,7 +149,7 @@ def find(name: str) -> BackboneSpec:
     Raises:
         ConfigError: There is none; the message offers the nearest names.
 
-    Example:
+    Examples:
         >>> find("mobilenet_v2").weight_sizes
         (96, 128, 160, 192, 224)
     """
@@ -184,7 +184,7 @@ def create(
             constructor's.
         DownloadError: The weights are not on disk and no host answers.
 
-    Example:
+    Examples:
         >>> create("mobilenet_v2", size=32, weights=None).output_shape
         (None, 1, 1, 1280)
     """

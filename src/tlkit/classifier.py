@@ -62,7 +62,7 @@ def build_classifier(
         ConfigError: An argument is wrong.
         DownloadError: The weights are not on disk and can't be downloaded.
 
-    Example:
+    Examples:
         >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
         >>> build_classifier(backbone, 10, pixels=(0, 1)).output_shape
         (None, 10)

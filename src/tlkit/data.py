@@ -79,7 +79,7 @@ def encoded(labels: np.ndarray, num_classes: int) -> np.ndarray:
         ConfigError: There are fewer than 2 classes.
         DataError: A label is out of range.
 
-    Example:
+    Examples:
         >>> encoded(np.array([1, 0]), 2).tolist()
         [[0.0, 1.0], [1.0, 0.0]]
     """

@@ -76,7 +76,7 @@ def digits() -> ImageSet:
     They come inside scikit-learn, so no network is needed. 1,000 are for training and the other
     797 for the test, split once and for all, each class in proportion.
 
-    Example:
+    Examples:
         >>> digits().test[0].shape
         (797, 8, 8)
     """

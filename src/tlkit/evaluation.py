@@ -101,7 +101,7 @@ def evaluate(model: keras.Model, test: data.Data, *, batch_size: int = 128) -> E
     Raises:
         DataError: Images or labels don't fit the model.
 
-    Example:
+    Examples:
         >>> from tlkit import build_classifier
         >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
         >>> model = build_classifier(backbone, 2, pixels=(0, 1), class_names=["cat", "dog"])
@@ -141,7 +141,7 @@ def score(
     Raises:
         DataError: The shapes don't agree, or a probability is not finite.
 
-    Example:
+    Examples:
         >>> sure = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
         >>> result = score(np.array([0, 1, 1]), sure, class_names=["cat", "dog"])
         >>> round(result.accuracy, 3), result.confusion.tolist()

@@ -33,7 +33,7 @@ def nothing(backbone: keras.Model) -> list[keras.Layer]:
 def first(count: int) -> Select:
     """Select the first `count` layers, the input layer counted, as `model.layers[:count]` does.
 
-    Example:
+    Examples:
         >>> backbone = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="a")])
         >>> [layer.name for layer in first(1)(backbone)]
         ['a']
@@ -240,7 +240,7 @@ def plan(backbone: keras.Model, select: Select, *, batchnorm: str = "frozen") ->
     Raises:
         ConfigError: The policy is unknown, or the selection asks for more than there is.
 
-    Example:
+    Examples:
         >>> backbone = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization()])
         >>> [row.batchnorm for row in plan(backbone, nothing, batchnorm="train").rows]
         ['train']

@@ -10,7 +10,7 @@ def block_ends(model: keras.Model) -> list[int]:
     skip connection beside it. It ends where they meet again in one tensor. A layer outside any
     block, and every layer of a model without a graph, ends itself.
 
-    Example:
+    Examples:
         >>> inputs = keras.Input((4,))
         >>> hidden = keras.layers.Dense(4)(inputs)
         >>> model = keras.Model(inputs, keras.layers.Add()([inputs, hidden]))

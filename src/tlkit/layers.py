@@ -40,7 +40,7 @@ class GrayToRGBResize(keras.layers.Layer):
         ConfigError: An argument is wrong.
         DataError: The input's rank is not 3 or 4, or its channels are not 1, 3 or 4.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> images = np.full((2, 28, 28), 255, dtype="uint8")
         >>> rgb = GrayToRGBResize((32, 32))(images)
@@ -126,7 +126,7 @@ class ClassProbabilities(keras.layers.Layer):
     Raises:
         ConfigError: There are fewer than two names, or one comes twice.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> probabilities = ClassProbabilities(["cat", "dog"])(np.zeros((1, 2), "float32"))
         >>> [float(value) for value in probabilities[0]]

@@ -33,7 +33,7 @@ class Phase:
     Raises:
         ConfigError: A value is wrong.
 
-    Example:
+    Examples:
         >>> Phase(epochs=5, learning_rate=1e-5, freeze=freezing.first(100)).batchnorm
         'frozen'
     """

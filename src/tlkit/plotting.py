@@ -39,7 +39,7 @@ def prediction_grid(
         ConfigError: `count` or `columns` is below 1.
         DataError: Images or labels don't fit the model.
 
-    Example:
+    Examples:
         >>> from tlkit import build_classifier
         >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
         >>> model = build_classifier(backbone, 2, pixels=(0, 1))

@@ -75,7 +75,7 @@ def mnist_as_described(*, epochs: tuple[int, int] = (10, 5), batchnorm: str = "f
         batchnorm: What BatchNormalization does in fine-tuning. The description does not say;
             "train" is what plain Keras does.
 
-    Example:
+    Examples:
         >>> mnist_as_described().fine_tune.learning_rate
         1e-05
     """

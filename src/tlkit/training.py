@@ -77,7 +77,7 @@ class TwoPhaseTrainer:
     Raises:
         ConfigError: A phase freezes everything that it could train.
 
-    Example:
+    Examples:
         >>> trainer = TwoPhaseTrainer(head=Phase(epochs=10))
         >>> trainer.head.batch_size
         32

@@ -1,0 +1,175 @@
+"""What every layer of tlkit, and every family of keras.applications under it, must keep to."""
+
+import importlib
+import inspect
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import tlkit
+from tlkit import ClassProbabilities, GrayToRGBResize, Phase, TwoPhaseTrainer, freezing
+
+LAYERS: dict[type[keras.layers.Layer], dict[str, Any]] = {
+    GrayToRGBResize: {
+        "size": (8, 9),
+        "input_range": (-1.0, 1.0),
+        "output_range": (0.0, 255.0),
+        "interpolation": "nearest",
+        "alpha": "black",
+    },
+    ClassProbabilities: {"class_names": ("cat", "dog", "eel")},
+}
+"""A value for every argument, none of them the default."""
+
+SMALLEST: dict[str, tuple[str, dict[str, Any]]] = {
+    "convnext": ("convnext_tiny", {}),
+    "densenet": ("densenet121", {}),
+    "efficientnet": ("efficientnet_b0", {}),
+    "efficientnet_v2": ("efficientnet_v2_b0", {}),
+    "inception_resnet_v2": ("inception_resnet_v2", {}),
+    "inception_v3": ("inception_v3", {}),
+    "mobilenet": ("mobilenet", {"alpha": 0.25}),
+    "mobilenet_v2": ("mobilenet_v2", {"alpha": 0.35}),
+    "mobilenet_v3": ("mobilenet_v3_small", {}),
+    "nasnet": ("nasnet_mobile", {}),
+    "resnet": ("resnet50", {}),
+    "resnet_v2": ("resnet50_v2", {}),
+    "vgg16": ("vgg16", {}),
+    "vgg19": ("vgg19", {}),
+    "xception": ("xception", {}),
+}
+"""For each family its smallest member, and the options that make it smaller still."""
+
+FAMILIES = sorted({tlkit.backbones.find(name).family for name in tlkit.backbones.names()})
+
+
+@pytest.fixture
+def cleared_session() -> Iterator[None]:
+    yield
+    keras.backend.clear_session()
+
+
+def test_every_public_layer_has_a_row() -> None:
+    public = {value for name in tlkit.__all__ if inspect.isclass(value := getattr(tlkit, name))}
+    assert {cls for cls in public if issubclass(cls, keras.layers.Layer)} == set(LAYERS)
+
+
+@pytest.mark.parametrize(("cls", "arguments"), LAYERS.items())
+def test_the_config_names_every_argument(
+    cls: type[keras.layers.Layer], arguments: dict[str, Any]
+) -> None:
+    signature = inspect.signature(cls).parameters
+    assert signature.keys() - {"kwargs"} == arguments.keys()
+    assert all(arguments[name] != signature[name].default for name in arguments)
+    config = cls(**arguments).get_config()
+    assert arguments.keys() <= config.keys()
+    assert {name: config[name] for name in arguments} == {
+        name: list(value) if name == "class_names" else value for name, value in arguments.items()
+    }
+
+
+@pytest.mark.parametrize(("cls", "arguments"), LAYERS.items())
+def test_a_config_rebuilds_an_equal_layer_even_from_json(
+    cls: type[keras.layers.Layer], arguments: dict[str, Any]
+) -> None:
+    layer = cls(**arguments, name="mine", trainable=False)
+    config = layer.get_config()
+    for rebuilt in (cls.from_config(config), cls.from_config(json.loads(json.dumps(config)))):
+        assert {name: getattr(rebuilt, name) for name in arguments} == arguments
+        assert rebuilt.name == "mine"
+        assert rebuilt.trainable is False
+        assert rebuilt.dtype_policy == layer.dtype_policy
+
+
+def test_a_dtype_policy_survives_the_config() -> None:
+    layer = GrayToRGBResize(8, dtype="mixed_bfloat16")
+    assert GrayToRGBResize.from_config(layer.get_config()).compute_dtype == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (GrayToRGBResize, "tlkit>GrayToRGBResize"),
+        (ClassProbabilities, "tlkit>ClassProbabilities"),
+    ],
+)
+def test_the_registered_name_is_a_file_format(cls: type[keras.layers.Layer], name: str) -> None:
+    assert keras.saving.get_registered_name(cls) == name
+    assert keras.saving.get_registered_object(name) is cls
+    assert keras.saving.serialize_keras_object(cls(**LAYERS[cls]))["registered_name"] == name
+
+
+def test_every_family_has_a_row() -> None:
+    assert sorted(SMALLEST) == FAMILIES
+
+
+def test_every_model_of_keras_applications_has_a_name() -> None:
+    constructors = {value for value in vars(keras.applications).values() if callable(value)}
+    known = [tlkit.backbones.find(name).constructor for name in tlkit.backbones.names()]
+    assert set(known) == constructors
+    assert len(known) == len(constructors)
+
+
+@pytest.mark.parametrize("name", tlkit.backbones.names())
+def test_the_pixels_are_those_of_the_familys_own_preprocessing(name: str) -> None:
+    spec = tlkit.backbones.find(name)
+    inputs = keras.Input((8, 8, 3))
+    identity = keras.Model(inputs, keras.layers.Activation("linear")(inputs))
+    model = tlkit.build_classifier(identity, 2, input_shape=(8, 8, 3), pixels=spec.pixels)
+    entering = keras.Model(model.inputs, model.get_layer("pooling").input)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 3)).astype("float32")
+    images[0, 0, 0], images[0, 0, 1] = 0, 255
+    module = importlib.import_module(f"keras.applications.{spec.family}")
+    expected = module.preprocess_input(images.copy())
+    np.testing.assert_allclose(entering(images), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", tlkit.backbones.names())
+def test_one_pixel_less_than_the_least_size_is_refused_by_keras(name: str) -> None:
+    spec = tlkit.backbones.find(name)
+    least = spec.least_size
+    with pytest.raises(ValueError, match=f"must be at least {least}x{least}"):
+        spec.constructor(weights=None, include_top=False, input_shape=(least - 1, least - 1, 3))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_trains_saves_and_predicts_the_same(
+    family: str, tmp_path: Path, cleared_session: None
+) -> None:
+    name, options = SMALLEST[family]
+    keras.utils.set_random_seed(0)
+    images = np.random.default_rng(0).integers(0, 256, (4, 20, 20, 1), dtype="uint8")
+    model = tlkit.build_classifier(
+        name,
+        3,
+        input_shape=(None, None, 1),
+        size=tlkit.backbones.find(name).least_size,
+        weights=None,
+        backbone_options=options,
+    )
+    norms = freezing.batchnorm_within(tlkit.backbone_of(model))
+    tlkit.batchnorm.reestimate(model, norms, [images])
+    half = freezing.to_block_end(freezing.first_fraction(0.5))
+    trainer = TwoPhaseTrainer(
+        head=Phase(epochs=1),
+        fine_tune=Phase(epochs=1, learning_rate=1e-3, freeze=half, batchnorm="train"),
+        seed=0,
+    )
+    run = trainer.fit(model, (images, np.array([0, 1, 2, 0])), verbose=False)
+    assert run.phases[0].movement.moved == 2  # the head's weight and bias
+    assert run.phases[1].movement.moved > 2
+
+    predicted = model.predict(images, batch_size=4, verbose=0)
+    again = tlkit.load(tlkit.save(model, tmp_path / "model.keras"))
+    np.testing.assert_array_equal(again.predict(images, batch_size=4, verbose=0), predicted)
+    np.testing.assert_allclose(model(images, training=False), predicted, rtol=0, atol=1e-5)
+
+    before = [np.array(variable) for variable in model.non_trainable_variables]
+    np.testing.assert_allclose(model(images), predicted, rtol=0, atol=1e-5)
+    for old, new in zip(before, model.non_trainable_variables, strict=True):
+        np.testing.assert_array_equal(old, new)
