@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tlkit
 from tlkit import ClassProbabilities, GrayToRGBResize, Phase, TwoPhaseTrainer, freezing
@@ -52,6 +53,14 @@ FAMILIES = sorted({tlkit.backbones.find(name).family for name in tlkit.backbones
 def cleared_session() -> Iterator[None]:
     yield
     keras.backend.clear_session()
+
+
+@pytest.fixture
+def without_graphs() -> Iterator[None]:
+    """Runs what Keras compiles line by line: tracing big models takes most of the time."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 def test_every_public_layer_has_a_row() -> None:
@@ -137,10 +146,22 @@ def test_one_pixel_less_than_the_least_size_is_refused_by_keras(name: str) -> No
         spec.constructor(weights=None, include_top=False, input_shape=(least - 1, least - 1, 3))
 
 
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_trains_saves_and_predicts_the_same(
+    family: str, tmp_path: Path, without_graphs: None, cleared_session: None
+) -> None:
+    check_family(family, tmp_path)
+
+
+@pytest.mark.parametrize("family", ["mobilenet_v2", "vgg16"])
+def test_a_family_does_the_same_compiled(
     family: str, tmp_path: Path, cleared_session: None
 ) -> None:
+    check_family(family, tmp_path)
+
+
+def check_family(family: str, folder: Path) -> None:
     name, options = SMALLEST[family]
     keras.utils.set_random_seed(0)
     images = np.random.default_rng(0).integers(0, 256, (4, 20, 20, 1), dtype="uint8")
@@ -154,7 +175,9 @@ def test_every_family_trains_saves_and_predicts_the_same(
     )
     norms = freezing.batchnorm_within(tlkit.backbone_of(model))
     tlkit.batchnorm.reestimate(model, norms, [images])
-    half = freezing.to_block_end(freezing.first_fraction(0.5))
+    half = freezing.first_fraction(0.5)
+    if family != "nasnet":  # each of its cells takes two before it: it is all one block
+        half = freezing.to_block_end(half)
     trainer = TwoPhaseTrainer(
         head=Phase(epochs=1),
         fine_tune=Phase(epochs=1, learning_rate=1e-3, freeze=half, batchnorm="train"),
@@ -165,11 +188,14 @@ def test_every_family_trains_saves_and_predicts_the_same(
     assert run.phases[1].movement.moved > 2
 
     predicted = model.predict(images, batch_size=4, verbose=0)
-    again = tlkit.load(tlkit.save(model, tmp_path / "model.keras"))
+    again = tlkit.load(tlkit.save(model, folder / "model.keras"))
     np.testing.assert_array_equal(again.predict(images, batch_size=4, verbose=0), predicted)
-    np.testing.assert_allclose(model(images, training=False), predicted, rtol=0, atol=1e-5)
 
     before = [np.array(variable) for variable in model.non_trainable_variables]
-    np.testing.assert_allclose(model(images), predicted, rtol=0, atol=1e-5)
+    called = keras.ops.convert_to_numpy(model(images))
     for old, new in zip(before, model.non_trainable_variables, strict=True):
         np.testing.assert_array_equal(old, new)
+    np.testing.assert_array_equal(model(images, training=False), called)
+    # random weights blow up the last bits in which graph and eager kernels differ, to 1e-4 here;
+    # a model that runs in training mode is off by far more than 1e-3
+    np.testing.assert_allclose(called, predicted, rtol=0, atol=1e-3)
