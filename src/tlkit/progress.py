@@ -55,7 +55,7 @@ class EpochLines(keras.callbacks.Callback):
 
     def _place(self, epoch: int) -> str:
         epochs = self.params["epochs"]
-        return f"{self.title:<11}{epoch + 1:>{len(str(epochs))}}/{epochs}"
+        return f"{self.title:<10} {epoch + 1:>{len(str(epochs))}}/{epochs}"
 
     def _close(self) -> None:
         if self._bar is not None:
