@@ -17,7 +17,7 @@ CONTENT = bytes(range(256)) * 8
 
 
 class Site(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT under any name, but for "missing", "short" and "stalled"."""
+    """Serves CONTENT under any name, but for "missing", "short", "stalled" and "silent"."""
 
     asked: list[str]
     over: threading.Event
@@ -27,6 +27,9 @@ class Site(http.server.BaseHTTPRequestHandler):
         if self.path.endswith("missing"):
             self.send_error(404, "Not Found")
             return
+        if self.path.endswith("silent"):
+            self.over.wait(5)
+            return
         self.send_response(200)
         self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
@@ -34,7 +37,7 @@ class Site(http.server.BaseHTTPRequestHandler):
             self.wfile.write(CONTENT[:100])
         elif self.path.endswith("stalled"):
             self.wfile.write(CONTENT[:100])
-            self.over.wait(30)
+            self.over.wait(5)
         else:
             self.wfile.write(CONTENT)
 
@@ -60,13 +63,6 @@ def site() -> Iterator[http.server.ThreadingHTTPServer]:
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-@pytest.fixture
-def silent_port() -> Iterator[int]:
-    """A port that takes connections and never says a word."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield listening.getsockname()[1]
 
 
 @pytest.fixture
@@ -118,7 +114,7 @@ def test_a_name_lookup_that_hangs_is_given_up_in_time(
     over = threading.Event()
 
     def hang(*args: object, **kwargs: object) -> list[object]:
-        over.wait(30)
+        over.wait(5)
         raise socket.gaierror("the test is over")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
@@ -129,9 +125,10 @@ def test_a_name_lookup_that_hangs_is_given_up_in_time(
     assert "data.invalid did not answer in 1 s" in words
 
 
-def test_a_server_that_never_answers_is_given_up_in_time(silent_port: int, tmp_path: Path) -> None:
-    words = refusal(f"http://127.0.0.1:{silent_port}/file.bin", tmp_path, within=3)
-    assert "timed out" in words
+def test_a_server_that_never_answers_is_given_up_in_time(
+    site: http.server.ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    assert "timed out" in refusal(address(site, "silent"), tmp_path, within=3)
 
 
 def test_a_transfer_that_stalls_is_given_up_in_time(

@@ -138,7 +138,7 @@ def names() -> tuple[str, ...]:
 
     Examples:
         >>> len(names()), "mobilenet_v2" in names()
-        (38, True)
+        (40, True)
     """
     return tuple(sorted(_SPECS))
 

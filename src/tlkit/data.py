@@ -34,7 +34,7 @@ def batches(data: Data, batch_size: int) -> Iterator[Pair]:
 
 
 def checked(
-    data: Any,
+    data: Data,
     *,
     name: str,
     input_shape: tuple[int | None, ...],
@@ -58,7 +58,7 @@ def checked(
         _check_images(images, name, input_shape, image_range)
         _check_labels(labels, name, len(images), num_classes)
         return images, labels
-    if not isinstance(data, Iterable | keras.utils.PyDataset) or isinstance(data, np.ndarray):
+    if not _is_dataset(data):
         raise DataError(
             f"`{name}` must be a pair (images, labels) or a dataset of such batches, "
             f"got {type(data).__name__}."
@@ -99,6 +99,11 @@ def label_indices(labels: Any) -> np.ndarray:
 def is_one_hot(labels: Any) -> bool:
     """Tell whether labels have a column for each class."""
     return len(labels.shape) == 2 and labels.shape[1] > 1
+
+
+def _is_dataset(data: object) -> bool:
+    iterable = isinstance(data, Iterable | keras.utils.PyDataset)
+    return iterable and not isinstance(data, np.ndarray | str | bytes)
 
 
 def _check_images(

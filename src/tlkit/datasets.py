@@ -1,5 +1,6 @@
 """Two sets of handwritten digits: MNIST, and the small one inside scikit-learn."""
 
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def _npz(path: Path) -> tuple[np.ndarray, ...]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return tuple(file[key] for key in _MNIST_KEYS)
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{str(path)!r} must be an .npz file with the arrays {list(_MNIST_KEYS)}: {error}."
         ) from error

@@ -222,7 +222,10 @@ class FreezePlan:
                 "end" if row.block_end else "",
             )
         page = io.StringIO()
-        rich.console.Console(file=page, width=120).print(table)
+        console = rich.console.Console(
+            file=page, width=1000, force_terminal=False, color_system=None
+        )
+        console.print(table)
         return page.getvalue()
 
 
