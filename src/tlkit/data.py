@@ -30,7 +30,7 @@ def batches(data: Data, batch_size: int) -> Iterator[Pair]:
         (data[i] for i in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
     )
     for batch in source:
-        yield batch[0], batch[1]
+        yield keras.ops.convert_to_numpy(batch[0]), keras.ops.convert_to_numpy(batch[1])
 
 
 def checked(
