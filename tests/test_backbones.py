@@ -164,3 +164,10 @@ def test_weights_on_disk_are_loaded_for_another_size_without_a_warning(
         https_proxy="http://127.0.0.1:9",
     )
     assert told.splitlines()[-1] == f"{len(saved.get_weights())} True"
+
+
+def test_what_keras_refuses_is_a_config_error_with_its_reason(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"can't make mobilenet_v2 .*'alpha': 'wide'"):
+        backbones.create("mobilenet_v2", size=32, weights=None, options={"alpha": "wide"})
+    with pytest.raises(ConfigError, match=r"`weights` must be 'imagenet', None or the path"):
+        backbones.create("mobilenet_v2", size=32, weights=3)

@@ -135,7 +135,7 @@ def test_the_pixels_are_those_of_the_familys_own_preprocessing(name: str) -> Non
     images[0, 0, 0], images[0, 0, 1] = 0, 255
     module = importlib.import_module(f"keras.applications.{spec.family}")
     expected = module.preprocess_input(images.copy())
-    np.testing.assert_allclose(entering(images), expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(entering([images]), expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", tlkit.backbones.names())

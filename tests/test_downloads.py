@@ -16,19 +16,27 @@ from tlkit._downloads import in_time
 CONTENT = bytes(range(256)) * 8
 
 
-class Site(http.server.BaseHTTPRequestHandler):
+class Site(http.server.ThreadingHTTPServer):
+    """A server on this machine that keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.asked: list[str] = []
+        self.over = threading.Event()
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
     """Serves CONTENT under any name, but for "missing", "short", "stalled" and "silent"."""
 
-    asked: list[str]
-    over: threading.Event
+    server: Site
 
     def do_GET(self) -> None:
-        self.asked.append(self.path)
+        self.server.asked.append(self.path)
         if self.path.endswith("missing"):
             self.send_error(404, "Not Found")
             return
         if self.path.endswith("silent"):
-            self.over.wait(5)
+            self.server.over.wait(5)
             return
         self.send_response(200)
         self.send_header("Content-Length", str(len(CONTENT)))
@@ -37,7 +45,7 @@ class Site(http.server.BaseHTTPRequestHandler):
             self.wfile.write(CONTENT[:100])
         elif self.path.endswith("stalled"):
             self.wfile.write(CONTENT[:100])
-            self.over.wait(5)
+            self.server.over.wait(5)
         else:
             self.wfile.write(CONTENT)
 
@@ -53,13 +61,12 @@ def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def site() -> Iterator[http.server.ThreadingHTTPServer]:
-    handler = type("FreshSite", (Site,), {"asked": [], "over": threading.Event()})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def site() -> Iterator[Site]:
+    server = Site()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
-    handler.over.set()
+    server.over.set()
     server.shutdown()
     thread.join()
     server.server_close()
@@ -90,15 +97,13 @@ def refusal(url: str, folder: Path, *, within: float) -> str:
     return words
 
 
-def address(site: http.server.ThreadingHTTPServer, name: str = "file.bin") -> str:
+def address(site: Site, name: str = "file.bin") -> str:
     return f"http://127.0.0.1:{site.server_address[1]}/{name}"
 
 
-def test_a_host_that_answers_is_downloaded_from(
-    site: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
+def test_a_host_that_answers_is_downloaded_from(site: Site, tmp_path: Path) -> None:
     assert fetch(address(site), tmp_path).read_bytes() == CONTENT
-    assert site.RequestHandlerClass.asked == ["/file.bin"]
+    assert site.asked == ["/file.bin"]
 
 
 def test_a_port_that_nobody_listens_on_is_given_up_at_once(
@@ -108,8 +113,9 @@ def test_a_port_that_nobody_listens_on_is_given_up_at_once(
     assert "Connection refused" in words
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_name_lookup_that_hangs_is_given_up_in_time(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    scheme: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     over = threading.Event()
 
@@ -119,27 +125,23 @@ def test_a_name_lookup_that_hangs_is_given_up_in_time(
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     try:
-        words = refusal("http://data.invalid/file.bin", tmp_path, within=3)
+        words = refusal(f"{scheme}://data.invalid/file.bin", tmp_path, within=3)
     finally:
         over.set()
     assert "data.invalid did not answer in 1 s" in words
 
 
-def test_a_server_that_never_answers_is_given_up_in_time(
-    site: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
+def test_a_server_that_never_answers_is_given_up_in_time(site: Site, tmp_path: Path) -> None:
     assert "timed out" in refusal(address(site, "silent"), tmp_path, within=3)
 
 
-def test_a_transfer_that_stalls_is_given_up_in_time(
-    site: http.server.ThreadingHTTPServer, tmp_path: Path
-) -> None:
+def test_a_transfer_that_stalls_is_given_up_in_time(site: Site, tmp_path: Path) -> None:
     assert "timed out" in refusal(address(site, "stalled"), tmp_path, within=3)
 
 
 @pytest.mark.parametrize(("name", "reason"), [("missing", "Not Found"), ("short", "incomplete")])
 def test_a_failed_transfer_tells_the_reason(
-    name: str, reason: str, site: http.server.ThreadingHTTPServer, tmp_path: Path
+    name: str, reason: str, site: Site, tmp_path: Path
 ) -> None:
     assert reason in refusal(address(site, name), tmp_path, within=1)
 
@@ -149,7 +151,7 @@ def test_a_failed_transfer_tells_the_reason(
 def test_the_opener_and_the_timeout_are_restored(
     timeout: float | None,
     succeeds: bool,
-    site: http.server.ThreadingHTTPServer,
+    site: Site,
     closed_port: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -184,17 +186,17 @@ def test_an_error_from_elsewhere_passes_through_unchanged(error: Exception) -> N
 @pytest.mark.parametrize("scheme", ["http://", "http://user:word@", ""])
 def test_a_proxy_is_tried_instead_of_the_host(
     scheme: str,
-    site: http.server.ThreadingHTTPServer,
+    site: Site,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("http_proxy", f"{scheme}127.0.0.1:{site.server_address[1]}")
     assert fetch("http://data.invalid/file.bin", tmp_path).read_bytes() == CONTENT
-    assert site.RequestHandlerClass.asked == ["http://data.invalid/file.bin"]
+    assert site.asked == ["http://data.invalid/file.bin"]
 
 
 def test_a_proxy_that_is_down_is_given_up_even_where_the_host_is_up(
-    site: http.server.ThreadingHTTPServer,
+    site: Site,
     closed_port: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -29,7 +29,7 @@ def random_images(
     if dtype == "uint8":
         return generator.integers(0, 256, shape, dtype="uint8")
     low, high = image_range
-    return (low + (high - low) * generator.random(shape)).astype(dtype)
+    return np.asarray(low + (high - low) * generator.random(shape), dtype)
 
 
 def grey_shape(size: tuple[int, int], channels: int | None) -> tuple[int, ...]:
@@ -41,7 +41,7 @@ def grey_shape(size: tuple[int, int], channels: int | None) -> tuple[int, ...]:
 
 
 def result_of(layer: keras.Layer, images: Any) -> np.ndarray:
-    return keras.ops.convert_to_numpy(layer(images))
+    return np.asarray(keras.ops.convert_to_numpy(layer(images)))
 
 
 def resized_by_hand(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -49,13 +49,13 @@ def resized_by_hand(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     rows, columns = (
         hat_weights(have, want) for have, want in zip(images.shape[1:3], size, strict=True)
     )
-    return np.einsum("yh,xw,bhwc->byxc", rows, columns, images.astype("float64"))
+    return np.asarray(np.einsum("yh,xw,bhwc->byxc", rows, columns, images.astype("float64")))
 
 
 def hat_weights(have: int, want: int) -> np.ndarray:
     """How much each of `have` pixels counts in each of `want`, pixels being half a step in."""
     centres = ((np.arange(want) + 0.5) * have / want - 0.5).clip(0, have - 1)
-    return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(have)[None, :]))
+    return np.asarray(np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(have)[None, :])))
 
 
 @given(SEEDS, SIZES, SIZES, CHANNELS, INTERPOLATIONS, RANGES, RANGES)
@@ -419,7 +419,7 @@ def test_a_misspelt_word_is_refused_with_the_nearest(argument: str, value: Any, 
 
 def softmax(logits: Any) -> np.ndarray:
     powers = np.exp(np.asarray(logits, "float64") - np.max(logits))
-    return powers / powers.sum()
+    return np.asarray(powers / powers.sum())
 
 
 @given(st.lists(st.floats(-60, 60, width=32), min_size=2, max_size=12))
@@ -470,3 +470,8 @@ def test_another_number_of_logits_than_names_is_refused() -> None:
         layer(keras.Input((3,)))
     with pytest.raises(ConfigError, match=words):
         layer.compute_output_shape((None, 3))
+
+
+def test_a_wrong_number_of_logits_is_refused_eagerly_too() -> None:
+    with pytest.raises(ConfigError, match="one name for each of the 3 logits, got 2"):
+        ClassProbabilities(["a", "b"])(np.zeros((1, 3), "float32"))

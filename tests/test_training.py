@@ -267,6 +267,9 @@ def test_bad_settings_are_named(model: keras.Model) -> None:
         TwoPhaseTrainer(head=HEAD, seed=-1)
     with pytest.raises(ConfigError, match="`validation` must be given: `patience` watches 'val_"):
         train_phase(model, Phase(epochs=1, patience=2), _data(), verbose=False)
+    with pytest.raises(ConfigError, match="`freeze` must leave weights of small_backbone to train"):
+        phase = Phase(epochs=1, freeze=freezing.first(11))
+        train_phase(model, phase, _data(), verbose=False)
     with pytest.raises(ConfigError, match="`count` must be at most .*, got 100"):
         phase = Phase(epochs=1, freeze=freezing.first(100))
         train_phase(model, phase, _data(), verbose=False)

@@ -22,7 +22,7 @@ class _ReachableFirst(urllib.request.BaseHandler):
     def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
         """Return the request where its host, or the proxy before it, answers in time."""
         url = _proxy(request) or request.full_url
-        parts = urllib.parse.urlsplit(url if "//" in url else f"//{url}")
+        parts = urllib.parse.urlsplit(url if "://" in url else f"{request.type}://{url}")
         port = parts.port or (80 if parts.scheme == "http" else 443)
         _connect(parts.hostname or "", port, self.seconds)
         return request

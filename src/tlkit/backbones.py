@@ -203,11 +203,15 @@ def create(
     extra = dict(options or {})
     _check_options(spec, extra)
     _check_weights(weights)
+    shape = (height, width, 3)
     with warnings.catch_warnings(), _downloads.in_time(f"{weights} weights", remedy=_WEIGHTS_FILE):
         warnings.filterwarnings("ignore", message=_OTHER_SIZE_WARNING)
-        return spec.constructor(
-            include_top=False, weights=weights, input_shape=(height, width, 3), **extra
-        )
+        try:
+            return spec.constructor(include_top=False, weights=weights, input_shape=shape, **extra)
+        except (ValueError, TypeError) as error:
+            raise ConfigError(
+                f"Keras can't make {name} with weights={weights!r} and {extra}: {error}"
+            ) from error
 
 
 _OURS = {"include_top", "weights", "input_shape", "input_tensor", "pooling", "classes"}
@@ -220,7 +224,9 @@ def _check_options(spec: BackboneSpec, options: Mapping[str, Any]) -> None:
 
 
 def _check_weights(weights: str | None) -> None:
-    if weights not in (None, "imagenet") and not Path(weights).is_file():
+    if weights is None or weights == "imagenet":
+        return
+    if not isinstance(weights, str) or not Path(weights).is_file():
         raise ConfigError(
             f"`weights` must be 'imagenet', None or the path of a weights file, got {weights!r}."
         )

@@ -30,6 +30,11 @@ def batches(data: Data, batch_size: int) -> Iterator[Pair]:
         (data[i] for i in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
     )
     for batch in source:
+        if not isinstance(batch, tuple | list) or len(batch) < 2:
+            raise DataError(
+                "A dataset must yield (images, labels) batches, got a batch of type "
+                f"{type(batch).__name__}."
+            )
         yield keras.ops.convert_to_numpy(batch[0]), keras.ops.convert_to_numpy(batch[1])
 
 
@@ -54,14 +59,14 @@ def checked(
         DataError: Something doesn't fit; the message says what.
     """
     if is_arrays(data):
-        images, labels = (np.asarray(part) for part in data)
+        images, labels = (_as_array(part, name) for part in data)
         _check_images(images, name, input_shape, image_range)
         _check_labels(labels, name, len(images), num_classes)
         return images, labels
     if not _is_dataset(data):
         raise DataError(
-            f"`{name}` must be a pair (images, labels) or a dataset of such batches, "
-            f"got {type(data).__name__}."
+            f"`{name}` must be a pair (images, labels) or a dataset of such batches that can be "
+            f"gone over again, got {type(data).__name__}."
         )
     first = next(iter(batches(data, 1)), None)
     if first is None:
@@ -84,8 +89,11 @@ def encoded(labels: np.ndarray, num_classes: int) -> np.ndarray:
         [[0.0, 1.0], [1.0, 0.0]]
     """
     _checks.at_least("num_classes", num_classes, 2)
-    _check_labels(labels, "labels", len(labels), num_classes)
-    return np.asarray(np.eye(num_classes, dtype="float32")[labels])
+    array = _as_array(labels, "labels")
+    if is_one_hot(array):
+        raise DataError(f"Labels must be class indices, got shape {array.shape}: one-hot already.")
+    _check_labels(array, "labels", len(np.atleast_1d(array)), num_classes)
+    return np.asarray(np.eye(num_classes, dtype="float32")[label_indices(array)])
 
 
 def label_indices(labels: Any) -> np.ndarray:
@@ -102,8 +110,24 @@ def is_one_hot(labels: Any) -> bool:
 
 
 def _is_dataset(data: object) -> bool:
+    """Tell whether this yields batches, and can do so again for every epoch."""
     iterable = isinstance(data, Iterable | keras.utils.PyDataset)
-    return iterable and not isinstance(data, np.ndarray | str | bytes)
+    return iterable and not isinstance(data, np.ndarray | str | bytes | tuple | list | Iterator)
+
+
+def _as_array(values: Any, name: str) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"`{name}` images must all have one shape, and so must labels: {error}"
+        ) from error
+    if array.dtype == object:
+        raise DataError(
+            f"`{name}` must be a pair of arrays of numbers (images, labels), got a "
+            f"{type(values).__name__} of Python objects."
+        )
+    return array
 
 
 def _check_images(
@@ -112,7 +136,9 @@ def _check_images(
     input_shape: tuple[int | None, ...],
     image_range: tuple[float, float] | None,
 ) -> None:
-    if len(images) == 0:
+    if images.dtype.kind not in "biuf":
+        raise DataError(f"`{name}` images must be numbers, got {images.dtype}.")
+    if images.size == 0:
         raise DataError(f"`{name}` must hold at least one image, got an empty batch.")
     if not _fits(images.shape, input_shape):
         wanted = ", ".join("any" if axis is None else str(axis) for axis in input_shape[1:])
@@ -158,7 +184,7 @@ def _check_labels(labels: np.ndarray, name: str, count: int, num_classes: int) -
         raise DataError(
             f"`{name}` labels must be one for each of the {count} images, got shape {labels.shape}."
         )
-    if is_one_hot(labels):
+    if is_one_hot(labels) and labels.dtype.kind in "biuf":
         _check_one_hot(labels, name, num_classes)
         return
     if labels.dtype.kind not in "iu":
@@ -166,6 +192,8 @@ def _check_labels(labels: np.ndarray, name: str, count: int, num_classes: int) -
             f"`{name}` labels must be whole numbers or one-hot rows, got {labels.dtype}. "
             "Turn names into indices first: numpy.unique(names, return_inverse=True)."
         )
+    if len(labels) == 0:
+        return
     if labels.min() < 0 or labels.max() >= num_classes:
         wrong = labels.min() if labels.min() < 0 else labels.max()
         raise DataError(

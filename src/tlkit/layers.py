@@ -23,7 +23,8 @@ class GrayToRGBResize(keras.layers.Layer):
     fourth channel is alpha: it is composited over a background, or dropped.
 
     The work is done in float32 and rounded once at the end, so under a float16 or bfloat16 policy
-    a value is off by at most half a step of that type: 2**-11 or 2**-8 of its size. Bilinear
+    a value of 1e-4 or more is off by at most half a step of that type: 2**-11 or 2**-8 of its size.
+    Bilinear
     resizing has no antialiasing, because antialiased kernels don't survive export.
 
     Args:
@@ -136,6 +137,10 @@ class ClassProbabilities(keras.layers.Layer):
     def __init__(self, class_names: Sequence[str], **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.class_names = _distinct(class_names)
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Check that there is a name for each logit."""
+        self.compute_output_shape(input_shape)
 
     def call(self, logits: Any) -> Any:
         """Return the softmax of the logits, `(batch, classes)` in float32."""

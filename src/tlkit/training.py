@@ -199,6 +199,12 @@ def _compile(model: keras.Model, phase: Phase, plan: freezing.FreezePlan, train:
     """Set what is trained, then compile: flags set after that would do nothing."""
     model.trainable = True
     freezing.apply(plan)
+    if phase.freeze is not freezing.everything and not plan.backbone.trainable_weights:
+        raise ConfigError(
+            f"`freeze` must leave weights of {plan.backbone.name} to train, got a selection of "
+            f"{len(plan.frozen)} of its {len(plan.backbone.layers)} layers that leaves none. "
+            "Freeze fewer, or say tlkit.freezing.everything to train the head alone."
+        )
     one_hot = data.is_one_hot(next(iter(data.batches(train, 1)))[1])
     loss = "categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy"
     model.compile(
