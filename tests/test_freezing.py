@@ -272,3 +272,12 @@ def test_a_long_layer_name_is_printed_whole() -> None:
     name = "a_" + "long_" * 14 + "name"
     backbone = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name=name)])
     assert name in str(freezing.plan(backbone, freezing.nothing))
+
+
+def test_a_selection_of_layers_that_are_not_the_backbones_is_refused(
+    small_backbone: keras.Model,
+) -> None:
+    stranger = keras.layers.Dense(1, name="stranger")
+    for wrong in ([stranger], ["stem"]):
+        with pytest.raises(ConfigError, match="`select` must return layers out of `small_backbone"):
+            freezing.plan(small_backbone, lambda backbone, wrong=wrong: wrong)

@@ -6,10 +6,11 @@ from tlkit import backbones, batchnorm, data, datasets, freezing, plotting, reci
 from tlkit.classifier import backbone_of, build_classifier, class_names
 from tlkit.errors import ConfigError, DataError, DownloadError, TlkitError, TrainingError
 from tlkit.evaluation import Evaluation, evaluate
+from tlkit.history import PhaseRun, Run
 from tlkit.layers import ClassProbabilities, GrayToRGBResize
 from tlkit.phases import Phase
 from tlkit.saving import load, save
-from tlkit.training import PhaseRun, Run, TwoPhaseTrainer, train_phase
+from tlkit.training import TwoPhaseTrainer, train_phase
 
 __version__ = version("tlkit")
 

@@ -249,7 +249,14 @@ def plan(backbone: keras.Model, select: Select, *, batchnorm: str = "frozen") ->
         ['train']
     """
     policy = _checks.one_of("batchnorm", batchnorm, BATCHNORM_POLICIES)
-    return FreezePlan(backbone=backbone, frozen=tuple(select(backbone)), batchnorm=policy)
+    frozen = tuple(select(backbone))
+    own = {id(layer) for layer in backbone.layers}
+    strange = [getattr(layer, "name", layer) for layer in frozen if id(layer) not in own]
+    if strange:
+        raise ConfigError(
+            f"`select` must return layers out of `{backbone.name}.layers`, got {strange[0]!r}."
+        )
+    return FreezePlan(backbone=backbone, frozen=frozen, batchnorm=policy)
 
 
 def apply(chosen: FreezePlan) -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from tlkit import _checks, data
 from tlkit.classifier import class_names, image_range
 from tlkit.evaluation import Evaluation
-from tlkit.training import Run
+from tlkit.history import Run
 
 _RIGHT, _WRONG = "#1a5fb4", "#c64600"  # apart for colour-blind readers and in grey
 

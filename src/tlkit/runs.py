@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from tlkit import saving
 from tlkit.errors import ConfigError
 from tlkit.evaluation import Evaluation
-from tlkit.training import Run
+from tlkit.history import Run
 
 _PACKAGES = ("tlkit", "keras", "tensorflow", "numpy", "scikit-learn")
 

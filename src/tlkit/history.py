@@ -1,0 +1,52 @@
+"""What a training did, phase after phase, as data."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tlkit.proof import Movement
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseRun:
+    """What one phase did.
+
+    Attributes:
+        name: "head" or "fine_tune".
+        epochs: For each epoch the loss, the metrics, the same on the validation data under
+            `val_`, and the learning rate.
+        seconds: How long it took, validation included.
+        best_epoch: The epoch, from 0, whose weights the model has: the last one, or with early
+            stopping the best.
+        movement: How many weight tensors moved, and how many were proved untouched.
+    """
+
+    name: str
+    epochs: tuple[dict[str, float], ...]
+    seconds: float
+    best_epoch: int
+    movement: Movement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a training did, phase after phase.
+
+    Attributes:
+        phases: The phases, in order.
+    """
+
+    phases: tuple[PhaseRun, ...]
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One row for each epoch of all phases, numbered on from 1; `phase` names its phase."""
+        rows = [(phase.name, row) for phase in self.phases for row in phase.epochs]
+        return [
+            {"epoch": number, "phase": name, **row}
+            for number, (name, row) in enumerate(rows, start=1)
+        ]
+
+    @property
+    def seconds(self) -> float:
+        """How long all phases took."""
+        return sum(phase.seconds for phase in self.phases)
