@@ -49,9 +49,7 @@ def test_one_bit_of_a_frozen_weight_is_enough(model: keras.Model) -> None:
     values = np.array(kernel)
     values.flat[0] = np.nextafter(values.flat[0], np.float32(np.inf))
     kernel.assign(values)
-    with pytest.raises(
-        TrainingError, match="1 of the model's parts moved .*: stem/kernel"
-    ):
+    with pytest.raises(TrainingError, match="1 of the model's parts moved .*: stem/kernel"):
         proof.check_movement(model, plan, before)
 
 
