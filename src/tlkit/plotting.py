@@ -66,7 +66,7 @@ def prediction_grid(
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     low, high = image_range(model) or (float(images.min()), float(images.max()))
     for panel, index, row in zip(panels, chosen, probabilities, strict=False):
-        picture = (np.squeeze(images[index]).astype("float32") - low) / (high - low)
+        picture = (_drawable(images[index]).astype("float32") - low) / (high - low)
         panel.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         _label(panel, names[truth[index]], names[row.argmax()], float(row.max()))
     for empty in panels[len(chosen) :]:
@@ -119,6 +119,10 @@ def confusion_matrix(evaluation: Evaluation) -> Figure:
     panel.set_ylabel("true class")
     panel.set_title(f"accuracy {100 * evaluation.accuracy:.2f} %, {evaluation.count:,} images")
     return figure
+
+
+def _drawable(image: np.ndarray) -> np.ndarray:
+    return image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
 
 
 def _label(panel: Any, truth: str, called: str, probability: float) -> None:

@@ -78,6 +78,8 @@ def write(
         _write_history(made / "history.csv", run)
         for name, figure in figures.items():
             figure.savefig(made / f"{name}.png", dpi=150)
+        if target.exists():  # empty: Windows does not rename onto it
+            target.rmdir()
         made.replace(target)
     return target
 
