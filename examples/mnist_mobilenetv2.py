@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> Path:
         evaluation=evaluation,
         figures=figures,
         about=about,
-        config={"data": images.name, "weights": weights, **_settings(options)},
+        config={"data": images.name, "weights": weights, **_settings(options, arguments)},
     )
     print(f"   {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     return folder
@@ -103,7 +103,7 @@ def _model(recipe: Recipe, images: ImageSet, size: int) -> tuple[keras.Model, st
     try:
         return recipe.build(images, size=size), "ImageNet weights"
     except tlkit.DownloadError:
-        model = recipe.build(images, size=size, weights=None, alpha=0.35)
+        model = recipe.build(images, size=size, weights=None, backbone_options={"alpha": 0.35})
     norms = freezing.batchnorm_within(tlkit.backbone_of(model))
     pictures = (batch for batch, _ in tlkit.data.batches(images.train, 128))
     tlkit.batchnorm.reestimate(model, norms, pictures)  # random weights come with no statistics
@@ -126,9 +126,10 @@ def _name(images: ImageSet, weights: str) -> str:
     return f"{images.name.replace(' ', '-')}-{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _settings(options: argparse.Namespace) -> dict[str, object]:
+def _settings(options: argparse.Namespace, arguments: list[str] | None) -> dict[str, object]:
     settings = {name: value for name, value in vars(options).items() if name not in ("data", "out")}
-    return {**settings, "command": ["examples/mnist_mobilenetv2.py", *sys.argv[1:]]}
+    words = sys.argv[1:] if arguments is None else arguments
+    return {**settings, "command": ["examples/mnist_mobilenetv2.py", *words]}
 
 
 def _step(number: int, what: str) -> None:

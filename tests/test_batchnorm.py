@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlkit import batchnorm
+from tlkit import DataError, batchnorm
 
 
 def _images(count: int = 40, seed: int = 0) -> np.ndarray:
@@ -62,3 +62,23 @@ def test_momentum_comes_back_after_an_error(small_backbone: keras.Model) -> None
 def _bad() -> Iterator[np.ndarray]:
     yield _images()
     raise ZeroDivisionError
+
+
+def test_seeds_and_other_statistics_are_put_back(small_backbone: keras.Model) -> None:
+    dropout = keras.layers.Dropout(0.5, seed=1)
+    model = keras.Model(small_backbone.input, dropout(small_backbone.output))
+    first, *others = _layers(small_backbone)
+    state = np.array(dropout.seed_generator.state)
+    before = [np.array(norm.moving_mean) for norm in others]
+    batchnorm.reestimate(model, [first], [_images()])
+    np.testing.assert_array_equal(dropout.seed_generator.state, state)
+    for old, norm in zip(before, others, strict=True):
+        np.testing.assert_array_equal(old, norm.moving_mean)
+
+
+def test_no_images_are_an_error_and_change_nothing(small_backbone: keras.Model) -> None:
+    before = [np.array(norm.moving_mean) for norm in _layers(small_backbone)]
+    with pytest.raises(DataError, match="`images` must hold at least one batch, got none"):
+        batchnorm.reestimate(small_backbone, _layers(small_backbone), iter([]))
+    for old, norm in zip(before, _layers(small_backbone), strict=True):
+        np.testing.assert_array_equal(old, norm.moving_mean)

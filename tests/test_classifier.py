@@ -104,6 +104,18 @@ def test_mixed_precision_gives_float32_probabilities(small_backbone: keras.Model
         ({"pixels": None}, "`pixels` must be given with a backbone that is a model"),
         ({"pixels": (1, 0)}, r"`pixels` must be a pair \(low, high\)"),
         ({"size": 8}, r"`size` must be \(16, 16\), what the backbone takes, got \(8, 8\)"),
+        ({"weights": None}, "`weights` must be left out where the backbone is a model, got None"),
+        ({"input_shape": 28}, r"`input_shape` must be a tuple such as \(28, 28, 1\), got 28"),
+        ({"class_names": 5}, "`class_names` must be a sequence of strings, got 5"),
+        ({"backbone": keras.Sequential()}, "must know its input shape"),
+        (
+            {
+                "backbone": "mobilenet_v3_small",
+                "backbone_options": {"include_preprocessing": False},
+                "weights": None,
+            },
+            "`backbone_options` must be one of",
+        ),
         ({"backbone_options": {"alpha": 1}}, "`backbone_options` must be left out"),
         ({"backbone": 3}, "`backbone` must be a keras.Model or a known name, got 3"),
         ({"backbone": "mobilnet_v2"}, "Did you mean .*'mobilenet_v2'"),

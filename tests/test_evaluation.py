@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import tlkit
 from tlkit import evaluation
-from tlkit.errors import DataError
+from tlkit.errors import ConfigError, DataError
 
 
 def _probabilities(count: int = 200) -> tuple[np.ndarray, np.ndarray]:
@@ -83,3 +83,11 @@ def test_bad_probabilities_are_refused() -> None:
         evaluation.score(np.zeros(3, int), np.ones((3, 3)) / 3, class_names=["a", "b"])
     with pytest.raises(DataError, match="got NaN: the model has diverged"):
         evaluation.score(np.zeros(1, int), np.full((1, 2), np.nan), class_names=["a", "b"])
+
+
+def test_labels_out_of_range_and_empty_batches_are_refused(model: keras.Model) -> None:
+    with pytest.raises(DataError, match="`labels` must be from 0 to 1, got 0 to 2"):
+        evaluation.score([0, 2], [[0.5, 0.5], [0.5, 0.5]], class_names=["a", "b"])
+    images = np.random.default_rng(0).integers(0, 256, (2, 9, 9, 1), "uint8")
+    with pytest.raises(ConfigError, match="`batch_size` must be a whole number of at least 1"):
+        tlkit.evaluate(model, (images, np.array([0, 1])), batch_size=0)

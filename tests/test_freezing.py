@@ -281,3 +281,8 @@ def test_a_selection_of_layers_that_are_not_the_backbones_is_refused(
     for wrong in ([stranger], ["stem"]):
         with pytest.raises(ConfigError, match="`select` must return layers out of `small_backbone"):
             freezing.plan(small_backbone, lambda backbone, wrong=wrong: wrong)
+
+
+def test_a_pattern_is_a_string() -> None:
+    with pytest.raises(ConfigError, match="`pattern` must be a string such as .* got 5"):
+        freezing.matching(5)

@@ -16,6 +16,8 @@ from tlkit.errors import ConfigError
         ({"batchnorm": "frozn"}, r"`batchnorm` must be one of .*Did you mean 'frozen'\?"),
         ({"patience": -1}, "`patience` must be a whole number of at least 0"),
         ({"freeze": 100}, "`freeze` must be a function .* got 100"),
+        ({"metrics": "accuracy"}, "`metrics` must be a tuple of metrics, got 'accuracy'"),
+        ({"callbacks": ("stop",)}, "`callbacks` must be a tuple of Keras callbacks"),
         ({"optimizer": "adamm"}, "`optimizer` must be a Keras optimizer or its name, got 'adamm'"),
     ],
 )

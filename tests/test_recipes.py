@@ -7,7 +7,7 @@ from tlkit.layers import GrayToRGBResize
 
 def test_the_experiment_is_the_one_described() -> None:
     recipe = recipes.mnist_as_described()
-    model = recipe.build(tlkit.datasets.digits(), weights=None, alpha=0.35)
+    model = recipe.build(tlkit.datasets.digits(), weights=None, backbone_options={"alpha": 0.35})
     backbone = tlkit.backbone_of(model)
     resize = next(layer for layer in model.layers if isinstance(layer, GrayToRGBResize))
     assert (resize.size, resize.input_range, resize.output_range) == ((32, 32), (0, 16), (0, 1))

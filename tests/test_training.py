@@ -159,8 +159,8 @@ def test_early_stopping_goes_back_to_the_best_weights(model: keras.Model) -> Non
     run = train_phase(model, phase, _data(), validation=_data(9, 1), seed=0, verbose=False)
     losses = [row["val_loss"] for row in run.epochs]
     assert len(losses) < 30
-    assert run.best_epoch == int(np.argmin(losses)) != len(losses) - 1
-    for have, best in zip(model.get_weights(), kept[run.best_epoch], strict=True):
+    assert run.best_epoch == int(np.argmin(losses)) + 1 != len(losses)
+    for have, best in zip(model.get_weights(), kept[run.best_epoch - 1], strict=True):
         np.testing.assert_array_equal(have, best)
 
 
@@ -286,3 +286,41 @@ def test_progress_is_written_unless_switched_off(
         ["head", "1/2"],
         ["head", "2/2"],
     ]
+
+
+def test_a_fault_in_the_second_phase_costs_no_first(model: keras.Model) -> None:
+    before = model.get_weights()
+    for fine_tune in (
+        Phase(epochs=1, freeze=freezing.first(99)),
+        Phase(epochs=1, freeze=freezing.first(11)),
+        Phase(epochs=1, freeze=freezing.first(6), patience=1),
+        Phase(epochs=1, freeze=freezing.first(6), class_weight={"cat": 2.0}),
+    ):
+        with pytest.raises(ConfigError):
+            TwoPhaseTrainer(head=HEAD, fine_tune=fine_tune).fit(model, _data(), verbose=False)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_class_weights_name_classes_there_are(model: keras.Model) -> None:
+    with pytest.raises(ConfigError, match="`class_weight` must have class indices from 0 to 2"):
+        train_phase(model, Phase(epochs=1, class_weight={3: 1.0}), _data(), verbose=False)
+
+
+def test_validation_labels_have_the_form_of_the_training_labels(model: keras.Model) -> None:
+    images, labels = _data()
+    with pytest.raises(DataError, match="form of the training labels, one-hot, got integers"):
+        train_phase(model, HEAD, (images, np.eye(3)[labels]), validation=(images, labels))
+
+
+def test_a_diverged_phase_stops_at_once(model: keras.Model) -> None:
+    class Count(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            begun.append(epoch)
+
+    begun: list[int] = []
+    settings = {"optimizer": "sgd", "learning_rate": 1e30, "freeze": freezing.nothing}
+    with pytest.raises(TrainingError, match="diverged"):
+        phase = Phase(epochs=50, callbacks=(Count(),), **settings)
+        train_phase(model, phase, _data(), seed=0, verbose=False)
+    assert len(begun) < 5

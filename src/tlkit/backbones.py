@@ -214,13 +214,22 @@ def create(
             ) from error
 
 
-_OURS = {"include_top", "weights", "input_shape", "input_tensor", "pooling", "classes"}
+_OURS = {
+    "classes",
+    "classifier_activation",
+    "include_preprocessing",  # BackboneSpec.pixels relies on it
+    "include_top",
+    "input_shape",
+    "input_tensor",
+    "pooling",
+    "weights",
+}
 
 
 def _check_options(spec: BackboneSpec, options: Mapping[str, Any]) -> None:
     allowed = set(inspect.signature(spec.constructor).parameters) - _OURS
     for option in options:
-        _checks.one_of("backbone_options", option, allowed - {"classifier_activation"})
+        _checks.one_of("backbone_options", option, allowed)
 
 
 def _check_weights(weights: str | None) -> None:

@@ -6,8 +6,11 @@ from typing import Any
 
 import keras
 import numpy as np
+from typing_extensions import override
 
 from tlkit.data import Data, batches
+from tlkit.errors import DataError
+from tlkit.freezing import batchnorm_within
 
 
 class ReestimateBatchNorm(keras.callbacks.Callback):
@@ -34,18 +37,22 @@ class ReestimateBatchNorm(keras.callbacks.Callback):
         self._stale = False
         self._forward: _TrainingForward | None = None
 
+    @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Start afresh: one callback may serve several fits."""
         self._forward = _TrainingForward(self.model)
 
+    @override
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Note that the coming steps make the statistics stale."""
         self._stale = True
 
+    @override
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Recompute before the epoch's validation."""
         self._refresh()
 
+    @override
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Recompute here where there was no validation."""
         self._refresh()
@@ -70,6 +77,9 @@ def reestimate(
         model: The model the layers are part of.
         layers: BatchNormalization layers with `trainable` set; frozen ones keep their statistics.
         images: Batches of images.
+
+    Raises:
+        DataError: There is no batch.
     """
     _reestimate(_TrainingForward(model), layers, images)
 
@@ -81,6 +91,7 @@ class _TrainingForward(keras.Model):
         super().__init__(name="training_forward")
         self.inner = inner
 
+    @override
     def call(self, images: Any) -> Any:
         return self.inner(images, training=True)
 
@@ -93,7 +104,7 @@ def _reestimate(
     count = 0
     means = [np.zeros(layer.moving_mean.shape) for layer in layers]
     squares = [np.zeros(layer.moving_mean.shape) for layer in layers]
-    with _only_the_batch(layers):
+    with _only_the_batch(layers), _restored(_side_effects(forward.inner, layers)):
         for batch in images:
             forward.predict_on_batch(batch)
             weight = len(batch)
@@ -102,9 +113,30 @@ def _reestimate(
                 batch_mean = _array(layer.moving_mean)
                 mean += weight * batch_mean
                 square += weight * (_array(layer.moving_variance) + batch_mean**2)
+    if count == 0:
+        raise DataError("`images` must hold at least one batch, got none.")
     for layer, mean, square in zip(layers, means, squares, strict=True):
         layer.moving_mean.assign(mean / count)
         layer.moving_variance.assign(np.maximum(square / count - (mean / count) ** 2, 0))
+
+
+def _side_effects(model: keras.Model, layers: Sequence[keras.Layer]) -> list[Any]:
+    """Return what a pass in training mode changes besides these layers: seeds, other statistics."""
+    weights = {id(weight) for weight in model.weights}
+    chosen = {id(layer) for layer in layers}
+    others = [norm for norm in batchnorm_within(model) if id(norm) not in chosen]
+    seeds = [variable for variable in model.variables if id(variable) not in weights]
+    return seeds + [part for norm in others for part in (norm.moving_mean, norm.moving_variance)]
+
+
+@contextmanager
+def _restored(variables: Sequence[Any]) -> Iterator[None]:
+    kept = [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, kept, strict=True):
+            variable.assign(value)
 
 
 @contextmanager

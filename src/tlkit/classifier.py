@@ -52,7 +52,7 @@ def build_classifier(
         interpolation: How images are resized: "bilinear" or "nearest".
         weights: Of a named backbone: "imagenet", None for random, or a file's path.
         backbone_options: More arguments for a named backbone's constructor: `{"alpha": 0.35}`.
-        pooling: "avg" or "max", over height and width.
+        pooling: "avg" or "max", over height and width where the backbone gives feature maps.
         dropout: Share of the pooled features dropped in training, 0 <= dropout < 1.
         class_names: A name for each class; by default "0", "1" and so on.
         seed: Of the head's random start and its dropout. None leaves them to chance, or to
@@ -75,8 +75,12 @@ def build_classifier(
         backbone = backbones.create(backbone, size=size, weights=weights, options=backbone_options)
     else:
         wanted = _said(pixels)
-        _check_backbone(backbone, backbone_options)
+        _check_backbone(backbone, backbone_options, weights)
     size = _image_size(backbone, size)
+    if not isinstance(input_shape, tuple | list):
+        raise ConfigError(
+            f"`input_shape` must be a tuple such as (28, 28, 1), got {input_shape!r}."
+        )
     inputs = keras.Input(tuple(input_shape), name="image")
     prepared = _preprocess(inputs, size, image_range, wanted, interpolation)
     features = backbone(prepared)
@@ -156,6 +160,8 @@ def _preprocess(
 def _class_names(names: Sequence[str] | None, num_classes: int) -> Sequence[str]:
     if names is None:
         return [str(index) for index in range(num_classes)]
+    if not isinstance(names, Sequence):
+        raise ConfigError(f"`class_names` must be a sequence of strings, got {names!r}.")
     if len(names) != num_classes:
         raise ConfigError(
             f"`class_names` must have one name for each of the {num_classes} classes, "
@@ -174,11 +180,23 @@ def _said(pixels: PixelFormat | tuple[float, float] | None) -> PixelFormat | tup
     return pixels
 
 
-def _check_backbone(backbone: keras.Model, options: Mapping[str, Any] | None) -> None:
+def _check_backbone(
+    backbone: keras.Model, options: Mapping[str, Any] | None, weights: str | None
+) -> None:
     if not isinstance(backbone, keras.Model):
         raise ConfigError(f"`backbone` must be a keras.Model or a known name, got {backbone!r}.")
     if options:
         raise ConfigError("`backbone_options` must be left out where the backbone is a model.")
+    if weights != "imagenet":
+        raise ConfigError(
+            f"`weights` must be left out where the backbone is a model, got {weights!r}: it is "
+            "used with the weights it has."
+        )
+    if getattr(backbone, "inputs", None) is None:
+        raise ConfigError(
+            f"`backbone` must know its input shape, got {backbone.name!r}, which is not built: "
+            "give it a keras.Input."
+        )
     shapes = [tensor.shape for tensor in (*backbone.inputs, *backbone.outputs)]
     if len(shapes) != 2 or len(shapes[0]) != 4 or shapes[0][-1] not in (3, None):
         raise ConfigError(

@@ -13,7 +13,8 @@ from tlkit.errors import DataError
 
 _MNIST_KEYS = ("x_train", "y_train", "x_test", "y_test")
 _MNIST_FILE = (
-    "Give the path of a file you have (--data path/to/mnist.npz), or put it where Keras looks: "
+    "Give the path of a file you have (mnist('path/to/mnist.npz'); in the example --data "
+    "path/to/mnist.npz), or put it where Keras looks: "
     "datasets/mnist.npz in the folder that KERAS_HOME names (~/.keras by default)."
 )
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
-from tlkit import data
+from tlkit import _checks, data
 from tlkit.classifier import class_names as names_of
 from tlkit.classifier import image_range
 from tlkit.errors import DataError
@@ -109,6 +109,7 @@ def evaluate(model: keras.Model, test: data.Data, *, batch_size: int = 128) -> E
         5
     """
     names = names_of(model)
+    _checks.at_least("batch_size", batch_size, 1)
     test = data.checked(
         test,
         name="test",
@@ -139,7 +140,7 @@ def score(
         class_names: The name of each class.
 
     Raises:
-        DataError: The shapes don't agree, or a probability is not finite.
+        DataError: The shapes don't agree, a label is out of range, or a probability not finite.
 
     Examples:
         >>> sure = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
@@ -147,6 +148,7 @@ def score(
         >>> round(result.accuracy, 3), result.confusion.tolist()
         (0.667, [[1, 0], [1, 1]])
     """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     if probabilities.shape != (len(labels), len(class_names)) or len(labels) == 0:
         raise DataError(
             f"`probabilities` must have shape ({len(labels)}, {len(class_names)}), a row for each "
@@ -154,6 +156,11 @@ def score(
         )
     if not np.isfinite(probabilities).all():
         raise DataError("`probabilities` must be finite, got NaN: the model has diverged.")
+    if labels.min() < 0 or labels.max() >= len(class_names):
+        raise DataError(
+            f"`labels` must be from 0 to {len(class_names) - 1}, "
+            f"got {labels.min()} to {labels.max()}."
+        )
     indices = np.arange(len(class_names))
     called = probabilities.argmax(axis=1)
     right = int((called == labels).sum())

@@ -80,6 +80,8 @@ def matching(pattern: str) -> Select:
 
     The selecting function raises ConfigError where no layer's name fits.
     """
+    if not isinstance(pattern, str):
+        raise ConfigError(f"`pattern` must be a string such as 'block_1?_*', got {pattern!r}.")
 
     def select(backbone: keras.Model) -> list[keras.Layer]:
         found = [layer for layer in backbone.layers if fnmatch.fnmatchcase(layer.name, pattern)]

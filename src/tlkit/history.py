@@ -15,8 +15,8 @@ class PhaseRun:
         epochs: For each epoch the loss, the metrics, the same on the validation data under
             `val_`, and the learning rate.
         seconds: How long it took, validation included.
-        best_epoch: The epoch, from 0, whose weights the model has: the last one, or with early
-            stopping the best.
+        best_epoch: The phase's epoch, from 1, whose weights the model has: the last one, or with
+            `patience` the best. A callback of your own that restores weights is not seen.
         movement: How many weight tensors moved, and how many were proved untouched.
     """
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+from typing_extensions import override
 
 from tlkit import _checks
 from tlkit.errors import ConfigError, DataError
@@ -67,6 +68,7 @@ class GrayToRGBResize(keras.layers.Layer):
         self.interpolation = _checks.one_of("interpolation", interpolation, _INTERPOLATIONS)
         self.alpha = _checks.one_of("alpha", alpha, _ALPHAS)
 
+    @override
     def call(self, images: Any) -> Any:
         """Return the images as `(batch, *size, 3)` within `output_range`."""
         channels = _channels(images.shape)
@@ -83,11 +85,13 @@ class GrayToRGBResize(keras.layers.Layer):
             pixels = keras.ops.repeat(pixels, 3, axis=-1)
         return keras.ops.cast(pixels, self.compute_dtype)
 
+    @override
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Return `(batch, *size, 3)`."""
         _channels(input_shape)
         return (input_shape[0], *self.size, 3)
 
+    @override
     def get_config(self) -> dict[str, Any]:
         """Return every argument by name."""
         return {
@@ -138,14 +142,17 @@ class ClassProbabilities(keras.layers.Layer):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.class_names = _distinct(class_names)
 
+    @override
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Check that there is a name for each logit."""
         self.compute_output_shape(input_shape)
 
+    @override
     def call(self, logits: Any) -> Any:
         """Return the softmax of the logits, `(batch, classes)` in float32."""
         return keras.ops.softmax(logits, axis=-1)
 
+    @override
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Return the shape of the logits."""
         if input_shape[-1] != len(self.class_names):
@@ -155,6 +162,7 @@ class ClassProbabilities(keras.layers.Layer):
             )
         return tuple(input_shape)
 
+    @override
     def get_config(self) -> dict[str, Any]:
         """Return every argument by name."""
         return {**super().get_config(), "class_names": list(self.class_names)}

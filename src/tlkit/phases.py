@@ -65,7 +65,19 @@ class Phase:
                 "`freeze` must be a function from a backbone to its frozen layers, such as "
                 f"tlkit.freezing.first(100), got {self.freeze!r}."
             )
+        self._check_lists()
         self.fresh_optimizer()
+
+    def _check_lists(self) -> None:
+        if not isinstance(self.metrics, tuple | list):
+            raise ConfigError(f"`metrics` must be a tuple of metrics, got {self.metrics!r}.")
+        callback = keras.callbacks.Callback
+        if not isinstance(self.callbacks, tuple | list) or not all(
+            isinstance(each, callback) for each in self.callbacks
+        ):
+            raise ConfigError(
+                f"`callbacks` must be a tuple of Keras callbacks, got {self.callbacks!r}."
+            )
 
     def fresh_optimizer(self) -> keras.optimizers.Optimizer:
         """Return a new optimizer with this phase's settings and no state."""

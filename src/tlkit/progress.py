@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import rich.console
 import rich.progress
+from typing_extensions import override
 
 
 class EpochLines(keras.callbacks.Callback):
@@ -23,12 +24,14 @@ class EpochLines(keras.callbacks.Callback):
         self.console = console or rich.console.Console(highlight=False, soft_wrap=True)
         self._bar: rich.progress.Progress | None = None
 
+    @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Say how much of the model is about to be trained."""
         trained = sum(math.prod(weight.shape) for weight in self.model.trainable_weights)
         total = self.model.count_params()
         self.console.print(f"{self.title}: trains {trained:,} of {total:,} parameters")
 
+    @override
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Show the bar."""
         self._started = time.perf_counter()
@@ -37,27 +40,31 @@ class EpochLines(keras.callbacks.Callback):
             self._task = self._bar.add_task(self._place(epoch), total=self.params.get("steps"))
             self._bar.start()
 
+    @override
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Move the bar on."""
         if self._bar is not None:
             self._bar.update(self._task, completed=batch + 1)
 
+    @override
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the epoch's line."""
-        self._close()
+        self.close()
         seconds = time.perf_counter() - self._started
         figures = "  ".join(_figure(name, value) for name, value in (logs or {}).items())
         self.console.print(f"{self._place(epoch)}  {figures}  {seconds:.1f} s")
 
+    @override
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Take the bar away, also after a training that was stopped."""
-        self._close()
+        self.close()
 
     def _place(self, epoch: int) -> str:
         epochs = self.params["epochs"]
         return f"{self.title:<10} {epoch + 1:>{len(str(epochs))}}/{epochs}"
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Take the bar away where one is shown."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

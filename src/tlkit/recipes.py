@@ -1,6 +1,8 @@
 """Named, complete settings: everything that makes an experiment, as one value."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -35,7 +37,7 @@ class Recipe:
         *,
         size: int = 32,
         weights: str | None = "imagenet",
-        alpha: float = 1.0,
+        backbone_options: Mapping[str, Any] | None = None,
     ) -> keras.Model:
         """Build the recipe's classifier for a set of images.
 
@@ -43,7 +45,7 @@ class Recipe:
             images: What it is to classify: their shape, range and classes.
             size: Height and width the images are resized to.
             weights: "imagenet", None for random, or a file's path.
-            alpha: Width of the backbone.
+            backbone_options: More arguments of the backbone's constructor: `{"alpha": 0.35}`.
         """
         shape = images.train[0].shape[1:]
         return build_classifier(
@@ -54,7 +56,7 @@ class Recipe:
             image_range=images.image_range,
             pixels=self.pixels,
             weights=weights,
-            backbone_options={"alpha": alpha},
+            backbone_options=backbone_options,
             class_names=images.class_names,
         )
 

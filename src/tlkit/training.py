@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from typing_extensions import override
 
 from tlkit import _checks, data, freezing, progress, proof
 from tlkit.batchnorm import ReestimateBatchNorm
 from tlkit.classifier import backbone_of, image_range
-from tlkit.errors import ConfigError, TrainingError
+from tlkit.errors import ConfigError, DataError, TrainingError
 from tlkit.history import PhaseRun, Run
 from tlkit.phases import Phase
 
@@ -27,7 +28,8 @@ class TwoPhaseTrainer:
         head: The first phase; a Phase freezes the whole backbone unless it says otherwise.
         fine_tune: The second phase; its `freeze` says what stays frozen. None leaves it out.
         seed: Seeds Python, NumPy and Keras for the whole process at the start of each phase, so
-            that a phase comes out the same whatever ran before it. None leaves chance alone.
+            that a phase comes out the same whatever ran before it. (A Dropout layer keeps a seed
+            of its own, which goes on.) None leaves chance alone.
 
     Raises:
         ConfigError: A phase freezes everything that it could train.
@@ -69,10 +71,15 @@ class TwoPhaseTrainer:
             verbose: Whether to write a line for every epoch.
 
         Raises:
+            ConfigError: A phase does not fit the model; told before the first one starts.
             DataError: Images or labels don't fit the model.
             TrainingError: A phase diverged, or did not move what it was to move and that alone.
         """
         phases = {"head": self.head, "fine_tune": self.fine_tune}
+        for phase in phases.values():
+            if phase is not None:  # an error in the second must not cost the first
+                _plan(model, phase)
+                _early_stopping(phase, validation)
         runs = [
             train_phase(
                 model,
@@ -104,10 +111,11 @@ def train_phase(
     TwoPhaseTrainer is made of this; call it for another number of phases. Arguments and errors
     are those of `TwoPhaseTrainer.fit`; `name` is what the phase is called in the history.
     """
-    plan = freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
+    plan = _plan(model, phase)
     train = _checked(train, model, "train")
     if validation is not None:
         validation = _checked(validation, model, "validation")
+        _check_same_form(train, validation)
     stopper = _early_stopping(phase, validation)
     lines = progress.EpochLines(name) if verbose else None
     if seed is not None:
@@ -116,14 +124,18 @@ def train_phase(
     before = proof.fingerprints(model)
     started = time.perf_counter()
     extra = [callback for callback in (stopper, lines) if callback is not None]
-    epochs = _fit(model, phase, plan, train, validation=validation, extra=extra)
+    try:
+        epochs = _fit(model, phase, plan, train, validation=validation, extra=extra)
+    finally:
+        if lines is not None:
+            lines.close()  # Keras tells callbacks nothing of an error or an interrupt
     seconds = time.perf_counter() - started
     _refuse_divergence(name, epochs)
     return PhaseRun(
         name=name,
         epochs=epochs,
         seconds=seconds,
-        best_epoch=len(epochs) - 1 if stopper is None else stopper.best_epoch,
+        best_epoch=len(epochs) if stopper is None else stopper.best_epoch + 1,
         movement=proof.check_movement(model, plan, before),
     )
 
@@ -131,9 +143,11 @@ def train_phase(
 class _Recorder(keras.callbacks.Callback):
     """Keeps every epoch's figures, the learning rate among them."""
 
+    @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.epochs: list[dict[str, float]] = []
 
+    @override
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         figures = {name: float(value) for name, value in (logs or {}).items()}
@@ -150,18 +164,46 @@ def _checked(pairs: data.Data, model: keras.Model, name: str) -> data.Data:
     )
 
 
+def _plan(model: keras.Model, phase: Phase) -> freezing.FreezePlan:
+    """Work out what the phase freezes, and refuse what can't be meant; changes nothing."""
+    backbone = backbone_of(model)
+    plan = freezing.plan(backbone, phase.freeze, batchnorm=phase.batchnorm)
+    fixed = {id(weight) for norm in plan.frozen_batchnorm for weight in norm.weights}
+    left = {id(weight) for layer in plan.trained for weight in layer.weights} - fixed
+    if not left and phase.freeze is not freezing.everything:
+        raise ConfigError(
+            f"`freeze` must leave weights of {backbone.name} to train, got a selection of "
+            f"{len(plan.frozen)} of its {len(backbone.layers)} layers that leaves none. "
+            "Freeze fewer, or say tlkit.freezing.everything to train the head alone."
+        )
+    classes = range(model.output_shape[-1])
+    strange = [key for key in phase.class_weight or {} if key not in classes]
+    if strange:
+        raise ConfigError(
+            f"`class_weight` must have class indices from 0 to {len(classes) - 1}, "
+            f"got {strange[0]!r}."
+        )
+    return plan
+
+
+def _one_hot(pairs: data.Data) -> bool:
+    return data.is_one_hot(next(iter(data.batches(pairs, 1)))[1])
+
+
+def _check_same_form(train: data.Data, validation: data.Data) -> None:
+    forms = ["one-hot" if _one_hot(pairs) else "integers" for pairs in (train, validation)]
+    if len(set(forms)) > 1:
+        raise DataError(
+            f"`validation` labels must have the form of the training labels, {forms[0]}, "
+            f"got {forms[1]}. tlkit.data.encoded makes integers one-hot."
+        )
+
+
 def _compile(model: keras.Model, phase: Phase, plan: freezing.FreezePlan, train: data.Data) -> None:
     """Set what is trained, then compile: flags set after that would do nothing."""
     model.trainable = True
     freezing.apply(plan)
-    if phase.freeze is not freezing.everything and not plan.backbone.trainable_weights:
-        raise ConfigError(
-            f"`freeze` must leave weights of {plan.backbone.name} to train, got a selection of "
-            f"{len(plan.frozen)} of its {len(plan.backbone.layers)} layers that leaves none. "
-            "Freeze fewer, or say tlkit.freezing.everything to train the head alone."
-        )
-    one_hot = data.is_one_hot(next(iter(data.batches(train, 1)))[1])
-    loss = "categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy"
+    loss = "categorical_crossentropy" if _one_hot(train) else "sparse_categorical_crossentropy"
     model.compile(
         optimizer=phase.fresh_optimizer(),
         loss=loss if phase.loss is None else phase.loss,
@@ -180,7 +222,7 @@ def _fit(
 ) -> tuple[dict[str, float], ...]:
     """Run Keras' own fit, and return what it measured epoch by epoch."""
     recorder = _Recorder()
-    callbacks = [*phase.callbacks, *extra, recorder]
+    callbacks = [*phase.callbacks, *extra, recorder, keras.callbacks.TerminateOnNaN()]
     if plan.batchnorm == "reestimate":  # first, so that all the others see the new statistics
         callbacks.insert(
             0, ReestimateBatchNorm(plan.training_batchnorm, train, batch_size=phase.batch_size)
