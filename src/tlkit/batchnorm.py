@@ -104,7 +104,7 @@ def _reestimate(
     count = 0
     means = [np.zeros(layer.moving_mean.shape) for layer in layers]
     squares = [np.zeros(layer.moving_mean.shape) for layer in layers]
-    with _only_the_batch(layers), _restored(_side_effects(forward.inner, layers)):
+    with _only_the_batch(layers), _restored(_changed_by_training_mode(forward.inner)):
         for batch in images:
             forward.predict_on_batch(batch)
             weight = len(batch)
@@ -120,13 +120,12 @@ def _reestimate(
         layer.moving_variance.assign(np.maximum(square / count - (mean / count) ** 2, 0))
 
 
-def _side_effects(model: keras.Model, layers: Sequence[keras.Layer]) -> list[Any]:
-    """Return what a pass in training mode changes besides these layers: seeds, other statistics."""
+def _changed_by_training_mode(model: keras.Model) -> list[Any]:
+    """Return the variables that a pass in training mode changes: seeds and all statistics."""
     weights = {id(weight) for weight in model.weights}
-    chosen = {id(layer) for layer in layers}
-    others = [norm for norm in batchnorm_within(model) if id(norm) not in chosen]
     seeds = [variable for variable in model.variables if id(variable) not in weights]
-    return seeds + [part for norm in others for part in (norm.moving_mean, norm.moving_variance)]
+    norms = batchnorm_within(model)
+    return seeds + [part for norm in norms for part in (norm.moving_mean, norm.moving_variance)]
 
 
 @contextmanager
