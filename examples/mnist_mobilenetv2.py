@@ -3,9 +3,11 @@
     python examples/mnist_mobilenetv2.py                            # whatever can be reached
     python examples/mnist_mobilenetv2.py --data path/to/mnist.npz   # MNIST from a file
     python examples/mnist_mobilenetv2.py --batchnorm train          # as plain Keras does it
+    python examples/mnist_mobilenetv2.py --weights starter          # nothing downloaded but MNIST
 
 By default it loads MNIST and ImageNet weights the ordinary way, from KERAS_HOME or by download.
-Where they can't be reached it says so, and takes what comes with the installed packages.
+Where they can't be reached it says so, and takes what comes with the installed packages:
+scikit-learn's digits, and tlkit's own small starter backbone.
 """
 
 import argparse
@@ -20,7 +22,12 @@ from tlkit import freezing, plotting, recipes, runs
 from tlkit.datasets import ImageSet
 from tlkit.recipes import Recipe
 
-RECIPES = {"mnist_as_described": recipes.mnist_as_described}
+RECIPES = {
+    "mnist_as_described": recipes.mnist_as_described,
+    "few_images": recipes.few_images,
+}
+IMAGENET = "ImageNet weights"
+STARTER = "tlkit's starter weights (alpha 0.35)"
 
 
 def main(arguments: list[str] | None = None) -> Path:
@@ -28,15 +35,15 @@ def main(arguments: list[str] | None = None) -> Path:
     options = _options(arguments)
     if options.out is not None:
         runs.check_free(options.out)  # before the work, not after it
-    recipe = RECIPES[options.recipe](epochs=tuple(options.epochs), batchnorm=options.batchnorm)
     keras.utils.set_random_seed(options.seed)
 
     _step(1, "Load the images")
     images, missing = _images(options)
     _step(2, "Load the backbone's weights")
-    model, weights = _model(recipe, images, options.size)
-    if weights != "ImageNet weights":
-        missing = [*missing, f"a backbone with {weights} in place of ImageNet's"]
+    recipe = _recipe(options, fallback="few_images" if missing else "mnist_as_described")
+    model, weights = _model(recipe, images, options)
+    if weights == STARTER and options.weights is None:
+        missing = [*missing, f"{weights} in place of ImageNet's"]
     if missing:
         print(f"   Can't be reached from here, so this run takes {' and '.join(missing)}.")
     about = f"{recipe.name} on {images.name}: {recipe.backbone}, {weights}, {options.size} px"
@@ -76,7 +83,13 @@ def main(arguments: list[str] | None = None) -> Path:
         evaluation=evaluation,
         figures=figures,
         about=about,
-        config={"data": images.name, "weights": weights, **_settings(options, arguments)},
+        config={
+            "data": images.name,
+            "weights": weights,
+            "recipe": recipe.name,
+            **_settings(options, arguments),
+            "epochs": [recipe.head.epochs, recipe.fine_tune.epochs],
+        },
     )
     print(f"   {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     return folder
@@ -98,16 +111,22 @@ def _images(options: argparse.Namespace) -> tuple[ImageSet, list[str]]:
     return (images if options.limit is None else images.limited(options.limit)), missing
 
 
-def _model(recipe: Recipe, images: ImageSet, size: int) -> tuple[keras.Model, str]:
-    """Build on ImageNet weights or, where they can't be reached, on random ones named as such."""
-    try:
-        return recipe.build(images, size=size), "ImageNet weights"
-    except tlkit.DownloadError:
-        model = recipe.build(images, size=size, weights=None, backbone_options={"alpha": 0.35})
-    norms = freezing.batchnorm_within(tlkit.backbone_of(model))
-    pictures = (batch for batch, _ in tlkit.data.batches(images.train, 128))
-    tlkit.batchnorm.reestimate(model, norms, pictures)  # random weights come with no statistics
-    return model, "RANDOM weights (alpha 0.35, not pretrained)"
+def _recipe(options: argparse.Namespace, *, fallback: str) -> Recipe:
+    given = {} if options.epochs is None else {"epochs": tuple(options.epochs)}
+    return RECIPES[options.recipe or fallback](batchnorm=options.batchnorm, **given)
+
+
+def _model(
+    recipe: Recipe, images: ImageSet, options: argparse.Namespace
+) -> tuple[keras.Model, str]:
+    """Build on ImageNet weights or, where they can't be reached, on the starter's."""
+    if options.weights != "starter":
+        try:
+            return recipe.build(images, size=options.size), IMAGENET
+        except tlkit.DownloadError:
+            if options.weights == "imagenet":
+                raise
+    return recipe.build(images, size=options.size, weights="starter"), STARTER
 
 
 def _frozen(model: keras.Model, recipe: Recipe) -> str:
@@ -122,12 +141,13 @@ def _frozen(model: keras.Model, recipe: Recipe) -> str:
 
 
 def _name(images: ImageSet, weights: str) -> str:
-    kind = "imagenet" if weights == "ImageNet weights" else "random"
+    kind = "imagenet" if weights == IMAGENET else "starter"
     return f"{images.name.replace(' ', '-')}-{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _settings(options: argparse.Namespace, arguments: list[str] | None) -> dict[str, object]:
-    settings = {name: value for name, value in vars(options).items() if name not in ("data", "out")}
+    said_elsewhere = ("data", "out", "recipe", "weights")
+    settings = {name: value for name, value in vars(options).items() if name not in said_elsewhere}
     words = sys.argv[1:] if arguments is None else arguments
     return {**settings, "command": ["examples/mnist_mobilenetv2.py", *words]}
 
@@ -138,7 +158,16 @@ def _step(number: int, what: str) -> None:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--recipe", choices=RECIPES, default="mnist_as_described")
+    parser.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        help="default: mnist_as_described for MNIST, few_images for scikit-learn's digits",
+    )
+    parser.add_argument(
+        "--weights",
+        choices=("imagenet", "starter"),
+        help="of the backbone (default: ImageNet's, or the starter where they can't be reached)",
+    )
     parser.add_argument(
         "--batchnorm",
         choices=freezing.BATCHNORM_POLICIES,
@@ -149,9 +178,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--epochs",
         type=int,
         nargs=2,
-        default=[10, 5],
         metavar=("HEAD", "FINE_TUNE"),
-        help="epochs of each phase (default: 10 5)",
+        help="epochs of each phase (default: the recipe's)",
     )
     parser.add_argument("--size", type=int, default=32, help="image size (default: 32)")
     parser.add_argument(

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from tlkit import backbones, batchnorm, data, datasets, freezing, plotting, recipes, runs
+from tlkit import backbones, batchnorm, data, datasets, freezing, plotting, recipes, runs, starter
 from tlkit.classifier import backbone_of, build_classifier, class_names
 from tlkit.errors import ConfigError, DataError, DownloadError, TlkitError, TrainingError
 from tlkit.evaluation import Evaluation, evaluate
@@ -42,5 +42,6 @@ __all__ = [
     "recipes",
     "runs",
     "save",
+    "starter",
     "train_phase",
 ]

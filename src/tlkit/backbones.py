@@ -9,12 +9,12 @@ from typing import Any
 
 import keras
 
-from tlkit import _checks, _downloads
+from tlkit import _checks, _downloads, starter
 from tlkit.errors import ConfigError
 
 _WEIGHTS_FILE = (
     "Weights already downloaded are taken from the `models` folder of KERAS_HOME (~/.keras by "
-    "default); weights=None starts from random ones."
+    "default); weights='starter' takes the small mobilenet_v2 inside tlkit, None random weights."
 )
 _OTHER_SIZE_WARNING = "`input_shape` is undefined or non-square"
 
@@ -170,26 +170,33 @@ def create(
 ) -> keras.Model:
     """Make a backbone without its classification layers.
 
-    Some families have ImageNet weights for several image sizes. Where `size` is none of them,
-    the weights of the largest are loaded (`BackboneSpec.weights_for` says which).
+    `weights="starter"` is a small mobilenet_v2 (alpha 0.35) that comes inside tlkit and needs no
+    download; `tlkit.starter.card()` says what it is good for. Some families have ImageNet weights
+    for several image sizes: where `size` is none of them, the weights of the largest are loaded
+    (`BackboneSpec.weights_for` says which).
 
     Args:
         name: One of `names()`.
         size: Height and width of the images it will be fed, by default the weights' own.
-        weights: "imagenet", None for random ones, or the path of a weights file.
+        weights: "imagenet", "starter", None for random ones, or the path of a weights file.
         options: More arguments of its constructor, such as `{"alpha": 0.35}`.
 
     Raises:
-        ConfigError: The name is unknown, the size too small, or an option is none of the
-            constructor's.
+        ConfigError: The name is unknown, the size too small, an option is none of the
+            constructor's, or there is no starter for it.
         DownloadError: The weights are not on disk and no host answers.
+        DataError: The starter's file is damaged.
 
     Examples:
         >>> create("mobilenet_v2", size=32, weights=None).output_shape
         (None, 1, 1, 1280)
     """
     spec = find(name)
-    height, width = _checks.size("size", spec.default_size if size is None else size)
+    extra = dict(options or {})
+    own_size = spec.default_size
+    if weights == starter.WEIGHTS:
+        extra, own_size = starter.options(name, extra), starter.SIZE
+    height, width = _checks.size("size", own_size if size is None else size)
     if min(height, width) < spec.least_size:
         raise ConfigError(
             f"`size` must be at least {spec.least_size}x{spec.least_size} for {name}, "
@@ -200,17 +207,29 @@ def create(
             "tlkit needs Keras' data format to be 'channels_last', got 'channels_first'. "
             "Call keras.config.set_image_data_format('channels_last') first."
         )
-    extra = dict(options or {})
     _check_options(spec, extra)
     _check_weights(weights)
-    shape = (height, width, 3)
+    if weights == starter.WEIGHTS:
+        backbone = _made(spec, (height, width), None, extra)
+        starter.fill(backbone)
+        return backbone
+    return _made(spec, (height, width), weights, extra)
+
+
+def _made(
+    spec: BackboneSpec, size: tuple[int, int], weights: str | None, options: Mapping[str, Any]
+) -> keras.Model:
+    shape = (*size, 3)
     with warnings.catch_warnings(), _downloads.in_time(f"{weights} weights", remedy=_WEIGHTS_FILE):
         warnings.filterwarnings("ignore", message=_OTHER_SIZE_WARNING)
         try:
-            return spec.constructor(include_top=False, weights=weights, input_shape=shape, **extra)
+            return spec.constructor(
+                include_top=False, weights=weights, input_shape=shape, **options
+            )
         except (ValueError, TypeError) as error:
             raise ConfigError(
-                f"Keras can't make {name} with weights={weights!r} and {extra}: {error}"
+                f"Keras can't make {spec.name} with weights={weights!r} and {dict(options)}: "
+                f"{error}"
             ) from error
 
 
@@ -233,9 +252,10 @@ def _check_options(spec: BackboneSpec, options: Mapping[str, Any]) -> None:
 
 
 def _check_weights(weights: str | None) -> None:
-    if weights is None or weights == "imagenet":
+    if weights is None or weights in ("imagenet", starter.WEIGHTS):
         return
     if not isinstance(weights, str) or not Path(weights).is_file():
         raise ConfigError(
-            f"`weights` must be 'imagenet', None or the path of a weights file, got {weights!r}."
+            f"`weights` must be 'imagenet', {starter.WEIGHTS!r}, None or the path of a weights "
+            f"file, got {weights!r}."
         )

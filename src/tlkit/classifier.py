@@ -50,7 +50,8 @@ def build_classifier(
         pixels: What the backbone is fed: a `(low, high)` range or a `PixelFormat`. By default
             what a named backbone was trained on; a model given does not tell, so say it.
         interpolation: How images are resized: "bilinear" or "nearest".
-        weights: Of a named backbone: "imagenet", None for random, or a file's path.
+        weights: Of a named backbone: "imagenet", "starter" (mobilenet_v2 only, no download), None
+            for random, or a file's path.
         backbone_options: More arguments for a named backbone's constructor: `{"alpha": 0.35}`.
         pooling: "avg" or "max", over height and width where the backbone gives feature maps.
         dropout: Share of the pooled features dropped in training, 0 <= dropout < 1.

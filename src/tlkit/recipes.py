@@ -44,7 +44,7 @@ class Recipe:
         Args:
             images: What it is to classify: their shape, range and classes.
             size: Height and width the images are resized to.
-            weights: "imagenet", None for random, or a file's path.
+            weights: "imagenet", "starter", None for random, or a file's path.
             backbone_options: More arguments of the backbone's constructor: `{"alpha": 0.35}`.
         """
         shape = images.train[0].shape[1:]
@@ -90,6 +90,35 @@ def mnist_as_described(*, epochs: tuple[int, int] = (10, 5), batchnorm: str = "f
         fine_tune=Phase(
             epochs=fine_tune,
             learning_rate=1e-5,
+            freeze=freezing.first(100),
+            batchnorm=batchnorm,
+        ),
+    )
+
+
+def few_images(*, epochs: tuple[int, int] = (20, 20), batchnorm: str = "frozen") -> Recipe:
+    """Return what tlkit recommends for about a thousand small images: MobileNetV2 at 32x32 pixels.
+
+    The pixels the backbone was trained on; a softmax head on a frozen backbone, then all but the
+    first 100 layers at a learning rate that moves them, BatchNormalization frozen.
+
+    Args:
+        epochs: Epochs of the head phase and of fine-tuning.
+        batchnorm: What BatchNormalization does in fine-tuning.
+
+    Examples:
+        >>> few_images().fine_tune.learning_rate
+        0.0005
+    """
+    head, fine_tune = epochs
+    return Recipe(
+        name="few_images",
+        backbone="mobilenet_v2",
+        pixels=backbones.SIGNED,
+        head=Phase(epochs=head, learning_rate=3e-3),
+        fine_tune=Phase(
+            epochs=fine_tune,
+            learning_rate=5e-4,
             freeze=freezing.first(100),
             batchnorm=batchnorm,
         ),

@@ -1,0 +1,189 @@
+"""Compare the starter with random and with ImageNet weights, on four sets of images at 32x32.
+
+    KERAS_HOME=../shared/keras-home python benchmarks/starter.py --data ../shared/data
+
+Every row is trained by `recipes.few_images`, on 1,000 images, over 5 seeds; the seed chooses the
+training images too. A finished part is kept in `--work` and not run again. The figures for the docs
+go to `--out`, the table into `--pages`. `--data` holds mnist.npz, fashion_mnist.npz and a
+flowers227 folder; a set that is not there is left out.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+import tlkit
+from tlkit import freezing, recipes, training
+from tlkit.datasets import ImageSet
+
+TRAINED_ON = 1000
+WEIGHTS = {
+    "random": {"weights": None, "backbone_options": {"alpha": 0.35}},
+    "starter": {"weights": "starter"},
+    "ImageNet, alpha 0.35": {"weights": "imagenet", "backbone_options": {"alpha": 0.35}},
+    "ImageNet, alpha 1.0": {"weights": "imagenet"},
+}
+SETS = {
+    "digits": "scikit-learn digits",
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "flowers227": "flowers (photos)",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train what is missing, then write the table."""
+    options = _options(arguments)
+    options.work.mkdir(parents=True, exist_ok=True)
+    for seed in options.seeds:
+        for name in options.sets:
+            images = None
+            for weights in options.weights:
+                path = options.work / f"{name}-{weights}-{seed}.json"
+                if path.is_file():
+                    continue
+                images = images or load(name, options.data, seed)
+                if images is None:
+                    break
+                path.write_text(json.dumps(one(images, weights, seed)))
+                print(f"{path.stem}: {path.read_text()}", flush=True)
+    found = results(options.work)
+    text = table(found)
+    print(text)
+    if options.pages:
+        options.out.mkdir(parents=True, exist_ok=True)
+        record = {"results": found, "environment": tlkit.runs.environment()}
+        (options.out / "starter.json").write_text(json.dumps(record, indent=1) + "\n")
+        for page in options.pages:
+            _into_page(page, text)
+
+
+def one(images: ImageSet, weights: str, seed: int) -> dict[str, float]:
+    """Train one classifier; return its test accuracy after each phase."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    recipe = recipes.few_images()
+    model = recipe.build(images, **WEIGHTS[weights])
+    if weights == "random":  # no statistics come with it; without any its output is constant
+        batches = (pictures for pictures, _ in tlkit.data.batches(images.train, 128))
+        norms = freezing.batchnorm_within(tlkit.backbone_of(model))
+        tlkit.batchnorm.reestimate(model, norms, batches)
+    scores = {}
+    for number, name in enumerate(("head", "fine_tune")):
+        phase = getattr(recipe, name)
+        training.train_phase(
+            model, phase, images.train, name=name, seed=seed + number, verbose=False
+        )
+        scores[name] = tlkit.evaluate(model, images.test).accuracy
+    return scores
+
+
+def load(name: str, folder: Path, seed: int) -> ImageSet | None:
+    """Return 1,000 training images drawn by the seed, and the test images; None without files."""
+    if name == "digits":
+        bundled = load_digits()
+        return _split(name, bundled.images, bundled.target, seed, image_range=(0, 16))
+    if name == "flowers227":
+        pairs = list(_photos(folder / name))
+        if not pairs:
+            return None
+        images, labels = zip(*pairs, strict=True)
+        classes, numbers = np.unique(labels, return_inverse=True)
+        return replace(
+            _split(name, np.stack(images), numbers, seed), class_names=tuple(map(str, classes))
+        )
+    path = folder / f"{name}.npz"
+    if not path.is_file():
+        return None
+    whole = tlkit.datasets.mnist(path)
+    return replace(_split(name, *whole.train, seed), test=whole.test)
+
+
+def _split(
+    name: str,
+    images: np.ndarray,
+    labels: np.ndarray,
+    seed: int,
+    image_range: tuple[float, float] = (0, 255),
+) -> ImageSet:
+    x_train, x_test, y_train, y_test = train_test_split(
+        images, labels, train_size=TRAINED_ON, stratify=labels, random_state=seed
+    )
+    return ImageSet(
+        name=name,
+        train=(x_train, y_train),
+        test=(x_test, y_test),
+        class_names=tuple(str(number) for number in range(int(labels.max()) + 1)),
+        image_range=image_range,
+    )
+
+
+def _photos(folder: Path) -> Iterator[tuple[np.ndarray, str]]:
+    for path in sorted(folder.glob("*/*.jpg")):
+        with Image.open(path) as photo:
+            yield np.asarray(photo.convert("RGB").resize((32, 32))), path.parent.name
+
+
+def results(work: Path) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """Return the accuracies found so far: set, weights, phase, then one for each seed."""
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for name in SETS:
+        for weights in WEIGHTS:
+            paths = sorted(work.glob(f"{name}-{weights}-*.json"))
+            runs = [json.loads(path.read_text()) for path in paths]
+            if runs:
+                phases = {phase: [run[phase] for run in runs] for phase in runs[0]}
+                found.setdefault(name, {})[weights] = phases
+    return found
+
+
+def table(found: dict[str, dict[str, dict[str, list[float]]]]) -> str:
+    """Return mean and standard deviation over the seeds as a Markdown table."""
+    lines = [
+        "| test accuracy, % | " + " | ".join(WEIGHTS) + " |",
+        "|---|" + "---|" * len(WEIGHTS),
+    ]
+    for name, by_weights in found.items():
+        for phase, said in (("head", "head only"), ("fine_tune", "two phases")):
+            cells = [_cell(by_weights.get(weights, {}).get(phase, [])) for weights in WEIGHTS]
+            lines.append(f"| {SETS[name]}, {said} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return "-"
+    percent = 100 * np.array(values)
+    spread = f" ± {percent.std(ddof=1):.1f}" if len(percent) > 1 else ""
+    return f"{percent.mean():.1f}{spread}"
+
+
+def _into_page(page: Path, text: str) -> None:
+    """Put the table where the page has its place."""
+    start, end = "<!-- results -->\n", "<!-- end of results -->\n"
+    before, _, rest = page.read_text("utf-8").partition(start)
+    page.write_text(f"{before}{start}\n{text}\n{end}{rest.partition(end)[2]}", "utf-8")
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--work", type=Path, default=Path("runs/starter"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    parser.add_argument("--pages", type=Path, nargs="*", default=())
+    parser.add_argument("--seeds", type=int, nargs="*", default=range(5))
+    parser.add_argument("--sets", nargs="*", choices=SETS, default=tuple(SETS))
+    parser.add_argument("--weights", nargs="*", choices=WEIGHTS, default=tuple(WEIGHTS))
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()

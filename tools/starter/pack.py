@@ -1,0 +1,64 @@
+"""Put a made starter into the package: weights in float16, their hash, and the model card.
+
+python -m tools.starter.pack --made build/starter
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGE = ROOT / "src" / "tlkit"
+CARD = Path(__file__).with_name("card.md")
+
+
+def main() -> None:
+    """Write the weights, their hash and the card."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--made", type=Path, default=Path("build/starter"))
+    made = parser.parse_args().made
+    content = packed(made / "backbone.weights.h5")
+    (PACKAGE / "weights").mkdir(exist_ok=True)
+    (PACKAGE / "weights" / "starter.npz").write_bytes(content)
+    source = PACKAGE / "starter.py"
+    digest = f'_SHA256 = "{hashlib.sha256(content).hexdigest()}"'
+    source.write_text(re.sub(r'_SHA256 = "[0-9a-f]*"', digest, source.read_text("utf-8")), "utf-8")
+    facts = json.loads((made / "facts.json").read_text("utf-8"))
+    (PACKAGE / "weights" / "starter.md").write_text(card(facts), "utf-8")
+    print(f"{len(content):,} bytes")
+
+
+def packed(path: Path) -> bytes:
+    """Return the weights as an .npz file, one float16 array a weight, named layer/weight."""
+    backbone = keras.applications.MobileNetV2(
+        input_shape=(32, 32, 3), alpha=0.35, include_top=False, weights=None
+    )
+    backbone.load_weights(path)
+    arrays = {
+        f"{layer.name}/{variable.name}": np.asarray(variable).astype("float16")
+        for layer in backbone.layers
+        for variable in layer.weights
+    }
+    written = io.BytesIO()
+    np.savez_compressed(written, **arrays)
+    return written.getvalue()
+
+
+def card(facts: dict) -> str:
+    """Return the model card with the facts of the run filled in."""
+    values = {**facts, **facts["scores"]}
+    return re.sub(
+        r"\{(\w+)(:[^}]*)?\}",
+        lambda place: format(values[place[1]], (place[2] or ":")[1:]),
+        CARD.read_text("utf-8"),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""Pictures of the forms, rendered as they are needed: no two are alike."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from tools.starter import textures
+from tools.starter.forms import INK, SIDE, STEPS, Forms
+
+PLAIN = 0.5  # of the pictures are grey, flat ink on flat ground
+NO_FORM = 0.06  # of the pictures are a texture alone
+COARSE = 0.4  # of the pictures are drawn smaller and enlarged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Pictures, and what there is to see in them.
+
+    Attributes:
+        pictures: float32 in [-1, 1], of shape (many, side, side, 3).
+        form: The number of the form; one past the last where there is none.
+        fill: The texture of the form, an index into `textures.KINDS`.
+        ground: The texture of the background.
+    """
+
+    pictures: np.ndarray
+    form: np.ndarray
+    fill: np.ndarray
+    ground: np.ndarray
+
+
+def weights(forms: Forms) -> np.ndarray:
+    """Return how often each drawing is taken: a form with four times the drawings, twice."""
+    counts = np.bincount(forms.label)
+    weight = counts[forms.label] ** -0.5
+    return weight / weight.sum()
+
+
+def render(
+    forms: Forms, taken: np.ndarray, side: int, rng: np.random.Generator, *, hard: float = 1
+) -> Batch:
+    """Render drawings as pictures of side x side pixels.
+
+    Args:
+        forms: All drawings.
+        taken: Indices of those to render.
+        side: Of the pictures.
+        rng: Where chance comes from.
+        hard: The share of pictures to which anything may happen; the others are tame: white on
+            black, clear, and hardly bent.
+    """
+    count = len(taken)
+    tame = rng.random(count) >= hard
+    coarse = np.where(tame, side, _coarse_side(count, side, rng))
+    inside = _ink(forms, taken, side, SIDE / coarse, tame, rng)
+    bare = (rng.random(count) < NO_FORM) & ~tame
+    inside[bare] = 0
+    plain = tame | (rng.random(count) < PLAIN) & ~bare
+    fill, ground = rng.integers(0, len(textures.KINDS), (2, count))
+    fill[plain | bare | (rng.random(count) < 0.4)] = 0
+    ground[plain | ~bare & (rng.random(count) < 0.5)] = 0
+    ink, paper = _colours(count, plain, rng)
+    ink[tame], paper[tame] = 1, 0
+    drawn = inside[..., None] * _painted(ink, fill, side, rng) + (1 - inside[..., None]) * _painted(
+        paper, ground, side, rng
+    )
+    drawn = _enlarged(drawn, coarse, side)
+    return Batch(
+        pictures=_photographed(drawn, tame, rng),
+        form=np.where(bare, len(forms.names), forms.label[taken]),
+        fill=fill,
+        ground=ground,
+    )
+
+
+def _coarse_side(count: int, side: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose the size each picture is drawn at before it is enlarged to its side."""
+    smaller = rng.choice([8, 10, 12, 16, 20, 24, 28], count)
+    return np.where(rng.random(count) < COARSE, np.minimum(smaller, side), side)
+
+
+def _ink(
+    forms: Forms,
+    taken: np.ndarray,
+    side: int,
+    pixel: np.ndarray,
+    tame: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return how much ink is on each pixel, 0..1: the forms, turned, bent, thicker or thinner."""
+    row, column = _bent_grid(side, np.where(tame, 0.3, 1), rng)
+    distance = _sampled(forms.distance, taken, row, column) / STEPS
+    wide = np.maximum(distance.max((1, 2)), 1)  # of the thickest stroke, from its middle
+    shift = np.where(
+        (rng.random(len(taken)) < 0.7) & ~tame,
+        rng.uniform(-0.5, 1, len(taken)) * np.minimum(wide, 4),
+        0,
+    )
+    hollow = (rng.random(len(taken)) < 0.08) & (wide > 3) & ~tame
+    shifted = distance + shift[:, None, None]
+    outline = rng.uniform(1, 2, len(taken))[:, None, None] - np.abs(shifted)
+    shifted = np.where(hollow[:, None, None], outline, shifted)
+    soft = np.maximum(pixel, 1) * rng.uniform(0.8, 2.2, len(taken))
+    return np.clip(0.5 + shifted / soft[:, None, None], 0, 1).astype("float32")
+
+
+def _bent_grid(
+    side: int, much: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where in a form each pixel looks: an affine map of its own, and a smooth bend."""
+    count = len(much)
+    turned = np.where(rng.random(count) < 0.9, rng.normal(0, 0.2, count), rng.normal(0, 0.7, count))
+    turned = turned * much
+    slant = rng.normal(0, 0.2, count) * much
+    zoom = SIDE / INK * rng.uniform(0.62, 1.05, count)
+    stretch = np.exp(rng.normal(0, 0.15, count) * much)
+    cos, sin = np.cos(turned), np.sin(turned)
+    grid = (np.arange(side) + 0.5) / side * SIDE - SIDE / 2
+    down, right = grid[:, None], grid
+    scale_y, scale_x = 1 / (zoom * stretch), stretch / zoom
+
+    row = _plane(scale_y * cos) * down + _plane(scale_y * sin) * right
+    column = (
+        _plane(scale_x * (slant * cos - sin)) * down + _plane(scale_x * (cos + slant * sin)) * right
+    )
+    loose = _plane(np.abs(rng.normal(0, 1, count)) * much)
+    for cells, reach in ((2, 7), (4, 4)):
+        row += loose * reach * (textures.smooth(count, side, cells, rng) - 0.5)
+        column += loose * reach * (textures.smooth(count, side, cells, rng) - 0.5)
+    away = rng.normal(0, 3, (2, count)) * much
+    middle = (SIDE - 1) / 2
+    return row + _plane(away[0]) + middle, column + _plane(away[1]) + middle
+
+
+def _plane(values: np.ndarray) -> np.ndarray:
+    return values.astype("float32")[:, None, None]
+
+
+def _each(values: np.ndarray) -> np.ndarray:
+    return values.astype("float32")[:, None, None, None]
+
+
+def _sampled(
+    bank: np.ndarray, taken: np.ndarray, row: np.ndarray, column: np.ndarray
+) -> np.ndarray:
+    """Read drawings between their pixels, bilinearly; beyond the edge the edge goes on."""
+    row, column = np.clip(row, 0, SIDE - 1.001), np.clip(column, 0, SIDE - 1.001)
+    top, left = row.astype("int32"), column.astype("int32")
+    low, late = row - top, column - left
+    flat = bank.reshape(-1)
+    first = taken[:, None, None].astype("int64") * SIDE * SIDE + top * SIDE + left
+    upper = flat[first] * (1 - late) + flat[first + 1] * late
+    lower = flat[first + SIDE] * (1 - late) + flat[first + SIDE + 1] * late
+    return upper * (1 - low) + lower * low
+
+
+def _colours(
+    count: int, plain: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose two colours for ink and two for paper, (count, 2, 3) in 0..1, far enough apart."""
+    paper = rng.random((count, 2, 3), "float32")
+    ink = rng.random((count, 2, 3), "float32")
+    grey = plain | (rng.random(count) < 0.3)
+    paper[grey], ink[grey] = paper[grey][..., :1], ink[grey][..., :1]
+    near = np.abs(paper - ink).mean((1, 2)) < 0.3
+    ink[near] = (paper[near] + 0.5) % 1
+    stark = plain & (rng.random(count) < 0.6)  # black and white, or nearly
+    light = (rng.random((count, 1, 1)) < 0.65).astype("float32")
+    off = rng.random((2, count, 1, 1), "float32") * 0.15
+    ink[stark] = np.abs(light - off[0])[stark]
+    paper[stark] = np.abs(1 - light - off[1])[stark]
+    return ink, paper
+
+
+def _painted(
+    colours: np.ndarray, kind: np.ndarray, side: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Paint the first colour over the second as the textures say."""
+    mix = textures.make(kind, side, rng)[..., None]
+    return colours[:, None, None, 0] * (1 - mix) + colours[:, None, None, 1] * mix
+
+
+def _enlarged(pictures: np.ndarray, coarse: np.ndarray, side: int) -> np.ndarray:
+    """Shrink each picture to its coarse size, by area, and enlarge it again."""
+    for size in np.unique(coarse[coarse < side]):
+        chosen = np.flatnonzero(coarse == size)
+        there = _area(side, size)
+        back = _linear(size, side)
+        both = back @ there
+        pictures[chosen] = np.einsum(
+            "yr,nrcd,xc->nyxd", both, pictures[chosen], both, optimize=True
+        )
+    return pictures
+
+
+def _area(source: int, target: int) -> np.ndarray:
+    """Return the matrix that averages `source` pixels to `target` fewer ones."""
+    edges = np.arange(target + 1) * source / target
+    pixel = np.arange(source)
+    covered = np.minimum(pixel + 1, edges[1:, None]) - np.maximum(pixel, edges[:-1, None])
+    return (np.clip(covered, 0, None) * target / source).astype("float32")
+
+
+def _linear(source: int, target: int) -> np.ndarray:
+    """Return the matrix that enlarges `source` pixels to `target`, bilinearly."""
+    place = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    pixel = np.arange(source)
+    return np.clip(1 - np.abs(place[:, None] - pixel), 0, 1).astype("float32")
+
+
+def _photographed(pictures: np.ndarray, tame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Blur, dim, brighten and roughen some of the pictures in 0..1; return all in [-1, 1]."""
+    count, side = pictures.shape[:2]
+    blurred = np.where(
+        (rng.random(count) < 0.3) & ~tame, rng.choice([0.4, 0.6, 0.8, 1.0, 1.2], count), 0
+    )
+    for width in np.unique(blurred[blurred > 0]):
+        chosen = np.flatnonzero(blurred == width)
+        apart = np.abs(np.arange(side)[:, None] - np.arange(side))
+        blur = np.exp(-0.5 * (apart * 32 / side / width) ** 2).astype("float32")
+        blur /= blur.sum(-1, keepdims=True)
+        pictures[chosen] = np.einsum(
+            "yr,nrcd,xc->nyxd", blur, pictures[chosen], blur, optimize=True
+        )
+    pictures = np.clip(pictures, 0, 1)
+    dim = np.flatnonzero((rng.random(count) < 0.35) & ~tame)
+    gamma, contrast, place = rng.uniform((0.5, 0.4, 0), (1.8, 1, 1), (len(dim), 3)).T
+    contrast, place = _each(contrast), _each(place)
+    pictures[dim] = pictures[dim] ** _each(gamma) * contrast + place * (1 - contrast)
+    rough = np.flatnonzero((rng.random(count) < 0.3) & ~tame)
+    grain = rng.standard_normal((len(rough), *pictures.shape[1:]), "float32")
+    pictures[rough] += _each(rng.uniform(0, 0.12, len(rough))) * grain
+    return np.clip(pictures, 0, 1) * 2 - 1
