@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 
 import keras
+import pages
 from matplotlib.figure import Figure
 
 import tlkit
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
         record = {"head": head, "statistics_swapped": swapped, "fine_tune": done, "fast": fast}
         text = json.dumps({**record, "environment": tlkit.runs.environment()}, indent=1)
         (options.out / "batchnorm_policies.json").write_text(text + "\n")
-        _into_page(options.page, table(head, swapped, done, fast))
+        pages.insert(options.page, table(head, swapped, done, fast))
         figure(head, done).savefig(options.out / "batchnorm_policies.png", dpi=110)
         grid = tlkit.plotting.prediction_grid(
             tlkit.load(options.work / "frozen.keras"), *images.test, count=32, columns=8, seed=SEED
@@ -177,13 +178,6 @@ def _train(
     tlkit.save(model, work / f"{name}.keras")
     record = {"epochs": run.epochs, "seconds": run.seconds, "movement": vars(run.movement)}
     (work / f"{name}.json").write_text(json.dumps(record))
-
-
-def _into_page(page: Path, text: str) -> None:
-    """Put the table where the page has its place."""
-    start, end = "<!-- results -->\n", "<!-- end of results -->\n"
-    before, _, rest = page.read_text().partition(start)
-    page.write_text(f"{before}{start}\n{text}\n{end}{rest.partition(end)[2]}")
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

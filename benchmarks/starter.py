@@ -3,9 +3,9 @@
     KERAS_HOME=../shared/keras-home python benchmarks/starter.py --data ../shared/data
 
 Every row is trained by `recipes.few_images`, on 1,000 images, over 5 seeds; the seed chooses the
-training images too. A finished part is kept in `--work` and not run again. The figures for the docs
-go to `--out`, the table into `--pages`. `--data` holds mnist.npz, fashion_mnist.npz and a
-flowers227 folder; a set that is not there is left out.
+training images too. A finished part is kept in `--work` and not run again. The figures go to
+`--out`, the table into the docs page, the model card and its template (`--pages`). `--data` holds
+mnist.npz, fashion_mnist.npz and a flowers227 folder; a set that is not there is left out.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pages
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -25,6 +26,7 @@ from tlkit import freezing, recipes, training
 from tlkit.datasets import ImageSet
 
 TRAINED_ON = 1000
+PAGES = ("docs/explanation/starter.md", "tools/starter/card.md", "src/tlkit/weights/starter.md")
 WEIGHTS = {
     "random": {"weights": None, "backbone_options": {"alpha": 0.35}},
     "starter": {"weights": "starter"},
@@ -63,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
         record = {"results": found, "environment": tlkit.runs.environment()}
         (options.out / "starter.json").write_text(json.dumps(record, indent=1) + "\n")
         for page in options.pages:
-            _into_page(page, text)
+            pages.insert(page, text)
 
 
 def one(images: ImageSet, weights: str, seed: int) -> dict[str, float]:
@@ -166,19 +168,12 @@ def _cell(values: list[float]) -> str:
     return f"{percent.mean():.1f}{spread}"
 
 
-def _into_page(page: Path, text: str) -> None:
-    """Put the table where the page has its place."""
-    start, end = "<!-- results -->\n", "<!-- end of results -->\n"
-    before, _, rest = page.read_text("utf-8").partition(start)
-    page.write_text(f"{before}{start}\n{text}\n{end}{rest.partition(end)[2]}", "utf-8")
-
-
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--work", type=Path, default=Path("runs/starter"))
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
-    parser.add_argument("--pages", type=Path, nargs="*", default=())
+    parser.add_argument("--pages", type=Path, nargs="*", default=[*map(Path, PAGES)])
     parser.add_argument("--seeds", type=int, nargs="*", default=range(5))
     parser.add_argument("--sets", nargs="*", choices=SETS, default=tuple(SETS))
     parser.add_argument("--weights", nargs="*", choices=WEIGHTS, default=tuple(WEIGHTS))

@@ -116,7 +116,7 @@ def test_a_backbone_is_made_for_its_size_without_classification_layers(
         ({"options": {"pooling": "avg"}}, "`backbone_options` must be one of"),
         ({"options": {"classifier_activation": None}}, "`backbone_options` must be one of"),
         ({"weights": "no/such.weights.h5"}, "the path of a weights file, got 'no/such.weights.h5'"),
-        ({"weights": "imagnet"}, "`weights` must be 'imagenet', None or the path"),
+        ({"weights": "imagnet"}, "`weights` must be 'imagenet', 'starter', None or the path"),
     ],
 )
 def test_a_bad_argument_is_refused_by_name(arguments: dict[str, Any], words: str) -> None:
@@ -168,5 +168,5 @@ def test_weights_on_disk_are_loaded_for_another_size_without_a_warning(
 def test_what_keras_refuses_is_a_config_error_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"can't make mobilenet_v2 .*'alpha': 'wide'"):
         backbones.create("mobilenet_v2", size=32, weights=None, options={"alpha": "wide"})
-    with pytest.raises(ConfigError, match=r"`weights` must be 'imagenet', None or the path"):
+    with pytest.raises(ConfigError, match=r"`weights` must be 'imagenet', 'starter', None or"):
         backbones.create("mobilenet_v2", size=32, weights=3)

@@ -69,11 +69,14 @@ def test_without_a_network_it_runs_on_what_is_installed_and_says_so(
     notes = [line for line in done.stdout.splitlines() if "Can't be reached" in line]
     assert len(notes) == 1
     assert "scikit-learn digits (1,797 real images) in place of MNIST" in notes[0]
-    assert "RANDOM weights" in notes[0]
+    assert "tlkit's starter weights (alpha 0.35) in place of ImageNet's" in notes[0]
     folder = tmp_path / "out"
     assert {path.name for path in folder.iterdir()} == WRITTEN
     for name in ("metrics.json", "config.json"):
-        assert "RANDOM weights" in json.loads((folder / name).read_text())["about"]
+        assert "tlkit's starter weights" in json.loads((folder / name).read_text())["about"]
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["recipe"], config["epochs"]) == ("few_images", [1, 1])
+    _has_the_starters_stem(folder)
 
 
 def test_asked_for_mnist_without_a_network_it_says_where_to_put_the_file(
@@ -102,12 +105,43 @@ def test_it_takes_a_file_of_mnist_and_weights_from_keras_home(
     assert "Can't be reached" not in done.stdout
     config = json.loads((out / "config.json").read_text())
     assert (config["weights"], config["data"], config["seed"]) == ("ImageNet weights", "mnist", 3)
+    assert config["recipe"] == "mnist_as_described"
     with (out / "history.csv").open() as file:
         assert [row["phase"] for row in csv.DictReader(file)] == ["head", "fine_tune"]
     stem = tlkit.backbone_of(tlkit.load(out / "model.keras")).get_layer("Conv1")
     with h5py.File(next((keras_home / "models").iterdir())) as file:
         kept = file["Conv1"]["Conv1"]["kernel"][:]
     np.testing.assert_array_equal(stem.get_weights()[0], kept)  # frozen in both phases
+
+
+def _has_the_starters_stem(folder: Path) -> None:
+    stem = tlkit.backbone_of(tlkit.load(folder / "model.keras")).get_layer("Conv1")
+    wanted = tlkit.backbones.create("mobilenet_v2", weights="starter").get_layer("Conv1")
+    np.testing.assert_array_equal(stem.kernel, wanted.kernel)  # frozen in both phases
+
+
+def test_it_takes_the_weights_and_the_recipe_asked_for(
+    main: Callable[[list[str]], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", _mnist(tmp_path / "mnist.npz"), "--out", str(tmp_path / "out")]
+    asked = ["--weights", "starter", "--recipe", "few_images", "--epochs", "1", "2"]
+    folder = main([*arguments, *asked])
+    assert "Can't be reached" not in capsys.readouterr().out  # nothing was missing
+    config = json.loads((folder / "config.json").read_text())
+    assert config["weights"] == "tlkit's starter weights (alpha 0.35)"
+    assert (config["recipe"], config["epochs"]) == ("few_images", [1, 2])
+    _has_the_starters_stem(folder)
+
+
+def test_asked_for_imagenet_without_a_network_it_names_the_starter(
+    tmp_path: Path, no_network: tuple[str, ...]
+) -> None:
+    asked = ("--data", _mnist(tmp_path / "mnist.npz"), "--weights", "imagenet", "--out", "out")
+    done = _run(*asked, home=tmp_path, prefix=no_network)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("DownloadError: Can't download imagenet weights")
+    assert "weights='starter' takes the small mobilenet_v2 inside tlkit" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def mnist_as_described(*, epochs: tuple[int, int] = (10, 5), batchnorm: str = "f
     )
 
 
-def few_images(*, epochs: tuple[int, int] = (20, 20), batchnorm: str = "frozen") -> Recipe:
+def few_images(*, epochs: tuple[int, int] = (10, 10), batchnorm: str = "frozen") -> Recipe:
     """Return what tlkit recommends for about a thousand small images: MobileNetV2 at 32x32 pixels.
 
     The pixels the backbone was trained on; a softmax head on a frozen backbone, then all but the
@@ -108,7 +108,7 @@ def few_images(*, epochs: tuple[int, int] = (20, 20), batchnorm: str = "frozen")
 
     Examples:
         >>> few_images().fine_tune.learning_rate
-        0.0005
+        0.0002
     """
     head, fine_tune = epochs
     return Recipe(
@@ -118,7 +118,7 @@ def few_images(*, epochs: tuple[int, int] = (20, 20), batchnorm: str = "frozen")
         head=Phase(epochs=head, learning_rate=3e-3),
         fine_tune=Phase(
             epochs=fine_tune,
-            learning_rate=5e-4,
+            learning_rate=2e-4,
             freeze=freezing.first(100),
             batchnorm=batchnorm,
         ),

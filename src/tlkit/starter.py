@@ -20,7 +20,7 @@ BACKBONE = "mobilenet_v2"
 ALPHA = 0.35
 SIZE = 32
 
-_SHA256 = ""
+_SHA256 = "467bac6528a5134d95b8a796773dfd76594e834f59cb57b02b7d96c436e923bd"
 _FILES = resources.files("tlkit") / "weights"
 
 
@@ -65,7 +65,7 @@ def fill(backbone: keras.Model) -> None:
     shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
     wanted = {name: values.shape for name, values in kept.items()}
     if shapes != wanted:
-        odd = sorted(name for name, _ in shapes.items() ^ wanted.items())
+        odd = sorted({name for name, _ in shapes.items() ^ wanted.items()})
         raise ConfigError(
             f"`backbone` must be {BACKBONE} with alpha={ALPHA} as keras.applications makes it, got "
             f"{backbone.name!r}: {len(odd)} weights differ in name or shape, the first {odd[0]!r}."
