@@ -92,6 +92,13 @@ def test_a_texture_is_in_range_and_not_flat(kind: int) -> None:
     assert (made[0] != made[2]).any()
 
 
+def test_a_sheet_shows_the_pictures_row_by_row() -> None:
+    shades = np.array([0, 42, 85, 128, 170, 255, 9]) / 127.5 - 1
+    sheet = np.asarray(pictures.sheet(np.tile(shades[:, None, None, None], (2, 2, 3)), columns=3))
+    assert sheet.shape == (4, 6, 3)  # two rows of three; the seventh is left out
+    np.testing.assert_array_equal(sheet[::2, ::2, 0], [[0, 42, 85], [128, 170, 255]])
+
+
 def test_enlarging_after_shrinking_keeps_the_mean_and_a_linear_ramp() -> None:
     shrink, enlarge = pictures._area(32, 8), pictures._linear(8, 32)
     np.testing.assert_allclose(shrink.sum(1), 1, rtol=1e-6)

@@ -4,8 +4,9 @@
     python -m tools.starter --fonts /usr/share/fonts --out build/starter
     python -m tools.starter.pack --made build/starter
 
-The second command writes `backbone.weights.h5` and `facts.json`, the third puts what the package
-ships in its place. An hour on 2 cores. fonts.txt names the packages the shipped starter was made with.
+The second command, about an hour on 2 cores, writes weights, facts and a sheet of the pictures; the
+third puts what the package and the docs show in its place. fonts.txt names the packages that the
+shipped starter was made with, made.json the facts of its making.
 """
 
 import argparse
@@ -102,6 +103,8 @@ def main() -> None:
     test = Pictures(made, batches=TESTED // BATCH, sides=(32,), seed=options.seed + 2)
     scores = model.evaluate(test, verbose=0, return_dict=True)
     backbone.save_weights(options.out / "backbone.weights.h5")
+    sheet = pictures.sheet(test[0][0][:168], columns=28)
+    sheet.save(options.out / "pictures.png")
     facts = {
         "forms": len(made.names),
         "drawings": len(made.label),

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import keras
@@ -19,7 +20,7 @@ CARD = Path(__file__).with_name("card.md")
 
 
 def main() -> None:
-    """Write the weights, their hash and the card."""
+    """Write the weights, their hash, the card, the facts and the sheet of pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--made", type=Path, default=Path("build/starter"))
     made = parser.parse_args().made
@@ -29,6 +30,8 @@ def main() -> None:
     source = PACKAGE / "starter.py"
     digest = f'_SHA256 = "{hashlib.sha256(content).hexdigest()}"'
     source.write_text(re.sub(r'_SHA256 = "[0-9a-f]*"', digest, source.read_text("utf-8")), "utf-8")
+    shutil.copy(made / "facts.json", Path(__file__).with_name("made.json"))
+    shutil.copy(made / "pictures.png", ROOT / "docs" / "results" / "starter-pictures.png")
     facts = json.loads((made / "facts.json").read_text("utf-8"))
     (PACKAGE / "weights" / "starter.md").write_text(card(facts), "utf-8")
     print(f"{len(content):,} bytes")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 from tools.starter import textures
 from tools.starter.forms import INK, SIDE, STEPS, Forms
 
@@ -70,6 +71,15 @@ def render(
         fill=fill,
         ground=ground,
     )
+
+
+def sheet(pictures: np.ndarray, *, columns: int) -> Image.Image:
+    """Return pictures in rows of so many; those that don't fill a row are left out."""
+    side = pictures.shape[1]
+    rows = len(pictures) // columns
+    grid = pictures[: rows * columns].reshape(rows, columns, side, side, 3).swapaxes(1, 2)
+    bytes_ = np.round((grid + 1) * 127.5).astype("uint8")
+    return Image.fromarray(bytes_.reshape(rows * side, columns * side, 3))
 
 
 def _coarse_side(count: int, side: int, rng: np.random.Generator) -> np.ndarray:
