@@ -20,7 +20,7 @@ BACKBONE = "mobilenet_v2"
 ALPHA = 0.35
 SIZE = 32
 
-_SHA256 = "467bac6528a5134d95b8a796773dfd76594e834f59cb57b02b7d96c436e923bd"
+_SHA256 = "d1226a414d1001d0149839f6d321ad669c844cde30b45c97ef90fdb8aa5af41b"
 _FILES = resources.files("tlkit") / "weights"
 
 
