@@ -2,9 +2,18 @@
 
 from pathlib import Path
 
+START, END = "<!-- results -->\n", "<!-- end of results -->\n"
+
 
 def insert(page: Path, text: str) -> None:
-    """Replace what stands between a page's two marks."""
-    start, end = "<!-- results -->\n", "<!-- end of results -->\n"
-    before, _, rest = page.read_text("utf-8").partition(start)
-    page.write_text(f"{before}{start}\n{text}\n{end}{rest.partition(end)[2]}", "utf-8")
+    """Replace what stands between a page's two marks.
+
+    Raises:
+        ValueError: The page has not each mark once, in order.
+    """
+    content = page.read_text("utf-8")
+    once = content.count(START) == content.count(END) == 1
+    if not once or content.index(END) < content.index(START):
+        raise ValueError(f"{page} must have {START!r} and then {END!r}, once each.")
+    before, rest = content.split(START)
+    page.write_text(f"{before}{START}\n{text}\n{END}{rest.split(END)[1]}", "utf-8")

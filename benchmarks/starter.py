@@ -9,6 +9,7 @@ mnist.npz, fashion_mnist.npz and a flowers227 folder; a set that is not there is
 """
 
 import argparse
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,10 +23,11 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import tlkit
-from tlkit import freezing, recipes, training
+from tlkit import freezing, recipes, starter, training
 from tlkit.datasets import ImageSet
 
 TRAINED_ON = 1000
+SEEDS = 5
 PAGES = ("docs/explanation/starter.md", "tools/starter/card.md", "src/tlkit/weights/starter.md")
 WEIGHTS = {
     "random": {"weights": None, "backbone_options": {"alpha": 0.35}},
@@ -44,23 +46,29 @@ SETS = {
 def main(arguments: list[str] | None = None) -> None:
     """Train what is missing, then write the table."""
     options = _options(arguments)
-    options.work.mkdir(parents=True, exist_ok=True)
+    work = options.work / key()
+    work.mkdir(parents=True, exist_ok=True)
     for seed in options.seeds:
         for name in options.sets:
             images = None
             for weights in options.weights:
-                path = options.work / f"{name}-{weights}-{seed}.json"
+                path = work / f"{name}-{weights}-{seed}.json"
                 if path.is_file():
                     continue
                 images = images or load(name, options.data, seed)
                 if images is None:
                     break
-                path.write_text(json.dumps(one(images, weights, seed)))
+                written = path.with_suffix(".part")
+                written.write_text(json.dumps(one(images, weights, seed)))
+                written.replace(path)
                 print(f"{path.stem}: {path.read_text()}", flush=True)
-    found = results(options.work)
+    found = results(work, options.seeds)
     text = table(found)
     print(text)
-    if options.pages:
+    cells = [found.get(name, {}).get(weights) for name in SETS for weights in WEIGHTS]
+    if None in cells or len(options.seeds) < SEEDS:
+        print("Nothing written: the table is not complete.")
+    else:
         options.out.mkdir(parents=True, exist_ok=True)
         record = {"results": found, "environment": tlkit.runs.environment()}
         (options.out / "starter.json").write_text(json.dumps(record, indent=1) + "\n")
@@ -114,6 +122,7 @@ def _split(
     images: np.ndarray,
     labels: np.ndarray,
     seed: int,
+    *,
     image_range: tuple[float, float] = (0, 255),
 ) -> ImageSet:
     x_train, x_test, y_train, y_test = train_test_split(
@@ -134,14 +143,25 @@ def _photos(folder: Path) -> Iterator[tuple[np.ndarray, str]]:
             yield np.asarray(photo.convert("RGB").resize((32, 32))), path.parent.name
 
 
-def results(work: Path) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """Return the accuracies found so far: set, weights, phase, then one for each seed."""
+def key() -> str:
+    """Return a name for what the results depend on, beside set, weights and seed."""
+    recipe = recipes.few_images()
+    phases = [
+        (phase.epochs, phase.learning_rate, phase.batch_size, phase.batchnorm)
+        for phase in (recipe.head, recipe.fine_tune)
+    ]
+    facts = [starter._SHA256, phases, TRAINED_ON, keras.__version__]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
+
+def results(work: Path, seeds: list[int]) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """Return the accuracies where every seed is done: set, weights, phase, one for each seed."""
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
     for name in SETS:
         for weights in WEIGHTS:
-            paths = sorted(work.glob(f"{name}-{weights}-*.json"))
-            runs = [json.loads(path.read_text()) for path in paths]
-            if runs:
+            paths = [work / f"{name}-{weights}-{seed}.json" for seed in seeds]
+            if all(path.is_file() for path in paths):
+                runs = [json.loads(path.read_text()) for path in paths]
                 phases = {phase: [run[phase] for run in runs] for phase in runs[0]}
                 found.setdefault(name, {})[weights] = phases
     return found
@@ -174,7 +194,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("runs/starter"))
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--pages", type=Path, nargs="*", default=[*map(Path, PAGES)])
-    parser.add_argument("--seeds", type=int, nargs="*", default=range(5))
+    parser.add_argument("--seeds", type=int, nargs="*", default=range(SEEDS))
     parser.add_argument("--sets", nargs="*", choices=SETS, default=tuple(SETS))
     parser.add_argument("--weights", nargs="*", choices=WEIGHTS, default=tuple(WEIGHTS))
     return parser.parse_args(arguments)

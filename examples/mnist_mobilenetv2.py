@@ -40,8 +40,7 @@ def main(arguments: list[str] | None = None) -> Path:
     _step(1, "Load the images")
     images, missing = _images(options)
     _step(2, "Load the backbone's weights")
-    recipe = _recipe(options, fallback="few_images" if missing else "mnist_as_described")
-    model, weights = _model(recipe, images, options)
+    model, recipe, weights = _model(images, options, described=not missing)
     if weights == STARTER and options.weights is None:
         missing = [*missing, f"{weights} in place of ImageNet's"]
     if missing:
@@ -117,16 +116,21 @@ def _recipe(options: argparse.Namespace, *, fallback: str) -> Recipe:
 
 
 def _model(
-    recipe: Recipe, images: ImageSet, options: argparse.Namespace
-) -> tuple[keras.Model, str]:
-    """Build on ImageNet weights or, where they can't be reached, on the starter's."""
+    images: ImageSet, options: argparse.Namespace, *, described: bool
+) -> tuple[keras.Model, Recipe, str]:
+    """Build on ImageNet weights or, where they can't be reached, on the starter's.
+
+    The described experiment is MNIST on ImageNet weights; anything else gets another recipe.
+    """
     if options.weights != "starter":
+        recipe = _recipe(options, fallback="mnist_as_described" if described else "few_images")
         try:
-            return recipe.build(images, size=options.size), IMAGENET
+            return recipe.build(images, size=options.size), recipe, IMAGENET
         except tlkit.DownloadError:
             if options.weights == "imagenet":
                 raise
-    return recipe.build(images, size=options.size, weights="starter"), STARTER
+    recipe = _recipe(options, fallback="few_images")
+    return recipe.build(images, size=options.size, weights="starter"), recipe, STARTER
 
 
 def _frozen(model: keras.Model, recipe: Recipe) -> str:
@@ -161,7 +165,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--recipe",
         choices=RECIPES,
-        help="default: mnist_as_described for MNIST, few_images for scikit-learn's digits",
+        help="default: mnist_as_described for MNIST on ImageNet weights, else few_images",
     )
     parser.add_argument(
         "--weights",

@@ -12,7 +12,7 @@ _OUTPUT = re.compile(r"```text\n(.*?)```", re.S)
 
 def _shape(output: str) -> list[str]:
     """Return an output's words, its numbers and the list of epochs left out."""
-    lines = re.sub(r"[\d.,]+", "#", output).splitlines()
+    lines = re.sub(r"(?<![\w.])[\d.,]+", "#", output).splitlines()
     return sorted({" ".join(line.split()) for line in lines if "loss #" not in line})
 
 

@@ -120,16 +120,21 @@ def _has_the_starters_stem(folder: Path) -> None:
     np.testing.assert_array_equal(stem.kernel, wanted.kernel)  # frozen in both phases
 
 
-def test_it_takes_the_weights_and_the_recipe_asked_for(
-    main: Callable[[list[str]], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("asked", "recipe"),
+    [((), "few_images"), (("--recipe", "mnist_as_described"), "mnist_as_described")],
+)
+def test_it_takes_the_starter_asked_for_though_imagenet_is_there(
+    asked: tuple[str, ...], recipe: str, tmp_path: Path, keras_home: Path
 ) -> None:
-    arguments = ["--data", _mnist(tmp_path / "mnist.npz"), "--out", str(tmp_path / "out")]
-    asked = ["--weights", "starter", "--recipe", "few_images", "--epochs", "1", "2"]
-    folder = main([*arguments, *asked])
-    assert "Can't be reached" not in capsys.readouterr().out  # nothing was missing
+    folder = tmp_path / "out"
+    arguments = ("--data", _mnist(tmp_path / "mnist.npz"), "--out", str(folder))
+    done = _run(*arguments, "--weights", "starter", "--epochs", "1", "2", *asked, home=keras_home)
+    assert done.returncode == 0, done.stderr
+    assert "Can't be reached" not in done.stdout  # nothing was missing
     config = json.loads((folder / "config.json").read_text())
     assert config["weights"] == "tlkit's starter weights (alpha 0.35)"
-    assert (config["recipe"], config["epochs"]) == ("few_images", [1, 2])
+    assert (config["recipe"], config["epochs"]) == (recipe, [1, 2])
     _has_the_starters_stem(folder)
 
 

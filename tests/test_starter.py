@@ -68,6 +68,13 @@ def test_another_network_is_not_filled() -> None:
     assert all(map(np.array_equal, before, wide.get_weights()))
 
 
+def test_a_missing_file_is_a_data_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starter, "_FILES", tmp_path)
+    for ask in (starter.card, lambda: backbones.create("mobilenet_v2", weights="starter")):
+        with pytest.raises(DataError, match="lacks weights/starter.*Install tlkit again"):
+            ask()
+
+
 @pytest.mark.parametrize("damage", ["a bit", "the end", "another file"])
 def test_a_damaged_file_is_refused(
     damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

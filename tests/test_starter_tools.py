@@ -1,11 +1,17 @@
+import json
 from pathlib import Path
 
 import keras
 import matplotlib
 import numpy as np
 import pytest
+from benchmarks import pages
+from tools.starter import __main__ as making
 from tools.starter import characters, forms, pack, pictures, shapes, textures
 
+from tlkit import starter
+
+ROOT = Path(__file__).parent.parent
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
 
@@ -46,14 +52,18 @@ def test_a_distance_is_the_way_to_the_edge() -> None:
 
 
 def test_a_tame_picture_is_the_form_white_on_black(made: forms.Forms) -> None:
-    taken = np.flatnonzero(made.label == made.names.index("silhouette 3"))
+    arrow = made.names.index("arrow")
+    taken = np.repeat(np.flatnonzero(made.label == arrow), 10)
     batch = pictures.render(made, taken, 64, np.random.default_rng(0), hard=0)
-    assert batch.form.tolist() == [made.names.index("silhouette 3")] * len(taken)
+    assert batch.form.tolist() == [arrow] * len(taken)
+    np.testing.assert_allclose(batch.pictures.max((1, 2, 3)), 1, atol=1e-6)
+    np.testing.assert_allclose(batch.pictures.min((1, 2, 3)), -1, atol=1e-6)
     assert not batch.fill.any()
     assert not batch.ground.any()
     np.testing.assert_array_equal(batch.pictures[..., 0], batch.pictures[..., 2])
     for picture, drawn in zip(batch.pictures[..., 0] > 0, made.distance[taken] > 0, strict=True):
-        assert (picture & drawn).sum() / (picture | drawn).sum() > 0.4  # smaller, a little bent
+        for turned in (drawn[:, ::-1], drawn.T):  # smaller, moved and bent, but not turned
+            assert (picture & drawn).sum() > (picture & turned).sum()
         assert picture[0, 0] == drawn[0, 0] == False  # noqa: E712  # arrays
 
 
@@ -108,6 +118,76 @@ def test_enlarging_after_shrinking_keeps_the_mean_and_a_linear_ramp() -> None:
     np.testing.assert_allclose(shrink @ ramp, ramp.reshape(8, 4).mean(1), rtol=1e-6)
 
 
+def test_only_coarse_pictures_are_shrunk_and_enlarged() -> None:
+    ramp = np.tile(np.arange(32, dtype="float32")[:, None, None], (3, 1, 32, 3))
+    given = ramp.copy()
+    given[0, ::2] += 1  # fine stripes, that 8 pixels can't hold
+    given[1] = given[0]
+    done = pictures._enlarged(given.copy(), np.array([32, 8, 8]), 32)
+    np.testing.assert_array_equal(done[0], given[0])
+    np.testing.assert_allclose(done[1, 2:-2], ramp[1, 2:-2] + 0.5, atol=1e-4)
+    np.testing.assert_allclose(done[2, 2:-2], ramp[2, 2:-2], atol=1e-4)
+
+
+def test_a_batch_is_the_same_each_time_it_is_asked_for(made: forms.Forms) -> None:
+    batches = making.Pictures(made, batches=100, sides=making.SIDES, seed=0, growing=True)
+    first, labels = batches[1]
+    again, _ = batches[1]
+    assert first.shape == (113, 48, 48, 3)
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(labels["form"], labels["block_5_add"])
+    assert batches[0][0].shape == (256, 32, 32, 3)
+    assert (batches[0][0] != batches[3][0]).any()
+
+
+def test_pictures_grow_harder_as_the_card_says(made: forms.Forms) -> None:
+    growing = making.Pictures(made, batches=100, sides=(32,), seed=0, growing=True)
+    assert [round(growing._hard(step), 3) for step in (0, 3, 18, 33, 99)] == [0, 0, 0.45, 0.9, 0.9]
+    assert making.Pictures(made, batches=100, sides=(32,), seed=0)._hard(0) == 0.9
+    assert [side for side in making.SIDES if side > 32] == [48, 64]
+    assert len(making.SIDES) == 8
+
+
+def test_every_head_names_its_kind() -> None:
+    backbone = keras.applications.MobileNetV2(
+        (None, None, 3), alpha=0.35, include_top=False, weights=None
+    )
+    model = making._classifier(backbone, 7)
+    sizes = {name: head.shape[-1] for name, head in model.output.items()}
+    kinds = len(textures.KINDS)
+    assert sizes == {"form": 7, "fill": kinds, "ground": kinds, **dict.fromkeys(making.TAPS, 7)}
+
+
+def test_the_card_is_its_template_with_the_facts_of_the_making() -> None:
+    made = json.loads((ROOT / "tools" / "starter" / "made.json").read_text("utf-8"))
+    assert starter.card() == pack.card(made)
+    assert f"{made['fonts']:,} font files" in starter.card()
+    assert f"{made['scores']['form_accuracy']:.1%} of {made['forms']:,}" in starter.card()
+
+
+@pytest.mark.parametrize(
+    ("page", "fits"),
+    [
+        ("a\n<!-- results -->\nold\n<!-- end of results -->\nb\n", True),
+        ("a\n<!-- results -->\nold\n", False),
+        ("<!-- end of results -->\n<!-- results -->\n", False),
+        ("a\n", False),
+    ],
+)
+def test_a_table_replaces_what_is_between_the_marks_of_a_page(
+    page: str, fits: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(page)
+    if fits:
+        pages.insert(path, "new\n")
+        assert path.read_text() == page.replace("old\n", "\nnew\n\n")
+    else:
+        with pytest.raises(ValueError, match="once each"):
+            pages.insert(path, "new")
+        assert path.read_text() == page
+
+
 def test_frequent_forms_are_taken_less_than_their_share() -> None:
     label = np.array([0] * 4 + [1] * 16)
     one = forms.Forms(distance=np.zeros((20, 2, 2)), label=label, names=("a", "b"), fonts=())
@@ -121,6 +201,8 @@ def test_packing_rounds_to_float16_and_nothing_else(tmp_path: Path) -> None:
     backbone = keras.applications.MobileNetV2(
         (None, None, 3), alpha=0.35, include_top=False, weights=None
     )
+    random = np.random.default_rng(0)
+    backbone.set_weights([random.normal(size=weight.shape) for weight in backbone.get_weights()])
     backbone.save_weights(tmp_path / "some.weights.h5")
     content = pack.packed(tmp_path / "some.weights.h5")
     assert content == pack.packed(tmp_path / "some.weights.h5")  # the same bytes, the same hash

@@ -185,7 +185,7 @@ def create(
         ConfigError: The name is unknown, the size too small, an option is none of the
             constructor's, or there is no starter for it.
         DownloadError: The weights are not on disk and no host answers.
-        DataError: The starter's file is damaged.
+        DataError: The starter's file is missing or damaged.
 
     Examples:
         >>> create("mobilenet_v2", size=32, weights=None).output_shape

@@ -62,6 +62,7 @@ def build_classifier(
     Raises:
         ConfigError: An argument is wrong.
         DownloadError: The weights are not on disk and can't be downloaded.
+        DataError: The starter's file is missing or damaged.
 
     Examples:
         >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])

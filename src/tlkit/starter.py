@@ -1,6 +1,6 @@
 """The starter: a small pretrained backbone that comes inside the package.
 
-It is MobileNetV2 of alpha 0.35, trained at 32x32 pixels on rendered glyphs, shapes and textures;
+It is MobileNetV2 of alpha 0.35, trained on small pictures of rendered glyphs, shapes and textures;
 `card()` says how, on what, and where it is weak.
 """
 
@@ -22,16 +22,20 @@ SIZE = 32
 
 _SHA256 = "d1226a414d1001d0149839f6d321ad669c844cde30b45c97ef90fdb8aa5af41b"
 _FILES = resources.files("tlkit") / "weights"
+_AGAIN = "Install tlkit again: pip install --force-reinstall --no-deps tlkit"
 
 
 def card() -> str:
     """Return the model card, Markdown: what the starter learned from, how well, and its limits.
 
+    Raises:
+        DataError: The installed package lacks it.
+
     Examples:
-        >>> print(card().splitlines()[4])
-        # The tlkit starter backbone
+        >>> "# The tlkit starter backbone" in card()
+        True
     """
-    return (_FILES / "starter.md").read_text("utf-8")
+    return _bytes("starter.md").decode("utf-8")
 
 
 def options(backbone: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,12 +80,19 @@ def fill(backbone: keras.Model) -> None:
 
 def _read() -> dict[str, np.ndarray]:
     """Return the weights by layer and name, as they are kept: float16."""
-    content = (_FILES / "starter.npz").read_bytes()
+    content = _bytes("starter.npz")
     found = hashlib.sha256(content).hexdigest()
     if found != _SHA256:
         raise DataError(
             f"The starter's weights must have the SHA-256 {_SHA256}, got {found}: the installed "
-            "file is damaged. Install tlkit again: pip install --force-reinstall --no-deps tlkit"
+            f"file is damaged. {_AGAIN}"
         )
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
+
+
+def _bytes(name: str) -> bytes:
+    try:
+        return (_FILES / name).read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"The installed package lacks weights/{name}. {_AGAIN}") from error

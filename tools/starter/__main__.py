@@ -17,11 +17,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's own threads only g
 
 import platform
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow
+from PIL import features
 from tools.starter import forms, pictures, textures
 
 import tlkit
@@ -47,7 +48,7 @@ class Pictures(keras.utils.PyDataset):
         seed: int,
         growing: bool = False,
     ):
-        super().__init__(workers=1, max_queue_size=8)
+        super().__init__()
         self.made = made
         self.batches = batches
         self.sides = sides
@@ -105,24 +106,31 @@ def main() -> None:
     backbone.save_weights(options.out / "backbone.weights.h5")
     sheet = pictures.sheet(test[0][0][:168], columns=28)
     sheet.save(options.out / "pictures.png")
-    facts = {
+    facts = {**_facts(made, options), "minutes": round(minutes, 1), "scores": scores}
+    (options.out / "facts.json").write_text(json.dumps(facts, indent=1), "utf-8")
+
+
+def _facts(made: forms.Forms, options: argparse.Namespace) -> dict[str, object]:
+    """Return what there is to know about this run, but for its time and its scores."""
+    steps = range(options.steps)
+    packages = ("keras", "tensorflow", "numpy", "scipy", "pillow", "fonttools")
+    return {
         "forms": len(made.names),
         "drawings": len(made.label),
         "fonts": len(made.fonts),
         "steps": options.steps,
-        "pictures": sum(PIXELS // SIDES[i % len(SIDES)] ** 2 for i in range(options.steps)),
+        "pictures": sum(PIXELS // SIDES[step % len(SIDES)] ** 2 for step in steps),
         "seed": options.seed,
-        "minutes": round(minutes, 1),
         "cores": os.cpu_count(),
         "tested_on": TESTED // BATCH * BATCH,
-        "scores": {name: round(value, 4) for name, value in scores.items()},
-        "python": platform.python_version(),
-        "tensorflow": tensorflow.__version__,
-        "keras": keras.__version__,
+        "versions": {
+            "python": platform.python_version(),
+            "freetype": features.version("freetype2"),
+            **{package: version(package) for package in packages},
+        },
+        "names": made.names,
         "font_files": made.fonts,
     }
-    (options.out / "facts.json").write_text(json.dumps(facts, indent=1), "utf-8")
-    print({name: value for name, value in facts.items() if name != "font_files"})
 
 
 def _classifier(backbone: keras.Model, forms: int) -> keras.Model:

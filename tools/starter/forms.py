@@ -4,6 +4,7 @@ Each form is kept as a signed distance: how far a point is inside (+) or outside
 that its stroke can be drawn thick, thin, soft or hollow later, at any size.
 """
 
+import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -45,7 +46,8 @@ def make(font_folder: Path, *, seed: int) -> Forms:
     )
     rng = np.random.default_rng(seed)
     jobs = _assigned(fonts, rng)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    spawn = multiprocessing.get_context("spawn")  # TensorFlow's threads don't survive a fork
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=spawn) as pool:
         drawn = list(pool.map(_glyphs, jobs.keys(), jobs.values(), chunksize=8))
     pairs = [pair for one in drawn for pair in one]
     for name, canvas in shapes.draw(rng):
@@ -58,7 +60,7 @@ def make(font_folder: Path, *, seed: int) -> Forms:
         distance=np.stack([distance for _, distance in pairs]),
         label=np.array([index[name] for name, _ in pairs], "int32"),
         names=names,
-        fonts=tuple(path.name for path in jobs),
+        fonts=tuple(path.name for path, one in zip(jobs, drawn, strict=True) if one),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from benchmarks import pages
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "src" / "tlkit"
@@ -28,8 +29,11 @@ def main() -> None:
     (PACKAGE / "weights").mkdir(exist_ok=True)
     (PACKAGE / "weights" / "starter.npz").write_bytes(content)
     source = PACKAGE / "starter.py"
+    text = source.read_text("utf-8")
     digest = f'_SHA256 = "{hashlib.sha256(content).hexdigest()}"'
-    source.write_text(re.sub(r'_SHA256 = "[0-9a-f]*"', digest, source.read_text("utf-8")), "utf-8")
+    if digest not in text:  # other weights: what was measured with the former ones goes
+        source.write_text(re.sub(r'_SHA256 = "[0-9a-f]*"', digest, text), "utf-8")
+        pages.insert(CARD, "")
     shutil.copy(made / "facts.json", Path(__file__).with_name("made.json"))
     shutil.copy(made / "pictures.png", ROOT / "docs" / "results" / "starter-pictures.png")
     facts = json.loads((made / "facts.json").read_text("utf-8"))

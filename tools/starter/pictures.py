@@ -52,7 +52,7 @@ def render(
     count = len(taken)
     tame = rng.random(count) >= hard
     coarse = np.where(tame, side, _coarse_side(count, side, rng))
-    inside = _ink(forms, taken, side, SIDE / coarse, tame, rng)
+    inside = _ink(forms, taken, side, rng, pixel=SIDE / coarse, tame=tame)
     bare = (rng.random(count) < NO_FORM) & ~tame
     inside[bare] = 0
     plain = tame | (rng.random(count) < PLAIN) & ~bare
@@ -92,9 +92,10 @@ def _ink(
     forms: Forms,
     taken: np.ndarray,
     side: int,
+    rng: np.random.Generator,
+    *,
     pixel: np.ndarray,
     tame: np.ndarray,
-    rng: np.random.Generator,
 ) -> np.ndarray:
     """Return how much ink is on each pixel, 0..1: the forms, turned, bent, thicker or thinner."""
     row, column = _bent_grid(side, np.where(tame, 0.3, 1), rng)
@@ -128,24 +129,24 @@ def _bent_grid(
     down, right = grid[:, None], grid
     scale_y, scale_x = 1 / (zoom * stretch), stretch / zoom
 
-    row = _plane(scale_y * cos) * down + _plane(scale_y * sin) * right
+    row = _as_3d(scale_y * cos) * down + _as_3d(scale_y * sin) * right
     column = (
-        _plane(scale_x * (slant * cos - sin)) * down + _plane(scale_x * (cos + slant * sin)) * right
+        _as_3d(scale_x * (slant * cos - sin)) * down + _as_3d(scale_x * (cos + slant * sin)) * right
     )
-    loose = _plane(np.abs(rng.normal(0, 1, count)) * much)
+    loose = _as_3d(np.abs(rng.normal(0, 1, count)) * much)
     for cells, reach in ((2, 7), (4, 4)):
         row += loose * reach * (textures.smooth(count, side, cells, rng) - 0.5)
         column += loose * reach * (textures.smooth(count, side, cells, rng) - 0.5)
     away = rng.normal(0, 3, (2, count)) * much
     middle = (SIDE - 1) / 2
-    return row + _plane(away[0]) + middle, column + _plane(away[1]) + middle
+    return row + _as_3d(away[0]) + middle, column + _as_3d(away[1]) + middle
 
 
-def _plane(values: np.ndarray) -> np.ndarray:
+def _as_3d(values: np.ndarray) -> np.ndarray:
     return values.astype("float32")[:, None, None]
 
 
-def _each(values: np.ndarray) -> np.ndarray:
+def _as_4d(values: np.ndarray) -> np.ndarray:
     return values.astype("float32")[:, None, None, None]
 
 
@@ -155,18 +156,18 @@ def _sampled(
     """Read drawings between their pixels, bilinearly; beyond the edge the edge goes on."""
     row, column = np.clip(row, 0, SIDE - 1.001), np.clip(column, 0, SIDE - 1.001)
     top, left = row.astype("int32"), column.astype("int32")
-    low, late = row - top, column - left
+    down, right = row - top, column - left  # parts of a pixel
     flat = bank.reshape(-1)
     first = taken[:, None, None].astype("int64") * SIDE * SIDE + top * SIDE + left
-    upper = flat[first] * (1 - late) + flat[first + 1] * late
-    lower = flat[first + SIDE] * (1 - late) + flat[first + SIDE + 1] * late
-    return upper * (1 - low) + lower * low
+    upper = flat[first] * (1 - right) + flat[first + 1] * right
+    lower = flat[first + SIDE] * (1 - right) + flat[first + SIDE + 1] * right
+    return upper * (1 - down) + lower * down
 
 
 def _colours(
     count: int, plain: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose two colours for ink and two for paper, (count, 2, 3) in 0..1, far enough apart."""
+    """Choose two colours for ink and two for paper, (count, 2, 3) in 0..1, on average apart."""
     paper = rng.random((count, 2, 3), "float32")
     ink = rng.random((count, 2, 3), "float32")
     grey = plain | (rng.random(count) < 0.3)
@@ -190,12 +191,10 @@ def _painted(
 
 
 def _enlarged(pictures: np.ndarray, coarse: np.ndarray, side: int) -> np.ndarray:
-    """Shrink each picture to its coarse size, by area, and enlarge it again."""
+    """Shrink each picture to its coarse size and enlarge it again, in place; return them."""
     for size in np.unique(coarse[coarse < side]):
         chosen = np.flatnonzero(coarse == size)
-        there = _area(side, size)
-        back = _linear(size, side)
-        both = back @ there
+        both = _linear(size, side) @ _area(side, size)
         pictures[chosen] = np.einsum(
             "yr,nrcd,xc->nyxd", both, pictures[chosen], both, optimize=True
         )
@@ -234,9 +233,9 @@ def _photographed(pictures: np.ndarray, tame: np.ndarray, rng: np.random.Generat
     pictures = np.clip(pictures, 0, 1)
     dim = np.flatnonzero((rng.random(count) < 0.35) & ~tame)
     gamma, contrast, place = rng.uniform((0.5, 0.4, 0), (1.8, 1, 1), (len(dim), 3)).T
-    contrast, place = _each(contrast), _each(place)
-    pictures[dim] = pictures[dim] ** _each(gamma) * contrast + place * (1 - contrast)
+    contrast, place = _as_4d(contrast), _as_4d(place)
+    pictures[dim] = pictures[dim] ** _as_4d(gamma) * contrast + place * (1 - contrast)
     rough = np.flatnonzero((rng.random(count) < 0.3) & ~tame)
     grain = rng.standard_normal((len(rough), *pictures.shape[1:]), "float32")
-    pictures[rough] += _each(rng.uniform(0, 0.12, len(rough))) * grain
+    pictures[rough] += _as_4d(rng.uniform(0, 0.12, len(rough))) * grain
     return np.clip(pictures, 0, 1) * 2 - 1
