@@ -106,7 +106,11 @@ def main() -> None:
     backbone.save_weights(options.out / "backbone.weights.h5")
     sheet = pictures.sheet(test[0][0][:168], columns=28)
     sheet.save(options.out / "pictures.png")
-    facts = {**_facts(made, options), "minutes": round(minutes, 1), "scores": scores}
+    facts = {
+        **_facts(made, options),
+        "minutes": round(minutes, 1),
+        "scores": {**scores, **_flat(test)},
+    }
     (options.out / "facts.json").write_text(json.dumps(facts, indent=1), "utf-8")
 
 
@@ -130,6 +134,15 @@ def _facts(made: forms.Forms, options: argparse.Namespace) -> dict[str, object]:
         },
         "names": made.names,
         "font_files": made.fonts,
+    }
+
+
+def _flat(test: Pictures) -> dict[str, float]:
+    """Return the shares of flat forms and grounds: the accuracy of calling every texture flat."""
+    labels = [test[index][1] for index in range(len(test))]
+    return {
+        f"{name}_flat": float(np.mean(np.concatenate([each[name] for each in labels]) == 0))
+        for name in ("fill", "ground")
     }
 
 
