@@ -2,9 +2,31 @@
 
 from importlib.metadata import version
 
-from tlkit import backbones, batchnorm, data, datasets, freezing, plotting, recipes, runs, starter
+from tlkit import (
+    backbones,
+    batchnorm,
+    data,
+    datasets,
+    engines,
+    freezing,
+    plotting,
+    recipes,
+    runs,
+    starter,
+    store,
+)
+from tlkit.cache import Cache, TrunkRun
 from tlkit.classifier import backbone_of, build_classifier, class_names
-from tlkit.errors import ConfigError, DataError, DownloadError, TlkitError, TrainingError
+from tlkit.errors import (
+    ConfigError,
+    DataError,
+    DownloadError,
+    EngineError,
+    MissingExtraError,
+    StoreError,
+    TlkitError,
+    TrainingError,
+)
 from tlkit.evaluation import Evaluation, evaluate
 from tlkit.history import PhaseRun, Run
 from tlkit.layers import ClassProbabilities, GrayToRGBResize
@@ -15,17 +37,22 @@ from tlkit.training import TwoPhaseTrainer, train_phase
 __version__ = version("tlkit")
 
 __all__ = [
+    "Cache",
     "ClassProbabilities",
     "ConfigError",
     "DataError",
     "DownloadError",
+    "EngineError",
     "Evaluation",
     "GrayToRGBResize",
+    "MissingExtraError",
     "Phase",
     "PhaseRun",
     "Run",
+    "StoreError",
     "TlkitError",
     "TrainingError",
+    "TrunkRun",
     "TwoPhaseTrainer",
     "__version__",
     "backbone_of",
@@ -35,6 +62,7 @@ __all__ = [
     "class_names",
     "data",
     "datasets",
+    "engines",
     "evaluate",
     "freezing",
     "load",
@@ -43,5 +71,6 @@ __all__ = [
     "runs",
     "save",
     "starter",
+    "store",
     "train_phase",
 ]

@@ -23,6 +23,7 @@ class ReestimateBatchNorm(keras.callbacks.Callback):
         layers: The BatchNormalization layers.
         data: The training data.
         batch_size: Images a batch, for arrays; the training's own is the right one.
+        model: What takes the data; by default the model that is trained.
     """
 
     def __init__(
@@ -31,16 +32,18 @@ class ReestimateBatchNorm(keras.callbacks.Callback):
         data: Data,
         *,
         batch_size: int,
+        model: keras.Model | None = None,
     ) -> None:
         super().__init__()
         self.layers, self.data, self.batch_size = layers, data, batch_size
+        self._runs = (model,)  # in a tuple: Callback has a `model` of its own
         self._stale = False
         self._forward: _TrainingForward | None = None
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Start afresh: one callback may serve several fits."""
-        self._forward = _TrainingForward(self.model)
+        self._forward = _TrainingForward(self._runs[0] or self.model)
 
     @override
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -107,7 +110,7 @@ def _reestimate(
     with _only_the_batch(layers), _restored(_changed_by_training_mode(forward.inner)):
         for batch in images:
             forward.predict_on_batch(batch)
-            weight = len(batch)
+            weight = len(keras.tree.flatten(batch)[0])
             count += weight
             for layer, mean, square in zip(layers, means, squares, strict=True):
                 batch_mean = _array(layer.moving_mean)

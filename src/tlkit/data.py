@@ -21,10 +21,16 @@ def is_arrays(data: object) -> bool:
 
 def batches(data: Data, batch_size: int) -> Iterator[Pair]:
     """Yield `(images, labels)` batch by batch, in order; a dataset keeps its own batch size."""
+    for images, labels, _ in weighted_batches(data, batch_size):
+        yield images, labels
+
+
+def weighted_batches(data: Data, batch_size: int) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield `(images, labels, weights)`; the weights are None where a dataset has none."""
     if is_arrays(data):
         images, labels = data
         for start in range(0, len(images), batch_size):
-            yield images[start : start + batch_size], labels[start : start + batch_size]
+            yield images[start : start + batch_size], labels[start : start + batch_size], None
         return
     source = (
         (data[i] for i in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
@@ -35,7 +41,8 @@ def batches(data: Data, batch_size: int) -> Iterator[Pair]:
                 "A dataset must yield (images, labels) batches, got a batch of type "
                 f"{type(batch).__name__}."
             )
-        yield keras.ops.convert_to_numpy(batch[0]), keras.ops.convert_to_numpy(batch[1])
+        images, labels, weights = (*batch, None)[:3]
+        yield _numpy(images), _numpy(labels), None if weights is None else _numpy(weights)
 
 
 def checked(
@@ -107,6 +114,11 @@ def label_indices(labels: Any) -> np.ndarray:
 def is_one_hot(labels: Any) -> bool:
     """Tell whether labels have a column for each class."""
     return len(labels.shape) == 2 and labels.shape[1] > 1
+
+
+def _numpy(values: Any) -> Any:
+    """Return NumPy arrays in place of tensors, in whatever they are nested."""
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, values)
 
 
 def _is_dataset(data: object) -> bool:

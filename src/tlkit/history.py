@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from tlkit.cache import TrunkRun
 from tlkit.proof import Movement
 
 
@@ -18,6 +19,7 @@ class PhaseRun:
         best_epoch: The phase's epoch, from 1, whose weights the model has: the last one, or with
             `patience` the best. A callback of your own that restores weights is not seen.
         movement: How many weight tensors moved, and how many were proved untouched.
+        trunk: How the frozen part was run once and kept; None where every epoch ran it again.
     """
 
     name: str
@@ -25,6 +27,7 @@ class PhaseRun:
     seconds: float
     best_epoch: int
     movement: Movement
+    trunk: TrunkRun | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

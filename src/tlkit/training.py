@@ -4,15 +4,14 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
-from typing_extensions import override
 
-from tlkit import _checks, data, freezing, progress, proof
-from tlkit.batchnorm import ReestimateBatchNorm
+from tlkit import _checks, data, fitting, freezing, frozen, progress, proof
+from tlkit.cache import Cache
 from tlkit.classifier import backbone_of, image_range
 from tlkit.errors import ConfigError, DataError, TrainingError
+from tlkit.frozen import FrozenPart
 from tlkit.history import PhaseRun, Run
 from tlkit.phases import Phase
 
@@ -30,6 +29,8 @@ class TwoPhaseTrainer:
         seed: Seeds Python, NumPy and Keras for the whole process at the start of each phase, so
             that a phase comes out the same whatever ran before it. (A Dropout layer keeps a seed
             of its own, which goes on.) None leaves chance alone.
+        cache: How the frozen part is run once and kept, for both phases. None is the switch that
+            turns all of that off: Keras' own fit then runs the whole model in every epoch.
 
     Raises:
         ConfigError: A phase freezes everything that it could train.
@@ -43,6 +44,7 @@ class TwoPhaseTrainer:
     head: Phase
     fine_tune: Phase | None = None
     seed: int | None = None
+    cache: Cache | None = Cache()  # noqa: RUF009  # a frozen value
 
     def __post_init__(self) -> None:
         if self.seed is not None:
@@ -76,23 +78,29 @@ class TwoPhaseTrainer:
             TrainingError: A phase diverged, or did not move what it was to move and that alone.
         """
         phases = {"head": self.head, "fine_tune": self.fine_tune}
-        for phase in phases.values():
-            if phase is not None:  # an error in the second must not cost the first
-                _plan(model, phase)
-                _early_stopping(phase, validation)
-        runs = [
-            train_phase(
-                model,
-                phase,
-                train,
-                name=name,
-                validation=validation,
-                seed=None if self.seed is None else self.seed + order,
-                verbose=verbose,
-            )
-            for order, (name, phase) in enumerate(phases.items())
-            if phase is not None
-        ]
+        named = {name: phase for name, phase in phases.items() if phase is not None}
+        plans = {name: _plan(model, phase) for name, phase in named.items()}
+        for phase in named.values():  # an error in the second must not cost the first
+            _early_stopping(phase, validation)
+        train, validation = _checked_both(model, train, validation)
+        lines = progress.TrunkLines(verbose=verbose)
+        parts = frozen.parts(model, plans, train, validation, cache=self.cache, lines=lines)
+        try:
+            runs = [
+                _train(
+                    model,
+                    phase,
+                    train,
+                    name=name,
+                    validation=validation,
+                    seed=None if self.seed is None else self.seed + order,
+                    part=parts[name],
+                    verbose=verbose,
+                )
+                for order, (name, phase) in enumerate(named.items())
+            ]
+        finally:
+            frozen.close(parts.values())
         return Run(phases=tuple(runs))
 
 
@@ -104,6 +112,7 @@ def train_phase(
     name: str = "phase",
     validation: data.Data | None = None,
     seed: int | None = None,
+    cache: Cache | None = Cache(),  # noqa: B008  # a frozen value
     verbose: bool = True,
 ) -> PhaseRun:
     """Freeze, compile and train one phase in place, and prove what moved.
@@ -112,20 +121,54 @@ def train_phase(
     are those of `TwoPhaseTrainer.fit`; `name` is what the phase is called in the history.
     """
     plan = _plan(model, phase)
-    train = _checked(train, model, "train")
-    if validation is not None:
-        validation = _checked(validation, model, "validation")
-        _check_same_form(train, validation)
+    _early_stopping(phase, validation)
+    train, validation = _checked_both(model, train, validation)
+    lines = progress.TrunkLines(verbose=verbose)
+    parts = frozen.parts(model, {name: plan}, train, validation, cache=cache, lines=lines)
+    try:
+        return _train(
+            model,
+            phase,
+            train,
+            name=name,
+            validation=validation,
+            seed=seed,
+            part=parts[name],
+            verbose=verbose,
+        )
+    finally:
+        frozen.close(parts.values())
+
+
+def _train(
+    model: keras.Model,
+    phase: Phase,
+    train: data.Data,
+    *,
+    name: str,
+    validation: data.Data | None,
+    seed: int | None,
+    part: FrozenPart | None,
+    verbose: bool,
+) -> PhaseRun:
+    plan = _plan(model, phase)
     stopper = _early_stopping(phase, validation)
     lines = progress.EpochLines(name) if verbose else None
     if seed is not None:
         keras.utils.set_random_seed(seed)
-    _compile(model, phase, plan, train)
+    fitting.compile_phase(model, phase, plan, train)
     before = proof.fingerprints(model)
     started = time.perf_counter()
     extra = [callback for callback in (stopper, lines) if callback is not None]
     try:
-        epochs = _fit(model, phase, plan, train, validation=validation, extra=extra)
+        if part is None:
+            epochs = fitting.fit_whole(
+                model, phase, plan, train, validation=validation, extra=extra
+            )
+        else:
+            epochs = fitting.fit_tail(
+                model, phase, plan, train, validation=validation, part=part, extra=extra
+            )
     finally:
         if lines is not None:
             lines.close()  # Keras tells callbacks nothing of an error or an interrupt
@@ -137,21 +180,18 @@ def train_phase(
         seconds=seconds,
         best_epoch=len(epochs) if stopper is None else stopper.best_epoch + 1,
         movement=proof.check_movement(model, plan, before),
+        trunk=None if part is None else part.once.report(part.cut),
     )
 
 
-class _Recorder(keras.callbacks.Callback):
-    """Keeps every epoch's figures, the learning rate among them."""
-
-    @override
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.epochs: list[dict[str, float]] = []
-
-    @override
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        figures = {name: float(value) for name, value in (logs or {}).items()}
-        self.epochs.append({**figures, "learning_rate": rate})
+def _checked_both(
+    model: keras.Model, train: data.Data, validation: data.Data | None
+) -> tuple[data.Data, data.Data | None]:
+    train = _checked(train, model, "train")
+    if validation is not None:
+        validation = _checked(validation, model, "validation")
+        _check_same_form(train, validation)
+    return train, validation
 
 
 def _checked(pairs: data.Data, model: keras.Model, name: str) -> data.Data:
@@ -186,62 +226,13 @@ def _plan(model: keras.Model, phase: Phase) -> freezing.FreezePlan:
     return plan
 
 
-def _one_hot(pairs: data.Data) -> bool:
-    return data.is_one_hot(next(iter(data.batches(pairs, 1)))[1])
-
-
 def _check_same_form(train: data.Data, validation: data.Data) -> None:
-    forms = ["one-hot" if _one_hot(pairs) else "integers" for pairs in (train, validation)]
+    forms = ["one-hot" if fitting.one_hot(pairs) else "integers" for pairs in (train, validation)]
     if len(set(forms)) > 1:
         raise DataError(
             f"`validation` labels must have the form of the training labels, {forms[0]}, "
             f"got {forms[1]}. tlkit.data.encoded makes integers one-hot."
         )
-
-
-def _compile(model: keras.Model, phase: Phase, plan: freezing.FreezePlan, train: data.Data) -> None:
-    """Set what is trained, then compile: flags set after that would do nothing."""
-    model.trainable = True
-    freezing.apply(plan)
-    loss = "categorical_crossentropy" if _one_hot(train) else "sparse_categorical_crossentropy"
-    model.compile(
-        optimizer=phase.fresh_optimizer(),
-        loss=loss if phase.loss is None else phase.loss,
-        metrics=list(phase.metrics),
-    )
-
-
-def _fit(
-    model: keras.Model,
-    phase: Phase,
-    plan: freezing.FreezePlan,
-    train: data.Data,
-    *,
-    validation: data.Data | None,
-    extra: Sequence[keras.callbacks.Callback],
-) -> tuple[dict[str, float], ...]:
-    """Run Keras' own fit, and return what it measured epoch by epoch."""
-    recorder = _Recorder()
-    callbacks = [*phase.callbacks, *extra, recorder, keras.callbacks.TerminateOnNaN()]
-    if plan.batchnorm == "reestimate":  # first, so that all the others see the new statistics
-        callbacks.insert(
-            0, ReestimateBatchNorm(plan.training_batchnorm, train, batch_size=phase.batch_size)
-        )
-    arrays = data.is_arrays(train)
-    images, labels = train if arrays else (train, None)
-    model.fit(
-        images,
-        labels,
-        batch_size=phase.batch_size if arrays else None,
-        epochs=phase.epochs,
-        validation_data=validation,
-        validation_batch_size=phase.batch_size if data.is_arrays(validation) else None,
-        class_weight=None if phase.class_weight is None else dict(phase.class_weight),
-        shuffle=arrays,
-        callbacks=callbacks,
-        verbose=0,
-    )
-    return tuple(recorder.epochs)
 
 
 def _early_stopping(phase: Phase, validation: data.Data | None) -> keras.callbacks.Callback | None:

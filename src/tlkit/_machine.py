@@ -1,0 +1,125 @@
+"""How many cores and how much memory this process may use, the limits of a container included."""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+_ROOT = Path("/")
+_ASSUMED_MEMORY = 4 * 2**30
+
+
+def cores(root: Path = _ROOT) -> int:
+    """Return how many cores this process may use, at least 1.
+
+    On Linux, those it is bound to, or fewer where a cgroup grants less of their time.
+
+    Args:
+        root: Where /proc and /sys are.
+    """
+    try:
+        bound = len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+    return max(1, min([bound, *map(math.ceil, _quotas(root))]))
+
+
+def memory(root: Path = _ROOT) -> int:
+    """Return how many bytes of memory this process may use, those in use included.
+
+    Where the system doesn't say (Windows), 4 GiB are assumed.
+
+    Args:
+        root: Where /proc and /sys are.
+    """
+    return min([_physical(root), *(limit for limit, _ in _limits(root))])
+
+
+def free_memory(root: Path = _ROOT) -> int:
+    """Return how many more bytes of memory this process may use now.
+
+    Files that the system only keeps in memory to read them faster count as free. Where the system
+    doesn't say (macOS, Windows), half of `memory()` is assumed.
+
+    Args:
+        root: Where /proc and /sys are.
+    """
+    available = _in_meminfo(root, "MemAvailable")
+    if available is None:
+        available = _physical(root) // 2
+    return max(0, min([available, *(limit - used for limit, used in _limits(root))]))
+
+
+def _physical(root: Path) -> int:
+    total = _in_meminfo(root, "MemTotal")
+    if total is not None:
+        return total
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
+        return _ASSUMED_MEMORY
+
+
+def _in_meminfo(root: Path, name: str) -> int | None:
+    kibibytes = _field(root / "proc/meminfo", f"{name}:")
+    return None if kibibytes is None else 1024 * kibibytes
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Yield the cores' worth of time that each cgroup around this process grants."""
+    for group in _groups(root, "cpu"):
+        words = _read(group / "cpu.max").split() or [
+            _read(group / "cpu.cfs_quota_us"),
+            _read(group / "cpu.cfs_period_us"),
+        ]
+        quota, period = map(_number, words)
+        if quota is not None and period:
+            yield quota / period
+
+
+def _limits(root: Path) -> Iterator[tuple[int, int]]:
+    """Yield the bytes that each cgroup around this process may use, and those it does."""
+    versions = (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    )
+    for group in _groups(root, "memory"):
+        for maximum, current, cached in versions:
+            limit = _number(_read(group / maximum))
+            if limit is not None:
+                used = _number(_read(group / current)) or 0
+                yield limit, used - (_field(group / "memory.stat", cached) or 0)
+
+
+def _groups(root: Path, controller: str) -> Iterator[Path]:
+    """Yield the folder of every cgroup around this process, of version 1 and 2.
+
+    Inside a container its own group may be mounted as the topmost while the path is still the
+    host's, so some of the folders may not exist.
+    """
+    mount = root / "sys/fs/cgroup"
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        own = PurePosixPath(path.lstrip("/"))
+        if not controllers:  # version 2
+            yield from (mount / group for group in (own, *own.parents))
+        elif controller in controllers.split(","):
+            yield from (mount / controller / group for group in (own, *own.parents))
+
+
+def _field(path: Path, name: str) -> int | None:
+    """Return the number after a name at the start of one of the file's lines."""
+    words = (line.split() for line in _read(path).splitlines())
+    return next((_number(line[1]) for line in words if len(line) > 1 and line[0] == name), None)
+
+
+def _number(text: str) -> int | None:
+    """Return a whole number; None for "max", -1 and nothing, which all mean no limit."""
+    return int(text) if text.strip().isdecimal() else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

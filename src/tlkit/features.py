@@ -1,0 +1,217 @@
+"""Run a frozen trunk over images once, and keep what it gives."""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tlkit import _machine, chunks, data, store
+from tlkit.cache import Cache, TrunkRun
+from tlkit.cutting import Cut
+from tlkit.errors import DataError
+from tlkit.feeding import Feed
+from tlkit.running import BATCH, Runner
+
+_SHARD_BYTES = 32 * 2**20
+_SHARD_ROWS = 4096
+
+Tell = Callable[[str], None]
+Meter = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Kept:
+    """What one pass over a set of images left; a list of shards for each view."""
+
+    views: list[list[list[np.ndarray]]]
+    labels: np.ndarray
+    weights: np.ndarray | None
+    batch_size: int | None  # of a dataset; arrays have none
+
+    @property
+    def on_disk(self) -> bool:
+        arrays = (array for view in self.views for shard in view for array in shard)
+        return any(isinstance(array, np.memmap) for array in arrays)
+
+
+class Pass:
+    """One run of a frozen trunk that serves several cuts of a model.
+
+    Args:
+        model: The classifier.
+        cuts: Where it is cut.
+        cache: How to run and keep.
+        tell: Is given lines for the user.
+        meter: Is told how many images are done, and of how many, None where unknown.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        cuts: Sequence[Cut],
+        cache: Cache,
+        *,
+        tell: Tell = lambda line: None,
+        meter: Meter = lambda done, total: None,
+    ) -> None:
+        self._cache, self._tell, self._meter = cache, tell, meter
+        self._rank = len(model.inputs[0].shape)
+        self._runner = Runner(model, cuts, cache)
+        limit = cache.memory_limit
+        self._room = _machine.free_memory() // 2 if limit is None else limit
+        self._kept: dict[str, _Kept] = {}
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._images = 0
+        self._seconds = 0.0
+
+    def feed(self, cut: Cut, name: str, source: data.Data, *, batch_size: int) -> Feed:
+        """Return what crosses one of the cuts for all the images, running the trunk if need be.
+
+        Raises:
+            DataError: A dataset's batches differ in size.
+            EngineError: The engine can't run the trunk, or gives other numbers than Keras.
+            StoreError: There is not enough room on the disk.
+        """
+        if name not in self._kept:
+            started = time.perf_counter()
+            self._kept[name] = self._collect(source, name)
+            self._seconds += time.perf_counter() - started
+        kept = self._kept[name]
+        places = [self._runner.outputs.index(tensor) for tensor in cut.tensors]
+        return Feed(
+            views=tuple(
+                store.Rows([[shard[place] for place in places] for shard in shards])
+                for shards in kept.views
+            ),
+            labels=kept.labels,
+            weights=kept.weights,
+            batch_size=kept.batch_size or batch_size,
+            shuffle=kept.batch_size is None,
+        )
+
+    def report(self, cut: Cut) -> TrunkRun:
+        """Return how it went."""
+        return TrunkRun(
+            why=cut.why,
+            engine=self._runner.engine,
+            error=self._runner.error,
+            images=self._images,
+            computed=self._runner.computed,
+            bytes=self._images * self._runner.row_bytes,
+            on_disk=any(kept.on_disk for kept in self._kept.values()),
+            seconds=self._seconds,
+            rounding=self._runner.rounding,
+            switched_off=cut.switched_off,
+        )
+
+    def close(self) -> None:
+        """Let go of the features; those that lie on disk for this training alone are deleted."""
+        self._kept.clear()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None
+
+    def _collect(self, source: data.Data, name: str) -> _Kept:
+        some = BATCH if data.is_arrays(source) else 1  # of a dataset, one batch
+        first = next(chunks.read(source, rows=some, rank=self._rank)).images[:BATCH]
+        views = self._runner.views
+        most = chunks.at_most(source)
+        on_disk = self._plan(name, most)
+        entry = self._entry(first, on_disk=on_disk)
+        rows = _shard_rows(self._runner.row_bytes, first[0].nbytes)
+        shelves = [_Shelf(None if on_disk else most) for _ in range(views)]
+        labels: list[np.ndarray] = []
+        weights: list[np.ndarray] = []
+        sizes: list[int] = []
+        done = 0
+        for number, chunk in enumerate(
+            chunks.ahead(chunks.read(source, rows=rows, rank=self._rank))
+        ):
+            for view, shelf in enumerate(shelves):
+                shelf.add(self._runner.features(chunk.images, entry, place=(view, number)))
+                done += len(chunk.images)
+                self._meter(done, None if most is None else most * views)
+            labels.append(chunk.labels)
+            weights += [] if chunk.weights is None else [chunk.weights]
+            sizes += chunk.sizes
+        self._images += done
+        return _Kept(
+            views=[shelf.shards() for shelf in shelves],
+            labels=np.concatenate(labels),
+            weights=np.concatenate(weights) if weights else None,
+            batch_size=None if data.is_arrays(source) else _one_size(sizes, name),
+        )
+
+    def _plan(self, name: str, most: int | None) -> bool:
+        """Tell whether the features go to disk, and say how much room they take."""
+        a_row = self._runner.row_bytes
+        if most is None:
+            self._tell(f"{name}: keeps {a_row:,} bytes an image on disk; how many is not known yet")
+            return True
+        total = most * self._runner.views * a_row
+        on_disk = total > self._room
+        where = "on disk" if on_disk else "in memory"
+        views = f" in {self._runner.views} views" if self._runner.views > 1 else ""
+        self._tell(
+            f"{name}: keeps {a_row:,} bytes of each of {most:,} images{views}, "
+            f"{total / 1e6:,.1f} MB {where}"
+        )
+        if on_disk or self._cache.folder is not None:
+            store.check_room(self._folder(), total)
+        if not on_disk:
+            self._room -= total
+        return on_disk
+
+    def _entry(self, first: np.ndarray, *, on_disk: bool) -> store.Entry | None:
+        if self._cache.folder is None and not on_disk:
+            return None
+        return self._runner.entry(store.Store(folder=self._folder()), first)
+
+    def _folder(self) -> Path:
+        if self._cache.folder is not None:
+            return Path(self._cache.folder)
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="tlkit-features-")
+        return Path(self._temporary.name)
+
+
+class _Shelf:
+    """Takes features chunk by chunk; into one array for each tensor where the number is known."""
+
+    def __init__(self, most: int | None) -> None:
+        self._most, self._used = most, 0
+        self._whole: list[np.ndarray] = []
+        self._shards: list[list[np.ndarray]] = []
+
+    def add(self, arrays: list[np.ndarray]) -> None:
+        if self._most is None:
+            self._shards.append(arrays)
+            return
+        if not self._whole:
+            self._whole = [np.empty((self._most, *each.shape[1:]), each.dtype) for each in arrays]
+        end = self._used + len(arrays[0])
+        for whole, array in zip(self._whole, arrays, strict=True):
+            whole[self._used : end] = array
+        self._used = end
+
+    def shards(self) -> list[list[np.ndarray]]:
+        return self._shards or [[whole[: self._used] for whole in self._whole]]
+
+
+def _shard_rows(row_bytes: int, image_bytes: int) -> int:
+    """Return how many images make a shard: whole engine batches, little enough to lose."""
+    most = min(_SHARD_ROWS, _SHARD_BYTES // max(row_bytes, image_bytes))
+    return max(most // BATCH, 1) * BATCH
+
+
+def _one_size(sizes: Sequence[int], name: str) -> int:
+    if any(size != sizes[0] for size in sizes[:-1]) or sizes[-1] > sizes[0]:
+        raise DataError(
+            f"`{name}` must be a dataset whose batches have one size to be kept, got sizes from "
+            f"{min(sizes)} to {max(sizes)}. Batch it evenly, or train with cache=None."
+        )
+    return sizes[0]

@@ -1,0 +1,464 @@
+"""Arrays on disk under a key that says what made them: what was computed once is read again."""
+
+import errno
+import hashlib
+import io
+import itertools
+import json
+import math
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlkit import _checks
+from tlkit.errors import ConfigError, DataError, StoreError
+
+_ATTEMPTS = 10  # to write a shard while other processes prune
+_CHECKSUM_BYTES = 32
+_DAY_SECONDS = 86_400
+_FACTS = "facts.json"
+_KINDS = "biufcmMSU"  # of dtypes that a .npy file can name; bfloat16 is not among them
+_LEFT_BEHIND_SECONDS = 3_600
+_MAGIC = b"tlkit shard 1, arrays: "
+_PART_BYTES = 64  # a shard's parts begin at multiples of it, as the data in a .npy file does
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryInfo:
+    """What a store holds under one key: from which facts, how much, and when it was last used."""
+
+    key: str
+    facts: dict[str, Any]
+    bytes: int
+    shards: int
+    last_used: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """A folder of cached arrays, made when first written to; processes may share it.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     entry = Store(folder=folder).entry({"backbone": "tiny", "dtype": "int64"})
+        ...     entry.write(digest(np.zeros(4)), [np.arange(3)])
+        [memmap([0, 1, 2])]
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))
+
+    def key(self, facts: Mapping[str, Any]) -> str:
+        """Return the key of the entry with these facts, whether or not it is there."""
+        return _key(_canonical(facts))
+
+    def entry(self, facts: Mapping[str, Any]) -> "Entry":
+        """Return the entry of the arrays that were made from these facts.
+
+        Args:
+            facts: Every fact that changes a number, as values that JSON can hold.
+
+        Raises:
+            ConfigError: JSON can't hold them.
+        """
+        text = _canonical(facts)
+        entry = Entry(folder=self.folder, key=_key(text), facts=text)
+        entry._touch()
+        return entry
+
+    def entries(self) -> list[EntryInfo]:
+        """Return what is there, newest use first; what others put there is left out."""
+        found = [info for folder in _key_folders(self.folder) if (info := _info(folder))]
+        return sorted(found, key=lambda info: info.last_used, reverse=True)
+
+    def prune(
+        self,
+        *,
+        older_than_days: float | None = None,
+        keep_bytes: int | None = None,
+        key: str | None = None,
+    ) -> int:
+        """Delete entries, and what killed processes left behind; return the bytes freed.
+
+        Args:
+            older_than_days: Delete what was not used for that long.
+            keep_bytes: Delete what was not used for longest until no more than this is left.
+            key: Delete this one.
+
+        Raises:
+            ConfigError: Nothing is given, or there is no such key.
+            StoreError: The folder can't be changed.
+        """
+        if older_than_days is None and keep_bytes is None and key is None:
+            raise ConfigError(
+                "`prune` must be told what to delete, got nothing. "
+                "Give older_than_days, keep_bytes or key."
+            )
+        kept = entries = self.entries()
+        if key is not None:
+            _checks.one_of("key", key, [info.key for info in entries])
+            kept = [info for info in kept if info.key != key]
+        if older_than_days is not None:
+            kept = _used_within(_checks.positive("older_than_days", older_than_days), kept)
+        if keep_bytes is not None:
+            kept = _fitting(_checks.at_least("keep_bytes", keep_bytes, 0), kept)
+        doomed = {info.key for info in entries} - {info.key for info in kept}
+        try:
+            return sum(_remove(self.folder / each) for each in doomed) + _sweep(self.folder)
+        except OSError as error:
+            raise _failure("delete", self.folder, error) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Shards of arrays under one key, each under the digest of what it was computed from.
+
+    Attributes:
+        folder: The store's folder; the shards lie in a folder in it that is named by the key.
+        key: The digest of the facts.
+        facts: The facts as JSON.
+    """
+
+    folder: Path
+    key: str
+    facts: bytes = field(repr=False)
+
+    def read(self, digest: str) -> list[np.ndarray] | None:
+        """Return a shard's arrays, memory-mapped and read-only; None where it is not there.
+
+        A damaged file is deleted and taken as not there.
+
+        Raises:
+            StoreError: The file can't be opened.
+        """
+        path = self._path(digest)
+        self._touch()
+        try:
+            return _load(path)
+        except FileNotFoundError:
+            return None
+        except _DamagedError:
+            with suppress(OSError):  # a folder that is read-only
+                path.unlink()
+            return None
+        except OSError as error:
+            raise _failure("read", path, error) from error
+
+    def write(self, digest: str, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Keep arrays as a shard, all of them or nothing; return them as `read` would.
+
+        Raises:
+            DataError: An array is of a kind that can't be kept, or has no axis.
+            StoreError: There is no room, or no permission.
+        """
+        path = self._path(digest)
+        whole = [_storable(array) for array in arrays]
+        try:
+            for _ in range(_ATTEMPTS - 1):
+                with suppress(FileNotFoundError, FileExistsError):  # pruned meanwhile
+                    return self._put(path, whole)
+            return self._put(path, whole)
+        except OSError as error:
+            wanted = _human(sum(array.nbytes for array in whole))
+            raise _failure(f"write {wanted} to", path, error) from error
+
+    def _put(self, path: Path, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        facts = path.with_name(_FACTS)
+
+        def fill(file: io.BufferedRandom) -> None:
+            _write_shard(file, arrays)
+            if not facts.exists():  # here: if pruned from now on, the file is gone with its folder
+                _replace(facts, lambda file: file.write(self.facts))
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, fill)
+        return _load(path)
+
+    def _path(self, digest: str) -> Path:
+        return self.folder / self.key / f"{digest}.shard"
+
+    def _touch(self) -> None:
+        with suppress(OSError):  # not there yet, or read-only
+            os.utime(self.folder / self.key / _FACTS)
+
+
+class Rows:
+    """Rows of several arrays that belong together, in memory or in shards on disk.
+
+    Args:
+        shards: Each one array per tensor, all with the same number of rows.
+
+    Raises:
+        DataError: There is no shard, or they don't fit together.
+
+    Examples:
+        >>> Rows([[np.arange(3)], [np.arange(3, 5)]]).take(np.array([4, 0, 4]))
+        [array([4, 0, 4])]
+    """
+
+    def __init__(self, shards: Sequence[Sequence[np.ndarray]]) -> None:
+        _check_fit(shards)
+        self.shapes = tuple(array.shape[1:] for array in shards[0])
+        self.dtypes = tuple(array.dtype for array in shards[0])
+        self.nbytes = sum(array.nbytes for shard in shards for array in shard)
+        self.in_memory = not any(isinstance(each, np.memmap) for shard in shards for each in shard)
+        self._shards = [[np.asarray(array) for array in shard] for shard in shards]
+        self._starts = np.cumsum([0, *(len(shard[0]) for shard in shards)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, rows: slice) -> list[np.ndarray]:
+        return self.take(np.arange(*rows.indices(len(self))))
+
+    def take(self, indices: np.ndarray) -> list[np.ndarray]:
+        """Return the rows with these indices, in their order, as fresh arrays in memory.
+
+        Raises:
+            IndexError: An index is below 0, too large, or no whole number.
+        """
+        wanted = self._checked(indices)
+        if len(self._shards) == 1:
+            return [array[wanted] for array in self._shards[0]]
+        order = np.argsort(wanted, kind="stable")
+        ascending = wanted[order]
+        borders = np.searchsorted(ascending, self._starts)
+        shapes = [(len(wanted), *shape) for shape in self.shapes]
+        taken = [np.empty(shape, dtype) for shape, dtype in zip(shapes, self.dtypes, strict=True)]
+        for shard in np.flatnonzero(np.diff(borders)):
+            here = slice(borders[shard], borders[shard + 1])
+            for target, array in zip(taken, self._shards[shard], strict=True):
+                target[order[here]] = array[ascending[here] - self._starts[shard]]
+        return taken
+
+    def arrays(self) -> list[np.ndarray]:
+        """Return each tensor whole, in memory; not copied where it is one array there."""
+        if len(self._shards) == 1 and self.in_memory:
+            return list(self._shards[0])
+        return [np.concatenate(parts) for parts in zip(*self._shards, strict=True)]
+
+    def _checked(self, indices: np.ndarray) -> np.ndarray:
+        if indices.ndim != 1 or indices.dtype.kind not in "iu":
+            raise IndexError(
+                f"`indices` must be whole numbers on one axis, got {indices.dtype} of shape "
+                f"{indices.shape}."
+            )
+        outside = indices[(indices < 0) | (indices >= len(self))]
+        if len(outside):
+            raise IndexError(f"`indices` must be from 0 to {len(self) - 1}, got {outside[0]}.")
+        return indices.astype(np.intp, copy=False)
+
+
+def check_room(folder: Path, wanted: int) -> None:
+    """Return where a folder's disk has so many bytes free; call it before the work.
+
+    Raises:
+        StoreError: It has not.
+    """
+    if _free(folder) < wanted:
+        raise _failure(f"write {_human(wanted)} to", folder, OSError("there is too little room"))
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """Return the digest of the dtype, shape and bytes of arrays of plain values.
+
+    Examples:
+        >>> digest(np.zeros(2)) == digest(np.zeros((2, 1)))
+        False
+    """
+    found = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        found.update(f"{array.dtype} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
+
+
+class _DamagedError(OSError):
+    """A shard is not what was written."""
+
+
+def _canonical(facts: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(dict(facts), indent=2, sort_keys=True, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"`facts` must be what JSON can hold, got {dict(facts)!r}: {error}. Give it as text."
+        ) from error
+
+
+def _key(facts: bytes) -> str:
+    return hashlib.blake2b(facts, digest_size=16).hexdigest()
+
+
+def _key_folders(store: Path) -> list[Path]:
+    return [folder for folder in store.glob("*") if re.fullmatch("[0-9a-f]{32}", folder.name)]
+
+
+def _info(folder: Path) -> EntryInfo | None:
+    facts = folder / _FACTS
+    try:
+        text, used = facts.read_bytes(), facts.stat().st_mtime
+    except OSError:  # someone else's, or pruned meanwhile
+        return None
+    if _key(text) != folder.name:
+        return None
+    sizes = _sizes(folder)
+    return EntryInfo(
+        key=folder.name,
+        facts=json.loads(text),
+        bytes=sum(sizes.values()),
+        shards=sum(path.suffix == ".shard" for path in sizes),
+        last_used=datetime.fromtimestamp(used, UTC),
+    )
+
+
+def _used_within(days: float, infos: Sequence[EntryInfo]) -> list[EntryInfo]:
+    oldest = time.time() - days * _DAY_SECONDS
+    return [info for info in infos if info.last_used.timestamp() > oldest]
+
+
+def _fitting(room: int, infos: Sequence[EntryInfo]) -> list[EntryInfo]:
+    """Return as many as fit, from the first on."""
+    totals = itertools.accumulate(info.bytes for info in infos)
+    return [info for info, total in zip(infos, totals, strict=True) if total <= room]
+
+
+def _sizes(folder: Path) -> dict[Path, int]:
+    sizes = {}
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            with suppress(FileNotFoundError):  # a temporary name
+                sizes[path] = path.stat().st_size
+    return sizes
+
+
+def _remove(folder: Path) -> int:
+    """Delete an entry, at one blow for who reads and writes; return the bytes freed."""
+    doomed = folder.with_name(f".pruned-{uuid.uuid4().hex}")
+    try:
+        folder.rename(doomed)
+    except FileNotFoundError:  # another process was faster
+        return 0
+    return _delete(doomed)
+
+
+def _delete(doomed: Path) -> int:
+    size = sum(_sizes(doomed).values())
+    shutil.rmtree(doomed, ignore_errors=True)  # another process may be at it too
+    return size - sum(_sizes(doomed).values())
+
+
+def _sweep(store: Path) -> int:
+    """Delete what killed processes left behind; return the bytes freed."""
+    freed = sum(_delete(doomed) for doomed in store.glob(".pruned-*"))
+    for folder in _key_folders(store):
+        for path, size in _sizes(folder).items():
+            with suppress(FileNotFoundError):
+                old = time.time() - path.stat().st_mtime > _LEFT_BEHIND_SECONDS
+                if path.suffix == ".tmp" and old:
+                    path.unlink()
+                    freed += size
+        with suppress(OSError):  # it holds something
+            folder.rmdir()
+    return freed
+
+
+def _replace(path: Path, fill: Callable[[io.BufferedRandom], object]) -> None:
+    """Write a file, all of it or nothing, in place of what is there."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("x+b") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_shard(file: io.BufferedRandom, arrays: Sequence[np.ndarray]) -> None:
+    file.write((_MAGIC + str(len(arrays)).encode()).ljust(_PART_BYTES))
+    for array in arrays:
+        np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+        file.write(bytes(-file.tell() % _PART_BYTES))
+    file.seek(0)
+    file.write(hashlib.file_digest(file, _checksum).digest())
+
+
+def _load(path: Path) -> list[np.ndarray]:
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:  # nor can an empty file be mapped
+            raise _DamagedError(errno.EIO, "it is not a shard", str(path))
+        whole = np.memmap(file, np.uint8, mode="r")  # one for all arrays: each holds a file open
+        if _checksum(whole[:-_CHECKSUM_BYTES]).digest() != whole[-_CHECKSUM_BYTES:].tobytes():
+            raise _DamagedError(errno.EIO, "its checksum is wrong", str(path))
+        arrays, start = [], _PART_BYTES
+        for _ in range(int(whole[len(_MAGIC) : _PART_BYTES].tobytes())):
+            file.seek(start)
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            begin, end = file.tell(), file.tell() + math.prod(shape) * dtype.itemsize
+            arrays.append(whole[begin:end].view(dtype).reshape(shape))
+            start = end + -end % _PART_BYTES
+    return arrays
+
+
+def _checksum(data: Any = b"") -> "hashlib.blake2b":
+    return hashlib.blake2b(data, digest_size=_CHECKSUM_BYTES)
+
+
+def _storable(array: np.ndarray) -> np.ndarray:
+    if not array.ndim or array.dtype.kind not in _KINDS:
+        raise DataError(
+            f"Arrays must have an axis and a dtype of NumPy's own to be kept, got {array.dtype} of "
+            f"shape {array.shape}. Convert it, such as with astype('float32')."
+        )
+    return np.ascontiguousarray(array)
+
+
+def _check_fit(shards: Sequence[Sequence[np.ndarray]]) -> None:
+    if not shards or not shards[0]:
+        raise DataError("`shards` must hold at least one shard of one array, got none.")
+    wanted = [(array.dtype, array.shape[1:]) for array in shards[0]]
+    for place, shard in enumerate(shards):
+        if [(array.dtype, array.shape[1:]) for array in shard] != wanted:
+            raise DataError(f"`shards` must agree: {place} differs from 0 in dtypes or shapes.")
+        rows = {array.shape[:1] for array in shard}
+        if len(rows) != 1 or rows == {()}:
+            raise DataError(f"`shards[{place}]` must have as many rows in each array.")
+
+
+def _failure(doing: str, path: Path, error: OSError) -> StoreError:
+    advice = "Make room with tlkit.store.Store(folder=...).prune(...), or choose another folder."
+    if error.errno == errno.EMFILE:
+        advice = "Each shard keeps a file open: raise the limit (`ulimit -n`), or make them larger."
+    return StoreError(
+        f"Can't {doing} '{path}': {error.strerror or error}; "
+        f"{_human(_free(path))} are free on its disk. {advice}"
+    )
+
+
+def _free(path: Path) -> int:
+    for there in (path, *path.parents):
+        with suppress(OSError):  # not there yet, or out of bounds
+            return shutil.disk_usage(there).free
+    return 0
+
+
+def _human(count: float) -> str:
+    units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+    size, unit = next((each for each in units if count >= each[0]), (1, "bytes"))
+    return f"{count / size:,.{1 if size > 1 else 0}f} {unit}"
