@@ -394,6 +394,7 @@ def test_two_processes_write_the_same_shards_while_another_reads(
     assert files(tmp_path) == sorted(["facts.json", *(f"{name(n)}.shard" for n in range(20))])
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_pruning_while_others_write_and_read_harms_neither(entry: Entry) -> None:
     kept = Store(folder=entry.folder)
     opened = entry.write("ff", shard(255))
@@ -712,6 +713,18 @@ def test_a_store_that_is_not_there_has_nothing(tmp_path: Path) -> None:
     assert nowhere.entries() == []
     assert nowhere.prune(keep_bytes=0) == 0
     assert not nowhere.folder.exists()
+
+
+def test_what_vanishes_while_it_is_listed_does_no_harm(
+    tmp_path: Path, three: dict[str, Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Store(folder=tmp_path)
+    (tmp_path / three["1 days"].key / "gone").symlink_to("nowhere")  # listed, and has no size
+    listed = kept.entries()
+    assert [info.facts["days"] for info in listed] == [1, 10, 20]
+    assert kept.prune(older_than_days=15) > 0
+    monkeypatch.setattr(Store, "entries", lambda self: listed)  # as another process saw it
+    assert kept.prune(older_than_days=15) == 0
 
 
 def test_prune_by_age(tmp_path: Path, three: dict[str, Entry]) -> None:

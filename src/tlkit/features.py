@@ -18,6 +18,7 @@ from tlkit.running import BATCH, Runner
 
 _SHARD_BYTES = 32 * 2**20
 _SHARD_ROWS = 4096
+_MOST_SHARDS = 256
 
 Tell = Callable[[str], None]
 Meter = Callable[[int, int | None], None]
@@ -121,8 +122,8 @@ class Pass:
         views = self._runner.views
         most = chunks.at_most(source)
         on_disk = self._plan(name, most)
-        entry = self._entry(first, on_disk=on_disk)
-        rows = _shard_rows(self._runner.row_bytes, first[0].nbytes)
+        entry = self._entry(first, most, on_disk=on_disk)
+        rows = _shard_rows(self._runner.row_bytes, first[0].nbytes, most)
         shelves = [_Shelf(None if on_disk else most) for _ in range(views)]
         labels: list[np.ndarray] = []
         weights: list[np.ndarray] = []
@@ -160,16 +161,20 @@ class Pass:
             f"{name}: keeps {a_row:,} bytes of each of {most:,} images{views}, "
             f"{total / 1e6:,.1f} MB {where}"
         )
-        if on_disk or self._cache.folder is not None:
-            store.check_room(self._folder(), total)
         if not on_disk:
             self._room -= total
         return on_disk
 
-    def _entry(self, first: np.ndarray, *, on_disk: bool) -> store.Entry | None:
+    def _entry(self, first: np.ndarray, most: int | None, *, on_disk: bool) -> store.Entry | None:
+        """Return where features are kept on disk, if they are, with room for what is missing."""
         if self._cache.folder is None and not on_disk:
             return None
-        return self._runner.entry(store.Store(folder=self._folder()), first)
+        kept = store.Store(folder=self._folder())
+        entry = self._runner.entry(kept, first)
+        there = sum(info.bytes for info in kept.entries() if info.key == entry.key)
+        wanted = (most or 0) * self._runner.views * self._runner.row_bytes
+        store.check_room(kept.folder, max(wanted - there, 0))
+        return entry
 
     def _folder(self) -> Path:
         if self._cache.folder is not None:
@@ -202,10 +207,14 @@ class _Shelf:
         return self._shards or [[whole[: self._used] for whole in self._whole]]
 
 
-def _shard_rows(row_bytes: int, image_bytes: int) -> int:
-    """Return how many images make a shard: whole engine batches, little enough to lose."""
-    most = min(_SHARD_ROWS, _SHARD_BYTES // max(row_bytes, image_bytes))
-    return max(most // BATCH, 1) * BATCH
+def _shard_rows(row_bytes: int, image_bytes: int, most: int | None) -> int:
+    """Return how many images make a shard: whole engine batches, and little enough to lose.
+
+    Each shard on disk is an open file, of which a process may have about a thousand.
+    """
+    rows = min(_SHARD_ROWS, _SHARD_BYTES // max(row_bytes, image_bytes))
+    rows = max(rows, (most or 0) // _MOST_SHARDS)
+    return max(rows // BATCH, 1) * BATCH
 
 
 def _one_size(sizes: Sequence[int], name: str) -> int:

@@ -83,7 +83,8 @@ def fit_tail(
     held_out = None
     if validation is not None:
         held_out = part.once.feed(part.cut, "validation", validation, batch_size=size)
-    tail = Tail(model, part.cut, cheaper=part.cache.rewrites)
+    steps = phase.epochs * feed.steps
+    tail = Tail(model, part.cut, cheaper=part.cache.rewrites, steps=steps)
     recorder = _Recorder()
     own = [*extra, recorder, keras.callbacks.TerminateOnNaN()]
     first = []

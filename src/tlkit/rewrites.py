@@ -10,7 +10,7 @@ import keras
 Shape = tuple[int, ...]
 Call = Callable[..., Any]
 
-_SMALL_MAP = 9  # positions
+_FEW_PRODUCTS = 16  # of a position with a tap: a 3x3 kernel has 16 on a 2x2 map, 49 on a 3x3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,23 +19,31 @@ class Rewrite:
 
     Attributes:
         name: What is computed in place of what.
+        compiled: Whether it helps only where XLA compiles what it is part of.
         fits: Tells whether a layer that is given tensors of this shape can be computed so.
         make: Returns the function to call in the layer's place, for tensors of this shape.
     """
 
     name: str
+    compiled: bool
     fits: Callable[[Any, Shape], bool]
     make: Callable[[Any, Shape], Call]
 
 
-def find(layer: Any, shape: Shape) -> Rewrite | None:
+def find(layer: Any, shape: Shape, *, compiled: bool) -> Rewrite | None:
     """Return the first rewrite that fits a layer given tensors of this shape, if one does.
 
     They were measured on processors with the TensorFlow backend, and are used nowhere else.
+
+    Args:
+        layer: A layer or operation.
+        shape: The shape it is given, the batch axis included.
+        compiled: Whether XLA is to compile it.
     """
     if not (_on_processor() and _plain(layer)):
         return None
-    return next((rewrite for rewrite in REWRITES if rewrite.fits(layer, shape)), None)
+    fitting = (each for each in REWRITES if each.fits(layer, shape))
+    return next((each for each in fitting if compiled or not each.compiled), None)
 
 
 def _on_processor() -> bool:
@@ -83,7 +91,7 @@ def _is_small_depthwise(layer: Any, shape: Shape) -> bool:
         type(layer) is keras.layers.DepthwiseConv2D
         and layer.depth_multiplier == 1
         and tuple(layer.dilation_rate) == (1, 1)
-        and math.prod(shape[1:3]) <= _SMALL_MAP
+        and math.prod(sum(map(len, axis)) for axis in _joined_axes(layer, shape)) <= _FEW_PRODUCTS
     )
 
 
@@ -92,13 +100,8 @@ def _as_multiply_adds(layer: Any, shape: Shape) -> Call:
 
     Taps that only ever meet the padding are left out: of nine on a 1x1 map, eight.
     """
-    height, width, channels = shape[1:]
-    rows, columns = (
-        _joined(length, size, stride, layer.padding)
-        for length, size, stride in zip(
-            (height, width), layer.kernel_size, layer.strides, strict=True
-        )
-    )
+    channels = shape[-1]
+    rows, columns = _joined_axes(layer, shape)
 
     def call(maps: Any) -> Any:
         taps = keras.ops.reshape(layer.kernel, (*layer.kernel_size, channels))
@@ -115,6 +118,11 @@ def _as_multiply_adds(layer: Any, shape: Shape) -> Call:
         return _finished(layer, keras.ops.reshape(keras.ops.stack(made, axis=1), shape))
 
     return call
+
+
+def _joined_axes(layer: Any, shape: Shape) -> list[list[list[tuple[int, int]]]]:
+    lengths = zip(shape[1:3], layer.kernel_size, layer.strides, strict=True)
+    return [_joined(length, size, stride, layer.padding) for length, size, stride in lengths]
 
 
 def _joined(length: int, size: int, stride: int, padding: str) -> list[list[tuple[int, int]]]:
@@ -154,14 +162,21 @@ def _finished(layer: Any, result: Any) -> Any:
 
 
 REWRITES = (
-    Rewrite(name="1x1 convolution as a matrix product", fits=_is_pointwise, make=_as_product),
+    Rewrite(
+        name="1x1 convolution as a matrix product",
+        compiled=False,
+        fits=_is_pointwise,
+        make=_as_product,
+    ),
     Rewrite(
         name="depthwise convolution of a small map as multiply-adds",
+        compiled=True,
         fits=_is_small_depthwise,
         make=_as_multiply_adds,
     ),
     Rewrite(
         name="convolution in one group a channel as a depthwise one",
+        compiled=False,
         fits=_is_grouped_depthwise,
         make=_as_depthwise,
     ),

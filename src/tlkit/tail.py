@@ -12,7 +12,8 @@ from tlkit.feeding import Feed, NextView, dataset
 from tlkit.graph import Part
 
 _STEPS_A_CALL = 32
-WORTH_COMPILING = 1000  # steps; XLA takes seconds to compile, and saves about 10 ms a step
+WORTH_COMPILING = 1000
+"""Steps from which on XLA is used: it compiles for about 10 seconds, and saves 10 ms a step."""
 
 _BATCH_HOOKS = (
     "on_batch_begin",
@@ -32,27 +33,18 @@ class Tail(Part):
         classifier: The whole model.
         cut: Where it was cut.
         cheaper: Whether to compute layers in cheaper ways where those are known.
+        steps: How many steps it will be trained for.
     """
 
-    def __init__(self, classifier: keras.Model, cut: Cut, *, cheaper: bool) -> None:
-        found = [
-            rewrites.find(step.operation, shape) if cheaper else None
-            for step, shape in zip(cut.tail, cut.inputs, strict=True)
-        ]
-        super().__init__(
-            cut.tail,
-            cut.tensors,
-            cut.graph.outputs,
-            instead=[
-                step.operation if rewrite is None else rewrite.make(step.operation, shape)
-                for step, shape, rewrite in zip(cut.tail, cut.inputs, found, strict=True)
-            ],
-            name="tail",
-        )
+    def __init__(self, classifier: keras.Model, cut: Cut, *, cheaper: bool, steps: int) -> None:
+        functions = _cheaper(cut, compiled=True) if cheaper else _own(cut)
+        self.compiled_by_xla = cheaper and steps >= WORTH_COMPILING and _fit_for_xla(cut, functions)
+        if cheaper and not self.compiled_by_xla:
+            functions = _cheaper(cut, compiled=False)
+        super().__init__(cut.tail, cut.tensors, cut.graph.outputs, instead=functions, name="tail")
         self._classifier = (classifier,)  # in a tuple: not a layer of this model
         self._given = cut.dtypes
         self.history = None  # fit returns it; the classifier's callbacks write the classifier's
-        self.rewritten = sum(rewrite is not None for rewrite in found)
 
     @override
     def call(self, features: Any, training: bool | None = None) -> Any:
@@ -106,7 +98,7 @@ class Tail(Part):
             metrics=list(metrics),
             auto_scale_loss=False,  # the classifier's optimizer has been wrapped where need be
             steps_per_execution=1 if watched else min(_STEPS_A_CALL, feed.steps),
-            jit_compile=True if self._worth_compiling(epochs * feed.steps) else "auto",
+            jit_compile=True if self.compiled_by_xla else "auto",
         )
         turn = NextView(len(feed.views))
         seen = keras.callbacks.CallbackList(
@@ -127,17 +119,37 @@ class Tail(Part):
             verbose=0,
         )
 
-    def _worth_compiling(self, steps: int) -> bool:
-        """Tell whether XLA pays: no convolution is left, and no random number would be another."""
-        layers = [function for function, _ in self.calls if isinstance(function, keras.Layer)]
-        parts = [part for layer in layers for part in layer._flatten_layers()]
-        return (
-            keras.backend.backend() == "tensorflow"
-            and self.rewritten > 0
-            and steps >= WORTH_COMPILING
-            and not any("Conv" in type(part).__name__ for part in parts)
-            and not any(part._seed_generators for part in parts)
+
+def _own(cut: Cut) -> list[Any]:
+    return [step.operation for step in cut.tail]
+
+
+def _cheaper(cut: Cut, *, compiled: bool) -> list[Any]:
+    """Return what to call in each step of the tail: what is cheaper, or else its own layer."""
+    functions = []
+    for step, shape in zip(cut.tail, cut.inputs, strict=True):
+        rewrite = rewrites.find(step.operation, shape, compiled=compiled)
+        functions.append(step.operation if rewrite is None else rewrite.make(step.operation, shape))
+    return functions
+
+
+def _fit_for_xla(cut: Cut, functions: Sequence[Any]) -> bool:
+    """Tell whether XLA makes steps faster and changes no number but by rounding.
+
+    On a processor its convolutions are many times slower than TensorFlow's own, so none may be
+    left, and a head alone gains nothing. It draws other random numbers from the same seed.
+    """
+    left = [layer for layer in functions if isinstance(layer, keras.Layer)]
+    parts = [part for layer in left for part in layer._flatten_layers()]
+    return (
+        keras.backend.backend() == "tensorflow"
+        and any(
+            function is not step.operation
+            for function, step in zip(functions, cut.tail, strict=True)
         )
+        and not any("Conv" in type(part).__name__ for part in parts)
+        and not any(part._seed_generators for part in parts)
+    )
 
 
 def _watches_batches(callback: keras.callbacks.Callback) -> bool:
