@@ -59,7 +59,8 @@ def main(arguments: list[str] | None = None) -> Path:
     print(_frozen(model, recipe))
 
     _step(6, "Train the head, and 7. fine-tune the tail")
-    run = recipe.trainer(seed=options.seed).fit(model, train, validation=test)
+    cache = None if options.plain else tlkit.Cache()
+    run = recipe.trainer(seed=options.seed, cache=cache).fit(model, train, validation=test)
 
     _step(8, "Evaluate on the test images")
     evaluation = tlkit.evaluate(model, test)
@@ -184,6 +185,11 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         nargs=2,
         metavar=("HEAD", "FINE_TUNE"),
         help="epochs of each phase (default: the recipe's)",
+    )
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="run the frozen part again in every epoch, as plain Keras does",
     )
     parser.add_argument("--size", type=int, default=32, help="image size (default: 32)")
     parser.add_argument(

@@ -25,6 +25,7 @@ def _one_epoch(found: re.Match[str]) -> str:
     [
         "README.md",
         "docs/tutorial.md",
+        "docs/how-to/cache.md",
         "docs/how-to/freezing.md",
         "docs/explanation/starter.md",
     ],

@@ -35,6 +35,7 @@ def test_the_folder_holds_what_happened(finished: dict[str, object], tmp_path: P
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["accuracy"] == finished["evaluation"].accuracy
     assert metrics["phases"][0]["untouched"] > 0
+    assert metrics["phases"][0]["frozen_part"]["computed"] > 0
     config = json.loads((folder / "config.json").read_text())
     assert (config["about"], config["seed"]) == ("a test", 0)
     assert config["environment"]["keras"] == keras.__version__

@@ -282,6 +282,9 @@ def test_progress_is_written_unless_switched_off(
     assert capsys.readouterr().out == ""
     TwoPhaseTrainer(head=HEAD, seed=0).fit(model, _data())
     assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
+        ["head:", "cut"],
+        ["train:", "keeps"],
+        ["train:", "ran"],
         ["head:", "trains"],
         ["head", "1/2"],
         ["head", "2/2"],

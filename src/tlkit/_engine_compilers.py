@@ -11,7 +11,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -75,26 +75,21 @@ def version(name: str) -> str:
 def quiet() -> Iterator[None]:
     """Throw away what is logged, or written to stdout and stderr by any thread, C++ included."""
     level = logging.root.manager.disable
-    _flush()
-    kept = os.dup(1), os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
-    logging.disable(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.disable(level)
-        _flush()
-        for descriptor, copy in zip((1, 2), kept, strict=True):
-            os.dup2(copy, descriptor)
-            os.close(copy)
-
-
-def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # as under pythonw
             stream.flush()
+    kept = os.dup(1), os.dup(2)
+    logging.disable(logging.ERROR)
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            logging.disable(level)
+            for descriptor, copy in zip((1, 2), kept, strict=True):
+                os.dup2(copy, descriptor)
+                os.close(copy)
 
 
 def _constant_function(trunk: keras.Model, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

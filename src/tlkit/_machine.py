@@ -21,7 +21,7 @@ def cores(root: Path = _ROOT) -> int:
         bound = len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
         return os.cpu_count() or 1
-    return max(1, min([bound, *map(math.ceil, _quotas(root))]))
+    return min([bound, *map(math.ceil, _quotas(root))])
 
 
 def memory(root: Path = _ROOT) -> int:
@@ -73,7 +73,7 @@ def _quotas(root: Path) -> Iterator[float]:
             _read(group / "cpu.cfs_period_us"),
         ]
         quota, period = map(_number, words)
-        if quota is not None and period:
+        if quota and period:
             yield quota / period
 
 

@@ -63,6 +63,10 @@ class Cache:
             )
 
 
+DEFAULT = Cache()
+"""Keras' own numbers, kept in memory as long as the training lasts."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrunkRun:
     """How the frozen part was run over the images.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -33,7 +34,7 @@ def of_trunk(
     last = next(step for step in reversed(steps) if step.outputs[0] in outputs)
     return {
         "format": _FORMAT,
-        "last_layer": last.operation.name,
+        "last_layer": re.sub(r"_\d+$", "", last.operation.name),  # Keras counts within a process
         "layers": _digest([_described(step) for step in steps]),
         "outputs": [tensor.number for tensor in outputs],
         "weights": _digest_of_weights(steps),

@@ -78,9 +78,12 @@ class Pass:
             StoreError: There is not enough room on the disk.
         """
         if name not in self._kept:
-            started = time.perf_counter()
+            started, ran = time.perf_counter(), self._runner.computed
             self._kept[name] = self._collect(source, name)
-            self._seconds += time.perf_counter() - started
+            seconds = time.perf_counter() - started
+            self._seconds += seconds
+            ran = self._runner.computed - ran
+            self._tell(f"{name}: ran {ran:,} by {self._runner.engine} in {seconds:.1f} s")
         kept = self._kept[name]
         places = [self._runner.outputs.index(tensor) for tensor in cut.tensors]
         return Feed(

@@ -51,6 +51,7 @@ def parts(
             _require_repeating(train, validation)
             apply(model, plan)
             cuts[name] = cutting.find(model, plan, sample, after=cache.cut, views=cache.views > 1)
+            lines.tell(f"{name}: {cuts[name].why}")
         except NoFixedTrunk as reason:
             lines.tell(f"{name}: every epoch runs the whole model: {reason}.")
     group: list[str] = []

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tlkit import backbones, freezing
+from tlkit.cache import DEFAULT, Cache
 from tlkit.classifier import build_classifier
 from tlkit.datasets import ImageSet
 from tlkit.phases import Phase
@@ -60,9 +61,14 @@ class Recipe:
             class_names=images.class_names,
         )
 
-    def trainer(self, *, seed: int) -> TwoPhaseTrainer:
-        """Return the trainer that runs both phases."""
-        return TwoPhaseTrainer(head=self.head, fine_tune=self.fine_tune, seed=seed)
+    def trainer(self, *, seed: int, cache: Cache | None = DEFAULT) -> TwoPhaseTrainer:
+        """Return the trainer that runs both phases.
+
+        Args:
+            seed: As for TwoPhaseTrainer.
+            cache: As for TwoPhaseTrainer; None runs the whole model in every epoch.
+        """
+        return TwoPhaseTrainer(head=self.head, fine_tune=self.fine_tune, seed=seed, cache=cache)
 
 
 def mnist_as_described(*, epochs: tuple[int, int] = (10, 5), batchnorm: str = "frozen") -> Recipe:

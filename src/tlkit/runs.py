@@ -50,9 +50,10 @@ def write(
 ) -> Path:
     """Write a run to a new folder: all of it, or nothing.
 
-    The folder holds `model.keras`, `metrics.json` (the evaluation, the seconds, and what each
-    phase was proved to move), `history.csv` (a row an epoch), `config.json` (the settings given,
-    and the versions and the machine they ran on), and each figure as `<name>.png`.
+    The folder holds `model.keras`, `metrics.json` (the evaluation, the seconds, what each phase
+    was proved to move, and how its frozen part was run), `history.csv` (a row an epoch),
+    `config.json` (the settings given, and the versions and the machine they ran on), and each
+    figure as `<name>.png`.
 
     Args:
         folder: Where; it must be new or empty.
@@ -102,6 +103,7 @@ def _metrics(run: Run, evaluation: Evaluation) -> dict[str, Any]:
             "epochs": len(phase.epochs),
             "best_epoch": phase.best_epoch,
             **vars(phase.movement),
+            "frozen_part": None if phase.trunk is None else vars(phase.trunk),
         }
         for phase in run.phases
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 
 from tlkit import _checks, data, fitting, freezing, frozen, progress, proof
-from tlkit.cache import Cache
+from tlkit.cache import DEFAULT, Cache
 from tlkit.classifier import backbone_of, image_range
 from tlkit.errors import ConfigError, DataError, TrainingError
 from tlkit.frozen import FrozenPart
@@ -44,7 +44,7 @@ class TwoPhaseTrainer:
     head: Phase
     fine_tune: Phase | None = None
     seed: int | None = None
-    cache: Cache | None = Cache()  # noqa: RUF009  # a frozen value
+    cache: Cache | None = DEFAULT
 
     def __post_init__(self) -> None:
         if self.seed is not None:
@@ -101,6 +101,7 @@ class TwoPhaseTrainer:
             ]
         finally:
             frozen.close(parts.values())
+            lines.close()
         return Run(phases=tuple(runs))
 
 
@@ -112,7 +113,7 @@ def train_phase(
     name: str = "phase",
     validation: data.Data | None = None,
     seed: int | None = None,
-    cache: Cache | None = Cache(),  # noqa: B008  # a frozen value
+    cache: Cache | None = DEFAULT,
     verbose: bool = True,
 ) -> PhaseRun:
     """Freeze, compile and train one phase in place, and prove what moved.
@@ -138,6 +139,7 @@ def train_phase(
         )
     finally:
         frozen.close(parts.values())
+        lines.close()
 
 
 def _train(
