@@ -1,5 +1,6 @@
 """A classifier's tail as a model of its own: the same layers and variables, trained faster."""
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ class Tail(Part):
         if cheaper and not self.compiled_by_xla:
             functions = _cheaper(cut, compiled=False)
         super().__init__(cut.tail, cut.tensors, cut.graph.outputs, instead=functions, name="tail")
-        self._classifier = (classifier,)  # in a tuple: not a layer of this model
+        self._classifier = weakref.ref(classifier)  # else it would be a layer of this model
         self._given = cut.dtypes
         self.history = None  # fit returns it; the classifier's callbacks write the classifier's
 
@@ -56,13 +57,17 @@ class Tail(Part):
         return super().call(tensors, training=training)[0]
 
     @property
+    def _whole(self) -> Any:
+        return self._classifier()
+
+    @property
     def stop_training(self) -> bool:
         """Whether a callback told the classifier to stop."""
-        return bool(self._classifier[0].stop_training)
+        return bool(self._whole.stop_training)
 
     @stop_training.setter
     def stop_training(self, value: bool) -> None:
-        self._classifier[0].stop_training = value
+        self._whole.stop_training = value
 
     def fit_as(
         self,
@@ -90,7 +95,7 @@ class Tail(Part):
             first: Callbacks to be told before the user's; one call for many batches will do.
             last: The same, to be told after them.
         """
-        classifier = self._classifier[0]
+        classifier = self._whole
         watched = any(_watches_batches(callback) for callback in callbacks)
         self.compile(
             optimizer=classifier.optimizer,
