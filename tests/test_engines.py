@@ -397,7 +397,10 @@ def test_nothing_is_left_on_disk_or_said(
     os.write(1, b" after")
     assert capfd.readouterr() == ("before after", "")
     assert logging.root.manager.disable == level
-    assert not list(folders.iterdir())
+    left = [path.name for path in folders.iterdir()]
+    # TensorFlow deletes its own when the process ends; ONNX Runtime makes two when it is imported
+    theirs = ("__autograph_generated_file", ".cache", ".ses")
+    assert not [name for name in left if not name.startswith(theirs)]
 
 
 @tensorflow_only
@@ -432,8 +435,5 @@ import sys
 from tlkit import _engine_compilers
 print(_engine_compilers._without_telemetry().__name__, "openvino_telemetry" in sys.modules)
 """
-    assert run_python(code, HOME=str(tmp_path), KERAS_BACKEND="numpy").split() == [
-        "openvino",
-        "False",
-    ]
+    assert run_python(code, HOME=str(tmp_path)).split() == ["openvino", "False"]
     assert not (tmp_path / "intel").exists()

@@ -133,6 +133,7 @@ def _litert(function: Any) -> Run:
 
 def _onnxruntime(function: Any) -> Run:
     onnxruntime = require("onnxruntime", extra="onnx")
+    onnxruntime.disable_telemetry_events()  # a compiler has no reason to tell anyone
     tf2onnx = require("tf2onnx", extra="onnx")
     model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=_OPSET)
     names = [_OUTPUT.format(index) for index in range(len(model.graph.output))]
