@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     found = results(options)
     text = tables(found)
     print(text)
-    if not options.only:
+    if options.write or not options.only:
         options.out.mkdir(parents=True, exist_ok=True)
         record = {"results": found, "environment": tlkit.runs.environment()}
         (options.out / "speed.json").write_text(json.dumps(record, indent=1) + "\n")
@@ -457,6 +457,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="path of an mnist.npz")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", help="sections: speed parity linear dropout memory")
+    parser.add_argument("--write", action="store_true", help="write also what is incomplete")
     work = Path(tempfile.gettempdir()) / "tlkit-speed"
     parser.add_argument("--work", type=Path, default=work)
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
