@@ -11,6 +11,7 @@ tables into the docs page. `--only` runs some sections; finished rounds are kept
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -40,6 +41,12 @@ CASES = {
 ENGINES = {32: "litert", 96: "openvino", 160: "openvino"}  # what "auto" chooses on this machine
 EPOCHS = (10, 5)
 PARITY_IMAGES = 6_000
+SIDES = {
+    "again": "plain Keras again",
+    "exact": "tlkit, `Cache(rewrites=False)`",
+    "tlkit": "tlkit",
+    "kernels": "plain Keras without oneDNN",
+}
 COUNTS = (5_000, 10_000, 20_000, 40_000, 60_000)
 
 
@@ -48,6 +55,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = _options(arguments)
     if options.memory_of:
         print(json.dumps(memory_of(options.memory_of, options)))
+        return
+    if options.kernels_of:
+        policy, batch = options.kernels_of.stem.split("-")[-2:]
+        np.savez(options.kernels_of, **trained(policy, int(batch), None, options))
+        print(json.dumps({}))
         return
     options.work.mkdir(parents=True, exist_ok=True)
     for number in range(options.rounds):
@@ -60,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
     once(options, "linear", "all", lambda: linear(options))
     once(options, "dropout", "efficientnet_b0", lambda: dropout(options))
     for what in ("import", "60,000 at 32 px", "100,000 at 96 px", "100,000 at 96 px, on disk"):
-        once(options, "memory", what, lambda what=what: in_a_process(what))
+        once(options, "memory", what, lambda what=what: in_a_process("--memory-of", what))
     found = results(options)
     text = tables(found)
     print(text)
@@ -167,35 +179,49 @@ def fast(
 
 
 def parity(policy: str, batch: int, options: argparse.Namespace) -> dict:
-    """Compare 2 + 2 epochs of both sides, and of plain Keras with itself."""
-    train = images(options, PARITY_IMAGES)
+    """Compare 2 + 2 epochs of plain Keras with itself, with other kernels, and with tlkit."""
+    plain = trained(policy, batch, None, options)
+    kept = options.work / f"other-kernels-{policy}-{batch}.npz"
+    in_a_process("--kernels-of", kept, TF_ENABLE_ONEDNN_OPTS="0")
+    with np.load(kept) as file:
+        others = dict(file)
+    kept.unlink()
+    return {
+        "losses": plain["losses"].tolist(),
+        "again": apart(trained(policy, batch, None, options), plain),
+        "exact": apart(trained(policy, batch, Cache(rewrites=False), options), plain),
+        "tlkit": apart(trained(policy, batch, Cache(), options), plain),
+        "kernels": apart(others, plain),
+    }
+
+
+def trained(policy: str, batch: int, cache: Cache | None, options: argparse.Namespace) -> dict:
+    """Train 2 + 2 epochs, and return the losses, the test predictions and the weights."""
     with np.load(options.data) as file:
         test = file["x_test"]
-    sides = {}
-    for side, cache in (("plain", None), ("again", None), ("tlkit", Cache())):
-        keras.utils.set_random_seed(0)
-        model = classifier(32)
-        run = trainer(batch, (2, 2), policy, cache=cache).fit(model, train, verbose=False)
-        sides[side] = (
-            [row["loss"] for row in run.history],
-            model.predict(test, verbose=0),
-            (np.concatenate([weight.ravel() for weight in model.get_weights()])),
-        )
-    figures = {"losses": sides["plain"][0]}
-    for side in ("again", "tlkit"):
-        losses, predictions, weights = (
-            np.abs(np.asarray(one) - np.asarray(other))
-            for one, other in zip(sides[side], sides["plain"], strict=True)
-        )
-        same = sides[side][1].argmax(1) == sides["plain"][1].argmax(1)
-        figures[side] = {
-            "losses": (losses / np.asarray(sides["plain"][0])).tolist(),
-            "predictions": float(predictions.max()),
-            "mean_prediction": float(predictions.mean()),
-            "weights": float(weights.max()),
-            "other_labels": int((~same).sum()),
-        }
-    return figures
+    keras.utils.set_random_seed(0)
+    model = classifier(32)
+    run = trainer(batch, (2, 2), policy, cache=cache).fit(
+        model, images(options, PARITY_IMAGES), verbose=False
+    )
+    return {
+        "losses": np.asarray([row["loss"] for row in run.history]),
+        "predictions": model.predict(test, verbose=0),
+        "weights": np.concatenate([weight.ravel() for weight in model.get_weights()]),
+    }
+
+
+def apart(one: dict, other: dict) -> dict:
+    """Return how far two trained models are from each other."""
+    distance = {name: np.abs(one[name] - other[name]) for name in one}
+    labels = one["predictions"].argmax(1) != other["predictions"].argmax(1)
+    return {
+        "losses": (distance["losses"] / other["losses"]).tolist(),
+        "predictions": float(distance["predictions"].max()),
+        "mean_prediction": float(distance["predictions"].mean()),
+        "weights": float(distance["weights"].max()),
+        "other_labels": int(labels.sum()),
+    }
 
 
 def linear(options: argparse.Namespace) -> dict:
@@ -286,9 +312,12 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def in_a_process(what: str) -> dict:
-    command = [sys.executable, *sys.argv, "--memory-of", what]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def in_a_process(option: str, what: str | Path, **environment: str) -> dict:
+    """Run a part of this script by itself, and return what it prints last."""
+    command = [sys.executable, *sys.argv, option, str(what)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -395,7 +424,7 @@ def parity_table(parts: dict) -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, part in parts.items():
-        for side, title in (("again", "plain Keras again"), ("tlkit", "tlkit")):
+        for side, title in SIDES.items():
             figures = part[side]
             losses = ", ".join(f"{value:.0e}" for value in figures["losses"])
             lines.append(
@@ -462,6 +491,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=work)
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--kernels-of", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
