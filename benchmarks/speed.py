@@ -73,6 +73,8 @@ def main(arguments: list[str] | None = None) -> None:
     once(options, "dropout", "efficientnet_b0", lambda: dropout(options))
     for what in ("import", "60,000 at 32 px", "100,000 at 96 px", "100,000 at 96 px, on disk"):
         once(options, "memory", what, lambda what=what: in_a_process("--memory-of", what))
+    if options.peers_python:
+        once(options, "peers", "32 px", lambda: peers(options))
     found = results(options)
     text = tables(found)
     print(text)
@@ -321,6 +323,15 @@ def in_a_process(option: str, what: str | Path, **environment: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def peers(options: argparse.Namespace) -> dict:
+    """Time an epoch of each phase with other libraries, in their own environment."""
+    out = options.work / "peers.out"
+    script = Path(__file__).with_name("peers") / "run.py"
+    command = [sys.executable, script, "--python", options.peers_python, "--out", out]
+    subprocess.run(command, check=True)
+    return {"results": json.loads(out.read_text())["results"]}
+
+
 def multiply_adds(model: keras.Model, sample: np.ndarray) -> dict:
     """Return the multiply-adds of the trunk and of the tail, forward, for one image."""
     plan = freezing.plan(tlkit.backbone_of(model), FROZEN, batchnorm="frozen")
@@ -331,7 +342,7 @@ def multiply_adds(model: keras.Model, sample: np.ndarray) -> dict:
     inside = {id(step) for step in cut.trunk}
     work = {True: 0, False: 0}
     for step in cut.graph.steps:
-        work[id(step) in inside] += cutting._work(step.operation, known[step.outputs[0]].shape)
+        work[id(step) in inside] += cutting.work(step.operation, known[step.outputs[0]].shape)
     return {"trunk_work": sum(work.values()), "tail_work": work[False]}
 
 
@@ -364,8 +375,10 @@ def tables(found: dict) -> str:
         "linear": linear_table,
         "dropout": dropout_table,
         "memory": memory_table,
+        "peers": peers_table,
     }
-    return "\n\n".join(make(found[section]) for section, make in makers.items() if section in found)
+    made = [make(found[section]) for section, make in makers.items() if section in found]
+    return "\n\n".join(made)
 
 
 def speed_table(rounds: dict) -> str:
@@ -481,6 +494,24 @@ def memory_table(parts: dict) -> str:
     return "\n".join(lines)
 
 
+def peers_table(parts: dict) -> str:
+    """Scale an epoch of each phase to the whole experiment, as plain Keras' is."""
+    head, tail = EPOCHS
+    lines = [
+        "| 32 px, batch 32, 60,000 images, 10 + 5 epochs | head epoch of 6,000, s "
+        "| tail epoch of 6,000, s | the whole, s |",
+        "|---|---|---|---|",
+    ]
+    for row in parts["32 px"]["results"]:
+        seconds = row["head_seconds"], row["tail_seconds"]
+        whole = 60_000 / row["images"] * (head * seconds[0] + tail * seconds[1])
+        lines.append(
+            f"| {row['peer']} {row['version']}, `{row['variant']}` | {seconds[0]:.1f} | "
+            f"{seconds[1]:.1f} | {whole:.0f} |"
+        )
+    return "\n".join(lines)
+
+
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="path of an mnist.npz")
@@ -490,6 +521,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     work = Path(tempfile.gettempdir()) / "tlkit-speed"
     parser.add_argument("--work", type=Path, default=work)
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    parser.add_argument("--peers-python", help="of the environment in benchmarks/peers/README.md")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--kernels-of", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)

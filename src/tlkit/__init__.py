@@ -15,8 +15,9 @@ from tlkit import (
     starter,
     store,
 )
+from tlkit.building import build_classifier
 from tlkit.cache import Cache, TrunkRun
-from tlkit.classifier import backbone_of, build_classifier, class_names
+from tlkit.classifier import backbone_of, class_names
 from tlkit.errors import (
     ConfigError,
     DataError,
@@ -27,10 +28,12 @@ from tlkit.errors import (
     TlkitError,
     TrainingError,
 )
-from tlkit.evaluation import Evaluation, evaluate
+from tlkit.evaluation import Evaluation, evaluate, predict
 from tlkit.history import PhaseRun, Run
 from tlkit.layers import ClassProbabilities, GrayToRGBResize
 from tlkit.phases import Phase
+from tlkit.probing import Probe, Reading, probe
+from tlkit.rate_finding import LearningRates, find_learning_rate
 from tlkit.saving import load, save
 from tlkit.training import TwoPhaseTrainer, train_phase
 
@@ -45,9 +48,12 @@ __all__ = [
     "EngineError",
     "Evaluation",
     "GrayToRGBResize",
+    "LearningRates",
     "MissingExtraError",
     "Phase",
     "PhaseRun",
+    "Probe",
+    "Reading",
     "Run",
     "StoreError",
     "TlkitError",
@@ -64,9 +70,12 @@ __all__ = [
     "datasets",
     "engines",
     "evaluate",
+    "find_learning_rate",
     "freezing",
     "load",
     "plotting",
+    "predict",
+    "probe",
     "recipes",
     "runs",
     "save",

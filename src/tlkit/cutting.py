@@ -103,7 +103,7 @@ def find(
     places = _places(graph, fixed, known)
     chosen = _cheapest(graph, fixed, known, places) if after is None else _named(places, after)
     inside = {id(step) for step in fixed[: chosen.steps]}
-    trunk = _needed(fixed[: chosen.steps], chosen.tensors)
+    trunk = needed(fixed[: chosen.steps], chosen.tensors)
     tail = tuple(step for step in graph.steps if id(step) not in inside)
     return Cut(
         graph=graph,
@@ -176,7 +176,7 @@ def _random_names(steps: Iterable[Step], wanted: Callable[[Any], bool]) -> tuple
 
 
 def _require_weights(graph: Graph, fixed: list[Step]) -> None:
-    if any(_work(step.operation, (1, 1)) for step in fixed):
+    if any(work(step.operation, (1, 1)) for step in fixed):
         return
     inside = {id(step) for step in fixed}
     first = next(step.operation for step in graph.steps if id(step) not in inside)
@@ -201,7 +201,8 @@ def _crossing(graph: Graph, inside: Sequence[Step]) -> tuple[TensorId, ...]:
     return tuple(tensor for tensor in made if tensor in used)
 
 
-def _needed(steps: Sequence[Step], tensors: Iterable[TensorId]) -> tuple[Step, ...]:
+def needed(steps: Sequence[Step], tensors: Iterable[TensorId]) -> tuple[Step, ...]:
+    """Return, in order, the steps that the tensors depend on."""
     wanted = set(tensors)
     found = []
     for step in reversed(steps):
@@ -247,9 +248,9 @@ def _named(places: list[_Place], name: str) -> _Place:
 def _cheapest(
     graph: Graph, fixed: list[Step], known: dict[TensorId, Any], places: list[_Place]
 ) -> _Place:
-    work = {id(step): _work(step.operation, known[step.outputs[0]].shape) for step in graph.steps}
-    before = [work[id(step)] for step in fixed]
-    allowed = _RECOMPUTED * _TRAINING_WORK * (sum(work.values()) - sum(before))
+    costs = {id(step): work(step.operation, known[step.outputs[0]].shape) for step in graph.steps}
+    before = [costs[id(step)] for step in fixed]
+    allowed = _RECOMPUTED * _TRAINING_WORK * (sum(costs.values()) - sum(before))
     possible = [
         place
         for place in places
@@ -258,7 +259,7 @@ def _cheapest(
     return min(possible, key=lambda place: (place.bytes, -place.steps))
 
 
-def _work(operation: Any, shape: Sequence[int]) -> int:
+def work(operation: Any, shape: Sequence[int]) -> int:
     """Return about how many multiply-adds a layer does for one image, from its weights."""
     weights = operation.weights if isinstance(operation, keras.Layer) else []
     kernels = sum(math.prod(weight.shape) for weight in weights if len(weight.shape) > 1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -9,7 +10,7 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
-from tlkit import _checks, data
+from tlkit import _checks, augmenting, data
 from tlkit.classifier import class_names as names_of
 from tlkit.classifier import image_range
 from tlkit.errors import DataError
@@ -90,12 +91,73 @@ class Evaluation:
         return "\n".join(lines)
 
 
-def evaluate(model: keras.Model, test: data.Data, *, batch_size: int = 128) -> Evaluation:
+def predict(
+    model: keras.Model,
+    images: np.ndarray,
+    *,
+    augmentation: Sequence[keras.layers.Layer] = (),
+    views: int = 8,
+    batch_size: int = 128,
+) -> np.ndarray:
+    """Return a classifier's probabilities, `(count, classes)`, in the order of the images.
+
+    With augmentation they are the mean over the images as they are and `views` copies changed at
+    random: test-time augmentation (Krizhevsky et al., 2012).
+
+    Args:
+        model: A classifier from build_classifier.
+        images: Raw images.
+        augmentation: Keras preprocessing layers such as RandomFlip.
+        views: How many changed copies of each image are looked at.
+        batch_size: Images a step.
+
+    Raises:
+        ConfigError: A number is wrong.
+        DataError: The images don't fit the model.
+    """
+    names = names_of(model)
+    _checks.at_least("batch_size", batch_size, 1)
+    _checks.at_least("views", views, 1)
+    images, _ = data.checked(
+        (images, np.zeros(len(images), "int64")),
+        name="images",
+        input_shape=model.input_shape,
+        num_classes=len(names),
+        image_range=image_range(model),
+    )
+    total = model.predict(images, batch_size=batch_size, verbose=0)
+    if not augmentation:
+        return np.asarray(total)
+    batches = [images[at : at + batch_size] for at in range(0, len(images), batch_size)]
+    for _ in range(views):
+        total = total + np.concatenate(
+            [_changed_predictions(model, batch, augmentation) for batch in batches]
+        )
+    return np.asarray(total / (views + 1))
+
+
+def _changed_predictions(
+    model: keras.Model, images: np.ndarray, augmentation: Sequence[keras.layers.Layer]
+) -> np.ndarray:
+    given = images[..., None] if images.ndim == len(model.input_shape) - 1 else images
+    return np.asarray(model.predict_on_batch(augmenting.changed(given, augmentation)))
+
+
+def evaluate(
+    model: keras.Model,
+    test: data.Data,
+    *,
+    augmentation: Sequence[keras.layers.Layer] = (),
+    views: int = 8,
+    batch_size: int = 128,
+) -> Evaluation:
     """Measure a classifier on images it has not seen.
 
     Args:
         model: A classifier from build_classifier.
         test: `(images, labels)`, or a dataset of such batches; labels are integers or one-hot.
+        augmentation: As for `predict`: test-time augmentation.
+        views: As for `predict`.
         batch_size: Images a step, for arrays.
 
     Raises:
@@ -119,10 +181,16 @@ def evaluate(model: keras.Model, test: data.Data, *, batch_size: int = 128) -> E
     )
     if data.is_arrays(test):
         images, labels = test
-        probabilities = model.predict(images, batch_size=batch_size, verbose=0)
+        probabilities = predict(
+            model, images, augmentation=augmentation, views=views, batch_size=batch_size
+        )
         return score(data.label_indices(labels), probabilities, class_names=names)
+    look = partial(predict, model, augmentation=augmentation, views=views, batch_size=batch_size)
     pairs = [
-        (model.predict_on_batch(images), data.label_indices(labels))
+        (
+            look(images) if augmentation else model.predict_on_batch(images),
+            data.label_indices(labels),
+        )
         for images, labels in data.batches(test, batch_size)
     ]
     probabilities, indices = (np.concatenate(part) for part in zip(*pairs, strict=True))

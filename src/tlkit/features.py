@@ -46,6 +46,7 @@ class Pass:
         model: The classifier.
         cuts: Where it is cut.
         cache: How to run and keep.
+        augmentation: Layers that change the training images, for each view of them anew.
         tell: Is given lines for the user.
         meter: Is told how many images are done, and of how many, None where unknown.
     """
@@ -56,12 +57,13 @@ class Pass:
         cuts: Sequence[Cut],
         cache: Cache,
         *,
+        augmentation: Sequence[keras.layers.Layer] = (),
         tell: Tell = lambda line: None,
         meter: Meter = lambda done, total: None,
     ) -> None:
         self._cache, self._tell, self._meter = cache, tell, meter
         self._rank = len(model.inputs[0].shape)
-        self._runner = Runner(model, cuts, cache)
+        self._runner = Runner(model, cuts, cache, augmentation=augmentation)
         limit = cache.memory_limit
         self._room = _machine.free_memory() // 2 if limit is None else limit
         self._kept: dict[str, _Kept] = {}
@@ -122,10 +124,11 @@ class Pass:
     def _collect(self, source: data.Data, name: str) -> _Kept:
         some = BATCH if data.is_arrays(source) else 1  # of a dataset, one batch
         first = next(chunks.read(source, rows=some, rank=self._rank)).images[:BATCH]
-        views = self._runner.views
+        random = name == "train"  # validation is measured on images as they are
+        views = self._runner.views if random else 1
         most = chunks.at_most(source)
-        on_disk = self._plan(name, most)
-        entry = self._entry(first, most, on_disk=on_disk)
+        on_disk = self._plan(name, most, views)
+        entry = self._entry(first, most, views, on_disk=on_disk)
         rows = _shard_rows(self._runner.row_bytes, first[0].nbytes, most)
         shelves = [_Shelf(None if on_disk else most) for _ in range(views)]
         labels: list[np.ndarray] = []
@@ -136,7 +139,8 @@ class Pass:
             chunks.ahead(chunks.read(source, rows=rows, rank=self._rank))
         ):
             for view, shelf in enumerate(shelves):
-                shelf.add(self._runner.features(chunk.images, entry, place=(view, number)))
+                place = (view, number) if random else None
+                shelf.add(self._runner.features(chunk.images, entry, place=place))
                 done += len(chunk.images)
                 self._meter(done, None if most is None else most * views)
             labels.append(chunk.labels)
@@ -150,32 +154,34 @@ class Pass:
             batch_size=None if data.is_arrays(source) else _one_size(sizes, name),
         )
 
-    def _plan(self, name: str, most: int | None) -> bool:
+    def _plan(self, name: str, most: int | None, views: int) -> bool:
         """Tell whether the features go to disk, and say how much room they take."""
         a_row = self._runner.row_bytes
         if most is None:
             self._tell(f"{name}: keeps {a_row:,} bytes an image on disk; how many is not known yet")
             return True
-        total = most * self._runner.views * a_row
+        total = most * views * a_row
         on_disk = total > self._room
         where = "on disk" if on_disk else "in memory"
-        views = f" in {self._runner.views} views" if self._runner.views > 1 else ""
+        copies = f" in {views} views" if views > 1 else ""
         self._tell(
-            f"{name}: keeps {a_row:,} bytes of each of {most:,} images{views}, "
+            f"{name}: keeps {a_row:,} bytes of each of {most:,} images{copies}, "
             f"{total / 1e6:,.1f} MB {where}"
         )
         if not on_disk:
             self._room -= total
         return on_disk
 
-    def _entry(self, first: np.ndarray, most: int | None, *, on_disk: bool) -> store.Entry | None:
+    def _entry(
+        self, first: np.ndarray, most: int | None, views: int, *, on_disk: bool
+    ) -> store.Entry | None:
         """Return where features are kept on disk, if they are, with room for what is missing."""
         if self._cache.folder is None and not on_disk:
             return None
         kept = store.Store(folder=self._folder())
         entry = self._runner.entry(kept, first)
         there = sum(info.bytes for info in kept.entries() if info.key == entry.key)
-        wanted = (most or 0) * self._runner.views * self._runner.row_bytes
+        wanted = (most or 0) * views * self._runner.row_bytes
         store.check_room(kept.folder, max(wanted - there, 0))
         return entry
 

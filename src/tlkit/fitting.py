@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from typing_extensions import override
 
-from tlkit import data, feeding, freezing, frozen
+from tlkit import augmenting, data, feeding, freezing, frozen, optimization
 from tlkit.batchnorm import ReestimateBatchNorm
+from tlkit.errors import DataError
 from tlkit.frozen import FrozenPart
 from tlkit.phases import Phase
+from tlkit.store import Rows
 from tlkit.tail import Tail
 
 
@@ -21,17 +24,37 @@ def compile_phase(
     for metric in phase.metrics:
         if isinstance(metric, keras.Metric):  # Keras resets it only once it has been used
             metric.reset_state()
-    model.compile(
-        optimizer=phase.fresh_optimizer(),
-        loss=_loss(phase, train),
-        metrics=list(phase.metrics),
-    )
+    optimizer = phase.fresh_optimizer(_steps(train, phase))
+    model.compile(optimizer=optimizer, loss=loss_of(phase, train), metrics=list(phase.metrics))
+    if phase.layer_decay < 1:
+        optimizer.build(model.trainable_variables)
+        rates = freezing.layer_rates(plan.backbone, phase.layer_decay)
+        optimization.set_rates(
+            optimizer, [rates.get(id(variable), 1.0) for variable in model.trainable_variables]
+        )
 
 
-def _loss(phase: Phase, train: data.Data) -> Any:
+def _steps(train: data.Data, phase: Phase) -> int | None:
+    """Return how many steps an epoch has, where a schedule wants to know."""
+    if phase.schedule == "constant" and not phase.warmup:
+        return None
+    if data.is_arrays(train):
+        return -(-len(train[0]) // phase.batch_size)  # type: ignore[index]  # a pair
+    try:
+        return len(train)  # type: ignore[arg-type]  # many datasets have a length
+    except TypeError as error:
+        raise DataError(
+            "`train` must tell how many batches it has for `schedule` or `warmup`: give a "
+            "tf.data.Dataset its length with assert_cardinality, or pass a Keras schedule as "
+            "learning_rate."
+        ) from error
+
+
+def loss_of(phase: Phase, train: data.Data) -> Any:
+    """Return the phase's loss, by default cross-entropy for the labels' form."""
     if phase.loss is not None:
         return phase.loss
-    return "categorical_crossentropy" if one_hot(train) else "sparse_categorical_crossentropy"
+    return optimization.crossentropy(one_hot=one_hot(train), label_smoothing=phase.label_smoothing)
 
 
 def fit_whole(
@@ -45,13 +68,23 @@ def fit_whole(
 ) -> tuple[dict[str, float], ...]:
     """Run Keras' own fit, and return what it measured epoch by epoch."""
     recorder = _Recorder()
-    callbacks = [*phase.callbacks, *extra, recorder, keras.callbacks.TerminateOnNaN()]
+    callbacks = [
+        *_averaging(phase),
+        *phase.callbacks,
+        *extra,
+        recorder,
+        keras.callbacks.TerminateOnNaN(),
+    ]
     if plan.batchnorm == "reestimate":  # first, so that all the others see the new statistics
         callbacks.insert(
             0, ReestimateBatchNorm(plan.training_batchnorm, train, batch_size=phase.batch_size)
         )
-    arrays = data.is_arrays(train)
-    images, labels = train if arrays else (train, None)
+    source = train
+    if phase.augmentation:
+        rank = len(model.input_shape)
+        source = augmenting.dataset(_batches(train, phase), phase.augmentation, rank=rank)
+    arrays = data.is_arrays(source)
+    images, labels = source if arrays else (source, None)
     model.fit(
         images,
         labels,
@@ -65,6 +98,26 @@ def fit_whole(
         verbose=0,
     )
     return tuple(recorder.epochs)
+
+
+def _batches(train: data.Data, phase: Phase) -> Any:
+    """Return a dataset of batches, for arrays in the order that Keras would take."""
+    if not data.is_arrays(train):
+        return train
+    images, labels = (np.asarray(part) for part in train)
+    feed = feeding.Feed(
+        views=(Rows([[images]]),),
+        labels=labels,
+        weights=None,
+        batch_size=phase.batch_size,
+        shuffle=True,
+    )
+    return feeding.dataset(feed, feeding.NextView(1))
+
+
+def _averaging(phase: Phase) -> list[keras.callbacks.Callback]:
+    """Return what makes validation and the best epoch see the averaged weights."""
+    return [] if phase.ema_momentum is None else [keras.callbacks.SwapEMAWeights(True)]
 
 
 def fit_tail(
@@ -87,18 +140,18 @@ def fit_tail(
     tail = Tail(model, part.cut, cheaper=part.cache.rewrites, steps=steps)
     recorder = _Recorder()
     own = [*extra, recorder, keras.callbacks.TerminateOnNaN()]
-    first = []
+    first = _averaging(phase)
     if plan.batchnorm == "reestimate":
         features = feeding.Batches(feed.in_order(), feeding.NextView(1))
-        first = [
-            ReestimateBatchNorm(plan.training_batchnorm, features, batch_size=size, model=tail)
-        ]
+        first.insert(
+            0, ReestimateBatchNorm(plan.training_batchnorm, features, batch_size=size, model=tail)
+        )
     model.optimizer.build(model.trainable_variables)  # in the classifier's order, not the tail's
     tail.fit_as(
         feed,
         validation=held_out,
         epochs=phase.epochs,
-        loss=_loss(phase, train),
+        loss=loss_of(phase, train),
         metrics=phase.metrics,
         class_weight=phase.class_weight,
         callbacks=phase.callbacks,

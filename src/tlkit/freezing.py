@@ -270,6 +270,30 @@ def apply(chosen: FreezePlan) -> None:
         layer.trainable = False
 
 
+def layer_rates(backbone: keras.Model, decay: float) -> dict[int, float]:
+    """Return, by each weight's identity, its share of the learning rate: `decay` for each block.
+
+    The block before the head has the first power of `decay`, the one before it the second. What
+    lies between two residual blocks is one block; without any, each layer with weights is one.
+    """
+    ends = block_ends(backbone)
+    inside = [
+        end != index or (index > 0 and ends[index - 1] == index) for index, end in enumerate(ends)
+    ]
+    depth, depths = 0, []
+    for index, layer in enumerate(backbone.layers):
+        if not any(inside):
+            depth += bool(layer.weights)
+        elif index > 0 and ends[index] != ends[index - 1]:
+            depth += inside[index] or inside[index - 1]
+        depths.append(depth)
+    return {
+        id(weight): decay ** (depth + 1 - at)
+        for layer, at in zip(backbone.layers, depths, strict=True)
+        for weight in layer.weights
+    }
+
+
 def batchnorm_within(layer: keras.Layer) -> list[keras.layers.BatchNormalization]:
     """Return the BatchNormalization layers inside a layer, itself included."""
     inner = layer._flatten_layers()  # Keras has no public walk through composite layers

@@ -1,6 +1,6 @@
 """Each phase's frozen part: found, or the reason why every epoch runs the whole model."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -23,6 +23,7 @@ class FrozenPart:
 def parts(
     model: keras.Model,
     plans: Mapping[str, freezing.FreezePlan],
+    augmentations: Mapping[str, Sequence[keras.layers.Layer]],
     train: data.Data,
     validation: data.Data | None,
     *,
@@ -36,6 +37,7 @@ def parts(
     Args:
         model: The classifier.
         plans: What each phase freezes, by its name.
+        augmentations: The layers with which each phase changes its training images.
         train: The training images.
         validation: The validation images.
         cache: How to run and keep; None finds nothing.
@@ -49,6 +51,11 @@ def parts(
     for name, plan in plans.items():
         try:
             _require_repeating(train, validation)
+            if augmentations[name] and cache.views == 1:
+                raise NoFixedTrunk(
+                    "augmentation changes its images each time; Cache(views=4) would keep four "
+                    "changed copies of each"
+                )
             apply(model, plan)
             cuts[name] = cutting.find(model, plan, sample, after=cache.cut, views=cache.views > 1)
             lines.tell(f"{name}: {cuts[name].why}")
@@ -56,11 +63,19 @@ def parts(
             lines.tell(f"{name}: every epoch runs the whole model: {reason}.")
     group: list[str] = []
     for name, cut in cuts.items():
-        if not all(cut.within(cuts[earlier]) for earlier in group):
+        if not all(
+            cut.within(cuts[earlier]) and augmentations[name] == augmentations[earlier]
+            for earlier in group
+        ):
             group = []
         group.append(name)
         once = Pass(
-            model, [cuts[each] for each in group], cache, tell=lines.tell, meter=lines.meter
+            model,
+            [cuts[each] for each in group],
+            cache,
+            augmentation=augmentations[name],
+            tell=lines.tell,
+            meter=lines.meter,
         )
         for each in group:
             found[each] = FrozenPart(cut=cuts[each], once=once, cache=cache)

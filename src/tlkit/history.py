@@ -17,8 +17,10 @@ class PhaseRun:
             `val_`, and the learning rate.
         seconds: How long it took, validation included.
         best_epoch: The phase's epoch, from 1, whose weights the model has: the last one, or with
-            `patience` the best. A callback of your own that restores weights is not seen.
+            `patience` the best, or 0 for those from before the phase where it diverged. A
+            callback of your own that restores weights is not seen.
         movement: How many weight tensors moved, and how many were proved untouched.
+        diverged: The epoch, from 1, in which it was seen to diverge; None where it did not.
         trunk: How the frozen part was run once and kept; None where every epoch ran it again.
     """
 
@@ -27,6 +29,7 @@ class PhaseRun:
     seconds: float
     best_epoch: int
     movement: Movement
+    diverged: int | None = None
     trunk: TrunkRun | None = None
 
 

@@ -1,13 +1,16 @@
 """One phase of training as a value: what is frozen, how it is optimised, for how long."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import keras
 
-from tlkit import _checks, freezing
+from tlkit import _checks, freezing, optimization, solving
 from tlkit.errors import ConfigError
+
+_FOR_SOLVERS = ("solver", "batch_size", "freeze", "augmentation", "metrics")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +18,24 @@ class Phase:
     """What one training phase does.
 
     Attributes:
-        epochs: How often it goes over the training data, at least 1.
+        epochs: How often it goes over the training data, at least 1; a solver does so once.
+        solver: Solves the head instead of training it: "lbfgs" for logistic regression, "ridge"
+            for ridge regression; see `tlkit.solving`. The backbone must be frozen whole, the head
+            one dense layer. None trains.
         learning_rate: A number above 0 or a Keras schedule; by default the optimizer's own.
+        schedule: "constant", or "cosine" for a learning rate that falls to 0 along a cosine.
+        warmup: Epochs, or a part of one, in which the learning rate first rises from 0.
+        layer_decay: Each block of the backbone learns at so many times the rate of the one after
+            it (Clark et al., 2020, arXiv:2003.10555), 0 < layer_decay <= 1.
+        weight_decay: As the optimizer of that setting takes it, such as "adamw"; biases and
+            normalisation are spared.
+        global_clipnorm: The gradient of all weights together is cut to this length.
+        label_smoothing: How much of a label is spread over all classes, 0 <= value < 1.
+        ema_momentum: Keep an exponential moving average of the weights with this momentum, such
+            as 0.99 or 0.999. Validation measures the average, and the phase ends with it.
+        augmentation: Keras preprocessing layers that change the raw images at random, in training
+            alone: the model never holds them. With `Cache(views=k)` k augmented copies of each
+            image are kept for the frozen part; without, such a phase runs the whole model.
         batch_size: Images a step, for arrays; a dataset has its own.
         freeze: Selects the backbone layers that stay as they are; see `tlkit.freezing`.
         batchnorm: What the BatchNormalization of the other layers does: "frozen", "train" or
@@ -38,8 +57,17 @@ class Phase:
         'frozen'
     """
 
-    epochs: int
+    epochs: int = 1
+    solver: str | None = None
     learning_rate: float | keras.optimizers.schedules.LearningRateSchedule | None = None
+    schedule: str = "constant"
+    warmup: float = 0.0
+    layer_decay: float = 1.0
+    weight_decay: float | None = None
+    global_clipnorm: float | None = None
+    label_smoothing: float = 0.0
+    ema_momentum: float | None = None
+    augmentation: tuple[keras.layers.Layer, ...] = ()
     batch_size: int = 32
     freeze: freezing.Select = freezing.everything
     batchnorm: str = "frozen"
@@ -57,15 +85,14 @@ class Phase:
         _checks.one_of("batchnorm", self.batchnorm, freezing.BATCHNORM_POLICIES)
         if self.patience is not None:
             _checks.at_least("patience", self.patience, 0)
-        schedule = keras.optimizers.schedules.LearningRateSchedule
-        if self.learning_rate is not None and not isinstance(self.learning_rate, schedule):
-            _checks.positive("learning_rate", self.learning_rate)
+        self._check_rates()
         if not callable(self.freeze):
             raise ConfigError(
                 "`freeze` must be a function from a backbone to its frozen layers, such as "
                 f"tlkit.freezing.first(100), got {self.freeze!r}."
             )
         self._check_lists()
+        self._check_solver()
         self.fresh_optimizer()
 
     def _check_lists(self) -> None:
@@ -78,16 +105,75 @@ class Phase:
             raise ConfigError(
                 f"`callbacks` must be a tuple of Keras callbacks, got {self.callbacks!r}."
             )
-
-    def fresh_optimizer(self) -> keras.optimizers.Optimizer:
-        """Return a new optimizer with this phase's settings and no state."""
-        try:
-            given = keras.optimizers.get(self.optimizer)
-        except ValueError as error:
+        if not isinstance(self.augmentation, tuple | list) or not all(
+            isinstance(each, keras.Layer) for each in self.augmentation
+        ):
             raise ConfigError(
-                f"`optimizer` must be a Keras optimizer or its name, got {self.optimizer!r}."
-            ) from error
-        config = given.get_config()
-        if self.learning_rate is not None:
-            config["learning_rate"] = self.learning_rate
-        return type(given).from_config(config)
+                f"`augmentation` must be a tuple of Keras layers, got {self.augmentation!r}."
+            )
+
+    def _check_rates(self) -> None:
+        own = keras.optimizers.schedules.LearningRateSchedule
+        if isinstance(self.learning_rate, own):
+            if self.schedule != "constant" or self.warmup:
+                raise ConfigError(
+                    "`learning_rate` must be a number where `schedule` or `warmup` shapes it, got "
+                    f"{type(self.learning_rate).__name__}."
+                )
+        elif self.learning_rate is not None:
+            _checks.positive("learning_rate", self.learning_rate)
+        _checks.one_of("schedule", self.schedule, optimization.SCHEDULES)
+        _checks.fraction("label_smoothing", self.label_smoothing)
+        if self.warmup and _checks.positive("warmup", self.warmup) >= self.epochs:
+            raise ConfigError(
+                f"`warmup` must be shorter than the phase's {self.epochs} epochs, "
+                f"got {self.warmup:g}."
+            )
+        if _checks.positive("layer_decay", self.layer_decay) > 1:
+            raise ConfigError(f"`layer_decay` must be at most 1, got {self.layer_decay:g}.")
+        if self.ema_momentum is not None:
+            _checks.fraction("ema_momentum", self.ema_momentum)
+        for name in ("weight_decay", "global_clipnorm"):
+            if getattr(self, name) is not None:
+                _checks.positive(name, getattr(self, name))
+
+    def _check_solver(self) -> None:
+        if self.solver is None:
+            return
+        _checks.one_of("solver", self.solver, solving.SOLVERS)
+        if self.freeze is not freezing.everything:
+            raise ConfigError(
+                "`freeze` must be tlkit.freezing.everything with a solver: it solves the head "
+                "alone."
+            )
+        for field in fields(self):
+            if field.name not in _FOR_SOLVERS and getattr(self, field.name) != field.default:
+                raise ConfigError(
+                    f"`{field.name}` must be left out with a solver, which takes no steps, got "
+                    f"{getattr(self, field.name)!r}."
+                )
+
+    def fresh_optimizer(self, steps: int | None = None) -> keras.optimizers.Optimizer:
+        """Return a new optimizer with this phase's settings and no state.
+
+        Args:
+            steps: How many steps an epoch has, for `schedule` and `warmup`.
+        """
+        settings = {
+            "weight_decay": self.weight_decay,
+            "global_clipnorm": self.global_clipnorm,
+            "use_ema": None if self.ema_momentum is None else True,
+            "ema_momentum": self.ema_momentum,
+        }
+        given = {name: value for name, value in settings.items() if value is not None}
+        make = partial(optimization.optimizer_of, self.optimizer, settings=given)
+        fresh = make(learning_rate=self.learning_rate)
+        if steps is None or (self.schedule == "constant" and not self.warmup):
+            return fresh
+        rate = optimization.scheduled(
+            float(keras.ops.convert_to_numpy(fresh.learning_rate)),
+            schedule=self.schedule,
+            warmup_steps=round(self.warmup * steps),
+            steps=self.epochs * steps,
+        )
+        return make(learning_rate=rate)

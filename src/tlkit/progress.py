@@ -59,6 +59,11 @@ class EpochLines(keras.callbacks.Callback):
         """Take the bar away, also after a training that was stopped."""
         self.close()
 
+    def tell_solved(self, solver: str, figures: dict[str, float], seconds: float) -> None:
+        """Write the line of a head that was solved."""
+        values = "  ".join(_figure(name, value) for name, value in figures.items())
+        self.console.print(f"{self.title:<10} {solver}  {values}  {seconds:.1f} s")
+
     def _place(self, epoch: int) -> str:
         epochs = self.params["epochs"]
         return f"{self.title:<10} {epoch + 1:>{len(str(epochs))}}/{epochs}"

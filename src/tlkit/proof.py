@@ -26,8 +26,16 @@ def fingerprints(model: keras.Model) -> dict[int, str]:
     return {id(variable): _digest(variable) for variable in model.weights}
 
 
-def check_movement(model: keras.Model, plan: FreezePlan, before: dict[int, str]) -> Movement:
+def check_movement(
+    model: keras.Model, plan: FreezePlan, before: dict[int, str], *, moved: bool = True
+) -> Movement:
     """Compare a trained model with its fingerprints from before the phase.
+
+    Args:
+        model: The trained classifier.
+        plan: What its backbone froze.
+        before: The fingerprints.
+        moved: Whether what was trained must have moved; not so where it was rolled back.
 
     Raises:
         TrainingError: A frozen weight or moving statistic changed, or a layer that was to be
@@ -43,6 +51,8 @@ def check_movement(model: keras.Model, plan: FreezePlan, before: dict[int, str])
         "moved although they were frozen",
         "Leave compiling and `trainable` to the trainer, and weights alone in callbacks.",
     )
+    if not moved:
+        return Movement(moved=len(changed), untouched=len(fixed))
     heads = [layer for layer in model.layers if layer is not backbone]
     _refuse(
         [

@@ -1,17 +1,24 @@
 """Named, complete settings: everything that makes an experiment, as one value."""
 
+import time
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
 
-from tlkit import backbones, freezing
+from tlkit import _checks, backbones, data, freezing
+from tlkit.building import build_classifier
 from tlkit.cache import DEFAULT, Cache
-from tlkit.classifier import build_classifier
 from tlkit.datasets import ImageSet
+from tlkit.history import Run
 from tlkit.phases import Phase
-from tlkit.training import TwoPhaseTrainer
+from tlkit.training import TwoPhaseTrainer, train_phase
+
+_TIMED_STEPS = 10
+_CAREFUL = 0.9  # of the time that is left; a machine is not always as fast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +28,20 @@ class Recipe:
     Attributes:
         name: What it is called.
         backbone: The backbone's name.
-        pixels: What the backbone is fed.
+        pixels: What the backbone is fed; None is what it was trained on.
         head: The first phase.
-        fine_tune: The second phase.
+        fine_tune: The second phase; None leaves it out.
+        features: What the head reads, as in `build_classifier`.
+        pooling: How maps become features, as in `build_classifier`.
     """
 
     name: str
     backbone: str
-    pixels: backbones.PixelFormat
+    pixels: backbones.PixelFormat | None
     head: Phase
-    fine_tune: Phase
+    fine_tune: Phase | None
+    features: str | tuple[str, ...] | None = None
+    pooling: str | int | None = None
 
     def build(
         self,
@@ -40,7 +51,7 @@ class Recipe:
         weights: str | None = "imagenet",
         backbone_options: Mapping[str, Any] | None = None,
     ) -> keras.Model:
-        """Build the recipe's classifier for a set of images.
+        """Build the recipe's classifier for a set of images; with "auto" features, probe first.
 
         Args:
             images: What it is to classify: their shape, range and classes.
@@ -58,6 +69,9 @@ class Recipe:
             pixels=self.pixels,
             weights=weights,
             backbone_options=backbone_options,
+            features=self.features,
+            pooling=self.pooling,
+            train=images.train if self.features == "auto" else None,
             class_names=images.class_names,
         )
 
@@ -69,6 +83,109 @@ class Recipe:
             cache: As for TwoPhaseTrainer; None runs the whole model in every epoch.
         """
         return TwoPhaseTrainer(head=self.head, fine_tune=self.fine_tune, seed=seed, cache=cache)
+
+    def train(
+        self,
+        images: ImageSet,
+        *,
+        size: int = 32,
+        weights: str | None = "imagenet",
+        backbone_options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        budget: float | None = None,
+        cache: Cache | None = DEFAULT,
+        verbose: bool = True,
+    ) -> "Trained":
+        """Build a classifier and train it, on the training images alone.
+
+        Args:
+            images: What to train on.
+            size: As for `build`.
+            weights: As for `build`.
+            backbone_options: As for `build`.
+            seed: Of the head's start, the order of images, and all else that is random.
+            budget: Minutes that it may take: fine-tuning gets as many of its epochs as fit, or
+                is left out where none does. Building, probing and the head count, and are not cut.
+            cache: As for TwoPhaseTrainer.
+            verbose: Whether to write a line for every epoch.
+
+        Raises:
+            ConfigError: The budget is not above 0.
+        """
+        started = time.perf_counter()
+        if budget is not None:
+            _checks.positive("budget", budget)
+        keras.utils.set_random_seed(seed)
+        model = self.build(images, size=size, weights=weights, backbone_options=backbone_options)
+        go_on = partial(train_phase, model, train=images.train, cache=cache, verbose=verbose)
+        if budget is None:
+            run = self.trainer(seed=seed, cache=cache).fit(model, images.train, verbose=verbose)
+        else:
+            phases = [go_on(self.head, name="head", seed=seed)]
+            left = 60 * budget - (time.perf_counter() - started)
+            tail = None
+            if self.fine_tune is not None:
+                tail = _fitting_in(model, self.fine_tune, images.train, cache=cache, seconds=left)
+            if tail is not None:
+                phases.append(go_on(tail, name="fine_tune", seed=seed + 1))
+            run = Run(phases=tuple(phases))
+        return Trained(
+            recipe=self.name, model=model, run=run, seconds=time.perf_counter() - started
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """What a recipe made.
+
+    Attributes:
+        recipe: Its name.
+        model: The classifier.
+        run: What its phases did.
+        seconds: How long all of it took: building, probing and training.
+    """
+
+    recipe: str
+    model: keras.Model
+    run: Run
+    seconds: float
+
+
+def _fitting_in(
+    model: keras.Model, phase: Phase, train: data.Data, *, cache: Cache | None, seconds: float
+) -> Phase | None:
+    """Return the phase with as many of its epochs as fit in so many seconds, None where none does.
+
+    A few steps are timed, and undone.
+    """
+    started = time.perf_counter()
+    kept = [(each, keras.ops.convert_to_numpy(each).copy()) for each in model.variables]
+    images, labels = train  # an ImageSet holds arrays
+    few = _TIMED_STEPS * phase.batch_size
+    steps = -(-len(images) // phase.batch_size)
+    marks: list[float] = []
+    clock = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda *_: marks.append(time.perf_counter()),
+        on_epoch_end=lambda *_: marks.append(time.perf_counter()),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        train_phase(
+            model,
+            replace(phase, epochs=2, warmup=0.0, callbacks=(clock,)),
+            (images[:few], labels[:few]),
+            cache=cache,
+            verbose=False,
+        )
+    for variable, value in kept:
+        variable.assign(value)
+    compiling = marks[1] - marks[0]
+    an_epoch = (marks[3] - marks[2]) * steps / -(-min(few, len(images)) // phase.batch_size)
+    left = seconds - (time.perf_counter() - started) - compiling - (marks[0] - started)
+    epochs = min(int(_CAREFUL * left / an_epoch), phase.epochs)
+    if epochs < 1:
+        return None
+    return replace(phase, epochs=epochs, warmup=min(phase.warmup, epochs / 2))
 
 
 def mnist_as_described(*, epochs: tuple[int, int] = (10, 5), batchnorm: str = "frozen") -> Recipe:

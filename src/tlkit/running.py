@@ -2,13 +2,15 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
-from tlkit import engines, facts, store
+from tlkit import augmenting, engines, facts, store
 from tlkit.cache import Cache
 from tlkit.cutting import Cut, shared_trunk
 from tlkit.errors import DataError
@@ -25,26 +27,39 @@ class Runner:
         model: The classifier.
         cuts: Where it is cut; one trunk serves them all.
         cache: How to run and keep.
+        augmentation: Layers that change the raw images at random, for a view of them.
     """
 
-    def __init__(self, model: keras.Model, cuts: Sequence[Cut], cache: Cache) -> None:
-        self._cache = cache
+    def __init__(
+        self,
+        model: keras.Model,
+        cuts: Sequence[Cut],
+        cache: Cache,
+        *,
+        augmentation: Sequence[keras.layers.Layer] = (),
+    ) -> None:
+        self._cache, self._augmentation = cache, tuple(augmentation)
         self._steps, self.outputs = shared_trunk(cuts)
         names = {name for cut in cuts for name in cut.random}
         random = [part for part in _parts(self._steps) if part.name in names]
-        self._seeds = [seed.state for part in random for seed in part._seed_generators]
+        drawing = [*random, *(part for each in augmentation for part in each._flatten_layers())]
+        self._seeds = [seed.state for part in drawing for seed in part._seed_generators]
         self._start = [np.array(keras.ops.convert_to_numpy(seed)) for seed in self._seeds]
-        self.views = cache.views if random else 1
-        self._trunk = Part(
+        self.views = cache.views if drawing else 1
+        make = partial(
+            Part,
             self._steps,
             cuts[0].graph.inputs,
             self.outputs,
-            instead=[_as_in_training(step, {id(part) for part in random}) for step in self._steps],
             input_dtype=model.inputs[0].dtype,
             name="trunk",
         )
+        self._plain = self._random = make()
+        if random:
+            inside = {id(part) for part in random}
+            self._random = make(instead=[_as_in_training(step, inside) for step in self._steps])
         self.row_bytes = _row_bytes(cuts, cache.dtype)
-        self._engines: dict[tuple[int, ...], engines.Engine] = {}
+        self._engines: dict[Any, engines.Engine] = {}
         self._name = "keras" if random and cache.engine == "auto" else cache.engine
         self.computed = 0
         self.rounding = 0.0
@@ -65,42 +80,54 @@ class Runner:
     def entry(self, kept: store.Store, sample: np.ndarray) -> store.Entry:
         """Return where the features of such images are kept."""
         if self._name == "auto":
-            self._name = self._known_engine(kept, sample) or self._prepared(sample).name
+            known = self._known_engine(kept, sample)
+            self._name = known or self._prepared(sample, self._plain).name
         return kept.entry(self._facts(sample, self._name))
 
     def features(
-        self, images: np.ndarray, entry: store.Entry | None, *, place: tuple[int, int]
+        self, images: np.ndarray, entry: store.Entry | None, *, place: tuple[int, int] | None
     ) -> list[np.ndarray]:
-        """Return the features of these images, which are the n-th chunk in the n-th view."""
+        """Return the features of these images.
+
+        Args:
+            images: Raw images.
+            entry: Where features are kept, if they are.
+            place: The number of the view, and of the chunk in it, which decide what is drawn at
+                random; None draws nothing, as in inference.
+        """
+        if place is not None and self._augmentation:
+            images = self._augmented(images, place)
         if entry is None:
             return self._run(images, place)
         digest = store.digest(images)
-        if self._seeds:
+        if self._seeds and place is not None:
             digest = hashlib.blake2b(f"{digest} {place}".encode(), digest_size=16).hexdigest()
         found = entry.read(digest)
         return entry.write(digest, self._run(images, place)) if found is None else found
 
-    def _run(self, images: np.ndarray, place: tuple[int, int]) -> list[np.ndarray]:
-        engine = self._prepared(images[:BATCH])
-        self._sow(place)
-        try:
+    def _augmented(self, images: np.ndarray, place: tuple[int, int]) -> np.ndarray:
+        with self._sown(place):
+            pieces = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+            return np.concatenate([augmenting.changed(each, self._augmentation) for each in pieces])
+
+    def _run(self, images: np.ndarray, place: tuple[int, int] | None) -> list[np.ndarray]:
+        trunk = self._plain if place is None else self._random
+        engine = self._prepared(images[:BATCH], trunk)
+        with self._sown(place):
             arrays = engine.run(images)
-        finally:
-            for state, start in zip(self._seeds, self._start, strict=True):
-                state.assign(start)
         self.computed += len(images)
         if self._cache.dtype == "float32":
             return arrays
         return [self._narrowed(array) for array in arrays]
 
-    def _prepared(self, sample: np.ndarray) -> engines.Engine:
-        shape = sample.shape[1:]
-        if shape not in self._engines:
-            self._engines[shape] = engines.prepare(
-                self._name, self._trunk, sample, tolerance=self._cache.tolerance
+    def _prepared(self, sample: np.ndarray, trunk: Part) -> engines.Engine:
+        key = (id(trunk), sample.shape[1:], sample.dtype)
+        if key not in self._engines:
+            self._engines[key] = engines.prepare(
+                self._name, trunk, sample, tolerance=self._cache.tolerance
             )
-            self._name = self._engines[shape].name
-        return self._engines[shape]
+            self._name = self._engines[key].name
+        return self._engines[key]
 
     def _narrowed(self, array: np.ndarray) -> np.ndarray:
         narrow = array.astype("float16")
@@ -115,11 +142,19 @@ class Runner:
             self.rounding = max(self.rounding, worst)
         return narrow
 
-    def _sow(self, place: tuple[int, int]) -> None:
+    @contextmanager
+    def _sown(self, place: tuple[int, int] | None) -> Iterator[None]:
         """Set the random layers' seeds by the place, so that a view is the same when run again."""
-        for state, start in zip(self._seeds, self._start, strict=True):
-            made = hashlib.blake2b(start.tobytes() + repr(place).encode(), digest_size=8).digest()
-            state.assign(np.frombuffer(made, "uint32").astype(start.dtype))
+        if place is not None:
+            for state, start in zip(self._seeds, self._start, strict=True):
+                given = start.tobytes() + repr(place).encode()
+                made = hashlib.blake2b(given, digest_size=8).digest()
+                state.assign(np.frombuffer(made, "uint32").astype(start.dtype))
+        try:
+            yield
+        finally:
+            for state, start in zip(self._seeds, self._start, strict=True):
+                state.assign(start)
 
     def _facts(self, sample: np.ndarray, engine: str) -> dict[str, Any]:
         return {

@@ -1,19 +1,23 @@
 """Train a classifier in two phases, the head and then the tail."""
 
-import math
 import time
-from collections.abc import Sequence
+import warnings
 from dataclasses import dataclass
+from functools import partial
 
 import keras
+import numpy as np
 
-from tlkit import _checks, data, fitting, freezing, frozen, progress, proof
+from tlkit import _checks, data, fitting, freezing, frozen, progress, proof, solved
 from tlkit.cache import DEFAULT, Cache
 from tlkit.classifier import backbone_of, image_range
-from tlkit.errors import ConfigError, DataError, TrainingError
+from tlkit.errors import ConfigError, DataError
 from tlkit.frozen import FrozenPart
+from tlkit.guarding import Guard
 from tlkit.history import PhaseRun, Run
 from tlkit.phases import Phase
+
+_SOME = 512  # images on which a model's loss is measured before it is trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +79,29 @@ class TwoPhaseTrainer:
         Raises:
             ConfigError: A phase does not fit the model; told before the first one starts.
             DataError: Images or labels don't fit the model.
-            TrainingError: A phase diverged, or did not move what it was to move and that alone.
+            TrainingError: A phase did not move what it was to move and that alone.
+
+        Warns:
+            UserWarning: A phase diverged; the model has the best weights it had before.
         """
         phases = {"head": self.head, "fine_tune": self.fine_tune}
         named = {name: phase for name, phase in phases.items() if phase is not None}
         plans = {name: _plan(model, phase) for name, phase in named.items()}
         for phase in named.values():  # an error in the second must not cost the first
             _early_stopping(phase, validation)
+            if phase.solver is not None:
+                solved.head_of(model)
         train, validation = _checked_both(model, train, validation)
         lines = progress.TrunkLines(verbose=verbose)
-        parts = frozen.parts(model, plans, train, validation, cache=self.cache, lines=lines)
+        parts = frozen.parts(
+            model,
+            plans,
+            {phase_name: phase.augmentation for phase_name, phase in named.items()},
+            train,
+            validation,
+            cache=self.cache,
+            lines=lines,
+        )
         try:
             runs = [
                 _train(
@@ -123,9 +140,19 @@ def train_phase(
     """
     plan = _plan(model, phase)
     _early_stopping(phase, validation)
+    if phase.solver is not None:
+        solved.head_of(model)
     train, validation = _checked_both(model, train, validation)
     lines = progress.TrunkLines(verbose=verbose)
-    parts = frozen.parts(model, {name: plan}, train, validation, cache=cache, lines=lines)
+    parts = frozen.parts(
+        model,
+        {name: plan},
+        {name: phase.augmentation},
+        train,
+        validation,
+        cache=cache,
+        lines=lines,
+    )
     try:
         return _train(
             model,
@@ -161,28 +188,64 @@ def _train(
     fitting.compile_phase(model, phase, plan, train)
     before = proof.fingerprints(model)
     started = time.perf_counter()
-    extra = [callback for callback in (stopper, lines) if callback is not None]
-    try:
-        if part is None:
-            epochs = fitting.fit_whole(
-                model, phase, plan, train, validation=validation, extra=extra
-            )
-        else:
-            epochs = fitting.fit_tail(
-                model, phase, plan, train, validation=validation, part=part, extra=extra
-            )
-    finally:
-        if lines is not None:
-            lines.close()  # Keras tells callbacks nothing of an error or an interrupt
+    if phase.solver is not None:
+        guard = None
+        epochs = solved.fit_head(model, phase, train, validation=validation, part=part, seed=seed)
+    else:
+        guard = Guard(*_known_at_the_start(model, phase, plan, train))
+        extra = [callback for callback in (guard, stopper, lines) if callback is not None]
+        fit = fitting.fit_whole if part is None else partial(fitting.fit_tail, part=part)
+        try:
+            epochs = fit(model, phase, plan, train, validation=validation, extra=extra)
+        finally:
+            if lines is not None:
+                lines.close()  # Keras tells callbacks nothing of an error or an interrupt
     seconds = time.perf_counter() - started
-    _refuse_divergence(name, epochs)
+    if lines is not None and phase.solver is not None:
+        lines.tell_solved(phase.solver, epochs[0], seconds)
+    best = len(epochs) if stopper is None else stopper.best_epoch + 1
+    diverged = None if guard is None else guard.diverged
+    if guard is not None and diverged is not None:
+        best = guard.best_epoch
+        _warn_of_divergence(name, epochs[diverged - 1]["loss"], diverged, best)
     return PhaseRun(
         name=name,
         epochs=epochs,
         seconds=seconds,
-        best_epoch=len(epochs) if stopper is None else stopper.best_epoch + 1,
-        movement=proof.check_movement(model, plan, before),
+        best_epoch=best,
+        diverged=diverged,
+        movement=proof.check_movement(model, plan, before, moved=best > 0),
         trunk=None if part is None else part.once.report(part.cut),
+    )
+
+
+def _known_at_the_start(
+    model: keras.Model, phase: Phase, plan: freezing.FreezePlan, train: data.Data
+) -> tuple[list[float] | None, float | None]:
+    """Return the classes' shares and the model's loss on some training images.
+
+    Only where they can be compared, and where there is something to forget: in the backbone.
+    """
+    own_loss = phase.loss is not None or phase.class_weight is not None or phase.label_smoothing
+    if own_loss or not plan.trained:
+        return None, None
+    images, labels = next(data.batches(train, _SOME))
+    if data.is_arrays(train):
+        labels = train[1]  # type: ignore[index]  # a pair
+    indices = data.label_indices(labels)
+    shares = np.bincount(indices, minlength=model.output_shape[-1]) / len(indices)
+    called = model.predict_on_batch(images)
+    right = called[np.arange(len(images)), indices[: len(images)]]
+    return shares.tolist(), float(-np.log(np.maximum(right, 1e-7)).mean())
+
+
+def _warn_of_divergence(name: str, loss: float, epoch: int, best: int) -> None:
+    where = f"those of its epoch {best}" if best else "those from before it"
+    warnings.warn(
+        f"The phase {name!r} diverged: its loss was {loss:.4g} in epoch {epoch}. The model has the "
+        f"best weights again, {where}. Lower the phase's learning_rate, or set warmup and "
+        "global_clipnorm.",
+        stacklevel=4,
     )
 
 
@@ -245,12 +308,3 @@ def _early_stopping(phase: Phase, validation: data.Data | None) -> keras.callbac
     return keras.callbacks.EarlyStopping(
         monitor=phase.monitor, patience=phase.patience, restore_best_weights=True
     )
-
-
-def _refuse_divergence(name: str, epochs: Sequence[dict[str, float]]) -> None:
-    for number, figures in enumerate(epochs, start=1):
-        if not math.isfinite(figures["loss"]):
-            raise TrainingError(
-                f"The phase {name!r} diverged: its loss was {figures['loss']} in epoch {number}. "
-                "Lower the phase's learning_rate."
-            )

@@ -1,0 +1,71 @@
+"""Notice a training that diverges, and go back to the best weights it had."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from typing_extensions import override
+
+_KNOWS_NOTHING = 0.95
+"""At this share of the loss of who knows only how frequent each class is, a model knows nothing."""
+
+_KNOWS_SOMETHING = 0.8
+
+
+class Guard(keras.callbacks.Callback):
+    """Stops a training whose loss is no number, or that forgot all it knew when it began.
+
+    A loss above what knowing no more than the classes' shares would give, in the last epoch or in
+    two that follow each other, is such a collapse, if the model knew more at the start.
+
+    Args:
+        classes: The share of each class, or None where the loss can't be compared with it.
+        start: The loss before the first step, or None where it was not measured.
+
+    Attributes:
+        diverged: The epoch, from 1, in which it was noticed; None where it was not.
+        best_epoch: The epoch, from 1, that was gone back to; 0 for the start.
+    """
+
+    def __init__(self, classes: Sequence[float] | None, start: float | None) -> None:
+        super().__init__()
+        self._ignorant = math.inf if classes is None else _entropy(classes)
+        self._knew = start is not None and start < _KNOWS_SOMETHING * self._ignorant
+        self._start = start
+
+    @override
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Keep the weights that it starts with."""
+        self.diverged: int | None = None
+        self.best_epoch = 0
+        self._best = self._ignorant if self._start is None else self._start
+        self._kept = self.model.get_weights()
+        self._lost = False
+
+    @override
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Judge the epoch by its training loss."""
+        loss = float((logs or {}).get("loss", math.nan))
+        lost = self._knew and loss >= _KNOWS_NOTHING * self._ignorant
+        last = epoch == self.params["epochs"] - 1
+        if not math.isfinite(loss) or (lost and (last or self._lost)):
+            self.diverged = epoch + 1
+            self.model.stop_training = True
+        elif loss < self._best:
+            self._best, self.best_epoch = loss, epoch + 1
+            self._kept = self.model.get_weights()
+        self._lost = lost
+
+    @override
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Go back to the best weights after a divergence; else the weights stay."""
+        if self.diverged is not None:
+            self.model.set_weights(self._kept)
+        self._kept = []
+
+
+def _entropy(shares: Sequence[float]) -> float:
+    present = np.asarray([share for share in shares if share > 0])
+    return float(-(present * np.log(present)).sum())

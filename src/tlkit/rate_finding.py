@@ -1,0 +1,146 @@
+"""Find a learning rate by trying all of them for a step each, and leave no trace."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.random.seed_generator import global_seed_generator
+
+from tlkit import _checks, augmenting, data, fitting, freezing, frozen, graph
+from tlkit.classifier import backbone_of, image_range
+from tlkit.errors import ConfigError
+from tlkit.graph import Part
+from tlkit.phases import Phase
+
+_SMOOTHING = 0.9
+_HOPELESS = 4.0  # times the lowest loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningRates:
+    """The loss at rising learning rates.
+
+    Attributes:
+        rates: The learning rate of each step.
+        losses: The smoothed loss after it.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+
+    @property
+    def suggestion(self) -> float:
+        """A tenth of the rate at which the loss was lowest (Smith, 2015, arXiv:1506.01186)."""
+        return self.rates[int(np.argmin(self.losses))] / 10
+
+
+def find_learning_rate(
+    model: keras.Model,
+    phase: Phase,
+    train: data.Data,
+    *,
+    lowest: float = 1e-6,
+    highest: float = 1.0,
+    steps: int = 100,
+    seed: int | None = None,
+) -> LearningRates:
+    """Train a few steps at rising learning rates, then put everything back.
+
+    Weights, statistics, what is trainable, the compiled state and Python's, NumPy's and Keras'
+    random numbers are afterwards as they were.
+
+    Args:
+        model: A classifier from build_classifier.
+        phase: What is frozen, the optimizer, the loss and the batch size.
+        train: `(images, labels)`, or a dataset of such batches.
+        lowest: The first learning rate.
+        highest: The last; the search ends before it where the loss has grown hopeless.
+        steps: How many are tried, each with the next batch; short data is gone over again.
+        seed: Chooses the order of arrays and seeds random layers.
+
+    Raises:
+        ConfigError: A value is wrong, or the phase has a solver.
+        DataError: Images or labels don't fit the model.
+    """
+    _checks.at_least("steps", steps, 2)
+    if not _checks.positive("lowest", lowest) < _checks.positive("highest", highest):
+        raise ConfigError(f"`lowest` must be below `highest`, got {lowest:g} and {highest:g}.")
+    if phase.solver is not None:
+        raise ConfigError("`phase` must train, got one with a solver: it has no learning rate.")
+    train = data.checked(
+        train,
+        name="train",
+        input_shape=model.input_shape,
+        num_classes=model.output_shape[-1],
+        image_range=image_range(model),
+    )
+    plan = freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
+    rates = np.geomspace(lowest, highest, steps)
+    with _as_it_was(model):
+        if seed is not None:
+            keras.utils.set_random_seed(seed)
+        frozen.apply(model, plan)
+        whole = graph.flatten(model)
+        twin = Part(
+            whole.steps,
+            whole.inputs,
+            whole.outputs,
+            input_dtype=model.inputs[0].dtype,
+            name="learning_rate_finder",
+        )
+        optimizer = phase.fresh_optimizer()
+        twin.compile(optimizer=optimizer, loss=[fitting.loss_of(phase, train)])
+        losses = list(_losses(twin, phase, train, rates, rank=len(model.input_shape)))
+    return LearningRates(rates=tuple(rates[: len(losses)].tolist()), losses=tuple(losses))
+
+
+def _losses(
+    twin: keras.Model, phase: Phase, train: data.Data, rates: np.ndarray, *, rank: int
+) -> Iterator[float]:
+    average, lowest = 0.0, np.inf
+    batches = _endless(train, phase, rank)
+    for step, rate in enumerate(rates, start=1):
+        twin.optimizer.learning_rate = float(rate)
+        images, labels = next(batches)
+        loss = float(np.mean(twin.train_on_batch(images, labels)))
+        average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
+        smoothed = average / (1 - _SMOOTHING**step)
+        if not np.isfinite(smoothed) or smoothed > _HOPELESS * lowest:
+            return
+        lowest = min(lowest, smoothed)
+        yield smoothed
+
+
+def _endless(train: data.Data, phase: Phase, rank: int) -> Iterator[tuple[Any, Any]]:
+    while True:
+        source = train
+        if data.is_arrays(train):
+            order = np.random.permutation(len(train[0]))  # type: ignore[index]  # a pair
+            source = tuple(np.asarray(part)[order] for part in train)
+        for images, labels in data.batches(source, phase.batch_size):
+            given = images[..., None] if images.ndim == rank - 1 else images
+            if phase.augmentation:
+                given = augmenting.changed(given, phase.augmentation)
+            yield given, labels
+
+
+@contextmanager
+def _as_it_was(model: keras.Model) -> Iterator[None]:
+    variables = [(each, keras.ops.convert_to_numpy(each).copy()) for each in model.variables]
+    flags = [(layer, layer.trainable) for layer in model._flatten_layers()]
+    shared = global_seed_generator().state  # what layers without a seed draw from
+    states = random.getstate(), np.random.get_state(), keras.ops.convert_to_numpy(shared).copy()
+    try:
+        yield
+    finally:
+        for variable, value in variables:
+            variable.assign(value)
+        for layer, flag in flags:
+            layer.trainable = flag  # parents first: they set their children
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        shared.assign(states[2])

@@ -1,0 +1,228 @@
+"""Linear classifiers on features, solved instead of trained: ridge and logistic regression."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import logsumexp
+
+SOLVERS = ("lbfgs", "ridge")
+"""Multinomial logistic regression by L-BFGS, and ridge regression in closed form."""
+
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""The strengths that are tried: the weight of the squared weights, per image."""
+
+_MOST_STEPS = 200
+_CLOSE_ENOUGH = 1e-5  # a step that lowers the loss by less is the last
+_CHOSEN_ON = 10_000  # images; more do not change which penalty is best, and cost seconds
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Linear:
+    """A linear classifier of raw features: `softmax(features @ kernel + bias)`.
+
+    Attributes:
+        kernel: `(features, classes)`.
+        bias: `(classes,)`.
+        penalty: How strongly its weights were held small, on standardised features.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+    penalty: float
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Return `(count, classes)`."""
+        return np.asarray(features @ self.kernel + self.bias)
+
+    def accuracy(self, features: np.ndarray, labels: np.ndarray) -> float:
+        """Return the share of the images that are called by their label."""
+        return float((self.logits(features).argmax(axis=1) == labels).mean())
+
+    def loss(self, features: np.ndarray, labels: np.ndarray) -> float:
+        """Return the mean cross-entropy, in nats."""
+        return _cross_entropy(self.logits(features), labels)
+
+
+class Moments:
+    """The sums that ridge regression needs, added up batch by batch: memory for no image.
+
+    Args:
+        size: How many features an image has.
+        classes: How many classes there are.
+    """
+
+    def __init__(self, size: int, classes: int) -> None:
+        self.count = 0
+        self._products = np.zeros((size, size))
+        self._targets = np.zeros((size, classes))
+        self._sums = np.zeros(size)
+        self._class_counts = np.zeros(classes)
+
+    def add(self, features: np.ndarray, labels: np.ndarray) -> None:
+        """Add images' features `(count, size)` and class indices `(count,)`."""
+        targets = np.eye(len(self._class_counts), dtype=features.dtype)[labels]
+        self.count += len(features)
+        self._products += features.T @ features
+        self._targets += features.T @ targets
+        self._sums += features.sum(axis=0, dtype="float64")
+        self._class_counts += targets.sum(axis=0)
+
+    def solve(self, penalties: Sequence[float] = PENALTIES) -> list[Linear]:
+        """Return the ridge regression of one-hot labels on standardised features, per penalty."""
+        mean, shares = self._sums / self.count, self._class_counts / self.count
+        covariance = self._products / self.count - np.outer(mean, mean)
+        scale = _scales(np.sqrt(np.maximum(np.diag(covariance), 0)))
+        covariance /= np.outer(scale, scale)
+        towards = (self._targets / self.count - np.outer(mean, shares)) / scale[:, None]
+        found = []
+        for penalty in penalties:
+            held = covariance + penalty * np.eye(len(scale))
+            found.append(_folded(np.linalg.solve(held, towards), shares, mean, scale, penalty))
+        return found
+
+
+def ridge(
+    features: np.ndarray, labels: np.ndarray, *, classes: int, seed: int | None = None
+) -> Linear:
+    """Return ridge regression in closed form, scaled so that its softmax is calibrated.
+
+    The penalty and the scale are chosen on a tenth of the images that is held out first.
+
+    Args:
+        features: `(count, size)`.
+        labels: Class indices, `(count,)`.
+        classes: How many there are.
+        seed: Chooses the tenth.
+    """
+    fitted, held_out = _split(len(labels), seed)
+    whole, part = (Moments(features.shape[1], classes) for _ in range(2))
+    part.add(features[fitted], labels[fitted])
+    candidates = part.solve()
+    x, y = features[held_out], labels[held_out]
+    best = max(candidates, key=lambda linear: linear.accuracy(x, y))
+    scale = _temperature(best.logits(x), y)
+    whole.add(features, labels)
+    [chosen] = whole.solve([best.penalty])
+    return Linear(
+        kernel=chosen.kernel * np.float32(scale),
+        bias=chosen.bias * np.float32(scale),
+        penalty=chosen.penalty,
+    )
+
+
+def lbfgs(
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    classes: int,
+    penalty: float | None = None,
+    seed: int | None = None,
+) -> Linear:
+    """Return multinomial logistic regression, by SciPy's L-BFGS on standardised features.
+
+    Args:
+        features: `(count, size)`.
+        labels: Class indices, `(count,)`.
+        classes: How many there are.
+        penalty: How strongly weights are held small; None chooses on a tenth held out first.
+        seed: Chooses the tenth.
+    """
+    mean = features.mean(axis=0, dtype="float64").astype("float32")
+    scale = _scales(features.std(axis=0, dtype="float64")).astype("float32")
+    standard = (features - mean) / scale
+    start = np.zeros((features.shape[1] + 1, classes))
+    if penalty is None:
+        penalty, start = _chosen_penalty(standard, labels, start, seed=seed)
+    found = _minimum(standard, labels, start, penalty)
+    return _folded(found[:-1], found[-1], mean, scale, penalty)
+
+
+def _chosen_penalty(
+    features: np.ndarray, labels: np.ndarray, start: np.ndarray, *, seed: int | None
+) -> tuple[float, np.ndarray]:
+    """Return the penalty that is best on images held out, and a solution to start from.
+
+    From the strongest on, each solution is where the next one starts.
+    """
+    fitted, held_out = _split(len(labels), seed)
+    fitted, held_out = fitted[:_CHOSEN_ON], held_out[:_CHOSEN_ON]
+    x, y = features[fitted], labels[fitted]
+    tried = []
+    for penalty in sorted(PENALTIES, reverse=True):
+        start = _minimum(x, y, start, penalty)
+        loss = _cross_entropy(features[held_out] @ start[:-1] + start[-1], labels[held_out])
+        tried.append((loss, penalty, start))
+        if loss > 1.05 * min(tried)[0]:
+            break
+    _, penalty, start = min(tried, key=lambda each: each[0])
+    return penalty * len(fitted) / len(labels), start  # more images need less of it
+
+
+def _minimum(
+    features: np.ndarray, labels: np.ndarray, start: np.ndarray, penalty: float
+) -> np.ndarray:
+    """Return the weights, with the bias in the last row, of least loss and penalty."""
+    rows = np.arange(len(labels))
+    shape = start.shape
+
+    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+        weights = values.reshape(shape)
+        logits = features @ weights[:-1].astype("float32") + weights[-1].astype("float32")
+        logits -= logits.max(axis=1, keepdims=True)
+        right = logits[rows, labels].astype("float64")
+        shares = np.exp(logits, out=logits)
+        totals = shares.sum(axis=1, keepdims=True)
+        shares /= totals
+        shares[rows, labels] -= 1
+        gradient = np.empty(shape)
+        gradient[:-1] = features.T @ shares / len(rows) + penalty * weights[:-1]
+        gradient[-1] = shares.mean(axis=0, dtype="float64")
+        value = float((np.log(totals[:, 0], dtype="float64") - right).mean())
+        return value + penalty / 2 * float((weights[:-1] ** 2).sum()), gradient.ravel()
+
+    options = {"maxiter": _MOST_STEPS, "ftol": _CLOSE_ENOUGH, "gtol": 0.0}
+    found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(found.x.reshape(shape))
+
+
+def _split(count: int, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
+    order = np.random.default_rng(seed).permutation(count)
+    cut = max(count // 10, 1)
+    return (order[cut:], order[:cut]) if count > 1 else (order, order)
+
+
+def _folded(
+    kernel: np.ndarray, bias: np.ndarray, mean: np.ndarray, scale: np.ndarray, penalty: float
+) -> Linear:
+    """Return a linear function of standardised features as one of the features themselves."""
+    folded = kernel / scale[:, None]
+    return Linear(
+        kernel=folded.astype("float32"),
+        bias=(bias - mean @ folded).astype("float32"),
+        penalty=penalty,
+    )
+
+
+def _scales(deviations: np.ndarray) -> np.ndarray:
+    """Return what to divide by: a feature that never changes is left alone."""
+    return np.where(deviations > 1e-6 * max(deviations.max(initial=0), 1e-12), deviations, np.inf)
+
+
+def _temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the factor that makes the softmax of the logits fit the labels best."""
+    found = minimize_scalar(
+        lambda power: _cross_entropy(np.exp(power) * logits, labels), bounds=(-3, 6)
+    )
+    return float(np.exp(found.x))
+
+
+def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
+    right = logits[np.arange(len(labels)), labels]
+    return float((logsumexp(logits, axis=1) - right).mean())
+
+
+def stacked(batches: Iterable[np.ndarray]) -> np.ndarray:
+    """Return batches of features as one float32 array `(count, size)`."""
+    return np.concatenate([batch.reshape(len(batch), -1) for batch in batches]).astype("float32")

@@ -1,0 +1,141 @@
+import keras
+import numpy as np
+import pytest
+
+import tlkit
+from tlkit import probing
+from tlkit.errors import ConfigError, DataError
+
+
+def _stripes(count: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    """Make images whose class is the place of a bright stripe: gone once maps are averaged."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, count)
+    images = random.integers(0, 60, (count, 16, 16, 3), "uint8")
+    for image, label in zip(images, labels, strict=True):
+        image[4 + 3 * label : 6 + 3 * label] += 150  # no edge sees it, which would tell the place
+    return images, labels
+
+
+def _model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3))
+    early = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="early")(inputs)
+    wide = keras.layers.Conv2D(16, 3, padding="same", name="wide")(early)
+    late = keras.layers.GlobalAveragePooling2D(name="late")(wide)
+    return tlkit.build_classifier(keras.Model(inputs, late), 3, pixels=(0, 1))
+
+
+@pytest.mark.parametrize("solver", ["ridge", "lbfgs"])
+def test_the_place_where_the_answer_still_is_is_found(solver: str) -> None:
+    probe = tlkit.probe(_model(), _stripes(), solver=solver)
+    found = {(reading.layer, reading.pooling): reading for reading in probe.readings}
+    assert set(found) == {("early", "avg"), ("early", "flatten"), ("late", "avg")}
+    assert found["early", "flatten"].accuracy == 1.0
+    assert found["late", "avg"].accuracy < 0.7
+    assert probe.chosen.layer == "early"
+    assert found["early", "avg"].weights == 3 * 3 * 3 * 4 + 4
+    assert found["early", "avg"].work == 16 * 16 * 3 * 3 * 3 * 4
+    assert found["early", "flatten"].size == 16 * 16 * 4
+    assert (probe.fitted + probe.held_out, probe.engine) == (300, "keras")
+    assert "early" in str(probe)
+    assert "chosen" in str(probe)
+
+
+def test_a_model_is_left_as_it_was() -> None:
+    model = _model()
+    before = model.get_weights()
+    nodes = [len(layer._inbound_nodes) for layer in tlkit.backbone_of(model).layers]
+    tlkit.probe(model, _stripes())
+    assert nodes == [len(layer._inbound_nodes) for layer in tlkit.backbone_of(model).layers]
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_the_cheapest_within_one_standard_error_is_chosen() -> None:
+    def reading(layer: str, work: int, accuracy: float) -> tlkit.Reading:
+        return tlkit.Reading(
+            layer=layer, pooling="avg", size=4, work=work, weights=1, accuracy=accuracy
+        )
+
+    readings = (reading("a", 1, 0.80), reading("b", 2, 0.89), reading("c", 3, 0.90))
+    probe = tlkit.Probe(
+        readings=readings, solver="ridge", fitted=1, held_out=100, engine="keras", seconds=0.0
+    )
+    assert (probe.best.layer, probe.chosen.layer) == ("c", "b")
+    assert probe.standard_error == pytest.approx(0.03)
+
+
+def test_a_dataset_gives_what_its_arrays_give() -> None:
+    images, labels = _stripes()
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return 10
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            rows = slice(30 * index, 30 * index + 30)
+            return images[rows], labels[rows]
+
+    probe = tlkit.probe(_model(), Batches(), validation=(images[:50], labels[:50]))
+    assert (probe.fitted, probe.held_out) == (300, 50)
+    assert probe.chosen.layer == "early"
+
+
+def test_ridge_keeps_no_features_of_the_images_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    add = probing._Fit.add
+
+    def watch(self: probing._Fit, *given: np.ndarray) -> None:
+        add(self, *given)
+        kept.append(len(self._kept))
+
+    monkeypatch.setattr(probing._Fit, "add", watch)
+    tlkit.probe(_model(), _stripes(), sample=None)
+    assert kept
+    assert not any(kept)
+
+
+def test_auto_builds_on_what_probes_best() -> None:
+    images, labels = _stripes()
+    backbone = tlkit.backbone_of(_model())
+    model = tlkit.build_classifier(
+        backbone, 3, pixels=(0, 1), features="auto", train=(images, labels)
+    )
+    assert [layer.name for layer in tlkit.backbone_of(model).layers][-1] == "early"
+    assert model.get_layer("logits").input.shape == (None, 1024)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"solver": "svm"}, ConfigError, "`solver` must be one of"),
+        ({"sample": 3}, ConfigError, "`sample` must be a whole number of at least 10"),
+        ({"most_features": 0}, ConfigError, "`most_features`"),
+    ],
+)
+def test_a_bad_argument_is_named(
+    settings: dict[str, object], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        tlkit.probe(_model(), _stripes(), **settings)
+
+
+def test_too_few_images_are_refused() -> None:
+    images, labels = _stripes(2)
+    with pytest.raises(DataError, match="must hold enough images to fit 3 classes"):
+        tlkit.probe(_model(), (images, labels))
+
+
+def test_block_ends_of_mobilenet_v2_are_what_a_reader_would_name() -> None:
+    model = tlkit.build_classifier(
+        "mobilenet_v2", 10, size=32, weights=None, backbone_options={"alpha": 0.35}
+    )
+    images = np.zeros((12, 32, 32, 3), "uint8")
+    places, _ = probing._places(model, images, 1024)
+    names = list(dict.fromkeys(place.layer for place in places))
+    assert names[:4] == [
+        "expanded_conv_project_BN", "block_1_project_BN", "block_2_add", "block_3_project_BN"
+    ]  # fmt: skip
+    assert names[-1] == "out_relu"
+    assert len(names) == 18

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from tlkit import solving
+
+
+def _blobs(count: int = 300, size: int = 6, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, classes, count)
+    centres = random.normal(size=(classes, size))
+    features = centres[labels] + random.normal(size=(count, size))
+    return (features * np.arange(1, size + 1) + 7).astype("float32"), labels
+
+
+def test_moments_give_scikit_learns_ridge() -> None:
+    features, labels = _blobs()
+    moments = solving.Moments(6, 3)
+    for start in range(0, 300, 70):
+        moments.add(features[start : start + 70], labels[start : start + 70])
+    [found] = moments.solve([0.1])
+    standard = (features - features.mean(axis=0)) / features.std(axis=0)
+    expected = Ridge(alpha=0.1 * 300).fit(standard, np.eye(3)[labels]).predict(standard)
+    np.testing.assert_allclose(found.logits(features), expected, atol=2e-4)
+
+
+def test_lbfgs_gives_scikit_learns_logistic_regression() -> None:
+    features, labels = _blobs()
+    found = solving.lbfgs(features, labels, classes=3, penalty=0.01)
+    standard = (features - features.mean(axis=0)) / features.std(axis=0)
+    model = LogisticRegression(C=1 / (0.01 * 300), tol=1e-8).fit(standard, labels)
+    logits = found.logits(features)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(shares, model.predict_proba(standard), atol=0.01)
+
+
+@pytest.mark.parametrize("solver", solving.SOLVERS)
+def test_a_solver_beats_chance_with_a_constant_feature_and_a_class_without_images(
+    solver: str,
+) -> None:
+    features, labels = _blobs()
+    features[:, 2] = 5.0
+    found = getattr(solving, solver)(features, labels, classes=4, seed=0)
+    assert found.accuracy(features, labels) > 0.75
+    assert found.loss(features, labels) < 0.7
+    assert (found.logits(features).argmax(axis=1) < 3).all()
+    assert not found.kernel[2].any()
+
+
+@pytest.mark.parametrize("solver", solving.SOLVERS)
+def test_probabilities_are_calibrated(solver: str) -> None:
+    features, labels = _blobs(4000)
+    found = getattr(solving, solver)(features[:3000], labels[:3000], classes=3, seed=0)
+    logits = found.logits(features[3000:])
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    accuracy = found.accuracy(features[3000:], labels[3000:])
+    assert abs(shares.max(axis=1).mean() - accuracy) < 0.05
+
+
+@given(count=st.integers(2, 40), size=st.integers(1, 5), classes=st.integers(2, 4))
+@settings(max_examples=30, deadline=None)
+def test_any_few_images_give_finite_numbers(count: int, size: int, classes: int) -> None:
+    random = np.random.default_rng(count)
+    features = random.normal(size=(count, size)).astype("float32")
+    labels = random.integers(0, classes, count)
+    for solver in (solving.ridge, solving.lbfgs):
+        found = solver(features, labels, classes=classes, seed=0)
+        assert np.isfinite(found.kernel).all()
+        assert np.isfinite(found.bias).all()
+        assert found.kernel.shape == (size, classes)
+
+
+def test_the_seed_chooses_what_is_held_out() -> None:
+    features, labels = _blobs()
+    one, same = (solving.ridge(features, labels, classes=3, seed=1) for _ in range(2))
+    np.testing.assert_array_equal(one.kernel, same.kernel)
