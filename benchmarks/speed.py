@@ -140,8 +140,12 @@ def speed(name: str, options: argparse.Namespace) -> dict:
 
 def plain_epoch(size: int, batch: int, select: freezing.Select, train: tuple) -> float:
     """Time an epoch of Keras' own fit, compiled and warmed up before."""
+    return plain_epoch_of(classifier(size), batch, select, train)
+
+
+def plain_epoch_of(model: keras.Model, batch: int, select: freezing.Select, train: tuple) -> float:
+    """Time an epoch of Keras' own fit of a model, compiled and warmed up before."""
     keras.utils.set_random_seed(0)
-    model = classifier(size)
     plan = freezing.plan(tlkit.backbone_of(model), select, batchnorm="frozen")
     freezing.apply(plan)
     model.compile(

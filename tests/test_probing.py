@@ -37,7 +37,7 @@ def test_the_place_where_the_answer_still_is_is_found(solver: str) -> None:
     assert found["early", "avg"].weights == 3 * 3 * 3 * 4 + 4
     assert found["early", "avg"].work == 16 * 16 * 3 * 3 * 3 * 4
     assert found["early", "flatten"].size == 16 * 16 * 4
-    assert (probe.fitted + probe.held_out, probe.engine) == (300, "keras")
+    assert (probe.fitted, probe.scored, probe.engine) == (300, 300, "keras")
     assert "early" in str(probe)
     assert "chosen" in str(probe)
 
@@ -60,7 +60,7 @@ def test_the_cheapest_within_one_standard_error_is_chosen() -> None:
 
     readings = (reading("a", 1, 0.80), reading("b", 2, 0.89), reading("c", 3, 0.90))
     probe = tlkit.Probe(
-        readings=readings, solver="ridge", fitted=1, held_out=100, engine="keras", seconds=0.0
+        readings=readings, solver="ridge", fitted=1, scored=100, engine="keras", seconds=0.0
     )
     assert (probe.best.layer, probe.chosen.layer) == ("c", "b")
     assert probe.standard_error == pytest.approx(0.03)
@@ -78,22 +78,15 @@ def test_a_dataset_gives_what_its_arrays_give() -> None:
             return images[rows], labels[rows]
 
     probe = tlkit.probe(_model(), Batches(), validation=(images[:50], labels[:50]))
-    assert (probe.fitted, probe.held_out) == (300, 50)
+    assert (probe.fitted, probe.scored) == (300, 50)
     assert probe.chosen.layer == "early"
 
 
-def test_ridge_keeps_no_features_of_the_images_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = []
-    add = probing._Fit.add
-
-    def watch(self: probing._Fit, *given: np.ndarray) -> None:
-        add(self, *given)
-        kept.append(len(self._kept))
-
-    monkeypatch.setattr(probing._Fit, "add", watch)
-    tlkit.probe(_model(), _stripes(), sample=None)
-    assert kept
-    assert not any(kept)
+def test_ridge_keeps_features_of_a_few_images_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "_MOST_SCORED", 40)
+    probe = tlkit.probe(_model(), _stripes(), sample=None)
+    assert (probe.fitted, probe.scored) == (300, 40)
+    assert probe.chosen.layer == "early"
 
 
 def test_auto_builds_on_what_probes_best() -> None:
@@ -123,7 +116,9 @@ def test_a_bad_argument_is_named(
 
 def test_too_few_images_are_refused() -> None:
     images, labels = _stripes(2)
-    with pytest.raises(DataError, match="must hold enough images to fit 3 classes"):
+    with pytest.raises(
+        DataError, match="must hold at least 10 images to fit and score 3 classes, got 2"
+    ):
         tlkit.probe(_model(), (images, labels))
 
 

@@ -17,8 +17,10 @@ from tlkit.graph import Graph, Part, Step, TensorId
 from tlkit.taps import Pooling
 
 _ROWS = 512  # images run at a time
-_HELD_OUT = 0.2
-_MOST_HELD_OUT = 5000
+_FOLDS = 5
+_ALWAYS, _VALIDATION = -1, -2
+_MOST_SCORED = 5000
+_ENOUGH = 2000  # images of which a fifth is enough to score on
 _PENALTY = 1e-3  # what is chosen for a few thousand images, most often
 
 
@@ -32,7 +34,7 @@ class Reading:
         size: How many features an image has.
         work: Multiply-adds for one image, up to this layer.
         weights: How many weights the backbone has up to this layer.
-        accuracy: The share of held-out images that the head calls rightly, 0 to 1.
+        accuracy: The share of images that a head not fitted to them calls rightly, 0 to 1.
     """
 
     layer: str
@@ -50,8 +52,8 @@ class Probe:
     Attributes:
         readings: From the first layer to the last.
         solver: What fitted the heads.
-        fitted: How many images they were fitted to.
-        held_out: How many others they were scored on.
+        fitted: How many images they were fitted to, but for those of the fold that was scored.
+        scored: How many images they were scored on: none that the scored head was fitted to.
         engine: What ran the backbone.
         seconds: How long it all took.
     """
@@ -59,7 +61,7 @@ class Probe:
     readings: tuple[Reading, ...]
     solver: str
     fitted: int
-    held_out: int
+    scored: int
     engine: str
     seconds: float
 
@@ -72,7 +74,7 @@ class Probe:
     def standard_error(self) -> float:
         """How far chance alone is likely to move the best accuracy."""
         share = self.best.accuracy
-        return math.sqrt(share * (1 - share) / self.held_out)
+        return math.sqrt(share * (1 - share) / self.scored)
 
     @property
     def chosen(self) -> Reading:
@@ -84,8 +86,8 @@ class Probe:
     def __str__(self) -> str:
         width = max(len("layer"), *(len(reading.layer) for reading in self.readings))
         lines = [
-            f"{self.solver} on {self.fitted:,} images, scored on {self.held_out:,} others, "
-            f"in {self.seconds:.1f} s",
+            f"{self.solver} on {self.fitted:,} images, {self.scored:,} of them scored by heads "
+            f"that had not seen them, in {self.seconds:.1f} s",
             f"{'layer':<{width}}  pooling  features  million multiply-adds  weights  accuracy",
         ]
         for reading in self.readings:
@@ -121,7 +123,8 @@ def probe(
     Args:
         model: A classifier from build_classifier; it is not changed.
         train: `(images, labels)`, or a dataset of such batches.
-        validation: The images to score on; by default a fifth of the sample.
+        validation: The images to score on; by default the sample itself, in five folds: each is
+            scored by heads fitted to the others.
         sample: How many of the training images to use: chosen by chance from arrays, the first of
             a dataset. None uses all: with "ridge", memory does not grow with their number.
         solver: "ridge" (closed form) or "lbfgs" (logistic regression; slower, and it keeps the
@@ -158,22 +161,19 @@ def probe(
     fits = [_Fit(place.size, classes, solver) for place in places]
     random = np.random.default_rng(seed)
     for piece in (first, *pieces):
-        labels = data.label_indices(piece.labels)
-        features = runs.run(piece.images)
-        held = random.random(len(labels)) < (_HELD_OUT if validation is None else 0)
-        for fit, values in zip(fits, features, strict=True):
-            fit.add(values, labels, held)
+        folds = random.integers(0, _FOLDS, len(piece.labels))
+        if validation is not None:
+            folds[:] = _ALWAYS
+        _add(fits, runs, piece, folds)
     if validation is not None:
         checked = _checked(validation, model, "validation")
-        for piece in _sampled(checked, _MOST_HELD_OUT, rank=len(model.input_shape), seed=seed):
-            labels = data.label_indices(piece.labels)
-            for fit, values in zip(fits, runs.run(piece.images), strict=True):
-                fit.add(values, labels, np.ones(len(labels), bool))
-    fitted, held_out = fits[0].counts
-    if fitted < classes or held_out == 0:
+        for piece in _sampled(checked, _MOST_SCORED, rank=len(model.input_shape), seed=seed):
+            _add(fits, runs, piece, np.full(len(piece.labels), _VALIDATION))
+    fitted, scored = fits[0].counts
+    if fitted < 2 * max(classes, _FOLDS):
         raise DataError(
-            f"`train` must hold enough images to fit {classes} classes and to score, got "
-            f"{fitted} to fit and {held_out} to score."
+            f"`train` must hold at least {2 * max(classes, _FOLDS)} images to fit and score "
+            f"{classes} classes, got {fitted}."
         )
     return Probe(
         readings=tuple(
@@ -183,13 +183,13 @@ def probe(
                 size=place.size,
                 work=place.work,
                 weights=place.weights,
-                accuracy=fit.accuracy(seed),
+                accuracy=fit.accuracy(),
             )
             for place, fit in zip(places, fits, strict=True)
         ),
         solver=solver,
         fitted=fitted,
-        held_out=held_out,
+        scored=scored,
         engine=runs.name,
         seconds=time.perf_counter() - started,
     )
@@ -225,39 +225,84 @@ class _Readings(Part):
         ]
 
 
+def _add(
+    fits: Sequence["_Fit"], runs: engines.Engine, piece: chunks.Chunk, folds: np.ndarray
+) -> None:
+    labels = data.label_indices(piece.labels)
+    for fit, values in zip(fits, runs.run(piece.images), strict=True):
+        fit.add(values, labels, folds)
+
+
 class _Fit:
-    """Takes one place's features, and fits a head to them."""
+    """Takes one place's features, and says what a head fitted to them gets on other images.
+
+    Images are dealt into folds; each fold is scored by a head that was fitted to all the others.
+    A fold of -1 is fitted to always, one of -2 scored by a head fitted to all folds.
+    """
 
     def __init__(self, size: int, classes: int, solver: str) -> None:
-        self._classes, self._solver = classes, solver
-        self._moments = solving.Moments(size, classes)
-        self._kept: list[tuple[np.ndarray, np.ndarray]] = []
-        self._held: list[tuple[np.ndarray, np.ndarray]] = []
+        self._size, self._classes, self._solver = size, classes, solver
+        self._moments: dict[int, solving.Moments] = {}
+        self._kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._fitted: dict[int, int] = {}
 
-    def add(self, features: np.ndarray, labels: np.ndarray, held: np.ndarray) -> None:
-        if held.any() and sum(len(part[1]) for part in self._held) < _MOST_HELD_OUT:
-            self._held.append((features[held], labels[held]))
-        if held.all():
-            return
-        if self._solver == "ridge":
-            self._moments.add(features[~held], labels[~held])
-        else:
-            self._kept.append((features[~held], labels[~held]))
+    def add(self, features: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> None:
+        room = _MOST_SCORED - sum(len(part[1]) for part in self._kept)
+        if self._solver != "ridge":
+            self._kept.append((features, labels, folds))
+        elif room > 0:
+            mine = (folds != _ALWAYS).nonzero()[0][:room]
+            self._kept.append((features[mine], labels[mine], folds[mine]))
+        for fold in np.unique(folds[folds != _VALIDATION]).tolist():
+            mine = (folds == fold).nonzero()[0]
+            self._fitted[fold] = self._fitted.get(fold, 0) + len(mine)
+            if self._solver == "ridge":
+                if fold not in self._moments:
+                    self._moments[fold] = solving.Moments(self._size, self._classes)
+                self._moments[fold].add(features[mine], labels[mine])
 
     @property
     def counts(self) -> tuple[int, int]:
-        """How many images are fitted to, and how many scored on."""
-        fitted = self._moments.count + sum(len(part[1]) for part in self._kept)
-        return fitted, sum(len(part[1]) for part in self._held)
+        """How many images heads are fitted to, and how many they are scored on."""
+        scored = sum(int((part[2] != _ALWAYS).sum()) for part in self._kept)
+        if self._solver != "ridge":
+            folds = np.concatenate([part[2] for part in self._kept])
+            scored = int(np.isin(folds, self._scored_folds(folds)).sum())
+        return sum(self._fitted.values()), scored
 
-    def accuracy(self, seed: int) -> float:
-        x, y = (np.concatenate(part) for part in zip(*self._held, strict=True))
+    def accuracy(self) -> float:
+        features, labels, folds = (np.concatenate(part) for part in zip(*self._kept, strict=True))
         if self._solver == "ridge":
-            return max(linear.accuracy(x, y) for linear in self._moments.solve())
-        features, labels = (np.concatenate(part) for part in zip(*self._kept, strict=True))
-        return solving.lbfgs(features, labels, classes=self._classes, penalty=_PENALTY).accuracy(
-            x, y
-        )
+            return self._by_ridge(features, labels, folds)
+        right = []
+        for fold in self._scored_folds(folds):
+            held, fitted = folds == fold, (folds != fold) & (folds != _VALIDATION)
+            found = solving.lbfgs(
+                features[fitted], labels[fitted], classes=self._classes, penalty=_PENALTY
+            )
+            right.append(found.logits(features[held]).argmax(axis=1) == labels[held])
+        return float(np.concatenate(right).mean())
+
+    def _scored_folds(self, folds: np.ndarray) -> list[int]:
+        """Return the folds to score: one is enough, and much faster, where it has many images."""
+        there = [fold for fold in np.unique(folds).tolist() if fold != _ALWAYS]
+        many = len(folds) > _ENOUGH
+        return there[:1] if many or _VALIDATION in there else there
+
+    def _by_ridge(self, features: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> float:
+        """Return the accuracy with the penalty that is best over all folds."""
+        whole = solving.Moments(self._size, self._classes)
+        for moments in self._moments.values():
+            whole = whole.plus(moments)
+        right = np.zeros(len(solving.PENALTIES))
+        for fold in np.unique(folds).tolist():
+            held = folds == fold
+            rest = whole.without(self._moments[fold]) if fold in self._moments else whole
+            right += [
+                (linear.logits(features[held]).argmax(axis=1) == labels[held]).sum()
+                for linear in rest.solve()
+            ]
+        return float(right.max() / len(labels))
 
 
 def _places(

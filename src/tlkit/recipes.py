@@ -246,3 +246,47 @@ def few_images(*, epochs: tuple[int, int] = (10, 10), batchnorm: str = "frozen")
             batchnorm=batchnorm,
         ),
     )
+
+
+def tutorial(*, epochs: tuple[int, int] = (10, 10)) -> Recipe:
+    """Return what Keras' guide on transfer learning does, with MobileNetV2.
+
+    The pixels the backbone was trained on; the last layer pooled, the head alone, then the whole
+    backbone at a learning rate of 1e-5 with BatchNormalization frozen
+    (https://keras.io/guides/transfer_learning).
+
+    Args:
+        epochs: Epochs of the head phase and of fine-tuning.
+
+    Examples:
+        >>> tutorial().fine_tune.learning_rate
+        1e-05
+    """
+    head, fine_tune = epochs
+    return Recipe(
+        name="tutorial",
+        backbone="mobilenet_v2",
+        pixels=backbones.SIGNED,
+        head=Phase(epochs=head),
+        fine_tune=Phase(epochs=fine_tune, learning_rate=1e-5, freeze=freezing.nothing),
+    )
+
+
+def fast() -> Recipe:
+    """Return the quickest way to a good classifier: read where it pays, and solve the head.
+
+    The backbone is probed, ends at the cheapest layer within one standard error of the best, and
+    is not trained; the head is a logistic regression by L-BFGS.
+
+    Examples:
+        >>> fast().head.solver
+        'lbfgs'
+    """
+    return Recipe(
+        name="fast",
+        backbone="mobilenet_v2",
+        pixels=backbones.SIGNED,
+        head=Phase(solver="lbfgs"),
+        fine_tune=None,
+        features="auto",
+    )

@@ -69,6 +69,17 @@ class Moments:
         self._sums += features.sum(axis=0, dtype="float64")
         self._class_counts += targets.sum(axis=0)
 
+    def plus(self, other: "Moments", times: int = 1) -> "Moments":
+        """Return the sums with those of other images too."""
+        made = Moments(len(self._sums), len(self._class_counts))
+        for name in ("count", "_products", "_targets", "_sums", "_class_counts"):
+            setattr(made, name, getattr(self, name) + times * getattr(other, name))
+        return made
+
+    def without(self, other: "Moments") -> "Moments":
+        """Return the sums less those of some of the images."""
+        return self.plus(other, times=-1)
+
     def solve(self, penalties: Sequence[float] = PENALTIES) -> list[Linear]:
         """Return the ridge regression of one-hot labels on standardised features, per penalty."""
         mean, shares = self._sums / self.count, self._class_counts / self.count

@@ -1,0 +1,183 @@
+"""Measure recipes against each other, and against plain Keras, over seeds.
+
+    KERAS_HOME=../shared/keras-home python benchmarks/recipes.py --data ../shared/data
+
+The folder holds mnist.npz, fashion_mnist.npz and flowers227/ with a folder of JPEGs for each class.
+Seconds are those of `Recipe.train`: building, probing and training, not imports. Plain Keras'
+seconds are one epoch of each phase of the user's experiment over a part of the images, warmed up,
+times its epochs. The test images are looked at once for each figure; nothing is chosen on them.
+Finished parts are kept in `--work`.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pages
+from PIL import Image
+from scipy.stats import t as student
+from speed import plain_epoch_of
+
+import tlkit
+from tlkit import freezing, recipes
+from tlkit.datasets import ImageSet
+
+PAGE = Path("docs/explanation/taps.md")
+SETS = {
+    "MNIST": {"size": 32},
+    "Fashion-MNIST": {"size": 32},
+    "flowers, 160 px": {"size": 160},
+    "MNIST, 1,000 images": {"size": 32},
+    "scikit-learn digits, starter": {"size": 32, "weights": "starter"},
+}
+RECIPES = {"fast": recipes.fast, "mnist_as_described": recipes.mnist_as_described}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure what is missing, then write the table."""
+    options = _options(arguments)
+    options.work.mkdir(parents=True, exist_ok=True)
+    for recipe in options.recipes:
+        for name in SETS:
+            for seed in range(options.seeds):
+                once(options, f"{recipe}-{name}-{seed}", lambda r=recipe, n=name, s=seed: row(
+                    r, n, s, options.data
+                ))  # fmt: skip
+    for name in SETS:
+        once(options, f"plain-{name}", lambda n=name: plain(n, options.data))
+    parts = {
+        path.stem: json.loads(path.read_text()) for path in sorted(options.work.glob("*.json"))
+    }
+    text = table(parts)
+    print(text)
+    options.out.mkdir(parents=True, exist_ok=True)
+    record = {"results": parts, "environment": tlkit.runs.environment()}
+    (options.out / "recipes.json").write_text(json.dumps(record, indent=1) + "\n")
+    pages.insert(PAGE, text)
+
+
+def once(options: argparse.Namespace, name: str, measure: object) -> None:
+    path = options.work / f"{name}.json"
+    if not path.is_file():
+        path.write_text(json.dumps(measure()))
+        print(name, path.read_text(), flush=True)
+
+
+def row(recipe: str, name: str, seed: int, folder: Path) -> dict:
+    images = image_set(name, folder, seed)
+    keras.backend.clear_session()
+    trained = RECIPES[recipe]().train(images, **SETS[name], seed=seed, verbose=False)
+    score = tlkit.evaluate(trained.model, images.test)
+    backbone = tlkit.backbone_of(trained.model)
+    started = time.perf_counter()
+    trained.model.predict(images.test[0], batch_size=128, verbose=0)
+    return {
+        "accuracy": score.accuracy,
+        "loss": score.loss,
+        "seconds": trained.seconds,
+        "weights": trained.model.count_params(),
+        "reads": backbone.layers[-1].name,
+        "predict": (time.perf_counter() - started) / len(images.test[0]),
+    }
+
+
+def plain(name: str, folder: Path) -> dict:
+    """Estimate how long plain Keras takes for the user's experiment."""
+    images = image_set(name, folder, 0)
+    x, y = images.train
+    count = min(len(x), 6000 if SETS[name]["size"] == 32 else 600)
+    few = (x[:count], y[:count])
+    model = recipes.mnist_as_described().build(images, **SETS[name])
+    head, tail = (
+        plain_epoch_of(model, 32, select, few) * len(x) / count
+        for select in (freezing.everything, freezing.first(100))
+    )
+    return {"seconds": 10 * head + 5 * tail}
+
+
+def image_set(name: str, folder: Path, seed: int) -> ImageSet:
+    """Return a set; the seed chooses where it is split, or which images of it are taken."""
+    random = np.random.default_rng(seed)
+    if "digits" in name:
+        return tlkit.datasets.digits()
+    if "flowers" in name:
+        return flowers(folder / "flowers227", random)
+    file = "fashion_mnist.npz" if "Fashion" in name else "mnist.npz"
+    images = replace(tlkit.datasets.mnist(folder / file), name=name)
+    if "1,000" not in name:
+        return images
+    x, y = images.train
+    some = random.permutation(len(x))[:1000]
+    return replace(images, train=(x[some], y[some]))
+
+
+def flowers(folder: Path, random: np.random.Generator) -> ImageSet:
+    """Return the photos, a fifth of each class for the test."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    parts: dict[str, list] = {"train": [], "test": []}
+    for label, name in enumerate(names):
+        files = np.asarray(sorted((folder / name).iterdir()))
+        files = files[random.permutation(len(files))]
+        cut = len(files) // 5
+        for part, chosen in (("test", files[:cut]), ("train", files[cut:])):
+            parts[part] += [(np.asarray(Image.open(file).convert("RGB")), label) for file in chosen]
+    made = {
+        part: tuple(np.stack(each) for each in zip(*pairs, strict=True))
+        for part, pairs in parts.items()
+    }
+    return ImageSet(name="flowers", class_names=tuple(names), **made)
+
+
+def table(parts: dict) -> str:
+    lines = [
+        "| data | recipe | test accuracy, % | seconds | times faster than plain Keras | reads | "
+        "weights | predicting an image, ms |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in SETS:
+        for recipe in RECIPES:
+            rows = [part for key, part in parts.items() if key.startswith(f"{recipe}-{name}-")]
+            if not rows:
+                continue
+            seconds = statistics.median(row["seconds"] for row in rows)
+            usual = parts.get(f"plain-{name}", {}).get("seconds", math.nan)
+            reads = ", ".join(sorted({f"`{row['reads']}`" for row in rows}))
+            weights = ", ".join(sorted({f"{row['weights']:,}" for row in rows}))
+            milliseconds = 1000 * statistics.median(row["predict"] for row in rows)
+            lines.append(
+                f"| {name} | `{recipe}` | {interval([100 * row['accuracy'] for row in rows])} | "
+                f"{seconds:.0f} | {usual / seconds:.1f} | {reads} | {weights} | "
+                f"{milliseconds:.2f} |"
+            )
+    return "\n".join(lines)
+
+
+def interval(values: list[float]) -> str:
+    """Return the mean and its 95 % interval over seeds, by Student's t."""
+    mean = statistics.mean(values)
+    if len(values) < 2:
+        return f"{mean:.2f}"
+    wide = student.ppf(0.975, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    return f"{mean:.2f} ± {wide:.2f}"
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the folder of the data sets")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    work = Path(tempfile.gettempdir()) / "tlkit-recipes"
+    parser.add_argument("--work", type=Path, default=work)
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
