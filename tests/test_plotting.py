@@ -105,3 +105,23 @@ def test_no_figure_touches_pyplot(model: keras.Model) -> None:
     plotting.prediction_grid(model, *_test_set())
     plotting.learning_curves(_run())
     assert set(getattr(sys.modules.get("matplotlib.pyplot"), "get_fignums", list)()) == before
+
+
+def test_a_probe_is_drawn_against_depth_and_cost() -> None:
+    readings = tuple(
+        tlkit.Reading(layer=layer, pooling=pooling, size=4, work=work, weights=1, accuracy=accuracy)
+        for layer, pooling, work, accuracy in (
+            ("early", "avg", 1_000_000, 0.5),
+            ("early", "flatten", 1_000_000, 0.9),
+            ("late", "avg", 3_000_000, 0.7),
+        )
+    )
+    probe = tlkit.Probe(
+        readings=readings, solver="ridge", fitted=9, scored=100, engine="keras", seconds=1.0
+    )
+    by_depth, by_cost = plotting.probe_curves(probe).axes
+    assert [label.get_text() for label in by_depth.get_xticklabels()] == ["early", "late"]
+    grid, averaged = by_cost.get_lines()[:2]
+    assert grid.get_xydata().tolist() == [[1.0, 90.0]]
+    assert averaged.get_xydata().tolist() == [[1.0, 50.0], [3.0, 70.0]]
+    assert "chosen: early" in by_depth.get_legend_handles_labels()[1]

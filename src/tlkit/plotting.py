@@ -12,6 +12,7 @@ from tlkit import _checks, data
 from tlkit.classifier import class_names, image_range
 from tlkit.evaluation import Evaluation
 from tlkit.history import Run
+from tlkit.probing import Probe
 
 _RIGHT, _WRONG = "#1a5fb4", "#c64600"  # apart for colour-blind readers and in grey
 
@@ -118,6 +119,53 @@ def confusion_matrix(evaluation: Evaluation) -> Figure:
     panel.set_xlabel("predicted class")
     panel.set_ylabel("true class")
     panel.set_title(f"accuracy {100 * evaluation.accuracy:.2f} %, {evaluation.count:,} images")
+    return figure
+
+
+def probe_curves(probe: Probe) -> Figure:
+    """Draw what a linear head gets from each block, against its depth and against its cost.
+
+    The bar at the best reading is one standard error; the circle is the reading chosen.
+
+    Args:
+        probe: What `tlkit.probe` returned.
+    """
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    by_depth, by_cost = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    layers = list(dict.fromkeys(reading.layer for reading in probe.readings))
+    for averaged, color, marker, label in (
+        (False, _RIGHT, "o", "grid of averages, or flattened"),
+        (True, _WRONG, "s", "averaged"),
+    ):
+        group = [each for each in probe.readings if (each.pooling == "avg") == averaged]
+        accuracies = [100 * each.accuracy for each in group]
+        style = {"color": color, "marker": marker, "markersize": 4, "linewidth": 1}
+        places = [layers.index(each.layer) for each in group]
+        by_depth.plot(places, accuracies, label=label, **style)
+        by_cost.plot([each.work / 1e6 for each in group], accuracies, **style)
+    best, chosen = probe.best, probe.chosen
+    for panel, at in (
+        (by_depth, lambda reading: layers.index(reading.layer)),
+        (by_cost, lambda reading: reading.work / 1e6),
+    ):
+        error = 100 * probe.standard_error
+        panel.errorbar(
+            at(best), 100 * best.accuracy, error, color="0.3", capsize=4, label="best, 1 s.e."
+        )
+        panel.plot(
+            at(chosen),
+            100 * chosen.accuracy,
+            "o",
+            markersize=12,
+            markerfacecolor="none",
+            color="0.1",
+            label=f"chosen: {chosen.layer}",
+        )
+        panel.grid(alpha=0.3)
+    by_depth.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
+    by_depth.set_ylabel("accuracy on images not fitted to, %")
+    by_depth.legend(fontsize=8)
+    by_cost.set_xlabel("million multiply-adds an image")
     return figure
 
 

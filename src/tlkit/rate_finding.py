@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.random.seed_generator import global_seed_generator
+from keras.src.backend.common.global_state import get_global_attribute, set_global_attribute
 
 from tlkit import _checks, augmenting, data, fitting, freezing, frozen, graph
 from tlkit.classifier import backbone_of, image_range
@@ -17,6 +17,7 @@ from tlkit.graph import Part
 from tlkit.phases import Phase
 
 _SMOOTHING = 0.9
+_SHARED = "global_seed_generator"
 _HOPELESS = 4.0  # times the lowest loss
 
 
@@ -132,8 +133,9 @@ def _endless(train: data.Data, phase: Phase, rank: int) -> Iterator[tuple[Any, A
 def _as_it_was(model: keras.Model) -> Iterator[None]:
     variables = [(each, keras.ops.convert_to_numpy(each).copy()) for each in model.variables]
     flags = [(layer, layer.trainable) for layer in model._flatten_layers()]
-    shared = global_seed_generator().state  # what layers without a seed draw from
-    states = random.getstate(), np.random.get_state(), keras.ops.convert_to_numpy(shared).copy()
+    shared = get_global_attribute(_SHARED)  # what layers without a seed draw from
+    drawn = None if shared is None else keras.ops.convert_to_numpy(shared.state).copy()
+    states = random.getstate(), np.random.get_state()
     try:
         yield
     finally:
@@ -143,4 +145,6 @@ def _as_it_was(model: keras.Model) -> Iterator[None]:
             layer.trainable = flag  # parents first: they set their children
         random.setstate(states[0])
         np.random.set_state(states[1])
-        shared.assign(states[2])
+        set_global_attribute(_SHARED, shared)
+        if shared is not None:
+            shared.state.assign(drawn)

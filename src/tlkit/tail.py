@@ -57,6 +57,12 @@ class Tail(Part):
         return super().call(tensors, training=training)[0]
 
     @property
+    def trainable_weights(self) -> list[Any]:
+        """What is trained, in the classifier's order: Keras' optimizer averages by place."""
+        place = {id(weight): index for index, weight in enumerate(self._whole.trainable_weights)}
+        return sorted(super().trainable_weights, key=lambda weight: place[id(weight)])
+
+    @property
     def _whole(self) -> Any:
         return self._classifier()
 
