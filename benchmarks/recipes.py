@@ -21,12 +21,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pages
+from matplotlib.figure import Figure
 from PIL import Image
 from scipy.stats import t as student
 from speed import plain_epoch_of
 
 import tlkit
-from tlkit import freezing, recipes
+from tlkit import freezing, plotting, recipes
 from tlkit.datasets import ImageSet
 
 PAGE = Path("docs/explanation/taps.md")
@@ -37,6 +38,7 @@ SETS = {
     "MNIST, 1,000 images": {"size": 32},
     "scikit-learn digits, starter": {"size": 32, "weights": "starter"},
 }
+DRAWN = {"MNIST": "probe-mnist.png", "flowers, 160 px": "probe-flowers.png"}
 RECIPES = {"fast": recipes.fast, "mnist_as_described": recipes.mnist_as_described}
 
 
@@ -52,12 +54,15 @@ def main(arguments: list[str] | None = None) -> None:
                 ))  # fmt: skip
     for name in SETS:
         once(options, f"plain-{name}", lambda n=name: plain(n, options.data))
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name, file in DRAWN.items():
+        if not (options.out / file).is_file():
+            draw(name, options.data).savefig(options.out / file, dpi=120)
     parts = {
         path.stem: json.loads(path.read_text()) for path in sorted(options.work.glob("*.json"))
     }
     text = table(parts)
     print(text)
-    options.out.mkdir(parents=True, exist_ok=True)
     record = {"results": parts, "environment": tlkit.runs.environment()}
     (options.out / "recipes.json").write_text(json.dumps(record, indent=1) + "\n")
     pages.insert(PAGE, text)
@@ -86,6 +91,15 @@ def row(recipe: str, name: str, seed: int, folder: Path) -> dict:
         "reads": backbone.layers[-1].name,
         "predict": (time.perf_counter() - started) / len(images.test[0]),
     }
+
+
+def draw(name: str, folder: Path) -> Figure:
+    """Draw what each block of the backbone is worth."""
+    images = image_set(name, folder, 0)
+    whole = replace(recipes.fast(), features=None).build(images, **SETS[name])
+    figure = plotting.probe_curves(tlkit.probe(whole, images.train))
+    figure.suptitle(f"MobileNetV2 of ImageNet, frozen, on {name}", fontsize=10)
+    return figure
 
 
 def plain(name: str, folder: Path) -> dict:
