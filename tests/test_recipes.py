@@ -1,7 +1,9 @@
 import keras
+import pytest
 
 import tlkit
 from tlkit import backbones, recipes
+from tlkit.errors import ConfigError
 from tlkit.layers import GrayToRGBResize
 
 
@@ -47,3 +49,38 @@ def test_epochs_and_the_batchnorm_policy_may_be_chosen() -> None:
     assert (recipe.head.epochs, recipe.fine_tune.epochs) == (1, 2)
     assert recipe.fine_tune.batchnorm == "train"
     assert recipe.trainer(seed=7).seed == 7
+
+
+def test_fast_ends_the_backbone_where_it_pays_and_solves_the_head() -> None:
+    digits = tlkit.datasets.digits()
+    trained = recipes.fast().train(digits, weights="starter", verbose=False)
+    assert trained.recipe == "fast"
+    assert [phase.name for phase in trained.run.phases] == ["head"]
+    assert tlkit.evaluate(trained.model, digits.test).accuracy > 0.98
+    assert tlkit.backbone_of(trained.model).layers[-1].name != "out_relu"
+    assert trained.seconds > trained.run.seconds > 0
+
+
+def test_tutorial_is_keras_guide() -> None:
+    recipe = recipes.tutorial(epochs=(1, 2))
+    assert (recipe.head.epochs, recipe.fine_tune.epochs) == (1, 2)
+    assert recipe.fine_tune.freeze is tlkit.freezing.nothing
+    assert (recipe.fine_tune.batchnorm, recipe.features) == ("frozen", None)
+
+
+def test_a_budget_cuts_the_epochs_of_fine_tuning_and_leaves_the_rest() -> None:
+    digits = tlkit.datasets.digits().limited(200)
+    recipe = recipes.few_images(epochs=(1, 500))
+    train = {"weights": "starter", "verbose": False, "seed": 0}
+    short = recipe.train(digits, budget=0.5, **train)
+    epochs = [len(phase.epochs) for phase in short.run.phases]
+    assert epochs[0] == 1
+    assert 1 <= epochs[1] < 500
+    assert short.seconds < 35
+    none = recipe.train(digits, budget=0.01, **train)
+    assert [phase.name for phase in none.run.phases] == ["head"]
+
+
+def test_a_budget_must_be_above_nothing() -> None:
+    with pytest.raises(ConfigError, match="`budget` must be a number above 0"):
+        recipes.fast().train(tlkit.datasets.digits(), budget=0)

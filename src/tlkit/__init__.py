@@ -18,6 +18,7 @@ from tlkit import (
 from tlkit.building import build_classifier
 from tlkit.cache import Cache, TrunkRun
 from tlkit.classifier import backbone_of, class_names
+from tlkit.comparing import ComparedRecipe, Comparison, compare
 from tlkit.errors import (
     ConfigError,
     DataError,
@@ -42,6 +43,8 @@ __version__ = version("tlkit")
 __all__ = [
     "Cache",
     "ClassProbabilities",
+    "ComparedRecipe",
+    "Comparison",
     "ConfigError",
     "DataError",
     "DownloadError",
@@ -66,6 +69,7 @@ __all__ = [
     "batchnorm",
     "build_classifier",
     "class_names",
+    "compare",
     "data",
     "datasets",
     "engines",

@@ -50,6 +50,16 @@ def free_memory(root: Path = _ROOT) -> int:
     return max(0, min([available, *(limit - used for limit, used in _limits(root))]))
 
 
+def resident_bytes(root: Path = _ROOT) -> int | None:
+    """Return how much memory this process holds now; None where the system does not tell.
+
+    Args:
+        root: Where /proc is.
+    """
+    kibibytes = _field(root / "proc/self/status", "VmRSS:")
+    return None if kibibytes is None else 1024 * kibibytes
+
+
 def _physical(root: Path) -> int:
     total = _in_meminfo(root, "MemTotal")
     if total is not None:
