@@ -26,8 +26,10 @@ def _one_epoch(found: re.Match[str]) -> str:
         "README.md",
         "docs/tutorial.md",
         "docs/how-to/cache.md",
+        "docs/how-to/fine-tuning.md",
         "docs/how-to/freezing.md",
         "docs/explanation/starter.md",
+        "docs/explanation/taps.md",
     ],
 )
 def test_the_page_runs_and_prints_what_it_shows(
