@@ -23,7 +23,8 @@ def build_classifier(
     weights: str | None = "imagenet",
     backbone_options: Mapping[str, Any] | None = None,
     features: str | Sequence[str] | None = None,
-    pooling: taps.Pooling | None = None,
+    pooling: taps.Pooling | Sequence[taps.Pooling] | None = None,
+    most_layers: int = 1,
     train: data.Data | None = None,
     dropout: float = 0.0,
     class_names: Sequence[str] | None = None,
@@ -55,8 +56,10 @@ def build_classifier(
             `train` and takes the cheapest layer within one standard error of the best (see
             `tlkit.probe`). None reads the backbone's own output.
         pooling: How feature maps become features: "avg" or "max" over height and width, "flatten",
-            or a number for a grid of averages with so many cells a side. By default "avg", or
-            with `features="auto"` what probes best.
+            or a number for a grid of averages with so many cells a side; or one of these for each
+            of `features`. By default "avg", or with `features="auto"` what probes best.
+        most_layers: How many layers `features="auto"` may read together. With more than one it
+            takes what probes best, whatever it costs.
         train: The training data, for `features="auto"` alone.
         dropout: Share of the pooled features dropped in training, 0 <= dropout < 1.
         class_names: A name for each class; by default "0", "1" and so on.
@@ -75,8 +78,8 @@ def build_classifier(
     """
     names = _class_names(class_names, _checks.at_least("num_classes", num_classes, 2))
     _checks.fraction("dropout", dropout)
-    if pooling is not None:
-        taps.check_pooling(pooling)
+    several = 1 if features is None or isinstance(features, str) else len(features)
+    _check_pooling(pooling, several)
     _check_auto(features, pooling, train)
     if isinstance(backbone, str):
         wanted = backbones.find(backbone).pixels if pixels is None else pixels
@@ -92,7 +95,9 @@ def build_classifier(
     inputs = keras.Input(tuple(input_shape), name="image")
     prepared = _preprocess(inputs, size, image_range, wanted, interpolation)
 
-    def assembled(backbone: keras.Model, pooling: taps.Pooling) -> keras.Model:
+    def assembled(
+        backbone: keras.Model, pooling: taps.Pooling | Sequence[taps.Pooling]
+    ) -> keras.Model:
         vector = taps.read(backbone(prepared), pooling)
         if dropout:
             vector = keras.layers.Dropout(dropout, seed=seed, name="dropout")(vector)
@@ -102,15 +107,27 @@ def build_classifier(
         return keras.Model(inputs, outputs, name="classifier")
 
     if features == "auto" and train is not None:  # which has been checked
-        found = probing.probe(assembled(backbone, "avg"), train).chosen
-        features, pooling = found.layer, found.pooling
+        found = probing.probe(assembled(backbone, "avg"), train, most_layers=most_layers)
+        read = (found.chosen,) if most_layers == 1 else found.together
+        features, pooling = [each.layer for each in read], [each.pooling for each in read]
     if features is not None:
         backbone = taps.tapped(backbone, [features] if isinstance(features, str) else features)
     return assembled(backbone, "avg" if pooling is None else pooling)
 
 
+def _check_pooling(pooling: object, several: int) -> None:
+    if pooling is None:
+        return
+    checked = taps.check_pooling(pooling)
+    if isinstance(checked, tuple) and len(checked) != several:
+        raise ConfigError(
+            f"`pooling` must be one, or one for each of the {several} layers of `features`, "
+            f"got {len(checked)}."
+        )
+
+
 def _check_auto(
-    features: str | Sequence[str] | None, pooling: taps.Pooling | None, train: data.Data | None
+    features: str | Sequence[str] | None, pooling: object, train: data.Data | None
 ) -> None:
     if features == "auto" and (train is None or pooling is not None):
         raise ConfigError(

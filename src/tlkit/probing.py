@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from tlkit import _checks, chunks, cutting, data, engines, graph, solving, taps
 from tlkit.classifier import backbone_of, image_range
-from tlkit.errors import DataError
+from tlkit.errors import ConfigError, DataError
 from tlkit.graph import Graph, Part, Step, TensorId
 from tlkit.taps import Pooling
 
@@ -21,6 +21,8 @@ _FOLDS = 5
 _ALWAYS, _VALIDATION = -1, -2
 _MOST_SCORED = 5000
 _ENOUGH = 2000  # images of which a fifth is enough to score on
+_MOST_TOGETHER = 2048  # features
+_HELPS = 0.5  # standard errors
 _PENALTY = 1e-3  # what is chosen for a few thousand images, most often
 
 
@@ -56,6 +58,9 @@ class Probe:
         scored: How many images they were scored on: none that the scored head was fitted to.
         engine: What ran the backbone.
         seconds: How long it all took.
+        together: The readings that are best read together, found by adding one after the other;
+            with `most_layers=1` the best alone.
+        together_accuracy: What a head gets from all of these.
     """
 
     readings: tuple[Reading, ...]
@@ -64,6 +69,8 @@ class Probe:
     scored: int
     engine: str
     seconds: float
+    together: tuple[Reading, ...] = ()
+    together_accuracy: float = math.nan
 
     @property
     def best(self) -> Reading:
@@ -97,6 +104,9 @@ class Probe:
                 f"{reading.work / 1e6:21.2f}  {reading.weights:7,}  "
                 f"{100 * reading.accuracy:6.2f} %{mark}"
             )
+        if len(self.together) > 1:
+            names = " + ".join(reading.layer for reading in self.together)
+            lines.append(f"together: {names}  {100 * self.together_accuracy:.2f} %")
         return "\n".join(lines)
 
 
@@ -112,6 +122,7 @@ def probe(
     sample: int | None = 5000,
     solver: str = "ridge",
     most_features: int = 1024,
+    most_layers: int = 1,
     engine: str = "keras",
     seed: int = 0,
 ) -> Probe:
@@ -130,6 +141,7 @@ def probe(
         solver: "ridge" (closed form) or "lbfgs" (logistic regression; slower, and it keeps the
             features of the whole sample in memory).
         most_features: The finest grid has at most so many features.
+        most_layers: How many layers to try to read together; with "ridge" alone.
         engine: What runs the backbone, as in `Cache`.
         seed: Chooses the sample.
 
@@ -150,6 +162,13 @@ def probe(
     started = time.perf_counter()
     _checks.one_of("solver", solver, solving.SOLVERS)
     _checks.at_least("most_features", most_features, 1)
+    if _checks.at_least("most_layers", most_layers, 1) > 1 and solver != "ridge":
+        raise ConfigError(f"`solver` must be 'ridge' where `most_layers` is {most_layers}.")
+    if most_layers > 1 and validation is not None:
+        raise ConfigError(
+            f"`validation` must be left out where `most_layers` is {most_layers}: layers are "
+            "joined on the sample's own folds."
+        )
     if sample is not None:
         _checks.at_least("sample", sample, 10)
     classes = model.output_shape[-1]
@@ -175,18 +194,22 @@ def probe(
             f"`train` must hold at least {2 * max(classes, _FOLDS)} images to fit and score "
             f"{classes} classes, got {fitted}."
         )
+    heads = tuple(
+        Reading(
+            layer=place.layer,
+            pooling=place.pooling,
+            size=place.size,
+            work=place.work,
+            weights=place.weights,
+            accuracy=fit.accuracy(),
+        )
+        for place, fit in zip(places, fits, strict=True)
+    )
+    together, together_accuracy = _together(heads, fits, most_layers)
     return Probe(
-        readings=tuple(
-            Reading(
-                layer=place.layer,
-                pooling=place.pooling,
-                size=place.size,
-                work=place.work,
-                weights=place.weights,
-                accuracy=fit.accuracy(),
-            )
-            for place, fit in zip(places, fits, strict=True)
-        ),
+        readings=heads,
+        together=together,
+        together_accuracy=together_accuracy,
         solver=solver,
         fitted=fitted,
         scored=scored,
@@ -231,6 +254,41 @@ def _add(
     labels = data.label_indices(piece.labels)
     for fit, values in zip(fits, runs.run(piece.images), strict=True):
         fit.add(values, labels, folds)
+
+
+def _together(
+    readings: Sequence[Reading], fits: Sequence["_Fit"], most_layers: int
+) -> tuple[tuple[Reading, ...], float]:
+    """Add to the best reading the one that helps most, as long as one helps by half an error."""
+    order = sorted(range(len(readings)), key=lambda index: -readings[index].accuracy)
+    chosen, accuracy = [order[0]], readings[order[0]].accuracy
+    while len(chosen) < most_layers:
+        layers = {readings[index].layer for index in chosen}
+        # of each layer only its better reading
+        others = {readings[index].layer: index for index in reversed(order)}
+        tried = [
+            (_joint_accuracy([fits[each] for each in (*chosen, index)]), -index)
+            for layer, index in others.items()
+            if layer not in layers
+            and sum(readings[each].size for each in (*chosen, index)) <= _MOST_TOGETHER
+        ]
+        count = sum(len(part[1]) for part in fits[0]._kept)
+        needed = accuracy + _HELPS * math.sqrt(accuracy * (1 - accuracy) / count)
+        if not tried or max(tried)[0] <= needed:
+            break
+        accuracy = max(tried)[0]
+        chosen.append(-max(tried)[1])
+    return tuple(readings[index] for index in sorted(chosen)), accuracy
+
+
+def _joint_accuracy(fits: Sequence["_Fit"]) -> float:
+    """Return what ridge regression gets from several readings of the images that were kept."""
+    parts = [[np.concatenate(part) for part in zip(*fit._kept, strict=True)] for fit in fits]
+    features = np.concatenate([part[0] for part in parts], axis=1)
+    _, labels, folds = parts[0]
+    joint = _Fit(features.shape[1], fits[0]._classes, "ridge")
+    joint.add(features, labels, folds % _FOLDS)
+    return joint.accuracy()
 
 
 class _Fit:

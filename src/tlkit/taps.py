@@ -14,12 +14,18 @@ Pooling = str | int
 POOLINGS = ("avg", "flatten", "max")
 
 
-def check_pooling(pooling: object) -> Pooling:
-    """Return the pooling where it is one.
+def check_pooling(pooling: object) -> Pooling | tuple[Pooling, ...]:
+    """Return the pooling, or the poolings, where they are some.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: One is none.
     """
+    if isinstance(pooling, tuple | list):
+        return tuple(_check_one(each) for each in pooling)
+    return _check_one(pooling)
+
+
+def _check_one(pooling: object) -> Pooling:
     if isinstance(pooling, str):
         return _checks.one_of("pooling", pooling, POOLINGS)
     return _checks.at_least("pooling", pooling, 1)
@@ -32,7 +38,7 @@ def tapped(backbone: keras.Model, features: Sequence[str]) -> keras.Model:
 
     Args:
         backbone: A functional model.
-        features: Names of its layers; with several, the result returns a list.
+        features: Names of its layers; with several, the result returns a list, in this order.
 
     Raises:
         ConfigError: There is no such layer, it is named twice, or it gives no maps or features.
@@ -48,8 +54,7 @@ def tapped(backbone: keras.Model, features: Sequence[str]) -> keras.Model:
         raise ConfigError(
             f"`features` must be one or more different layer names, got {list(features)}."
         )
-    ordered = sorted(features, key=names.index)
-    outputs = [_output(backbone, name) for name in ordered]
+    outputs = [_output(backbone, name) for name in features]
     return keras.Model(
         backbone.inputs, outputs[0] if len(outputs) == 1 else outputs, name=backbone.name
     )
@@ -71,18 +76,19 @@ def _nodes(backbone: keras.Model) -> list[Any]:
     return [node for nodes in backbone._nodes_by_depth.values() for node in nodes]
 
 
-def read(tensors: Any, pooling: Pooling) -> Any:
+def read(tensors: Any, pooling: Pooling | Sequence[Pooling]) -> Any:
     """Return one feature vector for each image, of a backbone's output or outputs.
 
     Args:
         tensors: A tensor of maps or features, or a list of them.
-        pooling: How maps become features.
+        pooling: How maps become features, for all of them or for each.
     """
     several = keras.tree.flatten(tensors)
     single = len(several) == 1
+    each = [pooling] * len(several) if isinstance(pooling, str | int) else list(pooling)
     vectors = [
-        pooled(tensor, pooling, name="pooling" if single else f"pooling_{number}")
-        for number, tensor in enumerate(several, start=1)
+        pooled(tensor, way, name="pooling" if single else f"pooling_{number}")
+        for number, (tensor, way) in enumerate(zip(several, each, strict=True), start=1)
     ]
     return vectors[0] if single else keras.layers.Concatenate(name="features")(vectors)
 
