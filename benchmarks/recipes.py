@@ -71,6 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     record = {"results": parts, "environment": tlkit.runs.environment()}
     (options.out / "recipes.json").write_text(json.dumps(record, indent=1) + "\n")
     pages.insert(PAGE, text)
+    pages.insert(Path("README.md"), summary(parts))
 
 
 def once(options: argparse.Namespace, name: str, measure: object) -> None:
@@ -195,6 +196,24 @@ def table(parts: dict) -> str:
                 f"{seconds:.0f} | {usual / seconds:.1f} | {reads} | {weights} | "
                 f"{milliseconds:.2f} |"
             )
+    return "\n".join(lines)
+
+
+def summary(parts: dict) -> str:
+    """Return accuracy and seconds of each recipe, a row for each set of images."""
+    lines = [
+        "| | " + " | ".join(f"`{recipe}`" for recipe in RECIPES) + " | plain Keras |",
+        "|---|" + "---|" * (len(RECIPES) + 1),
+    ]
+    for name in SETS:
+        cells = [name]
+        for recipe in RECIPES:
+            rows = [part for key, part in parts.items() if key.startswith(f"{recipe}-{name}-")]
+            accuracy = statistics.mean([100 * row["accuracy"] for row in rows] or [math.nan])
+            seconds = statistics.median([row["seconds"] for row in rows] or [math.nan])
+            cells.append(f"{accuracy:.1f} %, {seconds:.0f} s" if rows else "")
+        usual = parts.get(f"plain-{name}", {}).get("seconds", math.nan)
+        lines.append("| " + " | ".join([*cells, f"{usual:.0f} s"]) + " |")
     return "\n".join(lines)
 
 

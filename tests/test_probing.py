@@ -89,6 +89,54 @@ def test_ridge_keeps_features_of_a_few_images_only(monkeypatch: pytest.MonkeyPat
     assert probe.chosen.layer == "early"
 
 
+def _two_signs(count: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """Make images whose class needs two layers: the place of a stripe, and how bright all is."""
+    random = np.random.default_rng(0)
+    places, levels = random.integers(0, 2, count), random.integers(0, 2, count)
+    images = random.integers(0, 30, (count, 16, 16, 3)).astype("uint8")
+    for image, place, level in zip(images, places, levels, strict=True):
+        image[4 + 6 * place : 6 + 6 * place] += 100
+        image += (40 * level).astype("uint8")
+    return images, 2 * places + levels
+
+
+def test_layers_are_read_together_where_that_helps() -> None:
+    inputs = keras.Input((16, 16, 3))
+    keras.utils.set_random_seed(0)
+    place = keras.layers.Conv2D(4, 1, name="seen_first")(inputs)
+    flat = keras.layers.LayerNormalization(axis=(1, 2, 3), name="no_level")(place)
+    wide = keras.layers.Conv2D(8, 1, name="late")(flat)
+    backbone = keras.Model(inputs, wide)
+    model = tlkit.build_classifier(backbone, 4, pixels=(0, 1))
+    probe = tlkit.probe(model, _two_signs(), most_layers=3, most_features=64)
+    assert probe.together_accuracy >= probe.best.accuracy
+    assert set(probe.together) <= set(probe.readings)
+    assert len({reading.layer for reading in probe.together}) == len(probe.together)
+    alone = tlkit.probe(model, _two_signs(), most_features=64)
+    assert alone.together == (alone.best,)
+    built = tlkit.build_classifier(
+        backbone,
+        4,
+        pixels=(0, 1),
+        features="auto",
+        most_layers=3,
+        train=_two_signs(),
+    )
+    assert built.predict(_two_signs(4)[0], verbose=0).shape == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"solver": "lbfgs"}, "`solver` must be 'ridge' where `most_layers` is 2"),
+        ({"validation": _stripes(30)}, "`validation` must be left out where `most_layers` is 2"),
+    ],
+)
+def test_joining_layers_has_its_conditions(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        tlkit.probe(_model(), _stripes(), most_layers=2, **settings)
+
+
 def test_auto_builds_on_what_probes_best() -> None:
     images, labels = _stripes()
     backbone = tlkit.backbone_of(_model())

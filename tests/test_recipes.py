@@ -84,3 +84,15 @@ def test_a_budget_cuts_the_epochs_of_fine_tuning_and_leaves_the_rest() -> None:
 def test_a_budget_must_be_above_nothing() -> None:
     with pytest.raises(ConfigError, match="`budget` must be a number above 0"):
         recipes.fast().train(tlkit.datasets.digits(), budget=0)
+
+
+def test_best_reads_solves_and_fine_tunes_gently() -> None:
+    digits = tlkit.datasets.digits().limited(300)
+    recipe = recipes.best(epochs=1)
+    assert recipe.most_layers == 4
+    trained = recipe.train(digits, weights="starter", verbose=False)
+    head, tail = trained.run.phases
+    assert tail.diverged is None
+    assert tail.movement.untouched > 0  # BatchNormalization stays
+    assert tlkit.evaluate(trained.model, digits.test).accuracy > 0.95
+    assert head.epochs[0]["accuracy"] > 0.95

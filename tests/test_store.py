@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from tlkit import store
 from tlkit.errors import ConfigError, DataError, StoreError
-from tlkit.store import Entry, Rows, Store
+from tlkit.rows import Rows
+from tlkit.store import Entry, Store
 
 FACTS = {"backbone": "tiny", "dtype": "float32", "cut": {"layer": "top", "shape": [4, 4, 8]}}
 DIGEST = store.digest(np.arange(4))

@@ -35,9 +35,18 @@ def test_several_layers_are_read_in_their_order() -> None:
     whole = tlkit.backbones.create("mobilenet_v2", size=32, weights=None, options={"alpha": 0.35})
     model = _classifier(whole, features=["block_5_add", "block_2_add"])
     backbone = tlkit.backbone_of(model)
-    assert [shape[-1] for shape in backbone.output_shape] == [8, 16]
+    assert [shape[-1] for shape in backbone.output_shape] == [16, 8]
     assert model.get_layer("logits").input.shape == (None, 24)
     assert model.predict(_images(), verbose=0).shape == (5, 3)
+
+
+def test_each_layer_may_be_pooled_in_its_own_way() -> None:
+    whole = tlkit.backbones.create("mobilenet_v2", size=32, weights=None, options={"alpha": 0.35})
+    names = ["block_2_add", "block_5_add"]
+    model = _classifier(whole, features=names, pooling=[2, "avg"])
+    assert model.get_layer("logits").input.shape == (None, 2 * 2 * 8 + 16)
+    with pytest.raises(ConfigError, match="one for each of the 2 layers of `features`, got 3"):
+        _classifier(whole, features=names, pooling=["avg", "avg", 2])
 
 
 def test_a_tapped_classifier_trains_and_comes_back_from_a_file(tmp_path) -> None:

@@ -14,6 +14,7 @@ from tlkit.cache import Cache, TrunkRun
 from tlkit.cutting import Cut
 from tlkit.errors import DataError
 from tlkit.feeding import Feed
+from tlkit.rows import Rows
 from tlkit.running import BATCH, Runner
 
 _SHARD_BYTES = 32 * 2**20
@@ -90,7 +91,7 @@ class Pass:
         places = [self._runner.outputs.index(tensor) for tensor in cut.tensors]
         return Feed(
             views=tuple(
-                store.Rows([[shard[place] for place in places] for shard in shards])
+                Rows([[shard[place] for place in places] for shard in shards])
                 for shards in kept.views
             ),
             labels=kept.labels,

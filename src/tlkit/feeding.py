@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from typing_extensions import override
 
-from tlkit.store import Rows
+from tlkit.rows import Rows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,7 +12,7 @@ from tlkit.batchnorm import ReestimateBatchNorm
 from tlkit.errors import DataError
 from tlkit.frozen import FrozenPart
 from tlkit.phases import Phase
-from tlkit.store import Rows
+from tlkit.rows import Rows
 from tlkit.tail import Tail
 
 
