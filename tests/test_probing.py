@@ -42,6 +42,17 @@ def test_the_place_where_the_answer_still_is_is_found(solver: str) -> None:
     assert "chosen" in str(probe)
 
 
+@pytest.mark.parametrize("solver", ["ridge", "lbfgs"])
+def test_no_image_is_scored_by_a_head_that_has_seen_it(solver: str) -> None:
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (300, 16, 16, 3), "uint8"), random.integers(0, 2, 300)
+    inputs = keras.Input((16, 16, 3))
+    backbone = keras.Model(inputs, keras.layers.Conv2D(4, 1, name="all")(inputs))
+    model = tlkit.build_classifier(backbone, 2, pixels=(0, 1))
+    probe = tlkit.probe(model, noise, solver=solver)  # 1,024 features learn 300 labels by heart
+    assert probe.best.accuracy < 0.65
+
+
 def test_a_model_is_left_as_it_was() -> None:
     model = _model()
     before = model.get_weights()

@@ -28,12 +28,13 @@ def test_a_solved_head_is_that_of_its_features(
     small_backbone: keras.Model, solver: str, cache: Cache | None
 ) -> None:
     images, labels = _data()
+    held_out = images[:50], np.roll(labels[:50], 1)
     model = _model(small_backbone, pooling="flatten")
     run = train_phase(
         model,
         Phase(solver=solver),
         (images, labels),
-        validation=(images[:50], labels[:50]),
+        validation=held_out,
         cache=cache,
         seed=0,
         verbose=False,
@@ -53,6 +54,9 @@ def test_a_solved_head_is_that_of_its_features(
     assert figures["accuracy"] == pytest.approx(score.accuracy, abs=0.006)
     assert figures["loss"] == pytest.approx(score.loss, rel=0.01, abs=1e-5)
     assert figures["accuracy"] > 0.9
+    other = tlkit.evaluate(model, held_out)
+    assert figures["val_accuracy"] == pytest.approx(other.accuracy, abs=0.03)
+    assert figures["val_loss"] == pytest.approx(other.loss, rel=0.01)
     assert {"val_loss", "val_accuracy", "penalty"} < set(figures)
     assert (run.best_epoch, run.diverged) == (1, None)
     assert run.movement.moved == 2
