@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import tlkit
-from tlkit import probing
+from tlkit import places, scoring
 from tlkit.errors import ConfigError, DataError
 
 
@@ -94,7 +94,7 @@ def test_a_dataset_gives_what_its_arrays_give() -> None:
 
 
 def test_ridge_keeps_features_of_a_few_images_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "_MOST_SCORED", 40)
+    monkeypatch.setattr(scoring, "MOST_SCORED", 40)
     probe = tlkit.probe(_model(), _stripes(), sample=None)
     assert (probe.fitted, probe.scored) == (300, 40)
     assert probe.chosen.layer == "early"
@@ -186,8 +186,8 @@ def test_block_ends_of_mobilenet_v2_are_what_a_reader_would_name() -> None:
         "mobilenet_v2", 10, size=32, weights=None, backbone_options={"alpha": 0.35}
     )
     images = np.zeros((12, 32, 32, 3), "uint8")
-    places, _ = probing._places(model, images, 1024)
-    names = list(dict.fromkeys(place.layer for place in places))
+    found, _ = places.find(model, images, 1024)
+    names = list(dict.fromkeys(place.layer for place in found))
     assert names[:4] == [
         "expanded_conv_project_BN", "block_1_project_BN", "block_2_add", "block_3_project_BN"
     ]  # fmt: skip

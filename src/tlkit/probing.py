@@ -4,26 +4,19 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
-from typing_extensions import override
 
-from tlkit import _checks, chunks, cutting, data, engines, graph, solving, taps
-from tlkit.classifier import backbone_of, image_range
+from tlkit import _checks, chunks, data, engines, places, scoring, solving
+from tlkit.classifier import image_range
 from tlkit.errors import ConfigError, DataError
-from tlkit.graph import Graph, Part, Step, TensorId
+from tlkit.scoring import Fit
 from tlkit.taps import Pooling
 
 _ROWS = 512  # images run at a time
-_FOLDS = 5
-_ALWAYS, _VALIDATION = -1, -2
-_MOST_SCORED = 5000
-_ENOUGH = 2000  # images of which a fifth is enough to score on
 _MOST_TOGETHER = 2048  # features
 _HELPS = 0.5  # standard errors
-_PENALTY = 1e-3  # what is chosen for a few thousand images, most often
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,23 +168,23 @@ def probe(
     train = _checked(train, model, "train")
     pieces = _sampled(train, sample, rank=len(model.input_shape), seed=seed)
     first = next(pieces)
-    places, readings = _places(model, first.images, most_features)
+    found, readings = places.find(model, first.images, most_features)
     runs = engines.prepare(engine, readings, first.images[:128])
-    fits = [_Fit(place.size, classes, solver) for place in places]
+    fits = [Fit(place.size, classes, solver) for place in found]
     random = np.random.default_rng(seed)
     for piece in (first, *pieces):
-        folds = random.integers(0, _FOLDS, len(piece.labels))
+        folds = random.integers(0, scoring.FOLDS, len(piece.labels))
         if validation is not None:
-            folds[:] = _ALWAYS
+            folds[:] = scoring.ALWAYS
         _add(fits, runs, piece, folds)
     if validation is not None:
         checked = _checked(validation, model, "validation")
-        for piece in _sampled(checked, _MOST_SCORED, rank=len(model.input_shape), seed=seed):
-            _add(fits, runs, piece, np.full(len(piece.labels), _VALIDATION))
+        for piece in _sampled(checked, scoring.MOST_SCORED, rank=len(model.input_shape), seed=seed):
+            _add(fits, runs, piece, np.full(len(piece.labels), scoring.VALIDATION))
     fitted, scored = fits[0].counts
-    if fitted < 2 * max(classes, _FOLDS):
+    if fitted < 2 * max(classes, scoring.FOLDS):
         raise DataError(
-            f"`train` must hold at least {2 * max(classes, _FOLDS)} images to fit and score "
+            f"`train` must hold at least {2 * max(classes, scoring.FOLDS)} images to fit and score "
             f"{classes} classes, got {fitted}."
         )
     heads = tuple(
@@ -203,7 +196,7 @@ def probe(
             weights=place.weights,
             accuracy=fit.accuracy(),
         )
-        for place, fit in zip(places, fits, strict=True)
+        for place, fit in zip(found, fits, strict=True)
     )
     together, together_accuracy = _together(heads, fits, most_layers)
     return Probe(
@@ -218,46 +211,14 @@ def probe(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Place:
-    """A place to read: a layer's output, pooled in one way."""
-
-    layer: str
-    tensor: TensorId
-    pooling: Pooling
-    size: int
-    work: int
-    weights: int
-
-
-class _Readings(Part):
-    """Gives the features at every place, of raw images."""
-
-    def __init__(self, whole: Graph, places: Sequence[_Place], input_dtype: str) -> None:
-        tensors = [place.tensor for place in places]
-        steps = cutting.needed(whole.steps, tensors)
-        super().__init__(steps, whole.inputs, tensors, input_dtype=input_dtype, name="readings")
-        self._poolings = [place.pooling for place in places]
-
-    @override
-    def call(self, images: Any, training: bool | None = None) -> Any:
-        maps = super().call(images, training=training)
-        return [
-            keras.ops.cast(taps.pooled(each, pooling), "float32")
-            for each, pooling in zip(maps, self._poolings, strict=True)
-        ]
-
-
-def _add(
-    fits: Sequence["_Fit"], runs: engines.Engine, piece: chunks.Chunk, folds: np.ndarray
-) -> None:
+def _add(fits: Sequence[Fit], runs: engines.Engine, piece: chunks.Chunk, folds: np.ndarray) -> None:
     labels = data.label_indices(piece.labels)
     for fit, values in zip(fits, runs.run(piece.images), strict=True):
         fit.add(values, labels, folds)
 
 
 def _together(
-    readings: Sequence[Reading], fits: Sequence["_Fit"], most_layers: int
+    readings: Sequence[Reading], fits: Sequence[Fit], most_layers: int
 ) -> tuple[tuple[Reading, ...], float]:
     """Add to the best reading the one that helps most, as long as one helps by half an error."""
     order = sorted(range(len(readings)), key=lambda index: -readings[index].accuracy)
@@ -267,175 +228,18 @@ def _together(
         # of each layer only its better reading
         others = {readings[index].layer: index for index in reversed(order)}
         tried = [
-            (_joint_accuracy([fits[each] for each in (*chosen, index)]), -index)
+            (scoring.joint_accuracy([fits[each] for each in (*chosen, index)]), -index)
             for layer, index in others.items()
             if layer not in layers
             and sum(readings[each].size for each in (*chosen, index)) <= _MOST_TOGETHER
         ]
-        count = sum(len(part[1]) for part in fits[0]._kept)
+        count = fits[0].counts[1]
         needed = accuracy + _HELPS * math.sqrt(accuracy * (1 - accuracy) / count)
         if not tried or max(tried)[0] <= needed:
             break
         accuracy = max(tried)[0]
         chosen.append(-max(tried)[1])
     return tuple(readings[index] for index in sorted(chosen)), accuracy
-
-
-def _joint_accuracy(fits: Sequence["_Fit"]) -> float:
-    """Return what ridge regression gets from several readings of the images that were kept."""
-    parts = [[np.concatenate(part) for part in zip(*fit._kept, strict=True)] for fit in fits]
-    features = np.concatenate([part[0] for part in parts], axis=1)
-    _, labels, folds = parts[0]
-    joint = _Fit(features.shape[1], fits[0]._classes, "ridge")
-    joint.add(features, labels, folds % _FOLDS)
-    return joint.accuracy()
-
-
-class _Fit:
-    """Takes one place's features, and says what a head fitted to them gets on other images.
-
-    Images are dealt into folds; each fold is scored by a head that was fitted to all the others.
-    A fold of -1 is fitted to always, one of -2 scored by a head fitted to all folds.
-    """
-
-    def __init__(self, size: int, classes: int, solver: str) -> None:
-        self._size, self._classes, self._solver = size, classes, solver
-        self._moments: dict[int, solving.Moments] = {}
-        self._kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._fitted: dict[int, int] = {}
-
-    def add(self, features: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> None:
-        room = _MOST_SCORED - sum(len(part[1]) for part in self._kept)
-        if self._solver != "ridge":
-            self._kept.append((features, labels, folds))
-        elif room > 0:
-            mine = (folds != _ALWAYS).nonzero()[0][:room]
-            self._kept.append((features[mine], labels[mine], folds[mine]))
-        for fold in np.unique(folds[folds != _VALIDATION]).tolist():
-            mine = (folds == fold).nonzero()[0]
-            self._fitted[fold] = self._fitted.get(fold, 0) + len(mine)
-            if self._solver == "ridge":
-                if fold not in self._moments:
-                    self._moments[fold] = solving.Moments(self._size, self._classes)
-                self._moments[fold].add(features[mine], labels[mine])
-
-    @property
-    def counts(self) -> tuple[int, int]:
-        """How many images heads are fitted to, and how many they are scored on."""
-        scored = sum(int((part[2] != _ALWAYS).sum()) for part in self._kept)
-        if self._solver != "ridge":
-            folds = np.concatenate([part[2] for part in self._kept])
-            scored = int(np.isin(folds, self._scored_folds(folds)).sum())
-        return sum(self._fitted.values()), scored
-
-    def accuracy(self) -> float:
-        features, labels, folds = (np.concatenate(part) for part in zip(*self._kept, strict=True))
-        if self._solver == "ridge":
-            return self._by_ridge(features, labels, folds)
-        right = []
-        for fold in self._scored_folds(folds):
-            held, fitted = folds == fold, (folds != fold) & (folds != _VALIDATION)
-            found = solving.lbfgs(
-                features[fitted], labels[fitted], classes=self._classes, penalty=_PENALTY
-            )
-            right.append(found.logits(features[held]).argmax(axis=1) == labels[held])
-        return float(np.concatenate(right).mean())
-
-    def _scored_folds(self, folds: np.ndarray) -> list[int]:
-        """Return the folds to score: one is enough, and much faster, where it has many images."""
-        there = [fold for fold in np.unique(folds).tolist() if fold != _ALWAYS]
-        many = len(folds) > _ENOUGH
-        return there[:1] if many or _VALIDATION in there else there
-
-    def _by_ridge(self, features: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> float:
-        """Return the accuracy with the penalty that is best over all folds."""
-        whole = solving.Moments(self._size, self._classes)
-        for moments in self._moments.values():
-            whole = whole.plus(moments)
-        right = np.zeros(len(solving.PENALTIES))
-        for fold in np.unique(folds).tolist():
-            held = folds == fold
-            rest = whole.without(self._moments[fold]) if fold in self._moments else whole
-            right += [
-                (linear.logits(features[held]).argmax(axis=1) == labels[held]).sum()
-                for linear in rest.solve()
-            ]
-        return float(right.max() / len(labels))
-
-
-def _places(
-    model: keras.Model, sample: np.ndarray, most_features: int
-) -> tuple[list[_Place], _Readings]:
-    backbone = backbone_of(model)
-    whole = graph.flatten(model)
-    dtype = model.inputs[0].dtype
-    everything = Part(whole.steps, whole.inputs, whole.outputs, input_dtype=dtype, name="whole")
-    known = everything.run(keras.ops.convert_to_tensor(sample[:1]), training=False)[1]
-    made = {id(step.operation): step for step in whole.steps}
-    places = []
-    for layer in _ends(backbone, {key: known[step.outputs[0]] for key, step in made.items()}):
-        tensor = made[id(layer)].outputs[0]
-        work, weights = _cost(cutting.needed(whole.steps, [tensor]), known)
-        for pooling, size in _poolings(tuple(known[tensor].shape), most_features):
-            places.append(
-                _Place(
-                    layer=layer.name,
-                    tensor=tensor,
-                    pooling=pooling,
-                    size=size,
-                    work=work,
-                    weights=weights,
-                )
-            )
-    return places, _Readings(whole, places, dtype)
-
-
-def _ends(backbone: keras.Model, outputs: dict[int, Any]) -> list[Any]:
-    """Return the layers after which a block ends, or a bottleneck opens again.
-
-    A layer outside residual blocks is one of them where the next layer gives more numbers.
-    """
-    padding = keras.layers.ZeroPadding2D
-    ends = graph.block_ends(backbone)
-    layers = backbone.layers
-    sizes = [_numbers(outputs.get(id(layer))) for layer in layers]
-    found = []
-    residual = False  # whether a residual block ended since the last layer that was taken
-    for index, layer in enumerate(layers):
-        if ends[index] != index or id(layer) not in outputs:
-            continue
-        residual = residual or (index > 0 and ends[index - 1] == index)
-        after = [n for n in range(index + 1, len(layers)) if not isinstance(layers[n], padding)]
-        last = not after
-        following = 0 if last else sizes[after[0]]
-        if last or following > sizes[index] or (residual and following != sizes[index]):
-            found.append(layer)
-            residual = False
-    return [layer for layer in found if len(outputs[id(layer)].shape) in (2, 4)]
-
-
-def _numbers(tensor: Any) -> int:
-    return 0 if tensor is None else math.prod(tensor.shape[1:])
-
-
-def _cost(steps: Sequence[Step], known: dict[TensorId, Any]) -> tuple[int, int]:
-    work = sum(cutting.work(step.operation, known[step.outputs[0]].shape) for step in steps)
-    layers = {id(step.operation): step.operation for step in steps}.values()
-    return work, sum(layer.count_params() for layer in layers if isinstance(layer, keras.Layer))
-
-
-def _poolings(shape: tuple[int, ...], most: int) -> Iterator[tuple[Pooling, int]]:
-    yield "avg", shape[-1]
-    if len(shape) == 2 or shape[1:3] == (1, 1):
-        return
-    side = max(shape[1:3])
-    cells = min(math.isqrt(most // shape[-1]), side)
-    if cells >= side:
-        yield "flatten", math.prod(shape[1:])
-    elif cells > 1:
-        squares = [-(-length // cells) for length in shape[1:3]]
-        sides = [-(-length // square) for length, square in zip(shape[1:3], squares, strict=True)]
-        yield cells, math.prod(sides) * shape[-1]
 
 
 def _sampled(
