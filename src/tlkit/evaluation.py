@@ -11,8 +11,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
 from tlkit import _checks, augmenting, data
+from tlkit.classifier import checked
 from tlkit.classifier import class_names as names_of
-from tlkit.classifier import image_range
 from tlkit.errors import DataError
 
 
@@ -115,16 +115,9 @@ def predict(
         ConfigError: A number is wrong.
         DataError: The images don't fit the model.
     """
-    names = names_of(model)
     _checks.at_least("batch_size", batch_size, 1)
     _checks.at_least("views", views, 1)
-    images, _ = data.checked(
-        (images, np.zeros(len(images), "int64")),
-        name="images",
-        input_shape=model.input_shape,
-        num_classes=len(names),
-        image_range=image_range(model),
-    )
+    images, _ = checked((images, np.zeros(len(images), "int64")), model, "images")
     total = model.predict(images, batch_size=batch_size, verbose=0)
     if not augmentation:
         return np.asarray(total)
@@ -172,13 +165,7 @@ def evaluate(
     """
     names = names_of(model)
     _checks.at_least("batch_size", batch_size, 1)
-    test = data.checked(
-        test,
-        name="test",
-        input_shape=model.input_shape,
-        num_classes=len(names),
-        image_range=image_range(model),
-    )
+    test = checked(test, model, "test")
     if data.is_arrays(test):
         images, labels = test
         probabilities = predict(

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tlkit import _checks, data
-from tlkit.classifier import class_names, image_range
+from tlkit.classifier import checked, class_names, image_range
 from tlkit.evaluation import Evaluation
 from tlkit.history import Run
 from tlkit.probing import Probe
@@ -51,13 +51,7 @@ def prediction_grid(
     _checks.at_least("count", count, 1)
     _checks.at_least("columns", columns, 1)
     names = class_names(model)
-    pair = data.checked(
-        (images, labels),
-        name="test",
-        input_shape=model.input_shape,
-        num_classes=len(names),
-        image_range=image_range(model),
-    )
+    pair = checked((images, labels), model, "test")
     images, truth = pair[0], data.label_indices(pair[1])  # type: ignore[index]  # arrays in, arrays out
     total = len(images)
     chosen = np.random.default_rng(seed).choice(total, size=min(count, total), replace=False)

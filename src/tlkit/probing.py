@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tlkit import _checks, chunks, data, engines, places, scoring, solving
-from tlkit.classifier import image_range
+from tlkit.classifier import checked
 from tlkit.errors import ConfigError, DataError
 from tlkit.scoring import Fit
 from tlkit.taps import Pooling
@@ -165,7 +165,7 @@ def probe(
     if sample is not None:
         _checks.at_least("sample", sample, 10)
     classes = model.output_shape[-1]
-    train = _checked(train, model, "train")
+    train = checked(train, model, "train")
     pieces = _sampled(train, sample, rank=len(model.input_shape), seed=seed)
     first = next(pieces)
     found, readings = places.find(model, first.images, most_features)
@@ -178,8 +178,8 @@ def probe(
             folds[:] = scoring.ALWAYS
         _add(fits, runs, piece, folds)
     if validation is not None:
-        checked = _checked(validation, model, "validation")
-        for piece in _sampled(checked, scoring.MOST_SCORED, rank=len(model.input_shape), seed=seed):
+        fitting = checked(validation, model, "validation")
+        for piece in _sampled(fitting, scoring.MOST_SCORED, rank=len(model.input_shape), seed=seed):
             _add(fits, runs, piece, np.full(len(piece.labels), scoring.VALIDATION))
     fitted, scored = fits[0].counts
     if fitted < 2 * max(classes, scoring.FOLDS):
@@ -260,13 +260,3 @@ def _sampled(
             return
         seen += len(chunk.labels)
         yield chunk
-
-
-def _checked(source: data.Data, model: keras.Model, name: str) -> data.Data:
-    return data.checked(
-        source,
-        name=name,
-        input_shape=model.input_shape,
-        num_classes=model.output_shape[-1],
-        image_range=image_range(model),
-    )

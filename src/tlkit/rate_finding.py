@@ -11,7 +11,7 @@ import numpy as np
 from keras.src.backend.common.global_state import get_global_attribute, set_global_attribute
 
 from tlkit import _checks, augmenting, data, fitting, freezing, frozen, graph
-from tlkit.classifier import backbone_of, image_range
+from tlkit.classifier import backbone_of, checked
 from tlkit.errors import ConfigError
 from tlkit.graph import Part
 from tlkit.phases import Phase
@@ -72,13 +72,7 @@ def find_learning_rate(
         raise ConfigError(f"`lowest` must be below `highest`, got {lowest:g} and {highest:g}.")
     if phase.solver is not None:
         raise ConfigError("`phase` must train, got one with a solver: it has no learning rate.")
-    train = data.checked(
-        train,
-        name="train",
-        input_shape=model.input_shape,
-        num_classes=model.output_shape[-1],
-        image_range=image_range(model),
-    )
+    train = checked(train, model, "train")
     plan = freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
     rates = np.geomspace(lowest, highest, steps)
     with _as_it_was(model):

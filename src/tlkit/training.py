@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from tlkit import _checks, data, fitting, freezing, frozen, progress, proof, solved
 from tlkit.cache import DEFAULT, Cache
-from tlkit.classifier import backbone_of, image_range
+from tlkit.classifier import backbone_of, checked
 from tlkit.errors import ConfigError, DataError
 from tlkit.frozen import FrozenPart
 from tlkit.guarding import Guard
@@ -86,40 +87,16 @@ class TwoPhaseTrainer:
         """
         phases = {"head": self.head, "fine_tune": self.fine_tune}
         named = {name: phase for name, phase in phases.items() if phase is not None}
-        plans = {name: _plan(model, phase) for name, phase in named.items()}
-        for phase in named.values():  # an error in the second must not cost the first
-            _early_stopping(phase, validation)
-            if phase.solver is not None:
-                solved.head_of(model)
-        train, validation = _checked_both(model, train, validation)
-        lines = progress.TrunkLines(verbose=verbose)
-        parts = frozen.parts(
+        runs = _train_all(
             model,
-            plans,
-            {phase_name: phase.augmentation for phase_name, phase in named.items()},
+            named,
             train,
-            validation,
+            validation=validation,
+            seeds=[None if self.seed is None else self.seed + order for order in range(len(named))],
             cache=self.cache,
-            lines=lines,
+            verbose=verbose,
         )
-        try:
-            runs = [
-                _train(
-                    model,
-                    phase,
-                    train,
-                    name=name,
-                    validation=validation,
-                    seed=None if self.seed is None else self.seed + order,
-                    part=parts[name],
-                    verbose=verbose,
-                )
-                for order, (name, phase) in enumerate(named.items())
-            ]
-        finally:
-            frozen.close(parts.values())
-            lines.close()
-        return Run(phases=tuple(runs))
+        return Run(phases=runs)
 
 
 def train_phase(
@@ -138,31 +115,51 @@ def train_phase(
     TwoPhaseTrainer is made of this; call it for another number of phases. Arguments and errors
     are those of `TwoPhaseTrainer.fit`; `name` is what the phase is called in the history.
     """
-    plan = _plan(model, phase)
-    _early_stopping(phase, validation)
-    if phase.solver is not None:
-        solved.head_of(model)
+    [run] = _train_all(
+        model,
+        {name: phase},
+        train,
+        validation=validation,
+        seeds=[seed],
+        cache=cache,
+        verbose=verbose,
+    )
+    return run
+
+
+def _train_all(
+    model: keras.Model,
+    phases: Mapping[str, Phase],
+    train: data.Data,
+    *,
+    validation: data.Data | None,
+    seeds: Sequence[int | None],
+    cache: Cache | None,
+    verbose: bool,
+) -> tuple[PhaseRun, ...]:
+    """Train phase after phase on one pass of the frozen part, all of them checked first."""
+    plans = {name: _plan(model, phase) for name, phase in phases.items()}
+    for phase in phases.values():  # an error in the second must not cost the first
+        _early_stopping(phase, validation)
+        if phase.solver is not None:
+            solved.head_of(model)
     train, validation = _checked_both(model, train, validation)
     lines = progress.TrunkLines(verbose=verbose)
-    parts = frozen.parts(
-        model,
-        {name: plan},
-        {name: phase.augmentation},
-        train,
-        validation,
-        cache=cache,
-        lines=lines,
-    )
+    augmentations = {name: phase.augmentation for name, phase in phases.items()}
+    parts = frozen.parts(model, plans, augmentations, train, validation, cache=cache, lines=lines)
     try:
-        return _train(
-            model,
-            phase,
-            train,
-            name=name,
-            validation=validation,
-            seed=seed,
-            part=parts[name],
-            verbose=verbose,
+        return tuple(
+            _train(
+                model,
+                phase,
+                train,
+                name=name,
+                validation=validation,
+                seed=seed,
+                part=parts[name],
+                verbose=verbose,
+            )
+            for (name, phase), seed in zip(phases.items(), seeds, strict=True)
         )
     finally:
         frozen.close(parts.values())
@@ -252,21 +249,11 @@ def _warn_of_divergence(name: str, loss: float, epoch: int, best: int) -> None:
 def _checked_both(
     model: keras.Model, train: data.Data, validation: data.Data | None
 ) -> tuple[data.Data, data.Data | None]:
-    train = _checked(train, model, "train")
+    train = checked(train, model, "train")
     if validation is not None:
-        validation = _checked(validation, model, "validation")
+        validation = checked(validation, model, "validation")
         _check_same_form(train, validation)
     return train, validation
-
-
-def _checked(pairs: data.Data, model: keras.Model, name: str) -> data.Data:
-    return data.checked(
-        pairs,
-        name=name,
-        input_shape=model.input_shape,
-        num_classes=model.output_shape[-1],
-        image_range=image_range(model),
-    )
 
 
 def _plan(model: keras.Model, phase: Phase) -> freezing.FreezePlan:
