@@ -177,8 +177,7 @@ def flowers(folder: Path, random: np.random.Generator) -> ImageSet:
 
 def table(parts: dict) -> str:
     lines = [
-        "| data | recipe | test accuracy, % | seconds | times faster than plain Keras | reads | "
-        "weights | predicting an image, ms |",
+        "| data | recipe | accuracy, % | s | times faster | reads | weights | ms an image |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in SETS:
