@@ -4,6 +4,7 @@
     python examples/mnist_mobilenetv2.py --data path/to/mnist.npz   # MNIST from a file
     python examples/mnist_mobilenetv2.py --batchnorm train          # as plain Keras does it
     python examples/mnist_mobilenetv2.py --weights starter          # nothing downloaded but MNIST
+    python examples/mnist_mobilenetv2.py --recipe fast              # probe, and solve the head
 
 By default it loads MNIST and ImageNet weights the ordinary way, from KERAS_HOME or by download.
 Where they can't be reached it says so, and takes what comes with the installed packages:
@@ -25,6 +26,7 @@ from tlkit.recipes import Recipe
 RECIPES = {
     "mnist_as_described": recipes.mnist_as_described,
     "few_images": recipes.few_images,
+    "fast": recipes.fast,
 }
 IMAGENET = "ImageNet weights"
 STARTER = "tlkit's starter weights (alpha 0.35)"
@@ -88,7 +90,7 @@ def main(arguments: list[str] | None = None) -> Path:
             "weights": weights,
             "recipe": recipe.name,
             **_settings(options, arguments),
-            "epochs": [recipe.head.epochs, recipe.fine_tune.epochs],
+            "epochs": [len(phase.epochs) for phase in run.phases],
         },
     )
     print(f"   {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
@@ -112,6 +114,8 @@ def _images(options: argparse.Namespace) -> tuple[ImageSet, list[str]]:
 
 
 def _recipe(options: argparse.Namespace, *, fallback: str) -> Recipe:
+    if options.recipe == "fast":
+        return recipes.fast()  # it has no epochs, and trains no BatchNormalization
     given = {} if options.epochs is None else {"epochs": tuple(options.epochs)}
     return RECIPES[options.recipe or fallback](batchnorm=options.batchnorm, **given)
 
@@ -137,6 +141,9 @@ def _model(
 def _frozen(model: keras.Model, recipe: Recipe) -> str:
     phase = recipe.fine_tune
     backbone = tlkit.backbone_of(model)
+    if phase is None:
+        last = backbone.layers[-1].name
+        return f"   all {len(backbone.layers)} layers stay frozen; the last is {last}"
     plan = freezing.plan(backbone, phase.freeze, batchnorm=phase.batchnorm)
     first = plan.trained[0].name
     return (

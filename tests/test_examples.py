@@ -176,3 +176,13 @@ def test_wrong_words_are_refused(
         main(["--data", "nowhere.npz"])
     with pytest.raises(ConfigError, match="`epochs` must be a whole number of at least 1, got 0"):
         main(["--epochs", "0", "5"])
+
+
+def test_fast_has_one_solved_phase(tmp_path: Path, keras_home: Path) -> None:
+    folder = tmp_path / "out"
+    arguments = ("--data", _mnist(tmp_path / "mnist.npz"), "--out", str(folder))
+    done = _run(*arguments, "--weights", "starter", "--recipe", "fast", home=keras_home)
+    assert done.returncode == 0, done.stderr
+    assert "layers stay frozen; the last is" in done.stdout
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["recipe"], config["epochs"]) == ("fast", [1])
