@@ -125,3 +125,16 @@ def test_a_probe_is_drawn_against_depth_and_cost() -> None:
     assert grid.get_xydata().tolist() == [[1.0, 90.0]]
     assert averaged.get_xydata().tolist() == [[1.0, 50.0], [3.0, 70.0]]
     assert "chosen: early" in by_depth.get_legend_handles_labels()[1]
+
+
+def test_a_single_epoch_stands_in_the_middle() -> None:
+    phase = tlkit.PhaseRun(
+        name="head",
+        epochs=({"loss": 0.5, "accuracy": 0.75, "penalty": 0.1},),
+        seconds=1.0,
+        best_epoch=1,
+        movement=Movement(moved=2, untouched=0),
+    )
+    figure = plotting.learning_curves(tlkit.Run(phases=(phase,)))
+    assert [panel.get_ylabel() for panel in figure.axes] == ["loss", "accuracy"]
+    assert all(panel.get_xlim() == (0.5, 1.5) for panel in figure.axes)

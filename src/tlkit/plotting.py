@@ -84,9 +84,10 @@ def learning_curves(run: Run) -> Figure:
         _curve(panel, run, key, label="training", style="--")
         _curve(panel, run, f"val_{key}", label="validation", style="-")
         _mark_phases(panel, run)
+        panel.set_xlim(0.5, len(run.history) + 0.5)  # also where there is one epoch alone
         panel.set_xlabel("epoch")
         panel.set_ylabel(key)
-        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         panel.grid(alpha=0.3)
         panel.legend()
     return figure
