@@ -85,6 +85,7 @@ def test_maps_become_features(pooling: taps.Pooling, size: int) -> None:
         ({"pooling": "flat"}, r"`pooling` must be one of .*Did you mean 'flatten'\?"),
         ({"pooling": 0}, "`pooling` must be a whole number of at least 1"),
         ({"features": "auto"}, "`features='auto'` needs `train`"),
+        ({"most_layers": 2}, "`most_layers` must be left out unless `features` is 'auto', got 2"),
         ({"train": (1, 2)}, "`train` must be left out unless `features` is 'auto'"),
     ],
 )

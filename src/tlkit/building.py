@@ -81,6 +81,10 @@ def build_classifier(
     several = 1 if features is None or isinstance(features, str) else len(features)
     _check_pooling(pooling, several)
     _check_auto(features, pooling, train)
+    if _checks.at_least("most_layers", most_layers, 1) > 1 and features != "auto":
+        raise ConfigError(
+            f"`most_layers` must be left out unless `features` is 'auto', got {most_layers}."
+        )
     if isinstance(backbone, str):
         wanted = backbones.find(backbone).pixels if pixels is None else pixels
         backbone = backbones.create(backbone, size=size, weights=weights, options=backbone_options)
