@@ -76,7 +76,6 @@ def test_a_budget_cuts_the_epochs_of_fine_tuning_and_leaves_the_rest() -> None:
     epochs = [len(phase.epochs) for phase in short.run.phases]
     assert epochs[0] == 1
     assert 1 <= epochs[1] < 500
-    assert short.seconds < 35
     none = recipe.train(digits, budget=0.01, **train)
     assert [phase.name for phase in none.run.phases] == ["head"]
 

@@ -107,8 +107,9 @@ class Recipe:
             weights: As for `build`.
             backbone_options: As for `build`.
             seed: Of the head's start, the order of images, and all else that is random.
-            budget: Minutes that it may take: fine-tuning gets as many of its epochs as fit, or
-                is left out where none does. Building, probing and the head count, and are not cut.
+            budget: Minutes that it may take: fine-tuning gets as many of its epochs as fit, judged
+                by a few steps timed first, or is left out where none does. Building, probing and
+                the head count, and are not cut; a machine that slows down later takes longer.
             cache: As for TwoPhaseTrainer.
             verbose: Whether to write a line for every epoch.
 
