@@ -4,6 +4,7 @@ import pytest
 
 import tlkit
 from tlkit import Cache, Phase, augmenting, freezing, train_phase
+from tlkit.errors import ConfigError
 
 
 def _data(count: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -121,6 +122,9 @@ def test_a_solver_takes_all_the_views(small_backbone: keras.Model) -> None:
     phase = Phase(solver="ridge", augmentation=(_flip(),))
     run = train_phase(model, phase, _data(), cache=Cache(views=2), seed=0, verbose=False)
     assert run.trunk.images == 80
+    for cache in (None, Cache()):
+        with pytest.raises(ConfigError, match="`augmentation` with a solver needs kept copies"):
+            train_phase(model, phase, _data(), cache=cache, seed=0, verbose=False)
 
 
 def test_test_time_augmentation_is_the_mean_over_views(small_backbone: keras.Model) -> None:

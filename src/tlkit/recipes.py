@@ -183,8 +183,8 @@ def _fitting_in(
         )
     for variable, value in kept:
         variable.assign(value)
-    compiling = marks[1] - marks[0]
-    an_epoch = (marks[3] - marks[2]) * steps / -(-min(few, len(images)) // phase.batch_size)
+    compiling = marks[1] - marks[0]  # where the second epoch was not reached, it counts twice
+    an_epoch = (marks[-1] - marks[-2]) * steps / -(-min(few, len(images)) // phase.batch_size)
     left = seconds - (time.perf_counter() - started) - compiling - (marks[0] - started)
     epochs = min(int(_CAREFUL * left / an_epoch), phase.epochs)
     if epochs < 1:

@@ -29,10 +29,16 @@ def fit_head(
     """Set the head to what its phase's solver finds, and return the one epoch's figures.
 
     Raises:
-        ConfigError: The head is not one dense layer before the probabilities.
+        ConfigError: The head is not one dense layer before the probabilities, or nothing keeps
+            changed copies of the images for it.
         DataError: Labels are shared between classes, or images are weighted.
     """
     head = head_of(model)
+    if phase.augmentation and part is None:
+        raise ConfigError(
+            "`augmentation` with a solver needs kept copies of the images to solve for: "
+            "cache=tlkit.Cache(views=4), for example."
+        )
     features, labels = _features(model, head, "train", train, part, phase.batch_size)
     solve = getattr(solving, phase.solver or "")
     found = solve(features, labels, classes=head.units, seed=seed)
