@@ -167,6 +167,31 @@ def test_a_phase_ends_with_the_averaged_weights_that_validation_saw(
     assert run.epochs[-1]["val_loss"] == pytest.approx(score.loss, rel=1e-3)
 
 
+@pytest.mark.parametrize("cache", [None, tlkit.Cache()])
+def test_the_average_is_kept_where_a_callback_stops_training_early(
+    small_backbone: keras.Model, cache: tlkit.Cache | None
+) -> None:
+    model = _model(small_backbone)
+    seen: list[list[np.ndarray]] = []
+
+    def stop(epoch: int, logs: object) -> None:
+        seen.append([each.numpy() for each in model.trainable_variables])
+        stopper.model.stop_training = epoch == 1
+
+    stopper = keras.callbacks.LambdaCallback(on_epoch_end=stop)
+    phase = Phase(
+        epochs=5,
+        learning_rate=0.05,
+        ema_momentum=0.9,
+        freeze=freezing.first(3),
+        callbacks=(stopper,),
+    )
+    run = train_phase(model, phase, _data(), cache=cache, seed=0, verbose=False)
+    assert len(run.epochs) == len(seen) == 2
+    for variable, value in zip(model.trainable_variables, seen[-1], strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
 def test_a_cached_training_takes_every_setting_as_a_plain_one(
     small_backbone: keras.Model,
 ) -> None:

@@ -117,7 +117,7 @@ def _batches(train: data.Data, phase: Phase) -> Any:
 
 def _averaging(phase: Phase) -> list[keras.callbacks.Callback]:
     """Return what makes validation and the best epoch see the averaged weights."""
-    return [] if phase.ema_momentum is None else [keras.callbacks.SwapEMAWeights(True)]
+    return [] if phase.ema_momentum is None else [optimization.AveragedWeights()]
 
 
 def fit_tail(

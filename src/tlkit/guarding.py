@@ -49,7 +49,7 @@ class Guard(keras.callbacks.Callback):
         """Judge the epoch by its training loss."""
         loss = float((logs or {}).get("loss", math.nan))
         lost = self._knew and loss >= _KNOWS_NOTHING * self._ignorant
-        last = epoch == self.params["epochs"] - 1
+        last = epoch == self.params["epochs"] - 1 or self.model.stop_training
         if not math.isfinite(loss) or (lost and (last or self._lost)):
             self.diverged = epoch + 1
             self.model.stop_training = True

@@ -129,3 +129,33 @@ def crossentropy(*, one_hot: bool, label_smoothing: float) -> str | Callable[...
     if one_hot:
         return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)  # type: ignore[no-any-return]
     return SmoothedCrossentropy(label_smoothing)
+
+
+class AveragedWeights(keras.callbacks.SwapEMAWeights):
+    """Lets validation, other callbacks and the finished model have the averaged weights.
+
+    Keras' own loses them where training stops before its last epoch.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(swap_on_epoch=True)
+
+    @override
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Forget an earlier training."""
+        self._average: list[Any] = []
+
+    @override
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Put the average in the model, until the next epoch begins."""
+        super().on_epoch_end(epoch, logs)
+        self._average = [
+            keras.ops.convert_to_numpy(each).copy() for each in self.model.trainable_variables
+        ]
+
+    @override
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Put the last epoch's average in the model."""
+        for variable, value in zip(self.model.trainable_variables, self._average, strict=False):
+            variable.assign(value)
+        self._average = []

@@ -17,6 +17,7 @@ from tlkit.taps import Pooling
 _ROWS = 512  # images run at a time
 _MOST_TOGETHER = 2048  # features
 _HELPS = 0.5  # standard errors
+_MOST_WORK = 1.5  # times the best reading's: a deeper layer is paid for in every epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,8 @@ class Probe:
         scored: How many images they were scored on: none that the scored head was fitted to.
         engine: What ran the backbone.
         seconds: How long it all took.
-        together: The readings that are best read together, found by adding one after the other;
-            with `most_layers=1` the best alone.
+        together: The readings that are best read together, found by adding one after the other,
+            none of them much deeper than the best; with `most_layers=1` the best alone.
         together_accuracy: What a head gets from all of these.
     """
 
@@ -223,6 +224,7 @@ def _together(
     """Add to the best reading the one that helps most, as long as one helps by half an error."""
     order = sorted(range(len(readings)), key=lambda index: -readings[index].accuracy)
     chosen, accuracy = [order[0]], readings[order[0]].accuracy
+    most_work = _MOST_WORK * readings[order[0]].work
     while len(chosen) < most_layers:
         layers = {readings[index].layer for index in chosen}
         # of each layer only its better reading
@@ -231,6 +233,7 @@ def _together(
             (scoring.joint_accuracy([fits[each] for each in (*chosen, index)]), -index)
             for layer, index in others.items()
             if layer not in layers
+            and readings[index].work <= most_work
             and sum(readings[each].size for each in (*chosen, index)) <= _MOST_TOGETHER
         ]
         count = fits[0].counts[1]

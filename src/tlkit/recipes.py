@@ -1,24 +1,20 @@
 """Named, complete settings: everything that makes an experiment, as one value."""
 
 import time
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from tlkit import _checks, backbones, data, freezing
+from tlkit import _checks, backbones, freezing
+from tlkit.budgeting import train_within
 from tlkit.building import build_classifier
 from tlkit.cache import DEFAULT, Cache
 from tlkit.datasets import ImageSet
 from tlkit.history import Run
 from tlkit.phases import Phase
 from tlkit.training import TwoPhaseTrainer, train_phase
-
-_TIMED_STEPS = 10
-_CAREFUL = 0.9  # of the time that is left; a machine is not always as fast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,30 +104,38 @@ class Recipe:
             backbone_options: As for `build`.
             seed: Of the head's start, the order of images, and all else that is random.
             budget: Minutes that it may take: fine-tuning gets as many of its epochs as fit, judged
-                by a few steps timed first, or is left out where none does. Building, probing and
-                the head count, and are not cut; a machine that slows down later takes longer.
+                by a few steps timed first, is left out where none does, and is stopped where it
+                was misjudged. Building, probing and the head count, and are not cut.
             cache: As for TwoPhaseTrainer.
             verbose: Whether to write a line for every epoch.
 
         Raises:
             ConfigError: The budget is not above 0.
+
+        Warns:
+            UserWarning: Fine-tuning was stopped before its last epoch, for the budget.
         """
         started = time.perf_counter()
         if budget is not None:
             _checks.positive("budget", budget)
         keras.utils.set_random_seed(seed)
         model = self.build(images, size=size, weights=weights, backbone_options=backbone_options)
-        go_on = partial(train_phase, model, train=images.train, cache=cache, verbose=verbose)
+        given: dict[str, Any] = {"cache": cache, "verbose": verbose}
         if budget is None:
             run = self.trainer(seed=seed, cache=cache).fit(model, images.train, verbose=verbose)
         else:
-            phases = [go_on(self.head, name="head", seed=seed)]
-            left = 60 * budget - (time.perf_counter() - started)
-            tail = None
+            phases = [train_phase(model, self.head, images.train, name="head", seed=seed, **given)]
             if self.fine_tune is not None:
-                tail = _fitting_in(model, self.fine_tune, images.train, cache=cache, seconds=left)
-            if tail is not None:
-                phases.append(go_on(tail, name="fine_tune", seed=seed + 1))
+                more = train_within(
+                    model,
+                    self.fine_tune,
+                    images.train,
+                    name="fine_tune",
+                    seconds=60 * budget - (time.perf_counter() - started),
+                    seed=seed + 1,
+                    **given,
+                )
+                phases += [] if more is None else [more]
             run = Run(phases=tuple(phases))
         return Trained(
             recipe=self.name, model=model, run=run, seconds=time.perf_counter() - started
@@ -153,43 +157,6 @@ class Trained:
     model: keras.Model
     run: Run
     seconds: float
-
-
-def _fitting_in(
-    model: keras.Model, phase: Phase, train: data.Data, *, cache: Cache | None, seconds: float
-) -> Phase | None:
-    """Return the phase with as many of its epochs as fit in so many seconds, None where none does.
-
-    A few steps are timed, and undone.
-    """
-    started = time.perf_counter()
-    kept = [(each, keras.ops.convert_to_numpy(each).copy()) for each in model.variables]
-    images, labels = train  # an ImageSet holds arrays
-    few = _TIMED_STEPS * phase.batch_size
-    steps = -(-len(images) // phase.batch_size)
-    marks: list[float] = []
-    clock = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda *_: marks.append(time.perf_counter()),
-        on_epoch_end=lambda *_: marks.append(time.perf_counter()),
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        train_phase(
-            model,
-            replace(phase, epochs=2, warmup=0.0, callbacks=(clock,)),
-            (images[:few], labels[:few]),
-            cache=cache,
-            verbose=False,
-        )
-    for variable, value in kept:
-        variable.assign(value)
-    compiling = marks[1] - marks[0]  # where the second epoch was not reached, it counts twice
-    an_epoch = (marks[-1] - marks[-2]) * steps / -(-min(few, len(images)) // phase.batch_size)
-    left = seconds - (time.perf_counter() - started) - compiling - (marks[0] - started)
-    epochs = min(int(_CAREFUL * left / an_epoch), phase.epochs)
-    if epochs < 1:
-        return None
-    return replace(phase, epochs=epochs, warmup=min(phase.warmup, epochs / 2))
 
 
 def mnist_as_described(*, epochs: tuple[int, int] = (10, 5), batchnorm: str = "frozen") -> Recipe:
