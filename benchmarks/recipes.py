@@ -44,6 +44,12 @@ RECIPES = {
     "best": recipes.best,
     "mnist_as_described": recipes.mnist_as_described,
 }
+MANY = {
+    "epochs": 40,
+    "learning_rate": 2e-3,
+    "batch_size": 256,
+    "freeze": freezing.first(18),
+}  # tens of thousands of images: settings of `best`, as its docstring says
 BUDGETS = {"MNIST": 10, "Fashion-MNIST": 15}  # minutes for `best`
 
 
@@ -87,7 +93,8 @@ def row(recipe: str, name: str, seed: int, folder: Path) -> dict:
     made, looks = RECIPES[recipe](), ()
     settings = {**SETS[name], "seed": seed, "verbose": False}
     if recipe == "best":
-        made = recipes.best(augmentation=changes(name), epochs=20 if name in BUDGETS else 8)
+        many = MANY if name in BUDGETS else {}
+        made = recipes.best(augmentation=changes(name), **many)
         looks = changes(name) if name in BUDGETS else ()
         settings["budget"] = BUDGETS.get(name)
     trained = made.train(images, **settings)

@@ -8,6 +8,9 @@ import numpy as np
 
 from tlkit import _checks
 from tlkit.errors import DataError
+from tlkit.lazy import LazyImages
+
+_LOOKED_AT = 16
 
 Pair = tuple[Any, Any]
 Data = Pair | Iterable[Any]
@@ -54,6 +57,8 @@ def checked(
     image_range: tuple[float, float] | None,
 ) -> Data:
     """Return the data where it fits a model, arrays wholly and a dataset by its first batch.
+
+    Of images that are read when they are asked for, the first few are looked at.
 
     Args:
         data: `(images, labels)` or a dataset of such batches.
@@ -127,7 +132,14 @@ def _is_dataset(data: object) -> bool:
     return iterable and not isinstance(data, np.ndarray | str | bytes | tuple | list | Iterator)
 
 
-def _as_array(values: Any, name: str) -> np.ndarray:
+def is_lazy(data: object) -> bool:
+    """Tell whether these are images and labels of which the images are read when asked for."""
+    return is_arrays(data) and isinstance(data[0], LazyImages)  # type: ignore[index]  # a pair
+
+
+def _as_array(values: Any, name: str) -> Any:
+    if isinstance(values, LazyImages):
+        return values
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:
@@ -173,6 +185,7 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
 
 
 def _check_pixels(images: np.ndarray, name: str, image_range: tuple[float, float]) -> None:
+    images = images[:_LOOKED_AT] if isinstance(images, LazyImages) else images
     darkest, brightest = float(images.min()), float(images.max())
     low, high = image_range
     if not (np.isfinite(darkest) and np.isfinite(brightest)):

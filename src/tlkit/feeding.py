@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from typing_extensions import override
 
-from tlkit.rows import Rows
+from tlkit.rows import LazyRows, Rows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,7 +23,7 @@ class Feed:
         shuffle: Whether every epoch has an order of its own, as arrays do.
     """
 
-    views: tuple[Rows, ...]
+    views: tuple[Rows | LazyRows, ...]
     labels: np.ndarray
     weights: np.ndarray | None
     batch_size: int

@@ -12,7 +12,7 @@ from tlkit.batchnorm import ReestimateBatchNorm
 from tlkit.errors import DataError
 from tlkit.frozen import FrozenPart
 from tlkit.phases import Phase
-from tlkit.rows import Rows
+from tlkit.rows import LazyRows, Rows
 from tlkit.tail import Tail
 
 
@@ -79,10 +79,12 @@ def fit_whole(
         callbacks.insert(
             0, ReestimateBatchNorm(plan.training_batchnorm, train, batch_size=phase.batch_size)
         )
-    source = train
+    source = _batches(train, phase) if phase.augmentation or data.is_lazy(train) else train
     if phase.augmentation:
         rank = len(model.input_shape)
-        source = augmenting.dataset(_batches(train, phase), phase.augmentation, rank=rank)
+        source = augmenting.dataset(source, phase.augmentation, rank=rank)
+    if data.is_lazy(validation):
+        validation = _batches(validation, phase, shuffle=False)  # type: ignore[arg-type]  # there
     arrays = data.is_arrays(source)
     images, labels = source if arrays else (source, None)
     model.fit(
@@ -100,17 +102,17 @@ def fit_whole(
     return tuple(recorder.epochs)
 
 
-def _batches(train: data.Data, phase: Phase) -> Any:
+def _batches(train: data.Data, phase: Phase, *, shuffle: bool = True) -> Any:
     """Return a dataset of batches, for arrays in the order that Keras would take."""
     if not data.is_arrays(train):
         return train
-    images, labels = (np.asarray(part) for part in train)
+    images, labels = train
     feed = feeding.Feed(
-        views=(Rows([[images]]),),
-        labels=labels,
+        views=(LazyRows(images) if data.is_lazy(train) else Rows([[images]]),),
+        labels=np.asarray(labels),
         weights=None,
         batch_size=phase.batch_size,
-        shuffle=True,
+        shuffle=shuffle,
     )
     return feeding.dataset(feed, feeding.NextView(1))
 

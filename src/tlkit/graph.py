@@ -40,7 +40,10 @@ def block_ends(model: keras.Model) -> list[int]:
 
 
 def crossing_tensors(model: keras.Model) -> list[int]:
-    """Return, for each operation of a functional model, how many tensors later ones still need."""
+    """Return, for each operation of a functional model, how many tensors later ones still need.
+
+    An output that nothing else needs counts to the end; one tapped on the way does not.
+    """
     position = {id(operation): index for index, operation in enumerate(model.operations)}
     made: dict[int, int] = {}
     last_use: dict[int, int] = {}
@@ -50,7 +53,7 @@ def crossing_tensors(model: keras.Model) -> list[int]:
             made |= {id(tensor): index for tensor in node.outputs}
             for tensor in node.input_tensors:
                 last_use[id(tensor)] = max(index, last_use.get(id(tensor), 0))
-    last_use |= {id(tensor): len(position) for tensor in model.outputs}
+    last_use = {id(tensor): len(position) for tensor in model.outputs} | last_use
     return [
         sum(made[tensor] <= index < last for tensor, last in last_use.items())
         for index in range(len(position))

@@ -115,7 +115,9 @@ def _endless(train: data.Data, phase: Phase, rank: int) -> Iterator[tuple[Any, A
         source = train
         if data.is_arrays(train):
             order = np.random.permutation(len(train[0]))  # type: ignore[index]  # a pair
-            source = tuple(np.asarray(part)[order] for part in train)
+            images, labels = train
+            lazy = data.is_lazy(train)
+            source = images.at(order) if lazy else images[order], labels[order]
         for images, labels in data.batches(source, phase.batch_size):
             given = images[..., None] if images.ndim == rank - 1 else images
             if phase.augmentation:

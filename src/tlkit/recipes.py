@@ -243,15 +243,27 @@ def tutorial(*, epochs: tuple[int, int] = (10, 10)) -> Recipe:
     )
 
 
-def best(*, epochs: int = 8, augmentation: tuple[keras.layers.Layer, ...] = ()) -> Recipe:
+def best(
+    *,
+    epochs: int = 8,
+    learning_rate: float = 3e-4,
+    batch_size: int = 64,
+    freeze: freezing.Select = freezing.nothing,
+    augmentation: tuple[keras.layers.Layer, ...] = (),
+) -> Recipe:
     """Return what is most accurate where minutes don't matter: `fast`, then gentle fine-tuning.
 
-    The head reads up to four layers together and is solved; then all of the backbone is trained
-    with it, BatchNormalization frozen, gradients clipped, at a learning rate that rises, then falls
-    along a cosine, and the weights are averaged.
+    The head reads up to four layers together and is solved; then the backbone is trained with it,
+    BatchNormalization frozen, gradients clipped, at a learning rate that rises, then falls along a
+    cosine. The defaults suit about a thousand photos. Tens of thousands of small images bear
+    larger steps, `learning_rate=2e-3, batch_size=256`, and gain nothing from the first two blocks,
+    which cost a third of the time: `freeze=freezing.first(18)`.
 
     Args:
         epochs: Epochs of fine-tuning; `Recipe.train(budget=...)` takes as many as fit.
+        learning_rate: The highest that fine-tuning has.
+        batch_size: Images a step of fine-tuning.
+        freeze: What of the backbone fine-tuning leaves as it is.
         augmentation: Layers that change training images at random. Which changes leave the class
             what it is depends on the images: flips for photos, not for digits.
 
@@ -266,13 +278,12 @@ def best(*, epochs: int = 8, augmentation: tuple[keras.layers.Layer, ...] = ()) 
         head=Phase(solver="lbfgs"),
         fine_tune=Phase(
             epochs=epochs,
-            batch_size=64,
-            learning_rate=3e-4,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
             schedule="cosine",
             warmup=0.5,
             global_clipnorm=1.0,
-            ema_momentum=0.99,
-            freeze=freezing.nothing,
+            freeze=freeze,
             augmentation=augmentation,
         ),
         features="auto",

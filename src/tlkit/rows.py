@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tlkit.errors import DataError
+from tlkit.lazy import LazyImages
 
 
 class Rows:
@@ -72,6 +73,21 @@ class Rows:
         if len(outside):
             raise IndexError(f"`indices` must be from 0 to {len(self) - 1}, got {outside[0]}.")
         return indices.astype(np.intp, copy=False)
+
+
+class LazyRows:
+    """Images that are read when they are asked for, as rows of one array.
+
+    Args:
+        images: The images.
+    """
+
+    def __init__(self, images: LazyImages) -> None:
+        self._images = images
+
+    def take(self, indices: np.ndarray) -> list[np.ndarray]:
+        """Return the images with these indices, in their order."""
+        return [self._images[indices]]
 
 
 def _check_fit(shards: Sequence[Sequence[np.ndarray]]) -> None:

@@ -1,0 +1,243 @@
+"""Image files in a folder for each class, or named by a table, as a source of labelled images."""
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlkit import _checks, _optional, decoding, scanning
+from tlkit.errors import ConfigError, DataError
+from tlkit.lazy import LazyImages
+from tlkit.source import Problem, Source, chosen, listed
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+POLICIES = ("fail", "replace", "skip")
+_PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
+_GREY = 128  # what stands in for an image that can't be read
+
+
+def from_folder(
+    folder: str | Path,
+    *,
+    size: int | tuple[int, int],
+    fit: str = "squash",
+    channels: int = 3,
+    unreadable: str = "fail",
+    most_unreadable: float = 0.1,
+) -> Source:
+    """Return the images of a folder that has a folder for each class.
+
+    A class's own folders are looked through too, and links followed, though never in a circle.
+    Every file is read once at the start; damaged ones are found then, not in the third epoch.
+    Files whose names don't end as images do are passed over.
+
+    Args:
+        folder: The folder. Class names are its folders' names, sorted.
+        size: Height and width that images are read at.
+        fit: "squash", "crop" or "pad", as for `tlkit.decoding.decode`.
+        channels: 3 for RGB, 1 for grey.
+        unreadable: What happens to damaged files, images in no class's folder and classes without
+            an image: "fail" raises, "skip" leaves them out, "replace" has a grey picture in place
+            of a damaged file and leaves the others out.
+        most_unreadable: The share of images that may be damaged, 0 to below 1.
+
+    Raises:
+        ConfigError: An argument is wrong, or the folder has parts such as train/ and test/.
+        DataError: Something is wrong with the files; the message lists them.
+    """
+    root = Path(folder)
+    classes = _class_folders(root)
+    files: list[Path] = []
+    labels: list[str] = []
+    problems = [
+        Problem(path=path.name, reason="it lies in no class's folder")
+        for path in sorted(root.iterdir())
+        if path.is_file() and _is_image(path)
+    ]
+    for each in classes:
+        found = sorted(_images_within(each))
+        files += found
+        labels += [each.name] * len(found)
+        if not found:
+            problems.append(Problem(path=f"{each.name}/", reason="it holds no image"))
+    how = _How.checked(size, fit, channels, unreadable, most_unreadable)
+    return _from_files(files, labels, root=root, problems=problems, how=how)
+
+
+def from_manifest(
+    manifest: str | Path,
+    *,
+    size: int | tuple[int, int],
+    folder: str | Path | None = None,
+    path_column: str = "path",
+    label_column: str = "label",
+    group_column: str | None = None,
+    fit: str = "squash",
+    channels: int = 3,
+    unreadable: str = "fail",
+    most_unreadable: float = 0.1,
+) -> Source:
+    """Return the images that a table names, with a label for each.
+
+    Args:
+        manifest: A `.csv` file in UTF-8, or a `.parquet` file (extra `parquet`).
+        size: As for `from_folder`.
+        folder: Where the paths begin; by default the manifest's own folder.
+        path_column: The column of paths.
+        label_column: The column of class names.
+        group_column: The column of what each image belongs with; None where each is alone.
+        fit: As for `from_folder`.
+        channels: As for `from_folder`.
+        unreadable: As for `from_folder`.
+        most_unreadable: As for `from_folder`.
+
+    Raises:
+        ConfigError: There is no such file or column.
+        DataError: Something is wrong with the files; the message lists them.
+        MissingExtraError: The extra for Parquet is not installed.
+    """
+    path = Path(manifest)
+    wanted = [path_column, label_column, *([group_column] if group_column else [])]
+    table = _table(path, wanted)
+    root = path.parent if folder is None else Path(folder)
+    how = _How.checked(size, fit, channels, unreadable, most_unreadable)
+    groups = tuple(table[group_column]) if group_column else ()
+    files = [root / each for each in table[path_column]]
+    return _from_files(files, table[label_column], root=root, groups=groups, how=how)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _How:
+    """How files become images."""
+
+    shape: tuple[int, int, int]
+    fit: str
+    unreadable: str
+    most_unreadable: float
+
+    @classmethod
+    def checked(cls, size: Any, fit: Any, channels: Any, unreadable: Any, most: Any) -> "_How":
+        return cls(
+            shape=(*_checks.size("size", size), decoding.check_channels(channels)),
+            fit=decoding.check_fit(fit),
+            unreadable=_checks.one_of("unreadable", unreadable, POLICIES),
+            most_unreadable=_checks.fraction("most_unreadable", most),
+        )
+
+    def read(self, file: Path) -> np.ndarray:
+        height, width, channels = self.shape
+        return decoding.decode(file, (height, width), fit=self.fit, channels=channels)
+
+
+def _from_files(
+    files: Sequence[Path],
+    labels: Sequence[str],
+    *,
+    root: Path,
+    how: _How,
+    groups: Sequence[str] = (),
+    problems: Sequence[Problem] = (),
+) -> Source:
+    paths = tuple(Path(os.path.relpath(file, root)).as_posix() for file in files)
+    scanned = tuple(scanning.scan(files))
+    damaged = [place for place, each in enumerate(scanned) if each.problem]
+    found = [Problem(path=paths[place], reason=scanned[place].problem) for place in damaged]
+    problems = (*problems, *found)
+    _judge(problems, len(damaged), len(files), how)
+    kept = np.arange(len(files))
+    if how.unreadable != "replace":
+        kept = np.setdiff1d(kept, damaged)
+    names = tuple(sorted({labels[place] for place in kept}))
+    if len(names) < 2:
+        raise DataError(
+            f"{str(root)!r} must have images of at least 2 classes, got {list(names) or 'none'}."
+        )
+    gone = set(damaged)
+    grey = np.full(how.shape, _GREY, "uint8")
+    return Source(
+        name=root.name,
+        images=LazyImages(
+            lambda place: grey if place in gone else how.read(files[place]), kept, shape=how.shape
+        ),
+        labels=np.asarray([names.index(labels[place]) for place in kept], dtype="int64"),
+        class_names=names,
+        paths=chosen(paths, kept),
+        groups=chosen(tuple(groups), kept),
+        problems=problems,
+        known=chosen(scanned, kept),
+    )
+
+
+def _judge(problems: Sequence[Problem], damaged: int, count: int, how: _How) -> None:
+    """Refuse what the policy does not bear."""
+    if problems and how.unreadable == "fail":
+        raise DataError(
+            f"{len(problems):,} things are wrong with the files: {listed(problems)}. Mend them, "
+            "or leave them out: unreadable='skip'."
+        )
+    if damaged > how.most_unreadable * count:
+        raise DataError(
+            f"At most {100 * how.most_unreadable:g} % of the images may be unreadable, got "
+            f"{damaged:,} of {count:,}: {listed(problems)}. "
+            "Raise `most_unreadable` if that is right."
+        )
+
+
+def _class_folders(root: Path) -> list[Path]:
+    if not root.is_dir():
+        raise ConfigError(f"`folder` must be a folder, got {str(root)!r}: no such folder.")
+    classes = sorted(
+        path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
+    parts = [path.name for path in classes if path.name.lower() in _PARTS]
+    if classes and len(parts) == len(classes):
+        raise ConfigError(
+            f"`folder` must have a folder for each class, got {str(root)!r} with the parts "
+            f"{parts}. Read each by itself: from_folder({str(root / parts[0])!r}, ...)."
+        )
+    return classes
+
+
+def _images_within(folder: Path) -> Iterator[Path]:
+    """Yield the image files of a folder and its folders; none of those is entered twice."""
+    entered = set()
+    for path, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(path)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(path, name) for name in names if _is_image(Path(name)))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def _table(path: Path, columns: Sequence[str]) -> Mapping[str, list[str]]:
+    if not path.is_file():
+        raise ConfigError(f"`manifest` must be a file, got {str(path)!r}: no such file.")
+    if path.suffix == ".parquet":
+        parquet = _optional.require("pyarrow.parquet", extra="parquet")
+        table = parquet.read_table(path).to_pydict()
+    elif path.suffix == ".csv":
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        table = {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
+    else:
+        raise ConfigError(f"`manifest` must end in .csv or .parquet, got {str(path)!r}.")
+    for name in columns:
+        if name not in table:
+            raise ConfigError(
+                f"`manifest` must have a column {name!r}, got {list(table)}."
+                f"{_checks.nearest(name, table)}"
+            )
+        empty = [row for row, value in enumerate(table[name], start=1) if value in (None, "")]
+        if empty:
+            raise DataError(f"Column {name!r} of {str(path)!r} is empty in row {empty[0]}.")
+    return {name: list(map(str, table[name])) for name in columns}

@@ -1,0 +1,110 @@
+"""Labelled images in one form, wherever they come from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tlkit import scanning
+from tlkit.lazy import LazyImages
+
+_SAID = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is wrong with a file or a folder.
+
+    Attributes:
+        path: Which, from the source's folder.
+        reason: Why, in words.
+    """
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """Labelled images; `print(source)` shows how many of which, and what they take.
+
+    Attributes:
+        name: What to call them in a report.
+        images: `(count, height, width, channels)`: an array, or files read when they are asked for.
+        labels: The class index of each, `(count,)`.
+        class_names: The name of each index.
+        paths: The file of each, from the source's folder; empty for arrays.
+        groups: What each belongs with, such as a patient; images of one group are never split.
+        problems: What was left out or replaced, and why.
+        image_range: What black and white are.
+    """
+
+    name: str
+    images: Any
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    paths: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    image_range: tuple[float, float] = (0, 255)
+    known: tuple[scanning.Scanned, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def pair(self) -> tuple[Any, np.ndarray]:
+        """Images and labels, as training and evaluation take them."""
+        return self.images, self.labels
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many images each class has."""
+        found = np.bincount(self.labels, minlength=len(self.class_names)).tolist()
+        return dict(zip(self.class_names, found, strict=True))
+
+    @cached_property
+    def scanned(self) -> tuple[scanning.Scanned, ...]:
+        """What each image is like; arrays are looked through when this is first asked for."""
+        return self.known or tuple(scanning.scan_array(self.images, self.image_range))
+
+    def take(self, index: Any) -> "Source":
+        """Return the images of these indices, without reading one."""
+        places = np.arange(len(self))[index]
+        lazy = isinstance(self.images, LazyImages)
+        return replace(
+            self,
+            images=self.images.at(places) if lazy else self.images[places],
+            labels=self.labels[places],
+            paths=chosen(self.paths, places),
+            groups=chosen(self.groups, places),
+            known=chosen(self.known or vars(self).get("scanned", ()), places),
+        )
+
+    def __str__(self) -> str:
+        each = int(np.prod(self.images.shape[1:])) * self.images.dtype.itemsize
+        how = "read as needed" if isinstance(self.images, LazyImages) else "in memory"
+        lines = [
+            f"{self.name}: {len(self):,} images of {' x '.join(map(str, self.images.shape[1:]))}, "
+            f"{how}: {each / 1e3:,.0f} kB each, {len(self) * each / 1e6:,.1f} MB all together",
+            ", ".join(f"{name} {count:,}" for name, count in self.counts.items()),
+        ]
+        if self.problems:
+            lines.append(f"{len(self.problems):,} left out or replaced: {listed(self.problems)}")
+        return "\n".join(lines)
+
+
+def listed(problems: Sequence[Problem]) -> str:
+    """Return the first few problems in words, and how many more there are."""
+    more = f"; and {len(problems) - _SAID:,} more" if len(problems) > _SAID else ""
+    return "; ".join(map(str, problems[:_SAID])) + more
+
+
+def chosen(values: tuple[Any, ...], places: np.ndarray) -> tuple[Any, ...]:
+    """Return the values of these places; nothing where there are none at all."""
+    return tuple(values[place] for place in places) if values else ()

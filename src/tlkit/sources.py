@@ -1,0 +1,151 @@
+"""Images of your own in one form: from arrays, folders, tables, other libraries' data sets."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tlkit import _checks, decoding
+from tlkit.errors import ConfigError, DataError
+from tlkit.image_files import from_folder, from_manifest
+from tlkit.lazy import LazyImages
+from tlkit.source import Problem, Source
+
+__all__ = [
+    "Batches",
+    "Problem",
+    "Source",
+    "from_arrays",
+    "from_folder",
+    "from_huggingface",
+    "from_loader",
+    "from_manifest",
+]
+
+
+def from_arrays(
+    images: Any,
+    labels: Any,
+    *,
+    class_names: Sequence[str],
+    groups: Sequence[str] = (),
+    name: str = "arrays",
+    image_range: tuple[float, float] = (0, 255),
+) -> Source:
+    """Return images that are in memory already, not copied.
+
+    Args:
+        images: `(count, height, width)` or with a channel axis.
+        labels: The class index of each.
+        class_names: The name of each index.
+        groups: What each belongs with; empty where each is alone.
+        name: What to call them.
+        image_range: What black and white are.
+
+    Raises:
+        DataError: There are not as many labels as images, or a label has no name.
+    """
+    indices = np.asarray(labels).reshape(-1).astype("int64")
+    if len(indices) != len(images) or (groups and len(groups) != len(images)):
+        raise DataError(
+            f"`labels` and `groups` must be one for each of the {len(images)} images, got "
+            f"{len(indices)} and {len(groups)}."
+        )
+    if len(indices) == 0 or indices.min() < 0 or indices.max() >= len(class_names):
+        raise DataError(
+            f"`labels` must be from 0 to {len(class_names) - 1}, one of `class_names`, got "
+            f"{sorted(set(indices.tolist()))[:10]}."
+        )
+    return Source(
+        name=name,
+        images=np.asarray(images),
+        labels=indices,
+        class_names=tuple(class_names),
+        groups=tuple(map(str, groups)),
+        image_range=_checks.interval("image_range", image_range),
+    )
+
+
+def from_huggingface(
+    dataset: Any,
+    *,
+    size: int | tuple[int, int],
+    image: str = "image",
+    label: str = "label",
+    group: str | None = None,
+    fit: str = "squash",
+    channels: int = 3,
+) -> Source:
+    """Return the images of a Hugging Face `datasets.Dataset`, decoded as they are needed.
+
+    Class names are those of its ClassLabel, in its order; other labels are named by their value.
+
+    Args:
+        dataset: One split, with an image column.
+        size: As for `from_folder`.
+        image: The column of images.
+        label: The column of labels.
+        group: The column of what each image belongs with.
+        fit: As for `from_folder`.
+        channels: As for `from_folder`.
+
+    Raises:
+        ConfigError: There is no such column.
+    """
+    for column in filter(None, (image, label, group)):
+        if column not in dataset.column_names:
+            raise ConfigError(
+                f"The data set must have a column {column!r}, got {dataset.column_names}."
+            )
+    values = list(dataset[label])
+    names = getattr(dataset.features[label], "names", None)
+    if names is None:
+        names = sorted(set(map(str, values)))
+        values = [names.index(str(value)) for value in values]
+    height, width = _checks.size("size", size)
+    decode = partial(
+        decoding.decode,
+        size=(height, width),
+        fit=decoding.check_fit(fit),
+        channels=decoding.check_channels(channels),
+    )
+    return Source(
+        name="Hugging Face data set",
+        images=LazyImages(
+            lambda place: decode(dataset[place][image]),
+            np.arange(len(values)),
+            shape=(height, width, channels),
+        ),
+        labels=np.asarray(values, dtype="int64"),
+        class_names=tuple(map(str, names)),
+        groups=tuple(map(str, dataset[group])) if group else (),
+    )
+
+
+class Batches:
+    """A torch DataLoader's batches as NumPy, for training and evaluation; see `from_loader`."""
+
+    def __init__(self, loader: Any, *, channels_first: bool) -> None:
+        self._loader, self._channels_first = loader, channels_first
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for images, labels in self._loader:
+            pixels = np.asarray(images)
+            yield (
+                (np.moveaxis(pixels, 1, -1) if self._channels_first else pixels),
+                np.asarray(labels),
+            )
+
+
+def from_loader(loader: Any, *, channels_first: bool = True) -> Batches:
+    """Return a torch `DataLoader` as batches that training and evaluation take.
+
+    Args:
+        loader: Gives `(images, labels)`; one that shuffles can't be cached.
+        channels_first: Whether images are `(batch, channels, height, width)`, as torch has them.
+    """
+    return Batches(loader, channels_first=channels_first)

@@ -1,0 +1,200 @@
+"""Split images into parts that stay apart: by content, by group, and without look-alikes across."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tlkit import _checks
+from tlkit.errors import DataError
+from tlkit.source import Source
+
+DUPLICATES = ("allow", "refuse", "together")
+_BANDS = 5  # of 64 bits: where at most 4 differ, one band has none that does
+_ALIKE = 4
+_SAID = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two images that are the same, or look it.
+
+    Attributes:
+        first: The place of one in the source.
+        second: The place of the other, behind it.
+        exact: Whether their content is the same, bit for bit.
+    """
+
+    first: int
+    second: int
+    exact: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """A source in parts.
+
+    Attributes:
+        train: To train on.
+        validation: To choose by; may be empty.
+        test: To measure on.
+        pairs: Which images of the source are the same or look it, wherever they went.
+    """
+
+    train: Source
+    validation: Source
+    test: Source
+    pairs: tuple[Pair, ...]
+
+
+def split(
+    source: Source,
+    *,
+    test: float = 0.2,
+    validation: float = 0.0,
+    duplicates: str = "refuse",
+    seed: int = 0,
+) -> Split:
+    """Split a source by its images' content, each class alike.
+
+    A hash of an image, or of its group's name, says which part it goes to. So a part holds about
+    its share of every class, the same on every machine, and files that are added later move none
+    that were there.
+
+    Args:
+        source: The images.
+        test: The share of the test, 0 to below 1.
+        validation: The share for validation.
+        duplicates: What happens to images that are the same or look it in different parts:
+            "refuse" raises, "together" moves them into one part, "allow" leaves them.
+        seed: Another seed, another split.
+
+    Raises:
+        ConfigError: The shares leave nothing to train on.
+        DataError: Duplicates are refused, or a class has no image in a part.
+
+    Examples:
+        >>> from tlkit import sources
+        >>> images = np.random.default_rng(0).integers(0, 256, (200, 8, 8), "uint8")
+        >>> made = split(
+        ...     sources.from_arrays(images, np.arange(200) % 2, class_names=["a", "b"]),
+        ...     duplicates="allow",
+        ... )
+        >>> len(made.train) + len(made.test)
+        200
+    """
+    shares = {
+        "test": _checks.fraction("test", test),
+        "validation": _checks.fraction("validation", validation),
+    }
+    _checks.fraction("test + validation", test + validation)
+    _checks.one_of("duplicates", duplicates, DUPLICATES)
+    pairs = tuple(look_alikes(source))
+    keys = [scanned.digest for scanned in source.scanned]
+    if source.groups:
+        keys = list(source.groups)
+    if duplicates == "together":
+        keys = _joined(keys, pairs)
+    parts = _parts(keys, shares, seed)
+    if duplicates == "refuse":
+        _refuse(source, pairs, parts)
+    _require_all_classes(source, parts, shares)
+    made = {name: source.take(parts == name) for name in ("train", "validation", "test")}
+    return Split(pairs=pairs, **made)
+
+
+def look_alikes(source: Source) -> Iterator[Pair]:
+    """Yield the pairs of images that are the same, or whose perceptual hashes differ by 4 bits.
+
+    Of a number of images that are all alike, each is paired with the first.
+    """
+    digests = [scanned.digest for scanned in source.scanned]
+    marks = [scanned.likeness for scanned in source.scanned]
+    first: dict[str, int] = {}
+    for place, digest in enumerate(digests):
+        if digest in first:
+            yield Pair(first=first[digest], second=place, exact=True)
+        else:
+            first[digest] = place
+    for one, other in _near({place: marks[place] for place in first.values() if marks[place]}):
+        yield Pair(first=one, second=other, exact=False)
+
+
+def _near(marks: Mapping[int, int]) -> Iterator[tuple[int, int]]:
+    """Yield the places whose marks differ in few bits; those share a band that does not."""
+    width = -(-64 // _BANDS)
+    known: list[dict[int, list[int]]] = [{} for _ in range(_BANDS)]
+    for place, mark in marks.items():
+        keys = [(mark >> (width * band)) & ((1 << width) - 1) for band in range(_BANDS)]
+        candidates = {
+            each for table, key in zip(known, keys, strict=True) for each in table.get(key, ())
+        }
+        for each in sorted(candidates):
+            if (marks[each] ^ mark).bit_count() <= _ALIKE:
+                yield each, place
+        for table, key in zip(known, keys, strict=True):
+            table.setdefault(key, []).append(place)
+
+
+def _joined(keys: Sequence[str], pairs: Iterable[Pair]) -> list[str]:
+    """Return keys that are one for all that are paired, or share a key."""
+    parent = {key: key for key in keys}
+
+    def root(key: str) -> str:
+        while parent[key] != key:
+            parent[key] = parent[parent[key]]
+            key = parent[key]
+        return key
+
+    for pair in pairs:
+        one, other = sorted((root(keys[pair.first]), root(keys[pair.second])))
+        parent[other] = one
+    return [root(key) for key in keys]
+
+
+def _parts(keys: Sequence[str], shares: Mapping[str, float], seed: int) -> np.ndarray:
+    """Return the part of each: the hash of its key is a number from 0 to 1."""
+    digests = (hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest() for key in keys)
+    numbers = np.asarray([int.from_bytes(digest, "big") / 2**64 for digest in digests])
+    in_test = numbers < shares["test"]
+    in_validation = numbers < shares["test"] + shares["validation"]
+    return np.where(in_test, "test", np.where(in_validation, "validation", "train"))
+
+
+def _refuse(source: Source, pairs: Sequence[Pair], parts: np.ndarray) -> None:
+    across = [pair for pair in pairs if parts[pair.first] != parts[pair.second]]
+    twice = [
+        pair
+        for pair in pairs
+        if pair.exact and source.labels[pair.first] != source.labels[pair.second]
+    ]
+    if not across and not twice:
+        return
+    told = [*twice, *(pair for pair in across if pair not in twice)]
+    shown = "; ".join(
+        f"{_said(source, pair.first)} ({parts[pair.first]}) and "
+        f"{_said(source, pair.second)} ({parts[pair.second]})"
+        for pair in told[:_SAID]
+    )
+    raise DataError(
+        f"{len(across):,} pairs of images that are the same or look it would lie in different "
+        f"parts, and {len(twice):,} images have two labels: {shown}. Look at them, then keep each "
+        "pair in one part (duplicates='together') or bear them (duplicates='allow')."
+    )
+
+
+def _said(source: Source, place: int) -> str:
+    return source.paths[place] if source.paths else f"image {place}"
+
+
+def _require_all_classes(source: Source, parts: np.ndarray, shares: Mapping[str, float]) -> None:
+    wanted = ["train", *(name for name, share in shares.items() if share)]
+    for part in wanted:
+        there = set(source.labels[parts == part].tolist())
+        missing = [name for index, name in enumerate(source.class_names) if index not in there]
+        if missing:
+            raise DataError(
+                f"Every class must have images in each part, got none for {missing} in {part}. "
+                "Give more images, another seed, or a larger share."
+            )

@@ -1,0 +1,134 @@
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import tlkit
+from tlkit import Phase, freezing, sources, train_phase
+from tlkit.errors import ConfigError, DataError
+from tlkit.lazy import LazyImages
+
+
+def _data(count: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (count, 32, 32, 3), "uint8"), np.arange(count) % 3
+
+
+def _lazy(images: np.ndarray) -> LazyImages:
+    return LazyImages(lambda place: images[place], range(len(images)), shape=images.shape[1:])
+
+
+def _model(backbone: keras.Model) -> keras.Model:
+    return tlkit.build_classifier(backbone, 3, pixels=(0, 1), seed=0)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cache": tlkit.Cache()},
+        {"cache": None},
+        {"cache": None, "augmentation": (keras.layers.RandomFlip(seed=1),)},
+        {"cache": tlkit.Cache(), "solver": "ridge"},
+        {"cache": None, "solver": "ridge"},
+    ],
+)
+def test_images_read_when_needed_train_to_the_same_as_arrays(
+    small_backbone: keras.Model, settings: dict
+) -> None:
+    images, labels = _data()
+    start = small_backbone.get_weights()
+    losses = []
+    cache, rest = settings["cache"], {k: v for k, v in settings.items() if k != "cache"}
+    freeze = freezing.everything if "solver" in rest else freezing.first(3)
+    for given in (images, _lazy(images)):
+        small_backbone.set_weights(start)
+        for layer in rest.get("augmentation", ()):
+            layer.generator.state.assign(keras.ops.zeros_like(layer.generator.state))
+        model = _model(small_backbone)
+        phase = Phase(freeze=freeze, **rest)
+        pair = (given, labels)
+        run = train_phase(model, phase, pair, validation=pair, cache=cache, seed=0, verbose=False)
+        losses.append([run.epochs[-1][key] for key in ("loss", "val_loss")])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_images_read_when_needed_are_probed_and_measured(small_backbone: keras.Model) -> None:
+    images, labels = _data(60)
+    model = _model(small_backbone)
+    found = [tlkit.probe(model, (each, labels)).readings for each in (images, _lazy(images))]
+    assert found[0] == found[1]
+    rates = [
+        tlkit.find_learning_rate(model, Phase(), (each, labels), steps=5, seed=0).losses
+        for each in (images, _lazy(images))
+    ]
+    np.testing.assert_allclose(*rates, rtol=1e-4)
+
+
+def test_arrays_become_a_source() -> None:
+    images, labels = _data()
+    source = sources.from_arrays(images, labels, class_names="abc", groups=["p"] * 40)
+    assert source.pair[0] is images
+    assert source.counts == {"a": 14, "b": 13, "c": 13}
+    few = source.take(slice(0, 3))
+    assert (len(few), few.labels.tolist(), few.groups) == (3, [0, 1, 2], ("p",) * 3)
+    assert "40 images of 32 x 32 x 3, in memory" in str(source)
+    with pytest.raises(DataError, match="must be one for each of the 40 images, got 39 and 0"):
+        sources.from_arrays(images, labels[1:], class_names="abc")
+    with pytest.raises(DataError, match=r"from 0 to 1, one of `class_names`, got \[0, 1, 2\]"):
+        sources.from_arrays(images, labels, class_names="ab")
+
+
+class _Column:
+    names = ("yes", "no")
+
+
+class _Rows:
+    """What tlkit asks of a Hugging Face data set."""
+
+    def __init__(self, features: dict) -> None:
+        self.features = features
+        self.column_names = list(features)
+        self.asked: list[int] = []
+
+    def __getitem__(self, key: object) -> object:
+        if key == "answer":
+            return [1, 0, 1]
+        self.asked.append(key)
+        return {"picture": Image.new("L", (5, 7), 40 * key)}
+
+
+def test_a_hugging_face_data_set_is_decoded_row_by_row() -> None:
+    rows = _Rows({"picture": None, "answer": _Column()})
+    source = sources.from_huggingface(rows, size=4, image="picture", label="answer")
+    assert source.class_names == ("yes", "no")
+    assert source.labels.tolist() == [1, 0, 1]
+    assert rows.asked == []
+    assert source.images[2][0, 0].tolist() == [80, 80, 80]
+    assert rows.asked == [2]
+    named = _Rows({"picture": None, "answer": object()})
+    assert sources.from_huggingface(named, size=4, image="picture", label="answer").class_names == (
+        "0",
+        "1",
+    )
+    with pytest.raises(ConfigError, match=r"a column 'image', got \['picture', 'answer'\]"):
+        sources.from_huggingface(rows, size=4, label="answer")
+
+
+def test_a_torch_loader_gives_channels_last(small_backbone: keras.Model) -> None:
+    images, labels = _data()
+
+    class Loader:
+        def __len__(self) -> int:
+            return 5
+
+        def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for start in range(0, 40, 8):
+                yield np.moveaxis(images[start : start + 8], -1, 1), labels[start : start + 8]
+
+    model = _model(small_backbone)
+    batches = sources.from_loader(Loader())
+    assert len(batches) == 5
+    score = tlkit.evaluate(model, batches)
+    assert score.loss == pytest.approx(tlkit.evaluate(model, (images, labels)).loss, rel=1e-5)

@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tlkit import sources, splits
+from tlkit.errors import ConfigError, DataError
+from tlkit.scanning import Scanned
+from tlkit.source import Source
+
+
+def _far_apart(count: int) -> list[int]:
+    return np.random.default_rng(1).integers(1, 2**63, count).tolist()
+
+
+def _source(count: int, *, classes: int = 2, groups: tuple[str, ...] = ()) -> Source:
+    """Images that are nothing but their digest."""
+    return Source(
+        name="made",
+        images=np.zeros((count, 1, 1), "uint8"),
+        labels=np.arange(count) % classes,
+        class_names=tuple("abcdef"[:classes]),
+        paths=tuple(f"{number}.png" for number in range(count)),
+        groups=groups,
+        known=tuple(
+            Scanned(digest=f"digest {number}", likeness=mark)
+            for number, mark in enumerate(_far_apart(count))
+        ),
+    )
+
+
+def _marked(marks: list[int], digests: list[str] | None = None) -> Source:
+    made = _source(len(marks))
+    digests = digests or [f"digest {place}" for place in range(len(marks))]
+    known = tuple(
+        Scanned(digest=digest, likeness=mark) for digest, mark in zip(digests, marks, strict=True)
+    )
+    return Source(**{**vars(made), "known": known})
+
+
+def test_a_split_is_whole_and_about_as_large_as_asked() -> None:
+    made = splits.split(_source(4000), test=0.2, validation=0.1, duplicates="allow")
+    paths = [set(part.paths) for part in (made.train, made.validation, made.test)]
+    assert len(set.union(*paths)) == sum(map(len, paths)) == 4000
+    assert len(made.test) == pytest.approx(800, abs=80)
+    assert len(made.validation) == pytest.approx(400, abs=60)
+    for part in (made.train, made.validation, made.test):
+        assert part.counts["a"] == pytest.approx(len(part) / 2, abs=50)
+
+
+def test_files_added_later_move_none() -> None:
+    few = splits.split(_source(300), duplicates="allow")
+    many = splits.split(_source(500), duplicates="allow")
+    assert set(few.test.paths) == set(many.test.paths) & {f"{n}.png" for n in range(300)}
+    other = splits.split(_source(300), duplicates="allow", seed=1)
+    assert set(other.test.paths) != set(few.test.paths)
+
+
+def test_a_group_is_never_torn_apart() -> None:
+    groups = tuple(f"patient {number // 7}" for number in range(700))
+    made = splits.split(_source(700, groups=groups), test=0.3, duplicates="allow")
+    assert not set(made.train.groups) & set(made.test.groups)
+    assert len(made.test) == pytest.approx(210, abs=70)
+
+
+def test_look_alikes_are_found() -> None:
+    source = _marked([1 << 40, 0xFFFF, 0xFFF0, 0xF0F0F0F0F0F0])
+    pairs = list(splits.look_alikes(source))
+    assert [(pair.first, pair.second, pair.exact) for pair in pairs] == [(1, 2, False)]
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.integers(1, 2**64 - 1), min_size=2, max_size=12, unique=True),
+    st.integers(0, 2**32),
+)
+def test_all_pairs_within_four_bits_are_found(marks: list[int], noise: int) -> None:
+    random = np.random.default_rng(noise)
+    near = marks[0]
+    for bit in random.permutation(64)[: random.integers(1, 7)].tolist():
+        near ^= 1 << bit
+    marks = [*marks, near or 1]
+    found = {(pair.first, pair.second) for pair in splits.look_alikes(_marked(marks))}
+    wanted = {
+        (one, other)
+        for other in range(len(marks))
+        for one in range(other)
+        if (marks[one] ^ marks[other]).bit_count() <= 4
+    }
+    assert found == wanted
+
+
+def _apart(made: splits.Split) -> bool:
+    names = [set(part.paths) for part in (made.train, made.test)]
+    return all(len({"0.png", "1.png"} & paths) == 1 for paths in names)
+
+
+def _two_alike(seed: int) -> splits.Split:
+    marks = [0b1111, 0b1110, *_far_apart(60)]
+    return splits.split(_marked(marks), duplicates="allow", seed=seed)
+
+
+def test_look_alikes_in_different_parts_are_refused_or_brought_together() -> None:
+    seed = next(seed for seed in range(100) if _apart(_two_alike(seed)))
+    marks = [0b1111, 0b1110, *_far_apart(60)]
+    with pytest.raises(DataError, match=r"1 pairs .* 0\.png \(t.*\) and 1\.png \(t.*together"):
+        splits.split(_marked(marks), seed=seed)
+    made = splits.split(_marked(marks), seed=seed, duplicates="together")
+    assert not _apart(made)
+    assert [(pair.first, pair.second) for pair in made.pairs] == [(0, 1)]
+
+
+def test_the_same_image_with_two_labels_is_refused() -> None:
+    digests = ["same", "same", *(f"digest {place}" for place in range(60))]
+    marks = [5, 5, *_far_apart(60)]
+    with pytest.raises(DataError, match=r"0 pairs .* 1 images have two labels: 0\.png"):
+        splits.split(_marked(marks, digests))
+
+
+def test_a_class_without_an_image_in_a_part_is_told() -> None:
+    with pytest.raises(DataError, match=r"Every class must have images in each part, got none"):
+        splits.split(_source(4), test=0.2, duplicates="allow")
+    with pytest.raises(ConfigError, match="`test \\+ validation` must be a number from 0"):
+        splits.split(_source(4), test=0.6, validation=0.5)
+
+
+def test_arrays_are_told_apart_by_their_pixels() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (50, 16, 16, 3), "uint8")
+    images = np.concatenate([images, images[:1]])
+    labels = np.arange(51) % 2
+    labels[50] = labels[0]
+    source = sources.from_arrays(images, labels, class_names=["a", "b"])
+    assert [(p.first, p.second, p.exact) for p in splits.look_alikes(source)] == [(0, 50, True)]
+    made = splits.split(source)
+    assert len(made.train) + len(made.test) == 51
