@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlkit import taps
 from tlkit.graph import block_ends, crossing_tensors
 
 
@@ -65,7 +66,8 @@ def test_a_block_that_is_never_joined_ends_with_the_model() -> None:
     inputs = keras.Input((2,))
     x = keras.layers.Dense(2)(inputs)
     y = keras.layers.Dense(2)(keras.layers.Dense(2)(x))
-    assert block_ends(keras.Model(inputs, [x, y])) == [0, 1, 3, 3]
+    z = keras.layers.Dense(2)(x)
+    assert block_ends(keras.Model(inputs, [z, y])) == [0, 1, 4, 4, 4]
 
 
 def test_a_block_inside_a_block_ends_with_the_outer_one() -> None:
@@ -107,3 +109,9 @@ def test_the_blocks_of_mobilenet_v2_are_those_that_its_names_tell(
             expected[index] = names.index(f"{block}_add")
     assert sum(end != index for index, end in enumerate(expected)) == 10 * 8  # ten blocks of nine
     assert block_ends(mobilenet_v2) == expected
+
+
+def test_a_layer_tapped_on_the_way_joins_no_blocks_together(mobilenet_v2: keras.Model) -> None:
+    one = taps.tapped(mobilenet_v2, ["block_5_add"])
+    two = taps.tapped(mobilenet_v2, ["block_1_project_BN", "block_3_project_BN", "block_5_add"])
+    assert block_ends(two) == block_ends(one)
