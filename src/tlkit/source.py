@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tlkit import scanning
+from tlkit.errors import DataError
 from tlkit.lazy import LazyImages
 
 _SAID = 10
@@ -85,6 +86,24 @@ class Source:
             groups=chosen(self.groups, places),
             known=chosen(self.known or vars(self).get("scanned", ()), places),
         )
+
+    def named(self, class_names: Sequence[str]) -> "Source":
+        """Return the same images with labels that count in the order of these names.
+
+        Args:
+            class_names: A classifier's; it may know more classes than there are images of.
+
+        Raises:
+            DataError: A class of these images is none of them.
+        """
+        unknown = sorted(set(self.class_names) - set(class_names))
+        if unknown:
+            raise DataError(
+                f"{self.name} must have classes that the classifier knows, "
+                f"{list(class_names)}, got {unknown}."
+            )
+        order = np.asarray([list(class_names).index(name) for name in self.class_names])
+        return replace(self, labels=order[self.labels], class_names=tuple(class_names))
 
     def __str__(self) -> str:
         each = int(np.prod(self.images.shape[1:])) * self.images.dtype.itemsize

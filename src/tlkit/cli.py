@@ -1,0 +1,296 @@
+"""The command line: words to one call, and what came of it to lines or JSON."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rich.console
+
+from tlkit import _optional, decoding, experiments, freezing, runs, saving
+from tlkit.building import build_classifier
+from tlkit.classifier import backbone_of, class_names
+from tlkit.errors import ConfigError, DataError, MissingExtraError, TlkitError
+from tlkit.evaluation import evaluate, predict
+from tlkit.experiments import Experiment
+from tlkit.image_files import POLICIES, SUFFIXES
+from tlkit.lazy import LazyImages
+from tlkit.probing import probe
+from tlkit.splits import DUPLICATES
+
+DONE, TOO_LOW, WRONG_WORDS, WRONG_DATA, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+EXIT_CODES = f"""exit codes:
+  {DONE}    done
+  {TOO_LOW}    the accuracy is below --assert-accuracy
+  {WRONG_WORDS}    an argument or a configuration is wrong, or an extra is not installed
+  {WRONG_DATA}    the images are wrong: unreadable, without classes, look-alikes across parts
+  {FAILED}    it could not be done: a download, an engine, a training
+  {INTERRUPTED}  interrupted"""
+
+_HELP = {
+    "recipe": ("how to train", sorted(experiments.RECIPES)),
+    "size": ("height and width of the images, in pixels", None),
+    "fit": ("what happens to images that are not square", decoding.FITS),
+    "weights": ("imagenet, starter (inside the package), or a file", None),
+    "test": ("share of images to test on", None),
+    "validation": ("share on which the temperature is fitted", None),
+    "duplicates": ("look-alikes in different parts", DUPLICATES),
+    "unreadable": ("damaged files", POLICIES),
+    "most_unreadable": ("share of files that may be damaged", None),
+    "path_column": ("of a table: the column of paths", None),
+    "label_column": ("of a table: the column of class names", None),
+    "group_column": ("of a table: the column of what must stay together", None),
+    "budget": ("minutes for training", None),
+    "seed": ("of the split and of training", None),
+}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command, and return its exit code.
+
+    Args:
+        words: What follows `tlkit` on the command line; by default this process's own.
+    """
+    options = _parser().parse_args(words)
+    console = rich.console.Console(
+        stderr=options.json, highlight=False, soft_wrap=True, markup=False
+    )
+    try:
+        values = options.command(options, console)
+    except TlkitError as error:
+        sys.stderr.write(f"tlkit: {error}\n")
+        return _code(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("tlkit: interrupted\n")
+        return INTERRUPTED
+    if options.json:
+        sys.stdout.write(json.dumps(values, indent=2) + "\n")
+    wanted = getattr(options, "assert_accuracy", None)
+    if wanted is not None and values["accuracy"] < wanted:
+        sys.stderr.write(f"tlkit: accuracy {values['accuracy']:.4f} is below {wanted:g}\n")
+        return TOO_LOW
+    return DONE
+
+
+def _code(error: TlkitError) -> int:
+    if isinstance(error, ConfigError | MissingExtraError):
+        return WRONG_WORDS
+    return WRONG_DATA if isinstance(error, DataError) else FAILED
+
+
+def _train(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
+    experiment = _experiment(options)
+    runs.check_free(options.out)
+    finished = experiments.run(
+        experiment, options.out, tell=console.print, verbose=not options.json
+    )
+    return {"run": str(options.out), **finished.figures()}
+
+
+def _evaluate(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
+    model, experiment = _model(options)
+    source = experiment.source().named(class_names(model))
+    found = evaluate(model, source.pair)
+    console.print(str(found))
+    return found.figures()
+
+
+def _predict(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
+    files = [file for given in options.files for file in _files(Path(given))]
+    if not files:
+        raise DataError(f"No image was given: {options.files} hold none.")
+    options.data = str(options.files[0])
+    model, experiment = _model(options)
+    height, width, channels = model.input_shape[1:]
+    images = LazyImages(
+        lambda place: decoding.decode(
+            files[place], (height, width), fit=experiment.fit, channels=channels
+        ),
+        range(len(files)),
+        shape=(height, width, channels),
+    )
+    names = class_names(model)
+    found = []
+    for file, row in zip(files, predict(model, images), strict=True):
+        order = np.argsort(-row)[: options.top]
+        calls = [{"class": names[at], "probability": float(row[at])} for at in order]
+        said = ", ".join(f"{call['class']} {100 * call['probability']:.1f} %" for call in calls)
+        console.print(f"{file}: {said}")
+        found.append({"path": str(file), "classes": calls})
+    return {"predictions": found}
+
+
+def _inspect(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
+    experiment = _experiment(options)
+    source = experiment.source()
+    parts = experiment.split(source)
+    console.print(experiments.plan(source, parts))
+    recipe = experiments.RECIPES[experiment.recipe]()
+    model = _whole(experiment, source.class_names)
+    phase = recipe.head if recipe.fine_tune is None else recipe.fine_tune
+    table = freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
+    console.print(f"{recipe.name}: what its last phase freezes\n{table}")
+    return {
+        "counts": source.counts,
+        "parts": {name: len(getattr(parts, name)) for name in ("train", "validation", "test")},
+        "look_alikes": len(parts.pairs),
+        "problems": [str(problem) for problem in source.problems],
+        "frozen_layers": len(table.frozen),
+        "trained_layers": len(table.trained),
+    }
+
+
+def _probe(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
+    experiment = _experiment(options)
+    parts = experiment.split(experiment.source())
+    model = _whole(experiment, parts.train.class_names)
+    found = probe(model, parts.train.pair, sample=options.sample, seed=experiment.seed)
+    console.print(str(found))
+    return {
+        "chosen": found.chosen.layer,
+        "standard_error": found.standard_error,
+        "readings": [vars(reading) for reading in found.readings],
+    }
+
+
+def _whole(experiment: Experiment, names: Sequence[str]) -> Any:
+    recipe = experiments.RECIPES[experiment.recipe]()
+    return build_classifier(
+        recipe.backbone,
+        len(names),
+        input_shape=(experiment.size, experiment.size, 3),
+        size=experiment.size,
+        pixels=recipe.pixels,
+        weights=experiment.weights,
+        class_names=names,
+    )
+
+
+def _experiment(options: argparse.Namespace) -> Experiment:
+    """Return the experiment of the config file, with what was said on the command line."""
+    values: dict[str, Any] = {}
+    if options.config is not None:
+        values = _config(options.config)
+    given = vars(options)
+    names = [field.name for field in fields(Experiment)]
+    return Experiment.of({**values, **{name: given[name] for name in names if name in given}})
+
+
+def _config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"`config` must be a file, got {str(path)!r}: no such file.")
+    text = path.read_text(encoding="utf-8")
+    try:
+        if path.suffix in (".yaml", ".yml"):
+            values = _optional.require("yaml", extra="yaml").safe_load(text)
+        else:
+            values = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"`config` must be JSON, or YAML in a .yaml file: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"`config` must hold names and values, got {type(values).__name__}.")
+    found = values.get("experiment", values)  # a run's own config.json has it under this name
+    return dict(found)
+
+
+def _model(options: argparse.Namespace) -> tuple[Any, Experiment]:
+    """Return a classifier, and how its images were read where its run says so."""
+    path = Path(options.model)
+    config = path / "config.json"
+    values = _config(config) if path.is_dir() and config.is_file() else {}
+    model = saving.load(path / "model.keras" if path.is_dir() else path)
+    height = model.input_shape[1]
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if name in {field.name for field in fields(Experiment)}
+    }
+    values = {**values, "size": height, **given}
+    return model, Experiment.of(values)
+
+
+def _files(given: Path) -> list[Path]:
+    if given.is_dir():
+        return sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return [given]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tlkit",
+        description="Transfer learning for image classification: from a folder to a report.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add = commands.add_parser
+    train = _command(add, "train", _train, "train a classifier, and write a run")
+    _add_experiment(train)
+    train.add_argument("--out", type=Path, required=True, help="a new or empty folder")
+    measure = _command(add, "evaluate", _evaluate, "measure a classifier on labelled images")
+    measure.add_argument("model", help="a run's folder, or a .keras file")
+    measure.add_argument("data", help="a folder with a folder for each class, or a table")
+    for each in (train, measure):
+        each.add_argument(
+            "--assert-accuracy", type=float, help=f"exit with {TOO_LOW} where it is lower"
+        )
+    call = _command(add, "predict", _predict, "say what images show")
+    call.add_argument("model", help="a run's folder, or a .keras file")
+    call.add_argument("files", nargs="+", help="images, or folders of them")
+    call.add_argument("--top", type=int, default=1, help="how many classes of each (default: 1)")
+    look = _command(add, "probe", _probe, "show after which layer a head should read")
+    _add_experiment(look)
+    look.add_argument("--sample", type=int, default=5000, help="images to use (default: 5000)")
+    inspect = _command(add, "inspect", _inspect, "show what training would take, and freeze")
+    _add_experiment(inspect)
+    return parser
+
+
+def _command(
+    add: Callable[..., argparse.ArgumentParser], name: str, run: Callable[..., Any], what: str
+) -> argparse.ArgumentParser:
+    made = add(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.set_defaults(command=run)
+    made.add_argument("--json", action="store_true", help="write one JSON object, and no lines")
+    return made
+
+
+def _add_experiment(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each value of an experiment, under its own name."""
+    parser.add_argument(
+        "data",
+        nargs="?",
+        default=argparse.SUPPRESS,
+        help="a folder with a folder for each class, or a .csv or .parquet table",
+    )
+    parser.add_argument("--config", type=Path, help="values to start from: a run's config.json")
+    kinds = {"size": int, "seed": int, "recipe": str, "fit": str}
+    for field in fields(Experiment):
+        if field.name not in _HELP:
+            continue
+        what, choices = _HELP[field.name]
+        number = float if isinstance(field.default, float) or field.name == "budget" else str
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=kinds.get(field.name, number),
+            choices=choices,
+            default=argparse.SUPPRESS,
+            help=f"{what} (default: {field.default})",
+        )
+    parser.add_argument(
+        "--augment",
+        nargs="+",
+        choices=sorted(experiments.AUGMENTATIONS),
+        default=argparse.SUPPRESS,
+        help="what may change in training, with --recipe best",
+    )

@@ -1,0 +1,155 @@
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import tlkit
+from tlkit import cli
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scikit-learn's digits 0, 1 and 2 as PNG files, a folder for each."""
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    images, labels = tlkit.datasets.digits().train
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        if label < 3:
+            (folder / f"digit {label}").mkdir(parents=True, exist_ok=True)
+            picture = Image.fromarray((image * 255 / 16).astype("uint8")).resize((32, 32))
+            picture.save(folder / f"digit {label}" / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that `tlkit train` wrote."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    words = ["train", str(photos), "--out", str(out), "--size", "32", "--weights", "starter"]
+    assert cli.main([*words, "--validation", "0.2", "--json"]) == cli.DONE
+    return out
+
+
+def test_training_leaves_model_figures_and_report(trained: Path) -> None:
+    names = {path.name for path in trained.iterdir()}
+    assert {"model.keras", "metrics.json", "config.json", "report.html", "report.md"} <= names
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert metrics["accuracy"] > 0.9
+    config = json.loads((trained / "config.json").read_text())
+    assert config["experiment"]["size"] == 32
+    assert config["experiment"]["validation"] == 0.2
+    report = (trained / "report.html").read_text()
+    assert f"{100 * metrics['accuracy']:.1f}" in report
+    assert "digit 2" in report
+
+
+def test_a_run_is_repeated_from_its_own_config(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    config = str(trained / "config.json")
+    assert cli.main(["train", "--config", config, "--out", str(out), "--json"]) == cli.DONE
+    first, again = (json.loads((folder / "metrics.json").read_text()) for folder in (trained, out))
+    assert first["accuracy"] == again["accuracy"]
+    assert first["loss"] == pytest.approx(again["loss"], rel=1e-4)
+
+
+def test_a_saved_classifier_is_measured_and_asked(
+    trained: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["evaluate", str(trained), str(photos), "--json"]) == cli.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert found["accuracy"] > 0.95
+    file = sorted((photos / "digit 1").iterdir())[0]
+    model = str(trained / "model.keras")
+    assert cli.main(["predict", model, str(file), "--top", "2", "--json"]) == cli.DONE
+    [row] = json.loads(capsys.readouterr().out)["predictions"]
+    assert row["path"] == str(file)
+    assert row["classes"][0]["class"] == "digit 1"
+    assert len(row["classes"]) == 2
+    assert cli.main(["predict", model, str(photos / "digit 0")]) == cli.DONE
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(list((photos / "digit 0").iterdir()))
+    assert sum("digit 0" in line.rsplit(":", 1)[1] for line in lines) > 0.9 * len(lines)
+
+
+def test_an_accuracy_may_be_demanded(
+    trained: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", str(trained), str(photos), "--assert-accuracy"]
+    assert cli.main([*words, "0.5"]) == cli.DONE
+    assert cli.main([*words, "1.01"]) == cli.TOO_LOW
+    assert "is below 1.01" in capsys.readouterr().err
+
+
+def test_inspect_shows_the_plan_and_trains_nothing(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["inspect", str(photos), "--size", "32", "--weights", "starter"]
+    assert cli.main([*words, "--recipe", "few_images"]) == cli.DONE
+    shown = capsys.readouterr().out
+    assert "read as needed: 3 kB each" in shown
+    assert "digit 0 " in shown
+    assert "block_16_project_BN" in shown
+
+
+def test_probe_shows_where_to_read(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["probe", str(photos), "--size", "32", "--weights", "starter", "--json"]
+    assert cli.main(words) == cli.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert found["chosen"] in {reading["layer"] for reading in found["readings"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["train", "nowhere", "--out", "run"], cli.WRONG_WORDS, "nowhere"),
+        (["evaluate", "nowhere.keras", "data"], cli.WRONG_WORDS, "nowhere.keras"),
+        (["train", "--out", "run"], cli.WRONG_WORDS, "must have `data`"),
+        (["train", "--out", "run", "--config", "no.json"], cli.WRONG_WORDS, "no such file"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_exit_code(
+    words: list[str],
+    code: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words) == code
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_images_have_an_exit_code_of_their_own(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "1.png").write_bytes(b"")
+    words = ["train", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
+    assert cli.main(words) == cli.WRONG_DATA
+    assert "a/1.png: it is empty" in capsys.readouterr().err
+
+
+def test_a_config_may_be_yaml_and_must_hold_known_names(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("yaml")
+    path = tmp_path / "c.yaml"
+    path.write_text(f"data: {photos}\nsize: 32\nweights: starter\nseed: 3\n")
+    assert cli.main(["inspect", "--config", str(path), "--json"]) == cli.DONE
+    assert json.loads(capsys.readouterr().out)["counts"]["digit 0"] > 50
+    path.write_text("sise: 32\n")
+    assert cli.main(["inspect", "--config", str(path)]) == cli.WRONG_WORDS
+    assert "has no 'sise'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "probe", "inspect"])
+def test_every_command_has_help_with_the_exit_codes(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([command, "--help"])
+    assert stopped.value.code == 0
+    assert "exit codes:" in capsys.readouterr().out
