@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-_OUTPUT = re.compile(r"```text\n(.*?)```", re.S)
+_OUTPUT = re.compile(r"```(?:text|console)\n(.*?)```", re.S)
 
 
 def _shape(output: str) -> list[str]:
@@ -28,6 +28,7 @@ def _one_epoch(found: re.Match[str]) -> str:
         "docs/how-to/cache.md",
         "docs/how-to/fine-tuning.md",
         "docs/how-to/freezing.md",
+        "docs/how-to/from-photos-to-a-report.md",
         "docs/explanation/starter.md",
         "docs/explanation/taps.md",
     ],

@@ -1,20 +1,24 @@
-"""Run the Python blocks of Markdown pages, and write what they print beside them.
+"""Run the code of Markdown pages, and write what it prints beside it.
 
     KERAS_HOME=../shared/keras-home python tools/run_docs.py README.md docs/tutorial.md
 
 The blocks of a page run in order in one namespace, in an empty folder. A ```text block that follows
-a ```python block is replaced by what that block printed.
+a ```python block is replaced by what that block printed. In a ```console block each line that begins
+with "$ tlkit" is run, in the same folder, and followed by what it wrote.
 """
 
 import contextlib
 import io
 import os
 import re
+import shlex
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+_COMMANDS = re.compile(r"```console\n(?P<lines>.*?)```\n", re.S)
 _BLOCK = re.compile(r"```python\n(?P<code>.*?)```\n(?P<gap>\n)?(?P<text>```text\n.*?```\n)?", re.S)
 
 
@@ -23,6 +27,8 @@ def run(page: str) -> str:
     namespace: dict[str, object] = {"__name__": "__main__"}
 
     def ran(block: re.Match[str]) -> str:
+        if block["lines"] is not None:
+            return f"```console\n{_commands(block['lines'])}```\n"
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(block["code"], "<page>", "exec"), namespace)  # noqa: S102  # its purpose
@@ -31,7 +37,21 @@ def run(page: str) -> str:
         text = "".join(f"{line.rstrip()}\n" for line in printed.getvalue().splitlines())
         return f"```python\n{block['code']}```\n\n```text\n{text}```\n"
 
-    return _BLOCK.sub(ran, page)
+    return re.sub(f"{_BLOCK.pattern}|{_COMMANDS.pattern}", ran, page, flags=re.S)
+
+
+def _commands(lines: str) -> str:
+    """Return the commands among the lines, each followed by what it writes now."""
+    shown = []
+    for line in lines.splitlines():
+        if not line.startswith("$ tlkit "):
+            continue
+        words = [sys.executable, "-m", "tlkit", *shlex.split(line)[2:]]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            raise RuntimeError(f"{line} ended with {done.returncode}: {done.stderr}")
+        shown += [line, *(each.rstrip() for each in done.stdout.splitlines())]
+    return "".join(f"{line}\n" for line in shown)
 
 
 @contextlib.contextmanager
