@@ -3,8 +3,8 @@
     KERAS_HOME=../shared/keras-home python tools/run_docs.py README.md docs/tutorial.md
 
 The blocks of a page run in order in one namespace, in an empty folder. A ```text block that follows
-a ```python block is replaced by what that block printed. In a ```console block each line that begins
-with "$ tlkit" is run, in the same folder, and followed by what it wrote.
+a ```python block is replaced by what that block printed. In a ```console block each line that
+begins with "$ tlkit" is run, in the same folder, and followed by what it wrote.
 """
 
 import contextlib

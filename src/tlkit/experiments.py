@@ -1,165 +1,104 @@
-"""A whole experiment as one value: images on disk in, a folder with a trained classifier out."""
+"""Run an experiment whole: images on disk in; a folder with model, figures and report out."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
+from matplotlib.figure import Figure
 
-from tlkit import _checks, recipes
-from tlkit.datasets import ImageSet
-from tlkit.errors import ConfigError
-from tlkit.image_files import from_folder, from_manifest
-from tlkit.recipes import Recipe, Trained
+from tlkit import calibration, plotting, runs
+from tlkit.evaluation import Evaluation, evaluate
+from tlkit.experiment import AUGMENTATIONS, RECIPES, Experiment
+from tlkit.recipes import Trained
 from tlkit.source import Source
-from tlkit.splits import DUPLICATES, Split, split
+from tlkit.splits import Split
 
-RECIPES: dict[str, Callable[..., Recipe]] = {
-    "best": recipes.best,
-    "fast": recipes.fast,
-    "few_images": recipes.few_images,
-    "mnist_as_described": recipes.mnist_as_described,
-    "tutorial": recipes.tutorial,
-}
-AUGMENTATIONS: dict[str, Callable[[], keras.layers.Layer]] = {
-    "flip": lambda: keras.layers.RandomFlip("horizontal", seed=1),
-    "rotate": lambda: keras.layers.RandomRotation(0.03, seed=2),
-    "shift": lambda: keras.layers.RandomTranslation(0.1, 0.1, seed=3),
-    "zoom": lambda: keras.layers.RandomZoom(0.15, seed=4),
-}
+__all__ = ["AUGMENTATIONS", "RECIPES", "Experiment", "Finished", "plan", "run"]
+
 _SAME_PAIRS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Experiment:
-    """All that decides what comes out; written to a run's `config.json`, and read from there.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Finished:
+    """What an experiment came to.
 
     Attributes:
-        data: A folder with a folder of images for each class, or a `.csv` or `.parquet` table.
-        recipe: A recipe's name, of `tlkit.recipes`.
-        size: Height and width of the images, in pixels.
-        fit: "squash", "crop" or "pad", as for `tlkit.sources.from_folder`.
-        weights: "imagenet", "starter", or a file's path.
-        augment: What may change in training: "flip", "rotate", "shift", "zoom"; with `best`.
-        test: The share of images to test on.
-        validation: The share on which the temperature is fitted; none of them is trained on.
-        duplicates: What happens to look-alikes in different parts, as for `tlkit.splits.split`.
-        unreadable: What happens to damaged files, as for `tlkit.sources.from_folder`.
-        most_unreadable: The share that may be damaged.
-        path_column: As for `tlkit.sources.from_manifest`.
-        label_column: As for `tlkit.sources.from_manifest`.
-        group_column: As for `tlkit.sources.from_manifest`.
-        budget: Minutes for training; None takes what it takes.
-        seed: Of the split and of training.
-
-    Raises:
-        ConfigError: A value is wrong.
+        folder: Where it was written.
+        parts: What was trained and tested on.
+        trained: The classifier and what its training did.
+        evaluation: What it does on the test images.
     """
 
-    data: str
-    recipe: str = "fast"
-    size: int = 160
-    fit: str = "squash"
-    weights: str = "imagenet"
-    augment: tuple[str, ...] = ()
-    test: float = 0.2
-    validation: float = 0.0
-    duplicates: str = "together"
-    unreadable: str = "fail"
-    most_unreadable: float = 0.1
-    path_column: str = "path"
-    label_column: str = "label"
-    group_column: str | None = None
-    budget: float | None = None
-    seed: int = 0
+    folder: Path
+    parts: Split
+    trained: Trained
+    evaluation: Evaluation
 
-    def __post_init__(self) -> None:
-        _checks.one_of("recipe", self.recipe, RECIPES)
-        _checks.one_of("duplicates", self.duplicates, DUPLICATES)
-        _checks.at_least("size", self.size, 32)
-        _checks.at_least("seed", self.seed, 0)
-        if not _checks.fraction("test", self.test):
-            raise ConfigError("`test` must be above 0: without a test nothing is known.")
-        if self.budget is not None:
-            _checks.positive("budget", self.budget)
-        for name in self.augment:
-            _checks.one_of("augment", name, AUGMENTATIONS)
-        if self.augment and self.recipe != "best":
-            raise ConfigError(f"`augment` must be left out but for 'best', got {self.recipe!r}.")
-
-    @classmethod
-    def of(cls, values: dict[str, Any]) -> "Experiment":
-        """Return the experiment of these values, such as a `config.json` holds under "experiment".
-
-        Raises:
-            ConfigError: A value is wrong, or there is none of that name.
-        """
-        names = [field.name for field in fields(cls)]
-        for name in values:
-            if name not in names:
-                raise ConfigError(
-                    f"An experiment has no {name!r}; it has {names}.{_checks.nearest(name, names)}"
-                )
-        if "data" not in values:
-            raise ConfigError("An experiment must have `data`: a folder of images, or a table.")
-        return cls(**{**values, "augment": tuple(values.get("augment", ()))})
-
-    def values(self) -> dict[str, Any]:
-        """Return the values, as JSON keeps them."""
-        return {**asdict(self), "augment": list(self.augment)}
-
-    def source(self) -> Source:
-        """Return the images, looked through but not kept.
-
-        Raises:
-            DataError: Something is wrong with the files; the message lists them.
-        """
-        how = {
-            "size": self.size,
-            "fit": self.fit,
-            "unreadable": self.unreadable,
-            "most_unreadable": self.most_unreadable,
+    def figures(self) -> dict[str, Any]:
+        """Return the figures as plain values that JSON keeps."""
+        names = ("train", "validation", "test")
+        return {
+            **self.evaluation.figures(),
+            "seconds": self.trained.seconds,
+            "images": {name: len(getattr(self.parts, name)) for name in names},
         }
-        if Path(self.data).is_dir():
-            return from_folder(self.data, **how)
-        return from_manifest(
-            self.data,
-            path_column=self.path_column,
-            label_column=self.label_column,
-            group_column=self.group_column,
-            **how,
-        )
 
-    def split(self, source: Source) -> Split:
-        """Return the parts of the images."""
-        return split(
-            source,
-            test=self.test,
-            validation=self.validation,
-            duplicates=self.duplicates,
-            seed=self.seed,
-        )
 
-    def train(self, parts: Split, *, verbose: bool = True) -> Trained:
-        """Train a classifier on the parts' training images."""
-        settings: dict[str, Any] = {}
-        if self.augment:
-            settings["augmentation"] = tuple(AUGMENTATIONS[name]() for name in self.augment)
-        images = ImageSet(
-            name=parts.train.name,
-            train=parts.train.pair,
-            test=parts.test.pair,
-            class_names=parts.train.class_names,
-        )
-        return RECIPES[self.recipe](**settings).train(
-            images,
-            size=self.size,
-            weights=self.weights,
-            seed=self.seed,
-            budget=self.budget,
-            verbose=verbose,
-        )
+def run(
+    experiment: Experiment,
+    folder: str | Path,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    tell: Callable[[str], None] = lambda line: None,
+    verbose: bool = False,
+) -> Finished:
+    """Train, measure and write a run: model, figures, report, and the config that repeats it.
+
+    Args:
+        experiment: What to do.
+        folder: Where to write; it must be new or empty.
+        callbacks: Are told every epoch, of phases that have any; see `tlkit.trackers`.
+        tell: Is given the plan before the work, and the figures after it.
+        verbose: Whether to write a line for every epoch.
+
+    Raises:
+        ConfigError: The folder holds something, or a value is wrong.
+        DataError: Something is wrong with the images.
+        DownloadError: Weights can't be fetched.
+    """
+    runs.check_free(folder)
+    source = experiment.source()
+    parts = experiment.split(source)
+    tell(plan(source, parts))
+    trained = experiment.train(parts, callbacks=callbacks, verbose=verbose)
+    if len(parts.validation):
+        tell(str(calibration.calibrate(trained.model, parts.validation.pair)))
+    evaluation = evaluate(trained.model, parts.test.pair)
+    tell(str(evaluation))
+    runs.write(
+        folder,
+        model=trained.model,
+        run=trained.run,
+        evaluation=evaluation,
+        figures=_figures(trained, evaluation, parts),
+        about=f"{experiment.recipe} on {source.name}, {experiment.size} px, {experiment.weights}",
+        config={"experiment": experiment.values()},
+    )
+    return Finished(folder=Path(folder), parts=parts, trained=trained, evaluation=evaluation)
+
+
+def _figures(trained: Trained, evaluation: Evaluation, parts: Split) -> dict[str, Figure]:
+    grid = partial(plotting.prediction_grid, trained.model, *parts.test.pair)
+    return {
+        "predictions": grid(),
+        "errors": grid(which="confident"),
+        "curves": plotting.learning_curves(trained.run),
+        "confusion": plotting.confusion_matrix(evaluation),
+        "reliability": plotting.reliability_diagram(evaluation),
+    }
 
 
 def plan(source: Source, parts: Split) -> str:

@@ -15,22 +15,19 @@ def tracker(name: str, folder: str | Path) -> keras.callbacks.Callback:
     Give it to `Phase(callbacks=...)`. A phase that is solved has no epochs and tells nothing.
 
     Args:
-        name: "tensorboard", "mlflow" (extra `mlflow`) or "wandb" (extra `wandb`). The last two log
-            to the run that is active, or start one as their own settings say.
+        name: "tensorboard", "mlflow" or "wandb", each an extra of that name. The last two log to
+            the run that is active, or start one as their own settings say.
         folder: Where TensorBoard's files go, in a folder of that name.
 
     Raises:
         ConfigError: There is no such tracker.
         MissingExtraError: Its package is not installed.
-
-    Examples:
-        >>> tracker("tensorboard", "run").log_dir
-        'run/tensorboard'
     """
     return _KINDS[_checks.one_of("name", name, _KINDS)](Path(folder))
 
 
 def _tensorboard(folder: Path) -> keras.callbacks.Callback:
+    _optional.require("tensorboard", extra="tensorboard")
     return keras.callbacks.TensorBoard((folder / "tensorboard").as_posix(), write_graph=False)
 
 

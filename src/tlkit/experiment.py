@@ -1,0 +1,186 @@
+"""A whole experiment as one value: from where the images are to a trained classifier."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tlkit import _checks, recipes
+from tlkit.datasets import ImageSet
+from tlkit.errors import ConfigError
+from tlkit.image_files import from_folder, from_manifest
+from tlkit.phases import Phase
+from tlkit.recipes import Recipe, Trained
+from tlkit.source import Source
+from tlkit.splits import DUPLICATES, Split, split
+
+RECIPES: dict[str, Callable[..., Recipe]] = {
+    "best": recipes.best,
+    "fast": recipes.fast,
+    "few_images": recipes.few_images,
+    "mnist_as_described": recipes.mnist_as_described,
+    "tutorial": recipes.tutorial,
+}
+AUGMENTATIONS: dict[str, Callable[[], keras.layers.Layer]] = {
+    "flip": lambda: keras.layers.RandomFlip("horizontal", seed=1),
+    "rotate": lambda: keras.layers.RandomRotation(0.03, seed=2),
+    "shift": lambda: keras.layers.RandomTranslation(0.1, 0.1, seed=3),
+    "zoom": lambda: keras.layers.RandomZoom(0.15, seed=4),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """All that decides what comes out; written to a run's `config.json`, and read from there.
+
+    Attributes:
+        data: A folder with a folder of images for each class, or a `.csv` or `.parquet` table.
+        recipe: A recipe's name, of `tlkit.recipes`.
+        size: Height and width of the images, in pixels.
+        fit: "squash", "crop" or "pad", as for `tlkit.sources.from_folder`.
+        weights: "imagenet", "starter", or a file's path.
+        augment: What may change in training: "flip", "rotate", "shift", "zoom"; with `best`.
+        test: The share of images to test on.
+        validation: The share on which the temperature is fitted; none of them is trained on.
+        duplicates: What happens to look-alikes in different parts, as for `tlkit.splits.split`.
+        unreadable: What happens to damaged files, as for `tlkit.sources.from_folder`.
+        most_unreadable: The share that may be damaged.
+        path_column: As for `tlkit.sources.from_manifest`.
+        label_column: As for `tlkit.sources.from_manifest`.
+        group_column: As for `tlkit.sources.from_manifest`.
+        budget: Minutes for training; None takes what it takes.
+        seed: Of the split and of training.
+
+    Raises:
+        ConfigError: A value is wrong.
+    """
+
+    data: str
+    recipe: str = "fast"
+    size: int = 160
+    fit: str = "squash"
+    weights: str = "imagenet"
+    augment: tuple[str, ...] = ()
+    test: float = 0.2
+    validation: float = 0.0
+    duplicates: str = "together"
+    unreadable: str = "fail"
+    most_unreadable: float = 0.1
+    path_column: str = "path"
+    label_column: str = "label"
+    group_column: str | None = None
+    budget: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _checks.one_of("recipe", self.recipe, RECIPES)
+        _checks.one_of("duplicates", self.duplicates, DUPLICATES)
+        _checks.at_least("size", self.size, 32)
+        _checks.at_least("seed", self.seed, 0)
+        if not _checks.fraction("test", self.test):
+            raise ConfigError("`test` must be above 0: without a test nothing is known.")
+        if self.budget is not None:
+            _checks.positive("budget", self.budget)
+        for name in self.augment:
+            _checks.one_of("augment", name, AUGMENTATIONS)
+        if self.augment and self.recipe != "best":
+            raise ConfigError(f"`augment` must be left out but for 'best', got {self.recipe!r}.")
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "Experiment":
+        """Return the experiment of these values, such as a `config.json` holds under "experiment".
+
+        Raises:
+            ConfigError: A value is wrong, or there is none of that name.
+        """
+        names = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in names:
+                raise ConfigError(
+                    f"An experiment has no {name!r}; it has {names}.{_checks.nearest(name, names)}"
+                )
+        if "data" not in values:
+            raise ConfigError("An experiment must have `data`: a folder of images, or a table.")
+        return cls(**{**values, "augment": tuple(values.get("augment", ()))})
+
+    def values(self) -> dict[str, Any]:
+        """Return the values, as JSON keeps them."""
+        return {**asdict(self), "augment": list(self.augment)}
+
+    def source(self) -> Source:
+        """Return the images, looked through but not kept.
+
+        Raises:
+            DataError: Something is wrong with the files; the message lists them.
+        """
+        how = {
+            "size": self.size,
+            "fit": self.fit,
+            "unreadable": self.unreadable,
+            "most_unreadable": self.most_unreadable,
+        }
+        if Path(self.data).is_dir():
+            return from_folder(self.data, **how)
+        return from_manifest(
+            self.data,
+            path_column=self.path_column,
+            label_column=self.label_column,
+            group_column=self.group_column,
+            **how,
+        )
+
+    def split(self, source: Source) -> Split:
+        """Return the parts of the images."""
+        return split(
+            source,
+            test=self.test,
+            validation=self.validation,
+            duplicates=self.duplicates,
+            seed=self.seed,
+        )
+
+    def train(
+        self,
+        parts: Split,
+        *,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        verbose: bool = True,
+    ) -> Trained:
+        """Train a classifier on the parts' training images.
+
+        Args:
+            parts: What `split` returned.
+            callbacks: Are told every epoch; a phase that is solved has none.
+            verbose: Whether to write a line for every epoch.
+        """
+        settings: dict[str, Any] = {}
+        if self.augment:
+            settings["augmentation"] = tuple(AUGMENTATIONS[name]() for name in self.augment)
+        images = ImageSet(
+            name=parts.train.name,
+            train=parts.train.pair,
+            test=parts.test.pair,
+            class_names=parts.train.class_names,
+        )
+        return _watched(RECIPES[self.recipe](**settings), callbacks).train(
+            images,
+            size=self.size,
+            weights=self.weights,
+            seed=self.seed,
+            budget=self.budget,
+            verbose=verbose,
+        )
+
+
+def _watched(recipe: Recipe, callbacks: Sequence[keras.callbacks.Callback]) -> Recipe:
+    def watched(phase: Phase) -> Phase:
+        if phase.solver is not None:
+            return phase
+        return replace(phase, callbacks=(*phase.callbacks, *callbacks))
+
+    tail = recipe.fine_tune
+    return replace(
+        recipe, head=watched(recipe.head), fine_tune=None if tail is None else watched(tail)
+    )
