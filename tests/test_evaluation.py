@@ -51,7 +51,8 @@ def test_a_class_nobody_tested_counts_nothing() -> None:
 def test_it_prints_and_goes_into_json() -> None:
     labels, rows = _probabilities()
     result = evaluation.score(labels, rows, class_names=["cat", "dog", "long name"])
-    first, heading, *lines = str(result).splitlines()
+    first, more, heading, *lines = str(result).splitlines()
+    assert more.startswith("balanced accuracy ")
     assert first.startswith(f"accuracy {100 * result.accuracy:.2f} % (95 % interval ")
     assert heading.split() == ["class", "precision", "recall", "f1", "images"]
     assert [line[:9].strip() for line in lines] == ["cat", "dog", "long name"]

@@ -1,8 +1,10 @@
 import sys
+from functools import partial
 
 import keras
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import tlkit
 from tlkit import evaluation, plotting
@@ -138,3 +140,47 @@ def test_a_single_epoch_stands_in_the_middle() -> None:
     figure = plotting.learning_curves(tlkit.Run(phases=(phase,)))
     assert [panel.get_ylabel() for panel in figure.axes] == ["loss", "accuracy"]
     assert all(panel.get_xlim() == (0.5, 1.5) for panel in figure.axes)
+
+
+def _texts(figure: Figure) -> list[str]:
+    return [panel.get_title() for panel in figure.axes]
+
+
+def test_the_grid_shows_the_errors_that_are_asked_for(
+    small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tlkit.build_classifier(small_backbone, 2, pixels=(0, 1), class_names=["cat", "dog"])
+    images = np.zeros((6, 16, 16, 3), "uint8")
+    images[:, 0, 0, 0] = range(6)
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    dog = np.array([0.1, 0.9, 0.6, 0.2, 0.7, 0.45])
+
+    def predicted(asked: keras.Model, given: np.ndarray) -> np.ndarray:
+        rows = dog[given[:, 0, 0, 0]]
+        return np.stack([1 - rows, rows], axis=1)
+
+    monkeypatch.setattr(plotting, "predict", predicted)
+    grid = partial(plotting.prediction_grid, model, images, labels)
+    said = [title.splitlines()[1] for title in _texts(grid(which="confident"))]
+    assert said == ["WRONG: dog, 90 %", "WRONG: cat, 80 %", "WRONG: dog, 60 %", "WRONG: cat, 55 %"]
+    worst = [title.splitlines()[1] for title in _texts(grid(which="worst", count=2))]
+    assert worst == ["WRONG: dog, 90 %", "WRONG: cat, 80 %"]
+    each = [title.splitlines()[0] for title in _texts(grid(which="per_class", count=4))]
+    assert sorted(each) == ["true cat", "true cat", "true dog", "true dog"]
+    with pytest.raises(ConfigError, match="`which` must be one of"):
+        grid(which="wurst")
+    dog[:] = labels
+    [note] = grid(which="confident").texts
+    assert note.get_text() == "none of 6 images is called wrongly"
+
+
+def test_the_reliability_diagram_shows_each_bin_that_has_calls() -> None:
+    rows = np.array([[0.55, 0.45]] * 10 + [[0.95, 0.05]] * 10)
+    labels = np.array([0, 1] * 5 + [0] * 9 + [1])
+    figure = plotting.reliability_diagram(evaluation.score(labels, rows, class_names="ab"), bins=10)
+    above, below = figure.axes
+    x, y = above.lines[1].get_data()
+    np.testing.assert_allclose(x, [0.55, 0.95])
+    np.testing.assert_allclose(y, [0.5, 0.9])
+    assert [bar.get_height() for bar in below.patches] == [0] * 5 + [10, 0, 0, 0, 10]
+    assert above.get_title() == "calibration error 5.00 %"

@@ -39,6 +39,16 @@ def class_names(model: keras.Model) -> tuple[str, ...]:
     return tuple(layer.class_names)
 
 
+def probabilities_of(model: keras.Model) -> ClassProbabilities:
+    """Return a classifier's last layer, which knows its class names and its temperature.
+
+    Raises:
+        ConfigError: The model has none.
+    """
+    class_names(model)
+    return _only(model, ClassProbabilities)
+
+
 def image_range(model: keras.Model) -> tuple[float, float] | None:
     """Return what black and white are for a classifier; None where its model does not tell."""
     layer = _only(model, GrayToRGBResize)

@@ -1,94 +1,18 @@
-"""How good a classifier is, in figures: with an interval, class by class, and where it errs."""
+"""Ask a classifier what images show, and measure how good it is."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
 import keras
 import numpy as np
-from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
 from tlkit import _checks, augmenting, data
 from tlkit.classifier import checked
 from tlkit.classifier import class_names as names_of
-from tlkit.errors import DataError
+from tlkit.lazy import LazyImages
+from tlkit.scores import ClassScore, Confused, Evaluation, score
 
-
-@dataclass(frozen=True, kw_only=True)
-class ClassScore:
-    """The figures of one class.
-
-    Attributes:
-        name: The class.
-        precision: Of the images called this class, the share that are.
-        recall: Of the images of this class, the share found.
-        f1: The harmonic mean of both.
-        support: How many images of this class were tested.
-    """
-
-    name: str
-    precision: float
-    recall: float
-    f1: float
-    support: int
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation:
-    """What a classifier did on a test set; `print(evaluation)` shows it.
-
-    Attributes:
-        count: How many images were tested.
-        accuracy: The share classified rightly, 0 to 1.
-        accuracy_interval: The 95 % interval of the accuracy, by Wilson's method.
-        loss: Mean cross-entropy, in nats.
-        classes: The figures of each class.
-        confusion: How many images of each true class (row) were called each class (column).
-        probabilities: `(count, classes)`, in the order of the test set.
-        labels: The true class index of each image.
-    """
-
-    count: int
-    accuracy: float
-    accuracy_interval: tuple[float, float]
-    loss: float
-    classes: tuple[ClassScore, ...]
-    confusion: np.ndarray
-    probabilities: np.ndarray
-    labels: np.ndarray
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The name of each class, in order."""
-        return tuple(score.name for score in self.classes)
-
-    def figures(self) -> dict[str, Any]:
-        """Return all but the per-image arrays as plain values that JSON keeps."""
-        return {
-            "count": self.count,
-            "accuracy": self.accuracy,
-            "accuracy_interval": list(self.accuracy_interval),
-            "loss": self.loss,
-            "classes": [asdict(score) for score in self.classes],
-            "confusion": self.confusion.tolist(),
-        }
-
-    def __str__(self) -> str:
-        low, high = self.accuracy_interval
-        width = max(5, *(len(name) for name in self.class_names))
-        lines = [
-            f"accuracy {100 * self.accuracy:.2f} % (95 % interval {100 * low:.2f} to "
-            f"{100 * high:.2f} %), loss {self.loss:.4f}, {self.count:,} images",
-            f"{'class':<{width}}  precision  recall     f1  images",
-        ]
-        lines += [
-            f"{score.name:<{width}}  {score.precision:9.3f}  {score.recall:6.3f}  "
-            f"{score.f1:5.3f}  {score.support:6,}"
-            for score in self.classes
-        ]
-        return "\n".join(lines)
+__all__ = ["ClassScore", "Confused", "Evaluation", "evaluate", "predict", "score"]
 
 
 def predict(
@@ -118,15 +42,23 @@ def predict(
     _checks.at_least("batch_size", batch_size, 1)
     _checks.at_least("views", views, 1)
     images, _ = checked((images, np.zeros(len(images), "int64")), model, "images")
-    total = model.predict(images, batch_size=batch_size, verbose=0)
+    if isinstance(images, LazyImages) or augmentation:
+        starts = range(0, len(images), batch_size)
+        batches = (images[start : start + batch_size] for start in starts)
+        return np.concatenate([_looked_at(model, each, augmentation, views) for each in batches])
+    return np.asarray(model.predict(images, batch_size=batch_size, verbose=0))
+
+
+def _looked_at(
+    model: keras.Model, images: np.ndarray, augmentation: Sequence[keras.layers.Layer], views: int
+) -> np.ndarray:
+    """Return the mean over the images as they are and, with augmentation, changed copies."""
+    total = np.asarray(model.predict_on_batch(images))
     if not augmentation:
-        return np.asarray(total)
-    batches = [images[at : at + batch_size] for at in range(0, len(images), batch_size)]
+        return total
     for _ in range(views):
-        total = total + np.concatenate(
-            [_changed_predictions(model, batch, augmentation) for batch in batches]
-        )
-    return np.asarray(total / (views + 1))
+        total = total + _changed_predictions(model, images, augmentation)
+    return total / (views + 1)
 
 
 def _changed_predictions(
@@ -182,57 +114,3 @@ def evaluate(
     ]
     probabilities, indices = (np.concatenate(part) for part in zip(*pairs, strict=True))
     return score(indices, probabilities, class_names=names)
-
-
-def score(
-    labels: np.ndarray, probabilities: np.ndarray, *, class_names: Sequence[str]
-) -> Evaluation:
-    """Compare probabilities with the truth.
-
-    Args:
-        labels: The true class index of each image, `(count,)`.
-        probabilities: `(count, classes)`, each row adding up to 1.
-        class_names: The name of each class.
-
-    Raises:
-        DataError: The shapes don't agree, a label is out of range, or a probability not finite.
-
-    Examples:
-        >>> sure = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
-        >>> result = score(np.array([0, 1, 1]), sure, class_names=["cat", "dog"])
-        >>> round(result.accuracy, 3), result.confusion.tolist()
-        (0.667, [[1, 0], [1, 1]])
-    """
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
-    if probabilities.shape != (len(labels), len(class_names)) or len(labels) == 0:
-        raise DataError(
-            f"`probabilities` must have shape ({len(labels)}, {len(class_names)}), a row for each "
-            f"of at least 1 image, got {probabilities.shape}."
-        )
-    if not np.isfinite(probabilities).all():
-        raise DataError("`probabilities` must be finite, got NaN: the model has diverged.")
-    if labels.min() < 0 or labels.max() >= len(class_names):
-        raise DataError(
-            f"`labels` must be from 0 to {len(class_names) - 1}, "
-            f"got {labels.min()} to {labels.max()}."
-        )
-    indices = np.arange(len(class_names))
-    called = probabilities.argmax(axis=1)
-    right = int((called == labels).sum())
-    interval = binomtest(right, len(labels)).proportion_ci(0.95, method="wilson")
-    per_class = precision_recall_fscore_support(labels, called, labels=indices, zero_division=0.0)
-    rows = zip(class_names, *(figures.tolist() for figures in per_class), strict=True)
-    fine = probabilities.astype("float64")  # float32 rows add up to 1 only within 1e-7
-    return Evaluation(
-        count=len(labels),
-        accuracy=right / len(labels),
-        accuracy_interval=(float(interval.low), float(interval.high)),
-        loss=float(log_loss(labels, fine / fine.sum(axis=1, keepdims=True), labels=indices)),
-        classes=tuple(
-            ClassScore(name=name, precision=precision, recall=recall, f1=f1, support=support)
-            for name, precision, recall, f1, support in rows
-        ),
-        confusion=confusion_matrix(labels, called, labels=indices),
-        probabilities=probabilities,
-        labels=np.asarray(labels),
-    )

@@ -126,10 +126,13 @@ class ClassProbabilities(keras.layers.Layer):
 
     Args:
         class_names: A name for each class, in the order of the logits; all different.
+        temperature: The logits are divided by it; above 1 makes the probabilities less sure. See
+            `tlkit.calibrate`.
         **kwargs: Keras' own layer arguments: `name`, `trainable`.
 
     Raises:
-        ConfigError: There are fewer than two names, or one comes twice.
+        ConfigError: There are fewer than two names, one comes twice, or the temperature is not
+            above 0.
 
     Examples:
         >>> import numpy as np
@@ -138,9 +141,12 @@ class ClassProbabilities(keras.layers.Layer):
         [0.5, 0.5]
     """
 
-    def __init__(self, class_names: Sequence[str], **kwargs: Any) -> None:
+    def __init__(
+        self, class_names: Sequence[str], *, temperature: float = 1.0, **kwargs: Any
+    ) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.class_names = _distinct(class_names)
+        self.temperature = _checks.positive("temperature", temperature)
 
     @override
     def build(self, input_shape: Sequence[int | None]) -> None:
@@ -150,7 +156,8 @@ class ClassProbabilities(keras.layers.Layer):
     @override
     def call(self, logits: Any) -> Any:
         """Return the softmax of the logits, `(batch, classes)` in float32."""
-        return keras.ops.softmax(logits, axis=-1)
+        scaled = logits if self.temperature == 1 else logits / self.temperature
+        return keras.ops.softmax(scaled, axis=-1)
 
     @override
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
@@ -165,7 +172,11 @@ class ClassProbabilities(keras.layers.Layer):
     @override
     def get_config(self) -> dict[str, Any]:
         """Return every argument by name."""
-        return {**super().get_config(), "class_names": list(self.class_names)}
+        return {
+            **super().get_config(),
+            "class_names": list(self.class_names),
+            "temperature": self.temperature,
+        }
 
 
 def _channels(shape: Sequence[int | None]) -> int:

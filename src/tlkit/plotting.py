@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 
 from tlkit import _checks, data
 from tlkit.classifier import checked, class_names, image_range
-from tlkit.evaluation import Evaluation
+from tlkit.evaluation import Evaluation, predict
 from tlkit.history import Run
 from tlkit.probing import Probe
+from tlkit.reliability import reliability
 
+_CHOICES = ("confident", "per_class", "random", "worst")
 _RIGHT, _WRONG = "#1a5fb4", "#c64600"  # apart for colour-blind readers and in grey
 
 
@@ -24,9 +26,10 @@ def prediction_grid(
     *,
     count: int = 20,
     columns: int = 5,
+    which: str = "random",
     seed: int = 0,
 ) -> Figure:
-    """Draw random images with true and predicted label; wrong ones are framed and say so.
+    """Draw images with true and predicted label; wrong ones are framed and say so.
 
     Args:
         model: A classifier from build_classifier.
@@ -34,10 +37,13 @@ def prediction_grid(
         labels: Their labels, integers or one-hot.
         count: How many to draw; all, where there are fewer.
         columns: How many a row.
-        seed: Chooses which.
+        which: "random"; "worst", those whose true class got the least probability; "confident",
+            the wrong ones that the classifier was surest of; or "per_class", the same number of
+            each class.
+        seed: Chooses random ones.
 
     Raises:
-        ConfigError: `count` or `columns` is below 1.
+        ConfigError: `count` or `columns` is below 1, or there is no such choice.
         DataError: Images or labels don't fit the model.
 
     Examples:
@@ -53,19 +59,74 @@ def prediction_grid(
     names = class_names(model)
     pair = checked((images, labels), model, "test")
     images, truth = pair[0], data.label_indices(pair[1])  # type: ignore[index]  # arrays in, arrays out
-    total = len(images)
-    chosen = np.random.default_rng(seed).choice(total, size=min(count, total), replace=False)
-    probabilities = model.predict(images[chosen], verbose=0)
+    chosen = _chosen(model, images, truth, count=count, which=which, seed=seed)
+    if not len(chosen):
+        return _note(f"none of {len(images):,} images is called wrongly")
+    probabilities = predict(model, images[chosen])
     rows = math.ceil(len(chosen) / columns)
     figure = Figure(figsize=(1.7 * columns, 2.05 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    low, high = image_range(model) or (float(images.min()), float(images.max()))
-    for panel, index, row in zip(panels, chosen, probabilities, strict=False):
-        picture = (_drawable(images[index]).astype("float32") - low) / (high - low)
+    shown = images[chosen]
+    low, high = image_range(model) or (float(shown.min()), float(shown.max()))
+    for panel, image, index, row in zip(panels, shown, chosen, probabilities, strict=False):
+        picture = (_drawable(image).astype("float32") - low) / (high - low)
         panel.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         _label(panel, names[truth[index]], names[row.argmax()], float(row.max()))
     for empty in panels[len(chosen) :]:
         empty.remove()
+    return figure
+
+
+def _note(text: str) -> Figure:
+    figure = Figure(figsize=(4, 1))
+    figure.text(0.5, 0.5, text, ha="center", va="center")
+    return figure
+
+
+def _chosen(
+    model: keras.Model, images: Any, truth: np.ndarray, *, count: int, which: str, seed: int
+) -> np.ndarray:
+    """Return which images to draw."""
+    _checks.one_of("which", which, _CHOICES)
+    shuffled = np.random.default_rng(seed).permutation(len(truth))
+    if which == "random":
+        return shuffled[:count]
+    if which == "per_class":
+        each = max(count // len(np.unique(truth)), 1)
+        parts = [shuffled[truth[shuffled] == label][:each] for label in np.unique(truth)]
+        return np.concatenate(parts)
+    probabilities = predict(model, images)
+    if which == "worst":
+        return probabilities[np.arange(len(truth)), truth].argsort(kind="stable")[:count]
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != truth)
+    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:count]
+
+
+def reliability_diagram(evaluation: Evaluation, *, bins: int = 15) -> Figure:
+    """Draw how often calls are right, by how sure they are, and how many there are of each.
+
+    Args:
+        evaluation: What tlkit.evaluate returned.
+        bins: How many steps of sureness.
+    """
+    found = reliability(evaluation.probabilities, evaluation.labels, bins=bins)
+    there = [each for each in found if each.count]
+    figure = Figure(figsize=(4.5, 5), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    above.plot([0, 1], [0, 1], "--", color="0.5", linewidth=1, label="as sure as right")
+    sure, right = [each.confidence for each in there], [each.accuracy for each in there]
+    above.plot(sure, right, marker="o", color=_RIGHT, label="calls")
+    above.set_ylabel("share that is right")
+    above.set_ylim(0, 1.02)
+    above.set_title(f"calibration error {100 * evaluation.calibration_error:.2f} %", fontsize=10)
+    above.legend(loc="upper left")
+    middles = [(each.low + each.high) / 2 for each in found]
+    below.bar(middles, [each.count for each in found], width=0.9 / bins, color=_RIGHT)
+    below.set_ylabel("calls")
+    below.set_xlabel("confidence: the highest probability")
+    below.set_xlim(0, 1)
+    for panel in (above, below):
+        panel.grid(alpha=0.3)
     return figure
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tlkit import _checks, data, fitting, freezing, frozen, progress, proof, solved
 from tlkit.cache import DEFAULT, Cache
-from tlkit.classifier import backbone_of, checked
+from tlkit.classifier import backbone_of, checked, probabilities_of
 from tlkit.errors import ConfigError, DataError
 from tlkit.frozen import FrozenPart
 from tlkit.guarding import Guard
@@ -144,6 +144,7 @@ def _train_all(
         if phase.solver is not None:
             solved.head_of(model)
     train, validation = _checked_both(model, train, validation)
+    probabilities_of(model).temperature = 1.0  # it was fitted to the model as it was before
     lines = progress.TrunkLines(verbose=verbose)
     augmentations = {name: phase.augmentation for name, phase in phases.items()}
     parts = frozen.parts(model, plans, augmentations, train, validation, cache=cache, lines=lines)
