@@ -88,10 +88,11 @@ def _chosen(
 ) -> np.ndarray:
     """Return which images to draw."""
     _checks.one_of("which", which, _CHOICES)
-    shuffled = np.random.default_rng(seed).permutation(len(truth))
+    random = np.random.default_rng(seed)
     if which == "random":
-        return shuffled[:count]
+        return random.choice(len(truth), size=min(count, len(truth)), replace=False)
     if which == "per_class":
+        shuffled = random.permutation(len(truth))
         each = max(count // len(np.unique(truth)), 1)
         parts = [shuffled[truth[shuffled] == label][:each] for label in np.unique(truth)]
         return np.concatenate(parts)
