@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,33 @@ def test_a_run_is_repeated_from_its_own_config(trained: Path, tmp_path: Path) ->
     first, again = (json.loads((folder / "metrics.json").read_text()) for folder in (trained, out))
     assert first["accuracy"] == again["accuracy"]
     assert first["loss"] == pytest.approx(again["loss"], rel=1e-4)
+
+
+def test_a_report_is_written_again_from_the_run(trained: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    (copy / "report.html").unlink()
+    assert cli.main(["report", str(copy)]) == cli.DONE
+    again = (copy / "report.md").read_text().splitlines()
+    before = (trained / "report.md").read_text().splitlines()
+    told = [line for line in again if "tlkit train" not in line]
+    assert set(told) - set(before) == set()
+    assert (copy / "report.html").is_file()
+    assert cli.main(["report", str(tmp_path)]) == cli.WRONG_WORDS
+
+
+def test_the_labels_of_a_folder_are_audited(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("cleanlab")
+    folder = shutil.copytree(photos, tmp_path / "digits")
+    wrong = sorted((folder / "digit 0").iterdir())[3]
+    wrong.rename(folder / "digit 1" / wrong.name)
+    words = ["audit", str(trained), str(folder), "--out", str(tmp_path / "a.png"), "--json"]
+    assert cli.main(words) == cli.DONE
+    suspects = json.loads(capsys.readouterr().out)["suspects"]
+    [found] = [each for each in suspects if each["path"] == f"digit 1/{wrong.name}"]
+    assert (found["given"], found["suggested"]) == ("digit 1", "digit 0")
+    assert (tmp_path / "a.png").is_file()
 
 
 def test_a_saved_classifier_is_measured_and_asked(
@@ -145,7 +173,9 @@ def test_a_config_may_be_yaml_and_must_hold_known_names(
     assert "has no 'sise'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "probe", "inspect"])
+@pytest.mark.parametrize(
+    "command", ["train", "evaluate", "predict", "report", "audit", "probe", "inspect"]
+)
 def test_every_command_has_help_with_the_exit_codes(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

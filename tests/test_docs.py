@@ -29,6 +29,7 @@ def _one_epoch(found: re.Match[str]) -> str:
         "docs/how-to/fine-tuning.md",
         "docs/how-to/freezing.md",
         "docs/how-to/from-photos-to-a-report.md",
+        "docs/reference/command-line.md",
         "docs/explanation/starter.md",
         "docs/explanation/taps.md",
     ],

@@ -8,15 +8,23 @@ from tlkit import (
     data,
     datasets,
     engines,
+    experiments,
     freezing,
     plotting,
     recipes,
+    reliability,
+    reports,
     runs,
+    sources,
+    splits,
     starter,
     store,
+    trackers,
 )
+from tlkit.auditing import Audit, audit, audit_grid
 from tlkit.building import build_classifier
 from tlkit.cache import Cache, TrunkRun
+from tlkit.calibration import Calibration, calibrate
 from tlkit.classifier import backbone_of, class_names
 from tlkit.comparing import ComparedRecipe, Comparison, compare
 from tlkit.errors import (
@@ -32,6 +40,7 @@ from tlkit.errors import (
 from tlkit.evaluation import Evaluation, evaluate, predict
 from tlkit.history import PhaseRun, Run
 from tlkit.layers import ClassProbabilities, GrayToRGBResize
+from tlkit.paired import McNemar, mcnemar
 from tlkit.phases import Phase
 from tlkit.probing import Probe, Reading, probe
 from tlkit.rate_finding import LearningRates, find_learning_rate
@@ -41,7 +50,9 @@ from tlkit.training import TwoPhaseTrainer, train_phase
 __version__ = version("tlkit")
 
 __all__ = [
+    "Audit",
     "Cache",
+    "Calibration",
     "ClassProbabilities",
     "ComparedRecipe",
     "Comparison",
@@ -52,6 +63,7 @@ __all__ = [
     "Evaluation",
     "GrayToRGBResize",
     "LearningRates",
+    "McNemar",
     "MissingExtraError",
     "Phase",
     "PhaseRun",
@@ -64,26 +76,36 @@ __all__ = [
     "TrunkRun",
     "TwoPhaseTrainer",
     "__version__",
+    "audit",
+    "audit_grid",
     "backbone_of",
     "backbones",
     "batchnorm",
     "build_classifier",
+    "calibrate",
     "class_names",
     "compare",
     "data",
     "datasets",
     "engines",
     "evaluate",
+    "experiments",
     "find_learning_rate",
     "freezing",
     "load",
+    "mcnemar",
     "plotting",
     "predict",
     "probe",
     "recipes",
+    "reliability",
+    "reports",
     "runs",
     "save",
+    "sources",
+    "splits",
     "starter",
     "store",
+    "trackers",
     "train_phase",
 ]

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -11,42 +12,17 @@ from typing import Any
 import numpy as np
 import rich.console
 
-from tlkit import _optional, decoding, experiments, freezing, runs, saving
+from tlkit import _optional, auditing, decoding, experiments, freezing, runs, saving
 from tlkit.building import build_classifier
 from tlkit.classifier import backbone_of, class_names
 from tlkit.errors import ConfigError, DataError, MissingExtraError, TlkitError
 from tlkit.evaluation import evaluate, predict
 from tlkit.experiments import Experiment
-from tlkit.image_files import POLICIES, SUFFIXES
+from tlkit.image_files import SUFFIXES
 from tlkit.lazy import LazyImages
 from tlkit.probing import probe
-from tlkit.splits import DUPLICATES
-
-DONE, TOO_LOW, WRONG_WORDS, WRONG_DATA, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
-EXIT_CODES = f"""exit codes:
-  {DONE}    done
-  {TOO_LOW}    the accuracy is below --assert-accuracy
-  {WRONG_WORDS}    an argument or a configuration is wrong, or an extra is not installed
-  {WRONG_DATA}    the images are wrong: unreadable, without classes, look-alikes across parts
-  {FAILED}    it could not be done: a download, an engine, a training
-  {INTERRUPTED}  interrupted"""
-
-_HELP = {
-    "recipe": ("how to train", sorted(experiments.RECIPES)),
-    "size": ("height and width of the images, in pixels", None),
-    "fit": ("what happens to images that are not square", decoding.FITS),
-    "weights": ("imagenet, starter (inside the package), or a file", None),
-    "test": ("share of images to test on", None),
-    "validation": ("share on which the temperature is fitted", None),
-    "duplicates": ("look-alikes in different parts", DUPLICATES),
-    "unreadable": ("damaged files", POLICIES),
-    "most_unreadable": ("share of files that may be damaged", None),
-    "path_column": ("of a table: the column of paths", None),
-    "label_column": ("of a table: the column of class names", None),
-    "group_column": ("of a table: the column of what must stay together", None),
-    "budget": ("minutes for training", None),
-    "seed": ("of the split and of training", None),
-}
+from tlkit.trackers import tracker
+from tlkit.words import DONE, FAILED, INTERRUPTED, TOO_LOW, WRONG_DATA, WRONG_WORDS, parser
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -55,12 +31,13 @@ def main(words: Sequence[str] | None = None) -> int:
     Args:
         words: What follows `tlkit` on the command line; by default this process's own.
     """
-    options = _parser().parse_args(words)
+    options = parser().parse_args(words)
+    options.words = sys.argv[1:] if words is None else list(words)
     console = rich.console.Console(
         stderr=options.json, highlight=False, soft_wrap=True, markup=False
     )
     try:
-        values = options.command(options, console)
+        values = _COMMANDS[options.command](options, console)
     except TlkitError as error:
         sys.stderr.write(f"tlkit: {error}\n")
         return _code(error)
@@ -86,9 +63,33 @@ def _train(options: argparse.Namespace, console: rich.console.Console) -> dict[s
     experiment = _experiment(options)
     runs.check_free(options.out)
     finished = experiments.run(
-        experiment, options.out, tell=console.print, verbose=not options.json
+        experiment,
+        options.out,
+        command=_typed(options),
+        callbacks=[tracker(name, options.out.parent) for name in options.track],
+        tell=console.print,
+        verbose=not options.json,
     )
     return {"run": str(options.out), **finished.figures()}
+
+
+def _typed(options: argparse.Namespace) -> str:
+    return f"tlkit {shlex.join(options.words)}"
+
+
+def _audit(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
+    model, experiment = _model(options)
+    source = experiment.source()
+    pair = source.named(class_names(model)).pair
+    found = auditing.audit(model, pair, paths=source.paths, seed=experiment.seed)
+    console.print(str(found))
+    if options.out is not None and found.suspects:
+        auditing.audit_grid(found, source.images).savefig(options.out, dpi=150)
+        console.print(f"the first of them are drawn in {options.out}")
+    return {
+        "suspects": [vars(suspect) for suspect in found.suspects],
+        "outliers": [vars(outlier) for outlier in found.outliers],
+    }
 
 
 def _evaluate(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
@@ -97,6 +98,12 @@ def _evaluate(options: argparse.Namespace, console: rich.console.Console) -> dic
     found = evaluate(model, source.pair)
     console.print(str(found))
     return found.figures()
+
+
+def _report(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
+    folder = experiments.report(options.run)
+    console.print(f"wrote {folder / 'report.html'}")
+    return {"report": str(folder / "report.html")}
 
 
 def _predict(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
@@ -219,78 +226,12 @@ def _files(given: Path) -> list[Path]:
     return [given]
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tlkit",
-        description="Transfer learning for image classification: from a folder to a report.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add = commands.add_parser
-    train = _command(add, "train", _train, "train a classifier, and write a run")
-    _add_experiment(train)
-    train.add_argument("--out", type=Path, required=True, help="a new or empty folder")
-    measure = _command(add, "evaluate", _evaluate, "measure a classifier on labelled images")
-    measure.add_argument("model", help="a run's folder, or a .keras file")
-    measure.add_argument("data", help="a folder with a folder for each class, or a table")
-    for each in (train, measure):
-        each.add_argument(
-            "--assert-accuracy", type=float, help=f"exit with {TOO_LOW} where it is lower"
-        )
-    call = _command(add, "predict", _predict, "say what images show")
-    call.add_argument("model", help="a run's folder, or a .keras file")
-    call.add_argument("files", nargs="+", help="images, or folders of them")
-    call.add_argument("--top", type=int, default=1, help="how many classes of each (default: 1)")
-    look = _command(add, "probe", _probe, "show after which layer a head should read")
-    _add_experiment(look)
-    look.add_argument("--sample", type=int, default=5000, help="images to use (default: 5000)")
-    inspect = _command(add, "inspect", _inspect, "show what training would take, and freeze")
-    _add_experiment(inspect)
-    return parser
-
-
-def _command(
-    add: Callable[..., argparse.ArgumentParser], name: str, run: Callable[..., Any], what: str
-) -> argparse.ArgumentParser:
-    made = add(
-        name,
-        help=what,
-        description=f"{what[0].upper()}{what[1:]}.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.set_defaults(command=run)
-    made.add_argument("--json", action="store_true", help="write one JSON object, and no lines")
-    return made
-
-
-def _add_experiment(parser: argparse.ArgumentParser) -> None:
-    """Add an option for each value of an experiment, under its own name."""
-    parser.add_argument(
-        "data",
-        nargs="?",
-        default=argparse.SUPPRESS,
-        help="a folder with a folder for each class, or a .csv or .parquet table",
-    )
-    parser.add_argument("--config", type=Path, help="values to start from: a run's config.json")
-    kinds = {"size": int, "seed": int, "recipe": str, "fit": str}
-    for field in fields(Experiment):
-        if field.name not in _HELP:
-            continue
-        what, choices = _HELP[field.name]
-        number = float if isinstance(field.default, float) or field.name == "budget" else str
-        parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=kinds.get(field.name, number),
-            choices=choices,
-            default=argparse.SUPPRESS,
-            help=f"{what} (default: {field.default})",
-        )
-    parser.add_argument(
-        "--augment",
-        nargs="+",
-        choices=sorted(experiments.AUGMENTATIONS),
-        default=argparse.SUPPRESS,
-        help="what may change in training, with --recipe best",
-    )
+_COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "report": _report,
+    "audit": _audit,
+    "probe": _probe,
+    "inspect": _inspect,
+}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tlkit import _checks
 from tlkit.errors import ConfigError, DataError
@@ -138,7 +138,7 @@ def _name(file: Path | Image.Image) -> str:
 def _reason(file: Path | Image.Image, error: BaseException) -> str:
     if isinstance(file, Path) and file.is_file() and file.stat().st_size == 0:
         return "it is empty"
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "it is no image of a known kind"
     if isinstance(error, FileNotFoundError):
         return "there is no such file"

@@ -17,7 +17,7 @@ __all__ = ["ClassScore", "Confused", "Evaluation", "evaluate", "predict", "score
 
 def predict(
     model: keras.Model,
-    images: np.ndarray,
+    images: np.ndarray | LazyImages,
     *,
     augmentation: Sequence[keras.layers.Layer] = (),
     views: int = 8,

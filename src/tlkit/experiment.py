@@ -115,7 +115,7 @@ class Experiment:
         Raises:
             DataError: Something is wrong with the files; the message lists them.
         """
-        how = {
+        how: dict[str, Any] = {
             "size": self.size,
             "fit": self.fit,
             "unreadable": self.unreadable,

@@ -1,7 +1,8 @@
 """Run an experiment whole: images on disk in; a folder with model, figures and report out."""
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,22 @@ from typing import Any
 import keras
 from matplotlib.figure import Figure
 
-from tlkit import calibration, plotting, runs
+from tlkit import calibration, energy, freezing, plotting, reports, runs, saving
+from tlkit.classifier import backbone_of, probabilities_of
 from tlkit.evaluation import Evaluation, evaluate
 from tlkit.experiment import AUGMENTATIONS, RECIPES, Experiment
 from tlkit.recipes import Trained
 from tlkit.source import Source
 from tlkit.splits import Split
 
-__all__ = ["AUGMENTATIONS", "RECIPES", "Experiment", "Finished", "plan", "run"]
+__all__ = ["AUGMENTATIONS", "RECIPES", "Experiment", "Finished", "plan", "report", "run"]
 
 _SAME_PAIRS = 3
+_WERE = {
+    "allow": "left where they fell",
+    "refuse": "all in one part by chance",
+    "together": "kept in one part",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +58,7 @@ def run(
     experiment: Experiment,
     folder: str | Path,
     *,
+    command: str = "",
     callbacks: Sequence[keras.callbacks.Callback] = (),
     tell: Callable[[str], None] = lambda line: None,
     verbose: bool = False,
@@ -60,6 +68,7 @@ def run(
     Args:
         experiment: What to do.
         folder: Where to write; it must be new or empty.
+        command: What was typed, for the report; by default this call.
         callbacks: Are told every epoch, of phases that have any; see `tlkit.trackers`.
         tell: Is given the plan before the work, and the figures after it.
         verbose: Whether to write a line for every epoch.
@@ -73,21 +82,99 @@ def run(
     source = experiment.source()
     parts = experiment.split(source)
     tell(plan(source, parts))
-    trained = experiment.train(parts, callbacks=callbacks, verbose=verbose)
+    with energy.metered() as used:
+        trained = experiment.train(parts, callbacks=callbacks, verbose=verbose)
     if len(parts.validation):
         tell(str(calibration.calibrate(trained.model, parts.validation.pair)))
     evaluation = evaluate(trained.model, parts.test.pair)
     tell(str(evaluation))
+    about = f"{experiment.recipe} on {source.name}, {experiment.size} px, {experiment.weights}"
     runs.write(
         folder,
         model=trained.model,
         run=trained.run,
         evaluation=evaluation,
-        figures=_figures(trained, evaluation, parts),
-        about=f"{experiment.recipe} on {source.name}, {experiment.size} px, {experiment.weights}",
+        figures={},
+        about=about,
         config={"experiment": experiment.values()},
+        report=replace(
+            _report(experiment, source, parts, trained, evaluation),
+            command=command or f"experiments.run({experiment}, {str(folder)!r})",
+            joules=used.joules,
+        ),
     )
     return Finished(folder=Path(folder), parts=parts, trained=trained, evaluation=evaluation)
+
+
+def report(folder: str | Path) -> Path:
+    """Write a run's report again, its figures measured anew on the same test images.
+
+    Args:
+        folder: What `run` wrote; the images must be where they were.
+
+    Raises:
+        ConfigError: It is no such folder.
+        DataError: Something is wrong with the images.
+    """
+    target = Path(folder)
+    done = runs.read(target)
+    config = json.loads((target / "config.json").read_text(encoding="utf-8"))
+    experiment = Experiment.of(config["experiment"])
+    model = saving.load(target / "model.keras")
+    source = experiment.source()
+    parts = experiment.split(source)
+    trained = Trained(recipe=experiment.recipe, model=model, run=done, seconds=done.seconds)
+    evaluation = evaluate(model, parts.test.pair)
+    facts = _report(experiment, source, parts, trained, evaluation)
+    command = f"tlkit train --config {target / 'config.json'} --out again"
+    return reports.write(target, replace(facts, command=command, environment=config["environment"]))
+
+
+def _report(
+    experiment: Experiment,
+    source: Source,
+    parts: Split,
+    trained: Trained,
+    evaluation: Evaluation,
+) -> reports.ReportFacts:
+    recipe = RECIPES[experiment.recipe]()
+    backbone = backbone_of(trained.model)
+    phases = {"head": recipe.head, "fine_tune": recipe.fine_tune}
+    told = []
+    for run in trained.run.phases:
+        phase = phases[run.name]
+        if phase is not None:
+            plan = freezing.plan(backbone, phase.freeze, batchnorm=phase.batchnorm)
+            told.append(reports.phase_facts(run, plan))
+    named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    return reports.ReportFacts(
+        title=f"Classifying {source.name}",
+        source=f"{experiment.data}, {len(source):,} images",
+        counts={name: part.counts for name, part in named.items() if len(part)},
+        preprocessing=reports.preprocessing(trained.model),
+        backbone=recipe.backbone,
+        weights=experiment.weights,
+        model=(*reports.model_lines(trained.model), *_temperature(trained.model)),
+        phases=told,
+        evaluation=evaluation,
+        figures=_figures(trained, evaluation, parts),
+        environment=runs.environment(),
+        command="",
+        seed=experiment.seed,
+        seconds=trained.seconds,
+        unreadable=[(problem.path, problem.reason) for problem in source.problems],
+        duplicates=[
+            (_path(source, pair.first), _path(source, pair.second)) for pair in parts.pairs
+        ],
+        duplicates_were=_WERE[experiment.duplicates],
+    )
+
+
+def _temperature(model: keras.Model) -> list[str]:
+    found = probabilities_of(model).temperature
+    if found == 1:
+        return []
+    return [f"Logits are divided by a temperature of {found:.3f}, fitted on validation images."]
 
 
 def _figures(trained: Trained, evaluation: Evaluation, parts: Split) -> dict[str, Figure]:
@@ -97,7 +184,7 @@ def _figures(trained: Trained, evaluation: Evaluation, parts: Split) -> dict[str
         "errors": grid(which="confident"),
         "curves": plotting.learning_curves(trained.run),
         "confusion": plotting.confusion_matrix(evaluation),
-        "reliability": plotting.reliability_diagram(evaluation),
+        "calibration": plotting.reliability_diagram(evaluation),
     }
 
 

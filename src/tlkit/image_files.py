@@ -148,15 +148,14 @@ def _from_files(
     found = [Problem(path=paths[place], reason=scanned[place].problem) for place in damaged]
     problems = (*problems, *found)
     _judge(problems, len(damaged), len(files), how)
-    kept = np.arange(len(files))
-    if how.unreadable != "replace":
-        kept = np.setdiff1d(kept, damaged)
+    gone = set(damaged)
+    replaced = how.unreadable == "replace"
+    kept = [place for place in range(len(files)) if replaced or place not in gone]
     names = tuple(sorted({labels[place] for place in kept}))
     if len(names) < 2:
         raise DataError(
             f"{str(root)!r} must have images of at least 2 classes, got {list(names) or 'none'}."
         )
-    gone = set(damaged)
     grey = np.full(how.shape, _GREY, "uint8")
     return Source(
         name=root.name,

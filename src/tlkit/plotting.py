@@ -98,7 +98,8 @@ def _chosen(
         return np.concatenate(parts)
     probabilities = predict(model, images)
     if which == "worst":
-        return probabilities[np.arange(len(truth)), truth].argsort(kind="stable")[:count]
+        true = probabilities[np.arange(len(truth)), truth]
+        return np.argsort(true, kind="stable")[:count]
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != truth)
     return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:count]
 

@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 import keras
 from matplotlib.figure import Figure
 
-from tlkit import saving
+from tlkit import reports, saving
 from tlkit.errors import ConfigError
 from tlkit.evaluation import Evaluation
-from tlkit.history import Run
+from tlkit.history import PhaseRun, Run
+from tlkit.proof import Movement
 
 _PACKAGES = ("tlkit", "keras", "tensorflow", "numpy", "scikit-learn")
 
@@ -47,13 +48,14 @@ def write(
     figures: Mapping[str, Figure],
     about: str,
     config: Mapping[str, Any],
+    report: reports.ReportFacts | None = None,
 ) -> Path:
     """Write a run to a new folder: all of it, or nothing.
 
     The folder holds `model.keras`, `metrics.json` (the evaluation, the seconds, what each phase
     was proved to move, and how its frozen part was run), `history.csv` (a row an epoch),
-    `config.json` (the settings given, and the versions and the machine they ran on), and each
-    figure as `<name>.png`.
+    `config.json` (the settings given, and the versions and the machine they ran on), each figure
+    as `<name>.png`, and, with a report, what `tlkit.reports.write` writes.
 
     Args:
         folder: Where; it must be new or empty.
@@ -63,6 +65,7 @@ def write(
         figures: Figures by file name, without ending.
         about: One line that says what was trained on what; it goes into both JSON files.
         config: The settings that made the run, seed included, as values that JSON keeps.
+        report: What a report tells of the run; its figures need not be given twice.
 
     Raises:
         ConfigError: The folder holds something.
@@ -79,10 +82,52 @@ def write(
         _write_history(made / "history.csv", run)
         for name, figure in figures.items():
             figure.savefig(made / f"{name}.png", dpi=150)
+        if report is not None:
+            reports.write(made, report)
         if target.exists():  # empty: Windows does not rename onto it
             target.rmdir()
         made.replace(target)
     return target
+
+
+def read(folder: str | Path) -> Run:
+    """Return what a written run did, but for how its frozen part was run.
+
+    Args:
+        folder: What `write` wrote.
+
+    Raises:
+        ConfigError: It is no such folder.
+    """
+    target = Path(folder)
+    metrics, history = target / "metrics.json", target / "history.csv"
+    if not (metrics.is_file() and history.is_file()):
+        raise ConfigError(
+            f"`folder` must be a run with metrics.json and history.csv, got {str(folder)!r}."
+        )
+    told = json.loads(metrics.read_text(encoding="utf-8"))["phases"]
+    with history.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return Run(phases=tuple(_phase(each, rows) for each in told))
+
+
+def _phase(told: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> PhaseRun:
+    figures = [
+        {
+            name: float(value)
+            for name, value in row.items()
+            if value and name not in ("epoch", "phase")
+        }
+        for row in rows
+        if row["phase"] == told["name"]
+    ]
+    return PhaseRun(
+        name=told["name"],
+        epochs=tuple(figures),
+        seconds=told["seconds"],
+        best_epoch=told["best_epoch"],
+        movement=Movement(moved=told["moved"], untouched=told["untouched"]),
+    )
 
 
 def environment() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Labelled images in one form, wherever they come from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -124,6 +124,6 @@ def listed(problems: Sequence[Problem]) -> str:
     return "; ".join(map(str, problems[:_SAID])) + more
 
 
-def chosen(values: tuple[Any, ...], places: np.ndarray) -> tuple[Any, ...]:
+def chosen(values: tuple[Any, ...], places: Iterable[int]) -> tuple[Any, ...]:
     """Return the values of these places; nothing where there are none at all."""
     return tuple(values[place] for place in places) if values else ()

@@ -1,0 +1,287 @@
+"""Which labels are probably wrong, and which images are like no other: a list to look through."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.special import softmax
+
+from tlkit import _checks, _optional, chunks, data, solved, solving
+from tlkit.classifier import checked, class_names
+from tlkit.errors import DataError
+
+_SAID = 10
+_FENCE = 1.7  # times the middle half's width beyond it, as cleanlab's Datalab takes outliers
+_LEAST = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspect:
+    """An image whose label is probably wrong.
+
+    Attributes:
+        index: Its place in the data.
+        path: Its file; None where the data has none.
+        given: The class it is labelled as.
+        suggested: The class that the other images make likeliest.
+        score: The probability of the given class; the lower, the more suspicious.
+    """
+
+    index: int
+    path: str | None
+    given: str
+    suggested: str
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlier:
+    """An image that is far from all others, whatever its label.
+
+    Attributes:
+        index: Its place in the data.
+        path: Its file; None where the data has none.
+        score: How near its neighbours are, 0 to 1; the lower, the further away.
+    """
+
+    index: int
+    path: str | None
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Audit:
+    """What is to be looked at by a person; `print(audit)` shows the first of it.
+
+    Attributes:
+        suspects: Probably mislabelled, the most suspicious first.
+        outliers: Unlike all others, the furthest first.
+        scores: The probability of each image's given label, `(count,)`: to look further than the
+            suspects, go through `scores.argsort()`.
+        folds: Each image was judged by a head that was fitted to the other folds.
+    """
+
+    suspects: tuple[Suspect, ...]
+    outliers: tuple[Outlier, ...]
+    scores: np.ndarray
+    folds: int
+
+    def __str__(self) -> str:
+        lines = [
+            f"{len(self.scores):,} images: {len(self.suspects):,} labels to look at, "
+            f"{len(self.outliers):,} images unlike the others"
+        ]
+        if self.suspects:
+            lines += _table(
+                ("label", "rather", "probability", "image"),
+                [
+                    (each.given, each.suggested, f"{each.score:.3f}", _place(each))
+                    for each in self.suspects[:_SAID]
+                ],
+            )
+        if self.outliers:
+            rows = [(f"{each.score:.3f}", _place(each)) for each in self.outliers[:_SAID]]
+            lines += _table(("nearness", "image"), rows)
+        return "\n".join(lines)
+
+
+def audit(
+    model: keras.Model,
+    labelled: data.Data,
+    *,
+    paths: Sequence[str] = (),
+    folds: int = 5,
+    seed: int = 0,
+    batch_size: int = 128,
+) -> Audit:
+    """Look for wrong labels and outliers in what a classifier's backbone sees of the images.
+
+    Fits logistic regressions to the features that the classifier's head reads, and judges each
+    image by one that has not seen it. cleanlab decides which labels are suspicious (Northcutt et
+    al., 2021, confident learning) and measures how far each image's nearest neighbours are. The
+    model is not changed. Nothing is right or wrong by this list alone: look at the images.
+
+    A backbone that was trained on these images has learned their wrong labels: take one that was
+    not. Copies of an image vouch for each other, so remove those first.
+
+    Args:
+        model: A classifier from build_classifier; only its backbone matters.
+        labelled: `(images, labels)`, or a dataset of such batches that does not shuffle. Images
+            are read a few at a time; their features are kept in memory, 4 bytes a number.
+        paths: The file of each image, for the list.
+        folds: In how many parts the images are judged.
+        seed: Chooses the folds.
+        batch_size: Images a step.
+
+    Raises:
+        ConfigError: A number is wrong, or the head is more than one dense layer.
+        DataError: The data doesn't fit the model, holds one class alone, or fewer images of a
+            class than folds.
+        MissingExtraError: cleanlab is not installed.
+    """
+    _checks.at_least("folds", folds, 2)
+    _checks.at_least("seed", seed, 0)
+    _checks.at_least("batch_size", batch_size, 1)
+    rank = _optional.require("cleanlab.rank", extra="audit")
+    names = class_names(model)
+    features, labels = _features(model, checked(labelled, model, "labelled"), batch_size)
+    _check(labels, names, folds)
+    if paths and len(paths) != len(labels):
+        raise DataError(
+            f"`paths` must be one for each of the {len(labels):,} images, got {len(paths):,}."
+        )
+    there, present = np.unique(labels, return_inverse=True)  # cleanlab wants every class it counts
+    probabilities = _out_of_fold(features, present, folds=folds, seed=seed)
+    scores = rank.get_label_quality_scores(present, probabilities)
+    called = there[probabilities.argmax(axis=1)]
+    suspects = _issues(present, probabilities)
+    order = suspects[np.argsort(scores[suspects], kind="stable")].tolist()
+    nearness = _nearness(features)
+    return Audit(
+        suspects=tuple(
+            Suspect(
+                index=at,
+                path=paths[at] if paths else None,
+                given=names[labels[at]],
+                suggested=names[called[at]],
+                score=float(scores[at]),
+            )
+            for at in order
+        ),
+        outliers=tuple(
+            Outlier(index=at, path=paths[at] if paths else None, score=float(nearness[at]))
+            for at in _far(nearness)
+        ),
+        scores=scores,
+        folds=folds,
+    )
+
+
+def audit_grid(found: Audit, images: Any, *, count: int = 20, columns: int = 5) -> Figure:
+    """Draw the most suspicious images, each with its file, its label and what it looks like.
+
+    Args:
+        found: What `audit` returned.
+        images: The images that were audited; only those drawn are read.
+        count: How many to draw; all, where there are fewer.
+        columns: How many a row.
+
+    Raises:
+        ConfigError: `count` or `columns` is below 1.
+        DataError: There is no suspect to draw.
+
+    Examples:
+        >>> suspect = Suspect(index=1, path=None, given="cat", suggested="dog", score=0.02)
+        >>> found = Audit(suspects=(suspect,), outliers=(), scores=np.array([0.9, 0.02]), folds=5)
+        >>> audit_grid(found, np.zeros((2, 8, 8), "uint8")).axes[0].get_title()
+        'image 1\\nlabel cat\\nrather dog'
+    """
+    _checks.at_least("count", count, 1)
+    _checks.at_least("columns", columns, 1)
+    shown = found.suspects[:count]
+    if not shown:
+        raise DataError("`found` must have a suspect to draw, got an audit without any.")
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(2.1 * columns, 2.5 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel, suspect in zip(panels, shown, strict=False):
+        panel.imshow(_drawable(np.asarray(images[suspect.index])), cmap="gray")
+        panel.set_title(_caption(suspect), fontsize=8, parse_math=False)
+        panel.set_xticks([])
+        panel.set_yticks([])
+    for empty in panels[len(shown) :]:
+        empty.remove()
+    return figure
+
+
+def _features(
+    model: keras.Model, labelled: data.Data, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the head reads of every image, and the class indices."""
+    reader = keras.Model(model.inputs, solved.head_of(model).input)
+    found, labels = [], []
+    for chunk in chunks.read(labelled, rows=batch_size, rank=len(model.input_shape)):
+        found.append(np.asarray(reader.predict_on_batch(chunk.images)))
+        labels.append(data.label_indices(chunk.labels))
+    return solving.stacked(found), np.concatenate(labels).astype("int64")
+
+
+def _check(labels: np.ndarray, names: Sequence[str], folds: int) -> None:
+    counts = np.bincount(labels, minlength=len(names))
+    if (counts > 0).sum() < 2:
+        raise DataError("`labelled` must hold images of at least 2 classes, got one alone.")
+    few = [
+        f"{names[at]!r} ({counts[at]})" for at in np.flatnonzero((counts > 0) & (counts < folds))
+    ]
+    if few:
+        raise DataError(
+            f"`labelled` must hold at least {folds} images of a class, one for each fold, got "
+            f"fewer of {', '.join(few[:_SAID])}. Take fewer folds, at least 2, or leave them out."
+        )
+
+
+def _out_of_fold(features: np.ndarray, labels: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
+    """Return the probabilities of each image by a head that was fitted without it."""
+    from sklearn.model_selection import StratifiedKFold  # costs most of a second
+
+    classes = int(labels.max()) + 1
+    penalty = solving.lbfgs(features, labels, classes=classes, seed=seed).penalty
+    made = np.empty((len(labels), classes))
+    splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, labels)
+    for fitted, held_out in splits:
+        linear = solving.lbfgs(features[fitted], labels[fitted], classes=classes, penalty=penalty)
+        made[held_out] = softmax(linear.logits(features[held_out]).astype("float64"), axis=1)
+    return made
+
+
+def _issues(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    filtering = _optional.require("cleanlab.filter", extra="audit")
+    return np.flatnonzero(filtering.find_label_issues(labels, probabilities, n_jobs=1))
+
+
+def _nearness(features: np.ndarray) -> np.ndarray:
+    """Return how near each image's ten nearest are, 0 to 1, as cleanlab has it."""
+    outlier = _optional.require("cleanlab.outlier", extra="audit")
+    near = min(10, len(features) - 1)
+    scorer = outlier.OutOfDistribution(params={"k": near})
+    return np.asarray(scorer.fit_score(features=features, verbose=False), dtype="float64")
+
+
+def _far(nearness: np.ndarray) -> list[int]:
+    """Return those beyond the fence, the furthest first; distance is minus nearness' logarithm."""
+    distance = -np.log(np.maximum(nearness, _LEAST))
+    low, high = np.percentile(distance, [25, 75])
+    beyond = np.flatnonzero(distance > high + _FENCE * (high - low))
+    found: list[int] = beyond[np.argsort(-distance[beyond], kind="stable")].tolist()
+    return found
+
+
+def _drawable(image: np.ndarray) -> np.ndarray:
+    """Return pixels within 0 and 1: bytes by their own range, others by the image's."""
+    picture = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
+    if picture.dtype == np.uint8:
+        return picture / 255
+    low, high = float(picture.min()), float(picture.max())
+    return (picture.astype("float64") - low) / max(high - low, _LEAST)
+
+
+def _caption(suspect: Suspect) -> str:
+    where = _place(suspect)
+    short = where if len(where) <= 28 else f"...{where[-25:]}"
+    return f"{short}\nlabel {suspect.given}\nrather {suspect.suggested}"
+
+
+def _place(each: Suspect | Outlier) -> str:
+    return f"image {each.index}" if each.path is None else each.path
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    whole = [tuple(columns), *map(tuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in whole
+    ]

@@ -1,0 +1,86 @@
+"""How a report says a number, a time or a list: one way for every place."""
+
+from collections.abc import Sequence
+
+from tlkit.scores import ClassScore, Evaluation
+
+_WEIGHTS = {
+    "imagenet": "ImageNet weights",
+    "starter": "tlkit's starter weights",
+    None: "random weights",
+}
+
+
+def percent(share: float) -> str:
+    """Return a share of 1 in percent.
+
+    Examples:
+        >>> percent(0.97525)
+        '97.53 %'
+    """
+    return f"{100 * share:.2f} %"
+
+
+def interval(bounds: tuple[float, float]) -> str:
+    """Return two shares of 1 as an interval in percent."""
+    low, high = bounds
+    return f"{100 * low:.2f} to {100 * high:.2f} %"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the units that a person would say it in.
+
+    Examples:
+        >>> duration(3.21), duration(192), duration(7325)
+        ('3.2 s', '3 min 12 s', '2 h 2 min')
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours:,} h {minutes} min"
+
+
+def listed(names: Sequence[str], *, most: int) -> str:
+    """Return the first names, and how many more there are.
+
+    Examples:
+        >>> listed(["a", "b", "c", "d"], most=2), listed(["a", "b"], most=2)
+        ('a, b and 2 more', 'a and b')
+    """
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most:,} more"
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number and its noun: "one image", "12 images"."""
+    return f"one {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def spaced(name: str) -> str:
+    """Return a name of code as words: "fine_tune" as "fine tune"."""
+    return name.replace("_", " ")
+
+
+def how(weights: str | None) -> str:
+    """Return what kind of training it was: with random weights there is nothing to transfer."""
+    return "without transfer learning" if weights is None else "by transfer learning"
+
+
+def weights(name: str | None) -> str:
+    """Return what a backbone began with, in words."""
+    return _WEIGHTS.get(name, f"the weights of {name}")
+
+
+def commonest_share(evaluation: Evaluation) -> float:
+    """Return the share of the test that the commonest class is: the accuracy of a constant."""
+    return max(score.support for score in evaluation.classes) / evaluation.count
+
+
+def least_found(evaluation: Evaluation) -> ClassScore:
+    """Return the class of lowest recall, among those that were tested."""
+    tested = [score for score in evaluation.classes if score.support]
+    return min(tested, key=lambda score: score.recall)

@@ -1,0 +1,162 @@
+"""A finished run as something to read: a page, Markdown, a model card, five lines."""
+
+import io
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from tlkit import _optional, document_html, document_markdown, report_sections
+from tlkit.documents import plain
+from tlkit.report_facts import (
+    PhaseFacts,
+    ReportFacts,
+    model_lines,
+    phase_facts,
+    preprocessing,
+)
+from tlkit.report_words import (
+    commonest_share,
+    counted,
+    duration,
+    how,
+    interval,
+    least_found,
+    percent,
+    weights,
+)
+
+__all__ = [
+    "PhaseFacts",
+    "ReportFacts",
+    "card",
+    "html",
+    "markdown",
+    "model_lines",
+    "phase_facts",
+    "preprocessing",
+    "summary",
+    "write",
+]
+
+_DOTS_PER_INCH = 150
+
+
+def html(facts: ReportFacts) -> str:
+    """Return the report as one HTML page with its figures inside; it loads nothing.
+
+    Args:
+        facts: Of the run.
+    """
+    return document_html.written(report_sections.report(facts), _drawn(facts.figures))
+
+
+def markdown(facts: ReportFacts) -> str:
+    """Return the same report as Markdown; its figures are linked as `<name>.png`.
+
+    Args:
+        facts: Of the run.
+    """
+    return document_markdown.written(report_sections.report(facts))
+
+
+def summary(facts: ReportFacts) -> str:
+    """Return the run in five plain lines, as for a portfolio.
+
+    Args:
+        facts: Of the run.
+    """
+    found = facts.evaluation
+    weakest = least_found(found)
+    most = found.confused(1)
+    mistake = f", and it takes {most[0].true} for {most[0].called} most often" if most else ""
+    lines = (
+        facts.title,
+        f"Made {how(facts.weights)}: {facts.backbone} with {weights(facts.weights)}, "
+        f"{counted(facts.total('train'), 'training image')} of {len(found.classes):,} classes, "
+        f"from {facts.source}.",
+        f"Accuracy {percent(found.accuracy)} on {counted(found.count, 'test image')} (95 % "
+        f"interval {interval(found.accuracy_interval)}); always naming the commonest class: "
+        f"{percent(commonest_share(found))}.",
+        f"Weakest class: {weakest.name}, recall {percent(weakest.recall)}{mistake}.",
+        f"It took {duration(facts.seconds)} on {facts.environment.get('machine', 'one machine')}; "
+        f"seed {facts.seed}; made with tlkit.",
+    )
+    return "\n".join(plain(line) for line in lines) + "\n"
+
+
+def card(facts: ReportFacts) -> str:
+    """Return a model card for the Hugging Face Hub: metadata, then the report in a card's order.
+
+    Saved as `README.md` beside `model.keras`, it is the page of a model repository.
+
+    Args:
+        facts: Of the run.
+
+    Raises:
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    hub = _optional.require("huggingface_hub", extra="card")
+    measured = {"accuracy": facts.evaluation.accuracy, "f1": facts.evaluation.macro_f1}
+    source = plain(facts.test_source or facts.source)
+    about = hub.ModelCardData(
+        language="en",
+        license=facts.license,
+        library_name="keras",
+        pipeline_tag="image-classification",
+        tags=["image-classification", "tlkit", "transfer-learning"],
+        metrics=list(measured),
+        model_name=plain(facts.title),
+        eval_results=[
+            hub.EvalResult(
+                task_type="image-classification",
+                dataset_type="images",
+                dataset_name=source,
+                dataset_split="test",
+                metric_type=name,
+                metric_value=value,
+                metric_args={"average": "macro"} if name == "f1" else None,
+            )
+            for name, value in measured.items()
+        ],
+    )
+    text = document_markdown.written(report_sections.card(facts))
+    return str(hub.ModelCard(f"---\n{about.to_yaml()}\n---\n\n{text}"))
+
+
+def write(folder: str | Path, facts: ReportFacts) -> Path:
+    """Write `report.html`, `report.md`, `summary.txt` and each figure as `<name>.png`.
+
+    Where huggingface_hub is installed, `model_card.md` too. Files of those names are replaced,
+    each at once; others in the folder stay.
+
+    Args:
+        folder: Where; it is made where it is not there.
+        facts: Of the run.
+    """
+    target = Path(folder)
+    pictures = _drawn(facts.figures)
+    page = document_html.written(report_sections.report(facts), pictures)
+    texts = {"report.html": page, "report.md": markdown(facts), "summary.txt": summary(facts)}
+    if _optional.installed("huggingface_hub"):
+        texts["model_card.md"] = card(facts)
+    files = {name: text.encode() for name, text in texts.items()}
+    files |= {f"{name}.png": data for name, data in pictures.items()}
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target, prefix=".writing-") as temporary:
+        for name, data in files.items():
+            made = Path(temporary) / name
+            made.write_bytes(data)
+            made.replace(target / name)
+    return target
+
+
+def _drawn(figures: Mapping[str, Figure]) -> dict[str, bytes]:
+    """Return each figure as a PNG file."""
+    drawn = {}
+    for name, figure in figures.items():
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=_DOTS_PER_INCH)
+        drawn[name] = file.getvalue()
+    return drawn

@@ -1,0 +1,425 @@
+import base64
+import functools
+import io
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+from matplotlib.figure import Figure
+from PIL import Image
+from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
+from tests.reading import read_markdown, shown
+
+import tlkit
+from tlkit import evaluation, freezing, report_limits, report_sections, reports, runs
+from tlkit.errors import ConfigError, DataError, MissingExtraError
+from tlkit.reports import PhaseFacts, ReportFacts
+
+NAMES = ("<b>rose</b> & co", 'tu"lip', "a_b*c|d", "line\nbreak", "Gänseblümchen")
+SECTIONS = [
+    "Abstract",
+    "Data",
+    "Preprocessing",
+    "Model",
+    "Training",
+    "Results",
+    "Visualisations",
+    "Limits",
+    "How to reproduce",
+]
+
+
+@functools.cache
+def _outcome(
+    *, count: int = 400, sure: float = 2.0, seed: int = 0, names: tuple[str, ...] = NAMES
+) -> tuple[np.ndarray, np.ndarray, tlkit.Evaluation]:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, len(names), count)
+    logits = random.normal(size=(count, len(names)))
+    logits[np.arange(count), labels] += sure
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return labels, probabilities, evaluation.score(labels, probabilities, class_names=names)
+
+
+def _phase(name: str = "head", **change: object) -> PhaseFacts:
+    values: dict[str, object] = {
+        "epochs": 4,
+        "best_epoch": 4,
+        "learning_rate": "0.003",
+        "frozen_layers": 154,
+        "trained_layers": 0,
+        "seconds": 61.0,
+        "moved": 2,
+        "untouched": 260,
+        "last": {"loss": 0.25, "accuracy": 0.875, "val_accuracy": 0.8125},
+    }
+    return PhaseFacts(name=name, **{**values, **change})
+
+
+def _facts(found: tlkit.Evaluation | None = None, **change: object) -> ReportFacts:
+    found = _outcome()[2] if found is None else found
+    tested = {score.name: score.support for score in found.classes}
+    values: dict[str, object] = {
+        "title": "Flowers <in> & out",
+        "source": "a folder of flowers",
+        "counts": {"train": dict.fromkeys(found.class_names, 300), "test": tested},
+        "preprocessing": ["Images are resized to 160 x 160 pixels (bilinear)."],
+        "backbone": "mobilenet_v2",
+        "weights": "imagenet",
+        "model": ["The head reads the backbone after 'block_13_expand_relu'."],
+        "phases": [_phase(), _phase("fine_tune", moved=104, untouched=0, trained_layers=54)],
+        "evaluation": found,
+        "figures": {name: Figure(figsize=(1, 1)) for name in ("curves", "predictions")},
+        "environment": {"keras": "3.15.1", "machine": "Linux x86_64, 2 cores"},
+        "command": "tlkit train <flowers> && echo done\n  --seed 3",
+        "seed": 3,
+        "seconds": 725.0,
+        "unreadable": [("roses/<broken>.jpg", "cannot identify & read")],
+        "duplicates": [],
+    }
+    return ReportFacts(**{**values, **change})
+
+
+def _text(facts: ReportFacts) -> str:
+    return "\n".join(shown(reports.html(facts)))
+
+
+def _numbers(text: str) -> list[str]:
+    return re.findall(r"\d[\d,.]*\d|\d", text)
+
+
+def test_every_number_of_the_abstract_is_one_of_the_run() -> None:
+    """Each is calculated again from the labels and the probabilities, by scikit-learn."""
+    labels, probabilities, found = _outcome(names=("a", "b", "c", "d", "e"))
+    facts = _facts(found)
+    called = probabilities.argmax(axis=1)
+    low, high = found.accuracy_interval
+    recalls = recall_score(labels, called, average=None)
+    shares = [
+        accuracy_score(labels, called),
+        np.bincount(labels).max() / 400,
+        f1_score(labels, called, average="macro"),
+        found.calibration_error,
+        recalls.min(),
+    ]
+    expected = [f"{100 * share:.2f}" for share in shares]
+    expected += [f"{100 * low:.2f}", f"{100 * high:.2f}", f"{log_loss(labels, probabilities):.4f}"]
+    expected += ["5", "2", "2", "1,500", "400", "95", "1", "12", "5"]  # classes, v2, phases, ...
+    assert sorted(_numbers(report_sections.abstract(facts))) == sorted(expected)
+    assert (
+        "abcde"[recalls.argmin()] in report_sections.abstract(facts).split("least often is")[1][:3]
+    )
+    assert "12 min 5 s" in report_sections.abstract(facts)
+
+
+def test_markdown_and_html_say_the_same() -> None:
+    facts = _facts(_outcome(count=60, sure=1.0)[2], joules=5e4, weights=None)
+    assert shown(reports.html(facts)) == read_markdown(reports.markdown(facts))
+
+
+def test_the_order_is_that_of_a_paper() -> None:
+    headings = re.findall(r"<h2>(.*?)</h2>", reports.html(_facts()))
+    assert headings == SECTIONS
+    assert re.findall(r"^## (.*)$", reports.markdown(_facts()), flags=re.M) == SECTIONS
+
+
+def test_the_page_loads_nothing() -> None:
+    page = reports.html(_facts())
+    assert not re.search(r"<script|<link|<iframe|<object|@import|url\(|\son\w+=", page, flags=re.I)
+    sources = re.findall(r'(?:src|srcset|href|data|poster|action)="([^"]*)"', page)
+    assert {source[:5] for source in sources if not source.startswith("#")} == {"data:"}
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
+
+
+def test_the_page_holds_its_figures() -> None:
+    images = re.findall(r'src="data:image/png;base64,([^"]*)"', reports.html(_facts()))
+    assert len(images) == 2
+    for data in images:
+        assert Image.open(io.BytesIO(base64.b64decode(data))).size == (150, 150)
+
+
+def test_text_of_others_stays_text() -> None:
+    page = reports.html(_facts())
+    assert "<b>rose" not in page
+    assert "<broken>" not in page
+    assert "&lt;b&gt;rose&lt;/b&gt; &amp; co" in page
+    assert "line break" in page
+    assert "tlkit train &lt;flowers&gt; &amp;&amp; echo done\n  --seed 3" in page
+    assert MarkdownIt().render(reports.markdown(_facts())).count("rose</b>") == 0
+
+
+def test_the_data_section_counts_every_class_and_part() -> None:
+    facts = _facts()
+    for index, score in enumerate(facts.evaluation.classes):
+        row = [" ".join(NAMES[index].split()), "300", str(score.support)]
+        at = "\n".join(row)
+        assert at in _text(facts)
+    assert "all classes\n1,500\n400" in _text(facts)
+    assert "roses/<broken>.jpg\ncannot identify & read" in _text(facts)
+
+
+def test_the_results_give_each_measure_with_its_interval() -> None:
+    found = _outcome()[2]
+    lines = _text(_facts()).splitlines()
+    start = lines.index("measure")
+    rows = [lines[at : at + 3] for at in range(start, start + 18, 3)]
+
+    def share(name: str, value: float, bounds: tuple[float, float] | None) -> list[str]:
+        said = "-" if bounds is None else f"{100 * bounds[0]:.2f} to {100 * bounds[1]:.2f} %"
+        return [name, f"{100 * value:.2f} %", said]
+
+    low, high = found.intervals["loss"]
+    assert rows == [
+        ["measure", "value", "95 % interval"],
+        share("accuracy", found.accuracy, found.accuracy_interval),
+        share(
+            "balanced accuracy (mean recall)",
+            found.balanced_accuracy,
+            found.intervals["balanced_accuracy"],
+        ),
+        share("macro-averaged F1", found.macro_f1, found.intervals["macro_f1"]),
+        share("true class among the 3 likeliest", found.top_k[3], None),
+        ["loss (mean cross-entropy)", f"{found.loss:.4f}", f"{low:.4f} to {high:.4f}"],
+    ]
+    for score in found.classes:
+        shares = (f"{100 * value:.2f} %" for value in (score.precision, score.recall, score.f1))
+        assert "\n".join([" ".join(score.name.split()), *shares, str(score.support)]) in _text(
+            _facts()
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"unreadable": None}, "The images were not read from files."),
+        ({"unreadable": []}, "Every file could be read."),
+        ({"unreadable": [(f"{n}.jpg", "empty") for n in range(104)]}, "There are 4 more."),
+        ({"duplicates": None}, "Nobody looked for images that are the same."),
+        ({"duplicates": []}, "No two images are the same or look it."),
+        ({"duplicates": [("a", "b")]}, "they were kept in one part"),
+        ({"joules": None}, "Energy: not measured."),
+        ({"joules": 7.2e6}, "Energy: 2 kWh by the processor's own counter"),
+        ({"captions": {"predictions": "What it says."}}, "What it says."),
+        ({"test_source": "another camera"}, "Those of the test come from another camera."),
+        ({"phases": [_phase(best_epoch=0)]}, "those before the phase"),
+        ({}, "2 weight tensors moved; all 260 that were frozen in the backbone stayed"),
+        ({}, "104 weight tensors moved; nothing in the backbone was frozen."),
+        ({}, "validation accuracy, last epoch\n0.8125"),
+    ],
+)
+def test_what_was_found_is_said(change: dict[str, object], said: str) -> None:
+    assert said in _text(_facts(**change))
+
+
+def _limits(facts: ReportFacts) -> str:
+    return "\n".join(report_limits.limits(facts))
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        (_facts(_outcome(count=60)[2]), "The test is small"),
+        (_facts(_outcome(count=60)[2]), "Fewer than 30 test images"),
+        (_facts(_outcome(sure=0.0)[2]), "not shown to be better than always naming"),
+        (_facts(weights="starter"), "starter weights, a small network"),
+        (_facts(weights=None), "nothing was transferred"),
+        (_facts(duplicates=None), "Nobody looked for images that are in the training"),
+        (_facts(), "1 of the files could not be read"),
+        (_facts(), "come from the same source as the others, a folder of flowers"),
+    ],
+)
+def test_a_limit_follows_from_the_facts(facts: ReportFacts, said: str) -> None:
+    clean = _facts(
+        _outcome(count=4000, sure=9.0)[2],
+        unreadable=[],
+        test_source="elsewhere",
+        weights="imagenet",
+    )
+    assert said in _limits(facts)
+    assert said not in _limits(clean)
+    assert "with seed 3" in _limits(clean)
+
+
+def test_weak_classes_and_the_commonest_mistake_are_named() -> None:
+    confusion = np.array([[50, 0, 0], [20, 30, 0], [1, 0, 49]])
+    labels = np.repeat([0, 1, 2], confusion.sum(axis=1))
+    called = np.concatenate([np.repeat([0, 1, 2], row) for row in confusion])
+    found = evaluation.score(labels, np.eye(3)[called] * 0.9 + 0.1 / 3, class_names=["x", "y", "z"])
+    said = _limits(_facts(found))
+    assert "Low recall, below 80.00 %: y (60.00 %)." in said
+    assert "Most often it takes y for x: 20 images, 40.00 % of y." in said
+    assert "y\nx\n20\n40.00 %" in _text(_facts(found))
+    assert "its probabilities are off by" in report_sections.abstract(_facts(found))
+
+
+def test_a_class_without_a_test_image_is_not_called_weak() -> None:
+    found = evaluation.score(np.array([0, 0, 1]), np.eye(3)[[0, 0, 1]], class_names=["x", "y", "z"])
+    facts = _facts(found)
+    assert "Nothing is known of z: the test has no such image." in _limits(facts)
+    assert "Low recall" not in _limits(facts)
+    assert "No test image was called another class." in _text(facts)
+    assert "least often is x" in report_sections.abstract(facts)
+
+
+def test_the_confusion_is_a_table_where_there_is_no_figure() -> None:
+    rows = _outcome()[2].confusion
+    first = "\n".join(["<b>rose</b> & co", *map(str, rows[0])])
+    assert first in _text(_facts())
+    figures = {"confusion": Figure(figsize=(1, 1))}
+    assert first not in _text(_facts(figures=figures))
+    assert "](confusion.png)" in reports.markdown(_facts(figures=figures))
+    assert "Visualisations" not in _text(_facts(figures=figures))
+
+
+def test_without_a_command_there_is_no_empty_line_to_type() -> None:
+    assert "<pre>" in reports.html(_facts())
+    assert "<pre>" not in reports.html(_facts(command=""))
+
+
+def test_facts_that_disagree_are_refused() -> None:
+    facts = _facts()
+    with pytest.raises(DataError, match="`counts` must hold what was tested under 'test'"):
+        replace(facts, counts={**facts.counts, "test": dict.fromkeys(NAMES, 1)})
+    with pytest.raises(ConfigError, match="`figures` must be named by letters.*got '../x'"):
+        replace(facts, figures={"../x": Figure()})
+
+
+@pytest.mark.parametrize("title", ["Flowers", "two\nlines\x1b[31m"])
+def test_the_summary_has_five_lines(title: str) -> None:
+    facts = _facts(title=title, source="a\nfolder")
+    lines = reports.summary(facts).splitlines()
+    assert len(lines) == 5
+    assert "\x1b" not in lines[0]
+    found = facts.evaluation
+    assert f"Accuracy {100 * found.accuracy:.2f} % on 400 test images" in lines[2]
+    assert set(_numbers(lines[2])) <= set(_numbers(report_sections.abstract(facts)))
+
+
+def test_the_card_has_the_metadata_of_a_hub() -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    facts = _facts(license="mit")
+    about = hub.ModelCard(reports.card(facts)).data
+    assert (about.license, about.library_name) == ("mit", "keras")
+    assert about.pipeline_tag == "image-classification"
+    figures = {result.metric_type: result.metric_value for result in about.eval_results}
+    assert figures == {"accuracy": facts.evaluation.accuracy, "f1": facts.evaluation.macro_f1}
+    assert {result.dataset_name for result in about.eval_results} == {"a folder of flowers"}
+
+
+def test_the_card_says_first_what_the_model_is_for_and_where_it_ends() -> None:
+    pytest.importorskip("huggingface_hub")
+    headings = re.findall(r"^## (.*)$", reports.card(_facts()), flags=re.M)
+    assert headings[:3] == ["Model description", "How to use", "Limits"]
+    assert set(headings[3:]) == set(SECTIONS) - {"Abstract", "Limits", "Visualisations"}
+
+
+def test_a_card_without_the_hub_is_the_command_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'tlkit\[card\]'"):
+        reports.card(_facts())
+
+
+def test_the_files_lie_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    (tmp_path / "other.txt").write_text("mine")
+    (tmp_path / "report.md").write_text("old")
+    facts = _facts()
+    reports.write(tmp_path, facts)
+    names = ["curves.png", "other.txt", "predictions.png", "report.html", "report.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*names, "summary.txt"]
+    assert (tmp_path / "report.md").read_text("utf-8") == reports.markdown(facts)
+    assert (tmp_path / "summary.txt").read_text("utf-8") == reports.summary(facts)
+    links = re.findall(r"\]\((.*?)\)", reports.markdown(facts))
+    assert len(links) == 2
+    assert all((tmp_path / link).is_file() for link in links)
+
+
+def test_with_the_hub_there_is_a_card_too(tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    reports.write(tmp_path / "new" / "folder", _facts())
+    assert (tmp_path / "new" / "folder" / "model_card.md").read_text("utf-8").startswith("---\n")
+
+
+def test_a_figure_that_fails_leaves_the_old_report(tmp_path: Path) -> None:
+    class Broken(Figure):
+        def savefig(self, *arguments: object, **settings: object) -> None:
+            raise OSError("No space left on device")
+
+    (tmp_path / "report.html").write_text("old")
+    with pytest.raises(OSError, match="No space left"):
+        reports.write(tmp_path, _facts(figures={"broken": Broken()}))
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [
+        ("report.html", "old")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("phase", "rate"),
+    [
+        (tlkit.Phase(epochs=2, learning_rate=0.01), "0.01"),
+        (tlkit.Phase(solver="lbfgs"), "none: the head was solved"),
+        (tlkit.Phase(epochs=3, learning_rate=0.01, schedule="cosine"), r"0\.00\d+ after the first"),
+    ],
+)
+def test_a_phase_is_told_from_its_run(
+    small_backbone: keras.Model, phase: tlkit.Phase, rate: str
+) -> None:
+    model = tlkit.build_classifier(small_backbone, 2, input_shape=(9, 9, 1), pixels=(0, 1))
+    random = np.random.default_rng(0)
+    pair = random.integers(0, 256, (24, 9, 9, 1), "uint8"), np.arange(24) % 2
+    run = tlkit.train_phase(model, phase, pair, name="head", seed=0, verbose=False)
+    told = reports.phase_facts(run, freezing.plan(small_backbone, phase.freeze))
+    assert re.match(rate, told.learning_rate)
+    assert (told.frozen_layers, told.trained_layers) == (len(small_backbone.layers), 0)
+    assert (told.moved, told.untouched) == (2, len(small_backbone.weights))
+    assert told.last["loss"] == run.epochs[-1]["loss"]
+    assert "learning_rate" not in told.last
+
+
+def test_a_classifier_tells_its_preprocessing_and_its_parts(small_backbone: keras.Model) -> None:
+    model = tlkit.build_classifier(
+        small_backbone,
+        3,
+        input_shape=(9, 9, 1),
+        image_range=(0, 16),
+        pixels=tlkit.backbones.find("resnet50").pixels,
+        features="block_1_add",
+    )
+    assert reports.preprocessing(model) == (
+        "Images are resized to 16 x 16 pixels (bilinear).",
+        "Values from 0 to 16 become values from 0 to 255.",
+        "Grey is copied to three equal channels.",
+        "Each channel is shifted and scaled as the backbone's weights expect.",
+        "All of this is part of the model: its file takes raw images.",
+    )
+    backbone = tlkit.backbone_of(model)
+    assert reports.model_lines(model) == (
+        f"The backbone has {len(backbone.layers)} layers, {backbone.count_params():,} weights.",
+        "The head reads the backbone after 'block_1_add', and has 27 weights.",
+        "It gives a probability for each of 3 classes (softmax).",
+    )
+
+
+def test_a_run_is_written_with_its_report(small_backbone: keras.Model, tmp_path: Path) -> None:
+    model = tlkit.build_classifier(small_backbone, 2, input_shape=(9, 9, 1), pixels=(0, 1))
+    random = np.random.default_rng(0)
+    pair = random.integers(0, 256, (24, 9, 9, 1), "uint8"), np.arange(24) % 2
+    run = tlkit.TwoPhaseTrainer(head=tlkit.Phase(epochs=2), seed=0).fit(model, pair, verbose=False)
+    found = tlkit.evaluate(model, pair)
+    folder = runs.write(
+        tmp_path / "run",
+        model=model,
+        run=run,
+        evaluation=found,
+        figures={},
+        about="a test",
+        config={"seed": 0},
+        report=_facts(found),
+    )
+    there = {path.name for path in folder.iterdir()}
+    assert {"model.keras", "metrics.json", "report.html", "report.md", "curves.png"} <= there
