@@ -45,6 +45,18 @@ def test_it_sounds_less_sure_and_calls_the_same(sure: keras.Model, tmp_path: Pat
     np.testing.assert_allclose(tlkit.predict(loaded, images), after.probabilities, atol=1e-6)
 
 
+def test_too_few_wrong_calls_tell_no_temperature(sure: keras.Model) -> None:
+    images, _ = _data()
+    right = tlkit.predict(sure, images).argmax(axis=1)
+    right[:9] = (right[:9] + 1) % 3
+    found = calibration.calibrate(sure, (images, right))
+    assert (found.wrong, found.temperature, found.loss[0]) == (9, 1.0, found.loss[1])
+    assert probabilities_of(sure).temperature == 1.0
+    assert "9 wrong calls on the validation images are too few" in str(found)
+    right[9] = (right[9] + 1) % 3
+    assert calibration.calibrate(sure, (images, right)).temperature != 1.0
+
+
 def test_calibrating_again_and_training_start_from_none(sure: keras.Model) -> None:
     first = calibration.calibrate(sure, _data())
     assert calibration.calibrate(sure, _data()) == first

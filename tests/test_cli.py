@@ -112,11 +112,12 @@ def test_inspect_shows_the_plan_and_trains_nothing(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["inspect", str(photos), "--size", "32", "--weights", "starter"]
-    assert cli.main([*words, "--recipe", "few_images"]) == cli.DONE
+    assert cli.main([*words, "--recipe", "few_images", "--layers"]) == cli.DONE
     shown = capsys.readouterr().out
     assert "read as needed: 3 kB each" in shown
     assert "digit 0 " in shown
     assert "block_16_project_BN" in shown
+    assert "few_images ends with 1" in shown
 
 
 def test_probe_shows_where_to_read(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

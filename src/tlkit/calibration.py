@@ -9,22 +9,31 @@ from tlkit.classifier import probabilities_of
 from tlkit.evaluation import evaluate
 from tlkit.reliability import fit_temperature
 
+_LEAST_WRONG = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
     """What `calibrate` found; `print(calibration)` shows it.
 
     Attributes:
-        temperature: What the logits are divided by now.
+        wrong: How many validation images were called wrongly.
+        temperature: What the logits are divided by now; 1 where fewer than ten were wrong.
         loss: The cross-entropy on the validation images, before and after.
         error: The expected calibration error on them, before and after, 0 to 1.
     """
 
+    wrong: int
     temperature: float
     loss: tuple[float, float]
     error: tuple[float, float]
 
     def __str__(self) -> str:
+        if self.wrong < _LEAST_WRONG:
+            return (
+                f"temperature 1: {self.wrong} wrong calls on the validation images are too few to "
+                f"fit one, {_LEAST_WRONG} would do"
+            )
         return (
             f"temperature {self.temperature:.3f}: on the validation images the loss was "
             f"{self.loss[0]:.4f} and is {self.loss[1]:.4f}, the calibration error was "
@@ -34,6 +43,9 @@ class Calibration:
 
 def calibrate(model: keras.Model, validation: data.Data) -> Calibration:
     """Set a classifier's temperature, in place; its calls stay the same, its sureness changes.
+
+    Temperature scaling: Guo et al., 2017 (arXiv:1706.04599). Of images that are all called rightly
+    it would make a classifier endlessly sure, so at least ten wrong calls are asked for.
 
     The temperature is part of the model from then on, in a saved file too. Calibrate last:
     training again forgets it. Calibrating again starts from none.
@@ -57,14 +69,15 @@ def calibrate(model: keras.Model, validation: data.Data) -> Calibration:
         True
     """
     _set_temperature(model, 1.0)
-    before = evaluate(model, validation)
-    temperature = fit_temperature(before.probabilities, before.labels)
-    _set_temperature(model, temperature)
-    after = evaluate(model, validation)
-    if after.loss > before.loss:  # at the bounds of what is searched
-        _set_temperature(model, 1.0)
-        temperature, after = 1.0, before
+    before = after = evaluate(model, validation)
+    temperature = 1.0
+    wrong = round(before.count * (1 - before.accuracy))
+    if wrong >= _LEAST_WRONG:
+        temperature = fit_temperature(before.probabilities, before.labels)
+        _set_temperature(model, temperature)
+        after = evaluate(model, validation)
     return Calibration(
+        wrong=wrong,
         temperature=temperature,
         loss=(before.loss, after.loss),
         error=(before.calibration_error, after.calibration_error),

@@ -140,7 +140,13 @@ def _inspect(options: argparse.Namespace, console: rich.console.Console) -> dict
     model = _whole(experiment, source.class_names)
     phase = recipe.head if recipe.fine_tune is None else recipe.fine_tune
     table = freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
-    console.print(f"{recipe.name}: what its last phase freezes\n{table}")
+    if options.layers:
+        console.print(str(table))
+    first = f", training starts at {table.trained[0].name}" if table.trained else ""
+    console.print(
+        f"{recipe.name} ends with {len(table.frozen)} of {len(table.backbone.layers)} layers "
+        f"frozen{first}"
+    )
     return {
         "counts": source.counts,
         "parts": {name: len(getattr(parts, name)) for name in ("train", "validation", "test")},

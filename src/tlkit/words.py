@@ -100,6 +100,11 @@ def _probe(command: argparse.ArgumentParser) -> None:
     command.add_argument("--sample", type=int, default=5000, help="images to use (default: 5000)")
 
 
+def _inspect(command: argparse.ArgumentParser) -> None:
+    _experiment(command)
+    command.add_argument("--layers", action="store_true", help="list every layer of the backbone")
+
+
 def _model(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", help="a run's folder, or a .keras file")
 
@@ -150,5 +155,5 @@ _COMMANDS = {
     "report": ("write a run's report again", _report),
     "audit": ("list labels that are probably wrong", _audit),
     "probe": ("show after which layer a head should read", _probe),
-    "inspect": ("show what training would take, and freeze", _experiment),
+    "inspect": ("show what training would take, and freeze", _inspect),
 }
