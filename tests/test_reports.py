@@ -208,7 +208,7 @@ def test_the_results_give_each_measure_with_its_interval() -> None:
         ({"test_source": "another camera"}, "Those of the test come from another camera."),
         ({"phases": [_phase(best_epoch=0)]}, "those before the phase"),
         ({}, "2 weight tensors moved; all 260 that were frozen in the backbone stayed"),
-        ({}, "104 weight tensors moved; nothing in the backbone was frozen."),
+        ({}, "104 weight tensors moved; no weight of the backbone was frozen."),
         ({}, "validation accuracy, last epoch\n0.8125"),
     ],
 )

@@ -161,7 +161,7 @@ def audit(
 
 
 def audit_grid(found: Audit, images: Any, *, count: int = 20, columns: int = 5) -> Figure:
-    """Draw the most suspicious images, each with its file, its label and what it looks like.
+    r"""Draw the most suspicious images, each with its file, its label and what it looks like.
 
     Args:
         found: What `audit` returned.
@@ -177,7 +177,7 @@ def audit_grid(found: Audit, images: Any, *, count: int = 20, columns: int = 5) 
         >>> suspect = Suspect(index=1, path=None, given="cat", suggested="dog", score=0.02)
         >>> found = Audit(suspects=(suspect,), outliers=(), scores=np.array([0.9, 0.02]), folds=5)
         >>> audit_grid(found, np.zeros((2, 8, 8), "uint8")).axes[0].get_title()
-        'image 1\\nlabel cat\\nrather dog'
+        'image 1\nlabel cat\nrather dog'
     """
     _checks.at_least("count", count, 1)
     _checks.at_least("columns", columns, 1)
@@ -213,9 +213,8 @@ def _check(labels: np.ndarray, names: Sequence[str], folds: int) -> None:
     counts = np.bincount(labels, minlength=len(names))
     if (counts > 0).sum() < 2:
         raise DataError("`labelled` must hold images of at least 2 classes, got one alone.")
-    few = [
-        f"{names[at]!r} ({counts[at]})" for at in np.flatnonzero((counts > 0) & (counts < folds))
-    ]
+    rare = np.flatnonzero((counts > 0) & (counts < folds)).tolist()
+    few = [f"{names[at]!r} ({counts[at]})" for at in rare]
     if few:
         raise DataError(
             f"`labelled` must hold at least {folds} images of a class, one for each fold, got "

@@ -51,7 +51,7 @@ dt { color: var(--faint); font-size: .82rem; }
 dd { margin: 0; font-size: 1.2rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 figure { margin: 1.25rem 0; }
 figcaption { color: var(--faint); font-size: .9rem; margin: .4rem 0; }
-img { display: block; max-width: 100%; max-height: 46rem; height: auto; margin: 0 auto;
+img { display: block; max-width: 100%; max-height: 38rem; height: auto; margin: 0 auto;
   padding: .5rem; background: #fff; border: 1px solid var(--line); border-radius: .5rem; }
 .scroll { overflow: auto; max-height: 44rem; border: 1px solid var(--line); border-radius: .5rem; }
 .scroll:focus-visible, a:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
@@ -63,7 +63,9 @@ tbody th { font-weight: 500; }
 tbody tr:last-child > * { border-bottom: 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 td.number { white-space: nowrap; }
-@media (max-width: 30rem) { th, td { padding: .35rem .5rem; min-width: 3.2rem; } }
+@media (max-width: 30rem) {
+  th, td { padding: .35rem .45rem; min-width: 3rem; max-width: 9rem; font-size: .85rem; }
+}
 pre { overflow-x: auto; background: var(--band); border-radius: .5rem; padding: .8rem 1rem;
   font: .88rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: normal; }
 @media print {
@@ -72,7 +74,9 @@ pre { overflow-x: auto; background: var(--band); border-radius: .5rem; padding: 
   body { max-width: none; padding: 0; font-size: 10.5pt; }
   nav { display: none; }
   h2, h3, figcaption { break-after: avoid; }
-  tr, img, dl > div { break-inside: avoid; }
+  tr, figure:has(img), dl > div { break-inside: avoid; }
+  img { max-height: 13cm; }
+  th, td { padding: .2rem .6rem; }
   .scroll { overflow: visible; max-height: none; }
   thead th { position: static; }
   pre { white-space: pre-wrap; }

@@ -207,7 +207,7 @@ def _phase(number: int, phase: PhaseFacts) -> Section:
     still = (
         f"all {phase.untouched:,} that were frozen in the backbone stayed as they were."
         if phase.untouched
-        else "nothing in the backbone was frozen."
+        else "no weight of the backbone was frozen."
     )
     proof = (
         f"Compared to the bit, before and after: {counted(phase.moved, 'weight tensor')} moved; "

