@@ -23,7 +23,7 @@ LAYERS: dict[type[keras.layers.Layer], dict[str, Any]] = {
         "interpolation": "nearest",
         "alpha": "black",
     },
-    ClassProbabilities: {"class_names": ("cat", "dog", "eel")},
+    ClassProbabilities: {"class_names": ("cat", "dog", "eel"), "temperature": 2.0},
 }
 """A value for every argument, none of them the default."""
 
