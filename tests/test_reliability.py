@@ -23,6 +23,12 @@ def test_bins_hold_what_lies_within_them() -> None:
     assert reliability.calibration_error(rows, labels, bins=10) == pytest.approx(wanted)
 
 
+def test_a_bin_holds_its_upper_bound() -> None:
+    rows, labels = np.array([[0.5, 0.5], [1.0, 0.0]]), np.array([0, 0])
+    found = reliability.reliability(rows, labels, bins=2)
+    assert [each.count for each in found] == [1, 1]
+
+
 @given(st.integers(0, 1000), st.integers(1, 20))
 def test_the_bins_hold_every_call_once(seed: int, bins: int) -> None:
     random = np.random.default_rng(seed)
