@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import tlkit
-from tlkit import Phase, freezing, sources, train_phase
+from tlkit import Phase, evaluation, freezing, sources, train_phase
 from tlkit.errors import ConfigError, DataError
 from tlkit.lazy import LazyImages
 
@@ -132,3 +132,13 @@ def test_a_torch_loader_gives_channels_last(small_backbone: keras.Model) -> None
     assert len(batches) == 5
     score = tlkit.evaluate(model, batches)
     assert score.loss == pytest.approx(tlkit.evaluate(model, (images, labels)).loss, rel=1e-5)
+
+
+def test_images_read_when_needed_are_called_the_same_a_few_at_a_time(
+    small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, _ = _data(50)
+    model = _model(small_backbone)
+    monkeypatch.setattr(evaluation, "_BYTES", 1)
+    few = tlkit.predict(model, _lazy(images), batch_size=16)
+    np.testing.assert_allclose(few, tlkit.predict(model, images), atol=1e-6)

@@ -12,6 +12,8 @@ from tlkit.classifier import class_names as names_of
 from tlkit.lazy import LazyImages
 from tlkit.scores import ClassScore, Confused, Evaluation, score
 
+_BYTES = 64 * 2**20  # of images that are read when they are asked for, at a time
+
 __all__ = ["ClassScore", "Confused", "Evaluation", "evaluate", "predict", "score"]
 
 
@@ -42,22 +44,29 @@ def predict(
     _checks.at_least("batch_size", batch_size, 1)
     _checks.at_least("views", views, 1)
     images, _ = checked((images, np.zeros(len(images), "int64")), model, "images")
-    if isinstance(images, LazyImages) or augmentation:
-        starts = range(0, len(images), batch_size)
-        batches = (images[start : start + batch_size] for start in starts)
-        return np.concatenate([_looked_at(model, each, augmentation, views) for each in batches])
-    return np.asarray(model.predict(images, batch_size=batch_size, verbose=0))
+    rows = len(images)
+    if isinstance(images, LazyImages):
+        rows = max(_BYTES // (images.dtype.itemsize * images.size // len(images)), batch_size)
+    look = partial(_looked_at, model, augmentation=augmentation, views=views, rows=batch_size)
+    return np.concatenate([look(images[at : at + rows]) for at in range(0, len(images), rows)])
 
 
 def _looked_at(
-    model: keras.Model, images: np.ndarray, augmentation: Sequence[keras.layers.Layer], views: int
+    model: keras.Model,
+    images: np.ndarray,
+    *,
+    augmentation: Sequence[keras.layers.Layer],
+    views: int,
+    rows: int,
 ) -> np.ndarray:
     """Return the mean over the images as they are and, with augmentation, changed copies."""
-    total = np.asarray(model.predict_on_batch(images))
+    total = np.asarray(model.predict(images, batch_size=rows, verbose=0))
     if not augmentation:
         return total
+    batches = [images[at : at + rows] for at in range(0, len(images), rows)]
     for _ in range(views):
-        total = total + _changed_predictions(model, images, augmentation)
+        changed = [_changed_predictions(model, batch, augmentation) for batch in batches]
+        total = total + np.concatenate(changed)
     return total / (views + 1)
 
 

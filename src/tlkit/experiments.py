@@ -149,7 +149,7 @@ def _report(
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     return reports.ReportFacts(
         title=f"Classifying {source.name}",
-        source=f"{experiment.data}, {len(source):,} images",
+        source=source.name,
         counts={name: part.counts for name, part in named.items() if len(part)},
         preprocessing=reports.preprocessing(trained.model),
         backbone=recipe.backbone,
@@ -179,13 +179,15 @@ def _temperature(model: keras.Model) -> list[str]:
 
 def _figures(trained: Trained, evaluation: Evaluation, parts: Split) -> dict[str, Figure]:
     grid = partial(plotting.prediction_grid, trained.model, *parts.test.pair)
-    return {
-        "predictions": grid(),
-        "errors": grid(which="confident"),
-        "curves": plotting.learning_curves(trained.run),
+    made = {
         "confusion": plotting.confusion_matrix(evaluation),
         "calibration": plotting.reliability_diagram(evaluation),
+        "predictions": grid(),
+        "errors": grid(which="confident"),
     }
+    if len(trained.run.history) > 1:  # a solved head alone has no course
+        made["curves"] = plotting.learning_curves(trained.run)
+    return made
 
 
 def plan(source: Source, parts: Split) -> str:

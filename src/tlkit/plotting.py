@@ -121,7 +121,7 @@ def reliability_diagram(evaluation: Evaluation, *, bins: int = 15) -> Figure:
     above.set_ylabel("share that is right")
     above.set_ylim(0, 1.02)
     above.set_title(f"calibration error {100 * evaluation.calibration_error:.2f} %", fontsize=10)
-    above.legend(loc="upper left")
+    above.legend(loc="lower right")
     middles = [(each.low + each.high) / 2 for each in found]
     below.bar(middles, [each.count for each in found], width=0.9 / bins, color=_RIGHT)
     below.set_ylabel("calls")
