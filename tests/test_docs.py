@@ -37,6 +37,8 @@ def _one_epoch(found: re.Match[str]) -> str:
 def test_the_page_runs_and_prints_what_it_shows(
     page: str, tmp_path: Path, keras_home: Path
 ) -> None:
+    if page.endswith("command-line.md") and sys.version_info[:2] != (3, 11):
+        pytest.skip("argparse lays its help out in another way in each version of Python")
     text = (ROOT / page).read_text()
     copy = tmp_path / "page.md"
     copy.write_text(re.sub(r"epochs=\(?\d+(, \d+\))?", _one_epoch, text))

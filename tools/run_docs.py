@@ -47,7 +47,13 @@ def _commands(lines: str) -> str:
         if not line.startswith("$ tlkit "):
             continue
         words = [sys.executable, "-m", "tlkit", *shlex.split(line)[2:]]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603  # the page's own commands
+            words,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "COLUMNS": "80"},
+        )
         if done.returncode:
             raise RuntimeError(f"{line} ended with {done.returncode}: {done.stderr}")
         shown += [line, *(each.rstrip() for each in done.stdout.splitlines())]
