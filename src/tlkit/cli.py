@@ -112,7 +112,8 @@ def _predict(options: argparse.Namespace, console: rich.console.Console) -> dict
         raise DataError(f"No image was given: {options.files} hold none.")
     options.data = str(options.files[0])
     model, experiment = _model(options)
-    height, width, channels = model.input_shape[1:]
+    height, width = model.input_shape[1:3]
+    channels = experiment.channels
     images = LazyImages(
         lambda place: decoding.decode(
             files[place], (height, width), fit=experiment.fit, channels=channels
@@ -175,7 +176,7 @@ def _whole(experiment: Experiment, names: Sequence[str]) -> Any:
     return build_classifier(
         recipe.backbone,
         len(names),
-        input_shape=(experiment.size, experiment.size, 3),
+        input_shape=(experiment.size, experiment.size, experiment.channels),
         size=experiment.size,
         pixels=recipe.pixels,
         weights=experiment.weights,
@@ -216,13 +217,14 @@ def _model(options: argparse.Namespace) -> tuple[Any, Experiment]:
     config = path / "config.json"
     values = _config(config) if path.is_dir() and config.is_file() else {}
     model = saving.load(path / "model.keras" if path.is_dir() else path)
-    height = model.input_shape[1]
     given = {
         name: value
         for name, value in vars(options).items()
         if name in {field.name for field in fields(Experiment)}
     }
-    values = {**values, "size": height, **given}
+    shape = model.input_shape
+    taken = {"size": shape[1], "channels": shape[3] if len(shape) == 4 else 1}
+    values = {**values, **taken, **given}
     return model, Experiment.of(values)
 
 

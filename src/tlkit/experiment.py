@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tlkit import _checks, recipes
+from tlkit import _checks, decoding, recipes
 from tlkit.datasets import ImageSet
 from tlkit.errors import ConfigError
 from tlkit.image_files import from_folder, from_manifest
@@ -39,6 +39,7 @@ class Experiment:
         data: A folder with a folder of images for each class, or a `.csv` or `.parquet` table.
         recipe: A recipe's name, of `tlkit.recipes`.
         size: Height and width of the images, in pixels.
+        channels: 3 for RGB, 1 for grey.
         fit: "squash", "crop" or "pad", as for `tlkit.sources.from_folder`.
         weights: "imagenet", "starter", or a file's path.
         augment: What may change in training: "flip", "rotate", "shift", "zoom"; with `best`.
@@ -60,6 +61,7 @@ class Experiment:
     data: str
     recipe: str = "fast"
     size: int = 160
+    channels: int = 3
     fit: str = "squash"
     weights: str = "imagenet"
     augment: tuple[str, ...] = ()
@@ -77,7 +79,8 @@ class Experiment:
     def __post_init__(self) -> None:
         _checks.one_of("recipe", self.recipe, RECIPES)
         _checks.one_of("duplicates", self.duplicates, DUPLICATES)
-        _checks.at_least("size", self.size, 32)
+        _checks.at_least("size", self.size, 1)
+        decoding.check_channels(self.channels)
         _checks.at_least("seed", self.seed, 0)
         if not _checks.fraction("test", self.test):
             raise ConfigError("`test` must be above 0: without a test nothing is known.")
@@ -117,6 +120,7 @@ class Experiment:
         """
         how: dict[str, Any] = {
             "size": self.size,
+            "channels": self.channels,
             "fit": self.fit,
             "unreadable": self.unreadable,
             "most_unreadable": self.most_unreadable,

@@ -22,6 +22,7 @@ EXIT_CODES = f"""exit codes:
 _HELP = {
     "recipe": ("how to train", sorted(experiment.RECIPES)),
     "size": ("height and width of the images, in pixels", None),
+    "channels": ("3 for RGB, 1 for grey", (1, 3)),
     "fit": ("what happens to images that are not square", decoding.FITS),
     "weights": ("imagenet, starter (inside the package), or a file", None),
     "test": ("share of images to test on", None),
@@ -35,7 +36,7 @@ _HELP = {
     "budget": ("minutes for training", None),
     "seed": ("of the split and of training", None),
 }
-_KINDS = {"size": int, "seed": int, "recipe": str, "fit": str, "budget": float}
+_KINDS = {"size": int, "channels": int, "seed": int, "recipe": str, "fit": str, "budget": float}
 
 
 def parser() -> argparse.ArgumentParser:
