@@ -1,162 +1,20 @@
-"""Named, complete settings: everything that makes an experiment, as one value."""
-
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+"""Named, complete settings, each a `Recipe`."""
 
 import keras
 
-from tlkit import _checks, backbones, freezing
-from tlkit.budgeting import train_within
-from tlkit.building import build_classifier
-from tlkit.cache import DEFAULT, Cache
-from tlkit.datasets import ImageSet
-from tlkit.history import Run
+from tlkit import backbones, freezing
 from tlkit.phases import Phase
-from tlkit.training import TwoPhaseTrainer, train_phase
+from tlkit.recipe import Recipe, Trained
 
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """A complete way to train a classifier.
-
-    Attributes:
-        name: What it is called.
-        backbone: The backbone's name.
-        pixels: What the backbone is fed; None is what it was trained on.
-        head: The first phase.
-        fine_tune: The second phase; None leaves it out.
-        features: What the head reads, as in `build_classifier`.
-        pooling: How maps become features, as in `build_classifier`.
-        most_layers: How many layers "auto" may read together, as in `build_classifier`.
-    """
-
-    name: str
-    backbone: str
-    pixels: backbones.PixelFormat | None
-    head: Phase
-    fine_tune: Phase | None
-    features: str | tuple[str, ...] | None = None
-    pooling: str | int | None = None
-    most_layers: int = 1
-
-    def build(
-        self,
-        images: ImageSet,
-        *,
-        size: int = 32,
-        weights: str | None = "imagenet",
-        backbone_options: Mapping[str, Any] | None = None,
-    ) -> keras.Model:
-        """Build the recipe's classifier for a set of images; with "auto" features, probe first.
-
-        Args:
-            images: What it is to classify: their shape, range and classes.
-            size: Height and width the images are resized to.
-            weights: "imagenet", "starter", None for random, or a file's path.
-            backbone_options: More arguments of the backbone's constructor: `{"alpha": 0.35}`.
-        """
-        shape = images.train[0].shape[1:]
-        return build_classifier(
-            self.backbone,
-            len(images.class_names),
-            input_shape=shape if len(shape) == 3 else (*shape, 1),
-            size=size,
-            image_range=images.image_range,
-            pixels=self.pixels,
-            weights=weights,
-            backbone_options=backbone_options,
-            features=self.features,
-            pooling=self.pooling,
-            most_layers=self.most_layers,
-            train=images.train if self.features == "auto" else None,
-            class_names=images.class_names,
-        )
-
-    def trainer(self, *, seed: int, cache: Cache | None = DEFAULT) -> TwoPhaseTrainer:
-        """Return the trainer that runs both phases.
-
-        Args:
-            seed: As for TwoPhaseTrainer.
-            cache: As for TwoPhaseTrainer; None runs the whole model in every epoch.
-        """
-        return TwoPhaseTrainer(head=self.head, fine_tune=self.fine_tune, seed=seed, cache=cache)
-
-    def train(
-        self,
-        images: ImageSet,
-        *,
-        size: int = 32,
-        weights: str | None = "imagenet",
-        backbone_options: Mapping[str, Any] | None = None,
-        seed: int = 0,
-        budget: float | None = None,
-        cache: Cache | None = DEFAULT,
-        verbose: bool = True,
-    ) -> "Trained":
-        """Build a classifier and train it, on the training images alone.
-
-        Args:
-            images: What to train on.
-            size: As for `build`.
-            weights: As for `build`.
-            backbone_options: As for `build`.
-            seed: Of the head's start, the order of images, and all else that is random.
-            budget: Minutes that it may take: fine-tuning gets as many of its epochs as fit, judged
-                by a few steps timed first, is left out where none does, and is stopped where it
-                was misjudged. Building, probing and the head count, and are not cut.
-            cache: As for TwoPhaseTrainer.
-            verbose: Whether to write a line for every epoch.
-
-        Raises:
-            ConfigError: The budget is not above 0.
-
-        Warns:
-            UserWarning: Fine-tuning was stopped before its last epoch, for the budget.
-        """
-        started = time.perf_counter()
-        if budget is not None:
-            _checks.positive("budget", budget)
-        keras.utils.set_random_seed(seed)
-        model = self.build(images, size=size, weights=weights, backbone_options=backbone_options)
-        given: dict[str, Any] = {"cache": cache, "verbose": verbose}
-        if budget is None:
-            run = self.trainer(seed=seed, cache=cache).fit(model, images.train, verbose=verbose)
-        else:
-            phases = [train_phase(model, self.head, images.train, name="head", seed=seed, **given)]
-            if self.fine_tune is not None:
-                more = train_within(
-                    model,
-                    self.fine_tune,
-                    images.train,
-                    name="fine_tune",
-                    seconds=60 * budget - (time.perf_counter() - started),
-                    seed=seed + 1,
-                    **given,
-                )
-                phases += [] if more is None else [more]
-            run = Run(phases=tuple(phases))
-        return Trained(
-            recipe=self.name, model=model, run=run, seconds=time.perf_counter() - started
-        )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Trained:
-    """What a recipe made.
-
-    Attributes:
-        recipe: Its name.
-        model: The classifier.
-        run: What its phases did.
-        seconds: How long all of it took: building, probing and training.
-    """
-
-    recipe: str
-    model: keras.Model
-    run: Run
-    seconds: float
+__all__ = [
+    "Recipe",
+    "Trained",
+    "best",
+    "fast",
+    "few_images",
+    "mnist_as_described",
+    "tutorial",
+]
 
 
 def mnist_as_described(*, epochs: tuple[int, int] = (10, 5), batchnorm: str = "frozen") -> Recipe:
