@@ -1,7 +1,7 @@
 """Run an experiment whole: images on disk in; a folder with model, figures and report out."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from tlkit import calibration, energy, freezing, plotting, reports, runs, saving
 from tlkit.classifier import backbone_of, probabilities_of
+from tlkit.errors import ConfigError
 from tlkit.evaluation import Evaluation, evaluate
 from tlkit.experiment import AUGMENTATIONS, RECIPES, Experiment
 from tlkit.recipes import Trained
@@ -89,6 +90,11 @@ def run(
     evaluation = evaluate(trained.model, parts.test.pair)
     tell(str(evaluation))
     about = f"{experiment.recipe} on {source.name}, {experiment.size} px, {experiment.weights}"
+    making = {
+        "command": command or f"experiments.run({experiment}, {str(folder)!r})",
+        "seconds": trained.seconds,
+        "joules": used.joules,
+    }
     runs.write(
         folder,
         model=trained.model,
@@ -96,12 +102,8 @@ def run(
         evaluation=evaluation,
         figures={},
         about=about,
-        config={"experiment": experiment.values()},
-        report=replace(
-            _report(experiment, source, parts, trained, evaluation),
-            command=command or f"experiments.run({experiment}, {str(folder)!r})",
-            joules=used.joules,
-        ),
+        config={"experiment": experiment.values(), "making": making},
+        report=_report(experiment, source, parts, trained, evaluation, making),
     )
     return Finished(folder=Path(folder), parts=parts, trained=trained, evaluation=evaluation)
 
@@ -119,15 +121,22 @@ def report(folder: str | Path) -> Path:
     target = Path(folder)
     done = runs.read(target)
     config = json.loads((target / "config.json").read_text(encoding="utf-8"))
+    if not {"experiment", "making"} <= config.keys():
+        raise ConfigError(
+            "`folder` must be a run that `tlkit train` or `experiments.run` wrote, got "
+            f"{str(folder)!r}, whose config.json doesn't say which experiment made it. For "
+            "another, write the report with tlkit.reports."
+        )
     experiment = Experiment.of(config["experiment"])
     model = saving.load(target / "model.keras")
     source = experiment.source()
     parts = experiment.split(source)
-    trained = Trained(recipe=experiment.recipe, model=model, run=done, seconds=done.seconds)
+    making = config["making"]
+    seconds = making["seconds"]
+    trained = Trained(recipe=experiment.recipe, model=model, run=done, seconds=seconds)
     evaluation = evaluate(model, parts.test.pair)
-    facts = _report(experiment, source, parts, trained, evaluation)
-    command = f"tlkit train --config {target / 'config.json'} --out again"
-    return reports.write(target, replace(facts, command=command, environment=config["environment"]))
+    facts = _report(experiment, source, parts, trained, evaluation, making)
+    return reports.write(target, replace(facts, environment=config["environment"]))
 
 
 def _report(
@@ -136,6 +145,7 @@ def _report(
     parts: Split,
     trained: Trained,
     evaluation: Evaluation,
+    making: Mapping[str, Any],
 ) -> reports.ReportFacts:
     recipe = RECIPES[experiment.recipe]()
     backbone = backbone_of(trained.model)
@@ -159,9 +169,8 @@ def _report(
         evaluation=evaluation,
         figures=_figures(trained, evaluation, parts),
         environment=runs.environment(),
-        command="",
         seed=experiment.seed,
-        seconds=trained.seconds,
+        **making,
         unreadable=[(problem.path, problem.reason) for problem in source.problems],
         duplicates=[
             (_path(source, pair.first), _path(source, pair.second)) for pair in parts.pairs
