@@ -1,7 +1,10 @@
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse.csgraph import connected_components
 
 from tlkit import sources, splits
 from tlkit.errors import ConfigError, DataError
@@ -69,25 +72,42 @@ def test_look_alikes_are_found() -> None:
     assert [(pair.first, pair.second, pair.exact) for pair in pairs] == [(1, 2, False)]
 
 
-@settings(max_examples=30)
+@settings(max_examples=60)
 @given(
-    st.lists(st.integers(1, 2**64 - 1), min_size=2, max_size=12, unique=True),
-    st.integers(0, 2**32),
+    st.lists(st.integers(1, 2**64 - 1), min_size=1, max_size=5, unique=True),
+    st.lists(st.lists(st.integers(0, 63), max_size=6), max_size=12),
+    st.randoms(use_true_random=False),
 )
-def test_all_pairs_within_four_bits_are_found(marks: list[int], noise: int) -> None:
-    random = np.random.default_rng(noise)
-    near = marks[0]
-    for bit in random.permutation(64)[: random.integers(1, 7)].tolist():
-        near ^= 1 << bit
-    marks = [*marks, near or 1]
-    found = {(pair.first, pair.second) for pair in splits.look_alikes(_marked(marks))}
-    wanted = {
+def test_all_within_four_bits_hang_together(
+    marks: list[int], flips: list[list[int]], random: Random
+) -> None:
+    """Each flip changes an earlier mark, so that there are chains, and marks that are equal."""
+    for bits in flips:
+        near = random.choice(marks)
+        for bit in bits:
+            near ^= 1 << bit
+        marks = [*marks, near or 1]
+    random.shuffle(marks)
+    pairs = [(pair.first, pair.second) for pair in splits.look_alikes(_marked(marks))]
+    assert all((marks[one] ^ marks[other]).bit_count() <= 4 for one, other in pairs)
+    wanted = [
         (one, other)
         for other in range(len(marks))
         for one in range(other)
         if (marks[one] ^ marks[other]).bit_count() <= 4
-    }
-    assert found == wanted
+    ]
+    assert _linked(len(marks), pairs) == _linked(len(marks), wanted)
+    assert all(one < other for one, other in pairs)
+    assert len(pairs) == len(marks) - len(set(_linked(len(marks), pairs)))  # and none to spare
+
+
+def _linked(count: int, pairs: list[tuple[int, int]]) -> list[int]:
+    """Return the number of what each hangs together with."""
+    matrix = np.zeros((count, count))
+    for pair in pairs:
+        matrix[pair] = 1
+    linked: list[int] = connected_components(matrix, directed=False)[1].tolist()
+    return linked
 
 
 def _apart(made: splits.Split) -> bool:

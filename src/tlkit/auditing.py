@@ -206,7 +206,8 @@ def _features(
     for chunk in chunks.read(labelled, rows=batch_size, rank=len(model.input_shape)):
         found.append(np.asarray(reader.predict_on_batch(chunk.images)))
         labels.append(data.label_indices(chunk.labels))
-    return solving.stacked(found), np.concatenate(labels).astype("int64")
+    places = np.concatenate(labels).astype("int64")
+    return solving.stacked(found, len(places)), places
 
 
 def _check(labels: np.ndarray, names: Sequence[str], folds: int) -> None:

@@ -1,6 +1,6 @@
 """A head that is solved on its frozen backbone's features, instead of trained."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ from tlkit.frozen import FrozenPart
 from tlkit.graph import Part
 from tlkit.layers import ClassProbabilities
 from tlkit.phases import Phase
+from tlkit.rows import Rows
 
 _ROWS = 1024
 
@@ -88,18 +89,17 @@ def _features(
     """Return the head's input for every image, and the class indices."""
     whole = graph.flatten(model) if part is None else part.cut.graph
     step = next(step for step in whole.steps if step.operation is head)
-    pieces: Iterable[np.ndarray]
     if part is None:
-        pieces, labels = _of_images(model, source, whole, step.inputs)
+        found, labels = _of_images(model, source, whole, step.inputs)
     else:
         feed = part.once.feed(part.cut, name, source, batch_size=batch_size)
-        pieces, labels = _of_feed(feed, part, step.inputs)
-    return solving.stacked(pieces), _indices(labels, name)
+        found, labels = _of_feed(feed, part, step.inputs)
+    return found, _indices(labels, name)
 
 
 def _of_images(
     model: keras.Model, source: data.Data, whole: graph.Graph, wanted: Any
-) -> tuple[list[np.ndarray], np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     steps = cutting.needed(whole.steps, wanted)
     before = Part(
         steps, whole.inputs, wanted, input_dtype=model.inputs[0].dtype, name="before_the_head"
@@ -113,11 +113,15 @@ def _of_images(
         found.append(made[key].run(chunk.images)[0])
         labels.append(chunk.labels)
         _refuse_weights(chunk.weights)
-    return found, np.concatenate(labels)
+    return solving.stacked(found, sum(map(len, labels))), np.concatenate(labels)
 
 
-def _of_feed(feed: Feed, part: FrozenPart, wanted: Any) -> tuple[Iterator[np.ndarray], np.ndarray]:
+def _of_feed(feed: Feed, part: FrozenPart, wanted: Any) -> tuple[np.ndarray, np.ndarray]:
     _refuse_weights(feed.weights)
+    kept = feed.views[0]
+    if part.cut.tensors == tuple(wanted) and len(feed.views) == 1 and isinstance(kept, Rows):
+        [whole] = kept.arrays()  # what is kept, and no copy of it
+        return whole.reshape(len(whole), -1).astype("float32", copy=False), feed.labels
     steps = cutting.needed(part.cut.tail, wanted)
     rest = Part(steps, part.cut.tensors, wanted, name="between_cut_and_head")
     starts = range(0, feed.count, _ROWS)
@@ -132,7 +136,8 @@ def _of_feed(feed: Feed, part: FrozenPart, wanted: Any) -> tuple[Iterator[np.nda
                 ]
                 yield np.asarray(keras.ops.convert_to_numpy(rest(given, training=False)[0]))
 
-    return pieces(), np.concatenate([feed.labels] * len(feed.views))
+    labels = np.concatenate([feed.labels] * len(feed.views))
+    return solving.stacked(pieces(), len(labels)), labels
 
 
 def _refuse_weights(weights: np.ndarray | None) -> None:

@@ -15,6 +15,7 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 _MOST_STEPS = 200
 _CLOSE_ENOUGH = 1e-5  # a step that lowers the loss by less is the last
+_BLOCK = 4096
 _CHOSEN_ON = 10_000  # images; more do not change which penalty is best, and cost seconds
 
 
@@ -108,13 +109,15 @@ def ridge(
         seed: Chooses the tenth.
     """
     fitted, held_out = _split(len(labels), seed)
-    whole, part = (Moments(features.shape[1], classes) for _ in range(2))
-    part.add(features[fitted], labels[fitted])
+    part, rest = (Moments(features.shape[1], classes) for _ in range(2))
+    for block in _blocks(len(fitted)):
+        part.add(features[fitted[block]], labels[fitted[block]])
     candidates = part.solve()
     x, y = features[held_out], labels[held_out]
     best = max(candidates, key=lambda linear: linear.accuracy(x, y))
     scale = _temperature(best.logits(x), y)
-    whole.add(features, labels)
+    rest.add(x, y)
+    whole = part.plus(rest) if len(labels) > 1 else part
     [chosen] = whole.solve([best.penalty])
     return Linear(
         kernel=chosen.kernel * np.float32(scale),
@@ -140,9 +143,7 @@ def lbfgs(
         penalty: How strongly weights are held small; None chooses on a tenth held out first.
         seed: Chooses the tenth.
     """
-    mean = features.mean(axis=0, dtype="float64").astype("float32")
-    scale = _scales(features.std(axis=0, dtype="float64")).astype("float32")
-    standard = (features - mean) / scale
+    standard, mean, scale = _standardised(features)
     start = np.zeros((features.shape[1] + 1, classes))
     if penalty is None:
         penalty, start = _chosen_penalty(standard, labels, start, seed=seed)
@@ -234,6 +235,35 @@ def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     return float((logsumexp(logits, axis=1) - right).mean())
 
 
-def stacked(batches: Iterable[np.ndarray]) -> np.ndarray:
-    """Return batches of features as one float32 array `(count, size)`."""
-    return np.concatenate([batch.reshape(len(batch), -1) for batch in batches]).astype("float32")
+def stacked(batches: Iterable[np.ndarray], count: int) -> np.ndarray:
+    """Return batches of features as one float32 array `(count, size)`.
+
+    Args:
+        batches: The features of some images each; each batch is copied and let go.
+        count: Of how many images, all together.
+    """
+    made, used = np.empty((count, 0), "float32"), 0
+    for batch in batches:
+        rows = batch.reshape(len(batch), -1)
+        if not used:
+            made = np.empty((count, rows.shape[1]), "float32")
+        made[used : used + len(rows)] = rows
+        used += len(rows)
+    return made
+
+
+def _standardised(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return features of mean 0 and deviation 1, and what they were; needs room for one copy."""
+    mean = features.mean(axis=0, dtype="float64")
+    squares = np.zeros(features.shape[1])
+    for block in _blocks(len(features)):
+        squares += ((features[block] - mean) ** 2).sum(axis=0)
+    shift = mean.astype("float32")
+    scale = _scales(np.sqrt(squares / len(features))).astype("float32")
+    standard = features - shift
+    standard /= scale
+    return standard, shift, scale
+
+
+def _blocks(count: int) -> list[slice]:
+    return [slice(start, start + _BLOCK) for start in range(0, count, _BLOCK)]

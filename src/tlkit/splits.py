@@ -107,34 +107,47 @@ def split(
 def look_alikes(source: Source) -> Iterator[Pair]:
     """Yield the pairs of images that are the same, or whose perceptual hashes differ by 4 bits.
 
-    Of a number of images that are all alike, each is paired with the first.
+    Of more than two images that are alike, each is paired with one before it: not all pairs are
+    told, of which a video has millions, but enough that all its images hang together.
     """
     digests = [scanned.digest for scanned in source.scanned]
-    marks = [scanned.likeness for scanned in source.scanned]
     first: dict[str, int] = {}
     for place, digest in enumerate(digests):
         if digest in first:
             yield Pair(first=first[digest], second=place, exact=True)
         else:
             first[digest] = place
-    for one, other in _near({place: marks[place] for place in first.values() if marks[place]}):
-        yield Pair(first=one, second=other, exact=False)
+    alike: dict[int, int] = {}
+    for place in first.values():
+        mark = source.scanned[place].likeness
+        if mark in alike:
+            yield Pair(first=alike[mark], second=place, exact=False)
+        elif mark:
+            alike[mark] = place
+    places = list(alike.values())
+    for one, other in _near(np.asarray(list(alike), dtype="uint64")):
+        yield Pair(first=places[one], second=places[other], exact=False)
 
 
-def _near(marks: Mapping[int, int]) -> Iterator[tuple[int, int]]:
-    """Yield the places whose marks differ in few bits; those share a band that does not."""
+def _near(marks: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield pairs of marks that differ in few bits, enough to link all that are linked at all.
+
+    Those share a band that does not differ, so only marks of one band are held together.
+    """
+    linked = np.arange(len(marks))
     width = -(-64 // _BANDS)
-    known: list[dict[int, list[int]]] = [{} for _ in range(_BANDS)]
-    for place, mark in marks.items():
-        keys = [(mark >> (width * band)) & ((1 << width) - 1) for band in range(_BANDS)]
-        candidates = {
-            each for table, key in zip(known, keys, strict=True) for each in table.get(key, ())
-        }
-        for each in sorted(candidates):
-            if (marks[each] ^ mark).bit_count() <= _ALIKE:
-                yield each, place
-        for table, key in zip(known, keys, strict=True):
-            table.setdefault(key, []).append(place)
+    for band in range(_BANDS):
+        keys = (marks >> np.uint64(width * band)) & np.uint64((1 << width) - 1)
+        order = np.argsort(keys, kind="stable")
+        borders = np.flatnonzero(np.diff(keys[order])) + 1
+        for shelf in np.split(order, borders):
+            for at in range(1, len(shelf)):
+                place, before = shelf[at], shelf[:at]
+                near = before[np.bitwise_count(marks[before] ^ marks[place]) <= _ALIKE]
+                for other in near[np.unique(linked[near], return_index=True)[1]]:
+                    if linked[other] != linked[place]:
+                        linked[linked == linked[place]] = linked[other]
+                        yield int(other), int(place)
 
 
 def _joined(keys: Sequence[str], pairs: Iterable[Pair]) -> list[str]:
