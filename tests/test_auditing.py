@@ -150,6 +150,31 @@ def test_data_that_cannot_be_judged_is_refused(
         auditing.audit(model, (images, change.get("labels", labels)), paths=change.get("paths", ()))
 
 
+@pytest.mark.usefixtures("cleanlab")
+def test_copies_do_not_vouch_for_each_other(model: keras.Model) -> None:
+    """Nine copies of one picture, all with the same wrong label."""
+    images, labels, truth = _coloured()
+    copies = np.flatnonzero(truth == 1)[-9:]
+    images[copies], labels[copies] = images[copies[0]], 3
+    groups = [str(place) for place in range(90)]
+    for copy in copies:
+        groups[copy] = "copies"
+    alone = auditing.audit(model, (images, labels))
+    together = auditing.audit(model, (images, labels), groups=groups)
+    assert together.scores[copies].max() < 0.2
+    assert alone.scores[copies].min() > 0.5
+
+
+@pytest.mark.usefixtures("cleanlab")
+def test_groups_that_hold_a_class_are_refused(model: keras.Model) -> None:
+    images, labels, _ = _coloured()
+    groups = ["one" if label == 3 else str(place) for place, label in enumerate(labels)]
+    with pytest.raises(DataError, match="`groups` must leave images of every class"):
+        auditing.audit(model, (images, labels), groups=groups)
+    with pytest.raises(DataError, match="`groups` must be one for each of the 90 images, got 2"):
+        auditing.audit(model, (images, labels), groups=["a", "b"])
+
+
 def test_one_fold_is_refused(model: keras.Model) -> None:
     with pytest.raises(ConfigError, match="`folds` must be a whole number of at least 2, got 1"):
         auditing.audit(model, _coloured()[:2], folds=1)

@@ -125,6 +125,11 @@ def test_inspect_shows_the_plan_and_trains_nothing(
     assert "digit 0 " in shown
     assert "block_16_project_BN" in shown
     assert "few_images ends with 1" in shown
+    assert "head keeps" in shown
+    assert cli.main([*words, "--recipe", "best", "--augment", "flip"]) == cli.DONE
+    shown = capsys.readouterr().out
+    assert "head keeps up to 8,192 bytes of features of each image, up to 2.0 MB" in shown
+    assert "fine_tune keeps no features: every epoch runs the whole model" in shown
 
 
 def test_probe_shows_where_to_read(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

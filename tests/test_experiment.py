@@ -8,7 +8,7 @@ from PIL import Image
 import tlkit
 from tlkit import cli
 from tlkit.errors import ConfigError
-from tlkit.experiment import Experiment
+from tlkit.experiment import RECIPES, Experiment
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_it_survives_json_and_reads_as_it_says(photos: Path) -> None:
     assert set(other.split(source).test.paths) != set(parts.test.paths)
 
 
-def test_callbacks_are_told_the_epochs_of_phases_that_have_some(
+def test_callbacks_are_told_every_epoch_of_both_phases(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = []
@@ -63,6 +63,42 @@ def test_callbacks_are_told_the_epochs_of_phases_that_have_some(
     parts = made.split(made.source())
     trained = made.train(parts, callbacks=[watcher], verbose=False)
     assert len(told) == len(trained.run.history) == 20
+
+
+@pytest.mark.parametrize("name", ["few_images", "fast"])
+def test_the_memory_told_beforehand_is_what_training_takes(photos: Path, name: str) -> None:
+    made = Experiment(data=str(photos), size=32, weights="starter", recipe=name)
+    parts = made.split(made.source())
+    recipe = RECIPES[name]()
+    whole = tlkit.build_classifier(
+        recipe.backbone, 2, size=32, weights="starter", pixels=recipe.pixels
+    )
+    told = recipe.kept_bytes(whole, parts.train.pair)
+    ran = made.train(parts, verbose=False).run
+    kept = {phase.name: phase.trunk.bytes / phase.trunk.images for phase in ran.phases}
+    assert kept.keys() == told.keys()
+    for phase, bytes_kept in kept.items():
+        if name == "fast":
+            assert 0 < bytes_kept <= told[phase]
+        else:
+            assert bytes_kept == max(told.values())  # one pass keeps what both phases read
+
+
+def test_callbacks_are_told_what_was_solved(photos: Path) -> None:
+    seen = []
+
+    class Watcher(keras.callbacks.Callback):
+        def on_train_begin(self, logs: dict | None = None) -> None:
+            seen.append(self.model.count_params())
+
+        def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+            seen.append((epoch, logs))
+
+    made = Experiment(data=str(photos), size=32, weights="starter", recipe="fast")
+    trained = made.train(made.split(made.source()), callbacks=[Watcher()], verbose=False)
+    [figures] = trained.run.phases[0].epochs
+    assert seen == [trained.model.count_params(), (0, figures)]
+    assert {"loss", "accuracy"} <= set(figures)
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (16, 16, 1), (16, 16, 3)])

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from PIL import Image
 
 import tlkit
-from tlkit import Phase, evaluation, freezing, sources, train_phase
+from tlkit import Phase, decoding, evaluation, freezing, sources, train_phase
 from tlkit.errors import ConfigError, DataError
 from tlkit.lazy import LazyImages
 
@@ -80,40 +81,55 @@ def test_arrays_become_a_source() -> None:
         sources.from_arrays(images, labels, class_names="ab")
 
 
-class _Column:
-    names = ("yes", "no")
+def _rows(labels: list, *, names: list[str] | None = None) -> Any:
+    datasets = pytest.importorskip("datasets")
+    images = [Image.new("L", (5, 7), 40 * place) for place in range(len(labels))]
+    made = datasets.Dataset.from_dict({"picture": images, "answer": labels})
+    made = made.cast_column("picture", datasets.Image())
+    return made if names is None else made.cast_column("answer", datasets.ClassLabel(names=names))
 
 
-class _Rows:
-    """What tlkit asks of a Hugging Face data set."""
-
-    def __init__(self, features: dict) -> None:
-        self.features = features
-        self.column_names = list(features)
-        self.asked: list[int] = []
-
-    def __getitem__(self, key: object) -> object:
-        if key == "answer":
-            return [1, 0, 1]
-        self.asked.append(key)
-        return {"picture": Image.new("L", (5, 7), 40 * key)}
-
-
-def test_a_hugging_face_data_set_is_decoded_row_by_row() -> None:
-    rows = _Rows({"picture": None, "answer": _Column()})
+def test_a_hugging_face_data_set_is_decoded_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = _rows([1, 0, 1], names=["yes", "no"])
+    asked = []
+    decode = decoding.decode
+    monkeypatch.setattr(decoding, "decode", lambda *a, **k: asked.append(1) or decode(*a, **k))
     source = sources.from_huggingface(rows, size=4, image="picture", label="answer")
     assert source.class_names == ("yes", "no")
     assert source.labels.tolist() == [1, 0, 1]
-    assert rows.asked == []
+    assert asked == []
     assert source.images[2][0, 0].tolist() == [80, 80, 80]
-    assert rows.asked == [2]
-    named = _Rows({"picture": None, "answer": object()})
-    assert sources.from_huggingface(named, size=4, image="picture", label="answer").class_names == (
-        "0",
-        "1",
+    assert asked == [1]
+    parts = source.take([2, 0])
+    assert parts.images[0][0, 0].tolist() == [80, 80, 80]
+
+
+def test_labels_without_names_are_named_by_their_value() -> None:
+    source = sources.from_huggingface(
+        _rows(["ash", "oak", "ash"]), size=4, image="picture", label="answer"
     )
+    assert source.class_names == ("ash", "oak")
+    assert source.labels.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"), [([0, None, 1], ["a", "b"]), (["a", None], None), ([0, -1, 1], ["a", "b"])]
+)
+def test_an_image_without_a_label_is_refused(labels: list, names: list[str] | None) -> None:
+    rows = _rows(labels, names=names)
+    with pytest.raises(DataError, match=r"1 of \d, such as rows \[1\]"):
+        sources.from_huggingface(rows, size=4, image="picture", label="answer")
+
+
+def test_what_is_no_split_of_a_data_set_is_refused() -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = _rows([0, 1])
     with pytest.raises(ConfigError, match=r"a column 'image', got \['picture', 'answer'\]"):
         sources.from_huggingface(rows, size=4, label="answer")
+    with pytest.raises(ConfigError, match=r"such as dataset\['train'\]"):
+        sources.from_huggingface(datasets.DatasetDict(train=rows), size=4)
+    with pytest.raises(ConfigError, match="streaming=False"):
+        sources.from_huggingface(rows.to_iterable_dataset(), size=4)
 
 
 def test_a_torch_loader_gives_channels_last(small_backbone: keras.Model) -> None:

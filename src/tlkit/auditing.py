@@ -93,6 +93,7 @@ def audit(
     labelled: data.Data,
     *,
     paths: Sequence[str] = (),
+    groups: Sequence[str] = (),
     folds: int = 5,
     seed: int = 0,
     batch_size: int = 128,
@@ -105,13 +106,16 @@ def audit(
     model is not changed. Nothing is right or wrong by this list alone: look at the images.
 
     A backbone that was trained on these images has learned their wrong labels: take one that was
-    not. Copies of an image vouch for each other, so remove those first.
+    not. Copies of an image vouch for each other: give them, and what else belongs together, one
+    group, and none is judged by a head that has seen another of its group. `tlkit.splits.groups`
+    finds them.
 
     Args:
         model: A classifier from build_classifier; only its backbone matters.
         labelled: `(images, labels)`, or a dataset of such batches that does not shuffle. Images
             are read a few at a time; their features are kept in memory, 4 bytes a number.
         paths: The file of each image, for the list.
+        groups: What each image belongs with; empty where each is alone.
         folds: In how many parts the images are judged.
         seed: Chooses the folds.
         batch_size: Images a step.
@@ -119,7 +123,7 @@ def audit(
     Raises:
         ConfigError: A number is wrong, or the head is more than one dense layer.
         DataError: The data doesn't fit the model, holds one class alone, or fewer images of a
-            class than folds.
+            class than folds, or groups hold all of a class.
         MissingExtraError: cleanlab is not installed.
     """
     _checks.at_least("folds", folds, 2)
@@ -129,12 +133,13 @@ def audit(
     names = class_names(model)
     features, labels = _features(model, checked(labelled, model, "labelled"), batch_size)
     _check(labels, names, folds)
-    if paths and len(paths) != len(labels):
-        raise DataError(
-            f"`paths` must be one for each of the {len(labels):,} images, got {len(paths):,}."
-        )
+    for name, given in {"paths": paths, "groups": groups}.items():
+        if given and len(given) != len(labels):
+            raise DataError(
+                f"`{name}` must be one for each of the {len(labels):,} images, got {len(given):,}."
+            )
     there, present = np.unique(labels, return_inverse=True)  # cleanlab wants every class it counts
-    probabilities = _out_of_fold(features, present, folds=folds, seed=seed)
+    probabilities = _out_of_fold(features, present, groups, folds=folds, seed=seed)
     scores = rank.get_label_quality_scores(present, probabilities)
     called = there[probabilities.argmax(axis=1)]
     suspects = _issues(present, probabilities)
@@ -223,15 +228,24 @@ def _check(labels: np.ndarray, names: Sequence[str], folds: int) -> None:
         )
 
 
-def _out_of_fold(features: np.ndarray, labels: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
-    """Return the probabilities of each image by a head that was fitted without it."""
-    from sklearn.model_selection import StratifiedKFold  # costs most of a second
+def _out_of_fold(
+    features: np.ndarray, labels: np.ndarray, groups: Sequence[str], *, folds: int, seed: int
+) -> np.ndarray:
+    """Return the probabilities of each image by a head that was fitted without it and its group."""
+    from sklearn import model_selection  # costs most of a second
 
     classes = int(labels.max()) + 1
     penalty = solving.lbfgs(features, labels, classes=classes, seed=seed).penalty
     made = np.empty((len(labels), classes))
-    splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, labels)
+    alone = len(set(groups)) in (0, len(labels))
+    kind = model_selection.StratifiedKFold if alone else model_selection.StratifiedGroupKFold
+    splits = kind(folds, shuffle=True, random_state=seed).split(features, labels, groups or None)
     for fitted, held_out in splits:
+        if len(np.unique(labels[fitted])) < classes:
+            raise DataError(
+                "`groups` must leave images of every class to fit on, got a class that a group or "
+                "two hold all of. Leave it out, or audit without groups."
+            )
         linear = solving.lbfgs(features[fitted], labels[fitted], classes=classes, penalty=penalty)
         made[held_out] = softmax(linear.logits(features[held_out]).astype("float64"), axis=1)
     return made

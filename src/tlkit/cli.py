@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import rich.console
 
-from tlkit import _optional, auditing, decoding, experiments, freezing, runs, saving
+from tlkit import _optional, auditing, decoding, experiments, freezing, runs, saving, splits
 from tlkit.building import build_classifier
 from tlkit.classifier import backbone_of, class_names
 from tlkit.errors import ConfigError, DataError, MissingExtraError, TlkitError
@@ -81,7 +81,9 @@ def _audit(options: argparse.Namespace, console: rich.console.Console) -> dict[s
     model, experiment = _model(options)
     source = experiment.source()
     pair = source.named(class_names(model)).pair
-    found = auditing.audit(model, pair, paths=source.paths, seed=experiment.seed)
+    found = auditing.audit(
+        model, pair, paths=source.paths, groups=splits.groups(source), seed=experiment.seed
+    )
     console.print(str(found))
     if options.out is not None and found.suspects:
         auditing.audit_grid(found, source.images).savefig(options.out, dpi=150)
@@ -148,6 +150,9 @@ def _inspect(options: argparse.Namespace, console: rich.console.Console) -> dict
         f"{recipe.name} ends with {len(table.frozen)} of {len(table.backbone.layers)} layers "
         f"frozen{first}"
     )
+    kept = recipe.kept_bytes(model, parts.train.pair)
+    for name, each in kept.items():
+        console.print(_kept(name, each, len(parts.train), most=recipe.features == "auto"))
     return {
         "counts": source.counts,
         "parts": {name: len(getattr(parts, name)) for name in ("train", "validation", "test")},
@@ -155,7 +160,16 @@ def _inspect(options: argparse.Namespace, console: rich.console.Console) -> dict
         "problems": [str(problem) for problem in source.problems],
         "frozen_layers": len(table.frozen),
         "trained_layers": len(table.trained),
+        "kept_bytes_per_image": kept,
     }
+
+
+def _kept(phase: str, each: int, count: int, *, most: bool) -> str:
+    if not each:
+        return f"{phase} keeps no features: every epoch runs the whole model"
+    upto = "up to " if most else ""
+    total = each * count / 1e6
+    return f"{phase} keeps {upto}{each:,} bytes of features of each image, {upto}{total:,.1f} MB"
 
 
 def _probe(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:

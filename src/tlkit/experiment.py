@@ -156,7 +156,7 @@ class Experiment:
 
         Args:
             parts: What `split` returned.
-            callbacks: Are told every epoch; a phase that is solved has none.
+            callbacks: Are told every epoch; a phase that is solved has one.
             verbose: Whether to write a line for every epoch.
         """
         settings: dict[str, Any] = {}
@@ -180,8 +180,6 @@ class Experiment:
 
 def _watched(recipe: Recipe, callbacks: Sequence[keras.callbacks.Callback]) -> Recipe:
     def watched(phase: Phase) -> Phase:
-        if phase.solver is not None:
-            return phase
         return replace(phase, callbacks=(*phase.callbacks, *callbacks))
 
     tail = recipe.fine_tune

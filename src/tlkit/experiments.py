@@ -70,7 +70,8 @@ def run(
         experiment: What to do.
         folder: Where to write; it must be new or empty.
         command: What was typed, for the report; by default this call.
-        callbacks: Are told every epoch, of phases that have any; see `tlkit.trackers`.
+        callbacks: Are told every epoch, also the one of a phase that is solved; see
+            `tlkit.trackers`.
         tell: Is given the plan before the work, and the figures after it.
         verbose: Whether to write a line for every epoch.
 

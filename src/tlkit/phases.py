@@ -10,7 +10,7 @@ import keras
 from tlkit import _checks, freezing, optimization, solving
 from tlkit.errors import ConfigError
 
-_FOR_SOLVERS = ("solver", "batch_size", "freeze", "augmentation", "metrics")
+_FOR_SOLVERS = ("solver", "batch_size", "freeze", "augmentation", "metrics", "callbacks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Phase:
         loss: Any Keras loss; by default cross-entropy for the labels' form, integer or one-hot.
         metrics: Keras metrics, beside the loss.
         class_weight: Weight of each class index in the loss.
-        callbacks: Keras callbacks.
+        callbacks: Keras callbacks; a solver tells them of one epoch, and of no batch.
         patience: Stop when `monitor` has not improved for so many epochs, and go back to the best
             weights. None trains all the epochs and keeps the last weights.
         monitor: What `patience` watches.

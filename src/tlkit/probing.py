@@ -15,7 +15,8 @@ from tlkit.scoring import Fit
 from tlkit.taps import Pooling
 
 _ROWS = 512  # images run at a time
-_MOST_TOGETHER = 2048  # features
+MOST_TOGETHER = 2048
+"""So many features at most does "auto" read of an image."""
 _HELPS = 0.5  # standard errors
 _MOST_WORK = 1.5  # times the best reading's: a deeper layer is paid for in every epoch
 
@@ -234,7 +235,7 @@ def _together(
             for layer, index in others.items()
             if layer not in layers
             and readings[index].work <= most_work
-            and sum(readings[each].size for each in (*chosen, index)) <= _MOST_TOGETHER
+            and sum(readings[each].size for each in (*chosen, index)) <= MOST_TOGETHER
         ]
         count = fits[0].counts[1]
         needed = accuracy + _HELPS * math.sqrt(accuracy * (1 - accuracy) / count)

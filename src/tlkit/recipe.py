@@ -7,13 +7,15 @@ from typing import Any
 
 import keras
 
-from tlkit import _checks, backbones
+from tlkit import _checks, backbones, cutting, data, freezing, frozen, progress
 from tlkit.budgeting import train_within
 from tlkit.building import build_classifier
 from tlkit.cache import DEFAULT, Cache
+from tlkit.classifier import backbone_of
 from tlkit.datasets import ImageSet
 from tlkit.history import Run
 from tlkit.phases import Phase
+from tlkit.probing import MOST_TOGETHER
 from tlkit.training import TwoPhaseTrainer, train_phase
 
 
@@ -82,6 +84,34 @@ class Recipe:
             cache: As for TwoPhaseTrainer; None runs the whole model in every epoch.
         """
         return TwoPhaseTrainer(head=self.head, fine_tune=self.fine_tune, seed=seed, cache=cache)
+
+    def kept_bytes(self, model: keras.Model, train: data.Data) -> dict[str, int]:
+        """Return how many bytes of features each phase would keep of an image, by phase.
+
+        None are kept where every epoch runs the whole model. What "auto" will read is not known
+        before it has probed: then the most that it may be.
+
+        Args:
+            model: A classifier on the recipe's whole backbone; changes what is trainable.
+            train: The images; one is run.
+        """
+        phases = {"head": self.head}
+        if self.fine_tune is not None:
+            phases["fine_tune"] = self.fine_tune
+        plans = {
+            name: freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
+            for name, phase in phases.items()
+        }
+        augmentations = {name: phase.augmentation for name, phase in phases.items()}
+        lines = progress.TrunkLines(verbose=False)
+        parts = frozen.parts(model, plans, augmentations, train, None, cache=DEFAULT, lines=lines)
+        frozen.close(parts.values())
+        kept = {
+            name: 0 if part is None else part.cut.bytes_per_image for name, part in parts.items()
+        }
+        if self.features == "auto" and kept["head"]:
+            kept["head"] = MOST_TOGETHER * cutting.KEPT_BYTES
+        return kept
 
     def train(
         self,

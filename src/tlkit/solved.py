@@ -49,7 +49,19 @@ def fit_head(
     if validation is not None:
         held_out = _features(model, head, "validation", validation, part, phase.batch_size)
         figures |= {f"val_{key}": value for key, value in _figures(found, *held_out).items()}
-    return ({**figures, "penalty": found.penalty},)
+    figures["penalty"] = found.penalty
+    _tell(model, phase, figures)
+    return (figures,)
+
+
+def _tell(model: keras.Model, phase: Phase, figures: dict[str, float]) -> None:
+    told = keras.callbacks.CallbackList(
+        list(phase.callbacks), model=model, epochs=1, steps=0, verbose=0
+    )
+    told.on_train_begin()
+    told.on_epoch_begin(0)
+    told.on_epoch_end(0, dict(figures))
+    told.on_train_end(dict(figures))
 
 
 def head_of(model: keras.Model) -> keras.layers.Dense:

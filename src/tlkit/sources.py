@@ -1,6 +1,6 @@
 """Images of your own in one form: from arrays, folders, tables, other libraries' data sets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,8 @@ __all__ = [
     "from_loader",
     "from_manifest",
 ]
+
+_SAID = 5
 
 
 def from_arrays(
@@ -79,6 +81,8 @@ def from_huggingface(
 ) -> Source:
     """Return the images of a Hugging Face `datasets.Dataset`, decoded as they are needed.
 
+    Get one with `pip install 'tlkit[datasets]'` and `datasets.load_dataset(name, split="train")`.
+
     Class names are those of its ClassLabel, in its order; other labels are named by their value.
 
     Args:
@@ -91,18 +95,25 @@ def from_huggingface(
         channels: As for `from_folder`.
 
     Raises:
-        ConfigError: There is no such column.
+        ConfigError: There is no such column, or it is several splits, or a stream.
+        DataError: An image has no label.
     """
+    if isinstance(dataset, Mapping):
+        raise ConfigError(
+            f"`dataset` must be one split of a data set, such as dataset[{next(iter(dataset))!r}], "
+            f"got all of {list(dataset)}."
+        )
+    if not hasattr(dataset, "__len__"):
+        raise ConfigError(
+            f"`dataset` must have a length and rows by number, got {type(dataset).__name__}: load "
+            "it with streaming=False."
+        )
     for column in filter(None, (image, label, group)):
         if column not in dataset.column_names:
             raise ConfigError(
                 f"The data set must have a column {column!r}, got {dataset.column_names}."
             )
-    values = list(dataset[label])
-    names = getattr(dataset.features[label], "names", None)
-    if names is None:
-        names = sorted(set(map(str, values)))
-        values = [names.index(str(value)) for value in values]
+    indices, names = _labels(list(dataset[label]), getattr(dataset.features[label], "names", None))
     height, width = _checks.size("size", size)
     decode = partial(
         decoding.decode,
@@ -114,13 +125,34 @@ def from_huggingface(
         name="Hugging Face data set",
         images=LazyImages(
             lambda place: decode(dataset[place][image]),
-            np.arange(len(values)),
+            np.arange(len(indices)),
             shape=(height, width, channels),
         ),
-        labels=np.asarray(values, dtype="int64"),
-        class_names=tuple(map(str, names)),
+        labels=indices,
+        class_names=names,
         groups=tuple(map(str, dataset[group])) if group else (),
     )
+
+
+def _labels(
+    values: Sequence[Any], names: Sequence[str] | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return class indices and names; a public test's labels are often missing, or -1."""
+    known = None if names is None else range(len(names))
+    missing = [
+        row
+        for row, value in enumerate(values)
+        if value is None or (known is not None and value not in known)
+    ]
+    if missing:
+        raise DataError(
+            f"Every image must have a label, got none, or none of a class, for {len(missing):,} of "
+            f"{len(values):,}, such as rows {missing[:_SAID]}. Filter those out first."
+        )
+    if names is None:
+        names = sorted(set(map(str, values)))
+        values = [names.index(str(value)) for value in values]
+    return np.asarray(values, dtype="int64"), tuple(map(str, names))
 
 
 class Batches:

@@ -91,17 +91,34 @@ def split(
     _checks.fraction("test + validation", test + validation)
     _checks.one_of("duplicates", duplicates, DUPLICATES)
     pairs = tuple(look_alikes(source))
-    keys = [scanned.digest for scanned in source.scanned]
-    if source.groups:
-        keys = list(source.groups)
-    if duplicates == "together":
-        keys = _joined(keys, pairs)
+    keys = _joined(_keys(source), pairs) if duplicates == "together" else _keys(source)
     parts = _parts(keys, shares, seed)
     if duplicates == "refuse":
         _refuse(source, pairs, parts)
     _require_all_classes(source, parts, shares)
     made = {name: source.take(parts == name) for name in ("train", "validation", "test")}
     return Split(pairs=pairs, **made)
+
+
+def groups(source: Source) -> list[str]:
+    """Return a name for each image that those it belongs with share: its group's and look-alikes'.
+
+    Args:
+        source: The images.
+
+    Examples:
+        >>> from tlkit import sources
+        >>> images = np.random.default_rng(0).integers(0, 256, (3, 8, 8), "uint8")
+        >>> images[2] = images[0]
+        >>> first, second, third = groups(sources.from_arrays(images, [0, 1, 0], class_names="ab"))
+        >>> first == third, first == second
+        (True, False)
+    """
+    return _joined(_keys(source), look_alikes(source))
+
+
+def _keys(source: Source) -> list[str]:
+    return list(source.groups) or [scanned.digest for scanned in source.scanned]
 
 
 def look_alikes(source: Source) -> Iterator[Pair]:

@@ -1,18 +1,21 @@
 """What others watch trainings with, as Keras callbacks: TensorBoard, MLflow, Weights & Biases."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import keras
+from typing_extensions import override
 
 from tlkit import _checks, _optional
 
 
 def tracker(name: str, folder: str | Path) -> keras.callbacks.Callback:
-    """Return a callback that hands every epoch's figures on.
+    """Return a callback that hands every epoch's figures on, epochs counted through all phases.
 
-    Give it to `Phase(callbacks=...)`. A phase that is solved has no epochs and tells nothing.
+    Give it to `Phase(callbacks=...)`: the same one to each phase. A phase that is solved has one
+    epoch.
 
     Args:
         name: "tensorboard", "mlflow" or "wandb", each an extra of that name. The last two log to
@@ -26,27 +29,41 @@ def tracker(name: str, folder: str | Path) -> keras.callbacks.Callback:
     return _KINDS[_checks.one_of("name", name, _KINDS)](Path(folder))
 
 
+class _TensorBoard(keras.callbacks.TensorBoard):
+    """Keras' own, which counts each phase's epochs from 0 and so draws them over each other."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._epochs = count()
+
+    @override
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_epoch_end(next(self._epochs), logs)
+
+
 def _tensorboard(folder: Path) -> keras.callbacks.Callback:
     _optional.require("tensorboard", extra="tensorboard")
-    return keras.callbacks.TensorBoard((folder / "tensorboard").as_posix(), write_graph=False)
+    return _TensorBoard((folder / "tensorboard").as_posix(), write_graph=False)
 
 
 def _mlflow(folder: Path) -> keras.callbacks.Callback:
     mlflow = _optional.require("mlflow", extra="mlflow")
+    epochs = count()
 
     def log(epoch: int, logs: dict[str, Any] | None) -> None:
-        mlflow.log_metrics(_plain(logs), step=epoch)
+        mlflow.log_metrics(_plain(logs), step=next(epochs))
 
     return keras.callbacks.LambdaCallback(on_epoch_end=log)
 
 
 def _wandb(folder: Path) -> keras.callbacks.Callback:
     wandb = _optional.require("wandb", extra="wandb")
+    epochs = count()
     if wandb.run is None:
         wandb.init()
 
     def log(epoch: int, logs: dict[str, Any] | None) -> None:
-        wandb.log({**_plain(logs), "epoch": epoch})
+        wandb.log({**_plain(logs), "epoch": next(epochs)})
 
     return keras.callbacks.LambdaCallback(on_epoch_end=log)
 
