@@ -27,5 +27,5 @@ check: lint types imports docs examples test  ## everything CI runs
 lock:                    ## every version and hash, without hosts; needs uv
 	uv lock --upgrade
 	uv export --quiet --format requirements-txt --extra test --extra docs --extra hub --extra onnx --extra openvino \
-		--extra audit --extra card --extra parquet --extra tensorboard --extra yaml --group lint \
+		--extra audit --extra card --extra datasets --extra parquet --extra tensorboard --extra yaml --group lint \
 		--no-emit-project --no-header --no-annotate --output-file requirements.lock

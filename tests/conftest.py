@@ -16,8 +16,9 @@ import keras
 import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
+from PIL import Image
 
-from tlkit import batchnorm, freezing
+from tlkit import batchnorm, cli, datasets, freezing
 
 hypothesis.settings.register_profile("tlkit", deadline=None, max_examples=25, derandomize=True)
 hypothesis.settings.load_profile("tlkit")
@@ -72,3 +73,25 @@ def keras_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with h5py.File(home / "models" / name, "w") as file:  # the layout of Keras' downloads
         legacy_h5_format.save_weights_to_hdf5_group(file, backbone)
     return home
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scikit-learn's digits 0, 1 and 2 as PNG files, a folder for each."""
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    images, labels = datasets.digits().train
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        if label < 3:
+            (folder / f"digit {label}").mkdir(parents=True, exist_ok=True)
+            picture = Image.fromarray((image * 255 / 16).astype("uint8")).resize((32, 32))
+            picture.save(folder / f"digit {label}" / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that `tlkit train` wrote."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    words = ["train", str(photos), "--out", str(out), "--size", "32", "--weights", "starter"]
+    assert cli.main([*words, "--validation", "0.2", "--json"]) == cli.DONE
+    return out

@@ -3,32 +3,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-import tlkit
 from tlkit import cli
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Scikit-learn's digits 0, 1 and 2 as PNG files, a folder for each."""
-    folder = tmp_path_factory.mktemp("data") / "digits"
-    images, labels = tlkit.datasets.digits().train
-    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-        if label < 3:
-            (folder / f"digit {label}").mkdir(parents=True, exist_ok=True)
-            picture = Image.fromarray((image * 255 / 16).astype("uint8")).resize((32, 32))
-            picture.save(folder / f"digit {label}" / f"{number}.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that `tlkit train` wrote."""
-    out = tmp_path_factory.mktemp("runs") / "run"
-    words = ["train", str(photos), "--out", str(out), "--size", "32", "--weights", "starter"]
-    assert cli.main([*words, "--validation", "0.2", "--json"]) == cli.DONE
-    return out
 
 
 def test_training_leaves_model_figures_and_report(trained: Path) -> None:

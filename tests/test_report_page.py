@@ -38,6 +38,8 @@ addEventListener("load", () => {
         each.scrollWidth, each.clientWidth]),
       text: parseFloat(style.fontSize),
       scripted: page.title,
+      headings: [...page.querySelectorAll("h2")].map((each) => each.innerText),
+      words: page.body.innerText,
     };
   });
   document.title = JSON.stringify(seen);
@@ -76,20 +78,20 @@ def _page() -> str:
 @pytest.fixture(scope="module")
 def look(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("page")
+    return cache(lambda scheme: _seen(_page(), folder, scheme))
 
-    @cache
-    def look(scheme: int) -> dict[int, dict[str, Any]]:
-        frames = "".join(
-            f'<iframe style="width:{width}px;height:800px;border:0" '
-            f'srcdoc="{html.escape(_page())}"></iframe>'
-            for width in (PHONE, DESKTOP)
-        )
-        host = folder / f"host-{scheme}.html"
-        host.write_text(f"<!doctype html><meta charset=utf-8>{LOOK}{frames}", "utf-8")
-        seen = json.loads(_title(_dumped(host, folder / "profile", scheme)))
-        return {view["width"]: view for view in seen}
 
-    return look
+def _seen(page: str, folder: Path, scheme: int) -> dict[int, dict[str, Any]]:
+    """Return what a phone and a desk's screen show of a page."""
+    frames = "".join(
+        f'<iframe style="width:{width}px;height:800px;border:0" '
+        f'srcdoc="{html.escape(page)}"></iframe>'
+        for width in (PHONE, DESKTOP)
+    )
+    host = folder / f"host-{scheme}.html"
+    host.write_text(f"<!doctype html><meta charset=utf-8>{LOOK}{frames}", "utf-8")
+    seen = json.loads(_title(_dumped(host, folder / "profile", scheme)))
+    return {view["width"]: view for view in seen}
 
 
 def _dumped(page: Path, profile: Path, scheme: int) -> str:
@@ -147,3 +149,32 @@ def test_it_is_light_or_dark_as_the_reader_has_it(look: Any) -> None:
 
 def test_no_text_runs_as_a_script(look: Any) -> None:
     assert look(LIGHT)[PHONE]["scripted"] == "A <script>document.title='run'</script> title"
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK])
+def test_the_report_of_a_run_is_whole_on_a_phone_and_a_desk(
+    trained: Path, tmp_path: Path, scheme: int
+) -> None:
+    metrics = json.loads((trained / "metrics.json").read_text())
+    seen = _seen((trained / "report.html").read_text("utf-8"), tmp_path, scheme)
+    assert seen.keys() == {PHONE, DESKTOP}
+    drawn = len(list(trained.glob("*.png"))) - (metrics["accuracy"] == 1)  # nothing is confused
+    for width, view in seen.items():
+        assert view["needed"] <= width
+        assert len(view["pictures"]) == drawn
+        assert all(natural > 500 and 0 < shown <= width for natural, shown in view["pictures"])
+        assert view["headings"] == [
+            "Abstract",
+            "Data",
+            "Preprocessing",
+            "Model",
+            "Training",
+            "Results",
+            "Visualisations",
+            "Limits",
+            "How to reproduce",
+        ]
+        assert f"{100 * metrics['accuracy']:.2f} %" in view["words"]
+        assert "tlkit train" in view["words"]
+        assert "digit 2" in view["words"]
+        assert not re.search(r"\bnan\b|None|\{|\[\]", view["words"])
