@@ -1,11 +1,12 @@
-"""Run the whole MNIST experiment once for each BatchNormalization policy, and draw what happens.
+"""Run the whole MNIST experiment with each BatchNormalization policy, and draw what happens.
 
     KERAS_HOME=../shared/keras-home python benchmarks/batchnorm_policies.py \
         --data ../shared/data/mnist.npz
 
 The head phase is the same under every policy (the whole backbone is frozen), so it is trained
 once and each policy fine-tunes a copy. Finished parts are kept in `--work` and not run again.
-The figures for the docs go to `--out`, the table into `--page`.
+The curves and the table are those of the first seed; what all seeds come to stands below it. The
+figures for the docs go to `--out`, the table into `--page`.
 """
 
 import argparse
@@ -14,51 +15,65 @@ from pathlib import Path
 
 import keras
 import pages
+import recipes
 from matplotlib.figure import Figure
 
 import tlkit
 from tlkit import training
 
-SEED = 0
 POLICIES = ("train", "frozen", "reestimate")
+QUICK = {policy: {"batchnorm": policy} for policy in POLICIES}
+QUICK["eased"] = {"batchnorm": "frozen", "schedule": "cosine", "warmup": 0.2}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Train what is missing, then write the table and the figure."""
     options = _options(arguments)
-    options.work.mkdir(parents=True, exist_ok=True)
     images = tlkit.datasets.mnist(options.data)
     if options.limit:
         images = images.limited(options.limit)
-    head = _head(images, options.work)
-    for policy in options.policies:
-        _fine_tuned(images, options.work, policy)
-        _fast(images, options.work, policy)
-    done = {
-        policy: json.loads(path.read_text())
-        for policy in POLICIES
-        if (path := options.work / f"{policy}.json").is_file()
-    }
-    if len(done) == len(POLICIES):
-        swapped = _swapped(images, options.work)
-        fast = {
-            policy: json.loads((options.work / f"{policy}-fast.json").read_text())
+    runs = [_measured(images, options.work / f"seed-{seed}", seed) for seed in range(options.seeds)]
+    options.out.mkdir(parents=True, exist_ok=True)
+    record = {"seeds": runs, "environment": tlkit.runs.environment()}
+    text = json.dumps(record, indent=1)
+    (options.out / "batchnorm_policies.json").write_text(text + "\n")
+    pages.insert(options.page, table(runs))
+    figure(runs[0]).savefig(options.out / "batchnorm_policies.png", dpi=110)
+    grid = tlkit.plotting.prediction_grid(
+        tlkit.load(options.work / "seed-0" / "frozen.keras"),
+        *images.test,
+        count=32,
+        columns=8,
+        seed=0,
+    )
+    grid.savefig(options.out / "predictions.png", dpi=75)
+
+
+def _measured(images: tlkit.datasets.ImageSet, work: Path, seed: int) -> dict:
+    work.mkdir(parents=True, exist_ok=True)
+    head = _head(images, work, seed)
+    start = work / "head.keras"
+    five = {"epochs": 5, "learning_rate": 1e-5}
+    one = {"epochs": 1, "learning_rate": 1e-3, "batch_size": 128}
+    return {
+        "head": head,
+        "statistics_swapped": _swapped(images, work),
+        "fine_tune": {
+            policy: _tuned(images, start, policy, seed + 1, {**five, "batchnorm": policy})
             for policy in POLICIES
-        }
-        options.out.mkdir(parents=True, exist_ok=True)
-        record = {"head": head, "statistics_swapped": swapped, "fine_tune": done, "fast": fast}
-        text = json.dumps({**record, "environment": tlkit.runs.environment()}, indent=1)
-        (options.out / "batchnorm_policies.json").write_text(text + "\n")
-        pages.insert(options.page, table(head, swapped, done, fast))
-        figure(head, done).savefig(options.out / "batchnorm_policies.png", dpi=110)
-        grid = tlkit.plotting.prediction_grid(
-            tlkit.load(options.work / "frozen.keras"), *images.test, count=32, columns=8, seed=SEED
-        )
-        grid.savefig(options.out / "predictions.png", dpi=75)
+        },
+        "fast": {
+            name: _tuned(images, start, f"{name}-fast", seed + 1, {**one, **more})
+            for name, more in QUICK.items()
+        },
+    }
 
 
-def table(head: dict, swapped: dict, done: dict[str, dict], fast: dict[str, dict]) -> str:
+def table(runs: list[dict]) -> str:
     """Return the test accuracy and loss after each epoch as a Markdown table."""
+    head, swapped, done, fast = (
+        runs[0][key] for key in ("head", "statistics_swapped", "fine_tune", "fast")
+    )
     last = head["epochs"][-1]
     lines = [
         f"Head phase, {len(head['epochs'])} epochs: test accuracy "
@@ -75,19 +90,41 @@ def table(head: dict, swapped: dict, done: dict[str, dict], fast: dict[str, dict
     for number, rows in enumerate(zip(*(run["epochs"] for run in done.values()), strict=True), 1):
         cells = (f"{100 * row['val_accuracy']:.2f} % | {row['val_loss']:.3f}" for row in rows)
         lines.append(f"| {number} | " + " | ".join(cells) + " |")
-    cells = (run["epochs"][0] for run in fast.values())
+    cells = (fast[policy]["epochs"][0] for policy in POLICIES)
     cells = (f"{100 * row['val_accuracy']:.2f} % | {row['val_loss']:.3f}" for row in cells)
     lines.append("| one at 1e-3, batch 128, in place of the five | " + " | ".join(cells) + " |")
+    lines += ["", *_over_seeds(runs)]
     return "\n".join(lines) + "\n"
 
 
-def figure(head: dict, done: dict[str, dict]) -> Figure:
+def _over_seeds(runs: list[dict]) -> list[str]:
+    """Return the last test accuracies of all seeds, each mean with its interval."""
+    five = {policy: [run["fine_tune"][policy] for run in runs] for policy in POLICIES}
+    one = {name: [run["fast"][name] for run in runs] for name in QUICK}
+
+    def said(parts: dict[str, list[dict]], names: dict[str, str]) -> str:
+        return ", ".join(
+            f"{names[name]} "
+            + recipes.interval([100 * run["epochs"][-1]["val_accuracy"] for run in each])
+            for name, each in parts.items()
+        )
+
+    names = {policy: f"`{policy}`" for policy in POLICIES}
+    eased = {**names, "eased": "`frozen` with a warm-up of a fifth of an epoch and a cosine"}
+    return [
+        f"Over {len(runs)} seeds, test accuracy in % with 95 % intervals: after the five epochs "
+        f"{said(five, names)}; after the one at 1e-3 {said(one, eased)}."
+    ]
+
+
+def figure(run: dict) -> Figure:
     """Draw training and test accuracy over both phases, a panel for each policy."""
+    head, done = run["head"], run["fine_tune"]
     drawn = Figure(figsize=(10, 3.6), layout="constrained")
     panels = drawn.subplots(1, len(done), sharey=True)
     first = len(head["epochs"])
-    for panel, (policy, run) in zip(panels, done.items(), strict=True):
-        epochs = head["epochs"] + run["epochs"]
+    for panel, (policy, tuned) in zip(panels, done.items(), strict=True):
+        epochs = head["epochs"] + tuned["epochs"]
         numbers = range(1, len(epochs) + 1)
         for key, label, style in [
             ("accuracy", "training, running mean", "--"),
@@ -107,10 +144,9 @@ def figure(head: dict, done: dict[str, dict]) -> Figure:
     return drawn
 
 
-def _head(images: tlkit.datasets.ImageSet, work: Path) -> dict:
-    record = work / "head.json"
-    if not record.is_file():
-        keras.utils.set_random_seed(SEED)
+def _head(images: tlkit.datasets.ImageSet, work: Path, seed: int) -> dict:
+    if not (work / "head.json").is_file():
+        keras.utils.set_random_seed(seed)
         model = tlkit.build_classifier(
             "mobilenet_v2",
             10,
@@ -118,35 +154,26 @@ def _head(images: tlkit.datasets.ImageSet, work: Path) -> dict:
             size=32,
             pixels=tlkit.backbones.UNIT,
         )
-        _train(model, tlkit.Phase(epochs=10), images, "head", SEED, work)
+        _train(model, tlkit.Phase(epochs=10), images, work / "head.json", seed)
+    return json.loads((work / "head.json").read_text())
+
+
+def _tuned(
+    images: tlkit.datasets.ImageSet, start: Path, name: str, seed: int, settings: dict
+) -> dict:
+    """Fine-tune a copy of the head phase's model, or read what was kept of it."""
+    record = start.parent / f"{name}.json"
+    if not record.is_file():
+        phase = tlkit.Phase(freeze=tlkit.freezing.first(100), **settings)
+        _train(tlkit.load(start), phase, images, record, seed)
     return json.loads(record.read_text())
-
-
-def _fast(images: tlkit.datasets.ImageSet, work: Path, policy: str) -> None:
-    """Fine-tune for one epoch at a learning rate that moves the weights."""
-    if (work / f"{policy}-fast.json").is_file():
-        return
-    phase = tlkit.Phase(
-        epochs=1,
-        learning_rate=1e-3,
-        batch_size=128,
-        freeze=tlkit.freezing.first(100),
-        batchnorm=policy,
-    )
-    _train(tlkit.load(work / "head.keras"), phase, images, f"{policy}-fast", SEED + 1, work)
-
-
-def _fine_tuned(images: tlkit.datasets.ImageSet, work: Path, policy: str) -> None:
-    if (work / f"{policy}.json").is_file():
-        return
-    phase = tlkit.Phase(
-        epochs=5, learning_rate=1e-5, freeze=tlkit.freezing.first(100), batchnorm=policy
-    )
-    _train(tlkit.load(work / "head.keras"), phase, images, policy, SEED + 1, work)
 
 
 def _swapped(images: tlkit.datasets.ImageSet, work: Path) -> dict:
     """Measure the head on the statistics that training mode uses, before any fine-tuning."""
+    kept = work / "swapped.json"
+    if kept.is_file():
+        return json.loads(kept.read_text())
     model = tlkit.load(work / "head.keras")
     backbone = tlkit.backbone_of(model)
     plan = tlkit.freezing.plan(backbone, tlkit.freezing.first(100), batchnorm="train")
@@ -154,16 +181,16 @@ def _swapped(images: tlkit.datasets.ImageSet, work: Path) -> dict:
     batches = (pictures for pictures, _ in tlkit.data.batches(images.train, 32))
     tlkit.batchnorm.reestimate(model, plan.training_batchnorm, batches)
     result = tlkit.evaluate(model, images.test)
-    return {"accuracy": result.accuracy, "loss": result.loss}
+    kept.write_text(json.dumps({"accuracy": result.accuracy, "loss": result.loss}))
+    return json.loads(kept.read_text())
 
 
 def _train(
     model: keras.Model,
     phase: tlkit.Phase,
     images: tlkit.datasets.ImageSet,
-    name: str,
+    record: Path,
     seed: int,
-    work: Path,
 ) -> None:
     encode = tlkit.data.encoded
     (x_train, y_train), (x_test, y_test) = images.train, images.test
@@ -171,13 +198,13 @@ def _train(
         model,
         phase,
         (x_train, encode(y_train, 10)),
-        name=name,
+        name=record.stem,
         validation=(x_test, encode(y_test, 10)),
         seed=seed,
     )
-    tlkit.save(model, work / f"{name}.keras")
-    record = {"epochs": run.epochs, "seconds": run.seconds, "movement": vars(run.movement)}
-    (work / f"{name}.json").write_text(json.dumps(record))
+    tlkit.save(model, record.with_suffix(".keras"))
+    told = {"epochs": run.epochs, "seconds": run.seconds, "movement": vars(run.movement)}
+    record.write_text(json.dumps(told))
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -186,7 +213,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("runs/batchnorm_policies"))
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--page", type=Path, default=Path("docs/explanation/batchnorm.md"))
-    parser.add_argument("--policies", nargs="*", choices=POLICIES, default=POLICIES)
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--limit", type=int, help="use only so many training images")
     return parser.parse_args(arguments)
 

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
+_FIGURE = re.compile(r"\]\(([^)]*figures/[^)]*)\)")
 _OUTPUT = re.compile(r"```(?:text|console)\n(.*?)```", re.S)
 
 
@@ -40,7 +42,8 @@ def test_the_page_runs_and_prints_what_it_shows(
     if page.endswith("command-line.md") and sys.version_info[:2] != (3, 11):
         pytest.skip("argparse lays its help out in another way in each version of Python")
     text = (ROOT / page).read_text()
-    copy = tmp_path / "page.md"
+    copy = tmp_path / "docs" / "page" / "page.md"
+    copy.parent.mkdir(parents=True)
     copy.write_text(re.sub(r"epochs=\(?\d+(, \d+\))?", _one_epoch, text))
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "run_docs.py"), str(copy)],
@@ -53,6 +56,9 @@ def test_the_page_runs_and_prints_what_it_shows(
     shown, printed = _OUTPUT.findall(text), _OUTPUT.findall(copy.read_text())
     assert [_shape(block) for block in printed] == [_shape(block) for block in shown]
     assert all(block.strip() for block in shown)
+    for link in _FIGURE.findall(text):
+        made, there = (Image.open(each.parent / link) for each in (copy, ROOT / page))
+        assert made.size == there.size
 
 
 def test_the_readme_names_commands_that_are_there() -> None:

@@ -4,7 +4,8 @@
 
 The blocks of a page run in order in one namespace, in an empty folder. A ```text block that follows
 a ```python block is replaced by what that block printed. In a ```console block each line that
-begins with "$ tlkit" is run, in the same folder, and followed by what it wrote.
+begins with "$ tlkit" is run, in the same folder, and followed by what it wrote. Each picture that
+the page shows from a folder `figures` is the file of that name that its code wrote.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _COMMANDS = re.compile(r"```console\n(?P<lines>.*?)```\n", re.S)
+_FIGURE = re.compile(r"!\[[^\]]*\]\((?P<link>[^)]*figures/[^)]*)\)")
 _BLOCK = re.compile(r"```python\n(?P<code>.*?)```\n(?P<gap>\n)?(?P<text>```text\n.*?```\n)?", re.S)
 
 
@@ -75,8 +78,13 @@ def empty_folder() -> Iterator[Path]:
 def main() -> None:
     """Run each page named on the command line and write it back."""
     for path in [Path(name).resolve() for name in sys.argv[1:]]:
-        with empty_folder():
+        with empty_folder() as folder:
             page = run(path.read_text(encoding="utf-8"))
+            for figure in _FIGURE.finditer(page):
+                target = path.parent / figure["link"]
+                [made] = folder.rglob(target.name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(made, target)
         path.write_text(page, encoding="utf-8")
 
 
