@@ -63,8 +63,9 @@ def prediction_grid(
     if not len(chosen):
         return _note(f"none of {len(images):,} images is called wrongly")
     probabilities = predict(model, images[chosen])
+    columns = min(columns, len(chosen))
     rows = math.ceil(len(chosen) / columns)
-    figure = Figure(figsize=(1.7 * columns, 2.05 * rows), layout="constrained")
+    figure = Figure(figsize=(1.7 * max(columns, 2), 2.2 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     shown = images[chosen]
     low, high = image_range(model) or (float(shown.min()), float(shown.max()))
