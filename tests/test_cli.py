@@ -1,8 +1,10 @@
 import json
 import shutil
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tlkit import cli
 
@@ -37,6 +39,81 @@ def test_a_report_is_written_again_from_the_run(trained: Path, tmp_path: Path) -
     assert (copy / "report.md").read_text() == (trained / "report.md").read_text()
     assert (copy / "report.html").is_file()
     assert cli.main(["report", str(tmp_path)]) == cli.WRONG_WORDS
+
+
+@pytest.fixture
+def moved(trained: Path, photos: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A copy of the run, and of its images, which are read from there."""
+    images = shutil.copytree(photos, tmp_path / "images" / photos.name)
+    run = shutil.copytree(trained, tmp_path / "moved")
+    config = json.loads((run / "config.json").read_text())
+    config["experiment"]["data"] = "no longer here"
+    config["making"]["data"] = str(images)
+    (run / "config.json").write_text(json.dumps(config))
+    return run, images
+
+
+def test_a_report_stays_with_the_images_that_the_run_was_made_of(
+    moved: tuple[Path, Path], trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, images = moved
+    for file in sorted(images.rglob("*.png")):
+        Image.open(file).save(file.with_suffix(".bmp"))  # looks alike: would move whole groups
+    assert cli.main(["report", str(run)]) == cli.DONE
+    assert (run / "report.md").read_text() == (trained / "report.md").read_text()
+    tested = next(line for line in (run / "split.csv").read_text().splitlines() if "test," in line)
+    (images / tested.split(",")[1]).unlink()
+    assert cli.main(["report", str(run)]) == cli.WRONG_DATA
+    assert "1 of 298 that are gone or changed" in capsys.readouterr().err
+
+
+def test_a_file_of_a_run_is_asked_as_the_run_was_trained(moved: tuple[Path, Path]) -> None:
+    run, _ = moved
+    config = json.loads((run / "config.json").read_text())
+    config["experiment"]["fit"] = "crop"
+    (run / "config.json").write_text(json.dumps(config))
+    for model in (run, run / "model.keras"):
+        asked = cli._model(Namespace(model=str(model), data="elsewhere"))[1]
+        assert (asked.fit, asked.size) == ("crop", 32)
+    (run / "config.json").write_text('{"about": "a script of mine"}')
+    assert cli._model(Namespace(model=str(run), data="elsewhere"))[1].fit == "squash"
+
+
+def test_a_run_within_its_images_is_refused(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(photos), "--out", str(photos / "run"), "--weights", "starter"]
+    assert cli.main(words) == cli.WRONG_WORDS
+    assert "`folder` must lie outside the images' folder" in capsys.readouterr().err
+    assert not (photos / "run").exists()
+
+
+def test_predict_goes_on_where_a_file_is_damaged(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "some"
+    (folder / "deep.png").mkdir(parents=True)
+    shutil.copy(next((photos / "digit 1").iterdir()), folder / "deep.png" / "one.png")
+    (folder / "._one.png").write_bytes(b"what a Mac leaves")
+    (folder / "cut.png").write_bytes(b"")
+    assert cli.main(["predict", str(trained), str(folder), "--json"]) == cli.DONE
+    damaged, called = json.loads(capsys.readouterr().out)["predictions"]
+    assert damaged == {"path": str(folder / "cut.png"), "problem": "it is empty"}
+    assert called["classes"][0]["class"] == "digit 1"
+    (folder / "deep.png" / "one.png").unlink()
+    assert cli.main(["predict", str(trained), str(folder)]) == cli.WRONG_DATA
+    assert cli.main(["predict", str(trained), str(folder), "--top", "0"]) == cli.WRONG_WORDS
+
+
+@pytest.mark.parametrize("content", ["data: [", "- a list", "experiment: 5", "data: 5"])
+def test_a_config_that_is_none_is_told(
+    tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("yaml")
+    path = tmp_path / "c.yaml"
+    path.write_text(content)
+    assert cli.main(["inspect", "--config", str(path)]) == cli.WRONG_WORDS
+    assert "must" in capsys.readouterr().err
 
 
 def test_a_run_of_other_making_is_not_reported_on(

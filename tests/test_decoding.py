@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tlkit.decoding import UnreadableImageError, decode
 
@@ -35,6 +35,30 @@ def test_a_photo_taken_sideways_is_turned_upright(tmp_path: Path) -> None:
     pixels = decode(path, (32, 16)).astype(int)
     assert pixels[2, 8, 0] > 200 > 60 > pixels[2, 8, 2]
     assert pixels[29, 8, 2] > 200 > 60 > pixels[29, 8, 0]
+
+
+@pytest.mark.parametrize("orientation", range(1, 10))
+def test_a_photo_is_turned_as_pillow_turns_it(orientation: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 4, 3), "uint8")
+    picture = Image.fromarray(pixels)
+    picture.getexif()[0x0112] = orientation
+    turned = ImageOps.exif_transpose(picture)
+    found = decode(picture, (turned.height, turned.width))
+    np.testing.assert_array_equal(found, np.asarray(turned))
+
+
+def test_odd_exif_that_pillow_can_not_write_again_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = _saved(_halves((64, 32)), tmp_path / "a.jpg", exif=exif, quality=95)
+
+    def fail(*_: object) -> None:
+        raise TypeError("bad operand type for abs(): 'bytes'")  # as from a damaged EXIF table
+
+    monkeypatch.setattr(Image.Exif, "tobytes", fail)
+    assert decode(path, (32, 16))[2, 8, 0] > 200
 
 
 def test_sixteen_bits_become_eight(tmp_path: Path) -> None:

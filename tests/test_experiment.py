@@ -65,6 +65,20 @@ def test_callbacks_are_told_every_epoch_of_both_phases(
     assert len(told) == len(trained.run.history) == 20
 
 
+def test_columns_of_a_folder_are_refused_and_paths_become_words(photos: Path) -> None:
+    made = Experiment(data=photos, weights=Path("w.h5"), group_column="patient")
+    assert (made.values()["data"], made.values()["weights"]) == (str(photos), "w.h5")
+    with pytest.raises(ConfigError, match="`group_column` must be left out for a folder"):
+        made.source()
+    with pytest.raises(ConfigError, match="no such file"):
+        Experiment(data="nowhere").source()
+    with pytest.raises(ConfigError, match="`data` must be a path or a name, got 5"):
+        Experiment.of({"data": 5})
+    with pytest.raises(ConfigError, match="`augment` must be a list of names, got 'flip'"):
+        Experiment.of({"data": "photos", "recipe": "best", "augment": "flip"})
+    assert Experiment.of({"data": "photos", "augment": None}).augment == ()
+
+
 @pytest.mark.parametrize("name", ["few_images", "fast"])
 def test_the_memory_told_beforehand_is_what_training_takes(photos: Path, name: str) -> None:
     made = Experiment(data=str(photos), size=32, weights="starter", recipe=name)

@@ -178,3 +178,42 @@ def test_a_table_that_names_a_missing_file_is_refused(tmp_path: Path) -> None:
         sources.from_manifest(path, size=8)
     with pytest.raises(ConfigError, match=r"must end in \.csv or \.parquet"):
         sources.from_manifest(Path(__file__), size=8)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("path,label\na.png,K\xe4fer\n".encode("latin-1"), "in UTF-8"),
+        ("path,label\na.png,cat\n".encode("utf-16"), "in UTF-8"),
+        (b"path,label\na.png,cat,dog\n", "more cells than columns in row 1"),
+        (b"path,label\na.png,   \n", "empty in row 1"),
+    ],
+)
+def test_a_table_that_is_none_is_told(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "all.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        sources.from_manifest(path, size=8)
+
+
+def test_a_damaged_parquet_file_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "all.parquet"
+    path.write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(DataError, match="must be a parquet table, got"):
+        sources.from_manifest(path, size=8)
+
+
+def test_spaces_and_capitals_make_no_other_classes(photos: Path) -> None:
+    path = photos / "ALL.CSV"
+    path.write_text("path,label\ncat/3.bmp,cat \ncat/4.webp, cat\ndog/1.png,dog\n")
+    source = sources.from_manifest(path, size=8)
+    assert source.counts == {"cat": 2, "dog": 1}
+    assert source.name == "ALL"
+
+
+def test_a_folder_is_called_by_its_name_from_within(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    assert sources.from_folder(".", size=8).name == "photos"

@@ -1,3 +1,4 @@
+import io
 import sys
 from functools import partial
 
@@ -36,6 +37,16 @@ def _run() -> tlkit.Run:
         for name, rows in [("head", epochs(0.9, 0.5, 0.4)), ("fine_tune", epochs(0.3, 0.2))]
     ]
     return tlkit.Run(phases=tuple(phases))
+
+
+def test_names_are_no_formulas(small_backbone: keras.Model) -> None:
+    names = ["$5_$", "$5_to_$10"]
+    model = tlkit.build_classifier(small_backbone, 2, pixels=(0, 1), class_names=names)
+    images, labels = np.zeros((4, 16, 16, 3), "uint8"), np.arange(4) % 2
+    grid = plotting.prediction_grid(model, images, labels)
+    assert "$5_to_$10" in " ".join(panel.get_title() for panel in grid.axes)
+    for figure in (grid, plotting.confusion_matrix(tlkit.evaluate(model, (images, labels)))):
+        figure.savefig(io.BytesIO())
 
 
 def test_every_panel_tells_its_image_and_what_the_model_said(model: keras.Model) -> None:

@@ -229,7 +229,7 @@ def _limits(facts: ReportFacts) -> str:
         (_facts(weights="starter"), "starter weights, a small network"),
         (_facts(weights=None), "nothing was transferred"),
         (_facts(duplicates=None), "Nobody looked for images that are in the training"),
-        (_facts(), "1 of the files could not be read"),
+        (_facts(), "1 files or folders were left out or replaced"),
         (_facts(), "come from the same source as the others, a folder of flowers"),
     ],
 )
@@ -395,7 +395,7 @@ def test_a_classifier_tells_its_preprocessing_and_its_parts(small_backbone: kera
         "Values from 0 to 16 become values from 0 to 255.",
         "Grey is copied to three equal channels.",
         "Each channel is shifted and scaled as the backbone's weights expect.",
-        "All of this is part of the model: its file takes raw images.",
+        "All of this is part of the model: its file takes images of 9 x 9 pixels.",
     )
     backbone = tlkit.backbone_of(model)
     assert reports.model_lines(model) == (

@@ -55,6 +55,14 @@ def test_a_folder_in_use_is_refused_and_left_alone(
     assert runs.check_free(tmp_path / "new") == tmp_path / "new"
 
 
+def test_what_can_not_be_written_is_told_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match="`folder` must be where files can be written"):
+        runs.check_free(tmp_path / "file" / "run")
+    assert runs.check_free(tmp_path / "new" / "run") == tmp_path / "new" / "run"
+    assert list((tmp_path / "new").iterdir()) == []
+
+
 def test_an_empty_folder_is_taken(finished: dict[str, object], tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     assert (runs.write(tmp_path / "run", **finished) / "model.keras").is_file()

@@ -158,3 +158,13 @@ def test_images_read_when_needed_are_called_the_same_a_few_at_a_time(
     monkeypatch.setattr(evaluation, "_BYTES", 1)
     few = tlkit.predict(model, _lazy(images), batch_size=16)
     np.testing.assert_allclose(few, tlkit.predict(model, images), atol=1e-6)
+
+
+def test_labels_are_not_rounded_and_groups_may_be_an_array() -> None:
+    images, labels = _data(6)
+    with pytest.raises(DataError, match="`labels` must be whole numbers, got float64"):
+        sources.from_arrays(images, labels + 0.2, class_names=["a", "b", "c"])
+    made = sources.from_arrays(
+        images, labels, class_names=["a", "b", "c"], groups=np.array(list("uuvvww"))
+    )
+    assert made.groups == tuple("uuvvww")

@@ -1,24 +1,36 @@
 """The command line: words to one call, and what came of it to lines or JSON."""
 
 import argparse
+import io
 import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rich.console
 
-from tlkit import _optional, auditing, decoding, experiments, freezing, runs, saving, splits
+from tlkit import (
+    _checks,
+    _optional,
+    auditing,
+    decoding,
+    experiments,
+    freezing,
+    runs,
+    saving,
+    scanning,
+    splits,
+)
 from tlkit.building import build_classifier
 from tlkit.classifier import backbone_of, class_names
 from tlkit.errors import ConfigError, DataError, MissingExtraError, TlkitError
 from tlkit.evaluation import evaluate, predict
 from tlkit.experiments import Experiment
-from tlkit.image_files import SUFFIXES
+from tlkit.image_files import images_within
 from tlkit.lazy import LazyImages
 from tlkit.probing import probe
 from tlkit.trackers import tracker
@@ -34,8 +46,11 @@ def main(words: Sequence[str] | None = None) -> int:
     options = parser().parse_args(words)
     options.words = sys.argv[1:] if words is None else list(words)
     console = rich.console.Console(
-        stderr=options.json, highlight=False, soft_wrap=True, markup=False
+        stderr=options.json, highlight=False, soft_wrap=True, markup=False, emoji=False
     )
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be in no encoding
     try:
         values = _COMMANDS[options.command](options, console)
     except TlkitError as error:
@@ -79,6 +94,8 @@ def _typed(options: argparse.Namespace) -> str:
 
 def _audit(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
     model, experiment = _model(options)
+    if options.out is not None:
+        _check_picture(options.out)
     source = experiment.source()
     pair = source.named(class_names(model)).pair
     found = auditing.audit(
@@ -96,6 +113,8 @@ def _audit(options: argparse.Namespace, console: rich.console.Console) -> dict[s
 
 def _evaluate(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
     model, experiment = _model(options)
+    if "group_column" not in vars(options):  # what belongs together does not matter here
+        experiment = replace(experiment, group_column=None)
     source = experiment.source().named(class_names(model))
     found = evaluate(model, source.pair)
     console.print(str(found))
@@ -109,6 +128,7 @@ def _report(options: argparse.Namespace, console: rich.console.Console) -> dict[
 
 
 def _predict(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
+    _checks.at_least("top", options.top, 1)
     files = [file for given in options.files for file in _files(Path(given))]
     if not files:
         raise DataError(f"No image was given: {options.files} hold none.")
@@ -116,6 +136,18 @@ def _predict(options: argparse.Namespace, console: rich.console.Console) -> dict
     model, experiment = _model(options)
     height, width = model.input_shape[1:3]
     channels = experiment.channels
+    damaged = {
+        file: each.problem
+        for file, each in zip(files, scanning.scan(files), strict=True)
+        if each.problem
+    }
+    found: list[dict[str, Any]] = []
+    for file, reason in damaged.items():
+        console.print(f"{file}: unreadable: {reason}")
+        found.append({"path": str(file), "problem": reason})
+    files = [file for file in files if file not in damaged]
+    if not files:
+        raise DataError(f"None of the {len(damaged):,} files could be read as an image.")
     images = LazyImages(
         lambda place: decoding.decode(
             files[place], (height, width), fit=experiment.fit, channels=channels
@@ -124,7 +156,6 @@ def _predict(options: argparse.Namespace, console: rich.console.Console) -> dict
         shape=(height, width, channels),
     )
     names = class_names(model)
-    found = []
     for file, row in zip(files, predict(model, images), strict=True):
         order = np.argsort(-row)[: options.top]
         calls = [{"class": names[at], "probability": float(row[at])} for at in order]
@@ -211,25 +242,32 @@ def _experiment(options: argparse.Namespace) -> Experiment:
 def _config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"`config` must be a file, got {str(path)!r}: no such file.")
-    text = path.read_text(encoding="utf-8")
+    broken: tuple[type[Exception], ...] = (ValueError,)
     try:
+        text = path.read_text(encoding="utf-8")
         if path.suffix in (".yaml", ".yml"):
-            values = _optional.require("yaml", extra="yaml").safe_load(text)
+            yaml = _optional.require("yaml", extra="yaml")
+            broken = (ValueError, yaml.YAMLError)
+            values = yaml.safe_load(text)
         else:
             values = json.loads(text)
-    except ValueError as error:
+    except broken as error:
         raise ConfigError(f"`config` must be JSON, or YAML in a .yaml file: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"`config` must hold names and values, got {type(values).__name__}.")
-    found = values.get("experiment", values)  # a run's own config.json has it under this name
+    found = values
+    if isinstance(values, dict):
+        found = values.get("experiment", values)  # a run's own config.json has it under this name
+    if not isinstance(found, dict):
+        raise ConfigError(f"`config` must hold names and values, got {type(found).__name__}.")
     return dict(found)
 
 
 def _model(options: argparse.Namespace) -> tuple[Any, Experiment]:
     """Return a classifier, and how its images were read where its run says so."""
     path = Path(options.model)
-    config = path / "config.json"
-    values = _config(config) if path.is_dir() and config.is_file() else {}
+    folder = path if path.is_dir() else path.parent
+    values = _config(folder / "config.json") if (folder / "config.json").is_file() else {}
+    if "data" not in values:  # it is not what `tlkit train` wrote
+        values = {}
     model = saving.load(path / "model.keras" if path.is_dir() else path)
     given = {
         name: value
@@ -237,15 +275,26 @@ def _model(options: argparse.Namespace) -> tuple[Any, Experiment]:
         if name in {field.name for field in fields(Experiment)}
     }
     shape = model.input_shape
-    taken = {"size": shape[1], "channels": shape[3] if len(shape) == 4 else 1}
+    taken: dict[str, Any] = {"size": shape[1], "channels": shape[3] if len(shape) == 4 else 1}
+    if Path(given.get("data", "")).is_dir():  # which has no columns, whatever was trained on
+        taken |= {
+            field.name: field.default
+            for field in fields(Experiment)
+            if field.name.endswith("_column")
+        }
     values = {**values, **taken, **given}
     return model, Experiment.of(values)
 
 
 def _files(given: Path) -> list[Path]:
-    if given.is_dir():
-        return sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES)
-    return [given]
+    return sorted(images_within(given)) if given.is_dir() else [given]
+
+
+def _check_picture(path: Path) -> None:
+    if path.suffix.lower() != ".png" or not path.parent.is_dir():
+        raise ConfigError(
+            f"`out` must be a .png file in a folder that is there, got {str(path)!r}."
+        )
 
 
 _COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {

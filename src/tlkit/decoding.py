@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from tlkit import _checks
 from tlkit.errors import ConfigError, DataError
@@ -22,9 +22,24 @@ _DAMAGE = (
     IndexError,
     EOFError,
     OverflowError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ZeroDivisionError,
     struct.error,
     Image.DecompressionBombError,
 )
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class UnreadableImageError(DataError):
@@ -67,7 +82,7 @@ def decode(
         with _opened(file) as picture:
             picture.draft(None, (2 * width, 2 * height))  # a JPEG is decoded smaller, and faster
             picture.load()
-            upright = _eight_bits(ImageOps.exif_transpose(picture))
+            upright = _eight_bits(_upright(picture))
             coloured = upright.convert("RGB" if channels == 3 else "L")
             pixels = np.asarray(_SIZED[fit](coloured, (width, height)))
     except UnreadableImageError:
@@ -91,6 +106,15 @@ def check_channels(channels: Any) -> int:
 
 def _opened(file: Path | Image.Image) -> AbstractContextManager[Image.Image]:
     return nullcontext(file) if isinstance(file, Image.Image) else Image.open(file)
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Return the picture as EXIF says it was held; Pillow's own way fails where EXIF is odd.
+
+    It writes the rest of EXIF anew, which is of no use here.
+    """
+    turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:

@@ -77,6 +77,11 @@ class Experiment:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("data", "weights"):
+            given = getattr(self, name)
+            if not isinstance(given, str | Path):
+                raise ConfigError(f"`{name}` must be a path or a name, got {given!r}.")
+            object.__setattr__(self, name, str(given))  # what JSON keeps
         _checks.one_of("recipe", self.recipe, RECIPES)
         _checks.one_of("duplicates", self.duplicates, DUPLICATES)
         _checks.at_least("size", self.size, 1)
@@ -106,7 +111,10 @@ class Experiment:
                 )
         if "data" not in values:
             raise ConfigError("An experiment must have `data`: a folder of images, or a table.")
-        return cls(**{**values, "augment": tuple(values.get("augment", ()))})
+        augment = values.get("augment") or ()
+        if isinstance(augment, str) or not isinstance(augment, list | tuple):
+            raise ConfigError(f"`augment` must be a list of names, got {augment!r}.")
+        return cls(**{**values, "augment": tuple(augment)})
 
     def values(self) -> dict[str, Any]:
         """Return the values, as JSON keeps them."""
@@ -116,6 +124,7 @@ class Experiment:
         """Return the images, looked through but not kept.
 
         Raises:
+            ConfigError: There is no such folder or table, or columns are named of a folder.
             DataError: Something is wrong with the files; the message lists them.
         """
         how: dict[str, Any] = {
@@ -125,7 +134,12 @@ class Experiment:
             "unreadable": self.unreadable,
             "most_unreadable": self.most_unreadable,
         }
+        if not Path(self.data).exists():
+            raise ConfigError(
+                f"`data` must be a folder of images or a table, got {self.data!r}: no such file."
+            )
         if Path(self.data).is_dir():
+            self._refuse_columns()
             return from_folder(self.data, **how)
         return from_manifest(
             self.data,
@@ -134,6 +148,15 @@ class Experiment:
             group_column=self.group_column,
             **how,
         )
+
+    def _refuse_columns(self) -> None:
+        for field in fields(self):
+            given = getattr(self, field.name)
+            if field.name.endswith("_column") and given != field.default:
+                raise ConfigError(
+                    f"`{field.name}` must be left out for a folder, which has no columns, got "
+                    f"{given!r}. Name the images, their labels and groups in a .csv table."
+                )
 
     def split(self, source: Source) -> Split:
         """Return the parts of the images."""

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from matplotlib.figure import Figure
 
-from tlkit import calibration, energy, freezing, plotting, reports, runs, saving
+from tlkit import calibration, energy, freezing, plotting, reports, runs, saving, split_files
 from tlkit.classifier import backbone_of, probabilities_of
 from tlkit.errors import ConfigError
 from tlkit.evaluation import Evaluation, evaluate
@@ -47,11 +47,10 @@ class Finished:
 
     def figures(self) -> dict[str, Any]:
         """Return the figures as plain values that JSON keeps."""
-        names = ("train", "validation", "test")
         return {
             **self.evaluation.figures(),
             "seconds": self.trained.seconds,
-            "images": {name: len(getattr(self.parts, name)) for name in names},
+            "images": {name: len(getattr(self.parts, name)) for name in split_files.PARTS},
         }
 
 
@@ -81,6 +80,7 @@ def run(
         DownloadError: Weights can't be fetched.
     """
     runs.check_free(folder)
+    _refuse_within(experiment.data, folder)
     source = experiment.source()
     parts = experiment.split(source)
     tell(plan(source, parts))
@@ -95,6 +95,7 @@ def run(
         "command": command or f"experiments.run({experiment}, {str(folder)!r})",
         "seconds": trained.seconds,
         "joules": used.joules,
+        "data": str(Path(experiment.data).resolve()),
     }
     runs.write(
         folder,
@@ -105,19 +106,21 @@ def run(
         about=about,
         config={"experiment": experiment.values(), "making": making},
         report=_report(experiment, source, parts, trained, evaluation, making),
+        files={split_files.NAME: split_files.written(parts)},
     )
     return Finished(folder=Path(folder), parts=parts, trained=trained, evaluation=evaluation)
 
 
 def report(folder: str | Path) -> Path:
-    """Write a run's report again, its figures measured anew on the same test images.
+    """Write a run's report again, its figures measured anew on its own test images.
 
     Args:
         folder: What `run` wrote; the images must be where they were.
 
     Raises:
         ConfigError: It is no such folder.
-        DataError: Something is wrong with the images.
+        DataError: Something is wrong with the images, or one of them is gone or changed; images
+            that were added since are left aside.
     """
     target = Path(folder)
     done = runs.read(target)
@@ -129,9 +132,10 @@ def report(folder: str | Path) -> Path:
             "another, write the report with tlkit.reports."
         )
     experiment = Experiment.of(config["experiment"])
+    if not Path(experiment.data).exists():  # it was typed in another folder
+        experiment = replace(experiment, data=config["making"]["data"])
     model = saving.load(target / "model.keras")
-    source = experiment.source()
-    parts = experiment.split(source)
+    source, parts = split_files.read(experiment.source(), target / split_files.NAME)
     making = config["making"]
     seconds = making["seconds"]
     trained = Trained(recipe=experiment.recipe, model=model, run=done, seconds=seconds)
@@ -162,7 +166,7 @@ def _report(
         title=f"Classifying {source.name}",
         source=source.name,
         counts={name: part.counts for name, part in named.items() if len(part)},
-        preprocessing=reports.preprocessing(trained.model),
+        preprocessing=(*_reading(experiment), *reports.preprocessing(trained.model)),
         backbone=recipe.backbone,
         weights=experiment.weights,
         model=(*reports.model_lines(trained.model), *_temperature(trained.model)),
@@ -171,13 +175,42 @@ def _report(
         figures=_figures(trained, evaluation, parts),
         environment=runs.environment(),
         seed=experiment.seed,
-        **making,
+        command=making["command"],
+        seconds=making["seconds"],
+        joules=making["joules"],
         unreadable=[(problem.path, problem.reason) for problem in source.problems],
         duplicates=[
             (_path(source, pair.first), _path(source, pair.second)) for pair in parts.pairs
         ],
         duplicates_were=_WERE[experiment.duplicates],
     )
+
+
+def _refuse_within(images: str, folder: str | Path) -> None:
+    """Refuse to write where the next training would take figures for photos."""
+    place = Path(images).resolve()
+    if place.is_dir() and Path(folder).resolve().is_relative_to(place):
+        raise ConfigError(
+            f"`folder` must lie outside the images' folder {images!r}, got {str(folder)!r}: its "
+            "pictures would be taken for images of a class."
+        )
+
+
+def _reading(experiment: Experiment) -> list[str]:
+    """Return what was done to the images before the classifier saw them."""
+    ways = {
+        "crop": "what is too long cut off",
+        "pad": "black added where they are not square",
+        "squash": "bent where they are not square",
+    }
+    lines = [
+        f"Files are read at {experiment.size} x {experiment.size} pixels, "
+        f"{ways[experiment.fit]}, turned as EXIF says, transparency over white."
+    ]
+    if experiment.augment:
+        changed = ", ".join(experiment.augment)
+        lines.append(f"In training alone, images were also changed at random: {changed}.")
+    return lines
 
 
 def _temperature(model: keras.Model) -> list[str]:
@@ -213,6 +246,12 @@ def plan(source: Source, parts: Split) -> str:
             for pair in parts.pairs[:_SAME_PAIRS]
         )
         lines.append(f"{len(parts.pairs):,} pairs are the same or look it, such as {shown}")
+        twice = sum(
+            pair.exact and source.labels[pair.first] != source.labels[pair.second]
+            for pair in parts.pairs
+        )
+        if twice:
+            lines.append(f"{twice:,} of these are the same image with two labels")
     return "\n".join(lines)
 
 

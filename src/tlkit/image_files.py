@@ -59,13 +59,15 @@ def from_folder(
         if path.is_file() and _is_image(path)
     ]
     for each in classes:
-        found = sorted(_images_within(each))
+        found = sorted(images_within(each))
         files += found
         labels += [each.name] * len(found)
         if not found:
             problems.append(Problem(path=f"{each.name}/", reason="it holds no image"))
     how = _How.checked(size, fit, channels, unreadable, most_unreadable)
-    return _from_files(files, labels, root=root, problems=problems, how=how)
+    return _from_files(
+        files, labels, name=root.resolve().name, root=root, problems=problems, how=how
+    )
 
 
 def from_manifest(
@@ -97,7 +99,7 @@ def from_manifest(
 
     Raises:
         ConfigError: There is no such file or column.
-        DataError: Something is wrong with the files; the message lists them.
+        DataError: Something is wrong with the table or the files; the message lists them.
         MissingExtraError: The extra for Parquet is not installed.
     """
     path = Path(manifest)
@@ -107,7 +109,9 @@ def from_manifest(
     how = _How.checked(size, fit, channels, unreadable, most_unreadable)
     groups = tuple(table[group_column]) if group_column else ()
     files = [root / each for each in table[path_column]]
-    return _from_files(files, table[label_column], root=root, groups=groups, how=how)
+    return _from_files(
+        files, table[label_column], name=path.stem, root=root, groups=groups, how=how
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,12 +141,13 @@ def _from_files(
     files: Sequence[Path],
     labels: Sequence[str],
     *,
+    name: str,
     root: Path,
     how: _How,
     groups: Sequence[str] = (),
     problems: Sequence[Problem] = (),
 ) -> Source:
-    paths = tuple(Path(os.path.relpath(file, root)).as_posix() for file in files)
+    paths = tuple(_told(file, root) for file in files)
     scanned = tuple(scanning.scan(files))
     damaged = [place for place, each in enumerate(scanned) if each.problem]
     found = [Problem(path=paths[place], reason=scanned[place].problem) for place in damaged]
@@ -158,7 +163,7 @@ def _from_files(
         )
     grey = np.full(how.shape, _GREY, "uint8")
     return Source(
-        name=root.name,
+        name=name,
         images=LazyImages(
             lambda place: grey if place in gone else how.read(files[place]), kept, shape=how.shape
         ),
@@ -169,6 +174,13 @@ def _from_files(
         problems=problems,
         known=chosen(scanned, kept),
     )
+
+
+def _told(file: Path, root: Path) -> str:
+    try:
+        return Path(os.path.relpath(file, root)).as_posix()
+    except ValueError:  # it lies on another drive of Windows
+        return file.as_posix()
 
 
 def _judge(problems: Sequence[Problem], damaged: int, count: int, how: _How) -> None:
@@ -201,8 +213,12 @@ def _class_folders(root: Path) -> list[Path]:
     return classes
 
 
-def _images_within(folder: Path) -> Iterator[Path]:
-    """Yield the image files of a folder and its folders; none of those is entered twice."""
+def images_within(folder: Path) -> Iterator[Path]:
+    """Yield the image files of a folder and its folders; none of those is entered twice.
+
+    Args:
+        folder: The folder.
+    """
     entered = set()
     for path, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(path)
@@ -221,22 +237,44 @@ def _is_image(path: Path) -> bool:
 def _table(path: Path, columns: Sequence[str]) -> Mapping[str, list[str]]:
     if not path.is_file():
         raise ConfigError(f"`manifest` must be a file, got {str(path)!r}: no such file.")
-    if path.suffix == ".parquet":
-        parquet = _optional.require("pyarrow.parquet", extra="parquet")
-        table = parquet.read_table(path).to_pydict()
-    elif path.suffix == ".csv":
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-        table = {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
-    else:
+    kind = path.suffix.lower()
+    if kind not in (".csv", ".parquet"):
         raise ConfigError(f"`manifest` must end in .csv or .parquet, got {str(path)!r}.")
+    try:
+        table = _parquet(path) if kind == ".parquet" else _csv(path)
+    except (ValueError, OSError, csv.Error) as error:  # Arrow's errors are those too
+        raise DataError(
+            f"{str(path)!r} must be a {kind[1:]} table" + (" in UTF-8" * (kind == ".csv")) + ", "
+            f"got {error}. Save it anew as one."
+        ) from error
     for name in columns:
         if name not in table:
             raise ConfigError(
                 f"`manifest` must have a column {name!r}, got {list(table)}."
                 f"{_checks.nearest(name, table)}"
             )
-        empty = [row for row, value in enumerate(table[name], start=1) if value in (None, "")]
-        if empty:
-            raise DataError(f"Column {name!r} of {str(path)!r} is empty in row {empty[0]}.")
-    return {name: list(map(str, table[name])) for name in columns}
+    cells = {name: [_cell(value) for value in table[name]] for name in columns}
+    for name, values in cells.items():
+        if "" in values:
+            row = values.index("") + 1
+            raise DataError(f"Column {name!r} of {str(path)!r} is empty in row {row}.")
+    return cells
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _parquet(path: Path) -> Mapping[str, list[Any]]:
+    found: Mapping[str, list[Any]]
+    found = _optional.require("pyarrow.parquet", extra="parquet").read_table(path).to_pydict()
+    return found
+
+
+def _csv(path: Path) -> Mapping[str, list[Any]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    for number, row in enumerate(rows, start=1):
+        if None in row:  # where DictReader puts what is too much
+            raise ValueError(f"more cells than columns in row {number}")
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}

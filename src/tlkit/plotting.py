@@ -240,6 +240,7 @@ def _label(panel: Any, truth: str, called: str, probability: float) -> None:
         fontsize=8,
         color=_WRONG if wrong else _RIGHT,
         fontweight="bold" if wrong else "normal",
+        parse_math=False,
     )
     panel.set_xticks([])
     panel.set_yticks([])
@@ -272,6 +273,10 @@ def _name_axes(panel: Any, names: Sequence[str]) -> None:
     ticks = range(len(names))
     upright = max(len(name) for name in names) <= 3
     panel.set_xticks(
-        ticks, names, rotation=0 if upright else 45, ha="center" if upright else "right"
+        ticks,
+        names,
+        rotation=0 if upright else 45,
+        ha="center" if upright else "right",
+        parse_math=False,
     )
-    panel.set_yticks(ticks, names)
+    panel.set_yticks(ticks, names, parse_math=False)

@@ -67,7 +67,8 @@ class ReportFacts:
         command: What was typed, to be typed again; empty where nothing was.
         seed: What all that is random began with.
         seconds: How long it all took.
-        unreadable: The files that could not be read, and why; None where none were files.
+        unreadable: The files and folders that could not be used, and why; None where images were
+            not read from files.
         duplicates: Pairs of images that are the same or look it; None where nobody looked.
         duplicates_were: What was done about them, such as "kept in one part".
         test_source: Where the test images come from, if from elsewhere.
@@ -172,7 +173,9 @@ def preprocessing(model: keras.Model) -> tuple[str, ...]:
                 lines.append("Grey is copied to three equal channels.")
         if isinstance(layer, keras.layers.Normalization):
             lines.append("Each channel is shifted and scaled as the backbone's weights expect.")
-    return (*lines, "All of this is part of the model: its file takes raw images.")
+    height, width = model.input_shape[1:3]
+    takes = "raw images" if height is None else f"images of {height} x {width} pixels"
+    return (*lines, f"All of this is part of the model: its file takes {takes}.")
 
 
 def model_lines(model: keras.Model) -> tuple[str, ...]:

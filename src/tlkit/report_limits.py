@@ -87,8 +87,8 @@ def _of_the_data(facts: ReportFacts) -> Iterator[str]:
         )
     if facts.unreadable:
         yield (
-            f"{len(facts.unreadable):,} of the files could not be read; nothing is known of how it "
-            "does on such images."
+            f"{len(facts.unreadable):,} files or folders were left out or replaced; nothing is "
+            "known of how it does on such images."
         )
     if facts.duplicates is None:
         yield (

@@ -153,7 +153,9 @@ def _unreadable(facts: ReportFacts) -> Iterator[Block]:
         yield Paragraph(text="Every file could be read.")
     else:
         yield from _pairs(
-            "Files that could not be read as an image.", ("file", "reason"), facts.unreadable
+            "Files and folders that were left out or replaced.",
+            ("which", "reason"),
+            facts.unreadable,
         )
 
 

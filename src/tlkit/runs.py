@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -23,9 +24,10 @@ _PACKAGES = ("tlkit", "keras", "tensorflow", "numpy", "scikit-learn")
 
 
 def check_free(folder: str | Path) -> Path:
-    """Return the folder where it can take a run: it is not there yet, or empty.
+    """Return the folder where it can take a run: it is not there yet, or empty, and can be written.
 
-    Call it before training, so that hours of work don't end in this error.
+    Call it before training, so that hours of work don't end in this error. Makes the folder that
+    it is to lie in.
 
     Raises:
         ConfigError: Something is in the way.
@@ -36,6 +38,14 @@ def check_free(folder: str | Path) -> Path:
             f"`folder` must be new or empty, got {str(folder)!r}, which holds something. "
             "Choose another, or move it away."
         )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-"):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"`folder` must be where files can be written, got {str(folder)!r}: {error.strerror}."
+        ) from error
     return target
 
 
@@ -49,6 +59,7 @@ def write(
     about: str,
     config: Mapping[str, Any],
     report: reports.ReportFacts | None = None,
+    files: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Write a run to a new folder: all of it, or nothing.
 
@@ -66,12 +77,12 @@ def write(
         about: One line that says what was trained on what; it goes into both JSON files.
         config: The settings that made the run, seed included, as values that JSON keeps.
         report: What a report tells of the run; its figures need not be given twice.
+        files: More files, as text by name.
 
     Raises:
         ConfigError: The folder holds something.
     """
     target = check_free(folder)
-    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as temporary:
         made = Path(temporary) / "run"
         made.mkdir()
@@ -82,6 +93,8 @@ def write(
         _write_history(made / "history.csv", run)
         for name, figure in figures.items():
             figure.savefig(made / f"{name}.png", dpi=150)
+        for name, text in files.items():
+            (made / name).write_text(text, encoding="utf-8")
         if report is not None:
             reports.write(made, report)
         if target.exists():  # empty: Windows does not rename onto it

@@ -48,8 +48,11 @@ def from_arrays(
     Raises:
         DataError: There are not as many labels as images, or a label has no name.
     """
-    indices = np.asarray(labels).reshape(-1).astype("int64")
-    if len(indices) != len(images) or (groups and len(groups) != len(images)):
+    given = np.asarray(labels).reshape(-1)
+    if given.dtype.kind not in "iub":
+        raise DataError(f"`labels` must be whole numbers, got {given.dtype}.")
+    indices = given.astype("int64")
+    if len(indices) != len(images) or len(groups) not in (0, len(images)):
         raise DataError(
             f"`labels` and `groups` must be one for each of the {len(images)} images, got "
             f"{len(indices)} and {len(groups)}."

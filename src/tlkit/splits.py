@@ -60,7 +60,8 @@ def split(
 
     A hash of an image, or of its group's name, says which part it goes to. So a part holds about
     its share of every class, the same on every machine, and files that are added later move none
-    that were there.
+    that were there; but where look-alikes are kept together, a new one may take those it is like
+    to another part.
 
     Args:
         source: The images.

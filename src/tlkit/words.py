@@ -112,6 +112,14 @@ def _model(command: argparse.ArgumentParser) -> None:
 
 def _images(command: argparse.ArgumentParser) -> None:
     command.add_argument("data", help="a folder with a folder for each class, or a table")
+    for name in ("unreadable", "path_column", "label_column", "group_column"):
+        what, choices = _HELP[name]
+        command.add_argument(
+            f"--{name.replace('_', '-')}",
+            choices=choices,
+            default=argparse.SUPPRESS,
+            help=f"{what} (default: as the run has it)",
+        )
 
 
 def _demand(command: argparse.ArgumentParser) -> None:
