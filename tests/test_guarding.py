@@ -20,14 +20,21 @@ class _Model:
         self.weights = list(weights)
 
 
-def _watched(losses: list[float], *, start: float | None, shares: list[float] | None) -> tuple:
+def _watched(
+    losses: list[float],
+    *,
+    start: float | None,
+    shares: list[float] | None,
+    accuracies: list[float] | None = None,
+) -> tuple:
     guard, model = Guard(shares, start), _Model()
     guard.set_params({"epochs": len(losses)})
     guard.set_model(model)
     guard.on_train_begin()
     for epoch, loss in enumerate(losses):
         model.weights = [epoch + 1]
-        guard.on_epoch_end(epoch, {"loss": loss})
+        named = {} if accuracies is None else {"accuracy": accuracies[epoch]}
+        guard.on_epoch_end(epoch, {"loss": loss, **named})
         if model.stop_training:
             break
     guard.on_train_end()
@@ -46,6 +53,9 @@ EVEN = [0.5, 0.5]  # who knows only this has a loss of 0.693
         ([0.3, 0.69, 0.69, 0.1], 0.5, EVEN, (3, 1, [1])),
         ([0.69], 0.5, EVEN, (1, 0, [0])),  # the last epoch
         ([0.69, 0.4], 0.5, EVEN, (None, 2, [2])),  # it recovered
+        ([2.0, 0.68, 0.3], 0.5, EVEN, (None, 3, [3])),  # it is recovering
+        ([2.0, 0.68], 0.5, EVEN, (None, 0, [2])),
+        ([2.0, 0.7, 0.3], 0.5, EVEN, (2, 0, [0])),  # to no more than knowing nothing
         ([0.69, 0.69], 0.65, EVEN, (None, 0, [2])),  # it knew nothing before either
         ([0.9, 0.9], None, None, (None, 2, [2])),  # nothing to compare with
     ],
@@ -57,6 +67,14 @@ def test_a_collapse_is_seen_and_undone(
     assert (diverged, weights) == (expected[0], expected[2])
     if expected[0] is not None:
         assert best == expected[1]
+
+
+@pytest.mark.parametrize(("accuracy", "diverged"), [(0.7, None), (0.55, 2)])
+def test_a_loss_that_falls_is_no_collapse_where_the_accuracy_says_so(
+    accuracy: float, diverged: int | None
+) -> None:
+    losses, accuracies = [2.0, 0.9, 0.3], [0.5, accuracy, 0.9]
+    assert _watched(losses, start=0.5, shares=EVEN, accuracies=accuracies)[0] == diverged
 
 
 def _data() -> tuple[np.ndarray, np.ndarray]:

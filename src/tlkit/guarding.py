@@ -12,13 +12,17 @@ _KNOWS_NOTHING = 0.95
 """At this share of the loss of who knows only how frequent each class is, a model knows nothing."""
 
 _KNOWS_SOMETHING = 0.8
+_FALLS = 0.95  # of the loss before
+_SOME = 0.25  # of the way from always naming the commonest class to naming all rightly
 
 
 class Guard(keras.callbacks.Callback):
     """Stops a training whose loss is no number, or that forgot all it knew when it began.
 
     A loss above what knowing no more than the classes' shares would give, in the last epoch or in
-    two that follow each other, is such a collapse, if the model knew more at the start.
+    two that follow each other, is such a collapse, if the model knew more at the start. One that
+    falls is none where the model knows something by its accuracy, or by a loss below that: so it
+    is where BatchNormalization's statistics are swapped, and the model recovers.
 
     Args:
         classes: The share of each class, or None where the loss can't be compared with it.
@@ -33,6 +37,8 @@ class Guard(keras.callbacks.Callback):
         super().__init__()
         self._ignorant = math.inf if classes is None else _entropy(classes)
         self._knew = start is not None and start < _KNOWS_SOMETHING * self._ignorant
+        commonest = max(classes or [1.0])
+        self._some = commonest + _SOME * (1 - commonest)
         self._start = start
 
     @override
@@ -42,13 +48,15 @@ class Guard(keras.callbacks.Callback):
         self.best_epoch = 0
         self._best = self._ignorant if self._start is None else self._start
         self._kept = self.model.get_weights()
-        self._lost = False
+        self._lost, self._before = False, 0.0
 
     @override
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Judge the epoch by its training loss."""
         loss = float((logs or {}).get("loss", math.nan))
-        lost = self._knew and loss >= _KNOWS_NOTHING * self._ignorant
+        knows = loss < self._ignorant or (logs or {}).get("accuracy", 0) > self._some
+        recovers = knows and loss < _FALLS * self._before
+        lost = self._knew and loss >= _KNOWS_NOTHING * self._ignorant and not recovers
         last = epoch == self.params["epochs"] - 1 or self.model.stop_training
         if not math.isfinite(loss) or (lost and (last or self._lost)):
             self.diverged = epoch + 1
@@ -56,7 +64,7 @@ class Guard(keras.callbacks.Callback):
         elif loss < self._best:
             self._best, self.best_epoch = loss, epoch + 1
             self._kept = self.model.get_weights()
-        self._lost = lost
+        self._lost, self._before = lost, loss
 
     @override
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
