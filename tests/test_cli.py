@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tlkit import cli
+from tlkit import asked, cli
 
 
 def test_training_leaves_model_figures_and_report(trained: Path) -> None:
@@ -73,10 +73,10 @@ def test_a_file_of_a_run_is_asked_as_the_run_was_trained(moved: tuple[Path, Path
     config["experiment"]["fit"] = "crop"
     (run / "config.json").write_text(json.dumps(config))
     for model in (run, run / "model.keras"):
-        asked = cli._model(Namespace(model=str(model), data="elsewhere"))[1]
-        assert (asked.fit, asked.size) == ("crop", 32)
+        found = asked.model(Namespace(model=str(model), data="elsewhere"))[1]
+        assert (found.fit, found.size) == ("crop", 32)
     (run / "config.json").write_text('{"about": "a script of mine"}')
-    assert cli._model(Namespace(model=str(run), data="elsewhere"))[1].fit == "squash"
+    assert asked.model(Namespace(model=str(run), data="elsewhere"))[1].fit == "squash"
 
 
 def test_a_run_within_its_images_is_refused(

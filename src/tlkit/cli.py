@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,12 @@ import rich.console
 
 from tlkit import (
     _checks,
-    _optional,
+    asked,
     auditing,
     decoding,
     experiments,
     freezing,
     runs,
-    saving,
     scanning,
     splits,
 )
@@ -75,7 +74,7 @@ def _code(error: TlkitError) -> int:
 
 
 def _train(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    experiment = _experiment(options)
+    experiment = asked.experiment(options)
     runs.check_free(options.out)
     finished = experiments.run(
         experiment,
@@ -93,7 +92,7 @@ def _typed(options: argparse.Namespace) -> str:
 
 
 def _audit(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    model, experiment = _model(options)
+    model, experiment = asked.model(options)
     if options.out is not None:
         _check_picture(options.out)
     source = experiment.source()
@@ -112,7 +111,7 @@ def _audit(options: argparse.Namespace, console: rich.console.Console) -> dict[s
 
 
 def _evaluate(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    model, experiment = _model(options)
+    model, experiment = asked.model(options)
     if "group_column" not in vars(options):  # what belongs together does not matter here
         experiment = replace(experiment, group_column=None)
     source = experiment.source().named(class_names(model))
@@ -133,7 +132,7 @@ def _predict(options: argparse.Namespace, console: rich.console.Console) -> dict
     if not files:
         raise DataError(f"No image was given: {options.files} hold none.")
     options.data = str(options.files[0])
-    model, experiment = _model(options)
+    model, experiment = asked.model(options)
     height, width = model.input_shape[1:3]
     channels = experiment.channels
     damaged = {
@@ -166,7 +165,7 @@ def _predict(options: argparse.Namespace, console: rich.console.Console) -> dict
 
 
 def _inspect(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    experiment = _experiment(options)
+    experiment = asked.experiment(options)
     source = experiment.source()
     parts = experiment.split(source)
     console.print(experiments.plan(source, parts))
@@ -204,7 +203,7 @@ def _kept(phase: str, each: int, count: int, *, most: bool) -> str:
 
 
 def _probe(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    experiment = _experiment(options)
+    experiment = asked.experiment(options)
     parts = experiment.split(experiment.source())
     model = _whole(experiment, parts.train.class_names)
     found = probe(model, parts.train.pair, sample=options.sample, seed=experiment.seed)
@@ -227,63 +226,6 @@ def _whole(experiment: Experiment, names: Sequence[str]) -> Any:
         weights=experiment.weights,
         class_names=names,
     )
-
-
-def _experiment(options: argparse.Namespace) -> Experiment:
-    """Return the experiment of the config file, with what was said on the command line."""
-    values: dict[str, Any] = {}
-    if options.config is not None:
-        values = _config(options.config)
-    given = vars(options)
-    names = [field.name for field in fields(Experiment)]
-    return Experiment.of({**values, **{name: given[name] for name in names if name in given}})
-
-
-def _config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ConfigError(f"`config` must be a file, got {str(path)!r}: no such file.")
-    broken: tuple[type[Exception], ...] = (ValueError,)
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix in (".yaml", ".yml"):
-            yaml = _optional.require("yaml", extra="yaml")
-            broken = (ValueError, yaml.YAMLError)
-            values = yaml.safe_load(text)
-        else:
-            values = json.loads(text)
-    except broken as error:
-        raise ConfigError(f"`config` must be JSON, or YAML in a .yaml file: {error}") from error
-    found = values
-    if isinstance(values, dict):
-        found = values.get("experiment", values)  # a run's own config.json has it under this name
-    if not isinstance(found, dict):
-        raise ConfigError(f"`config` must hold names and values, got {type(found).__name__}.")
-    return dict(found)
-
-
-def _model(options: argparse.Namespace) -> tuple[Any, Experiment]:
-    """Return a classifier, and how its images were read where its run says so."""
-    path = Path(options.model)
-    folder = path if path.is_dir() else path.parent
-    values = _config(folder / "config.json") if (folder / "config.json").is_file() else {}
-    if "data" not in values:  # it is not what `tlkit train` wrote
-        values = {}
-    model = saving.load(path / "model.keras" if path.is_dir() else path)
-    given = {
-        name: value
-        for name, value in vars(options).items()
-        if name in {field.name for field in fields(Experiment)}
-    }
-    shape = model.input_shape
-    taken: dict[str, Any] = {"size": shape[1], "channels": shape[3] if len(shape) == 4 else 1}
-    if Path(given.get("data", "")).is_dir():  # which has no columns, whatever was trained on
-        taken |= {
-            field.name: field.default
-            for field in fields(Experiment)
-            if field.name.endswith("_column")
-        }
-    values = {**values, **taken, **given}
-    return model, Experiment.of(values)
 
 
 def _files(given: Path) -> list[Path]:

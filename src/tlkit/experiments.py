@@ -105,7 +105,7 @@ def run(
         figures={},
         about=about,
         config={"experiment": experiment.values(), "making": making},
-        report=_report(experiment, source, parts, trained, evaluation, making),
+        report=_report(experiment, source, parts, trained, evaluation, making=making),
         files={split_files.NAME: split_files.written(parts)},
     )
     return Finished(folder=Path(folder), parts=parts, trained=trained, evaluation=evaluation)
@@ -140,7 +140,7 @@ def report(folder: str | Path) -> Path:
     seconds = making["seconds"]
     trained = Trained(recipe=experiment.recipe, model=model, run=done, seconds=seconds)
     evaluation = evaluate(model, parts.test.pair)
-    facts = _report(experiment, source, parts, trained, evaluation, making)
+    facts = _report(experiment, source, parts, trained, evaluation, making=making)
     return reports.write(target, replace(facts, environment=config["environment"]))
 
 
@@ -150,6 +150,7 @@ def _report(
     parts: Split,
     trained: Trained,
     evaluation: Evaluation,
+    *,
     making: Mapping[str, Any],
 ) -> reports.ReportFacts:
     recipe = RECIPES[experiment.recipe]()
