@@ -1,5 +1,8 @@
-"""Train a phase within a time: as many epochs as fit, and a stop where that was misjudged."""
+"""Train a phase within a time: its learning rate falls with the time, and ends with it."""
 
+import itertools
+import math
+import statistics
 import time
 import warnings
 from dataclasses import replace
@@ -15,7 +18,6 @@ from tlkit.phases import Phase
 from tlkit.training import train_phase
 
 _TIMED_STEPS = 10
-_CAREFUL = 0.9  # of the time that is left; a machine is not always as fast
 
 
 def train_within(
@@ -29,7 +31,11 @@ def train_within(
     cache: Cache | None,
     verbose: bool,
 ) -> PhaseRun | None:
-    """Train a phase for as many of its epochs as fit, judged by a few steps that are undone.
+    """Train a phase for as long as there is time, if a few steps that are undone say it will do.
+
+    A cosine is one over the time, not over the steps, so that it ends where the time does: how
+    fast a machine will be can't be known from a few steps (Li et al., 2019, arXiv:1905.04753,
+    anneal over the budget there is).
 
     Args:
         model: As for train_phase.
@@ -42,39 +48,27 @@ def train_within(
         verbose: As for train_phase.
 
     Returns:
-        What it did; None where not one epoch fits.
-
-    Warns:
-        UserWarning: It was slower than judged, and stopped short.
+        What it did, the last epoch cut short where the time was up; None where not one epoch fits.
     """
     until = time.perf_counter() + seconds
     compiling, epoch = _timed(model, phase, train, cache=cache)
-    left = until - time.perf_counter()
-    epochs = min(int(_CAREFUL * (left - compiling) / epoch), phase.epochs)
-    if epochs < 1:
+    fits = (until - time.perf_counter() - compiling) / epoch
+    if fits < 1:
         return None
-    deadline = Deadline(until)
-    run = train_phase(
+    phase = replace(phase, warmup=min(phase.warmup, fits / 2, phase.epochs / 2))
+    clock = Deadline(until)
+    if phase.schedule == "cosine":
+        clock = Annealing(until, phase, steps=-(-len(train[0]) // phase.batch_size))  # type: ignore[index]  # a pair
+        phase = replace(phase, schedule="constant", warmup=0.0)
+    return train_phase(
         model,
-        replace(
-            phase,
-            epochs=epochs,
-            warmup=min(phase.warmup, epochs / 2),
-            callbacks=(*phase.callbacks, deadline),
-        ),
+        replace(phase, callbacks=(*phase.callbacks, clock)),
         train,
         name=name,
         seed=seed,
         cache=cache,
         verbose=verbose,
     )
-    if deadline.passed:
-        warnings.warn(
-            f"The phase {name!r} was slower than its first steps and was stopped in epoch "
-            f"{len(run.epochs)} of {epochs}: its time was used up.",
-            stacklevel=3,
-        )
-    return run
 
 
 class Deadline(keras.callbacks.Callback):
@@ -82,21 +76,59 @@ class Deadline(keras.callbacks.Callback):
 
     Args:
         until: The time, of `time.perf_counter`.
-
-    Attributes:
-        passed: Whether it had to.
     """
 
     def __init__(self, until: float) -> None:
         super().__init__()
         self._until = until
-        self.passed = False
 
     @override
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Stop where the time has come."""
         if time.perf_counter() > self._until:
-            self.passed = self.model.stop_training = True
+            self.model.stop_training = True
+
+
+class Annealing(Deadline):
+    """Lets the learning rate rise for some steps, then fall along a cosine to 0 at a time.
+
+    Where the last step comes before that time, it is 0 there.
+
+    Args:
+        until: The time, of `time.perf_counter`.
+        phase: Has the highest learning rate, the warm-up and the epochs.
+        steps: How many an epoch has.
+    """
+
+    def __init__(self, until: float, phase: Phase, *, steps: int) -> None:
+        super().__init__(until)
+        self._highest = float(keras.ops.convert_to_numpy(phase.fresh_optimizer().learning_rate))
+        self._rising = round(phase.warmup * steps)
+        self._steps = phase.epochs * steps
+
+    @override
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Begin at the first step."""
+        self._step = 0
+
+    @override
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Set the step's learning rate."""
+        now = time.perf_counter()
+        if self._step < self._rising:
+            share = self._step / self._rising
+        else:
+            if self._step == self._rising:
+                self._risen = now
+            share = (1 + math.cos(math.pi * self._fallen(now))) / 2
+        self.model.optimizer.learning_rate = self._highest * share
+        self._step += 1
+
+    def _fallen(self, now: float) -> float:
+        """Return how far along its fall the learning rate is, by steps or by time."""
+        steps = (self._step - self._rising) / (self._steps - self._rising)
+        seconds = (now - self._risen) / (self._until - self._risen)
+        return min(max(steps, seconds), 1.0)
 
 
 def _timed(
@@ -109,8 +141,7 @@ def _timed(
     few = min(_TIMED_STEPS * phase.batch_size, len(images))
     marks: list[float] = []
     clock = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda *_: marks.append(time.perf_counter()),
-        on_epoch_end=lambda *_: marks.append(time.perf_counter()),
+        on_train_batch_end=lambda *_, **__: marks.append(time.perf_counter())
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # these steps may diverge: they are undone
@@ -123,6 +154,6 @@ def _timed(
         )
     for variable, value in kept:
         variable.assign(value)
-    steps, timed = (-(-count // phase.batch_size) for count in (len(images), few))
-    ready = marks[1] - started  # where the second epoch was not reached, it counts twice
-    return ready, (marks[-1] - marks[-2]) * steps / timed
+    each = [after - before for before, after in itertools.pairwise(marks)]
+    steps = -(-len(images) // phase.batch_size)
+    return marks[0] - started, statistics.median(each or [marks[0] - started]) * steps

@@ -133,17 +133,15 @@ class Recipe:
             weights: As for `build`.
             backbone_options: As for `build`.
             seed: Of the head's start, the order of images, and all else that is random.
-            budget: Minutes that it may take: fine-tuning gets as many of its epochs as fit, judged
-                by a few steps timed first, is left out where none does, and is stopped where it
-                was misjudged. Building, probing and the head count, and are not cut.
+            budget: Minutes that it may take: fine-tuning gets as many of its epochs as fit, is left
+                out where a few steps timed first say that none does, and stops where the time is
+                up, in the middle of an epoch if need be; a cosine then ends there, too. Building,
+                probing and the head count, and are not cut.
             cache: As for TwoPhaseTrainer.
             verbose: Whether to write a line for every epoch.
 
         Raises:
             ConfigError: The budget is not above 0.
-
-        Warns:
-            UserWarning: Fine-tuning was stopped before its last epoch, for the budget.
         """
         started = time.perf_counter()
         if budget is not None:
