@@ -106,5 +106,10 @@ def test_where_there_is_time_the_rate_is_the_usual_cosine(clock: _Clock) -> None
 
 def test_where_there_is_not_the_rate_falls_with_the_time(clock: _Clock) -> None:
     rates = _rates(clock, seconds_a_step=16.0)
-    fall = [0.05 * (1 + np.cos(np.pi * spent / 68)) for spent in (0, 16, 32, 48, 64)]
+    fall = [0.05 * (1 + np.cos(np.pi * spent / 68)) for spent in (0, 16, 32, 48)]
     np.testing.assert_allclose(rates, [0.0, 0.05, *fall], atol=1e-12)
+
+
+def test_no_step_begins_that_would_end_after_the_time(clock: _Clock) -> None:
+    _rates(clock, seconds_a_step=16.0)
+    assert clock.now == 96.0  # a seventh step would have ended at 112 of 100

@@ -105,6 +105,55 @@ def test_predict_goes_on_where_a_file_is_damaged(
     assert cli.main(["predict", str(trained), str(folder), "--top", "0"]) == cli.WRONG_WORDS
 
 
+@pytest.mark.parametrize("command", ["evaluate", "report", "audit", "predict"])
+def test_every_command_takes_the_config_of_a_run(
+    moved: tuple[Path, Path], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if command == "audit":
+        pytest.importorskip("cleanlab")
+    run, images = moved
+    words = [command, "--config", str(run / "config.json"), "--json"]
+    if command == "predict":
+        words[1:1] = [str(run), str(images / "digit 0")]
+    assert cli.main(words) == cli.DONE
+    found = json.loads(capsys.readouterr().out)
+    if command == "evaluate":
+        assert sum(map(sum, found["confusion"])) == len(list(images.rglob("*.png")))
+
+
+def test_a_config_of_ones_own_says_what_is_not_typed(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = next((photos / "digit 1").iterdir())
+    values = {"model": str(trained), "files": [str(file)], "top": 2, "json": True}
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(values))
+    assert cli.main(["predict", "--config", str(path)]) == cli.DONE
+    [called] = json.loads(capsys.readouterr().out)["predictions"]
+    assert len(called["classes"]) == 2
+    assert cli.main(["predict", "--config", str(path), "--top", "1"]) == cli.DONE
+    [called] = json.loads(capsys.readouterr().out)["predictions"]
+    assert len(called["classes"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"modle": "run"}, "got 'modle'; it has"),
+        ({"data": "photos"}, "`model` must be given, or be in `--config`: a run's folder"),
+        ({"model": "run", "data": "photos", "assert_accuracy": "high"}, "must be of type float"),
+        ({"model": "run", "data": "photos", "json": 1}, "`json` must be of type bool, got 1"),
+    ],
+)
+def test_a_config_that_the_command_does_not_know_is_told(
+    tmp_path: Path, values: dict, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(values))
+    assert cli.main(["evaluate", "--config", str(path)]) == cli.WRONG_WORDS
+    assert words in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("content", ["data: [", "- a list", "experiment: 5", "data: 5"])
 def test_a_config_that_is_none_is_told(
     tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
@@ -197,7 +246,7 @@ def test_probe_shows_where_to_read(photos: Path, capsys: pytest.CaptureFixture[s
     [
         (["train", "nowhere", "--out", "run"], cli.WRONG_WORDS, "nowhere"),
         (["evaluate", "nowhere.keras", "data"], cli.WRONG_WORDS, "nowhere.keras"),
-        (["train", "--out", "run"], cli.WRONG_WORDS, "must have `data`"),
+        (["train", "--out", "run"], cli.WRONG_WORDS, "`data` must be given"),
         (["train", "--out", "run", "--config", "no.json"], cli.WRONG_WORDS, "no such file"),
     ],
 )
@@ -236,7 +285,7 @@ def test_a_config_may_be_yaml_and_must_hold_known_names(
     assert json.loads(capsys.readouterr().out)["counts"]["digit 0"] > 50
     path.write_text("sise: 32\n")
     assert cli.main(["inspect", "--config", str(path)]) == cli.WRONG_WORDS
-    assert "has no 'sise'" in capsys.readouterr().err
+    assert "got 'sise'; it has" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from tlkit.phases import Phase
 from tlkit.training import train_phase
 
 _TIMED_STEPS = 10
+_CAUTION = 3.0  # times what ending the timed steps took is kept for ending the phase
 
 
 def train_within(
@@ -51,7 +52,8 @@ def train_within(
         What it did, the last epoch cut short where the time was up; None where not one epoch fits.
     """
     until = time.perf_counter() + seconds
-    compiling, epoch = _timed(model, phase, train, cache=cache)
+    compiling, epoch, closing = _timed(model, phase, train, cache=cache)
+    until -= _CAUTION * closing
     fits = (until - time.perf_counter() - compiling) / epoch
     if fits < 1:
         return None
@@ -72,7 +74,7 @@ def train_within(
 
 
 class Deadline(keras.callbacks.Callback):
-    """Stops training at a time.
+    """Stops training before the step that would end after a time, if it took as long as the last.
 
     Args:
         until: The time, of `time.perf_counter`.
@@ -83,10 +85,17 @@ class Deadline(keras.callbacks.Callback):
         self._until = until
 
     @override
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Begin to count."""
+        self._before = time.perf_counter()
+
+    @override
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Stop where the time has come."""
-        if time.perf_counter() > self._until:
+        """Stop where there is no time for another step."""
+        now = time.perf_counter()
+        if now + (now - self._before) > self._until:
             self.model.stop_training = True
+        self._before = now
 
 
 class Annealing(Deadline):
@@ -109,6 +118,7 @@ class Annealing(Deadline):
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Begin at the first step."""
+        super().on_train_begin(logs)
         self._step = 0
 
     @override
@@ -133,8 +143,8 @@ class Annealing(Deadline):
 
 def _timed(
     model: keras.Model, phase: Phase, train: data.Data, *, cache: Cache | None
-) -> tuple[float, float]:
-    """Return how long getting ready and one epoch take; the model is what it was afterwards."""
+) -> tuple[float, float, float]:
+    """Return how long getting ready, one epoch and ending take; the model is what it was after."""
     started = time.perf_counter()
     kept = [(each, keras.ops.convert_to_numpy(each).copy()) for each in model.variables]
     images, labels = train
@@ -152,8 +162,10 @@ def _timed(
             cache=cache,
             verbose=False,
         )
+    closing = time.perf_counter() - marks[-1]
     for variable, value in kept:
         variable.assign(value)
     each = [after - before for before, after in itertools.pairwise(marks)]
     steps = -(-len(images) // phase.batch_size)
-    return marks[0] - started, statistics.median(each or [marks[0] - started]) * steps
+    epoch = statistics.median(each or [marks[0] - started]) * steps
+    return marks[0] - started, epoch, closing

@@ -43,6 +43,10 @@ def main(words: Sequence[str] | None = None) -> int:
         words: What follows `tlkit` on the command line; by default this process's own.
     """
     options = parser().parse_args(words)
+    try:
+        options = asked.completed(options)
+    except TlkitError as error:
+        return _told(error)
     options.words = sys.argv[1:] if words is None else list(words)
     console = rich.console.Console(
         stderr=options.json, highlight=False, soft_wrap=True, markup=False, emoji=False
@@ -53,8 +57,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         values = _COMMANDS[options.command](options, console)
     except TlkitError as error:
-        sys.stderr.write(f"tlkit: {error}\n")
-        return _code(error)
+        return _told(error)
     except KeyboardInterrupt:
         sys.stderr.write("tlkit: interrupted\n")
         return INTERRUPTED
@@ -67,7 +70,8 @@ def main(words: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def _code(error: TlkitError) -> int:
+def _told(error: TlkitError) -> int:
+    sys.stderr.write(f"tlkit: {error}\n")
     if isinstance(error, ConfigError | MissingExtraError):
         return WRONG_WORDS
     return WRONG_DATA if isinstance(error, DataError) else FAILED

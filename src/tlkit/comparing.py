@@ -17,7 +17,7 @@ from tlkit import _checks, _machine
 from tlkit.datasets import ImageSet
 from tlkit.errors import ConfigError
 from tlkit.evaluation import evaluate
-from tlkit.recipes import Recipe, Trained
+from tlkit.recipe import Recipe, Trained
 from tlkit.saving import save
 
 _LOOK_EVERY = 0.05  # seconds

@@ -3,6 +3,7 @@
 import keras
 
 from tlkit import backbones, freezing
+from tlkit.comparing import compare
 from tlkit.phases import Phase
 from tlkit.recipe import Recipe, Trained
 
@@ -10,6 +11,7 @@ __all__ = [
     "Recipe",
     "Trained",
     "best",
+    "compare",
     "fast",
     "few_images",
     "mnist_as_described",

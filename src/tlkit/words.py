@@ -1,8 +1,9 @@
 """The words of the command line: commands, their options, and exit codes."""
 
 import argparse
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from tlkit import decoding, experiment
 from tlkit.experiment import Experiment
@@ -36,18 +37,54 @@ _HELP = {
     "budget": ("minutes for training", None),
     "seed": ("of the split and of training", None),
 }
+REQUIRED = object()
+"""The fallback of what must be said, on the command line or in a config."""
 _KINDS = {"size": int, "channels": int, "seed": int, "recipe": str, "fit": str, "budget": float}
 
 
+@dataclass(frozen=True)
+class Option:
+    """One option of a command.
+
+    Attributes:
+        action: How argparse reads it.
+        fallback: Its value where nothing says it; `argparse.SUPPRESS` where it then has none.
+    """
+
+    action: argparse.Action
+    fallback: Any
+
+
+class _Command(argparse.ArgumentParser):
+    """A parser that tells what was typed from what was not, so that a config can say the rest."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.known: dict[str, Option] = {}
+        super().__init__(**settings)
+
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
+        fallback = settings.pop("default", None if names[0].startswith("-") else REQUIRED)
+        action = super().add_argument(*names, default=argparse.SUPPRESS, **settings)
+        if action.dest != "help":
+            self.known[action.dest] = Option(action, fallback)
+        return action
+
+
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands; `command` holds the name of the one that was given."""
+    """Return the parser of all commands.
+
+    `command` holds the name of the one that was given, `known` its options. What was not typed is
+    not there: `asked.completed` adds it.
+    """
     made = argparse.ArgumentParser(
         prog="tlkit",
         description="Transfer learning for image classification: from a folder to a report.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = made.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    commands = made.add_subparsers(
+        required=True, metavar="COMMAND", dest="command", parser_class=_Command
+    )
     for name, (what, add) in _COMMANDS.items():
         command = commands.add_parser(
             name,
@@ -56,14 +93,22 @@ def parser() -> argparse.ArgumentParser:
             epilog=EXIT_CODES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_argument("--json", action="store_true", help="write one JSON object, no lines")
+        command.add_argument(
+            "--json", action="store_true", default=False, help="write one JSON object, no lines"
+        )
+        command.add_argument(
+            "--config",
+            type=Path,
+            help="values of what is not typed, JSON or YAML: a run's config.json, or your own",
+        )
         add(command)
+        command.set_defaults(known=command.known)
     return made
 
 
 def _train(command: argparse.ArgumentParser) -> None:
     _experiment(command)
-    command.add_argument("--out", type=Path, required=True, help="a new or empty folder")
+    command.add_argument("--out", type=Path, default=REQUIRED, help="a new or empty folder")
     command.add_argument(
         "--track",
         nargs="+",
@@ -82,12 +127,14 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
 
 def _predict(command: argparse.ArgumentParser) -> None:
     _model(command)
-    command.add_argument("files", nargs="+", help="images, or folders of them")
+    command.add_argument("files", nargs="*", help="images, or folders of them")
     command.add_argument("--top", type=int, default=1, help="classes to name (default: 1)")
 
 
 def _report(command: argparse.ArgumentParser) -> None:
-    command.add_argument("run", help="a run's folder; its images must be where they were")
+    command.add_argument(
+        "run", nargs="?", help="a run's folder; its images must be where they were"
+    )
 
 
 def _audit(command: argparse.ArgumentParser) -> None:
@@ -103,15 +150,19 @@ def _probe(command: argparse.ArgumentParser) -> None:
 
 def _inspect(command: argparse.ArgumentParser) -> None:
     _experiment(command)
-    command.add_argument("--layers", action="store_true", help="list every layer of the backbone")
+    command.add_argument(
+        "--layers", action="store_true", default=False, help="list every layer of the backbone"
+    )
 
 
 def _model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", help="a run's folder, or a .keras file")
+    command.add_argument("model", nargs="?", help="a run's folder, or a .keras file")
 
 
 def _images(command: argparse.ArgumentParser) -> None:
-    command.add_argument("data", help="a folder with a folder for each class, or a table")
+    command.add_argument(
+        "data", nargs="?", help="a folder with a folder for each class, or a table"
+    )
     for name in ("unreadable", "path_column", "label_column", "group_column"):
         what, choices = _HELP[name]
         command.add_argument(
@@ -133,10 +184,8 @@ def _experiment(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "data",
         nargs="?",
-        default=argparse.SUPPRESS,
         help="a folder with a folder for each class, or a .csv or .parquet table",
     )
-    command.add_argument("--config", type=Path, help="values to start from: a run's config.json")
     for field in fields(Experiment):
         if field.name in _HELP:
             what, choices = _HELP[field.name]
