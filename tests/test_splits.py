@@ -66,6 +66,36 @@ def test_a_group_is_never_torn_apart() -> None:
     assert len(made.test) == pytest.approx(210, abs=70)
 
 
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), min_size=30, max_size=80),
+    st.sampled_from([0.1, 0.2, 0.5]),
+)
+def test_a_stratified_part_holds_its_share_of_every_class(
+    images: list[tuple[int, int]], share: float
+) -> None:
+    """Off by no more than half of the largest group; groups are of one class here."""
+    labels = np.asarray([label for label, _ in images])
+    groups = tuple(f"{label} {group}" for label, group in images)
+    numbers = splits._even(splits._numbers(groups, 0), labels)
+    parts = splits._parts(numbers, {"test": share, "validation": 0.0})
+    for label in np.unique(labels):
+        largest = max(groups.count(name) for name in groups if name.startswith(f"{label} "))
+        wanted = share * (labels == label).sum()
+        assert abs((parts[labels == label] == "test").sum() - wanted) <= largest / 2
+    assert len(set(zip(groups, parts.tolist(), strict=True))) == len(set(groups))
+
+
+def test_a_stratified_split_moves_few_of_the_old_for_the_new() -> None:
+    few = splits.split(_source(300), duplicates="allow", stratify=True)
+    assert few.test.counts == {"a": 30, "b": 30}
+    many = splits.split(_source(500), duplicates="allow", stratify=True)
+    assert many.test.counts == {"a": 50, "b": 50}
+    moved = set(few.test.paths) ^ (set(many.test.paths) & {f"{n}.png" for n in range(300)})
+    assert len(moved) < 30
+    assert len(splits.split(_source(10), duplicates="allow", stratify=True).test) == 2
+
+
 def test_look_alikes_are_found() -> None:
     source = _marked([1 << 40, 0xFFFF, 0xFFF0, 0xF0F0F0F0F0F0])
     pairs = list(splits.look_alikes(source))

@@ -46,6 +46,8 @@ class Experiment:
         test: The share of images to test on.
         validation: The share on which the temperature is fitted; none of them is trained on.
         duplicates: What happens to look-alikes in different parts, as for `tlkit.splits.split`.
+        stratify: Whether each part holds its share of every class to the image, as for
+            `tlkit.splits.split`.
         unreadable: What happens to damaged files, as for `tlkit.sources.from_folder`.
         most_unreadable: The share that may be damaged.
         path_column: As for `tlkit.sources.from_manifest`.
@@ -68,6 +70,7 @@ class Experiment:
     test: float = 0.2
     validation: float = 0.0
     duplicates: str = "together"
+    stratify: bool = False
     unreadable: str = "fail"
     most_unreadable: float = 0.1
     path_column: str = "path"
@@ -89,6 +92,8 @@ class Experiment:
         _checks.at_least("seed", self.seed, 0)
         if not _checks.fraction("test", self.test):
             raise ConfigError("`test` must be above 0: without a test nothing is known.")
+        if not isinstance(self.stratify, bool):
+            raise ConfigError(f"`stratify` must be true or false, got {self.stratify!r}.")
         if self.budget is not None:
             _checks.positive("budget", self.budget)
         for name in self.augment:
@@ -165,6 +170,7 @@ class Experiment:
             test=self.test,
             validation=self.validation,
             duplicates=self.duplicates,
+            stratify=self.stratify,
             seed=self.seed,
         )
 

@@ -10,7 +10,17 @@ from typing import Any
 import keras
 from matplotlib.figure import Figure
 
-from tlkit import calibration, energy, freezing, plotting, reports, runs, saving, split_files
+from tlkit import (
+    _machine,
+    calibration,
+    energy,
+    freezing,
+    plotting,
+    reports,
+    runs,
+    saving,
+    split_files,
+)
 from tlkit.classifier import backbone_of, probabilities_of
 from tlkit.errors import ConfigError
 from tlkit.evaluation import Evaluation, evaluate
@@ -253,6 +263,11 @@ def plan(source: Source, parts: Split) -> str:
         )
         if twice:
             lines.append(f"{twice:,} of these are the same image with two labels")
+    room = _machine.free_memory() // 2 / 1e9
+    lines.append(
+        f"features of the frozen part take up to {room:,.1f} GB of memory, what is more lies on "
+        f"disk meanwhile, among temporary files"
+    )
     return "\n".join(lines)
 
 

@@ -127,3 +127,20 @@ def listed(problems: Sequence[Problem]) -> str:
 def chosen(values: tuple[Any, ...], places: Iterable[int]) -> tuple[Any, ...]:
     """Return the values of these places; nothing where there are none at all."""
     return tuple(values[place] for place in places) if values else ()
+
+
+def checked_labels(labels: Any, class_names: Sequence[str]) -> np.ndarray:
+    """Return labels as class indices that all have a name.
+
+    Raises:
+        DataError: There is none, one is no whole number, or has no name.
+    """
+    given = np.asarray(labels).reshape(-1)
+    if given.dtype.kind not in "iub":
+        raise DataError(f"`labels` must be whole numbers, got {given.dtype}.")
+    if len(given) == 0 or given.min() < 0 or given.max() >= len(class_names):
+        raise DataError(
+            f"`labels` must be from 0 to {len(class_names) - 1}, one of `class_names`, got "
+            f"{sorted(set(given.tolist()))[:10]}."
+        )
+    return given.astype("int64")

@@ -10,13 +10,15 @@ from tlkit import _checks, decoding
 from tlkit.errors import ConfigError, DataError
 from tlkit.image_files import from_folder, from_manifest
 from tlkit.lazy import LazyImages
-from tlkit.source import Problem, Source
+from tlkit.source import Problem, Source, checked_labels
+from tlkit.spooling import from_batches
 
 __all__ = [
     "Batches",
     "Problem",
     "Source",
     "from_arrays",
+    "from_batches",
     "from_folder",
     "from_huggingface",
     "from_loader",
@@ -48,19 +50,11 @@ def from_arrays(
     Raises:
         DataError: There are not as many labels as images, or a label has no name.
     """
-    given = np.asarray(labels).reshape(-1)
-    if given.dtype.kind not in "iub":
-        raise DataError(f"`labels` must be whole numbers, got {given.dtype}.")
-    indices = given.astype("int64")
+    indices = checked_labels(labels, class_names)
     if len(indices) != len(images) or len(groups) not in (0, len(images)):
         raise DataError(
             f"`labels` and `groups` must be one for each of the {len(images)} images, got "
             f"{len(indices)} and {len(groups)}."
-        )
-    if len(indices) == 0 or indices.min() < 0 or indices.max() >= len(class_names):
-        raise DataError(
-            f"`labels` must be from 0 to {len(class_names) - 1}, one of `class_names`, got "
-            f"{sorted(set(indices.tolist()))[:10]}."
         )
     return Source(
         name=name,
@@ -177,7 +171,9 @@ class Batches:
 
 
 def from_loader(loader: Any, *, channels_first: bool = True) -> Batches:
-    """Return a torch `DataLoader` as batches that training and evaluation take.
+    """Return a torch `DataLoader` as batches that training and evaluation take as they come.
+
+    `from_batches` makes a source of one, that can be split and reported on.
 
     Args:
         loader: Gives `(images, labels)`; one that shuffles can't be cached.

@@ -54,6 +54,7 @@ def split(
     test: float = 0.2,
     validation: float = 0.0,
     duplicates: str = "refuse",
+    stratify: bool = False,
     seed: int = 0,
 ) -> Split:
     """Split a source by its images' content, each class alike.
@@ -61,7 +62,8 @@ def split(
     A hash of an image, or of its group's name, says which part it goes to. So a part holds about
     its share of every class, the same on every machine, and files that are added later move none
     that were there; but where look-alikes are kept together, a new one may take those it is like
-    to another part.
+    to another part. With `stratify` a part holds its share of every class to the image, or to the
+    group; then files that are added later move those few that lie at the border.
 
     Args:
         source: The images.
@@ -69,6 +71,8 @@ def split(
         validation: The share for validation.
         duplicates: What happens to images that are the same or look it in different parts:
             "refuse" raises, "together" moves them into one part, "allow" leaves them.
+        stratify: Whether each class is dealt out by the order of the hashes, not by their size. A
+            group counts as of its commonest class.
         seed: Another seed, another split.
 
     Raises:
@@ -93,7 +97,8 @@ def split(
     _checks.one_of("duplicates", duplicates, DUPLICATES)
     pairs = tuple(look_alikes(source))
     keys = _joined(_keys(source), pairs) if duplicates == "together" else _keys(source)
-    parts = _parts(keys, shares, seed)
+    numbers = _numbers(keys, seed)
+    parts = _parts(_even(numbers, source.labels) if stratify else numbers, shares)
     if duplicates == "refuse":
         _refuse(source, pairs, parts)
     _require_all_classes(source, parts, shares)
@@ -184,10 +189,30 @@ def _joined(keys: Sequence[str], pairs: Iterable[Pair]) -> list[str]:
     return [root(key) for key in keys]
 
 
-def _parts(keys: Sequence[str], shares: Mapping[str, float], seed: int) -> np.ndarray:
-    """Return the part of each: the hash of its key is a number from 0 to 1."""
+def _numbers(keys: Sequence[str], seed: int) -> np.ndarray:
+    """Return a number from 0 to 1 for each key: its hash."""
     digests = (hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest() for key in keys)
-    numbers = np.asarray([int.from_bytes(digest, "big") / 2**64 for digest in digests])
+    return np.asarray([int.from_bytes(digest, "big") / 2**64 for digest in digests])
+
+
+def _even(numbers: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return numbers in the same order within each class, spread evenly from 0 to 1.
+
+    Images of one number, which belong together, keep one, and count as of their commonest class.
+    """
+    _, group, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
+    votes = np.zeros((len(sizes), labels.max() + 1), "int64")
+    np.add.at(votes, (group, labels), 1)
+    home = votes.argmax(axis=1)
+    spread = np.empty(len(sizes))
+    for each in np.unique(home):
+        own = home == each  # in the order of their numbers, as np.unique sorts
+        spread[own] = (np.cumsum(sizes[own]) - sizes[own] / 2) / sizes[own].sum()
+    return np.asarray(spread[group])
+
+
+def _parts(numbers: np.ndarray, shares: Mapping[str, float]) -> np.ndarray:
+    """Return the part of each, by a number from 0 to 1."""
     in_test = numbers < shares["test"]
     in_validation = numbers < shares["test"] + shares["validation"]
     return np.where(in_test, "test", np.where(in_validation, "validation", "train"))
@@ -227,5 +252,5 @@ def _require_all_classes(source: Source, parts: np.ndarray, shares: Mapping[str,
         if missing:
             raise DataError(
                 f"Every class must have images in each part, got none for {missing} in {part}. "
-                "Give more images, another seed, or a larger share."
+                "Give more images, a larger share, or stratify=True."
             )

@@ -198,6 +198,12 @@ def _experiment(command: argparse.ArgumentParser) -> None:
                 help=f"{what} (default: {field.default})",
             )
     command.add_argument(
+        "--stratify",
+        action=argparse.BooleanOptionalAction,
+        default=argparse.SUPPRESS,
+        help="give each part its share of every class to the image",
+    )
+    command.add_argument(
         "--augment",
         nargs="+",
         choices=sorted(experiment.AUGMENTATIONS),
