@@ -77,6 +77,13 @@ def test_without_a_network_it_runs_on_what_is_installed_and_says_so(
     config = json.loads((folder / "config.json").read_text())
     assert (config["recipe"], config["epochs"]) == ("few_images", [1, 1])
     _has_the_starters_stem(folder)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    compared = {line[0]: line for line in lines if len(line) == 6 and line[4] == "s"}
+    assert list(compared) == ["fast", "few_images"]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert compared["few_images"][1] == f"{metrics['accuracy']:.2%}"
+    assert int(compared["fast"][5].replace(",", "")) < 100_000  # it ends early
+    assert "McNemar's test" in done.stdout
 
 
 def test_asked_for_mnist_without_a_network_it_says_where_to_put_the_file(

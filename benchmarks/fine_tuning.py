@@ -1,0 +1,138 @@
+"""Measure each setting of fine-tuning by itself: one thing changed from `recipes.best`, over seeds.
+
+    KERAS_HOME=../shared/keras-home python benchmarks/fine_tuning.py --data ../shared/data
+
+ImageNet's MobileNetV2 at 32 pixels on some of Fashion-MNIST's training images; others of them are
+measured on, and no test image is looked at. The layer that the head reads is the same for all.
+Every variant of a seed starts from the same weights, and sees the same images in the same order.
+Finished runs are kept in `--work`.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pages
+from recipes import changes, image_set, interval
+
+import tlkit
+from tlkit import Phase, recipes
+from tlkit.datasets import ImageSet
+
+PAGE = Path("docs/explanation/fine-tuning.md")
+SET = "Fashion-MNIST"
+TRAIN, HELD_OUT = 10_000, 5_000
+READS = "block_6_project_BN"  # for all: what is compared is what comes after
+BASE = replace(
+    recipes.best(epochs=6, learning_rate=1e-3, batch_size=128).fine_tune,
+    augmentation=(),
+)
+HEAD_ALONE = "the solved head alone, no fine-tuning"
+VARIANTS: dict[str, dict[str, Any]] = {
+    HEAD_ALONE: {},
+    "as `recipes.best`": {},
+    "`warmup=0`": {"warmup": 0.0},
+    '`schedule="constant"`': {"schedule": "constant"},
+    "neither of the two": {"schedule": "constant", "warmup": 0.0},
+    "`global_clipnorm=None`": {"global_clipnorm": None},
+    "`layer_decay=0.8`": {"layer_decay": 0.8},
+    '`optimizer="adamw", weight_decay=0.05`': {"optimizer": "adamw", "weight_decay": 0.05},
+    "`label_smoothing=0.1`": {"label_smoothing": 0.1},
+    "`ema_momentum=0.99`": {"ema_momentum": 0.99},
+    '`batchnorm="train"`': {"batchnorm": "train"},
+    '`batchnorm="reestimate"`': {"batchnorm": "reestimate"},
+    "`augmentation=(flip, shift)`": {"augmentation": "changes"},
+    "a fresh head, one epoch of Adam": {"head": Phase(learning_rate=1e-3)},
+    "`learning_rate=1e-5`, as described": {"learning_rate": 1e-5},
+    "`learning_rate=1e-2`": {"learning_rate": 1e-2},
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train what is missing, then write the table."""
+    options = _options(arguments)
+    options.work.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, list[dict]] = {name: [] for name in VARIANTS}
+    for seed in range(options.seeds):
+        images = some(image_set(SET, options.data, 0), seed)
+        for number, (name, settings) in enumerate(VARIANTS.items()):
+            path = options.work / f"{number}-{seed}.json"
+            if not path.is_file():
+                path.write_text(json.dumps(measured(images, name, settings, seed)))
+                print(name, seed, path.read_text(), flush=True)
+            rows[name].append(json.loads(path.read_text()))
+    text = table(rows)
+    print(text)
+    record = {"rows": rows, "environment": tlkit.runs.environment()}
+    options.out.write_text(json.dumps(record, indent=1) + "\n")
+    pages.insert(PAGE, text)
+
+
+def some(images: ImageSet, seed: int) -> ImageSet:
+    """Return a set of training images alone, some of them held out as its test."""
+    x, y = images.train
+    order = np.random.default_rng(seed).permutation(len(x))
+    train, test = order[:TRAIN], order[TRAIN : TRAIN + HELD_OUT]
+    return replace(images, train=(x[train], y[train]), test=(x[test], y[test]))
+
+
+def measured(images: ImageSet, name: str, settings: dict[str, Any], seed: int) -> dict:
+    """Train one variant, and measure it on the images held out."""
+    keras.backend.clear_session()
+    settings = dict(settings)
+    head = settings.pop("head", Phase(solver="lbfgs"))
+    if settings.get("augmentation") == "changes":
+        settings["augmentation"] = changes(SET)
+    tail = None if name == HEAD_ALONE else replace(BASE, **settings)
+    recipe = replace(recipes.best(), head=head, fine_tune=tail, features=READS, pooling="flatten")
+    trained = recipe.train(images, size=32, seed=seed, verbose=False)
+    score = tlkit.evaluate(trained.model, images.test)
+    return {
+        "accuracy": score.accuracy,
+        "loss": score.loss,
+        "calibration_error": score.calibration_error,
+        "diverged": trained.run.phases[-1].diverged,
+        "seconds": trained.seconds,
+    }
+
+
+def table(rows: dict[str, list[dict]]) -> str:
+    """Return a line for each variant: means over seeds with 95 % intervals."""
+    base = [row["accuracy"] for row in rows["as `recipes.best`"]]
+    lines = [
+        "| what is other | accuracy, % | difference, points | loss | calibration error, % | "
+        "diverged |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, each in rows.items():
+        paired = [100 * (row["accuracy"] - one) for row, one in zip(each, base, strict=True)]
+        lines.append(
+            f"| {name} | {interval([100 * row['accuracy'] for row in each])} | "
+            f"{'' if each is rows['as `recipes.best`'] else interval(paired)} | "
+            f"{statistics.mean(row['loss'] for row in each):.3f} | "
+            f"{100 * statistics.mean(row['calibration_error'] for row in each):.1f} | "
+            f"{sum(row['diverged'] is not None for row in each)} of {len(each)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("docs/results/fine_tuning.json"))
+    parser.add_argument(
+        "--work", type=Path, default=Path(tempfile.gettempdir()) / "tlkit-fine-tuning"
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
