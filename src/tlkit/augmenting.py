@@ -1,6 +1,8 @@
 """Augmentation: images changed at random by Keras layers, in training and nowhere else."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -19,6 +21,34 @@ def changed(images: Any, layers: Sequence[keras.layers.Layer]) -> np.ndarray:
     for layer in layers:
         result = layer(result, training=True)
     return np.asarray(keras.ops.convert_to_numpy(result))
+
+
+def sow(layers: Sequence[keras.layers.Layer], seed: int) -> None:
+    """Let layers draw what they draw from this seed on, whatever they were made with."""
+    for number, state in enumerate(_states(layers)):
+        made = hashlib.blake2b(f"{seed} {number}".encode(), digest_size=8).digest()
+        state.assign(
+            np.frombuffer(made, "uint32").astype(keras.backend.standardize_dtype(state.dtype))
+        )
+
+
+@contextmanager
+def sown(layers: Sequence[keras.layers.Layer], seed: int | None) -> Iterator[None]:
+    """Sow layers meanwhile, and let them go on from where they were."""
+    states = _states(layers)
+    kept = [keras.ops.convert_to_numpy(state).copy() for state in states]
+    if seed is not None:
+        sow(layers, seed)
+    try:
+        yield
+    finally:
+        for state, value in zip(states, kept, strict=True):
+            state.assign(value)
+
+
+def _states(layers: Sequence[keras.layers.Layer]) -> list[Any]:
+    parts = [part for layer in layers for part in layer._flatten_layers()]
+    return [generator.state for part in parts for generator in part._seed_generators]
 
 
 def dataset(source: Any, layers: Sequence[keras.layers.Layer], *, rank: int) -> Any:

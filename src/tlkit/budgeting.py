@@ -18,6 +18,7 @@ from tlkit.phases import Phase
 from tlkit.training import train_phase
 
 _TIMED_STEPS = 10
+_FEWEST_STEPS = 2  # of which the first, in a warm-up, moves nothing
 _CAUTION = 3.0  # times what ending the timed steps took is kept for ending the phase
 
 
@@ -52,6 +53,8 @@ def train_within(
         What it did, the last epoch cut short where the time was up; None where not one epoch fits.
     """
     until = time.perf_counter() + seconds
+    if seconds <= 0:
+        return None
     compiling, epoch, closing = _timed(model, phase, train, cache=cache)
     until -= _CAUTION * closing
     fits = (until - time.perf_counter() - compiling) / epoch
@@ -87,13 +90,14 @@ class Deadline(keras.callbacks.Callback):
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Begin to count."""
-        self._before = time.perf_counter()
+        self._before, self._done = time.perf_counter(), 0
 
     @override
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Stop where there is no time for another step."""
         now = time.perf_counter()
-        if now + (now - self._before) > self._until:
+        self._done += 1
+        if now + (now - self._before) > self._until and self._done >= _FEWEST_STEPS:
             self.model.stop_training = True
         self._before = now
 

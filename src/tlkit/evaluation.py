@@ -24,6 +24,7 @@ def predict(
     augmentation: Sequence[keras.layers.Layer] = (),
     views: int = 8,
     batch_size: int = 128,
+    seed: int | None = 0,
 ) -> np.ndarray:
     """Return a classifier's probabilities, `(count, classes)`, in the order of the images.
 
@@ -36,6 +37,7 @@ def predict(
         augmentation: Keras preprocessing layers such as RandomFlip.
         views: How many changed copies of each image are looked at.
         batch_size: Images a step.
+        seed: Of the changes, which are the same in every call; None draws on.
 
     Raises:
         ConfigError: A number is wrong.
@@ -48,7 +50,11 @@ def predict(
     if isinstance(images, LazyImages):
         rows = max(_BYTES // (images.dtype.itemsize * images.size // len(images)), batch_size)
     look = partial(_looked_at, model, augmentation=augmentation, views=views, rows=batch_size)
-    return np.concatenate([look(images[at : at + rows]) for at in range(0, len(images), rows)])
+    starts = range(0, len(images), rows)
+    if seed is None:
+        return np.concatenate([look(images[at : at + rows]) for at in starts])
+    with augmenting.sown(augmentation, seed):
+        return np.concatenate([look(images[at : at + rows]) for at in starts])
 
 
 def _looked_at(
@@ -84,6 +90,7 @@ def evaluate(
     augmentation: Sequence[keras.layers.Layer] = (),
     views: int = 8,
     batch_size: int = 128,
+    seed: int | None = 0,
 ) -> Evaluation:
     """Measure a classifier on images it has not seen.
 
@@ -93,6 +100,7 @@ def evaluate(
         augmentation: As for `predict`: test-time augmentation.
         views: As for `predict`.
         batch_size: Images a step, for arrays.
+        seed: As for `predict`; a dataset's batches go on from one to the next.
 
     Raises:
         DataError: Images or labels don't fit the model.
@@ -110,16 +118,17 @@ def evaluate(
     if data.is_arrays(test):
         images, labels = test
         probabilities = predict(
-            model, images, augmentation=augmentation, views=views, batch_size=batch_size
+            model, images, augmentation=augmentation, views=views, batch_size=batch_size, seed=seed
         )
         return score(data.label_indices(labels), probabilities, class_names=names)
-    look = partial(predict, model, augmentation=augmentation, views=views, batch_size=batch_size)
-    pairs = [
-        (
-            look(images) if augmentation else model.predict_on_batch(images),
-            data.label_indices(labels),
-        )
-        for images, labels in data.batches(test, batch_size)
-    ]
+    look = partial(predict, model, augmentation=augmentation, views=views, seed=None)
+    with augmenting.sown(augmentation, seed):
+        pairs = [
+            (
+                look(images) if augmentation else model.predict_on_batch(images),
+                data.label_indices(labels),
+            )
+            for images, labels in data.batches(test, batch_size)
+        ]
     probabilities, indices = (np.concatenate(part) for part in zip(*pairs, strict=True))
     return score(indices, probabilities, class_names=names)

@@ -24,18 +24,32 @@ def compile_phase(
     for metric in phase.metrics:
         if isinstance(metric, keras.Metric):  # Keras resets it only once it has been used
             metric.reset_state()
-    optimizer = phase.fresh_optimizer(_steps(train, phase))
+    optimizer = phase.fresh_optimizer(steps_of(train, phase))
     model.compile(optimizer=optimizer, loss=loss_of(phase, train), metrics=list(phase.metrics))
     if phase.layer_decay < 1:
-        optimizer.build(model.trainable_variables)
-        rates = freezing.layer_rates(plan.backbone, phase.layer_decay)
-        optimization.set_rates(
-            optimizer, [rates.get(id(variable), 1.0) for variable in model.trainable_variables]
-        )
+        decay_by_layer(optimizer, model, plan, phase.layer_decay)
 
 
-def _steps(train: data.Data, phase: Phase) -> int | None:
-    """Return how many steps an epoch has, where a schedule wants to know."""
+def decay_by_layer(
+    optimizer: keras.optimizers.Optimizer,
+    model: keras.Model,
+    plan: freezing.FreezePlan,
+    decay: float,
+) -> None:
+    """Let each block of the backbone learn at `decay` times the rate of the one after it."""
+    optimizer.build(model.trainable_variables)
+    rates = freezing.layer_rates(plan.backbone, decay)
+    optimization.set_rates(
+        optimizer, [rates.get(id(variable), 1.0) for variable in model.trainable_variables]
+    )
+
+
+def steps_of(train: data.Data, phase: Phase) -> int | None:
+    """Return how many steps an epoch has, where a schedule wants to know.
+
+    Raises:
+        DataError: It does, and the data does not tell.
+    """
     if phase.schedule == "constant" and not phase.warmup:
         return None
     if data.is_arrays(train):
@@ -68,17 +82,12 @@ def fit_whole(
 ) -> tuple[dict[str, float], ...]:
     """Run Keras' own fit, and return what it measured epoch by epoch."""
     recorder = _Recorder()
-    callbacks = [
-        *_averaging(phase),
-        *phase.callbacks,
-        *extra,
-        recorder,
-        keras.callbacks.TerminateOnNaN(),
-    ]
-    if plan.batchnorm == "reestimate":  # first, so that all the others see the new statistics
-        callbacks.insert(
-            0, ReestimateBatchNorm(plan.training_batchnorm, train, batch_size=phase.batch_size)
+    first = _averaging(phase)
+    if plan.batchnorm == "reestimate":  # of the averaged weights, before all others look
+        first.append(
+            ReestimateBatchNorm(plan.training_batchnorm, train, batch_size=phase.batch_size)
         )
+    callbacks = [*first, *phase.callbacks, *extra, recorder, keras.callbacks.TerminateOnNaN()]
     source = _batches(train, phase) if phase.augmentation or data.is_lazy(train) else train
     if phase.augmentation:
         rank = len(model.input_shape)
@@ -145,8 +154,8 @@ def fit_tail(
     first = _averaging(phase)
     if plan.batchnorm == "reestimate":
         features = feeding.Batches(feed.in_order(), feeding.NextView(1))
-        first.insert(
-            0, ReestimateBatchNorm(plan.training_batchnorm, features, batch_size=size, model=tail)
+        first.append(
+            ReestimateBatchNorm(plan.training_batchnorm, features, batch_size=size, model=tail)
         )
     model.optimizer.build(model.trainable_variables)  # in the classifier's order, not the tail's
     tail.fit_as(

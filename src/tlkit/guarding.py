@@ -1,11 +1,10 @@
 """Notice a training that diverges, and go back to the best weights it had."""
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 from typing_extensions import override
 
 _KNOWS_NOTHING = 0.95
@@ -14,6 +13,21 @@ _KNOWS_NOTHING = 0.95
 _KNOWS_SOMETHING = 0.8
 _FALLS = 0.95  # of the loss before
 _SOME = 0.25  # of the way from always naming the commonest class to naming all rightly
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a model knew before a phase, by the phase's own loss.
+
+    Attributes:
+        loss: Its loss.
+        ignorant: The loss of who calls every image by the classes' shares.
+        commonest: The share of the commonest class.
+    """
+
+    loss: float
+    ignorant: float
+    commonest: float
 
 
 class Guard(keras.callbacks.Callback):
@@ -25,28 +39,27 @@ class Guard(keras.callbacks.Callback):
     is where BatchNormalization's statistics are swapped, and the model recovers.
 
     Args:
-        classes: The share of each class, or None where the loss can't be compared with it.
-        start: The loss before the first step, or None where it was not measured.
+        known: What was known before the first step; None where there is nothing to forget.
 
     Attributes:
         diverged: The epoch, from 1, in which it was noticed; None where it was not.
         best_epoch: The epoch, from 1, that was gone back to; 0 for the start.
     """
 
-    def __init__(self, classes: Sequence[float] | None, start: float | None) -> None:
+    def __init__(self, known: "Known | None") -> None:
         super().__init__()
-        self._ignorant = math.inf if classes is None else _entropy(classes)
-        self._knew = start is not None and start < _KNOWS_SOMETHING * self._ignorant
-        commonest = max(classes or [1.0])
+        self._start = math.inf if known is None else known.loss
+        self._ignorant = math.inf if known is None else known.ignorant
+        self._knew = known is not None and known.loss < _KNOWS_SOMETHING * known.ignorant
+        commonest = 1.0 if known is None else known.commonest
         self._some = commonest + _SOME * (1 - commonest)
-        self._start = start
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Keep the weights that it starts with."""
         self.diverged: int | None = None
         self.best_epoch = 0
-        self._best = self._ignorant if self._start is None else self._start
+        self._best = self._start
         self._kept = self.model.get_weights()
         self._lost, self._before = False, 0.0
 
@@ -72,8 +85,3 @@ class Guard(keras.callbacks.Callback):
         if self.diverged is not None:
             self.model.set_weights(self._kept)
         self._kept = []
-
-
-def _entropy(shares: Sequence[float]) -> float:
-    present = np.asarray([share for share in shares if share > 0])
-    return float(-(present * np.log(present)).sum())

@@ -9,6 +9,7 @@ from typing_extensions import override
 from tlkit.errors import ConfigError
 
 SCHEDULES = ("constant", "cosine")
+_EXCLUSIONS = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
 _NOT_DECAYED = ["bias", "gamma", "beta"]  # offsets and normalisation, as is usual
 
 
@@ -44,9 +45,17 @@ def optimizer_of(
         fresh = type(made).from_config({**config, **settings})
     except ValueError as error:
         raise ConfigError(f"`optimizer` must take its settings together: {error}") from error
-    if "weight_decay" in settings:
-        fresh.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    _spare(made, fresh)
     return fresh
+
+
+def _spare(given: keras.optimizers.Optimizer, fresh: keras.optimizers.Optimizer) -> None:
+    """Leave biases and normalisation undecayed, or what the given optimizer leaves."""
+    own = [name for name in vars(given) if name in _EXCLUSIONS]
+    for name in own:
+        setattr(fresh, name, getattr(given, name))
+    if fresh.weight_decay is not None and not own:
+        fresh.exclude_from_weight_decay(var_names=_NOT_DECAYED)
 
 
 def scheduled(

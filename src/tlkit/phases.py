@@ -28,11 +28,13 @@ class Phase:
         layer_decay: Each block of the backbone learns at so many times the rate of the one after
             it (Clark et al., 2020, arXiv:2003.10555), 0 < layer_decay <= 1.
         weight_decay: As the optimizer of that setting takes it, such as "adamw"; biases and
-            normalisation are spared.
+            normalisation are spared, or what your optimizer's exclude_from_weight_decay names.
         global_clipnorm: The gradient of all weights together is cut to this length.
-        label_smoothing: How much of a label is spread over all classes, 0 <= value < 1.
+        label_smoothing: How much of a label is spread over all classes, 0 <= value < 1; part of the
+            default loss.
         ema_momentum: Keep an exponential moving average of the weights with this momentum, such
-            as 0.99 or 0.999. Validation measures the average, and the phase ends with it.
+            as 0.99 or 0.999. Validation measures the average, and the phase ends with it. Where
+            BatchNormalization trains, "reestimate" is what gives the average its own statistics.
         augmentation: Keras preprocessing layers that change the raw images at random, in training
             alone: the model never holds them. With `Cache(views=k)` k augmented copies of each
             image are kept for the frozen part; without, such a phase runs the whole model.
@@ -123,7 +125,11 @@ class Phase:
         elif self.learning_rate is not None:
             _checks.positive("learning_rate", self.learning_rate)
         _checks.one_of("schedule", self.schedule, optimization.SCHEDULES)
-        _checks.fraction("label_smoothing", self.label_smoothing)
+        if _checks.fraction("label_smoothing", self.label_smoothing) and self.loss is not None:
+            raise ConfigError(
+                "`label_smoothing` must be left out with a loss of your own, which it would not "
+                "change: smooth labels there, as keras.losses.CategoricalCrossentropy can."
+            )
         if self.warmup and _checks.positive("warmup", self.warmup) >= self.epochs:
             raise ConfigError(
                 f"`warmup` must be shorter than the phase's {self.epochs} epochs, "

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -51,12 +51,13 @@ def find_learning_rate(
 ) -> LearningRates:
     """Train a few steps at rising learning rates, then put everything back.
 
-    Weights, statistics, what is trainable, the compiled state and Python's, NumPy's and Keras'
-    random numbers are afterwards as they were.
+    Weights, statistics, what is trainable, the compiled state and all random numbers are
+    afterwards as they were.
 
     Args:
         model: A classifier from build_classifier.
-        phase: What is frozen, the optimizer, the loss and the batch size.
+        phase: What is frozen, the optimizer, the loss and the batch size; its own learning rate
+            and schedule are left aside.
         train: `(images, labels)`, or a dataset of such batches.
         lowest: The first learning rate.
         highest: The last; the search ends before it where the loss has grown hopeless.
@@ -75,9 +76,10 @@ def find_learning_rate(
     train = checked(train, model, "train")
     plan = freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
     rates = np.geomspace(lowest, highest, steps)
-    with _as_it_was(model):
+    with _as_it_was(model), augmenting.sown(phase.augmentation, seed):
         if seed is not None:
-            keras.utils.set_random_seed(seed)
+            augmenting.sow([model], seed)
+            set_global_attribute(_SHARED, keras.random.SeedGenerator(seed))
         frozen.apply(model, plan)
         whole = graph.flatten(model)
         twin = Part(
@@ -87,21 +89,25 @@ def find_learning_rate(
             input_dtype=model.inputs[0].dtype,
             name="learning_rate_finder",
         )
-        optimizer = phase.fresh_optimizer()
+        bare = replace(phase, learning_rate=lowest, schedule="constant", warmup=0.0)
+        optimizer = bare.fresh_optimizer()
         twin.compile(optimizer=optimizer, loss=[fitting.loss_of(phase, train)])
-        losses = list(_losses(twin, phase, train, rates, rank=len(model.input_shape)))
+        if phase.layer_decay < 1:
+            fitting.decay_by_layer(optimizer, twin, plan, phase.layer_decay)
+        batches = _endless(train, phase, len(model.input_shape), np.random.default_rng(seed))
+        losses = list(_losses(twin, phase, batches, rates))
     return LearningRates(rates=tuple(rates[: len(losses)].tolist()), losses=tuple(losses))
 
 
 def _losses(
-    twin: keras.Model, phase: Phase, train: data.Data, rates: np.ndarray, *, rank: int
+    twin: keras.Model, phase: Phase, batches: Iterator[tuple[Any, Any]], rates: np.ndarray
 ) -> Iterator[float]:
     average, lowest = 0.0, np.inf
-    batches = _endless(train, phase, rank)
+    weights = None if phase.class_weight is None else dict(phase.class_weight)
     for step, rate in enumerate(rates, start=1):
         twin.optimizer.learning_rate = float(rate)
         images, labels = next(batches)
-        loss = float(np.mean(twin.train_on_batch(images, labels)))
+        loss = float(np.mean(twin.train_on_batch(images, labels, class_weight=weights)))
         average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
         smoothed = average / (1 - _SMOOTHING**step)
         if not np.isfinite(smoothed) or smoothed > _HOPELESS * lowest:
@@ -110,11 +116,13 @@ def _losses(
         yield smoothed
 
 
-def _endless(train: data.Data, phase: Phase, rank: int) -> Iterator[tuple[Any, Any]]:
+def _endless(
+    train: data.Data, phase: Phase, rank: int, random: np.random.Generator
+) -> Iterator[tuple[Any, Any]]:
     while True:
         source = train
         if data.is_arrays(train):
-            order = np.random.permutation(len(train[0]))  # type: ignore[index]  # a pair
+            order = random.permutation(len(train[0]))  # type: ignore[index]  # a pair
             images, labels = train
             lazy = data.is_lazy(train)
             source = images.at(order) if lazy else images[order], labels[order]
@@ -131,7 +139,7 @@ def _as_it_was(model: keras.Model) -> Iterator[None]:
     flags = [(layer, layer.trainable) for layer in model._flatten_layers()]
     shared = get_global_attribute(_SHARED)  # what layers without a seed draw from
     drawn = None if shared is None else keras.ops.convert_to_numpy(shared.state).copy()
-    states = random.getstate(), np.random.get_state()
+    states = random.getstate(), np.random.get_state()  # which a user's layers may draw from
     try:
         yield
     finally:

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 
 from tlkit import _checks, backbones, cutting, data, freezing, frozen, progress
-from tlkit.budgeting import train_within
+from tlkit.budgeting import Deadline, train_within
 from tlkit.building import build_classifier
 from tlkit.cache import DEFAULT, Cache
 from tlkit.classifier import backbone_of
@@ -135,8 +135,9 @@ class Recipe:
             seed: Of the head's start, the order of images, and all else that is random.
             budget: Minutes that it may take: fine-tuning gets as many of its epochs as fit, is left
                 out where a few steps timed first say that none does, and stops where the time is
-                up, in the middle of an epoch if need be; a cosine then ends there, too. Building,
-                probing and the head count, and are not cut.
+                up, in the middle of an epoch if need be; a cosine then ends there, too. A head that
+                is trained stops in time as well. Building, probing, running the frozen part and
+                solving a head count, and are not cut.
             cache: As for TwoPhaseTrainer.
             verbose: Whether to write a line for every epoch.
 
@@ -152,14 +153,18 @@ class Recipe:
         if budget is None:
             run = self.trainer(seed=seed, cache=cache).fit(model, images.train, verbose=verbose)
         else:
-            phases = [train_phase(model, self.head, images.train, name="head", seed=seed, **given)]
+            until = started + 60 * budget
+            head = self.head
+            if head.solver is None:
+                head = replace(head, callbacks=(*head.callbacks, Deadline(until)))
+            phases = [train_phase(model, head, images.train, name="head", seed=seed, **given)]
             if self.fine_tune is not None:
                 more = train_within(
                     model,
                     self.fine_tune,
                     images.train,
                     name="fine_tune",
-                    seconds=60 * budget - (time.perf_counter() - started),
+                    seconds=until - time.perf_counter(),
                     seed=seed + 1,
                     **given,
                 )

@@ -7,9 +7,19 @@ from dataclasses import dataclass
 from functools import partial
 
 import keras
-import numpy as np
 
-from tlkit import _checks, data, fitting, freezing, frozen, progress, proof, solved
+from tlkit import (
+    _checks,
+    augmenting,
+    data,
+    fitting,
+    freezing,
+    frozen,
+    known,
+    progress,
+    proof,
+    solved,
+)
 from tlkit.cache import DEFAULT, Cache
 from tlkit.classifier import backbone_of, checked, probabilities_of
 from tlkit.errors import ConfigError, DataError
@@ -17,8 +27,6 @@ from tlkit.frozen import FrozenPart
 from tlkit.guarding import Guard
 from tlkit.history import PhaseRun, Run
 from tlkit.phases import Phase
-
-_SOME = 512  # images on which a model's loss is measured before it is trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +39,9 @@ class TwoPhaseTrainer:
     Attributes:
         head: The first phase; a Phase freezes the whole backbone unless it says otherwise.
         fine_tune: The second phase; its `freeze` says what stays frozen. None leaves it out.
-        seed: Seeds Python, NumPy and Keras for the whole process at the start of each phase, so
-            that a phase comes out the same whatever ran before it. (A Dropout layer keeps a seed
-            of its own, which goes on.) None leaves chance alone.
+        seed: Seeds Python, NumPy and Keras for the whole process at the start of each phase, and
+            the layers of its augmentation, so that a phase comes out the same whatever ran before
+            it. (A Dropout layer keeps a seed of its own, which goes on.) None leaves chance alone.
         cache: How the frozen part is run once and kept, for both phases. None is the switch that
             turns all of that off: Keras' own fit then runs the whole model in every epoch.
 
@@ -144,6 +152,10 @@ def _train_all(
         if phase.solver is not None:
             solved.head_of(model)
     train, validation = _checked_both(model, train, validation)
+    for phase, seed in zip(phases.values(), seeds, strict=True):
+        fitting.steps_of(train, phase)
+        if seed is not None:  # kept copies are drawn from where the layers are now
+            augmenting.sow(phase.augmentation, seed)
     probabilities_of(model).temperature = 1.0  # it was fitted to the model as it was before
     lines = progress.TrunkLines(verbose=verbose)
     augmentations = {name: phase.augmentation for name, phase in phases.items()}
@@ -183,6 +195,7 @@ def _train(
     lines = progress.EpochLines(name) if verbose else None
     if seed is not None:
         keras.utils.set_random_seed(seed)
+        augmenting.sow(phase.augmentation, seed)
     fitting.compile_phase(model, phase, plan, train)
     before = proof.fingerprints(model)
     started = time.perf_counter()
@@ -190,8 +203,9 @@ def _train(
         guard = None
         epochs = solved.fit_head(model, phase, train, validation=validation, part=part, seed=seed)
     else:
-        guard = Guard(*_known_at_the_start(model, phase, plan, train))
-        extra = [callback for callback in (guard, stopper, lines) if callback is not None]
+        guard = Guard(known.at_the_start(model, phase, plan, train))
+        # the guard goes back last: what the stopper thinks best may be what diverged
+        extra = [callback for callback in (stopper, guard, lines) if callback is not None]
         fit = fitting.fit_whole if part is None else partial(fitting.fit_tail, part=part)
         try:
             epochs = fit(model, phase, plan, train, validation=validation, extra=extra)
@@ -212,29 +226,9 @@ def _train(
         seconds=seconds,
         best_epoch=best,
         diverged=diverged,
-        movement=proof.check_movement(model, plan, before, moved=best > 0),
+        movement=proof.check_movement(model, plan, before, moved=best > 0 and phase.solver is None),
         trunk=None if part is None else part.once.report(part.cut),
     )
-
-
-def _known_at_the_start(
-    model: keras.Model, phase: Phase, plan: freezing.FreezePlan, train: data.Data
-) -> tuple[list[float] | None, float | None]:
-    """Return the classes' shares and the model's loss on some training images.
-
-    Only where they can be compared, and where there is something to forget: in the backbone.
-    """
-    own_loss = phase.loss is not None or phase.class_weight is not None or phase.label_smoothing
-    if own_loss or not plan.trained:
-        return None, None
-    images, labels = next(data.batches(train, _SOME))
-    if data.is_arrays(train):
-        labels = train[1]  # type: ignore[index]  # a pair
-    indices = data.label_indices(labels)
-    shares = np.bincount(indices, minlength=model.output_shape[-1]) / len(indices)
-    called = model.predict_on_batch(images)
-    right = called[np.arange(len(images)), indices[: len(images)]]
-    return shares.tolist(), float(-np.log(np.maximum(right, 1e-7)).mean())
 
 
 def _warn_of_divergence(name: str, loss: float, epoch: int, best: int) -> None:
