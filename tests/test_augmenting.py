@@ -141,3 +141,41 @@ def test_test_time_augmentation_is_the_mean_over_views(small_backbone: keras.Mod
     assert np.abs(looked - plain).max() > 1e-4
     score = tlkit.evaluate(model, _data(), augmentation=[always], views=2)
     assert score.count == 40
+
+
+def _shift(**options: object) -> tuple[keras.layers.Layer, ...]:
+    return (keras.layers.RandomTranslation(0.3, 0.3, **options),)
+
+
+@pytest.mark.parametrize("cache", [None, tlkit.Cache(views=2)])
+@pytest.mark.parametrize("options", [{"seed": 1}, {}])
+def test_the_seed_of_the_training_decides_what_is_drawn(
+    small_backbone: keras.Model, cache: tlkit.Cache | None, options: dict
+) -> None:
+    random = np.random.default_rng(0)
+    pair = random.integers(0, 256, (24, 16, 16, 3), "uint8"), np.arange(24) % 3
+    start = small_backbone.get_weights()
+    losses = []
+    one = _shift(**options)
+    for seed, layers in ((0, one), (0, one), (0, _shift(**options)), (1, one)):
+        small_backbone.set_weights(start)
+        model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
+        phase = Phase(epochs=2, augmentation=layers)
+        run = train_phase(model, phase, pair, cache=cache, seed=seed, verbose=False)
+        losses.append(run.epochs[-1]["loss"])
+    assert losses[0] == losses[1] == losses[2]
+    assert losses[3] != losses[0]
+
+
+def test_a_look_at_test_images_is_the_same_each_time(small_backbone: keras.Model) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), "uint8")
+    model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
+    layers = _shift(seed=1)
+    state = np.array(layers[0].generator.state)
+    one, again = (tlkit.predict(model, images, augmentation=layers) for _ in range(2))
+    np.testing.assert_array_equal(one, again)
+    np.testing.assert_array_equal(state, layers[0].generator.state)
+    other = tlkit.predict(model, images, augmentation=layers, seed=1)
+    assert np.abs(one - other).max() > 1e-4
+    drawn = [tlkit.predict(model, images, augmentation=layers, seed=None) for _ in range(2)]
+    assert np.abs(drawn[0] - drawn[1]).max() > 1e-4

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import tlkit
 from tlkit import DataError, batchnorm
 
 
@@ -85,3 +86,35 @@ def test_no_images_are_an_error_and_change_nothing(small_backbone: keras.Model) 
         batchnorm.reestimate(small_backbone, _layers(small_backbone), iter([]))
     for old, norm in zip(before, _layers(small_backbone), strict=True):
         np.testing.assert_array_equal(old, norm.moving_mean)
+
+
+@pytest.mark.parametrize("cache", [None, tlkit.Cache()])
+@pytest.mark.parametrize("validated", [False, True])
+def test_averaged_weights_get_their_own_statistics(
+    small_backbone: keras.Model, cache: tlkit.Cache | None, *, validated: bool
+) -> None:
+    random = np.random.default_rng(0)
+    pair = random.integers(0, 256, (64, 16, 16, 3), "uint8"), np.arange(64) % 3
+    model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
+    phase = tlkit.Phase(
+        epochs=2,
+        learning_rate=1e-2,
+        ema_momentum=0.95,
+        batchnorm="reestimate",
+        freeze=tlkit.freezing.first(3),
+    )
+    held_out = pair if validated else None
+    run = tlkit.train_phase(
+        model, phase, pair, validation=held_out, cache=cache, seed=0, verbose=False
+    )
+    assert run.diverged is None
+    plan = tlkit.freezing.plan(small_backbone, phase.freeze, batchnorm="reestimate")
+    there = [np.array(norm.moving_variance) for norm in plan.training_batchnorm]
+    batches = [pair[0][at : at + 32] for at in (0, 32)]
+    batchnorm.reestimate(model, plan.training_batchnorm, batches)
+    for old, norm in zip(there, plan.training_batchnorm, strict=True):
+        np.testing.assert_allclose(old, norm.moving_variance, rtol=1e-3)
+    if validated:
+        assert run.epochs[-1]["val_loss"] == pytest.approx(
+            tlkit.evaluate(model, pair).loss, rel=1e-3
+        )

@@ -113,3 +113,24 @@ def test_where_there_is_not_the_rate_falls_with_the_time(clock: _Clock) -> None:
 def test_no_step_begins_that_would_end_after_the_time(clock: _Clock) -> None:
     _rates(clock, seconds_a_step=16.0)
     assert clock.now == 96.0  # a seventh step would have ended at 112 of 100
+
+
+def test_a_phase_for_which_there_is_no_time_left_is_not_even_timed(
+    small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budgeting, "_timed", lambda *_, **__: pytest.fail("it was timed"))
+    assert _within(_model(small_backbone), -1.0) is None
+
+
+def test_a_first_step_that_moves_nothing_is_not_the_last(clock: _Clock) -> None:
+    clock.now = 99.0
+    assert _rates(clock, seconds_a_step=50.0) == pytest.approx([0.0, 0.05])
+
+
+def test_a_head_that_is_trained_stops_in_time() -> None:
+    digits = tlkit.datasets.digits()
+    recipe = tlkit.recipes.few_images(epochs=(100_000, 1))
+    started = time.perf_counter()
+    trained = recipe.train(digits, weights="starter", budget=0.1, verbose=False)
+    assert [phase.name for phase in trained.run.phases] == ["head"]
+    assert time.perf_counter() - started < 120  # it would take hours

@@ -4,7 +4,7 @@ import pytest
 
 import tlkit
 from tlkit import Phase, TwoPhaseTrainer, train_phase
-from tlkit.guarding import Guard
+from tlkit.guarding import Guard, Known
 
 
 class _Model:
@@ -27,7 +27,11 @@ def _watched(
     shares: list[float] | None,
     accuracies: list[float] | None = None,
 ) -> tuple:
-    guard, model = Guard(shares, start), _Model()
+    known = None
+    if shares is not None:
+        ignorant = -sum(share * np.log(share) for share in shares)
+        known = Known(loss=start, ignorant=ignorant, commonest=max(shares))
+    guard, model = Guard(known), _Model()
     guard.set_params({"epochs": len(losses)})
     guard.set_model(model)
     guard.on_train_begin()
@@ -86,9 +90,29 @@ def _data() -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
-@pytest.mark.parametrize("cache", [None, tlkit.Cache()])
+def _smoothed(truth: object, rows: object) -> object:
+    """A user's own loss: a function, of class indices."""
+    one_hot = keras.ops.one_hot(keras.ops.cast(keras.ops.reshape(truth, (-1,)), "int32"), 3)
+    return keras.losses.categorical_crossentropy(one_hot, rows, label_smoothing=0.05)
+
+
+@pytest.mark.parametrize(
+    ("cache", "settings"),
+    [
+        (None, {}),
+        (tlkit.Cache(), {}),
+        (None, {"patience": 3}),
+        (tlkit.Cache(), {"patience": 1}),
+        (tlkit.Cache(), {"patience": 2, "monitor": "loss", "learning_rate": 1e30}),
+        (None, {"label_smoothing": 0.1}),
+        (tlkit.Cache(), {"class_weight": {0: 1.0, 1: 1.0, 2: 1.0}}),
+        (tlkit.Cache(), {"loss": "sparse_categorical_crossentropy"}),
+        (None, {"loss": keras.losses.SparseCategoricalCrossentropy()}),
+        (None, {"loss": _smoothed}),
+    ],
+)
 def test_a_training_that_forgets_goes_back_to_the_weights_before_it(
-    small_backbone: keras.Model, cache: tlkit.Cache | None
+    small_backbone: keras.Model, cache: tlkit.Cache | None, settings: dict
 ) -> None:
     model = tlkit.build_classifier(
         small_backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1), pooling="flatten"
@@ -97,13 +121,12 @@ def test_a_training_that_forgets_goes_back_to_the_weights_before_it(
     good = tlkit.evaluate(model, _data()).accuracy
     assert good > 0.9
     before = model.get_weights()
-    wild = Phase(
-        epochs=2,
-        learning_rate=1.0,
-        freeze=tlkit.freezing.first(3),
-    )
+    settings = {"learning_rate": 1.0, **settings}
+    wild = Phase(epochs=2, freeze=tlkit.freezing.first(3), **settings)
     with pytest.warns(UserWarning, match=r"The phase 'phase' diverged.*from before it"):
-        run = train_phase(model, wild, _data(), cache=cache, seed=0, verbose=False)
+        run = train_phase(
+            model, wild, _data(), validation=_data(), cache=cache, seed=0, verbose=False
+        )
     assert run.diverged in (1, 2)
     assert run.best_epoch == 0
     for old, new in zip(before, model.get_weights(), strict=True):

@@ -52,6 +52,20 @@ def test_weight_decay_spares_biases_and_normalisation() -> None:
     ]
 
 
+def test_an_optimizer_that_decays_by_itself_spares_them_too() -> None:
+    layer = keras.layers.Dense(2, name="dense")
+    layer.build((None, 3))
+    optimizer = Phase(optimizer="adamw").fresh_optimizer()
+    optimizer.build(layer.trainable_variables)
+    assert not optimizer._use_weight_decay(layer.bias)
+    own = keras.optimizers.AdamW()
+    own.exclude_from_weight_decay(var_names=["kernel"])
+    kept = Phase(optimizer=own, weight_decay=0.1).fresh_optimizer()
+    kept.build(layer.trainable_variables)
+    decayed = [kept._use_weight_decay(each) for each in (layer.kernel, layer.bias)]
+    assert decayed == [False, True]
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -60,6 +74,7 @@ def test_weight_decay_spares_biases_and_normalisation() -> None:
         ({"warmup": -1}, "`warmup` must be a number above 0"),
         ({"layer_decay": 1.5}, "`layer_decay` must be at most 1, got 1.5"),
         ({"label_smoothing": 1.0}, "`label_smoothing` must be a number from 0"),
+        ({"label_smoothing": 0.1, "loss": "mse"}, "`label_smoothing` must be left out with a loss"),
         ({"ema_momentum": 2.0}, "`ema_momentum` must be a number from 0"),
         ({"weight_decay": 0}, "`weight_decay` must be a number above 0"),
         ({"global_clipnorm": -1}, "`global_clipnorm` must be a number above 0"),

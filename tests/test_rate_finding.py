@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -60,6 +61,54 @@ def test_nothing_is_left_changed(model: keras.Model) -> None:
 def test_the_suggestion_is_a_tenth_of_the_best() -> None:
     found = tlkit.LearningRates(rates=(0.1, 1.0, 10.0), losses=(2.0, 1.0, 5.0))
     assert found.suggestion == pytest.approx(0.1)
+
+
+def test_a_seeded_search_leaves_no_random_number_changed(model: keras.Model) -> None:
+    tensorflow = pytest.importorskip("tensorflow")
+    layers = (keras.layers.RandomTranslation(0.1, 0.1, seed=3),)
+    phase = Phase(freeze=freezing.first(3), augmentation=layers)
+    drawn = []
+    for searched in (False, True):
+        keras.utils.set_random_seed(5)
+        if searched:
+            tlkit.find_learning_rate(model, phase, _data(), steps=5, seed=7)
+        drawn.append(
+            (
+                random.random(),
+                np.random.random(),
+                float(keras.random.uniform(())),
+                float(tensorflow.random.uniform(())),
+                np.array(layers[0].generator.state).tolist(),
+            )
+        )
+    assert drawn[0] == drawn[1]
+
+
+def test_the_seed_decides_the_search(model: keras.Model) -> None:
+    phase = Phase(freeze=freezing.first(3), batch_size=8)
+    one, same, other = (
+        tlkit.find_learning_rate(model, phase, _data(), steps=5, seed=seed).losses
+        for seed in (1, 1, 2)
+    )
+    assert one == same != other
+
+
+def test_the_search_trains_as_the_phase_would(model: keras.Model) -> None:
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    plain = Phase(freeze=freezing.first(3), batch_size=16)
+    found = {
+        name: tlkit.find_learning_rate(
+            model, phase, _data(), lowest=1e-3, highest=0.1, steps=6, seed=0
+        ).losses
+        for name, phase in {
+            "plain": plain,
+            "schedule": replace(plain, learning_rate=schedule),
+            "decay": replace(plain, layer_decay=0.01),
+            "weights": replace(plain, class_weight={0: 5.0}),
+        }.items()
+    }
+    assert found["schedule"] == found["plain"]
+    assert found["decay"] != found["plain"] != found["weights"]
 
 
 @pytest.mark.parametrize(

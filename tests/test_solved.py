@@ -141,3 +141,15 @@ def test_a_setting_that_a_solver_would_ignore_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         Phase(**settings)
+
+
+def test_a_head_may_be_solved_again(small_backbone: keras.Model) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), "uint8")
+    model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
+    runs = [
+        train_phase(
+            model, Phase(solver="ridge"), (images, np.arange(40) % 3), seed=0, verbose=False
+        )
+        for _ in range(2)
+    ]
+    assert runs[0].epochs == runs[1].epochs

@@ -76,3 +76,28 @@ def test_the_seed_chooses_what_is_held_out() -> None:
     features, labels = _blobs()
     one, same = (solving.ridge(features, labels, classes=3, seed=1) for _ in range(2))
     np.testing.assert_array_equal(one.kernel, same.kernel)
+
+
+@pytest.mark.parametrize("solver", solving.SOLVERS)
+def test_few_images_are_enough_to_know_how_sure_to_be(solver: str) -> None:
+    """A tenth of 40 images is 4, which are all called rightly as often as not."""
+    random = np.random.default_rng(3)
+    losses = []
+    for seed in range(8):
+        centres = random.normal(size=(3, 60))
+        labels = random.integers(0, 3, 1040)
+        features = (centres[labels] + 2.5 * random.normal(size=(1040, 60))).astype("float32")
+        few, rest = slice(0, 40), slice(40, None)
+        found = getattr(solving, solver)(features[few], labels[few], classes=3, seed=seed)
+        losses.append(found.loss(features[rest], labels[rest]))
+    assert max(losses) < np.log(3)  # no worse than knowing nothing
+
+
+def test_every_image_is_held_out_once_where_there_are_few() -> None:
+    for count in (2, 7, 1999):
+        parts = solving._held_out(count, 0)
+        assert sorted(np.concatenate([part for _, part in parts])) == list(range(count))
+        assert all(len(fitted) + len(part) == count for fitted, part in parts)
+        assert all(not set(fitted) & set(part) for fitted, part in parts)
+    [(fitted, part)] = solving._held_out(2000, 0)
+    assert (len(fitted), len(part)) == (1800, 200)

@@ -331,3 +331,17 @@ def test_a_diverged_phase_stops_at_once(model: keras.Model) -> None:
         phase = Phase(epochs=50, callbacks=(Count(),), **settings)
         train_phase(model, phase, _data(), seed=0, verbose=False)
     assert len(begun) < 5
+
+
+def test_what_a_later_phase_lacks_is_told_before_the_first(small_backbone: keras.Model) -> None:
+    tensorflow = pytest.importorskip("tensorflow")
+    images = np.zeros((12, 16, 16, 3), "uint8")
+    train = tensorflow.data.Dataset.from_tensor_slices((images, np.arange(12) % 3)).batch(4)
+    unknown = train.filter(lambda images, labels: True)
+    model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
+    before = model.get_weights()
+    tail = Phase(schedule="cosine", learning_rate=1e-3, freeze=freezing.first(3))
+    with pytest.raises(DataError, match="must tell how many batches it has"):
+        TwoPhaseTrainer(head=Phase(), fine_tune=tail).fit(model, unknown, verbose=False)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
