@@ -142,7 +142,7 @@ def test_a_config_of_ones_own_says_what_is_not_typed(
         ({"modle": "run"}, "got 'modle'; it has"),
         ({"data": "photos"}, "`model` must be given, or be in `--config`: a run's folder"),
         ({"model": "run", "data": "photos", "assert_accuracy": "high"}, "must be of type float"),
-        ({"model": "run", "data": "photos", "json": 1}, "`json` must be of type bool, got 1"),
+        ({"model": "run", "data": "photos", "json": 1}, "`--json` must be of type bool, got 1"),
     ],
 )
 def test_a_config_that_the_command_does_not_know_is_told(
@@ -209,12 +209,21 @@ def test_a_saved_classifier_is_measured_and_asked(
 
 
 def test_an_accuracy_may_be_demanded(
-    trained: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["evaluate", str(trained), str(photos), "--assert-accuracy"]
     assert cli.main([*words, "0.5"]) == cli.DONE
-    assert cli.main([*words, "1.01"]) == cli.TOO_LOW
-    assert "is below 1.01" in capsys.readouterr().err
+    assert cli.main([*words, "95"]) == cli.WRONG_WORDS
+    assert "`--assert-accuracy` must be from 0 to 1, got 95" in capsys.readouterr().err
+    wrong = tmp_path / "photos"  # a class alone, under another one's name
+    shutil.copytree(photos / "digit 1", wrong / "digit 2")
+    assert cli.main(["evaluate", str(trained), str(wrong), "--assert-accuracy", "0.5"]) == (
+        cli.TOO_LOW
+    )
+    assert "accuracy 0.0000 is below 0.5" in capsys.readouterr().err
+    (wrong / "digit 2").rename(wrong / "digit 7")
+    assert cli.main(["evaluate", str(trained), str(wrong)]) == cli.WRONG_DATA
+    assert "got ['digit 7']" in capsys.readouterr().err
 
 
 def test_inspect_shows_the_plan_and_trains_nothing(
@@ -244,6 +253,10 @@ def test_probe_shows_where_to_read(photos: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
+        (["evaluate", "nowhere", "data"], cli.WRONG_WORDS, "a run's folder or a .keras file"),
+        (["inspect", "README.md"], cli.WRONG_WORDS, "a .csv or .parquet table, got 'README.md'"),
+        (["inspect", "tests", "--weights", "imagnet"], cli.WRONG_WORDS, "Did you mean 'imagenet'"),
+        (["inspect", "tests", "--size", "8"], cli.WRONG_WORDS, "`--size` must be at least 32"),
         (["train", "nowhere", "--out", "run"], cli.WRONG_WORDS, "nowhere"),
         (["evaluate", "nowhere.keras", "data"], cli.WRONG_WORDS, "nowhere.keras"),
         (["train", "--out", "run"], cli.WRONG_WORDS, "`data` must be given"),
@@ -298,3 +311,16 @@ def test_every_command_has_help_with_the_exit_codes(
         cli.main([command, "--help"])
     assert stopped.value.code == 0
     assert "exit codes:" in capsys.readouterr().out
+
+
+def test_messages_speak_of_what_is_typed(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(photos, tmp_path / "digits")
+    (folder / "digit 0" / "empty.png").write_bytes(b"")
+    words = ["inspect", str(folder), "--size", "32", "--weights", "starter"]
+    assert cli.main(words) == cli.WRONG_DATA
+    assert "or leave them out: --unreadable skip" in capsys.readouterr().err
+    config = ["--unreadable", "skip", "--most-unreadable", "0.001"]
+    assert cli.main([*words, *config]) == cli.WRONG_DATA
+    assert "Raise `--most-unreadable` if" in capsys.readouterr().err

@@ -137,7 +137,7 @@ def test_a_folder_of_parts_is_no_folder_of_classes(photos: Path, tmp_path: Path)
         sources.from_folder(tmp_path / "all", size=8)
     with pytest.raises(ConfigError, match="no such folder"):
         sources.from_folder(tmp_path / "nowhere", size=8)
-    with pytest.raises(DataError, match="at least 2 classes, got none"):
+    with pytest.raises(ConfigError, match="with no folder and 2 images. Move each image into"):
         sources.from_folder(photos / "cat", size=8, unreadable="skip")
 
 
@@ -217,3 +217,24 @@ def test_a_folder_is_called_by_its_name_from_within(
 ) -> None:
     monkeypatch.chdir(photos)
     assert sources.from_folder(".", size=8).name == "photos"
+
+
+@pytest.mark.parametrize("target", ["..", "../..", "."])
+def test_a_link_that_leads_back_brings_no_other_class_in(photos: Path, target: str) -> None:
+    (photos / "dog" / "back").symlink_to(target, target_is_directory=True)
+    source = sources.from_folder(photos, size=8)
+    assert source.paths == ("cat/3.bmp", "cat/4.webp", "dog/1.png", "dog/more/deep/2.PNG")
+
+
+def test_class_names_may_be_given(photos: Path) -> None:
+    source = sources.from_folder(photos, size=8, class_names=["dog", "owl", "cat"])
+    assert source.labels.tolist() == [2, 2, 0, 0]
+    assert source.counts == {"dog": 2, "owl": 0, "cat": 2}
+    with pytest.raises(DataError, match=r"of the classes \['dog', 'owl'\], got \['cat'\]"):
+        sources.from_folder(photos, size=8, class_names=["dog", "owl"])
+
+
+def test_the_limit_tells_of_damaged_files_alone(messy: Path) -> None:
+    with pytest.raises(DataError, match=r"got 4 of 12: .*") as caught:
+        sources.from_folder(messy, size=8, unreadable="skip", most_unreadable=0.1)
+    assert "stray.png" not in str(caught.value)

@@ -168,3 +168,22 @@ def test_labels_are_not_rounded_and_groups_may_be_an_array() -> None:
         images, labels, class_names=["a", "b", "c"], groups=np.array(list("uuvvww"))
     )
     assert made.groups == tuple("uuvvww")
+
+
+def test_a_source_is_measured_by_the_names_of_its_classes(small_backbone: keras.Model) -> None:
+    images, labels = _data()
+    model = tlkit.build_classifier(
+        small_backbone, 4, pixels=(0, 1), seed=0, class_names=["c", "x", "b", "a"]
+    )
+    source = sources.from_arrays(images, labels, class_names=["a", "b", "c"])
+    ordered = np.array([3, 2, 0])[labels]
+    found = tlkit.evaluate(model, source)
+    np.testing.assert_array_equal(found.labels, ordered)
+    assert found.loss == tlkit.evaluate(model, (images, ordered)).loss
+    runs = [
+        train_phase(model, Phase(solver="ridge"), each, seed=0, verbose=False).epochs
+        for each in (source, (images, ordered))
+    ]
+    assert runs[0] == runs[1]
+    with pytest.raises(DataError, match="must have classes that the classifier knows"):
+        tlkit.evaluate(model, sources.from_arrays(images, labels, class_names="abz"))

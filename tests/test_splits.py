@@ -165,6 +165,9 @@ def test_the_same_image_with_two_labels_is_refused() -> None:
     marks = [5, 5, *_far_apart(60)]
     with pytest.raises(DataError, match=r"0 pairs .* 1 images have two labels: 0\.png"):
         splits.split(_marked(marks, digests))
+    with pytest.raises(DataError, match=r"0\.png .* Keep one label of each"):
+        splits.split(_marked(marks, digests), duplicates="together")
+    splits.split(_marked(marks, digests), duplicates="allow")
 
 
 def test_a_class_without_an_image_in_a_part_is_told() -> None:

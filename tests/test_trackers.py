@@ -26,7 +26,7 @@ def test_tensorboard_counts_epochs_through_both_phases(tmp_path: Path) -> None:
     _fit(tracker)
     steps = [
         event.step
-        for file in sorted((tmp_path / "tensorboard" / "train").glob("events.out.*"))
+        for file in sorted((tmp_path / "train").glob("events.out.*"))
         for event in loader.EventFileLoader(str(file)).Load()
         for value in event.summary.value
         if value.tag == "epoch_loss"

@@ -115,6 +115,11 @@ def _config(path: Path) -> dict[str, Any]:
 def model(options: argparse.Namespace) -> tuple[Any, Experiment]:
     """Return a classifier, and how its images were read where its run says so."""
     path = Path(options.model)
+    if not (path / "model.keras").is_file() and path.suffix != ".keras":
+        why = "there is no model.keras in it" if path.is_dir() else "no such folder"
+        raise ConfigError(
+            f"`model` must be a run's folder or a .keras file, got {options.model!r}: {why}."
+        )
     folder = path if path.is_dir() else path.parent
     config = _config(folder / "config.json") if (folder / "config.json").is_file() else {}
     values = _of_a_run(config) if "experiment" in config else {}  # `tlkit train` wrote it

@@ -8,6 +8,7 @@ from tlkit import data
 from tlkit.classifier import probabilities_of
 from tlkit.evaluation import evaluate
 from tlkit.reliability import fit_temperature
+from tlkit.source import Source
 
 _LEAST_WRONG = 10
 
@@ -41,7 +42,7 @@ class Calibration:
         )
 
 
-def calibrate(model: keras.Model, validation: data.Data) -> Calibration:
+def calibrate(model: keras.Model, validation: data.Data | Source) -> Calibration:
     """Set a classifier's temperature, in place; its calls stay the same, its sureness changes.
 
     Temperature scaling: Guo et al., 2017 (arXiv:1706.04599). Of images that are all called rightly
@@ -52,8 +53,8 @@ def calibrate(model: keras.Model, validation: data.Data) -> Calibration:
 
     Args:
         model: A classifier from build_classifier.
-        validation: `(images, labels)`, or a dataset of such batches, that it was not trained on;
-            not the test images either, or their figures are flattered.
+        validation: `(images, labels)`, a dataset of such batches, or a `Source`, that it was not
+            trained on; not the test images either, or their figures are flattered.
 
     Raises:
         DataError: Images or labels don't fit the model.

@@ -33,7 +33,16 @@ from tlkit.image_files import images_within
 from tlkit.lazy import LazyImages
 from tlkit.probing import probe
 from tlkit.trackers import tracker
-from tlkit.words import DONE, FAILED, INTERRUPTED, TOO_LOW, WRONG_DATA, WRONG_WORDS, parser
+from tlkit.words import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    TOO_LOW,
+    WRONG_DATA,
+    WRONG_WORDS,
+    as_typed,
+    parser,
+)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -45,8 +54,9 @@ def main(words: Sequence[str] | None = None) -> int:
     options = parser().parse_args(words)
     try:
         options = asked.completed(options)
+        _check_demand(options)
     except TlkitError as error:
-        return _told(error)
+        return _told(error, options)
     options.words = sys.argv[1:] if words is None else list(words)
     console = rich.console.Console(
         stderr=options.json, highlight=False, soft_wrap=True, markup=False, emoji=False
@@ -57,7 +67,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         values = _COMMANDS[options.command](options, console)
     except TlkitError as error:
-        return _told(error)
+        return _told(error, options)
     except KeyboardInterrupt:
         sys.stderr.write("tlkit: interrupted\n")
         return INTERRUPTED
@@ -70,8 +80,14 @@ def main(words: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def _told(error: TlkitError) -> int:
-    sys.stderr.write(f"tlkit: {error}\n")
+def _check_demand(options: argparse.Namespace) -> None:
+    wanted = getattr(options, "assert_accuracy", None)
+    if wanted is not None and not 0 <= wanted <= 1:
+        raise ConfigError(f"`assert_accuracy` must be from 0 to 1, got {wanted:g}.")
+
+
+def _told(error: TlkitError, options: argparse.Namespace) -> int:
+    sys.stderr.write(f"tlkit: {as_typed(str(error), options.known)}\n")
     if isinstance(error, ConfigError | MissingExtraError):
         return WRONG_WORDS
     return WRONG_DATA if isinstance(error, DataError) else FAILED
@@ -84,7 +100,10 @@ def _train(options: argparse.Namespace, console: rich.console.Console) -> dict[s
         experiment,
         options.out,
         command=_typed(options),
-        callbacks=[tracker(name, options.out.parent) for name in options.track],
+        callbacks=[
+            tracker(name, options.out.parent / "tensorboard" / options.out.name)
+            for name in options.track
+        ],
         tell=console.print,
         verbose=not options.json,
     )
@@ -99,10 +118,9 @@ def _audit(options: argparse.Namespace, console: rich.console.Console) -> dict[s
     model, experiment = asked.model(options)
     if options.out is not None:
         _check_picture(options.out)
-    source = experiment.source()
-    pair = source.named(class_names(model)).pair
+    source = experiment.source(class_names(model))
     found = auditing.audit(
-        model, pair, paths=source.paths, groups=splits.groups(source), seed=experiment.seed
+        model, source.pair, paths=source.paths, groups=splits.groups(source), seed=experiment.seed
     )
     console.print(str(found))
     if options.out is not None and found.suspects:
@@ -118,8 +136,7 @@ def _evaluate(options: argparse.Namespace, console: rich.console.Console) -> dic
     model, experiment = asked.model(options)
     if "group_column" not in vars(options):  # what belongs together does not matter here
         experiment = replace(experiment, group_column=None)
-    source = experiment.source().named(class_names(model))
-    found = evaluate(model, source.pair)
+    found = evaluate(model, experiment.source(class_names(model)).pair)
     console.print(str(found))
     return found.figures()
 
@@ -170,6 +187,7 @@ def _predict(options: argparse.Namespace, console: rich.console.Console) -> dict
 
 def _inspect(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
     experiment = asked.experiment(options)
+    experiment.check()
     source = experiment.source()
     parts = experiment.split(source)
     console.print(experiments.plan(source, parts))
@@ -208,6 +226,7 @@ def _kept(phase: str, each: int, count: int, *, most: bool) -> str:
 
 def _probe(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
     experiment = asked.experiment(options)
+    experiment.check()
     parts = experiment.split(experiment.source())
     model = _whole(experiment, parts.train.class_names)
     found = probe(model, parts.train.pair, sample=options.sample, seed=experiment.seed)

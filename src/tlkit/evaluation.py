@@ -11,6 +11,7 @@ from tlkit.classifier import checked
 from tlkit.classifier import class_names as names_of
 from tlkit.lazy import LazyImages
 from tlkit.scores import ClassScore, Confused, Evaluation, score
+from tlkit.source import Source
 
 _BYTES = 64 * 2**20  # of images that are read when they are asked for, at a time
 
@@ -85,7 +86,7 @@ def _changed_predictions(
 
 def evaluate(
     model: keras.Model,
-    test: data.Data,
+    test: data.Data | Source,
     *,
     augmentation: Sequence[keras.layers.Layer] = (),
     views: int = 8,
@@ -96,7 +97,8 @@ def evaluate(
 
     Args:
         model: A classifier from build_classifier.
-        test: `(images, labels)`, or a dataset of such batches; labels are integers or one-hot.
+        test: `(images, labels)`, a dataset of such batches, or a `Source`, whose classes are found
+            by name; labels are integers or one-hot.
         augmentation: As for `predict`: test-time augmentation.
         views: As for `predict`.
         batch_size: Images a step, for arrays.

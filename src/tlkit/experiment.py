@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tlkit import _checks, decoding, recipes
+from tlkit import _checks, backbones, decoding, recipes
 from tlkit.datasets import ImageSet
 from tlkit.errors import ConfigError
 from tlkit.image_files import from_folder, from_manifest
@@ -16,6 +16,8 @@ from tlkit.recipes import Recipe, Trained
 from tlkit.source import Source
 from tlkit.splits import DUPLICATES, Split, split
 
+WEIGHTS = ("imagenet", "starter")
+TABLES = (".csv", ".parquet")
 RECIPES: dict[str, Callable[..., Recipe]] = {
     "best": recipes.best,
     "fast": recipes.fast,
@@ -86,8 +88,8 @@ class Experiment:
                 raise ConfigError(f"`{name}` must be a path or a name, got {given!r}.")
             object.__setattr__(self, name, str(given))  # what JSON keeps
         _checks.one_of("recipe", self.recipe, RECIPES)
-        _checks.one_of("duplicates", self.duplicates, DUPLICATES)
         _checks.at_least("size", self.size, 1)
+        _checks.one_of("duplicates", self.duplicates, DUPLICATES)
         decoding.check_channels(self.channels)
         _checks.at_least("seed", self.seed, 0)
         if not _checks.fraction("test", self.test):
@@ -100,6 +102,24 @@ class Experiment:
             _checks.one_of("augment", name, AUGMENTATIONS)
         if self.augment and self.recipe != "best":
             raise ConfigError(f"`augment` must be left out but for 'best', got {self.recipe!r}.")
+
+    def check(self) -> None:
+        """Refuse a training that could not start, before all its images are read.
+
+        Raises:
+            ConfigError: The weights are of no known name and no file, or the size is too small.
+        """
+        if self.weights not in WEIGHTS and not Path(self.weights).is_file():
+            raise ConfigError(
+                f"`weights` must be one of {list(WEIGHTS)} or a file, got {self.weights!r}."
+                f"{_checks.nearest(self.weights, WEIGHTS)}"
+            )
+        backbone = backbones.find(RECIPES[self.recipe]().backbone)
+        if self.size < backbone.least_size:
+            raise ConfigError(
+                f"`size` must be at least {backbone.least_size} for {backbone.name}, "
+                f"got {self.size}."
+            )
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Experiment":
@@ -125,8 +145,11 @@ class Experiment:
         """Return the values, as JSON keeps them."""
         return {**asdict(self), "augment": list(self.augment)}
 
-    def source(self) -> Source:
+    def source(self, class_names: Sequence[str] | None = None) -> Source:
         """Return the images, looked through but not kept.
+
+        Args:
+            class_names: As for `tlkit.sources.from_folder`.
 
         Raises:
             ConfigError: There is no such folder or table, or columns are named of a folder.
@@ -138,12 +161,16 @@ class Experiment:
             "fit": self.fit,
             "unreadable": self.unreadable,
             "most_unreadable": self.most_unreadable,
+            "class_names": class_names,
         }
-        if not Path(self.data).exists():
+        path = Path(self.data)
+        if not path.exists() or not (path.is_dir() or path.suffix.lower() in TABLES):
+            why = "it is neither" if path.exists() else "no such file"
             raise ConfigError(
-                f"`data` must be a folder of images or a table, got {self.data!r}: no such file."
+                "`data` must be a folder with a folder for each class, or a .csv or .parquet "
+                f"table, got {self.data!r}: {why}."
             )
-        if Path(self.data).is_dir():
+        if path.is_dir():
             self._refuse_columns()
             return from_folder(self.data, **how)
         return from_manifest(

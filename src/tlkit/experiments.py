@@ -91,6 +91,7 @@ def run(
     """
     runs.check_free(folder)
     _refuse_within(experiment.data, folder)
+    experiment.check()
     source = experiment.source()
     parts = experiment.split(source)
     tell(plan(source, parts))

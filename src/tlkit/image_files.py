@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ def from_folder(
     channels: int = 3,
     unreadable: str = "fail",
     most_unreadable: float = 0.1,
+    class_names: Sequence[str] | None = None,
 ) -> Source:
     """Return the images of a folder that has a folder for each class.
 
@@ -44,6 +45,8 @@ def from_folder(
             an image: "fail" raises, "skip" leaves them out, "replace" has a grey picture in place
             of a damaged file and leaves the others out.
         most_unreadable: The share of images that may be damaged, 0 to below 1.
+        class_names: Which classes there are, in the order of their numbers, such as a trained
+            classifier's; images of no more than some of them will do. By default those there are.
 
     Raises:
         ConfigError: An argument is wrong, or the folder has parts such as train/ and test/.
@@ -64,7 +67,7 @@ def from_folder(
         labels += [each.name] * len(found)
         if not found:
             problems.append(Problem(path=f"{each.name}/", reason="it holds no image"))
-    how = _How.checked(size, fit, channels, unreadable, most_unreadable)
+    how = _How.checked(size, fit, channels, unreadable, most_unreadable, class_names)
     return _from_files(
         files, labels, name=root.resolve().name, root=root, problems=problems, how=how
     )
@@ -82,6 +85,7 @@ def from_manifest(
     channels: int = 3,
     unreadable: str = "fail",
     most_unreadable: float = 0.1,
+    class_names: Sequence[str] | None = None,
 ) -> Source:
     """Return the images that a table names, with a label for each.
 
@@ -96,6 +100,7 @@ def from_manifest(
         channels: As for `from_folder`.
         unreadable: As for `from_folder`.
         most_unreadable: As for `from_folder`.
+        class_names: As for `from_folder`.
 
     Raises:
         ConfigError: There is no such file or column.
@@ -106,7 +111,7 @@ def from_manifest(
     wanted = [path_column, label_column, *([group_column] if group_column else [])]
     table = _table(path, wanted)
     root = path.parent if folder is None else Path(folder)
-    how = _How.checked(size, fit, channels, unreadable, most_unreadable)
+    how = _How.checked(size, fit, channels, unreadable, most_unreadable, class_names)
     groups = tuple(table[group_column]) if group_column else ()
     files = [root / each for each in table[path_column]]
     return _from_files(
@@ -122,10 +127,14 @@ class _How:
     fit: str
     unreadable: str
     most_unreadable: float
+    class_names: Sequence[str] | None
 
     @classmethod
-    def checked(cls, size: Any, fit: Any, channels: Any, unreadable: Any, most: Any) -> "_How":
+    def checked(
+        cls, size: Any, fit: Any, channels: Any, unreadable: Any, most: Any, class_names: Any
+    ) -> "_How":
         return cls(
+            class_names=class_names,
             shape=(*_checks.size("size", size), decoding.check_channels(channels)),
             fit=decoding.check_fit(fit),
             unreadable=_checks.one_of("unreadable", unreadable, POLICIES),
@@ -152,15 +161,11 @@ def _from_files(
     damaged = [place for place, each in enumerate(scanned) if each.problem]
     found = [Problem(path=paths[place], reason=scanned[place].problem) for place in damaged]
     problems = (*problems, *found)
-    _judge(problems, len(damaged), len(files), how)
+    _judge(problems, found, len(files), how)
     gone = set(damaged)
     replaced = how.unreadable == "replace"
     kept = [place for place in range(len(files)) if replaced or place not in gone]
-    names = tuple(sorted({labels[place] for place in kept}))
-    if len(names) < 2:
-        raise DataError(
-            f"{str(root)!r} must have images of at least 2 classes, got {list(names) or 'none'}."
-        )
+    names = _class_names({labels[place] for place in kept}, how.class_names, root)
     grey = np.full(how.shape, _GREY, "uint8")
     return Source(
         name=name,
@@ -176,6 +181,22 @@ def _from_files(
     )
 
 
+def _class_names(there: Iterable[str], wanted: Sequence[str] | None, root: Path) -> tuple[str, ...]:
+    """Return the names that labels are numbered by."""
+    found = tuple(sorted(there))
+    if wanted is None and len(found) < 2:
+        raise DataError(
+            f"{str(root)!r} must have images of at least 2 classes, got {list(found) or 'none'}."
+        )
+    unknown = [] if wanted is None else sorted(set(found) - set(wanted))
+    if unknown or not found:
+        raise DataError(
+            f"{str(root)!r} must have images of the classes {list(wanted or ())}, got "
+            f"{unknown or 'none'}."
+        )
+    return found if wanted is None else tuple(wanted)
+
+
 def _told(file: Path, root: Path) -> str:
     try:
         return Path(os.path.relpath(file, root)).as_posix()
@@ -183,17 +204,17 @@ def _told(file: Path, root: Path) -> str:
         return file.as_posix()
 
 
-def _judge(problems: Sequence[Problem], damaged: int, count: int, how: _How) -> None:
+def _judge(problems: Sequence[Problem], damaged: Sequence[Problem], count: int, how: _How) -> None:
     """Refuse what the policy does not bear."""
     if problems and how.unreadable == "fail":
         raise DataError(
             f"{len(problems):,} things are wrong with the files: {listed(problems)}. Mend them, "
             "or leave them out: unreadable='skip'."
         )
-    if damaged > how.most_unreadable * count:
+    if len(damaged) > how.most_unreadable * count:
         raise DataError(
             f"At most {100 * how.most_unreadable:g} % of the images may be unreadable, got "
-            f"{damaged:,} of {count:,}: {listed(problems)}. "
+            f"{len(damaged):,} of {count:,}: {listed(damaged)}. "
             "Raise `most_unreadable` if that is right."
         )
 
@@ -204,6 +225,13 @@ def _class_folders(root: Path) -> list[Path]:
     classes = sorted(
         path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
     )
+    if not classes:
+        count = sum(path.is_file() and _is_image(path) for path in root.iterdir())
+        raise ConfigError(
+            f"`folder` must have a folder for each class, got {str(root)!r} with no folder and "
+            f"{count:,} images. Move each image into a folder named as its class, or give a .csv "
+            "table of paths and labels."
+        )
     parts = [path.name for path in classes if path.name.lower() in _PARTS]
     if classes and len(parts) == len(classes):
         raise ConfigError(
@@ -216,10 +244,12 @@ def _class_folders(root: Path) -> list[Path]:
 def images_within(folder: Path) -> Iterator[Path]:
     """Yield the image files of a folder and its folders; none of those is entered twice.
 
+    Nor is a folder that this one lies in, to which a link may lead back.
+
     Args:
         folder: The folder.
     """
-    entered = set()
+    entered = {str(above) for above in folder.resolve().parents}
     for path, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(path)
         if real in entered:

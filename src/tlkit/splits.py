@@ -70,7 +70,8 @@ def split(
         test: The share of the test, 0 to below 1.
         validation: The share for validation.
         duplicates: What happens to images that are the same or look it in different parts:
-            "refuse" raises, "together" moves them into one part, "allow" leaves them.
+            "refuse" raises, "together" moves them into one part, "allow" leaves them. The same
+            image with two labels is refused but for "allow".
         stratify: Whether each class is dealt out by the order of the hashes, not by their size. A
             group counts as of its commonest class.
         seed: Another seed, another split.
@@ -99,7 +100,7 @@ def split(
     keys = _joined(_keys(source), pairs) if duplicates == "together" else _keys(source)
     numbers = _numbers(keys, seed)
     parts = _parts(_even(numbers, source.labels) if stratify else numbers, shares)
-    if duplicates == "refuse":
+    if duplicates != "allow":
         _refuse(source, pairs, parts)
     _require_all_classes(source, parts, shares)
     made = {name: source.take(parts == name) for name in ("train", "validation", "test")}
@@ -228,6 +229,8 @@ def _refuse(source: Source, pairs: Sequence[Pair], parts: np.ndarray) -> None:
     if not across and not twice:
         return
     told = [*twice, *(pair for pair in across if pair not in twice)]
+    apart = "Look at them, then keep each pair in one part (duplicates='together')"
+    wrong = "Keep one label of each"
     shown = "; ".join(
         f"{_said(source, pair.first)} ({parts[pair.first]}) and "
         f"{_said(source, pair.second)} ({parts[pair.second]})"
@@ -235,8 +238,8 @@ def _refuse(source: Source, pairs: Sequence[Pair], parts: np.ndarray) -> None:
     )
     raise DataError(
         f"{len(across):,} pairs of images that are the same or look it would lie in different "
-        f"parts, and {len(twice):,} images have two labels: {shown}. Look at them, then keep each "
-        "pair in one part (duplicates='together') or bear them (duplicates='allow')."
+        f"parts, and {len(twice):,} images have two labels: {shown}. "
+        f"{wrong if twice else apart}, or bear it (duplicates='allow')."
     )
 
 

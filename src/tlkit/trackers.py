@@ -20,7 +20,8 @@ def tracker(name: str, folder: str | Path) -> keras.callbacks.Callback:
     Args:
         name: "tensorboard", "mlflow" or "wandb", each an extra of that name. The last two log to
             the run that is active, or start one as their own settings say.
-        folder: Where TensorBoard's files go, in a folder of that name.
+        folder: Where TensorBoard's files go: a folder for each run, `tensorboard --logdir` the one
+            that holds them.
 
     Raises:
         ConfigError: There is no such tracker.
@@ -43,7 +44,7 @@ class _TensorBoard(keras.callbacks.TensorBoard):
 
 def _tensorboard(folder: Path) -> keras.callbacks.Callback:
     _optional.require("tensorboard", extra="tensorboard")
-    return _TensorBoard((folder / "tensorboard").as_posix(), write_graph=False)
+    return _TensorBoard(folder.as_posix(), write_graph=False)
 
 
 def _mlflow(folder: Path) -> keras.callbacks.Callback:

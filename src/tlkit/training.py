@@ -27,6 +27,7 @@ from tlkit.frozen import FrozenPart
 from tlkit.guarding import Guard
 from tlkit.history import PhaseRun, Run
 from tlkit.phases import Phase
+from tlkit.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +72,17 @@ class TwoPhaseTrainer:
     def fit(
         self,
         model: keras.Model,
-        train: data.Data,
+        train: data.Data | Source,
         *,
-        validation: data.Data | None = None,
+        validation: data.Data | Source | None = None,
         verbose: bool = True,
     ) -> Run:
         """Train the model in place, and return what happened.
 
         Args:
             model: A classifier from build_classifier.
-            train: `(images, labels)`, or a dataset of such batches. Labels are integers
-                `(count,)` or one-hot `(count, classes)`.
+            train: `(images, labels)`, a dataset of such batches, or a `Source`. Labels are
+                integers `(count,)` or one-hot `(count, classes)`.
             validation: The same, to be measured after every epoch.
             verbose: Whether to write a line for every epoch.
 
@@ -110,10 +111,10 @@ class TwoPhaseTrainer:
 def train_phase(
     model: keras.Model,
     phase: Phase,
-    train: data.Data,
+    train: data.Data | Source,
     *,
     name: str = "phase",
-    validation: data.Data | None = None,
+    validation: data.Data | Source | None = None,
     seed: int | None = None,
     cache: Cache | None = DEFAULT,
     verbose: bool = True,
@@ -138,9 +139,9 @@ def train_phase(
 def _train_all(
     model: keras.Model,
     phases: Mapping[str, Phase],
-    train: data.Data,
+    given: data.Data | Source,
     *,
-    validation: data.Data | None,
+    validation: data.Data | Source | None,
     seeds: Sequence[int | None],
     cache: Cache | None,
     verbose: bool,
@@ -151,7 +152,7 @@ def _train_all(
         _early_stopping(phase, validation)
         if phase.solver is not None:
             solved.head_of(model)
-    train, validation = _checked_both(model, train, validation)
+    train, held_out = _checked_both(model, given, validation)
     for phase, seed in zip(phases.values(), seeds, strict=True):
         fitting.steps_of(train, phase)
         if seed is not None:  # kept copies are drawn from where the layers are now
@@ -159,7 +160,7 @@ def _train_all(
     probabilities_of(model).temperature = 1.0  # it was fitted to the model as it was before
     lines = progress.TrunkLines(verbose=verbose)
     augmentations = {name: phase.augmentation for name, phase in phases.items()}
-    parts = frozen.parts(model, plans, augmentations, train, validation, cache=cache, lines=lines)
+    parts = frozen.parts(model, plans, augmentations, train, held_out, cache=cache, lines=lines)
     try:
         return tuple(
             _train(
@@ -167,7 +168,7 @@ def _train_all(
                 phase,
                 train,
                 name=name,
-                validation=validation,
+                validation=held_out,
                 seed=seed,
                 part=parts[name],
                 verbose=verbose,
@@ -242,13 +243,14 @@ def _warn_of_divergence(name: str, loss: float, epoch: int, best: int) -> None:
 
 
 def _checked_both(
-    model: keras.Model, train: data.Data, validation: data.Data | None
+    model: keras.Model, given: data.Data | Source, validation: data.Data | Source | None
 ) -> tuple[data.Data, data.Data | None]:
-    train = checked(train, model, "train")
-    if validation is not None:
-        validation = checked(validation, model, "validation")
-        _check_same_form(train, validation)
-    return train, validation
+    train = checked(given, model, "train")
+    if validation is None:
+        return train, None
+    held_out = checked(validation, model, "validation")
+    _check_same_form(train, held_out)
+    return train, held_out
 
 
 def _plan(model: keras.Model, phase: Phase) -> freezing.FreezePlan:
@@ -282,7 +284,7 @@ def _check_same_form(train: data.Data, validation: data.Data) -> None:
         )
 
 
-def _early_stopping(phase: Phase, validation: data.Data | None) -> keras.callbacks.Callback | None:
+def _early_stopping(phase: Phase, validation: object | None) -> keras.callbacks.Callback | None:
     if phase.patience is None:
         return None
     if validation is None and phase.monitor.startswith("val_"):

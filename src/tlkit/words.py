@@ -1,6 +1,8 @@
 """The words of the command line: commands, their options, and exit codes."""
 
 import argparse
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,17 @@ def parser() -> argparse.ArgumentParser:
         add(command)
         command.set_defaults(known=command.known)
     return made
+
+
+def as_typed(message: str, known: Mapping[str, Option]) -> str:
+    """Return a message that speaks of arguments as one that speaks of the options of a command."""
+    for name, option in known.items():
+        if not option.action.option_strings:
+            continue
+        typed = option.action.option_strings[0]
+        message = message.replace(f"`{name}`", f"`{typed}`").replace(f"{name}=True", typed)
+        message = re.sub(rf"\b{name}='([\w-]+)'", rf"{typed} \1", message)
+    return message
 
 
 def _train(command: argparse.ArgumentParser) -> None:
