@@ -28,7 +28,7 @@ from tlkit.datasets import ImageSet
 
 PAGE = Path("docs/explanation/fine-tuning.md")
 SET = "Fashion-MNIST"
-TRAIN, HELD_OUT = 10_000, 5_000
+TRAIN, HELD_OUT = 5_000, 10_000
 READS = "block_6_project_BN"  # for all: what is compared is what comes after
 BASE = replace(
     recipes.best(epochs=6, learning_rate=1e-3, batch_size=128).fine_tune,

@@ -243,11 +243,17 @@ def test_inspect_shows_the_plan_and_trains_nothing(
     assert "fine_tune keeps no features: every epoch runs the whole model" in shown
 
 
-def test_probe_shows_where_to_read(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_probe_shows_where_to_read(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "probe.png"
     words = ["probe", str(photos), "--size", "32", "--weights", "starter", "--json"]
+    assert cli.main([*words, "--out", "probe.jpg"]) == cli.WRONG_WORDS
+    words += ["--out", str(picture)]
     assert cli.main(words) == cli.DONE
     found = json.loads(capsys.readouterr().out)
     assert found["chosen"] in {reading["layer"] for reading in found["readings"]}
+    assert min(Image.open(picture).size) > 400
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from tlkit import (
     decoding,
     experiments,
     freezing,
+    plotting,
     runs,
     scanning,
     splits,
@@ -227,10 +228,15 @@ def _kept(phase: str, each: int, count: int, *, most: bool) -> str:
 def _probe(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
     experiment = asked.experiment(options)
     experiment.check()
+    if options.out is not None:
+        _check_picture(options.out)
     parts = experiment.split(experiment.source())
     model = _whole(experiment, parts.train.class_names)
     found = probe(model, parts.train.pair, sample=options.sample, seed=experiment.seed)
     console.print(str(found))
+    if options.out is not None:
+        plotting.probe_curves(found).savefig(options.out, dpi=150)
+        console.print(f"drawn in {options.out}")
     return {
         "chosen": found.chosen.layer,
         "standard_error": found.standard_error,

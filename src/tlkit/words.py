@@ -159,6 +159,7 @@ def _audit(command: argparse.ArgumentParser) -> None:
 def _probe(command: argparse.ArgumentParser) -> None:
     _experiment(command)
     command.add_argument("--sample", type=int, default=5000, help="images to use (default: 5000)")
+    command.add_argument("--out", type=Path, help="a .png file to draw it in")
 
 
 def _inspect(command: argparse.ArgumentParser) -> None:
