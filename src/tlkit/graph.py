@@ -74,6 +74,23 @@ def has_kernel(layer: keras.Layer) -> bool:
     return any(len(weight.shape) > 1 for weight in own)
 
 
+def functional_of(operation: Any) -> Any:
+    """Return the functional model that this operation is, or holds as a Sequential does.
+
+    None where it is no model, or one whose graph can't be seen.
+
+    Examples:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dense")])
+        >>> [type(layer).__name__ for layer in functional_of(model).layers]
+        ['InputLayer', 'Dense']
+    """
+    if not isinstance(operation, keras.Model):
+        return None
+    if hasattr(operation, "_nodes_by_depth"):
+        return operation
+    return getattr(operation, "_functional", None)
+
+
 def crossing_tensors(model: keras.Model) -> list[int]:
     """Return, for each operation of a functional model, how many tensors later ones still need.
 
@@ -150,7 +167,7 @@ def flatten(model: keras.Model) -> Graph:
         >>> [step.operation.name for step in flatten(model).steps]
         ['inside', 'outside']
     """
-    graph = _graph_of(model)
+    graph = functional_of(model)
     if graph is None:
         raise ConfigError(
             f"`model` must be a functional model, got {model.name!r}, a "
@@ -229,15 +246,6 @@ def _knows_training(layer: keras.Layer) -> bool:
     return "training" in inspect.signature(layer.call).parameters
 
 
-def _graph_of(operation: Any) -> Any:
-    """Return the functional model that this operation is, or holds as a Sequential does."""
-    if not isinstance(operation, keras.Model):
-        return None
-    if hasattr(operation, "_nodes_by_depth"):
-        return operation
-    return getattr(operation, "_functional", None)
-
-
 def _append(
     graph: Any, inputs: Sequence[TensorId], steps: list[Step], numbers: Iterator[int]
 ) -> list[TensorId]:
@@ -249,7 +257,7 @@ def _append(
                 continue
             arguments = _with_ids((node.arguments.args, node.arguments.kwargs), known)
             taken = [known[id(tensor)] for tensor in node.input_tensors]
-            inner = _graph_of(node.operation)
+            inner = functional_of(node.operation)
             if inner is not None:
                 given = _append(inner, taken, steps, numbers)
             else:

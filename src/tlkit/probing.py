@@ -141,7 +141,8 @@ def probe(
         seed: Chooses the sample.
 
     Raises:
-        ConfigError: An argument is wrong, or the model has no graph.
+        ConfigError: An argument is wrong, the model has no graph, or its backbone no layer that
+            a head can read.
         DataError: Images or labels don't fit the model, or too few are left to score on.
         EngineError: The engine can't run the backbone.
 
