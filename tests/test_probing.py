@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tlkit
 from tlkit import places, scoring
@@ -179,6 +180,46 @@ def test_too_few_images_are_refused() -> None:
         DataError, match="must hold at least 10 images to fit and score 3 classes, got 2"
     ):
         tlkit.probe(_model(), (images, labels))
+
+
+def _sorted(count: int, classes: int = 3) -> tf.data.Dataset:
+    """Make a dataset of stripes, one class after the other."""
+    images, labels = _stripes(count)
+    labels = labels % classes
+    order = np.argsort(labels, kind="stable")
+    return tf.data.Dataset.from_tensor_slices((images[order], labels[order])).batch(32)
+
+
+def test_the_first_images_of_a_dataset_sorted_by_class_are_refused() -> None:
+    words = (
+        "`train` must show at least 2 of the model's 3 classes, got the first 512 images of a "
+        "dataset, all of one class. Shuffle it once before, or give arrays"
+    )
+    with pytest.raises(DataError, match=words):
+        tlkit.probe(_model(), _sorted(1800), sample=100)
+
+
+def test_classes_that_the_first_images_of_a_dataset_lack_are_warned_of() -> None:
+    with pytest.warns(UserWarning, match="`train` shows 2 of the model's 3 classes") as caught:
+        tlkit.probe(_model(), _sorted(1200), sample=500, most_features=16)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_a_sorted_dataset_that_is_read_whole_is_probed(recwarn: pytest.WarningsRecorder) -> None:
+    probe = tlkit.probe(_model(), _sorted(600), sample=600, most_features=16)
+    assert probe.fitted == 600
+    tlkit.probe(
+        _model(), _sorted(600, classes=2), sample=600, most_features=16
+    )  # nothing else is there
+    assert not [each for each in recwarn if "classes" in str(each.message)]
+
+
+def test_arrays_and_validation_of_one_class_are_refused() -> None:
+    images, labels = _stripes(100)
+    with pytest.raises(DataError, match="`train` must show .* got 100 images, all of one class.$"):
+        tlkit.probe(_model(), (images, 0 * labels))
+    with pytest.raises(DataError, match="`validation` must show at least 2 .* got 100 images"):
+        tlkit.probe(_model(), (images, labels), validation=(images, 0 * labels))
 
 
 def test_block_ends_of_mobilenet_v2_are_what_a_reader_would_name() -> None:
