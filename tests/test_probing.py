@@ -264,6 +264,15 @@ def test_no_gate_padding_or_normalisation_of_efficientnet_is_read() -> None:
     assert found[-1] == "top_activation"
 
 
+def test_a_block_is_read_at_its_end_where_the_next_layer_gives_as_many_numbers() -> None:
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same")(inputs)
+    x = keras.layers.Add(name="end")([x, keras.layers.Conv2D(4, 3, padding="same")(x)])
+    x = keras.layers.Conv2D(16, 3, 2, padding="same", name="inside")(x)
+    backbone = keras.Model(inputs, keras.layers.Conv2D(8, 1, name="last")(x))
+    assert _places(backbone)[1:] == ["end", "last"]
+
+
 def test_a_dense_block_is_read_at_its_end_not_after_each_layer() -> None:
     found = _places(_application("DenseNet121"))
     assert found == [

@@ -134,7 +134,7 @@ def _ends(backbone: Any, outputs: Sequence[Any]) -> list[Any]:
             after is None
             or isinstance(layer, _POOLING)
             or sizes[after] > sizes[index]
-            or (residual and sizes[after] != sizes[index])
+            or (residual and (sizes[after] != sizes[index] or graph.has_kernel(layers[after])))
             or (blocks[after] is not None and not isinstance(layer, keras.layers.Concatenate))
         ):
             found.append(index)
