@@ -63,6 +63,16 @@ def test_a_hundred_layers_of_mobilenet_v2_become_107_at_the_block_end() -> None:
     assert freezing.first_blocks(1)(backbone)[-1].name == "block_2_add"
 
 
+def test_a_gate_ends_no_block_of_efficientnet() -> None:
+    backbone = keras.applications.EfficientNetB0(
+        weights=None, include_top=False, input_shape=(32, 32, 3)
+    )
+    assert freezing.first_blocks(1)(backbone)[-1].name == "block2b_add"
+    ends = [row.name for row in freezing.plan(backbone, freezing.nothing).rows if row.block_end]
+    assert len(ends) == 9
+    assert all(name.endswith("_add") for name in ends)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

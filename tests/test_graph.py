@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlkit import taps
-from tlkit.graph import block_ends, crossing_tensors
+from tlkit.graph import block_ends, blocks, crossing_tensors, has_kernel
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +115,53 @@ def test_a_layer_tapped_on_the_way_joins_no_blocks_together(mobilenet_v2: keras.
     one = taps.tapped(mobilenet_v2, ["block_5_add"])
     two = taps.tapped(mobilenet_v2, ["block_1_project_BN", "block_3_project_BN", "block_5_add"])
     assert block_ends(two) == block_ends(one)
+
+
+def gated(maps: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Squeeze and excitation."""
+    share = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(maps)
+    share = keras.layers.Conv2D(4, 1, activation="sigmoid", name=f"{name}_gate")(share)
+    return keras.layers.Multiply(name=f"{name}_excite")([maps, share])
+
+
+def test_a_gate_is_no_block_but_part_of_one() -> None:
+    inputs = keras.Input((8, 8, 3))
+    x = gated(keras.layers.Conv2D(4, 3)(inputs), "alone")
+    y = gated(keras.layers.Conv2D(4, 1)(x), "inside")
+    y = keras.layers.Conv2D(4, 1)(y)
+    model = keras.Model(inputs, keras.layers.Add()([x, y]))
+    assert blocks(model) == [None] * 5 + [0] * 6
+    assert block_ends(model) == [0, 1, 2, 3, 4] + [10] * 6
+
+
+def test_a_product_of_tensors_is_a_gate_too() -> None:
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3)(inputs)
+    model = keras.Model(inputs, x * keras.layers.Activation("sigmoid")(x))
+    assert blocks(model) == [None] * 3
+
+
+def test_blocks_one_after_another_have_their_own_numbers(small_backbone: keras.Model) -> None:
+    assert blocks(small_backbone) == [None] * 3 + [0] * 3 + [1] * 3 + [None] * 2
+
+
+def test_a_block_of_one_layer_is_one() -> None:
+    inputs = keras.Input((2,))
+    x = keras.layers.Dense(2)(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2)(x + keras.layers.Dense(2)(x)))
+    assert blocks(model) == [None, None, 0, None]
+
+
+def test_a_normalisation_has_no_kernel_but_a_frozen_convolution_has() -> None:
+    convolution = keras.layers.Conv2D(2, 3)
+    inside = keras.Sequential([keras.Input((8, 8, 3)), convolution, keras.layers.ReLU()])
+    inside.trainable = False
+    assert has_kernel(convolution)
+    assert has_kernel(inside)
+    for layer in (
+        keras.layers.Normalization(axis=(1, 2, 3)),
+        keras.layers.BatchNormalization(),
+        keras.layers.ReLU(),
+    ):
+        layer.build((None, 8, 8, 3))
+        assert not has_kernel(layer)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import tlkit
-from tlkit import Phase, freezing, optimization, train_phase
+from tlkit import Phase, freezing, optimization, taps, train_phase
 from tlkit.errors import ConfigError, DataError
 
 
@@ -140,6 +140,70 @@ def test_without_residual_blocks_each_layer_is_one() -> None:
     rates = freezing.layer_rates(backbone, 0.5)
     kernels = [rates[id(layer.weights[0])] for layer in backbone.layers if layer.weights]
     assert kernels == [0.25, 0.5]
+
+
+def _powers(backbone: keras.Model) -> dict[str, int]:
+    """The power of the decay that each layer's weights have."""
+    rates = freezing.layer_rates(backbone, 0.5)
+    weighted = [layer for layer in backbone.layers if layer.weights]
+    return {layer.name: round(-np.log2(rates[id(layer.weights[0])])) for layer in weighted}
+
+
+def test_a_normalisation_is_no_layer_of_its_own() -> None:
+    names = ["before", "one", "one_bn", "two", "two_bn"]
+    kinds = [keras.layers.BatchNormalization(name=name) for name in names]
+    kinds[1] = keras.layers.Conv2D(2, 3, name="one")
+    kinds[3] = keras.layers.DepthwiseConv2D(3, name="two")
+    backbone = keras.Sequential([keras.Input((8, 8, 3)), *kinds])
+    assert _powers(backbone) == {"before": 2, "one": 2, "one_bn": 2, "two": 1, "two_bn": 1}
+
+
+def _create(name: str) -> keras.Model:
+    make = getattr(keras.applications, name)
+    return make(weights=None, include_top=False, input_shape=(32, 32, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("MobileNetV2", {"Conv1": 16, "block_1_project": 16, "block_2_expand": 15, "Conv_1": 1}),
+        ("VGG16", {"block1_conv1": 13, "block4_conv3": 4, "block5_conv3": 1}),
+        (  # a ReLU lies between two blocks
+            "ResNet50",
+            {"conv1_bn": 17, "conv2_block1_1_conv": 16, "conv2_block2_1_conv": 15}
+            | {"conv3_block1_1_conv": 13, "conv5_block3_3_conv": 1},
+        ),
+        (  # a lone normalisation comes before the first block of a stage, and after the last
+            "ResNet50V2",
+            {"conv1_conv": 17, "conv3_block1_preact_bn": 13, "conv3_block1_1_conv": 13}
+            | {"post_bn": 1},
+        ),
+        (  # seven blocks have a gate but no skip
+            "EfficientNetB0",
+            {"stem_conv": 15, "block1a_se_reduce": 15, "block2a_project_conv": 15}
+            | {"block2b_se_reduce": 14, "block7a_se_expand": 1, "top_bn": 1},
+        ),
+        (
+            "MobileNetV3Small",
+            {"conv": 11, "expanded_conv_squeeze_excite_conv": 11, "expanded_conv_3_project": 9}
+            | {"conv_1": 1},
+        ),
+    ],
+)
+def test_each_family_learns_by_its_blocks(name: str, expected: dict[str, int]) -> None:
+    powers = _powers(_create(name))
+    assert {layer: powers[layer] for layer in expected} == expected
+    assert set(powers.values()) == set(range(1, max(powers.values()) + 1))
+
+
+def test_a_tapped_backbone_counts_from_where_it_ends() -> None:
+    whole = _create("MobileNetV2")
+    alone = _powers(taps.tapped(whole, ["block_5_add"]))
+    several = _powers(
+        taps.tapped(whole, ["block_1_project_BN", "block_3_project_BN", "block_5_add"])
+    )
+    assert alone == several
+    assert (alone["Conv1"], alone["block_2_expand"], alone["block_5_project"]) == (5, 4, 1)
 
 
 def _data(count: int = 48) -> tuple[np.ndarray, np.ndarray]:

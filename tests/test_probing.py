@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tlkit
 from tlkit import places, scoring
@@ -181,6 +182,46 @@ def test_too_few_images_are_refused() -> None:
         tlkit.probe(_model(), (images, labels))
 
 
+def _sorted(count: int, classes: int = 3) -> tf.data.Dataset:
+    """Make a dataset of stripes, one class after the other."""
+    images, labels = _stripes(count)
+    labels = labels % classes
+    order = np.argsort(labels, kind="stable")
+    return tf.data.Dataset.from_tensor_slices((images[order], labels[order])).batch(32)
+
+
+def test_the_first_images_of_a_dataset_sorted_by_class_are_refused() -> None:
+    words = (
+        "`train` must show at least 2 of the model's 3 classes, got the first 512 images of a "
+        "dataset, all of one class. Shuffle it once before, or give arrays"
+    )
+    with pytest.raises(DataError, match=words):
+        tlkit.probe(_model(), _sorted(1800), sample=100)
+
+
+def test_classes_that_the_first_images_of_a_dataset_lack_are_warned_of() -> None:
+    with pytest.warns(UserWarning, match="`train` shows 2 of the model's 3 classes") as caught:
+        tlkit.probe(_model(), _sorted(1200), sample=500, most_features=16)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_a_sorted_dataset_that_is_read_whole_is_probed(recwarn: pytest.WarningsRecorder) -> None:
+    probe = tlkit.probe(_model(), _sorted(600), sample=600, most_features=16)
+    assert probe.fitted == 600
+    tlkit.probe(
+        _model(), _sorted(600, classes=2), sample=600, most_features=16
+    )  # nothing else is there
+    assert not [each for each in recwarn if "classes" in str(each.message)]
+
+
+def test_arrays_and_validation_of_one_class_are_refused() -> None:
+    images, labels = _stripes(100)
+    with pytest.raises(DataError, match="`train` must show .* got 100 images, all of one class.$"):
+        tlkit.probe(_model(), (images, 0 * labels))
+    with pytest.raises(DataError, match="`validation` must show at least 2 .* got 100 images"):
+        tlkit.probe(_model(), (images, labels), validation=(images, 0 * labels))
+
+
 def test_block_ends_of_mobilenet_v2_are_what_a_reader_would_name() -> None:
     model = tlkit.build_classifier(
         "mobilenet_v2", 10, size=32, weights=None, backbone_options={"alpha": 0.35}
@@ -193,3 +234,110 @@ def test_block_ends_of_mobilenet_v2_are_what_a_reader_would_name() -> None:
     ]  # fmt: skip
     assert names[-1] == "out_relu"
     assert len(names) == 18
+
+
+def _places(backbone: keras.Model) -> list[str]:
+    model = tlkit.build_classifier(backbone, 2, pixels=(0, 1))
+    found, _ = places.find(model, np.zeros((1, *backbone.input_shape[1:]), "uint8"), 64)
+    return list(dict.fromkeys(place.layer for place in found))
+
+
+def _application(name: str) -> keras.Model:
+    make = getattr(keras.applications, name)
+    return make(weights=None, include_top=False, input_shape=(64, 64, 3))
+
+
+def test_each_pooling_of_a_chain_ends_a_block() -> None:
+    assert _places(_application("VGG16")) == [f"block{number}_pool" for number in range(1, 6)]
+
+
+def test_resnet_is_read_after_its_stem_and_each_block() -> None:
+    depths = {2: 3, 3: 4, 4: 6, 5: 3}
+    ends = [f"conv{stage}_block{n + 1}_out" for stage in depths for n in range(depths[stage])]
+    assert _places(_application("ResNet50")) == ["pool1_pool", *ends]
+
+
+def test_no_gate_padding_or_normalisation_of_efficientnet_is_read() -> None:
+    found = _places(_application("EfficientNetB0"))
+    assert len(found) == 17  # sixteen blocks and the top
+    assert all(name.endswith(("_project_bn", "_add")) for name in found[:-1])
+    assert found[-1] == "top_activation"
+
+
+def test_a_block_is_read_at_its_end_where_the_next_layer_gives_as_many_numbers() -> None:
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same")(inputs)
+    x = keras.layers.Add(name="end")([x, keras.layers.Conv2D(4, 3, padding="same")(x)])
+    x = keras.layers.Conv2D(16, 3, 2, padding="same", name="inside")(x)
+    backbone = keras.Model(inputs, keras.layers.Conv2D(8, 1, name="last")(x))
+    assert _places(backbone)[1:] == ["end", "last"]
+
+
+def test_a_dense_block_is_read_at_its_end_not_after_each_layer() -> None:
+    found = _places(_application("DenseNet121"))
+    assert found == [
+        "pool1",
+        *(f"pool{n}_{what}" for n in (2, 3, 4) for what in ("relu", "pool")),
+        "relu",
+    ]
+
+
+def test_a_branch_is_not_read_where_an_operation_joins_it() -> None:
+    found = _places(_application("ConvNeXtTiny"))
+    assert not any(name.endswith("_identity") for name in found)
+    assert found[0].endswith("stem")
+    assert [name.rsplit("_", 2)[-2:] for name in found[1:4]] == [["block", n] for n in "012"]
+
+
+def _sequential() -> keras.Sequential:
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="early"),
+            keras.layers.Conv2D(16, 3, padding="same", name="wide"),
+            keras.layers.GlobalAveragePooling2D(name="late"),
+        ]
+    )
+
+
+def test_a_sequential_backbone_is_probed_as_the_same_functional_one() -> None:
+    sequential = _sequential()
+    model = tlkit.build_classifier(sequential, 3, pixels=(0, 1))
+    nodes = [len(layer._inbound_nodes) for layer in sequential.layers]
+    probe, same = (tlkit.probe(each, _stripes()) for each in (model, _model()))
+    assert probe.readings == same.readings
+    assert nodes == [len(layer._inbound_nodes) for layer in sequential.layers]
+    built = tlkit.build_classifier(sequential, 3, pixels=(0, 1), features="auto", train=_stripes())
+    assert tlkit.backbone_of(built).layers[-1].name == "early"
+
+
+def test_layers_inside_a_nested_model_are_not_probed_but_named() -> None:
+    inner = _sequential()
+    inner.name = "inner"
+    backbone = keras.Sequential([keras.Input((16, 16, 3)), inner], name="outer")
+    words = "must hold its layers itself, got 'outer', .*get_layer.'inner'"
+    with pytest.raises(ConfigError, match=words):
+        tlkit.build_classifier(backbone, 3, pixels=(0, 1), features="auto", train=_stripes())
+    built = tlkit.build_classifier(
+        backbone.get_layer("inner"), 3, pixels=(0, 1), features="auto", train=_stripes()
+    )
+    assert tlkit.backbone_of(built).layers[-1].name == "early"
+
+
+def test_a_backbone_of_nested_blocks_is_read_after_each() -> None:
+    blocks = [
+        keras.Sequential([keras.layers.Conv2D(4, 3), keras.layers.MaxPooling2D()], name="one"),
+        keras.Sequential([keras.layers.Conv2D(32, 3, padding="same")], name="two"),
+    ]
+    assert _places(keras.Sequential([keras.Input((16, 16, 3)), *blocks])) == ["one", "two"]
+
+
+def test_a_backbone_without_a_place_to_read_says_so() -> None:
+    inputs = keras.Input((16, 16, 3))
+    flat = keras.layers.Flatten()(keras.layers.AveragePooling2D(8)(inputs))
+    backbone = keras.Model(inputs, flat, name="plain")
+    with pytest.raises(
+        ConfigError, match="must have a layer with weights .* got 'plain', which has none"
+    ):
+        tlkit.probe(tlkit.build_classifier(backbone, 3, pixels=(0, 1)), _stripes())

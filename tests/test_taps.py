@@ -96,6 +96,39 @@ def test_a_bad_tap_is_named(
         _classifier(small_backbone, **settings)
 
 
+def _sequential() -> keras.Sequential:
+    layers = [keras.layers.Conv2D(4, 3, name="one"), keras.layers.Conv2D(5, 3, name="two")]
+    return keras.Sequential([keras.Input((9, 9, 3)), *layers], name="chain")
+
+
+def test_a_sequential_backbone_is_read_at_a_layer() -> None:
+    chain = _sequential()
+    model = _classifier(chain, features="one", pooling="flatten")
+    assert [layer.name for layer in tlkit.backbone_of(model).layers][1:] == ["one"]
+    assert tlkit.backbone_of(model).get_layer("one") is chain.get_layer("one")
+    maps = np.asarray(
+        chain.get_layer("one")(tlkit.GrayToRGBResize((9, 9), output_range=(0, 1))(_images()))
+    )
+    logits = maps.reshape(5, -1) @ model.get_layer("logits").get_weights()[0]
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict(_images(), verbose=0), expected, atol=1e-5)
+
+
+def test_a_layer_inside_a_nested_model_is_refused_with_the_model_to_give() -> None:
+    backbone = keras.Sequential([keras.Input((9, 9, 3)), _sequential()], name="outer")
+    with pytest.raises(ConfigError, match="'one', which is inside its layer 'chain'"):
+        _classifier(backbone, features="one")
+    assert _classifier(backbone, features="chain").output_shape == (None, 3)
+
+
+def test_a_backbone_without_a_graph_can_not_be_tapped() -> None:
+    class Own(keras.Model):
+        pass
+
+    with pytest.raises(ConfigError, match="`features` must be left out with 'own', a Own"):
+        taps.tapped(Own(name="own"), ["one"])
+
+
 def test_an_open_size_can_only_be_pooled_whole() -> None:
     inputs = keras.Input((None, None, 3))
     backbone = keras.Model(inputs, keras.layers.Conv2D(4, 3)(inputs))

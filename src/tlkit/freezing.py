@@ -2,6 +2,7 @@
 
 import fnmatch
 import io
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import rich.table
 
 from tlkit import _checks
 from tlkit.errors import ConfigError
-from tlkit.graph import block_ends
+from tlkit.graph import block_ends, blocks, has_kernel
 
 Select = Callable[[keras.Model], list[keras.Layer]]
 """A function from a backbone to those of its layers that are to be frozen."""
@@ -274,24 +275,26 @@ def layer_rates(backbone: keras.Model, decay: float) -> dict[int, float]:
     """Return, by each weight's identity, its share of the learning rate: `decay` for each block.
 
     The block before the head has the first power of `decay`, the one before it the second. What
-    lies between two residual blocks is one block; without any, each layer with weights is one.
+    lies between two residual blocks is one block, where it holds a convolution or the like; a
+    lone normalisation belongs to the block after it. Without residual blocks, each such layer is
+    one, with what follows it.
     """
-    ends = block_ends(backbone)
-    inside = [
-        end != index or (index > 0 and ends[index - 1] == index) for index, end in enumerate(ends)
-    ]
-    depth, depths = 0, []
-    for index, layer in enumerate(backbone.layers):
-        if not any(inside):
-            depth += bool(layer.weights)
-        elif index > 0 and ends[index] != ends[index - 1]:
-            depth += inside[index] or inside[index - 1]
-        depths.append(depth)
-    return {
-        id(weight): decay ** (depth + 1 - at)
-        for layer, at in zip(backbone.layers, depths, strict=True)
-        for weight in layer.weights
-    }
+    power = 0
+    powers: dict[int, int] = {}
+    for block in reversed(_blocks(backbone)):
+        power += any(has_kernel(layer) for layer in block)
+        powers |= {id(weight): max(power, 1) for layer in block for weight in layer.weights}
+    return {weight: decay**power for weight, power in powers.items()}
+
+
+def _blocks(backbone: keras.Model) -> list[list[keras.Layer]]:
+    """Return the layers in runs: residual blocks and what lies between, or one for each kernel."""
+    numbers: Sequence[int | None] = blocks(backbone)
+    if not any(number is not None for number in numbers):
+        numbers = list(itertools.accumulate(map(has_kernel, backbone.layers)))
+    pairs = zip(numbers, backbone.layers, strict=True)
+    runs = itertools.groupby(pairs, key=lambda pair: pair[0])
+    return [[layer for _, layer in run] for _, run in runs]
 
 
 def batchnorm_within(layer: keras.Layer) -> list[keras.layers.BatchNormalization]:
@@ -301,8 +304,8 @@ def batchnorm_within(layer: keras.Layer) -> list[keras.layers.BatchNormalization
 
 
 def _residual_ends(backbone: keras.Model) -> list[int]:
-    ends: Sequence[int] = block_ends(backbone)
-    return sorted({end for index, end in enumerate(ends) if end != index})
+    last = {number: index for index, number in enumerate(blocks(backbone))}
+    return sorted(index for number, index in last.items() if number is not None)
 
 
 def _within(wanted: int, there: int, what: str) -> int:

@@ -12,12 +12,46 @@ from typing_extensions import override
 from tlkit.errors import ConfigError
 
 
+def blocks(model: keras.Model) -> list[int | None]:
+    """Return, for each of `model.layers`, the number of its residual block; None outside any.
+
+    A residual block is a run of layers that more than one tensor crosses: the main path and the
+    skip connection beside it. It ends where they meet again in one tensor. Where they meet in a
+    product, as in squeeze and excitation, the run is a gate: part of what it lies in, no block.
+    A model without a graph has none.
+
+    Examples:
+        >>> inputs = keras.Input((4,))
+        >>> hidden = keras.layers.Dense(4)(inputs)
+        >>> blocks(keras.Model(inputs, keras.layers.Add()([inputs, hidden])))
+        [None, 0, 0]
+        >>> blocks(keras.Model(inputs, keras.layers.Multiply()([inputs, hidden])))
+        [None, None, None]
+    """
+    if not hasattr(model, "_nodes_by_depth"):
+        return [None] * len(model.layers)
+    layers = {id(layer) for layer in model.layers}
+    found: list[int | None] = []
+    waiting, crossed, number = 0, False, 0
+    for operation, tensors in zip(model.operations, crossing_tensors(model), strict=True):
+        waiting += id(operation) in layers
+        if tensors > 1:
+            crossed = True
+            continue
+        residual = crossed and not _multiplies(operation)  # only this operation's result goes on
+        found += [number if residual else None] * waiting
+        waiting, crossed, number = 0, False, number + residual
+    return found + [number] * waiting
+
+
+def _multiplies(operation: Any) -> bool:
+    return type(operation).__name__ == "Multiply"  # the layer, or what `x * y` makes
+
+
 def block_ends(model: keras.Model) -> list[int]:
     """Return, for each of `model.layers`, the index of the layer that ends its residual block.
 
-    A residual block is a run of layers that more than one tensor crosses: the main path and the
-    skip connection beside it. It ends where they meet again in one tensor. A layer outside any
-    block, and every layer of a model without a graph, ends itself.
+    A layer outside any block ends itself.
 
     Examples:
         >>> inputs = keras.Input((4,))
@@ -26,17 +60,35 @@ def block_ends(model: keras.Model) -> list[int]:
         >>> block_ends(model)
         [0, 2, 2]
     """
-    if not hasattr(model, "_nodes_by_depth"):
-        return list(range(len(model.layers)))
-    layers = {id(layer) for layer in model.layers}
-    ends: list[int] = []
-    waiting = 0
-    for operation, tensors in zip(model.operations, crossing_tensors(model), strict=True):
-        waiting += id(operation) in layers
-        if tensors <= 1:  # only this operation's result goes on: the block, if any, ends here
-            ends += [len(ends) + waiting - 1] * waiting
-            waiting = 0
-    return ends + [len(model.layers) - 1] * waiting
+    numbers = blocks(model)
+    last = {number: index for index, number in enumerate(numbers)}
+    return [index if each is None else last[each] for index, each in enumerate(numbers)]
+
+
+def has_kernel(layer: keras.Layer) -> bool:
+    """Tell whether a layer, or one inside it, holds more than scales, offsets and statistics."""
+    parts = [
+        part for part in layer._flatten_layers() if not isinstance(part, keras.layers.Normalization)
+    ]
+    own = [weight for part in parts for weight in part._trainable_variables]
+    return any(len(weight.shape) > 1 for weight in own)
+
+
+def functional_of(operation: Any) -> Any:
+    """Return the functional model that this operation is, or holds as a Sequential does.
+
+    None where it is no model, or one whose graph can't be seen.
+
+    Examples:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dense")])
+        >>> [type(layer).__name__ for layer in functional_of(model).layers]
+        ['InputLayer', 'Dense']
+    """
+    if not isinstance(operation, keras.Model):
+        return None
+    if hasattr(operation, "_nodes_by_depth"):
+        return operation
+    return getattr(operation, "_functional", None)
 
 
 def crossing_tensors(model: keras.Model) -> list[int]:
@@ -115,7 +167,7 @@ def flatten(model: keras.Model) -> Graph:
         >>> [step.operation.name for step in flatten(model).steps]
         ['inside', 'outside']
     """
-    graph = _graph_of(model)
+    graph = functional_of(model)
     if graph is None:
         raise ConfigError(
             f"`model` must be a functional model, got {model.name!r}, a "
@@ -194,15 +246,6 @@ def _knows_training(layer: keras.Layer) -> bool:
     return "training" in inspect.signature(layer.call).parameters
 
 
-def _graph_of(operation: Any) -> Any:
-    """Return the functional model that this operation is, or holds as a Sequential does."""
-    if not isinstance(operation, keras.Model):
-        return None
-    if hasattr(operation, "_nodes_by_depth"):
-        return operation
-    return getattr(operation, "_functional", None)
-
-
 def _append(
     graph: Any, inputs: Sequence[TensorId], steps: list[Step], numbers: Iterator[int]
 ) -> list[TensorId]:
@@ -214,7 +257,7 @@ def _append(
                 continue
             arguments = _with_ids((node.arguments.args, node.arguments.kwargs), known)
             taken = [known[id(tensor)] for tensor in node.input_tensors]
-            inner = _graph_of(node.operation)
+            inner = functional_of(node.operation)
             if inner is not None:
                 given = _append(inner, taken, steps, numbers)
             else:

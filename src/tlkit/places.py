@@ -11,8 +11,12 @@ from typing_extensions import override
 
 from tlkit import cutting, graph, taps
 from tlkit.classifier import backbone_of
+from tlkit.errors import ConfigError
 from tlkit.graph import Graph, Part, Step, TensorId
 from tlkit.taps import Pooling
+
+_PADDING = keras.layers.ZeroPadding2D
+_POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +58,18 @@ def find(
         model: The classifier.
         sample: Some raw images; the first is run to see the shapes.
         most_features: The finest grid has at most so many features.
+
+    Raises:
+        ConfigError: The backbone has no place to read.
     """
-    backbone = backbone_of(model)
     whole = graph.flatten(model)
     dtype = model.inputs[0].dtype
     everything = Part(whole.steps, whole.inputs, whole.outputs, input_dtype=dtype, name="whole")
     known = everything.run(keras.ops.convert_to_tensor(sample[:1]), training=False)[1]
-    made = {id(step.operation): step for step in whole.steps}
+    made = {id(step.operation): step.outputs[0] for step in whole.steps}
     places = []
-    for layer in _ends(backbone, {key: known[step.outputs[0]] for key, step in made.items()}):
-        tensor = made[id(layer)].outputs[0]
+    for layer in _read(backbone_of(model), {key: known[tensor] for key, tensor in made.items()}):
+        tensor = made[id(_last(layer))]
         work, weights = _cost(cutting.needed(whole.steps, [tensor]), known)
         for pooling, size in _poolings(tuple(known[tensor].shape), most_features):
             places.append(
@@ -79,28 +85,67 @@ def find(
     return places, Readings(whole, places, dtype)
 
 
-def _ends(backbone: keras.Model, outputs: dict[int, Any]) -> list[Any]:
+def _read(backbone: keras.Model, outputs: dict[int, Any]) -> list[Any]:
+    """Return the layers to read, given what each layer in the graph gives."""
+    seen = graph.functional_of(backbone)
+    found = [] if seen is None else _ends(seen, [outputs.get(id(_last(x))) for x in seen.layers])
+    nested = [] if seen is None else [x for x in seen.layers if graph.functional_of(x) is not None]
+    hiding = [layer for layer in nested if graph.has_kernel(layer)]
+    if len(found) < 2 and hiding:
+        raise ConfigError(
+            f"`backbone` must hold its layers itself, got {backbone.name!r}, which holds them in "
+            f"the model {hiding[0].name!r}, where no head can read. Give that model as the "
+            f"backbone: backbone.get_layer({hiding[0].name!r})."
+        )
+    if not found:
+        raise ConfigError(
+            "`backbone` must have a layer with weights whose maps (batch, height, width, channels) "
+            f"or features (batch, features) a head can read, got {backbone.name!r}, which has "
+            "none. Without `features`, the head reads the backbone's output."
+        )
+    return found
+
+
+def _last(layer: Any) -> Any:
+    """Return what makes a layer's output: of a nested model, the last layer inside."""
+    inner = graph.functional_of(layer)
+    return layer if inner is None else _last(inner.outputs[0]._keras_history.operation)
+
+
+def _ends(backbone: Any, outputs: Sequence[Any]) -> list[Any]:
     """Return the layers after which a block ends, or a bottleneck opens again.
 
-    A layer outside residual blocks is one of them where the next layer gives more numbers.
+    None comes before the first kernel, inside a block or gate, or pads.
     """
-    padding = keras.layers.ZeroPadding2D
-    ends = graph.block_ends(backbone)
-    layers = backbone.layers
-    sizes = [_numbers(outputs.get(id(layer))) for layer in layers]
+    layers, blocks = backbone.layers, graph.blocks(backbone)
+    operations = map(id, backbone.operations)
+    crossing = dict(zip(operations, graph.crossing_tensors(backbone), strict=True))
+    sizes = [_numbers(output) for output in outputs]
     found = []
-    residual = False  # whether a residual block ended since the last layer that was taken
+    deep = residual = False  # whether a kernel came, a residual block since the last one taken
     for index, layer in enumerate(layers):
-        if ends[index] != index or id(layer) not in outputs:
+        deep = deep or graph.has_kernel(layer)
+        residual = residual or blocks[index] is not None
+        after = _after(layers, index)
+        open_ = crossing[id(layer)] > 1 and after is not None
+        if not deep or open_ or isinstance(layer, _PADDING) or outputs[index] is None:
             continue
-        residual = residual or (index > 0 and ends[index - 1] == index)
-        after = [n for n in range(index + 1, len(layers)) if not isinstance(layers[n], padding)]
-        last = not after
-        following = 0 if last else sizes[after[0]]
-        if last or following > sizes[index] or (residual and following != sizes[index]):
-            found.append(layer)
+        if (
+            after is None
+            or isinstance(layer, _POOLING)
+            or sizes[after] > sizes[index]
+            or (residual and (sizes[after] != sizes[index] or graph.has_kernel(layers[after])))
+            or (blocks[after] is not None and not isinstance(layer, keras.layers.Concatenate))
+        ):
+            found.append(index)
             residual = False
-    return [layer for layer in found if len(outputs[id(layer)].shape) in (2, 4)]
+    return [layers[index] for index in found if len(outputs[index].shape) in (2, 4)]
+
+
+def _after(layers: Sequence[Any], index: int) -> int | None:
+    """Return the next layer that does not pad."""
+    later = range(index + 1, len(layers))
+    return next((each for each in later if not isinstance(layers[each], _PADDING)), None)
 
 
 def _numbers(tensor: Any) -> int:

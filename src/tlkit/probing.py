@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -132,7 +133,8 @@ def probe(
         validation: The images to score on; by default the sample itself, in five folds: each is
             scored by heads fitted to the others.
         sample: How many of the training images to use: chosen by chance from arrays, the first of
-            a dataset. None uses all: with "ridge", memory does not grow with their number.
+            a dataset, which must not be sorted by class then. None uses all: with "ridge", memory
+            does not grow with their number.
         solver: "ridge" (closed form) or "lbfgs" (logistic regression; slower, and it keeps the
             features of the whole sample in memory).
         most_features: The finest grid has at most so many features.
@@ -141,8 +143,10 @@ def probe(
         seed: Chooses the sample.
 
     Raises:
-        ConfigError: An argument is wrong, or the model has no graph.
-        DataError: Images or labels don't fit the model, or too few are left to score on.
+        ConfigError: An argument is wrong, the model has no graph, or its backbone no layer that
+            a head can read.
+        DataError: Images or labels don't fit the model, too few are left to score on, or all that
+            are used are of one class.
         EngineError: The engine can't run the backbone.
 
     Examples:
@@ -168,7 +172,8 @@ def probe(
         _checks.at_least("sample", sample, 10)
     classes = model.output_shape[-1]
     train = checked(train, model, "train")
-    pieces = _sampled(train, sample, rank=len(model.input_shape), seed=seed)
+    settings = {"rank": len(model.input_shape), "classes": classes, "seed": seed}
+    pieces = _sampled(train, sample, "train", **settings)
     first = next(pieces)
     found, readings = places.find(model, first.images, most_features)
     runs = engines.prepare(engine, readings, first.images[:128])
@@ -181,7 +186,7 @@ def probe(
         _add(fits, runs, piece, folds)
     if validation is not None:
         fitting = checked(validation, model, "validation")
-        for piece in _sampled(fitting, scoring.MOST_SCORED, rank=len(model.input_shape), seed=seed):
+        for piece in _sampled(fitting, scoring.MOST_SCORED, "validation", **settings):
             _add(fits, runs, piece, np.full(len(piece.labels), scoring.VALIDATION))
     fitted, scored = fits[0].counts
     if fitted < 2 * max(classes, scoring.FOLDS):
@@ -247,20 +252,42 @@ def _together(
 
 
 def _sampled(
-    source: data.Data, count: int | None, *, rank: int, seed: int
+    source: data.Data, count: int | None, name: str, *, rank: int, classes: int, seed: int
 ) -> Iterator[chunks.Chunk]:
     """Yield about so many images: some by chance of arrays, the first of a dataset."""
-    if data.is_arrays(source):
-        images, labels = source
-        order = np.random.default_rng(seed).permutation(len(images))
-        chosen = order if count is None else order[:count]
-        pieces = (chosen[start : start + _ROWS] for start in range(0, len(chosen), _ROWS))
-        for piece in pieces:
-            yield from chunks.read((images[piece], labels[piece]), rows=_ROWS, rank=rank)
-        return
-    seen = 0
-    for chunk in chunks.read(source, rows=_ROWS, rank=rank):
-        if count is not None and seen >= count:
-            return
+    seen, labels, cut = 0, set[int](), False
+    for chunk in _read(source, count, rank=rank, seed=seed):
+        if cut := count is not None and seen >= count:
+            break
         seen += len(chunk.labels)
+        labels.update(data.label_indices(chunk.labels).tolist())
         yield chunk
+    _check_classes(name, seen, len(labels), classes, cut=cut)
+
+
+def _read(source: data.Data, count: int | None, *, rank: int, seed: int) -> Iterator[chunks.Chunk]:
+    if not data.is_arrays(source):
+        yield from chunks.read(source, rows=_ROWS, rank=rank)
+        return
+    images, labels = source
+    chosen = np.random.default_rng(seed).permutation(len(images))[:count]
+    for start in range(0, len(chosen), _ROWS):
+        piece = chosen[start : start + _ROWS]
+        yield from chunks.read((images[piece], labels[piece]), rows=_ROWS, rank=rank)
+
+
+def _check_classes(name: str, seen: int, found: int, classes: int, *, cut: bool) -> None:
+    """Refuse a sample of one class; warn where others may be in the part that was not read."""
+    got = f"the first {seen:,} images of a dataset" if cut else f"{seen:,} images"
+    advice = "Shuffle it once before, or give arrays, if it is sorted by class." if cut else ""
+    if found == 1:
+        raise DataError(
+            f"`{name}` must show at least 2 of the model's {classes} classes, got {got}, all of "
+            f"one class. {advice}".rstrip()
+        )
+    if cut and found < classes:
+        warnings.warn(
+            f"`{name}` shows {found} of the model's {classes} classes in {got}, and the probe "
+            f"judges by these alone. {advice}",
+            stacklevel=4,  # whoever called `probe`
+        )

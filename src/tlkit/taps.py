@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from tlkit import _checks
+from tlkit import _checks, graph
 from tlkit.errors import ConfigError
 
 Pooling = str | int
@@ -37,30 +37,49 @@ def tapped(backbone: keras.Model, features: Sequence[str]) -> keras.Model:
     The layers are the backbone's own, not copies.
 
     Args:
-        backbone: A functional model.
+        backbone: A functional or sequential model.
         features: Names of its layers; with several, the result returns a list, in this order.
 
     Raises:
-        ConfigError: There is no such layer, it is named twice, or it gives no maps or features.
+        ConfigError: The backbone has no graph, there is no such layer, it is named twice, or it
+            gives no maps or features.
     """
-    names = [layer.name for layer in backbone.layers]
+    seen = graph.functional_of(backbone)
+    if seen is None:
+        raise ConfigError(
+            f"`features` must be left out with {backbone.name!r}, a {type(backbone).__name__} "
+            "whose graph can't be seen: give a functional or sequential model."
+        )
     for name in features:
-        if name not in names:
-            raise ConfigError(
-                f"`features` must be names of layers of {backbone.name}, got {name!r}."
-                f"{_checks.nearest(name, names)} A probe (tlkit.probe) lists the block ends."
-            )
+        _check_name(name, seen)
     if not features or len(set(features)) < len(features):
         raise ConfigError(
             f"`features` must be one or more different layer names, got {list(features)}."
         )
-    outputs = [_output(backbone, name) for name in features]
+    outputs = [_output(seen, name) for name in features]
     return keras.Model(
-        backbone.inputs, outputs[0] if len(outputs) == 1 else outputs, name=backbone.name
+        seen.inputs, outputs[0] if len(outputs) == 1 else outputs, name=backbone.name
     )
 
 
-def _output(backbone: keras.Model, name: str) -> Any:
+def _check_name(name: str, backbone: Any) -> None:
+    names = [layer.name for layer in backbone.layers]
+    if name in names:
+        return
+    for layer in backbone.layers:
+        if name in [part.name for part in layer._flatten_layers(include_self=False)]:
+            raise ConfigError(
+                f"`features` must be names of layers of {backbone.name}, got {name!r}, which is "
+                f"inside its layer {layer.name!r}. Where that is a model, give it as the "
+                f"backbone: backbone.get_layer({layer.name!r})."
+            )
+    raise ConfigError(
+        f"`features` must be names of layers of {backbone.name}, got {name!r}."
+        f"{_checks.nearest(name, names)} A probe (tlkit.probe) lists the block ends."
+    )
+
+
+def _output(backbone: Any, name: str) -> Any:
     nodes = [node for node in backbone.get_layer(name)._inbound_nodes if node in _nodes(backbone)]
     tensors = [tensor for node in nodes for tensor in node.outputs]
     if len(tensors) != 1 or len(tensors[0].shape) not in (2, 4):
@@ -72,7 +91,7 @@ def _output(backbone: keras.Model, name: str) -> Any:
     return tensors[0]
 
 
-def _nodes(backbone: keras.Model) -> list[Any]:
+def _nodes(backbone: Any) -> list[Any]:
     return [node for nodes in backbone._nodes_by_depth.values() for node in nodes]
 
 
