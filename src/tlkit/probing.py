@@ -1,5 +1,6 @@
 """Find out after which layer of a backbone a head should read, by what a linear head gets there."""
 
+import itertools
 import math
 import time
 import warnings
@@ -179,7 +180,7 @@ def probe(
     runs = engines.prepare(engine, readings, first.images[:128])
     fits = [Fit(place.size, classes, solver) for place in found]
     random = np.random.default_rng(seed)
-    for piece in (first, *pieces):
+    for piece in itertools.chain([first], pieces):
         folds = random.integers(0, scoring.FOLDS, len(piece.labels))
         if validation is not None:
             folds[:] = scoring.ALWAYS
