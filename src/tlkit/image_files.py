@@ -1,15 +1,14 @@
 """Image files in a folder for each class, or named by a table, as a source of labelled images."""
 
-import csv
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tlkit import _checks, _optional, decoding, scanning
+from tlkit import _checks, decoding, scanning, tables
 from tlkit.errors import ConfigError, DataError
 from tlkit.lazy import LazyImages
 from tlkit.source import Problem, Source, chosen, listed
@@ -109,7 +108,7 @@ def from_manifest(
     """
     path = Path(manifest)
     wanted = [path_column, label_column, *([group_column] if group_column else [])]
-    table = _table(path, wanted)
+    table = tables.columns(path, wanted)
     root = path.parent if folder is None else Path(folder)
     how = _How.checked(size, fit, channels, unreadable, most_unreadable, class_names)
     groups = tuple(table[group_column]) if group_column else ()
@@ -262,49 +261,3 @@ def images_within(folder: Path) -> Iterator[Path]:
 
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
-def _table(path: Path, columns: Sequence[str]) -> Mapping[str, list[str]]:
-    if not path.is_file():
-        raise ConfigError(f"`manifest` must be a file, got {str(path)!r}: no such file.")
-    kind = path.suffix.lower()
-    if kind not in (".csv", ".parquet"):
-        raise ConfigError(f"`manifest` must end in .csv or .parquet, got {str(path)!r}.")
-    try:
-        table = _parquet(path) if kind == ".parquet" else _csv(path)
-    except (ValueError, OSError, csv.Error) as error:  # Arrow's errors are those too
-        raise DataError(
-            f"{str(path)!r} must be a {kind[1:]} table" + (" in UTF-8" * (kind == ".csv")) + ", "
-            f"got {error}. Save it anew as one."
-        ) from error
-    for name in columns:
-        if name not in table:
-            raise ConfigError(
-                f"`manifest` must have a column {name!r}, got {list(table)}."
-                f"{_checks.nearest(name, table)}"
-            )
-    cells = {name: [_cell(value) for value in table[name]] for name in columns}
-    for name, values in cells.items():
-        if "" in values:
-            row = values.index("") + 1
-            raise DataError(f"Column {name!r} of {str(path)!r} is empty in row {row}.")
-    return cells
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else str(value).strip()
-
-
-def _parquet(path: Path) -> Mapping[str, list[Any]]:
-    found: Mapping[str, list[Any]]
-    found = _optional.require("pyarrow.parquet", extra="parquet").read_table(path).to_pydict()
-    return found
-
-
-def _csv(path: Path) -> Mapping[str, list[Any]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    for number, row in enumerate(rows, start=1):
-        if None in row:  # where DictReader puts what is too much
-            raise ValueError(f"more cells than columns in row {number}")
-    return {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
