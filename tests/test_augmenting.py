@@ -179,3 +179,21 @@ def test_a_look_at_test_images_is_the_same_each_time(small_backbone: keras.Model
     assert np.abs(one - other).max() > 1e-4
     drawn = [tlkit.predict(model, images, augmentation=layers, seed=None) for _ in range(2)]
     assert np.abs(drawn[0] - drawn[1]).max() > 1e-4
+
+
+def test_each_phase_draws_by_its_own_seed(small_backbone: keras.Model) -> None:
+    random = np.random.default_rng(0)
+    pair = random.integers(0, 256, (24, 16, 16, 3), "uint8"), np.arange(24) % 3
+    start, layers = small_backbone.get_weights(), _shift()
+    head = Phase(augmentation=layers)
+    tail = Phase(augmentation=layers, learning_rate=1e-3, freeze=freezing.first(3))
+    model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
+    trainer = tlkit.TwoPhaseTrainer(head=head, fine_tune=tail, seed=0, cache=None)
+    both = [phase.epochs for phase in trainer.fit(model, pair, verbose=False).phases]
+    small_backbone.set_weights(start)
+    model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
+    apart = [
+        train_phase(model, phase, pair, cache=None, seed=seed, verbose=False).epochs
+        for seed, phase in enumerate((head, tail))
+    ]
+    assert both == apart

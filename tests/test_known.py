@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 import tlkit
 from tlkit import Phase, freezing, known
@@ -67,3 +68,16 @@ def test_nothing_is_known_where_nothing_can_be_compared(model: keras.Model) -> N
     assert _known(model, _data(), loss=summed) is None
     plan = freezing.plan(tlkit.backbone_of(model), freezing.everything, batchnorm="frozen")
     assert known.at_the_start(model, Phase(), plan, _data()) is None
+
+
+def test_weighted_classes_count_for_more_in_what_the_ignorant_say(model: keras.Model) -> None:
+    weights = np.array([3.0, 1.0, 0.2])
+    counts = np.bincount(_data()[1])
+    found = _known(model, _data(), class_weight=dict(enumerate(weights))).ignorant
+
+    def loss(logits: np.ndarray) -> float:
+        said = logits - np.log(np.exp(logits).sum())
+        return float(-(counts * weights * said).sum() / counts.sum())
+
+    least = minimize(loss, np.zeros(3)).fun  # nobody who sees no image does better
+    assert found == pytest.approx(least, rel=1e-4)
