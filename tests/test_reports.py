@@ -535,3 +535,16 @@ def test_a_figure_without_photos_keeps_its_hues_on_a_dark_page() -> None:
     red, green, blue = turned.getpixel((5, 5))
     assert blue > 250
     assert 100 < red < 150 and 100 < green < 150
+
+
+@pytest.mark.parametrize("points", [0.8, 3.0])
+def test_of_a_photo_on_a_dark_page_the_frame_alone_is_turned(points: float) -> None:
+    figure = Figure(figsize=(1, 1))
+    panel = figure.add_axes((0.2, 0.2, 0.6, 0.6), xticks=[], yticks=[])
+    panel.imshow(np.zeros((4, 4, 3), "uint8"), aspect="auto")
+    for edge in panel.spines.values():
+        edge.set(color="0.8", linewidth=points)
+    picture = Image.open(io.BytesIO(drawing.dark(figure, drawing.light(figure)))).convert("RGB")
+    across = np.asarray(picture).mean(axis=-1)[75]
+    half = points / 2 * 150 / 72
+    assert across[30 + round(half) + 4 : 120 - round(half) - 4].max() < 20  # black stays black

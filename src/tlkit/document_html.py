@@ -167,7 +167,7 @@ def _block(block: Block, pictures: Mapping[str, _Drawn]) -> str:
             return (
                 "<dl>"
                 + "".join(
-                    f"<div><dt>{_safe(name)}</dt><dd>{_whole(figure)}</dd></div>"
+                    f"<div><dt>{_safe(name)}</dt><dd>{_safe(figure)}</dd></div>"
                     for name, figure in pairs
                 )
                 + "</dl>"
@@ -226,11 +226,6 @@ def _row(row: Sequence[str], kinds: Sequence[str]) -> str:
 def _safe(text: str) -> str:
     """Return text that is shown as it is, with no line between a number and its percent sign."""
     return escape(_BEFORE_PERCENT.sub("\u00a0", plain(text)))
-
-
-def _whole(text: str) -> str:
-    """Return text that is shown as it is, in one line where the screen is wide enough."""
-    return _safe(text).replace(" ", "\u00a0")
 
 
 def _anchor(title: str) -> str:

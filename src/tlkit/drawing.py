@@ -1,15 +1,16 @@
 """Figures as files: for white paper, and for a dark page on which photos stay as they are."""
 
 import io
+import math
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from PIL import Image
 
 _DOTS_PER_INCH = 150
 _PAPER = np.array([21, 23, 27])  # of the dark page, #15171b
-_FRAME = 4  # pixels of a photo's edge that its frame may lie on
 
 
 def light(figure: Figure) -> bytes:
@@ -53,12 +54,10 @@ def _photos(figure: Figure, height: int, width: int) -> list[tuple[slice, slice]
     found = []
     for panel in figure.axes:
         if any(_has_own_colours(image) for image in panel.images):
-            box = panel.get_position()
+            box, frame = panel.get_position(), _frame(panel)
             top, bottom = round((1 - box.y1) * height), round((1 - box.y0) * height)
             left, right = round(box.x0 * width), round(box.x1 * width)
-            found.append(
-                (slice(top + _FRAME, bottom - _FRAME), slice(left + _FRAME, right - _FRAME))
-            )
+            found.append((slice(top + frame, bottom - frame), slice(left + frame, right - frame)))
     return found
 
 
@@ -66,3 +65,11 @@ def _has_own_colours(image: AxesImage) -> bool:
     """Tell a photo, in colour or in grey, from numbers that are shaded."""
     pixels = image.get_array()
     return (pixels is not None and pixels.ndim == 3) or image.cmap.name == "gray"
+
+
+def _frame(panel: Axes) -> int:
+    """Return how many pixels of a photo's edge its frame covers: the inner half of its line."""
+    if not panel.axison:
+        return 0
+    points = max(edge.get_linewidth() for edge in panel.spines.values())
+    return math.ceil(points / 2 * _DOTS_PER_INCH / 72)
