@@ -203,8 +203,8 @@ def _made_up(count: int, path: str | None) -> auditing.Audit:
 def test_printed_it_is_a_short_table() -> None:
     lines = str(_made_up(12, None)).splitlines()
     assert lines[0] == "40 images: 12 labels to look at, 1 images unlike the others"
-    assert lines[1] == "label  rather  probability  image"
-    assert lines[2] == "a      b       0.000        image 0"
+    assert lines[1] == "label  suggested  probability  image"
+    assert lines[2] == "a      b          0.000        image 0"
     assert len(lines) == 1 + 1 + 10 + 1 + 1
     assert lines[-1] == "0.250     image 3"
 
@@ -216,7 +216,7 @@ def test_the_grid_shows_the_first_suspects_with_both_labels() -> None:
     figure.savefig(io.BytesIO())  # a dollar would start a formula
     assert len(figure.axes) == 7
     for place, panel in enumerate(figure.axes):
-        assert panel.get_title() == r"...er/$\x$ & <tags>/0001.png" + "\nlabel a\nrather b"
+        assert panel.get_title() == r"...er/$\x$ & <tags>/0001.png" + "\nlabel a\nsuggested b"
         np.testing.assert_allclose(panel.images[0].get_array(), images[place, ..., 0] / 255)
 
 

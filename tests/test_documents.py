@@ -90,6 +90,24 @@ def test_a_percent_sign_stays_with_its_number() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("88.51 %", "88.51 %"),
+        ("-", "\\-"),
+        ("-5 and +5", "-5 and +5"),
+        ("2. April", "2\\. April"),
+        ("3)", "3\\)"),
+        ("- - -", "\\- - -"),
+        ("=", "="),
+    ],
+)
+def test_only_what_markdown_would_misread_is_escaped(text: str, expected: str) -> None:
+    assert document_markdown.escaped(text) == expected
+    paragraph = Document(title="t", sections=(Section(title="s", blocks=(Paragraph(text=text),)),))
+    assert read_markdown(document_markdown.written(paragraph)) == ["t", "s", text]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("a\r\n\tb", "a b"),
         ("\udcff.jpg", "\ufffd.jpg"),
         ("evil\u202egpj.exe", "evil\ufffdgpj.exe"),

@@ -1,4 +1,6 @@
 import os
+import platform
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,39 @@ def test_other_systems_are_asked_in_their_way(
 def test_the_real_machine_is_plausible() -> None:
     assert 1 <= _machine.cores() <= (os.cpu_count() or 1)
     assert 2**26 < _machine.free_memory() <= _machine.memory() < 2**50
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "model"),
+    [
+        ("processor : 0\nmodel name\t: AMD EPYC 7B13\nflags : fpu\n", "AMD EPYC 7B13"),
+        ("processor : 0\nBogoMIPS : 50\n\nModel\t\t: Raspberry Pi 4\n", "Raspberry Pi 4"),
+        ("processor : 0\nmodel name :\n", None),
+        ("", None),
+    ],
+)
+def test_the_processor_is_what_linux_calls_it(
+    tmp_path: Path, cpuinfo: str, model: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert _machine.processor(_tree(tmp_path, {"proc/cpuinfo": cpuinfo})) == model
+
+
+def test_elsewhere_the_processor_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert _machine.processor(tmp_path) is None  # sysctl is not there
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(platform, "processor", lambda: "Intel64 Family 6")
+    assert _machine.processor(tmp_path) == "Intel64 Family 6"
+
+
+def test_memory_is_told_where_it_is_known_and_not_assumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _machine.told_memory(_tree(tmp_path, {})) == 16 * GIB
+    monkeypatch.delattr(os, "sysconf")
+    empty = tmp_path / "empty"
+    assert _machine.told_memory(empty) is None
+    assert _machine.memory(empty) == 4 * GIB

@@ -1,14 +1,16 @@
 import io
 import sys
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 import tlkit
-from tlkit import evaluation, plotting
+from tlkit import evaluation, explaining, picture_grids, plotting
 from tlkit.errors import ConfigError, DataError
 from tlkit.proof import Movement
 
@@ -64,7 +66,7 @@ def test_every_panel_tells_its_image_and_what_the_model_said(model: keras.Model)
         wrong = called != "abc"[labels[index]]
         word = "WRONG: " if wrong else "predicted "
         assert (
-            panel.get_title() == f"true {'abc'[labels[index]]}\n{word}{called}, {100 * sure:.0f} %"
+            panel.get_title() == f"true {'abc'[labels[index]]}\n{word}{called} ({100 * sure:.0f} %)"
         )
         assert (panel.spines["top"].get_linewidth() > 2) == wrong
 
@@ -110,7 +112,7 @@ def test_the_confusion_matrix_shows_every_count() -> None:
     shown = {text.get_position(): text.get_text() for text in panel.texts}
     assert shown == {(0, 0): "2", (1, 0): "1", (1, 1): "2"}
     assert [tick.get_text() for tick in panel.get_xticklabels()] == ["kitten", "puppy"]
-    assert "80.00 %" in panel.get_title()
+    assert "80.0 %" in panel.get_title()
 
 
 def test_no_figure_touches_pyplot(model: keras.Model) -> None:
@@ -170,19 +172,24 @@ def test_the_grid_shows_the_errors_that_are_asked_for(
         rows = dog[given[:, 0, 0, 0]]
         return np.stack([1 - rows, rows], axis=1)
 
-    monkeypatch.setattr(plotting, "predict", predicted)
+    monkeypatch.setattr(picture_grids, "predict", predicted)
     grid = partial(plotting.prediction_grid, model, images, labels)
-    said = [title.splitlines()[1] for title in _texts(grid(which="confident"))]
-    assert said == ["WRONG: dog, 90 %", "WRONG: cat, 80 %", "WRONG: dog, 60 %", "WRONG: cat, 55 %"]
-    worst = [title.splitlines()[1] for title in _texts(grid(which="worst", count=2))]
-    assert worst == ["WRONG: dog, 90 %", "WRONG: cat, 80 %"]
+    said = [title.split("\n", 1)[1] for title in _texts(grid(which="confident"))]
+    assert said == [
+        "WRONG: dog\n(90 %)",
+        "WRONG: cat\n(80 %)",
+        "WRONG: dog\n(60 %)",
+        "WRONG: cat\n(55 %)",
+    ]
+    worst = [title.split("\n", 1)[1] for title in _texts(grid(which="worst", count=2))]
+    assert worst == ["WRONG: dog\n(90 %)", "WRONG: cat\n(80 %)"]
     each = [title.splitlines()[0] for title in _texts(grid(which="per_class", count=4))]
     assert sorted(each) == ["true cat", "true cat", "true dog", "true dog"]
     with pytest.raises(ConfigError, match="`which` must be one of"):
         grid(which="wurst")
     dog[:] = labels
     [note] = grid(which="confident").texts
-    assert note.get_text() == "none of 6 images is called wrongly"
+    assert note.get_text() == "none of 6 images is misclassified"
 
 
 def test_the_reliability_diagram_shows_each_bin_that_has_calls() -> None:
@@ -194,4 +201,76 @@ def test_the_reliability_diagram_shows_each_bin_that_has_calls() -> None:
     np.testing.assert_allclose(x, [0.55, 0.95])
     np.testing.assert_allclose(y, [0.5, 0.9])
     assert [bar.get_height() for bar in below.patches] == [0] * 5 + [10, 0, 0, 0, 10]
-    assert above.get_title() == "calibration error 5.00 %"
+    assert above.get_title() == "expected calibration error 5.0 %"
+    assert [text.get_text() for text in above.get_legend().get_texts()] == [
+        "perfect calibration",
+        "this classifier",
+    ]
+
+
+def test_known_probabilities_are_not_predicted_again(
+    model: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, labels = _test_set()
+    known = model.predict(images, verbose=0)
+    usual = {
+        which: _texts(plotting.prediction_grid(model, images, labels, which=which))
+        for which in ("confident", "random", "worst")
+    }
+    monkeypatch.setattr(picture_grids, "predict", None)
+    for which, titles in usual.items():
+        grid = plotting.prediction_grid(model, images, labels, which=which, probabilities=known)
+        assert _texts(grid) == titles
+    with pytest.raises(DataError, match=r"`probabilities` must have shape \(30, 3\), got \(2, 3\)"):
+        plotting.prediction_grid(model, images, labels, probabilities=known[:2])
+
+
+def _smallest(figure: Figure) -> float:
+    """Return the points of the smallest text on a figure."""
+    figure.savefig(io.BytesIO())
+    texts = figure.findobj(lambda each: isinstance(each, Text) and each.get_text().strip() != "")
+    return min(text.get_fontsize() for text in texts)
+
+
+def _wide_evaluation(classes: int) -> tlkit.Evaluation:
+    labels = np.arange(4 * classes) % classes
+    rows = np.random.default_rng(0).dirichlet(np.ones(classes), len(labels))
+    return evaluation.score(labels, rows, class_names=[f"class {n}" for n in range(classes)])
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        lambda model: plotting.prediction_grid(model, *_test_set()),
+        lambda model: plotting.prediction_grid(model, *_test_set(), which="confident"),
+        lambda model: plotting.learning_curves(_run()),
+        lambda model: plotting.confusion_matrix(_wide_evaluation(12)),
+        lambda model: plotting.reliability_diagram(_wide_evaluation(5)),
+        lambda model: explaining.grad_cam_grid(model, *_test_set()),
+        lambda model: explaining.feature_map(model, *_test_set()),
+    ],
+)
+def test_every_figure_is_legible_on_a_phone_and_a_desk(model: keras.Model, drawn: Any) -> None:
+    figure = drawn(model)
+    points, inches = _smallest(figure), figure.get_figwidth()
+    assert points * 350 / (72 * inches) >= 9  # the page's column on a phone 390 pixels wide
+    assert points / 72 * 150 * 0.8 >= 11  # as wide as the page shows 150 dots an inch
+    assert figure.get_figheight() >= inches
+
+
+def test_captions_stay_within_their_picture(small_backbone: keras.Model) -> None:
+    names = ["sunflowers of some kind", "incomprehensibilities", "tulips"]
+    model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), class_names=names)
+    images = np.zeros((9, 16, 16, 3), "uint8")
+    figure = plotting.prediction_grid(model, images, np.arange(9) % 3)
+    figure.savefig(io.BytesIO())
+    for panel in figure.axes:
+        title = panel.title.get_window_extent()
+        assert title.width <= 1.1 * panel.get_window_extent().width
+
+
+def test_many_classes_have_a_scale_in_place_of_numbers() -> None:
+    few, many = (plotting.confusion_matrix(_wide_evaluation(classes)) for classes in (12, 13))
+    assert (len(few.axes), len(many.axes)) == (1, 2)
+    assert len(few.axes[0].texts) > len(many.axes[0].texts) == 0
+    assert many.axes[1].get_ylabel() == "share of the true class"

@@ -33,10 +33,17 @@ addEventListener("load", () => {
     return {
       width: root.clientWidth, needed: root.scrollWidth,
       paper: style.backgroundColor, ink: style.color,
-      pictures: [...page.images].map((image) => [image.naturalWidth, image.clientWidth]),
+      pictures: [...page.images].filter((image) => image.clientWidth).map((image) =>
+        [image.naturalWidth, image.clientWidth]),
       tables: [...page.querySelectorAll(".scroll")].map((each) => [
         each.scrollWidth, each.clientWidth]),
       text: parseFloat(style.fontSize),
+      drawn: [...page.images].filter((image) => image.clientWidth).map((image) =>
+        image.currentSrc.slice(0, 15)),
+      tiles: [...page.querySelectorAll("dd")].map((each) =>
+        each.clientHeight / parseFloat(frame.contentWindow.getComputedStyle(each).lineHeight)),
+      hints: [...page.querySelectorAll(".scroll")].map((each) =>
+        frame.contentWindow.getComputedStyle(each).backgroundAttachment),
       scripted: page.title,
       headings: [...page.querySelectorAll("h2")].map((each) => each.innerText),
       words: page.body.innerText,
@@ -59,7 +66,14 @@ def _page() -> str:
             Section(
                 title="Data",
                 blocks=(
-                    KeyFigures(figures={"accuracy": "97.50 %", "interval": "96.00 to 98.20 %"}),
+                    KeyFigures(
+                        figures={
+                            "accuracy": "97.5 %",
+                            "95 % interval": "84.56 to 91.55 %",
+                            "test images": "322",
+                            "time": "1 min 12 s",
+                        }
+                    ),
                     Paragraph(text=f"Words and {LONG}"),
                     Bullets(items=(LONG,)),
                     Table(caption="Wide.", columns=columns, rows=rows),
@@ -72,7 +86,10 @@ def _page() -> str:
     )
     picture = io.BytesIO()
     figure.savefig(picture, dpi=150)
-    return document_html.written(document, {"curves": picture.getvalue()})
+    night = io.BytesIO()
+    figure.savefig(night, dpi=150, format="jpeg")
+    light, dark = {"curves": picture.getvalue()}, {"curves": night.getvalue()}
+    return document_html.written(document, light, dark=dark)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +164,34 @@ def test_it_is_light_or_dark_as_the_reader_has_it(look: Any) -> None:
     assert brightness(dark["ink"]) > 200 > 60 > brightness(dark["paper"])
 
 
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_no_key_figure_wraps(look: Any, width: int) -> None:
+    assert [round(lines) for lines in look(LIGHT)[width]["tiles"]] == [1, 1, 1, 1]
+
+
+def test_a_table_that_scrolls_shows_it_at_its_edge(look: Any) -> None:
+    for hint in look(LIGHT)[PHONE]["hints"]:
+        assert hint == "local, local, scroll, scroll"  # covers move, the shadows beneath don't
+
+
+def test_a_picture_is_as_wide_as_its_text_is_large_and_no_wider_than_the_screen(look: Any) -> None:
+    assert look(LIGHT)[DESKTOP]["pictures"] == [[1200, 760]]  # 960, but for the column
+    assert look(LIGHT)[PHONE]["pictures"] == [[1200, PHONE - 40]]
+
+
+def test_a_dark_page_shows_the_dark_pictures(look: Any) -> None:
+    assert look(LIGHT)[PHONE]["drawn"] == ["data:image/png;"]
+    assert look(DARK)[PHONE]["drawn"] == ["data:image/jpeg"]
+
+
+def test_paper_shows_the_light_pictures_whatever_the_reader_has() -> None:
+    style = _page().split("<style>")[1].split("</style>")[0]
+    assert re.findall(r"(@media[^{]*)\{\s*img\.day", style) == [
+        "@media screen and (prefers-color-scheme: dark) "
+    ]
+    assert "img.night { display: none; }" in style.split("@media screen")[0]
+
+
 def test_no_text_runs_as_a_script(look: Any) -> None:
     assert look(LIGHT)[PHONE]["scripted"] == "A <script>document.title='run'</script> title"
 
@@ -158,6 +203,7 @@ def test_the_report_of_a_run_is_whole_on_a_phone_and_a_desk(
     metrics = json.loads((trained / "metrics.json").read_text())
     seen = _seen((trained / "report.html").read_text("utf-8"), tmp_path, scheme)
     assert seen.keys() == {PHONE, DESKTOP}
+    assert {path.stem for path in trained.glob("*.png")} >= {"grad_cam", "features", "errors"}
     drawn = len(list(trained.glob("*.png"))) - (metrics["accuracy"] == 1)  # nothing is confused
     for width, view in seen.items():
         assert view["needed"] <= width
@@ -175,7 +221,9 @@ def test_the_report_of_a_run_is_whole_on_a_phone_and_a_desk(
             "How to reproduce",
         ]
         words = " ".join(view["words"].split())  # spaces that don't break among them
-        assert f"{100 * metrics['accuracy']:.2f} %" in words
+        assert f"{100 * metrics['accuracy']:.1f} %" in words
+        assert max(map(round, view["tiles"])) == 1
+        assert all(needed <= shown for needed, shown in view["tables"])
         assert "tlkit train" in words
         assert "digit 2" in words
         assert not re.search(r"\bnan\b|None|\{|\[\]", words)

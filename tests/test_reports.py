@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
 from tests.reading import read_markdown, shown
 
 import tlkit
-from tlkit import evaluation, freezing, report_limits, report_sections, reports, runs
+from tlkit import drawing, evaluation, freezing, report_limits, report_sections, reports, runs
 from tlkit.errors import ConfigError, DataError, MissingExtraError
 from tlkit.reports import PhaseFacts, ReportFacts
 
@@ -107,13 +107,12 @@ def test_every_number_of_the_abstract_is_one_of_the_run() -> None:
         found.calibration_error,
         recalls.min(),
     ]
-    expected = [f"{100 * share:.2f}" for share in shares]
-    expected += [f"{100 * low:.2f}", f"{100 * high:.2f}", f"{log_loss(labels, probabilities):.4f}"]
+    expected = [f"{100 * share:.1f}" for share in shares]
+    expected += [f"{100 * low:.1f}", f"{100 * high:.1f}", f"{log_loss(labels, probabilities):.4f}"]
     expected += ["5", "2", "2", "1,500", "400", "95", "1", "12", "5"]  # classes, v2, phases, ...
     assert sorted(_numbers(report_sections.abstract(facts))) == sorted(expected)
-    assert (
-        "abcde"[recalls.argmin()] in report_sections.abstract(facts).split("least often is")[1][:3]
-    )
+    weakest = "abcde"[recalls.argmin()]
+    assert f"the lowest recall is {weakest} (" in report_sections.abstract(facts)
     assert "12 min 5 s" in report_sections.abstract(facts)
 
 
@@ -138,7 +137,7 @@ def test_the_page_loads_nothing() -> None:
 
 def test_the_page_holds_its_figures() -> None:
     images = re.findall(r'src="data:image/png;base64,([^"]*)"', reports.html(_facts()))
-    assert len(images) == 2
+    assert len(images) == 4  # two figures, by day and by night
     for data in images:
         assert Image.open(io.BytesIO(base64.b64decode(data))).size == (150, 150)
 
@@ -170,8 +169,8 @@ def test_the_results_give_each_measure_with_its_interval() -> None:
     rows = [lines[at : at + 3] for at in range(start, start + 18, 3)]
 
     def share(name: str, value: float, bounds: tuple[float, float] | None) -> list[str]:
-        said = "-" if bounds is None else f"{100 * bounds[0]:.2f} to {100 * bounds[1]:.2f} %"
-        return [name, f"{100 * value:.2f} %", said]
+        said = "-" if bounds is None else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"
+        return [name, f"{100 * value:.1f} %", said]
 
     low, high = found.intervals["loss"]
     assert rows == [
@@ -183,11 +182,11 @@ def test_the_results_give_each_measure_with_its_interval() -> None:
             found.intervals["balanced_accuracy"],
         ),
         share("macro-averaged F1", found.macro_f1, found.intervals["macro_f1"]),
-        share("true class among the 3 likeliest", found.top_k[3], None),
+        share("top-3 accuracy", found.top_k[3], None),
         ["loss (mean cross-entropy)", f"{found.loss:.4f}", f"{low:.4f} to {high:.4f}"],
     ]
     for score in found.classes:
-        shares = (f"{100 * value:.2f} %" for value in (score.precision, score.recall, score.f1))
+        shares = (f"{100 * value:.1f} %" for value in (score.precision, score.recall, score.f1))
         assert "\n".join([" ".join(score.name.split()), *shares, str(score.support)]) in _text(
             _facts()
         )
@@ -199,16 +198,16 @@ def test_the_results_give_each_measure_with_its_interval() -> None:
         ({"unreadable": None}, "The images were not read from files."),
         ({"unreadable": []}, "Every file could be read."),
         ({"unreadable": [(f"{n}.jpg", "empty") for n in range(104)]}, "There are 4 more."),
-        ({"duplicates": None}, "Nobody looked for images that are the same."),
-        ({"duplicates": []}, "No two images are the same or look it."),
+        ({"duplicates": None}, "The data were not searched for duplicate images."),
+        ({"duplicates": []}, "No two images are identical or nearly identical."),
         ({"duplicates": [("a", "b")]}, "they were kept in one part"),
         ({"joules": None}, "Energy: not measured."),
         ({"joules": 7.2e6}, "Energy: 2 kWh by the processor's own counter"),
         ({"captions": {"predictions": "What it says."}}, "What it says."),
-        ({"test_source": "another camera"}, "Those of the test come from another camera."),
+        ({"test_source": "another camera"}, "The test images come from another camera."),
         ({"phases": [_phase(best_epoch=0)]}, "those before the phase"),
-        ({}, "2 weight tensors moved; all 260 that were frozen in the backbone stayed"),
-        ({}, "104 weight tensors moved; no weight of the backbone was frozen."),
+        ({}, "2 weight tensors changed; all 260 that were frozen in the backbone are unchanged."),
+        ({}, "104 weight tensors changed; no weight of the backbone was frozen."),
         ({}, "validation accuracy, last epoch\n0.8125"),
     ],
 )
@@ -223,14 +222,14 @@ def _limits(facts: ReportFacts) -> str:
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        (_facts(_outcome(count=60)[2]), "The test is small"),
+        (_facts(_outcome(count=60)[2]), "The test set is small"),
         (_facts(_outcome(count=60)[2]), "Fewer than 30 test images"),
-        (_facts(_outcome(sure=0.0)[2]), "not shown to be better than always naming"),
-        (_facts(weights="starter"), "starter weights, a small network"),
+        (_facts(_outcome(sure=0.0)[2]), "not shown to be better than always predicting"),
+        (_facts(weights="starter"), "starter weights, those of a small network"),
         (_facts(weights=None), "nothing was transferred"),
-        (_facts(duplicates=None), "Nobody looked for images that are in the training"),
-        (_facts(), "1 files or folders were left out or replaced"),
-        (_facts(), "come from the same source as the others, a folder of flowers"),
+        (_facts(duplicates=None), "The data were not searched for images that occur in both"),
+        (_facts(), "1 file or folder was left out or replaced"),
+        (_facts(), "come from the same source as the training images, a folder of flowers"),
     ],
 )
 def test_a_limit_follows_from_the_facts(facts: ReportFacts, said: str) -> None:
@@ -251,19 +250,19 @@ def test_weak_classes_and_the_commonest_mistake_are_named() -> None:
     called = np.concatenate([np.repeat([0, 1, 2], row) for row in confusion])
     found = evaluation.score(labels, np.eye(3)[called] * 0.9 + 0.1 / 3, class_names=["x", "y", "z"])
     said = _limits(_facts(found))
-    assert "Low recall, below 80.00 %: y (60.00 %)." in said
-    assert "Most often it takes y for x: 20 images, 40.00 % of y." in said
-    assert "y\nx\n20\n40.00 %" in _text(_facts(found))
-    assert "its probabilities are off by" in report_sections.abstract(_facts(found))
+    assert "Recall below 80 %: y (60.0 %)." in said
+    assert "The most frequent error is to take y for x: 20 images, 40.0 % of y." in said
+    assert "y\nx\n20\n40.0 %" in _text(_facts(found))
+    assert "the expected calibration error" in report_sections.abstract(_facts(found))
 
 
 def test_a_class_without_a_test_image_is_not_called_weak() -> None:
     found = evaluation.score(np.array([0, 0, 1]), np.eye(3)[[0, 0, 1]], class_names=["x", "y", "z"])
     facts = _facts(found)
-    assert "Nothing is known of z: the test has no such image." in _limits(facts)
-    assert "Low recall" not in _limits(facts)
-    assert "No test image was called another class." in _text(facts)
-    assert "least often is x" in report_sections.abstract(facts)
+    assert "Nothing is known about z: the test set has no such image." in _limits(facts)
+    assert "Recall below" not in _limits(facts)
+    assert "No test image was misclassified." in _text(facts)
+    assert "lowest recall is x" in report_sections.abstract(facts)
 
 
 def test_the_confusion_is_a_table_where_there_is_no_figure() -> None:
@@ -296,7 +295,7 @@ def test_the_summary_has_five_lines(title: str) -> None:
     assert len(lines) == 5
     assert "\x1b" not in lines[0]
     found = facts.evaluation
-    assert f"Accuracy {100 * found.accuracy:.2f} % on 400 test images" in lines[2]
+    assert f"Accuracy {100 * found.accuracy:.1f} % on 400 test images" in lines[2]
     assert set(_numbers(lines[2])) <= set(_numbers(report_sections.abstract(facts)))
 
 
@@ -399,9 +398,11 @@ def test_a_classifier_tells_its_preprocessing_and_its_parts(small_backbone: kera
     )
     backbone = tlkit.backbone_of(model)
     assert reports.model_lines(model) == (
-        f"The backbone has {len(backbone.layers)} layers, {backbone.count_params():,} weights.",
-        "The head reads the backbone after 'block_1_add', and has 27 weights.",
-        "It gives a probability for each of 3 classes (softmax).",
+        "The head reads the backbone after 'block_1_add' and has 27 weights.",
+        "The backbone is kept as far as the head reads it; any layers of the original network "
+        "beyond that are not part of the classifier. So it has "
+        f"{len(backbone.layers)} layers with {backbone.count_params():,} weights here.",
+        "The output is a probability for each of 3 classes (softmax).",
     )
 
 
@@ -423,3 +424,127 @@ def test_a_run_is_written_with_its_report(small_backbone: keras.Model, tmp_path:
     )
     there = {path.name for path in folder.iterdir()}
     assert {"model.keras", "metrics.json", "report.html", "report.md", "curves.png"} <= there
+
+
+def _solved() -> PhaseFacts:
+    last = {"loss": 0.11, "accuracy": 0.98, "val_accuracy": 0.9, "penalty": 0.009}
+    rate = "none: the head was solved"
+    return _phase(epochs=1, best_epoch=1, learning_rate=rate, last=last, solved=True)
+
+
+def test_a_solved_head_has_no_epochs() -> None:
+    said = _text(_facts(phases=[_solved()]))
+    for words in (
+        "computed in one step from the features, without epochs",
+        "loss on training images\n0.11",
+        "accuracy on validation images\n0.9",
+        "L2 penalty of the head\n0.009",
+    ):
+        assert words in said
+    assert "last epoch" not in said
+    assert "weights kept" not in said
+    assert "epochs\n1" not in said
+    assert "weights kept\nepoch 4" in _text(_facts())
+
+
+def _sure(confidence: float, count: int = 400) -> tlkit.Evaluation:
+    """Four classes, of which 70 % are right, all predicted with the same confidence."""
+    labels = np.arange(count) % 4
+    called = np.where(np.arange(count) % 10 < 7, labels, (labels + 1) % 4)
+    rows = np.full((count, 4), (1 - confidence) / 3)
+    rows[np.arange(count), called] = confidence
+    return evaluation.score(labels, rows, class_names="abcd")
+
+
+@pytest.mark.parametrize(
+    ("confidence", "said"),
+    [
+        (0.72, ""),
+        (0.76, "should be taken as approximate: it differs from the share that are correct by 6.0"),
+        (0.64, "by 6.0 percentage points on average (the classifier tends to be underconfident)"),
+        (0.95, "should not be read as probabilities of being correct: it differs"),
+        (0.95, "by 25.0 percentage points on average (the classifier tends to be overconfident)"),
+    ],
+)
+def test_what_is_said_of_the_probabilities_is_in_proportion(confidence: float, said: str) -> None:
+    limits = _limits(_facts(_sure(confidence)))
+    assert said in limits
+    assert ("confidence of its predictions" in limits) == bool(said)
+
+
+def test_an_image_with_two_labels_is_among_the_limits() -> None:
+    pairs = [(f"a/{n}.jpg", f"b/{n}.jpg") for n in range(7)]
+    said = _limits(_facts(duplicates=pairs, two_labels=pairs))
+    assert "7 pairs of files are the same image under two labels" in said
+    assert "a/0.jpg = b/0.jpg, a/1.jpg = b/1.jpg" in said
+    assert "and 2 more" in said
+    assert "under two labels" not in _limits(_facts(duplicates=pairs))
+
+
+def test_what_could_not_be_drawn_is_said() -> None:
+    facts = _facts(left_out={"grad_cam": "the backbone gives no maps.", "features": "too many"})
+    assert "There is no Grad-CAM: the backbone gives no maps." in _text(facts)
+    assert "There is no map of the features: too many." in _text(facts)
+    assert "Visualisations" in _text(replace(facts, figures={}))
+
+
+def test_a_class_without_a_test_image_has_dashes() -> None:
+    found = evaluation.score(np.array([0, 0, 1]), np.eye(3)[[0, 1, 1]], class_names=["x", "y", "z"])
+    assert "y\n50.0 %\n100.0 %\n66.7 %\n1" in _text(_facts(found))
+    assert "z\n-\n-\n-\n0" in _text(_facts(found))
+
+
+def test_decimals_are_as_many_as_the_images_support() -> None:
+    many = _outcome(count=12_000)[2]
+    assert f"{100 * many.accuracy:.2f} %" in report_sections.abstract(_facts(many))
+    assert not re.search(r"\d\.\d\d+ %", _text(_facts()))
+
+
+def test_markdown_has_no_needless_marks() -> None:
+    assert "\\." not in reports.markdown(_facts())
+    assert "\\-" not in reports.markdown(_facts())
+    accuracy = f"{100 * _outcome()[2].accuracy:.1f} %"
+    assert f"| accuracy | {accuracy} |" in reports.markdown(_facts())
+
+
+def test_a_dark_page_has_dark_figures_whose_photos_stay_as_they_are() -> None:
+    figure = Figure(figsize=(2, 1))
+    left, right = figure.subplots(1, 2)
+    left.imshow(np.full((4, 4, 3), [200, 30, 60], "uint8"))
+    right.plot([0, 1], color="black")
+    page = reports.html(_facts(figures={"curves": figure}))
+    [(light, dark)] = re.findall(
+        r'<img class="day" [^>]*png;base64,([^"]*)"><img class="night" [^>]*jpeg;base64,([^"]*)">',
+        page,
+    )
+    night, day = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")).astype(int)
+        for data in (dark, light)
+    )
+    assert night.shape == day.shape == (150, 300, 3)
+    np.testing.assert_allclose(night[0, 0], [0x15, 0x17, 0x1B], atol=2)  # the page's paper
+    inside = left.get_position()
+    row, column = round(150 * (1 - inside.y0 - inside.height / 2)), round(300 * inside.x0 + 40)
+    np.testing.assert_allclose(night[row, column], [200, 30, 60], atol=12)
+    assert night[:, 180:].max() > 200  # the black line
+
+
+def test_a_figure_without_photos_keeps_its_hues_on_a_dark_page() -> None:
+    figure = Figure(figsize=(1, 1), facecolor="#000080")
+    turned = Image.open(io.BytesIO(drawing.dark(figure, drawing.light(figure)))).convert("RGB")
+    red, green, blue = turned.getpixel((5, 5))
+    assert blue > 250
+    assert 100 < red < 150 and 100 < green < 150
+
+
+@pytest.mark.parametrize("points", [0.8, 3.0])
+def test_of_a_photo_on_a_dark_page_the_frame_alone_is_turned(points: float) -> None:
+    figure = Figure(figsize=(1, 1))
+    panel = figure.add_axes((0.2, 0.2, 0.6, 0.6), xticks=[], yticks=[])
+    panel.imshow(np.zeros((4, 4, 3), "uint8"), aspect="auto")
+    for edge in panel.spines.values():
+        edge.set(color="0.8", linewidth=points)
+    picture = Image.open(io.BytesIO(drawing.dark(figure, drawing.light(figure)))).convert("RGB")
+    across = np.asarray(picture).mean(axis=-1)[75]
+    half = points / 2 * 150 / 72
+    assert across[30 + round(half) + 4 : 120 - round(half) - 4].max() < 20  # black stays black

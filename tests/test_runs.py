@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 from pathlib import Path
 
 import keras
@@ -8,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import tlkit
-from tlkit import runs
+from tlkit import _machine, runs
 from tlkit.errors import ConfigError
 
 
@@ -39,6 +40,7 @@ def test_the_folder_holds_what_happened(finished: dict[str, object], tmp_path: P
     config = json.loads((folder / "config.json").read_text())
     assert (config["about"], config["seed"]) == ("a test", 0)
     assert config["environment"]["keras"] == keras.__version__
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", config["environment"]["date"])
     with (folder / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["loss"]) for row in rows] == [row["loss"] for row in finished["run"].history]
@@ -76,3 +78,21 @@ def test_a_failure_half_way_leaves_nothing(finished: dict[str, object], tmp_path
     with pytest.raises(OSError, match="No space left"):
         runs.write(tmp_path / "run", **{**finished, "figures": {"broken": Broken()}})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("processor", "memory", "told"),
+    [
+        ("AMD EPYC", 24 * 2**30, {"processor": "AMD EPYC", "memory": "24.0 GiB"}),
+        (None, None, {}),
+    ],
+)
+def test_the_machine_is_told_as_far_as_it_tells_itself(
+    monkeypatch: pytest.MonkeyPatch, processor: str | None, memory: int | None, told: dict[str, str]
+) -> None:
+    monkeypatch.setattr(_machine, "processor", lambda: processor)
+    monkeypatch.setattr(_machine, "told_memory", lambda: memory)
+    monkeypatch.setattr(_machine, "cores", lambda: 3)
+    found = runs.environment()
+    assert {name: found[name] for name in ("processor", "memory") if name in found} == told
+    assert found["machine"].endswith(", 3 cores")

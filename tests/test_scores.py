@@ -66,3 +66,43 @@ def test_the_intervals_hold_the_truth_as_often_as_they_say() -> None:
         low, high = scores.score(labels, rows, class_names="ab").intervals["balanced_accuracy"]
         held.append(low <= 0.8 <= high)
     assert 0.8 <= np.mean(held) <= 1.0
+
+
+def test_a_constant_classifier_is_as_good_in_every_resample() -> None:
+    labels = np.array([0] * 20 + [1] * 2 + [2])  # in many a resample of all, 1 or 2 is missing
+    found = scores.score(labels, np.tile([0.8, 0.1, 0.1], (23, 1)), class_names="abc")
+    assert found.intervals["balanced_accuracy"] == pytest.approx((1 / 3, 1 / 3))
+    assert found.intervals["macro_f1"] == pytest.approx((found.macro_f1, found.macro_f1))
+
+
+def test_the_intervals_are_those_of_resamples_within_each_class() -> None:
+    found = _evaluation(120, classes=4)
+    random = np.random.default_rng(5)
+    called = found.probabilities.argmax(axis=1)
+    places = [np.flatnonzero(found.labels == label) for label in range(3)]
+    means = [
+        np.mean(
+            [
+                (called[random.choice(one, len(one))] == label).mean()
+                for label, one in enumerate(places)
+            ]
+        )
+        for _ in range(1000)
+    ]
+    np.testing.assert_allclose(
+        found.intervals["balanced_accuracy"], np.percentile(means, [2.5, 97.5]), atol=0.02
+    )
+
+
+def test_what_is_undefined_is_a_dash_and_not_in_the_means() -> None:
+    labels, called = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 3])
+    found = scores.score(labels, np.eye(5)[called] * 0.9 + 0.02, class_names="abcde")
+    rows = {line.split()[0]: line.split()[1:] for line in str(found).splitlines()[-5:]}
+    assert rows["b"] == ["1.000", "0.500", "0.667", "2"]
+    assert rows["c"] == rows["e"] == ["-", "-", "-", "0"]
+    assert rows["d"] == ["0.000", "-", "0.000", "0"]
+    with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
+        expected = metrics.balanced_accuracy_score(labels, called)
+    assert found.balanced_accuracy == expected == 0.75
+    assert found.macro_f1 == pytest.approx(metrics.f1_score(labels, called, average="macro"))
+    assert found.figures()["classes"][2]["recall"] == 0  # JSON has no NaN

@@ -2,6 +2,9 @@
 
 import math
 import os
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -22,6 +25,30 @@ def cores(root: Path = _ROOT) -> int:
     except AttributeError:  # not Linux
         return os.cpu_count() or 1
     return min([bound, *map(math.ceil, _quotas(root))])
+
+
+def processor(root: Path = _ROOT) -> str | None:
+    """Return the processor's model; None where the system does not tell.
+
+    Args:
+        root: Where /proc is.
+    """
+    for line in _read(root / "proc/cpuinfo").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("model name", "Model"):  # the second on some ARM boards
+            return value.strip() or None
+    if sys.platform == "darwin":
+        return _said_by("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string")
+    return platform.processor() if sys.platform == "win32" else None
+
+
+def told_memory(root: Path = _ROOT) -> int | None:
+    """Return what `memory` does; None where the system does not tell and it is assumed.
+
+    Args:
+        root: Where /proc and /sys are.
+    """
+    return None if _told_physical(root) is None else memory(root)
 
 
 def memory(root: Path = _ROOT) -> int:
@@ -61,13 +88,26 @@ def resident_bytes(root: Path = _ROOT) -> int | None:
 
 
 def _physical(root: Path) -> int:
+    told = _told_physical(root)
+    return _ASSUMED_MEMORY if told is None else told
+
+
+def _told_physical(root: Path) -> int | None:
     total = _in_meminfo(root, "MemTotal")
     if total is not None:
         return total
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # Windows has no sysconf
-        return _ASSUMED_MEMORY
+        return None
+
+
+def _said_by(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)  # noqa: S603  # fixed words
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
 
 
 def _in_meminfo(root: Path, name: str) -> int | None:

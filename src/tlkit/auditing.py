@@ -76,7 +76,7 @@ class Audit:
         ]
         if self.suspects:
             lines += _table(
-                ("label", "rather", "probability", "image"),
+                ("label", "suggested", "probability", "image"),
                 [
                     (each.given, each.suggested, f"{each.score:.3f}", _place(each))
                     for each in self.suspects[:_SAID]
@@ -182,7 +182,7 @@ def audit_grid(found: Audit, images: Any, *, count: int = 20, columns: int = 5) 
         >>> suspect = Suspect(index=1, path=None, given="cat", suggested="dog", score=0.02)
         >>> found = Audit(suspects=(suspect,), outliers=(), scores=np.array([0.9, 0.02]), folds=5)
         >>> audit_grid(found, np.zeros((2, 8, 8), "uint8")).axes[0].get_title()
-        'image 1\nlabel cat\nrather dog'
+        'image 1\nlabel cat\nsuggested dog'
     """
     _checks.at_least("count", count, 1)
     _checks.at_least("columns", columns, 1)
@@ -285,7 +285,7 @@ def _drawable(image: np.ndarray) -> np.ndarray:
 def _caption(suspect: Suspect) -> str:
     where = _place(suspect)
     short = where if len(where) <= 28 else f"...{where[-25:]}"
-    return f"{short}\nlabel {suspect.given}\nrather {suspect.suggested}"
+    return f"{short}\nlabel {suspect.given}\nsuggested {suspect.suggested}"
 
 
 def _place(each: Suspect | Outlier) -> str:

@@ -4,6 +4,7 @@ import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from types import MappingProxyType
 
 from tlkit.documents import (
     Block,
@@ -19,14 +20,16 @@ from tlkit.documents import (
     plain_lines,
 )
 
+_Drawn = tuple[bytes, bytes | None]  # for a light and for a dark page
+_NONE: Mapping[str, bytes] = MappingProxyType({})
+_SHRUNK = 0.8  # of its pixels: text of 10 points, drawn at 150 dots an inch, gets as large as ours
 _BEFORE_PERCENT = re.compile(r"(?<=\d) (?=%)")
 _NOTHING_LOADED = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fdfdfc; --ink: #1d2025; --faint: #5d6470;
-  --line: #d9dce1; --band: #f3f4f6; --accent: #1a5fb4; }
+  --line: #d9dce1; --band: #f3f4f6; --accent: #1a5fb4; --shade: #0006; }
 @media (prefers-color-scheme: dark) { :root { --paper: #15171b; --ink: #e6e8eb; --faint: #a0a7b3;
-  --line: #363b44; --band: #1e2127; --accent: #8ab8f5; }
-  img { filter: brightness(.88); } }
+  --line: #363b44; --band: #1e2127; --accent: #8ab8f5; --shade: #fff6; } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; scroll-behavior: smooth; }
 body { margin: 0 auto; max-width: 50rem; padding: 2.5rem 1.25rem 4rem; background: var(--paper);
@@ -44,16 +47,24 @@ a { color: var(--accent); }
 nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; font-size: .92rem; }
 nav a { text-decoration: none; padding: .2rem 0; }
 nav a:hover { text-decoration: underline; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .75rem;
-  margin: 1.5rem 0; }
-dl > div { background: var(--band); border-radius: .5rem; padding: .7rem .9rem; }
+dl { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1.5rem 0; }
+dl > div { flex: 1 1 auto; background: var(--band); border-radius: .5rem; padding: .7rem .9rem; }
 dt { color: var(--faint); font-size: .82rem; }
 dd { margin: 0; font-size: 1.2rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 figure { margin: 1.25rem 0; }
 figcaption { color: var(--faint); font-size: .9rem; margin: .4rem 0; }
-img { display: block; max-width: 100%; max-height: 38rem; height: auto; margin: 0 auto;
-  padding: .5rem; background: #fff; border: 1px solid var(--line); border-radius: .5rem; }
-.scroll { overflow: auto; max-height: 44rem; border: 1px solid var(--line); border-radius: .5rem; }
+img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
+img.night { display: none; }
+@media screen and (prefers-color-scheme: dark) {
+  img.day { display: none; }
+  img.night { display: block; }
+}
+.scroll { overflow: auto; max-height: 44rem; border: 1px solid var(--line); border-radius: .5rem;
+  background: linear-gradient(to right, var(--paper) 40%, transparent) left / 3rem 100% local,
+    linear-gradient(to left, var(--paper) 40%, transparent) right / 3rem 100% local,
+    linear-gradient(to right, var(--shade), transparent) left / .8rem 100% scroll,
+    linear-gradient(to left, var(--shade), transparent) right / .8rem 100% scroll;
+  background-repeat: no-repeat; }
 .scroll:focus-visible, a:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; overflow-wrap: normal; }
 th, td { padding: .4rem .8rem; text-align: left; vertical-align: top; min-width: 4rem;
@@ -64,7 +75,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 td.number { white-space: nowrap; }
 @media (max-width: 30rem) {
-  th, td { padding: .35rem .45rem; min-width: 3rem; max-width: 9rem; font-size: .85rem; }
+  th, td { padding: .35rem .3rem; min-width: 2.2rem; max-width: 9rem; font-size: .85rem; }
 }
 pre { overflow-x: auto; background: var(--band); border-radius: .5rem; padding: .8rem 1rem;
   font: .88rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: normal; }
@@ -75,7 +86,7 @@ pre { overflow-x: auto; background: var(--band); border-radius: .5rem; padding: 
   nav { display: none; }
   h2, h3, figcaption { break-after: avoid; }
   tr, figure:has(img), dl > div { break-inside: avoid; }
-  img { max-height: 13cm; }
+  img { width: auto; max-width: 60%; max-height: 22cm; }
   th, td { padding: .2rem .6rem; }
   .scroll { overflow: visible; max-height: none; }
   thead th { position: static; }
@@ -84,7 +95,9 @@ pre { overflow-x: auto; background: var(--band); border-radius: .5rem; padding: 
 """.strip()
 
 
-def written(document: Document, pictures: Mapping[str, bytes]) -> str:
+def written(
+    document: Document, pictures: Mapping[str, bytes], *, dark: Mapping[str, bytes] = _NONE
+) -> str:
     """Return the document as an HTML page.
 
     It follows the reader's choice of light or dark, and fits a phone: tables scroll within
@@ -93,6 +106,7 @@ def written(document: Document, pictures: Mapping[str, bytes]) -> str:
     Args:
         document: What to write.
         pictures: The PNG file of each picture by name; they are put into the page.
+        dark: PNG or JPEG files of the same size and name, for readers who like it dark.
 
     Examples:
         >>> page = written(Document(title="a < b", sections=(Section(title="Data"),)), {})
@@ -104,8 +118,9 @@ def written(document: Document, pictures: Mapping[str, bytes]) -> str:
         f'<a href="#{_anchor(section.title)}">{_safe(section.title)}</a>'
         for section in document.sections
     )
+    drawn = {name: (light, dark.get(name)) for name, light in pictures.items()}
     body = "\n".join(
-        line for section in document.sections for line in _section(section, pictures, level=2)
+        line for section in document.sections for line in _section(section, drawn, level=2)
     )
     return f"""<!doctype html>
 <html lang="en">
@@ -131,7 +146,7 @@ def written(document: Document, pictures: Mapping[str, bytes]) -> str:
 """
 
 
-def _section(section: Section, pictures: Mapping[str, bytes], *, level: int) -> Iterator[str]:
+def _section(section: Section, pictures: Mapping[str, _Drawn], *, level: int) -> Iterator[str]:
     yield f'<section id="{_anchor(section.title)}">'
     yield f"<h{level}>{_safe(section.title)}</h{level}>"
     for block in section.blocks:
@@ -141,7 +156,7 @@ def _section(section: Section, pictures: Mapping[str, bytes], *, level: int) -> 
     yield "</section>"
 
 
-def _block(block: Block, pictures: Mapping[str, bytes]) -> str:
+def _block(block: Block, pictures: Mapping[str, _Drawn]) -> str:
     match block:
         case Paragraph():
             return f"<p>{_safe(block.text)}</p>"
@@ -160,14 +175,26 @@ def _block(block: Block, pictures: Mapping[str, bytes]) -> str:
         case Table():
             return _table(block)
         case Picture():
-            data, caption = base64.b64encode(pictures[block.name]).decode(), _safe(block.caption)
-            return (
-                f'<figure><img alt="{caption}" src="data:image/png;base64,{data}">'
-                f"<figcaption>{caption}</figcaption></figure>"
-            )
+            caption = _safe(block.caption)
+            shown = _picture(*pictures[block.name], caption)
+            return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>"
         case Code():
             lines = "\n".join(plain_lines(block.text))
             return f"<pre><code>{escape(lines)}</code></pre>"
+
+
+def _picture(light: bytes, dark: bytes | None, words: str) -> str:
+    width = round(_SHRUNK * int.from_bytes(light[16:20], "big"))  # where PNG has it
+    by_day = f'alt="{words}" width="{width}" src="{_data(light)}">'
+    if dark is None:
+        return f"<img {by_day}"
+    by_night = f'alt="{words}" width="{width}" src="{_data(dark)}">'
+    return f'<img class="day" {by_day}<img class="night" {by_night}'
+
+
+def _data(file: bytes) -> str:
+    kind = "jpeg" if file.startswith(b"\xff\xd8") else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(file).decode()}"
 
 
 def _table(table: Table) -> str:

@@ -19,7 +19,7 @@ from tlkit.documents import (
 )
 
 _MARKS = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])|(?<!\S)#")  # not in a_b, a#b
-_AT_START = re.compile(r"^(\d+)([.)])|^([-+=])")
+_AT_START = re.compile(r"^(\d{1,9})([.)])(?=\s|$)|^([-+])(?=\s|[-\s]*$)")  # 1. but not 1.5
 
 
 def written(document: Document) -> str:
@@ -45,14 +45,18 @@ def escaped(text: str) -> str:
     r"""Return text so that Markdown shows it as it is, on one line.
 
     Examples:
-        >>> escaped("1. *a*_b <script> mobilenet_v2")
-        '1\\. \\*a\\*\\_b &lt;script&gt; mobilenet_v2'
+        >>> escaped("1. *a*_b <script> mobilenet_v2"), escaped("1.5 % - 2 %")
+        ('1\\. \\*a\\*\\_b &lt;script&gt; mobilenet_v2', '1.5 % - 2 %')
     """
-    safe = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    safe = _MARKS.sub(lambda found: f"\\{found[0]}", safe)
     return _AT_START.sub(
-        lambda found: f"{found[1]}\\{found[2]}" if found[1] else f"\\{found[3]}", safe
+        lambda found: f"{found[1]}\\{found[2]}" if found[1] else f"\\{found[3]}", _inline(text)
     )
+
+
+def _inline(text: str) -> str:
+    """Return text for the middle of a line, where no list or number begins."""
+    safe = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKS.sub(lambda found: f"\\{found[0]}", safe)
 
 
 def _section(section: Section, *, level: int) -> Iterator[str]:
@@ -85,9 +89,9 @@ def _block(block: Block) -> str:
 def _table(table: Table) -> str:
     numbers = len(table.columns) - table.words
     lines = [
-        [escaped(cell) for cell in table.columns],
+        [_inline(cell) for cell in table.columns],
         ["---"] * table.words + ["---:"] * numbers,
-        *([escaped(cell) for cell in row] for row in table.rows),
+        *([_inline(cell) for cell in row] for row in table.rows),
     ]
     rows = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     return f"*{escaped(table.caption)}*\n\n{rows}"

@@ -3,19 +3,17 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
-from matplotlib.figure import Figure
 
 from tlkit import (
     _machine,
     calibration,
     energy,
     freezing,
-    plotting,
+    report_figures,
     reports,
     runs,
     saving,
@@ -27,7 +25,7 @@ from tlkit.evaluation import Evaluation, evaluate
 from tlkit.experiment import AUGMENTATIONS, RECIPES, Experiment
 from tlkit.recipes import Trained
 from tlkit.source import Source
-from tlkit.splits import Split
+from tlkit.splits import Pair, Split
 
 __all__ = ["AUGMENTATIONS", "RECIPES", "Experiment", "Finished", "plan", "report", "run"]
 
@@ -173,6 +171,7 @@ def _report(
         if phase is not None:
             plan = freezing.plan(backbone, phase.freeze, batchnorm=phase.batchnorm)
             told.append(reports.phase_facts(run, plan))
+    shown = report_figures.figures(trained.model, trained.run, evaluation, *parts.test.pair)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     return reports.ReportFacts(
         title=f"Classifying {source.name}",
@@ -184,16 +183,16 @@ def _report(
         model=(*reports.model_lines(trained.model), *_temperature(trained.model)),
         phases=told,
         evaluation=evaluation,
-        figures=_figures(trained, evaluation, parts),
+        figures=shown.made,
+        left_out=shown.left_out,
         environment=runs.environment(),
         seed=experiment.seed,
         command=making["command"],
         seconds=making["seconds"],
         joules=making["joules"],
         unreadable=[(problem.path, problem.reason) for problem in source.problems],
-        duplicates=[
-            (_path(source, pair.first), _path(source, pair.second)) for pair in parts.pairs
-        ],
+        duplicates=_paths(source, parts.pairs),
+        two_labels=_paths(source, [pair for pair in parts.pairs if _has_two_labels(source, pair)]),
         duplicates_were=_WERE[experiment.duplicates],
     )
 
@@ -211,17 +210,17 @@ def _refuse_within(images: str, folder: str | Path) -> None:
 def _reading(experiment: Experiment) -> list[str]:
     """Return what was done to the images before the classifier saw them."""
     ways = {
-        "crop": "what is too long cut off",
-        "pad": "black added where they are not square",
-        "squash": "bent where they are not square",
+        "crop": "cropped to a square",
+        "pad": "padded with black to a square",
+        "squash": "stretched to a square",
     }
     lines = [
         f"Files are read at {experiment.size} x {experiment.size} pixels, "
-        f"{ways[experiment.fit]}, turned as EXIF says, transparency over white."
+        f"{ways[experiment.fit]}, rotated as their EXIF data say, with transparency on white."
     ]
     if experiment.augment:
         changed = ", ".join(experiment.augment)
-        lines.append(f"In training alone, images were also changed at random: {changed}.")
+        lines.append(f"During training only, images were also changed at random: {changed}.")
     return lines
 
 
@@ -230,19 +229,6 @@ def _temperature(model: keras.Model) -> list[str]:
     if found == 1:
         return []
     return [f"Logits are divided by a temperature of {found:.3f}, fitted on validation images."]
-
-
-def _figures(trained: Trained, evaluation: Evaluation, parts: Split) -> dict[str, Figure]:
-    grid = partial(plotting.prediction_grid, trained.model, *parts.test.pair)
-    made = {
-        "confusion": plotting.confusion_matrix(evaluation),
-        "calibration": plotting.reliability_diagram(evaluation),
-        "predictions": grid(),
-        "errors": grid(which="confident"),
-    }
-    if len(trained.run.history) > 1:  # a solved head alone has no course
-        made["curves"] = plotting.learning_curves(trained.run)
-    return made
 
 
 def plan(source: Source, parts: Split) -> str:
@@ -258,10 +244,7 @@ def plan(source: Source, parts: Split) -> str:
             for pair in parts.pairs[:_SAME_PAIRS]
         )
         lines.append(f"{len(parts.pairs):,} pairs are the same or look it, such as {shown}")
-        twice = sum(
-            pair.exact and source.labels[pair.first] != source.labels[pair.second]
-            for pair in parts.pairs
-        )
+        twice = sum(_has_two_labels(source, pair) for pair in parts.pairs)
         if twice:
             lines.append(f"{twice:,} of these are the same image with two labels")
     room = _machine.free_memory() // 2 / 1e9
@@ -274,3 +257,11 @@ def plan(source: Source, parts: Split) -> str:
 
 def _path(source: Source, place: int) -> str:
     return source.paths[place] if source.paths else f"image {place}"
+
+
+def _paths(source: Source, pairs: Sequence[Pair]) -> list[tuple[str, str]]:
+    return [(_path(source, pair.first), _path(source, pair.second)) for pair in pairs]
+
+
+def _has_two_labels(source: Source, pair: Pair) -> bool:
+    return pair.exact and bool(source.labels[pair.first] != source.labels[pair.second])

@@ -1,6 +1,8 @@
 """What a classifier looks at, and how its features lie: Grad-CAM, and a map of the images."""
 
 import math
+import textwrap
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,13 +10,16 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
-from tlkit import _checks, data, solved
+from tlkit import _checks, data, overlays, solved
 from tlkit.classifier import backbone_of, checked, class_names, probabilities_of
 from tlkit.errors import ConfigError
 from tlkit.evaluation import predict
+from tlkit.picture_grids import SMALL, WIDTH, check_probabilities, label
 
-METHODS = ("pca", "tsne")
+METHODS = {"pca": "PCA", "tsne": "t-SNE"}
 _ROWS = 64
+_LETTERS = 54  # of a line of the map's legend
+_DIMENSIONS = 50  # that t-SNE gets, as its authors advise
 _MARKERS = "osD^vP*X<>"
 # Okabe and Ito's colours, apart for colour-blind readers
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D00", "#000000")
@@ -31,12 +36,13 @@ def grad_cam(
     Args:
         model: A classifier from build_classifier.
         images: Raw images.
-        classes: The class index of each; by default the one that the classifier calls.
+        classes: The class index of each; by default the one that the classifier predicts.
         layer: For a backbone that is read after several layers, which of them; by default the
             last that has maps.
 
     Raises:
-        ConfigError: Keras does not run on TensorFlow, or no such layer is read.
+        ConfigError: Keras does not run on TensorFlow, no such layer is read, or its maps have one
+            place alone, so that they tell of none.
         DataError: The images don't fit the model.
 
     Examples:
@@ -56,7 +62,7 @@ def grad_cam(
         classes = predict(model, images).argmax(axis=1)
     tensors = _read(model)
     place = _place(tensors, layer)
-    before = keras.Model(model.inputs, tensors)
+    before = keras.Model(model.inputs[0], tensors)
     after = keras.Model(tensors, probabilities_of(model).input)
     size = images.shape[1:3]
     return np.concatenate(
@@ -68,51 +74,69 @@ def grad_cam(
 
 
 def grad_cam_grid(
-    model: keras.Model, images: Any, labels: Any, *, count: int = 10, columns: int = 5
+    model: keras.Model,
+    images: Any,
+    labels: Any,
+    *,
+    count: int = 6,
+    columns: int = 3,
+    seed: int = 0,
+    probabilities: np.ndarray | None = None,
 ) -> Figure:
-    """Draw images with what the classifier looked at, where its call was most wrong.
+    """Draw images and what the classifier looked at: half of them errors, half correct.
 
-    Each is drawn twice: as it is, and dark where nothing speaks for what was called.
+    Each is drawn twice: as it is, and in grey under the colours of `grad_cam`. The colours, which
+    a scale explains, get brighter with the evidence, also in print and for colour-blind readers;
+    a line encloses what is above a half.
 
     Args:
         model: A classifier from build_classifier.
         images: Test images the model takes.
         labels: Their labels, integers or one-hot.
-        count: How many to draw, those whose true class got the least probability.
+        count: How many to draw: half of them those errors that it was most confident of, the
+            others correct ones chosen at random. Where there are fewer of a kind, more of the
+            other.
         columns: How many a row.
+        seed: Chooses the correct ones.
+        probabilities: What the model predicts for all the images, where that is known.
 
     Raises:
-        ConfigError: A number is below 1, or Keras does not run on TensorFlow.
-        DataError: Images or labels don't fit the model.
+        ConfigError: A number is below 1, Keras does not run on TensorFlow, or the backbone gives
+            no maps.
+        DataError: Images, labels or probabilities don't fit the model or each other.
     """
     _checks.at_least("count", count, 1)
     _checks.at_least("columns", columns, 1)
     names = class_names(model)
     images, given = checked((images, labels), model, "test")
     truth = data.label_indices(given)
-    probabilities = predict(model, images)
-    true = probabilities[np.arange(len(truth)), truth]
-    chosen = np.argsort(true, kind="stable")[:count]
-    shown = images[chosen]
-    called = probabilities[chosen].argmax(axis=1)
+    check_probabilities(probabilities, (len(truth), len(names)))
+    found = predict(model, images) if probabilities is None else probabilities
+    chosen = _errors_and_others(found, truth, count, seed)
+    shown, called = images[chosen], found[chosen].argmax(axis=1)
     heat = grad_cam(model, shown, called)
-    rows = math.ceil(len(chosen) / columns)
-    figure = Figure(figsize=(1.9 * columns, 4.1 * rows), layout="constrained")
-    panels = figure.subplots(2 * rows, columns, squeeze=False)
-    for panel in panels.ravel():
-        panel.axis("off")
-    for number, index in enumerate(chosen):
-        row, column = divmod(number, columns)
-        picture = _unit(shown[number])
-        above, below = panels[2 * row, column], panels[2 * row + 1, column]
+    figure, panels = overlays.pairs(len(chosen), columns)
+    for (above, below), image, index, said, evidence in zip(
+        panels, shown, chosen, called, heat, strict=True
+    ):
+        picture = _unit(image)
         above.imshow(picture, vmin=0, vmax=1)
-        above.set_title(
-            f"true {names[truth[index]]}\ncalled {names[called[number]]}",
-            fontsize=8,
-            parse_math=False,
-        )
-        below.imshow(picture * (0.15 + 0.85 * heat[number][..., None]), vmin=0, vmax=1)
+        label(above, names[truth[index]], names[said], float(found[index, said]), letters=16)
+        overlays.draw(below, picture, evidence)
     return figure
+
+
+def _errors_and_others(
+    probabilities: np.ndarray, truth: np.ndarray, count: int, seed: int
+) -> np.ndarray:
+    """Return the places of the most confident errors, and of as many correct ones at random."""
+    called, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(called != truth)
+    wrong = wrong[np.argsort(-sure[wrong], kind="stable")]
+    right = np.random.default_rng(seed).permutation(np.flatnonzero(called == truth))
+    errors = max(count // 2, count - len(right))
+    wrong = wrong[:errors]
+    return np.concatenate([wrong, right[: count - len(wrong)]])
 
 
 def feature_map(
@@ -123,6 +147,7 @@ def feature_map(
     method: str = "pca",
     most: int = 1000,
     seed: int = 0,
+    seconds: float | None = None,
 ) -> Figure:
     """Draw what the head reads of each image as a point; images that look alike to it lie close.
 
@@ -130,12 +155,15 @@ def feature_map(
         model: A classifier from build_classifier with one dense head.
         images: Images the model takes.
         labels: Their labels, integers or one-hot.
-        method: "pca", or "tsne", which shows groups but no distances between them.
-        most: How many images to draw at most, chosen by chance.
-        seed: Chooses them, and begins t-SNE.
+        method: "pca", the two directions of most variance, or "tsne", which keeps neighbours
+            together and distances not.
+        most: How many images at most, chosen at random.
+        seed: Chooses them, and lays out t-SNE.
+        seconds: After so long no more images are read, and the map is made of those that were;
+            None reads all.
 
     Raises:
-        ConfigError: There is no such method, or the head is not one dense layer.
+        ConfigError: The head is more than one dense layer, or there is no such method.
         DataError: Images or labels don't fit the model.
     """
     _checks.one_of("method", method, METHODS)
@@ -143,33 +171,48 @@ def feature_map(
     images, given = checked((images, labels), model, "images")
     truth = data.label_indices(given)
     chosen = np.random.default_rng(seed).permutation(len(truth))[:most]
-    reader = keras.Model(model.inputs, solved.head_of(model).input)
-    features = np.concatenate(
-        [
-            np.asarray(reader.predict_on_batch(images[chosen[at : at + _ROWS]]))
-            for at in range(0, len(chosen), _ROWS)
-        ]
-    )
-    points = _flat(features, method, seed)
-    figure = Figure(figsize=(6.5, 5), layout="constrained")
+    reader = keras.Model(model.inputs[0], solved.head_of(model).input)
+    features = _read_features(reader, images, chosen, seconds)
+    chosen = chosen[: len(features)]
+    points, axes = _flat(features, method, seed)
+    columns = min(3, max(1, _LETTERS // (max(map(len, names)) + 4)))
+    lines = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(WIDTH, WIDTH + 0.2 * lines), layout="constrained")
     panel = figure.subplots()
     for index, name in enumerate(names):
-        mine = points[truth[chosen] == index]
-        panel.scatter(
-            mine[:, 0],
-            mine[:, 1],
-            14,
-            marker=_MARKERS[index % len(_MARKERS)],
-            color=_COLOURS[index % len(_COLOURS)],
-            alpha=0.7,
-            linewidths=0,
-            label=name,
-        )
-    panel.set_xticks([])
-    panel.set_yticks([])
-    panel.set_title(f"{len(chosen):,} images, features by {method.upper()}", fontsize=10)
-    figure.legend(loc="outside right upper", fontsize=8)
+        _scatter(panel, points[truth[chosen] == index], index, name)
+    panel.set(xticks=[], yticks=[], xlabel=axes[0], ylabel=axes[1])
+    title = f"{len(chosen):,} images, features by {METHODS[method]}"
+    panel.set_title(title, fontsize=10)
+    style = {"fontsize": SMALL, "handletextpad": 0.2, "markerscale": 1.5}
+    figure.legend(loc="outside lower center", ncols=columns, **style)
     return figure
+
+
+def _read_features(
+    reader: keras.Model, images: Any, chosen: np.ndarray, seconds: float | None
+) -> np.ndarray:
+    """Return the features of the first images chosen, as many as are read in time."""
+    found: list[np.ndarray] = []
+    end = math.inf if seconds is None else time.monotonic() + seconds
+    for at in range(0, len(chosen), _ROWS):
+        if found and time.monotonic() > end:
+            break
+        found.append(np.asarray(reader.predict_on_batch(images[chosen[at : at + _ROWS]])))
+    return np.concatenate(found)
+
+
+def _scatter(panel: Any, points: np.ndarray, index: int, name: str) -> None:
+    panel.scatter(
+        points[:, 0],
+        points[:, 1],
+        18,
+        marker=_MARKERS[index % len(_MARKERS)],
+        color=_COLOURS[index % len(_COLOURS)],
+        alpha=0.75,
+        linewidths=0,
+        label=textwrap.shorten(name, _LETTERS - 4, placeholder="...").replace("$", r"\$"),
+    )
 
 
 def _read(model: keras.Model) -> list[Any]:
@@ -211,6 +254,12 @@ def _heat(
     import tensorflow as tf
 
     given = keras.tree.flatten(before(images, training=False))
+    height, width = given[place].shape[1:3]
+    if height * width == 1:
+        raise ConfigError(
+            f"Grad-CAM needs maps of at least 2 places, got 1 x 1: {size[0]} x {size[1]} pixels "
+            "are too few for this backbone. Take larger images, or `features` of an earlier layer."
+        )
     with tf.GradientTape() as tape:
         tape.watch(given[place])
         logits = after(given, training=False)
@@ -231,11 +280,20 @@ def _unit(image: np.ndarray) -> np.ndarray:
     return np.broadcast_to(picture, (*picture.shape[:2], 3))
 
 
-def _flat(features: np.ndarray, method: str, seed: int) -> np.ndarray:
+def _flat(features: np.ndarray, method: str, seed: int) -> tuple[np.ndarray, list[str]]:
+    """Return two numbers for each image, and what they are."""
     from sklearn.decomposition import PCA  # each costs most of a second to import
     from sklearn.manifold import TSNE
 
     if method == "pca":
-        return np.asarray(PCA(2, random_state=seed).fit_transform(features))
+        found = PCA(2, random_state=seed)
+        points = np.asarray(found.fit_transform(features))
+        named = zip(("first", "second"), found.explained_variance_ratio_, strict=True)
+        return points, [
+            f"{name} component, {100 * share:.0f} % of variance" for name, share in named
+        ]
+    if min(features.shape) > _DIMENSIONS:
+        features = PCA(_DIMENSIONS, random_state=seed).fit_transform(features)
     near = min(30, max(len(features) // 4, 1))
-    return np.asarray(TSNE(2, random_state=seed, perplexity=near).fit_transform(features))
+    points = np.asarray(TSNE(2, random_state=seed, perplexity=near).fit_transform(features))
+    return points, ["", ""]

@@ -1,131 +1,55 @@
-"""Figures of a classifier at work; each is returned, and none touches pyplot."""
+"""Figures of a classifier at work; each is returned, and none touches pyplot.
 
-import math
+All but a probe's are upright, about 4.6 inches wide, with no text below 9 points: so they can be
+read on a phone, which shows 4.6 inches on about 350 of its pixels.
+"""
+
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from matplotlib.figure import Figure
 
-from tlkit import _checks, data
-from tlkit.classifier import checked, class_names, image_range
-from tlkit.evaluation import Evaluation, predict
+from tlkit.evaluation import Evaluation
 from tlkit.history import Run
+from tlkit.picture_grids import RIGHT, SMALL, WIDTH, WRONG, prediction_grid
 from tlkit.probing import Probe
 from tlkit.reliability import reliability
+from tlkit.report_words import percent
 
-_CHOICES = ("confident", "per_class", "random", "worst")
-_RIGHT, _WRONG = "#1a5fb4", "#c64600"  # apart for colour-blind readers and in grey
+__all__ = [
+    "confusion_matrix",
+    "learning_curves",
+    "prediction_grid",
+    "probe_curves",
+    "reliability_diagram",
+]
 
-
-def prediction_grid(
-    model: keras.Model,
-    images: Any,
-    labels: Any,
-    *,
-    count: int = 20,
-    columns: int = 5,
-    which: str = "random",
-    seed: int = 0,
-) -> Figure:
-    """Draw images with true and predicted label; wrong ones are framed and say so.
-
-    Args:
-        model: A classifier from build_classifier.
-        images: Test images the model takes; grey ones are drawn in grey.
-        labels: Their labels, integers or one-hot.
-        count: How many to draw; all, where there are fewer.
-        columns: How many a row.
-        which: "random"; "worst", those whose true class got the least probability; "confident",
-            the wrong ones that the classifier was surest of; or "per_class", the same number of
-            each class.
-        seed: Chooses random ones.
-
-    Raises:
-        ConfigError: `count` or `columns` is below 1, or there is no such choice.
-        DataError: Images or labels don't fit the model.
-
-    Examples:
-        >>> from tlkit import build_classifier
-        >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
-        >>> model = build_classifier(backbone, 2, pixels=(0, 1))
-        >>> images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), "uint8")
-        >>> len(prediction_grid(model, images, np.array([0, 1, 0])).axes)
-        3
-    """
-    _checks.at_least("count", count, 1)
-    _checks.at_least("columns", columns, 1)
-    names = class_names(model)
-    pair = checked((images, labels), model, "test")
-    images, truth = pair[0], data.label_indices(pair[1])  # type: ignore[index]  # arrays in, arrays out
-    chosen = _chosen(model, images, truth, count=count, which=which, seed=seed)
-    if not len(chosen):
-        return _note(f"none of {len(images):,} images is called wrongly")
-    probabilities = predict(model, images[chosen])
-    columns = min(columns, len(chosen))
-    rows = math.ceil(len(chosen) / columns)
-    figure = Figure(figsize=(1.7 * max(columns, 2), 2.2 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    shown = images[chosen]
-    low, high = image_range(model) or (float(shown.min()), float(shown.max()))
-    for panel, image, index, row in zip(panels, shown, chosen, probabilities, strict=False):
-        picture = (_drawable(image).astype("float32") - low) / (high - low)
-        panel.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        _label(panel, names[truth[index]], names[row.argmax()], float(row.max()))
-    for empty in panels[len(chosen) :]:
-        empty.remove()
-    return figure
-
-
-def _note(text: str) -> Figure:
-    figure = Figure(figsize=(4, 1))
-    figure.text(0.5, 0.5, text, ha="center", va="center")
-    return figure
-
-
-def _chosen(
-    model: keras.Model, images: Any, truth: np.ndarray, *, count: int, which: str, seed: int
-) -> np.ndarray:
-    """Return which images to draw."""
-    _checks.one_of("which", which, _CHOICES)
-    random = np.random.default_rng(seed)
-    if which == "random":
-        return random.choice(len(truth), size=min(count, len(truth)), replace=False)
-    if which == "per_class":
-        shuffled = random.permutation(len(truth))
-        each = max(count // len(np.unique(truth)), 1)
-        parts = [shuffled[truth[shuffled] == label][:each] for label in np.unique(truth)]
-        return np.concatenate(parts)
-    probabilities = predict(model, images)
-    if which == "worst":
-        true = probabilities[np.arange(len(truth)), truth]
-        return np.argsort(true, kind="stable")[:count]
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != truth)
-    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:count]
+_MOST_COUNTED = 12  # classes, beyond which numbers do not fit into the cells of a matrix
 
 
 def reliability_diagram(evaluation: Evaluation, *, bins: int = 15) -> Figure:
-    """Draw how often calls are right, by how sure they are, and how many there are of each.
+    """Draw how often predictions are correct, by their confidence, and how many there are of each.
 
     Args:
         evaluation: What tlkit.evaluate returned.
-        bins: How many steps of sureness.
+        bins: How many steps of confidence.
     """
     found = reliability(evaluation.probabilities, evaluation.labels, bins=bins)
     there = [each for each in found if each.count]
-    figure = Figure(figsize=(4.5, 5), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    above.plot([0, 1], [0, 1], "--", color="0.5", linewidth=1, label="as sure as right")
+    above.plot([0, 1], [0, 1], "--", color="0.5", linewidth=1, label="perfect calibration")
     sure, right = [each.confidence for each in there], [each.accuracy for each in there]
-    above.plot(sure, right, marker="o", color=_RIGHT, label="calls")
-    above.set_ylabel("share that is right")
+    above.plot(sure, right, marker="o", color=RIGHT, label="this classifier")
+    above.set_ylabel("share that is correct")
     above.set_ylim(0, 1.02)
-    above.set_title(f"calibration error {100 * evaluation.calibration_error:.2f} %", fontsize=10)
+    error = percent(evaluation.calibration_error, of=evaluation.count)
+    above.set_title(f"expected calibration error {error}", fontsize=10)
     above.legend(loc="lower right")
     middles = [(each.low + each.high) / 2 for each in found]
-    below.bar(middles, [each.count for each in found], width=0.9 / bins, color=_RIGHT)
-    below.set_ylabel("calls")
+    below.bar(middles, [each.count for each in found], width=0.9 / bins, color=RIGHT)
+    below.set_ylabel("predictions")
     below.set_xlabel("confidence: the highest probability")
     below.set_xlim(0, 1)
     for panel in (above, below):
@@ -134,17 +58,18 @@ def reliability_diagram(evaluation: Evaluation, *, bins: int = 15) -> Figure:
 
 
 def learning_curves(run: Run) -> Figure:
-    """Draw loss and accuracy over the epochs of all phases, the change of phase marked.
+    """Draw loss and accuracy, one above the other, over the epochs of all phases.
 
-    Whatever metric the first phase has is drawn beside its loss; without one, the loss alone.
+    The change of phase is marked. Whatever metric the first phase has is drawn below its loss;
+    without one, the loss alone.
 
     Args:
         run: What TwoPhaseTrainer.fit returned.
     """
     keys = [key for key in run.phases[0].epochs[0] if not key.startswith("val_")]
     keys = ["loss", *(key for key in keys if key not in ("loss", "learning_rate"))][:2]
-    figure = Figure(figsize=(5 * len(keys), 3.6), layout="constrained")
-    for panel, key in zip(np.atleast_1d(figure.subplots(1, len(keys))), keys, strict=True):
+    figure = Figure(figsize=(WIDTH, 2.9 * len(keys)), layout="constrained")
+    for panel, key in zip(np.atleast_1d(figure.subplots(len(keys), 1)), keys, strict=True):
         _curve(panel, run, key, label="training", style="--")
         _curve(panel, run, f"val_{key}", label="validation", style="-")
         _mark_phases(panel, run)
@@ -158,27 +83,36 @@ def learning_curves(run: Run) -> Figure:
 
 
 def confusion_matrix(evaluation: Evaluation) -> Figure:
-    """Draw how many images of each true class were called each class, shaded by the row's share.
+    """Draw how many images of each true class were predicted as each, shaded by the row's share.
+
+    With more than 12 classes, whose cells are too small for numbers, a scale explains the shades.
 
     Args:
         evaluation: What tlkit.evaluate returned.
     """
-    counts = evaluation.confusion
+    counts, names = evaluation.confusion, evaluation.class_names
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = evaluation.class_names
-    side = max(3.5, 0.55 * len(names) + 1.5)
+    side = max(WIDTH, 0.17 * len(names) + 1.5)
     figure = Figure(figsize=(side, side), layout="constrained")
     panel = figure.subplots()
-    panel.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.argwhere(counts > 0):
-        colour = "white" if share[row, column] > 0.5 else "black"
-        text = str(counts[row, column])
-        panel.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    shades = panel.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    if len(names) <= _MOST_COUNTED:
+        _write_counts(panel, counts, share)
+    else:
+        figure.colorbar(shades, ax=panel, shrink=0.6, label="share of the true class")
     _name_axes(panel, names)
     panel.set_xlabel("predicted class")
     panel.set_ylabel("true class")
-    panel.set_title(f"accuracy {100 * evaluation.accuracy:.2f} %, {evaluation.count:,} images")
+    accuracy = percent(evaluation.accuracy, of=evaluation.count)
+    panel.set_title(f"accuracy {accuracy}, {evaluation.count:,} images", fontsize=10)
     return figure
+
+
+def _write_counts(panel: Any, counts: np.ndarray, share: np.ndarray) -> None:
+    for row, column in np.argwhere(counts > 0):
+        colour = "white" if share[row, column] > 0.5 else "black"
+        text = str(counts[row, column])
+        panel.text(column, row, text, ha="center", va="center", color=colour, fontsize=SMALL)
 
 
 def probe_curves(probe: Probe) -> Figure:
@@ -193,8 +127,8 @@ def probe_curves(probe: Probe) -> Figure:
     by_depth, by_cost = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     layers = list(dict.fromkeys(reading.layer for reading in probe.readings))
     for averaged, color, marker, label in (
-        (False, _RIGHT, "o", "grid of averages, or flattened"),
-        (True, _WRONG, "s", "averaged"),
+        (False, RIGHT, "o", "grid of averages, or flattened"),
+        (True, WRONG, "s", "averaged"),
     ):
         group = [each for each in probe.readings if (each.pooling == "avg") == averaged]
         accuracies = [100 * each.accuracy for each in group]
@@ -228,26 +162,6 @@ def probe_curves(probe: Probe) -> Figure:
     return figure
 
 
-def _drawable(image: np.ndarray) -> np.ndarray:
-    return image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
-
-
-def _label(panel: Any, truth: str, called: str, probability: float) -> None:
-    wrong = truth != called
-    said = f"{called}, {100 * probability:.0f} %"
-    panel.set_title(
-        f"true {truth}\n{'WRONG: ' if wrong else 'predicted '}{said}",
-        fontsize=8,
-        color=_WRONG if wrong else _RIGHT,
-        fontweight="bold" if wrong else "normal",
-        parse_math=False,
-    )
-    panel.set_xticks([])
-    panel.set_yticks([])
-    for edge in panel.spines.values():
-        edge.set(color=_WRONG if wrong else "0.8", linewidth=3 if wrong else 0.8)
-
-
 def _curve(panel: Any, run: Run, key: str, *, label: str, style: str) -> None:
     points = [(row["epoch"], row[key]) for row in run.history if key in row]
     if points:
@@ -263,7 +177,7 @@ def _mark_phases(panel: Any, run: Run) -> None:
             phase.name,
             (start - 0.4, 1.01),
             xycoords=("data", "axes fraction"),
-            fontsize=8,
+            fontsize=SMALL,
             color="0.35",
         )
         start += len(phase.epochs)
@@ -272,11 +186,14 @@ def _mark_phases(panel: Any, run: Run) -> None:
 def _name_axes(panel: Any, names: Sequence[str]) -> None:
     ticks = range(len(names))
     upright = max(len(name) for name in names) <= 3
+    many = len(names) > _MOST_COUNTED
     panel.set_xticks(
         ticks,
         names,
-        rotation=0 if upright else 45,
-        ha="center" if upright else "right",
+        rotation=0 if upright else 90 if many else 45,
+        ha="center" if upright or many else "right",
+        rotation_mode="default" if upright or many else "anchor",
+        fontsize=SMALL,
         parse_math=False,
     )
-    panel.set_yticks(ticks, names, parse_math=False)
+    panel.set_yticks(ticks, names, fontsize=SMALL, parse_math=False)

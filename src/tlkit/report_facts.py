@@ -30,8 +30,9 @@ class PhaseFacts:
         trained_layers: How many were trained.
         seconds: How long it took.
         moved: How many weight tensors moved.
-        untouched: How many were proved to be the same to the bit.
+        untouched: How many were proved to be the same, bit for bit.
         last: The loss and the metrics of the last epoch by name.
+        solved: Whether the head was computed at once, not trained in epochs.
     """
 
     name: str
@@ -44,6 +45,7 @@ class PhaseFacts:
     moved: int
     untouched: int
     last: Mapping[str, float] = field(default_factory=dict)
+    solved: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,7 +65,7 @@ class ReportFacts:
         evaluation: How good it is on the test images.
         figures: Figures by name; "curves", "confusion" and "calibration" have a place of their
             own, the others are shown in their order.
-        environment: Versions and the machine, as `tlkit.runs.environment` returns them.
+        environment: Versions, the machine and the date, as `tlkit.runs.environment` returns them.
         command: What was typed, to be typed again; empty where nothing was.
         seed: What all that is random began with.
         seconds: How long it all took.
@@ -71,9 +73,11 @@ class ReportFacts:
             not read from files.
         duplicates: Pairs of images that are the same or look it; None where nobody looked.
         duplicates_were: What was done about them, such as "kept in one part".
+        two_labels: Those of the pairs that are the same image with different labels.
         test_source: Where the test images come from, if from elsewhere.
         joules: The energy it took; None where it was not measured.
         captions: What figures show, by name, for those that tlkit does not know.
+        left_out: Why a figure could not be made, by its name: half a sentence.
         license: The model's, for its card, as Hugging Face names it: "mit".
 
     Raises:
@@ -98,9 +102,11 @@ class ReportFacts:
     unreadable: Sequence[tuple[str, str]] | None = None
     duplicates: Sequence[tuple[str, str]] | None = None
     duplicates_were: str = "kept in one part"
+    two_labels: Sequence[tuple[str, str]] = ()
     test_source: str | None = None
     joules: float | None = None
     captions: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
     license: str | None = None
 
     def __post_init__(self) -> None:
@@ -143,6 +149,7 @@ def phase_facts(run: PhaseRun, plan: FreezePlan) -> PhaseFacts:
         moved=run.movement.moved,
         untouched=run.movement.untouched,
         last=last,
+        solved=not _rates(run),
     )
 
 
@@ -188,14 +195,21 @@ def model_lines(model: keras.Model) -> tuple[str, ...]:
     read = [repr(tensor._keras_history.operation.name) for tensor in backbone.outputs]
     head = sum(layer.count_params() for layer in model.layers if layer is not backbone)
     return (
-        f"The backbone has {len(backbone.layers):,} layers, {backbone.count_params():,} weights.",
-        f"The head reads the backbone after {' and '.join(read)}, and has {head:,} weights.",
-        f"It gives a probability for each of {model.output_shape[-1]:,} classes (softmax).",
+        f"The head reads the backbone after {' and '.join(read)} and has {head:,} weights.",
+        "The backbone is kept as far as the head reads it; any layers of the original network "
+        f"beyond that are not part of the classifier. So it has {len(backbone.layers):,} layers "
+        f"with {backbone.count_params():,} weights here.",
+        f"The output is a probability for each of {model.output_shape[-1]:,} classes (softmax).",
     )
 
 
+def _rates(run: PhaseRun) -> list[float]:
+    """Return the learning rate of each epoch; none where the head was solved."""
+    return [row["learning_rate"] for row in run.epochs if "learning_rate" in row]
+
+
 def _learning_rate(run: PhaseRun) -> str:
-    rates = [row["learning_rate"] for row in run.epochs if "learning_rate" in row]
+    rates = _rates(run)
     if not rates:
         return "none: the head was solved"
     if rates[0] == rates[-1]:

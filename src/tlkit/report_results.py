@@ -1,4 +1,4 @@
-"""What a report says of how good the classifier is, and what it takes for what."""
+"""What a report says of how good the classifier is, and which classes it confuses."""
 
 from collections.abc import Iterator
 
@@ -8,19 +8,27 @@ from tlkit.report_words import counted, interval, percent, spaced
 from tlkit.scores import Evaluation
 
 _CAPTIONS = {
-    "audit": "Images whose label is probably wrong, the most suspicious first.",
-    "calibration": "How often the classifier is right, against how sure it says it is.",
-    "confusion": "How many images of each true class (row) were called each class (column).",
-    "curves": "Loss and accuracy over the epochs of all phases.",
-    "errors": "Test images it is wrong about, the surest first.",
-    "predictions": "Test images at random, with their class and what the classifier says.",
+    "audit": "Images whose label is probably wrong, most suspicious first.",
+    "calibration": "Reliability diagram. Above: the share of correct predictions against their "
+    "confidence; on the dashed line both are equal. Below: how many predictions there are.",
+    "confusion": "Confusion matrix: test images of each true class (row) by predicted class "
+    "(column).",
+    "curves": "Loss and accuracy by epoch, over all phases.",
+    "errors": "Misclassified test images, most confident first.",
+    "features": "Test images by the features that the head reads, projected onto their first two "
+    "principal components: images with similar features lie close together. Classes that overlap "
+    "here may still be separated by the other components.",
+    "grad_cam": "Grad-CAM: where the evidence for the predicted class lies, on a scale from none "
+    "(0) to the most in the image (1). The line encloses the values above 0.5. The most confident "
+    "errors come first, then correct predictions chosen at random.",
+    "predictions": "Test images chosen at random, with true and predicted class.",
 }
 _MOST_PAIRS = 10
 _READABLE_MATRIX = 20
 
 
 def results(facts: ReportFacts) -> Section:
-    """Return the results: overall, class by class, what is confused, and how sure it may be.
+    """Return the results: overall, class by class, what is confused, and the calibration.
 
     Args:
         facts: Of the run.
@@ -52,9 +60,10 @@ def _measures(found: Evaluation) -> Iterator[tuple[str, str, str]]:
     }
     for count, share in found.top_k.items():
         if count > 1:
-            shares[f"top_{count}"] = (f"true class among the {count} likeliest", share)
+            shares[f"top_{count}"] = (f"top-{count} accuracy", share)
     for key, (name, share) in shares.items():
-        yield name, percent(share), interval(between[key]) if key in between else "-"
+        spread = interval(between[key], of=found.count) if key in between else "-"
+        yield name, percent(share, of=found.count), spread
     low, high = between.get("loss", (None, None))
     spread = "-" if low is None else f"{low:.4f} to {high:.4f}"
     yield "loss (mean cross-entropy)", f"{found.loss:.4f}", spread
@@ -62,16 +71,16 @@ def _measures(found: Evaluation) -> Iterator[tuple[str, str, str]]:
 
 def _per_class(found: Evaluation) -> Table:
     return Table(
-        caption="Precision: of the images called a class, the share that are. Recall: of the "
-        "images of a class, the share found.",
+        caption="Precision: the share of the predictions of a class that are correct. Recall: the "
+        "share of the images of a class that are found.",
         columns=("class", "precision", "recall", "F1", "images"),
         rows=tuple(
             (
                 score.name,
-                *(percent(value) for value in (score.precision, score.recall, score.f1)),
+                *("-" if value is None else percent(value, of=found.count) for value in values),
                 f"{score.support:,}",
             )
-            for score in found.classes
+            for score, values in found.defined()
         ),
     )
 
@@ -80,13 +89,14 @@ def _confusion(facts: ReportFacts) -> Iterator[Block]:
     found = facts.evaluation
     pairs = found.confused(_MOST_PAIRS)
     if not pairs:
-        yield Paragraph(text="No test image was called another class.")
+        yield Paragraph(text="No test image was misclassified.")
         return
     yield Table(
         caption="The classes confused most often.",
-        columns=("true class", "called", "images", "share of the true class"),
+        columns=("true class", "predicted class", "images", "share of the true class"),
         rows=tuple(
-            (pair.true, pair.called, f"{pair.count:,}", percent(pair.share)) for pair in pairs
+            (pair.true, pair.called, f"{pair.count:,}", percent(pair.share, of=found.count))
+            for pair in pairs
         ),
         words=2,
     )
@@ -104,10 +114,11 @@ def _confusion(facts: ReportFacts) -> Iterator[Block]:
 def _calibration(facts: ReportFacts) -> Iterator[Block]:
     found = facts.evaluation
     bounds = found.intervals.get("calibration_error")
-    between = "" if bounds is None else f" (95 % interval {interval(bounds)})"
+    between = "" if bounds is None else f" (95 % interval {interval(bounds, of=found.count)})"
     yield Paragraph(
-        text=f"The expected calibration error is {percent(found.calibration_error)}{between}: how "
-        "far the probability given to the class named is from the share that is right, on average."
+        text=f"The expected calibration error is {percent(found.calibration_error, of=found.count)}"
+        f"{between}: the mean difference between the confidence of a prediction, which is the "
+        "highest probability, and the share of such predictions that are correct."
     )
     yield from picture(facts, "calibration")
 

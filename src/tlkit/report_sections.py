@@ -1,6 +1,7 @@
 """What a report says, section by section, in the order of an academic paper."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from tlkit.documents import (
     Block,
@@ -30,6 +31,7 @@ from tlkit.report_words import (
 
 _HAVE_A_PLACE = ("calibration", "confusion", "curves")
 _PHASES = {"head": "the head", "fine_tune": "fine-tuning"}
+_FIGURES = {"grad_cam": "Grad-CAM", "features": "map of the features"}
 _MOST_ROWS = 100
 _NAMED_CLASSES = 12
 _KILOWATT_HOUR = 3.6e6
@@ -90,20 +92,19 @@ def abstract(facts: ReportFacts) -> str:
     found = facts.evaluation
     names, weakest = found.class_names, least_found(found)
     named = f": {listed(names, most=len(names))}" if len(names) <= _NAMED_CLASSES else ""
+    share = partial(percent, of=found.count)
     sentences = [
-        f"This classifier of images tells {len(names):,} classes apart{named}.",
-        f"It was made {how(facts.weights)}: {facts.backbone} with {weights(facts.weights)}, "
+        f"This image classifier distinguishes {len(names):,} classes{named}.",
+        f"It was trained {how(facts.weights)}: {facts.backbone} with {weights(facts.weights)}, "
         f"trained on {counted(facts.total('train'), 'image')} of {facts.source} in "
         f"{counted(len(facts.phases), 'phase')}.",
-        f"Of {counted(found.count, 'test image')} it names {percent(found.accuracy)} rightly "
-        f"(95 % interval {interval(found.accuracy_interval)}); always naming the commonest class "
-        f"would be right for {percent(commonest_share(found))}.",
-        f"Its macro-averaged F1 is {percent(found.macro_f1)}, its mean cross-entropy "
-        f"{found.loss:.4f}, and its probabilities are off by {percent(found.calibration_error)} on "
-        "average.",
-        f"The class it finds least often is {weakest.name}, with a recall of "
-        f"{percent(weakest.recall)}.",
-        f"Making it took {duration(facts.seconds)}.",
+        f"It classifies {share(found.accuracy)} of {counted(found.count, 'test image')} correctly "
+        f"(95 % interval {interval(found.accuracy_interval, of=found.count)}); always predicting "
+        f"the most frequent class would give {share(commonest_share(found))}.",
+        f"The macro-averaged F1 is {share(found.macro_f1)}, the mean cross-entropy "
+        f"{found.loss:.4f} and the expected calibration error {share(found.calibration_error)}.",
+        f"The class with the lowest recall is {weakest.name} ({share(weakest.recall)}).",
+        f"The whole training took {duration(facts.seconds)}.",
     ]
     return " ".join(sentences)
 
@@ -112,8 +113,8 @@ def _key(facts: ReportFacts) -> KeyFigures:
     found = facts.evaluation
     return KeyFigures(
         figures={
-            "accuracy": percent(found.accuracy),
-            "95 % interval": interval(found.accuracy_interval),
+            "accuracy": percent(found.accuracy, of=found.count),
+            "95 % interval": interval(found.accuracy_interval, of=found.count),
             "test images": f"{found.count:,}",
             "time": duration(facts.seconds),
         }
@@ -128,13 +129,13 @@ def _data(facts: ReportFacts) -> Section:
     sizes = [f"{facts.total(part):,} ({part})" for part in parts]
     said = f"The images come from {facts.source}: {listed(sizes, most=len(sizes))}."
     if facts.test_source is not None:
-        said += f" Those of the test come from {facts.test_source}."
+        said += f" The test images come from {facts.test_source}."
     return Section(
         title="Data",
         blocks=(
             Paragraph(text=said),
             Table(
-                caption="Images of each class in each part.",
+                caption="Number of images by class and part.",
                 columns=("class", *parts),
                 rows=tuple(rows),
             ),
@@ -161,13 +162,13 @@ def _unreadable(facts: ReportFacts) -> Iterator[Block]:
 
 def _duplicates(facts: ReportFacts) -> Iterator[Block]:
     if facts.duplicates is None:
-        yield Paragraph(text="Nobody looked for images that are the same.")
+        yield Paragraph(text="The data were not searched for duplicate images.")
     elif not facts.duplicates:
-        yield Paragraph(text="No two images are the same or look it.")
+        yield Paragraph(text="No two images are identical or nearly identical.")
     else:
         yield from _pairs(
-            f"Pairs of images that are the same or look it; they were {facts.duplicates_were}.",
-            ("image", "looks like"),
+            f"Pairs of identical or nearly identical images; they were {facts.duplicates_were}.",
+            ("image", "similar to"),
             facts.duplicates,
         )
 
@@ -181,7 +182,7 @@ def _pairs(
 
 
 def _model(facts: ReportFacts) -> Section:
-    began = f"The backbone is {facts.backbone}; it began with {weights(facts.weights)}."
+    began = f"The backbone is {facts.backbone}; it started from {weights(facts.weights)}."
     return Section(title="Model", blocks=(_bullets((began, *facts.model)),))
 
 
@@ -196,32 +197,27 @@ def _training(facts: ReportFacts) -> Section:
 
 
 def _phase(number: int, phase: PhaseFacts) -> Section:
-    kept = "those before the phase" if phase.best_epoch == 0 else f"epoch {phase.best_epoch}"
-    rows = [
-        ("epochs", f"{phase.epochs:,}"),
-        ("weights kept", kept),
-        ("learning rate", phase.learning_rate),
-        ("backbone layers frozen", f"{phase.frozen_layers:,}"),
-        ("backbone layers trained", f"{phase.trained_layers:,}"),
-        ("time", duration(phase.seconds)),
-        *((f"{_measure(name)}, last epoch", f"{value:.4g}") for name, value in phase.last.items()),
-    ]
     still = (
-        f"all {phase.untouched:,} that were frozen in the backbone stayed as they were."
+        f"all {phase.untouched:,} that were frozen in the backbone are unchanged."
         if phase.untouched
         else "no weight of the backbone was frozen."
     )
     proof = (
-        f"Compared to the bit, before and after: {counted(phase.moved, 'weight tensor')} moved; "
-        f"{still}"
+        f"Compared bit for bit before and after the phase, {counted(phase.moved, 'weight tensor')} "
+        f"changed; {still}"
     )
     return Section(
         title=f"Phase {number}: {_PHASES.get(phase.name, phase.name)}",
         blocks=(
             Table(
-                caption="Settings and course.",
+                caption="Settings and results of the phase.",
                 columns=("what", "value"),
-                rows=tuple(rows),
+                rows=(
+                    *(_solved(phase) if phase.solved else _epochs(phase)),
+                    ("backbone layers frozen", f"{phase.frozen_layers:,}"),
+                    ("backbone layers trained", f"{phase.trained_layers:,}"),
+                    ("time", duration(phase.seconds)),
+                ),
                 words=2,
             ),
             Paragraph(text=proof),
@@ -229,11 +225,34 @@ def _phase(number: int, phase: PhaseFacts) -> Section:
     )
 
 
+def _solved(phase: PhaseFacts) -> Iterator[tuple[str, str]]:
+    yield "method", "the head was computed in one step from the features, without epochs"
+    for name, value in phase.last.items():
+        where = "validation" if name.startswith("val_") else "training"
+        what = name.removeprefix("val_")
+        said = (
+            "L2 penalty of the head" if what == "penalty" else f"{spaced(what)} on {where} images"
+        )
+        yield said, f"{value:.4g}"
+
+
+def _epochs(phase: PhaseFacts) -> Iterator[tuple[str, str]]:
+    kept = "those before the phase" if phase.best_epoch == 0 else f"epoch {phase.best_epoch}"
+    yield "epochs", f"{phase.epochs:,}"
+    yield "weights kept", kept
+    yield "learning rate", phase.learning_rate
+    for name, value in phase.last.items():
+        yield f"{_measure(name)}, last epoch", f"{value:.4g}"
+
+
 def _visualisations(facts: ReportFacts) -> Iterator[Section]:
     others = [name for name in facts.figures if name not in _HAVE_A_PLACE]
-    if others:
-        blocks = tuple(block for name in others for block in picture(facts, name))
-        yield Section(title="Visualisations", blocks=blocks)
+    blocks: list[Block] = [block for name in others for block in picture(facts, name)]
+    for name, reason in facts.left_out.items():
+        what = _FIGURES.get(name, spaced(name))
+        blocks.append(Paragraph(text=f"There is no {what}: {reason.rstrip('.')}."))
+    if blocks:
+        yield Section(title="Visualisations", blocks=tuple(blocks))
 
 
 def _limits(facts: ReportFacts) -> Section:
@@ -254,7 +273,7 @@ def _reproduction(facts: ReportFacts) -> Section:
             *((Code(text=facts.command, language="sh"),) if facts.command else ()),
             _bullets((f"Seed: {facts.seed}.", f"Time: {duration(facts.seconds)}.", energy)),
             Table(
-                caption="Versions and machine.",
+                caption="Versions, machine and date.",
                 columns=("what", "which"),
                 rows=tuple((spaced(name), value) for name, value in facts.environment.items()),
                 words=2,

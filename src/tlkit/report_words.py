@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tlkit.scores import ClassScore, Evaluation
 
+_FINE = 10_000  # images, of which a hundredth of a percent is one
 _WEIGHTS = {
     "imagenet": "ImageNet weights",
     "starter": "tlkit's starter weights",
@@ -11,20 +12,43 @@ _WEIGHTS = {
 }
 
 
-def percent(share: float) -> str:
-    """Return a share of 1 in percent.
+def percent(share: float, *, of: int) -> str:
+    """Return a share of 1 in percent, with as many decimals as so many images support.
+
+    One image in 10,000 is 0.01 %: below that, a second decimal would be noise. What is not quite
+    all or nothing gets the decimals that show it.
+
+    Args:
+        share: From 0 to 1.
+        of: How many images it was measured on.
 
     Examples:
-        >>> percent(0.9753)
-        '97.53 %'
+        >>> percent(0.88509, of=322), percent(0.97534, of=10_000), percent(0.9997, of=5000)
+        ('88.5 %', '97.53 %', '99.97 %')
     """
-    return f"{100 * share:.2f} %"
+    return f"{_in_percent(share, of)} %"
 
 
-def interval(bounds: tuple[float, float]) -> str:
-    """Return two shares of 1 as an interval in percent."""
-    low, high = bounds
-    return f"{100 * low:.2f} to {100 * high:.2f} %"
+def interval(bounds: tuple[float, float], *, of: int) -> str:
+    """Return two shares of 1 as an interval in percent.
+
+    Args:
+        bounds: The lower and the upper one.
+        of: As for `percent`.
+
+    Examples:
+        >>> interval((0.8456, 0.9155), of=322)
+        '84.6 to 91.5 %'
+    """
+    low, high = (_in_percent(bound, of) for bound in bounds)
+    return f"{low} to {high} %"
+
+
+def _in_percent(share: float, of: int) -> str:
+    decimals = 1 if of < _FINE else 2
+    while 0 < share < 1 and decimals < 4 and round(100 * share, decimals) in (0, 100):
+        decimals += 1
+    return f"{100 * share:.{decimals}f}"
 
 
 def duration(seconds: float) -> str:

@@ -1,13 +1,13 @@
 """A finished run as something to read: a page, Markdown, a model card, five lines."""
 
-import io
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from tlkit import _optional, document_html, document_markdown, report_sections
+from tlkit import _optional, document_html, document_markdown, drawing, report_sections
 from tlkit.documents import plain
 from tlkit.report_facts import (
     PhaseFacts,
@@ -40,8 +40,6 @@ __all__ = [
     "write",
 ]
 
-_DOTS_PER_INCH = 150
-
 
 def html(facts: ReportFacts) -> str:
     """Return the report as one HTML page with its figures inside; it loads nothing.
@@ -49,7 +47,7 @@ def html(facts: ReportFacts) -> str:
     Args:
         facts: Of the run.
     """
-    return document_html.written(report_sections.report(facts), _drawn(facts.figures))
+    return _page(facts, _drawn(facts.figures))
 
 
 def markdown(facts: ReportFacts) -> str:
@@ -70,18 +68,19 @@ def summary(facts: ReportFacts) -> str:
     found = facts.evaluation
     weakest = least_found(found)
     most = found.confused(1)
-    mistake = f", and it takes {most[0].true} for {most[0].called} most often" if most else ""
+    mistake = f"; most frequent error: {most[0].true} taken for {most[0].called}" if most else ""
+    share = partial(percent, of=found.count)
     lines = (
         facts.title,
-        f"Made {how(facts.weights)}: {facts.backbone} with {weights(facts.weights)}, "
+        f"Trained {how(facts.weights)}: {facts.backbone} with {weights(facts.weights)}, "
         f"{counted(facts.total('train'), 'training image')} of {len(found.classes):,} classes, "
         f"from {facts.source}.",
-        f"Accuracy {percent(found.accuracy)} on {counted(found.count, 'test image')} (95 % "
-        f"interval {interval(found.accuracy_interval)}); always naming the commonest class: "
-        f"{percent(commonest_share(found))}.",
-        f"Weakest class: {weakest.name}, recall {percent(weakest.recall)}{mistake}.",
-        f"It took {duration(facts.seconds)} on {facts.environment.get('machine', 'one machine')}; "
-        f"seed {facts.seed}; made with tlkit.",
+        f"Accuracy {share(found.accuracy)} on {counted(found.count, 'test image')} (95 % interval "
+        f"{interval(found.accuracy_interval, of=found.count)}); always predicting the most "
+        f"frequent class: {share(commonest_share(found))}.",
+        f"Weakest class: {weakest.name}, recall {share(weakest.recall)}{mistake}.",
+        f"Training took {duration(facts.seconds)} on "
+        f"{facts.environment.get('machine', 'one machine')}; seed {facts.seed}; made with tlkit.",
     )
     return "\n".join(plain(line) for line in lines) + "\n"
 
@@ -137,8 +136,11 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
     """
     target = Path(folder)
     pictures = _drawn(facts.figures)
-    page = document_html.written(report_sections.report(facts), pictures)
-    texts = {"report.html": page, "report.md": markdown(facts), "summary.txt": summary(facts)}
+    texts = {
+        "report.html": _page(facts, pictures),
+        "report.md": markdown(facts),
+        "summary.txt": summary(facts),
+    }
     if _optional.installed("huggingface_hub"):
         texts["model_card.md"] = card(facts)
     files = {name: text.encode() for name, text in texts.items()}
@@ -154,9 +156,9 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
 
 def _drawn(figures: Mapping[str, Figure]) -> dict[str, bytes]:
     """Return each figure as a PNG file."""
-    drawn = {}
-    for name, figure in figures.items():
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=_DOTS_PER_INCH)
-        drawn[name] = file.getvalue()
-    return drawn
+    return {name: drawing.light(figure) for name, figure in figures.items()}
+
+
+def _page(facts: ReportFacts, pictures: Mapping[str, bytes]) -> str:
+    dark = {name: drawing.dark(facts.figures[name], light) for name, light in pictures.items()}
+    return document_html.written(report_sections.report(facts), pictures, dark=dark)

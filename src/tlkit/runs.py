@@ -2,10 +2,10 @@
 
 import csv
 import json
-import os
 import platform
 import tempfile
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from matplotlib.figure import Figure
 
-from tlkit import reports, saving
+from tlkit import _machine, reports, saving
 from tlkit.errors import ConfigError
 from tlkit.evaluation import Evaluation
 from tlkit.history import PhaseRun, Run
@@ -144,12 +144,23 @@ def _phase(told: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> PhaseR
 
 
 def environment() -> dict[str, str]:
-    """Return the versions of what a result depends on, and the kind of machine."""
+    """Return the versions of what a result depends on, the machine, and the date.
+
+    The processor's model and the memory are left out where the system does not tell them. Cores
+    and memory are those that this process may use.
+    """
+    processor, memory = _machine.processor(), _machine.told_memory()
+    told = {
+        "processor": processor,
+        "memory": None if memory is None else f"{memory / 2**30:.1f} GiB",
+    }
     return {
         **{package: version(package) for package in _PACKAGES},
         "keras_backend": keras.config.backend(),
         "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.system()} {platform.machine()}, {_machine.cores()} cores",
+        **{name: value for name, value in told.items() if value},
+        "date": datetime.now(UTC).date().isoformat(),
     }
 
 

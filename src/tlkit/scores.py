@@ -1,6 +1,6 @@
 """How good probabilities are, in figures: with intervals, class by class, and where they err."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,11 +24,11 @@ _AT_ONCE = 50  # resamples; bounds the memory
 
 @dataclass(frozen=True, kw_only=True)
 class Confused:
-    """Images of one class that were called another.
+    """Images of one class that were predicted as another.
 
     Attributes:
         true: What they are.
-        called: What they were called.
+        called: What they were predicted as.
         count: How many.
         share: Of the images of the true class.
     """
@@ -41,11 +41,11 @@ class Confused:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScore:
-    """The figures of one class.
+    """The figures of one class; what is undefined is 0 here, see `Evaluation.defined`.
 
     Attributes:
         name: The class.
-        precision: Of the images called this class, the share that are.
+        precision: Of the images predicted as this class, the share that are.
         recall: Of the images of this class, the share found.
         f1: The harmonic mean of both.
         support: How many images of this class were tested.
@@ -64,18 +64,19 @@ class Evaluation:
 
     Attributes:
         count: How many images were tested.
-        accuracy: The share classified rightly, 0 to 1.
+        accuracy: The share classified correctly, 0 to 1.
         accuracy_interval: The 95 % interval of the accuracy, by Wilson's method.
         loss: Mean cross-entropy, in nats.
         top_k: The share whose class is among the k likeliest, by k: 1, 3 and 5, fewer than classes.
         balanced_accuracy: The mean recall of the classes that were tested.
-        macro_f1: The mean F1 of the classes that were tested or called.
+        macro_f1: The mean F1 of the classes that were tested or predicted.
         calibration_error: How far confidence is from accuracy on average, 0 to 1; see
             `tlkit.reliability`.
         intervals: The 95 % intervals of loss, balanced_accuracy, macro_f1 and calibration_error,
-            by 1,000 bootstrap resamples of the images (seeded).
+            by 1,000 bootstrap resamples of the images (seeded); for the two means over classes,
+            of the images within each class.
         classes: The figures of each class.
-        confusion: How many images of each true class (row) were called each class (column).
+        confusion: How many images of each true class (row) were predicted as each (column).
         probabilities: `(count, classes)`, in the order of the test set.
         labels: The true class index of each image.
     """
@@ -123,6 +124,24 @@ class Evaluation:
             for row, column in pairs
         )
 
+    def defined(
+        self,
+    ) -> Iterator[tuple[ClassScore, tuple[float | None, float | None, float | None]]]:
+        """Yield each class's score with its precision, recall and F1; None for what is undefined.
+
+        Precision is where nothing was predicted as the class, recall where no image of it was
+        tested, F1 where neither was. The means leave such classes out.
+        """
+        for score, predicted in zip(self.classes, self.confusion.sum(axis=0), strict=True):
+            yield (
+                score,
+                (
+                    score.precision if predicted else None,
+                    score.recall if score.support else None,
+                    score.f1 if predicted or score.support else None,
+                ),
+            )
+
     def figures(self) -> dict[str, Any]:
         """Return all but the per-image arrays as plain values that JSON keeps."""
         return {
@@ -154,11 +173,12 @@ class Evaluation:
             ),
             f"{'class':<{width}}  precision  recall     f1  images",
         ]
-        lines += [
-            f"{score.name:<{width}}  {score.precision:9.3f}  {score.recall:6.3f}  "
-            f"{score.f1:5.3f}  {score.support:6,}"
-            for score in self.classes
-        ]
+        for score, values in self.defined():
+            cells = ("-" if value is None else f"{value:.3f}" for value in values)
+            precision, recall, f1 = cells
+            lines.append(
+                f"{score.name:<{width}}  {precision:>9}  {recall:>6}  {f1:>5}  {score.support:6,}"
+            )
         return "\n".join(lines)
 
 
@@ -203,7 +223,8 @@ def score(
     fine = probabilities.astype("float64")  # float32 rows add up to 1 only within 1e-7
     fine = fine / fine.sum(axis=1, keepdims=True)
     counts = confusion_matrix(labels, called, labels=indices)
-    balanced, macro = _of_counts(counts[None])
+    tested, predicted = counts.sum(axis=1), counts.sum(axis=0)
+    balanced, macro = _means(np.diag(counts)[None], tested, predicted[None])
     return Evaluation(
         count=len(labels),
         accuracy=right / len(labels),
@@ -235,41 +256,69 @@ def _top_k(labels: np.ndarray, probabilities: np.ndarray) -> dict[int, float]:
     }
 
 
-def _of_counts(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return balanced accuracy and macro F1 of confusion matrices `(number, true, called)`."""
-    hit = np.diagonal(counts, axis1=1, axis2=2).astype("float64")
-    tested, called = counts.sum(axis=2), counts.sum(axis=1)
+def _means(
+    hit: np.ndarray, tested: np.ndarray, predicted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return balanced accuracy and macro F1 of several outcomes on the same images.
+
+    A class that no outcome has anything of is left out, as scikit-learn does.
+
+    Args:
+        hit: How many images of each class were found, `(outcomes, classes)`.
+        tested: How many there are of each class, `(classes,)`.
+        predicted: How many were predicted as each class, `(outcomes, classes)`.
+    """
     recall = hit / np.maximum(tested, 1)
-    f1 = 2 * hit / np.maximum(tested + called, 1)
-    there = tested + called > 0
-    return (
-        recall.sum(axis=1) / np.maximum((tested > 0).sum(axis=1), 1),
-        f1.sum(axis=1) / np.maximum(there.sum(axis=1), 1),
-    )
+    f1 = 2 * hit / np.maximum(tested + predicted, 1)
+    there = (tested > 0) | (predicted > 0).any(axis=0)
+    return recall[:, tested > 0].mean(axis=1), f1[:, there].mean(axis=1)
 
 
 def _intervals(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, tuple[float, float]]:
     """Return percentile intervals over resamples of the images, a few of them at a time."""
-    count, classes = probabilities.shape
-    called = probabilities.argmax(axis=1)
-    losses = -np.log(np.maximum(probabilities[np.arange(count), labels], np.finfo("float64").eps))
     random = np.random.default_rng(0)
-    found: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("loss", "balanced_accuracy", "macro_f1", "calibration_error")
-    }
-    for _ in range(_RESAMPLES // _AT_ONCE):
-        drawn = random.integers(0, count, (_AT_ONCE, count))
-        cells = labels[drawn] * classes + called[drawn]
-        cells += classes * classes * np.arange(_AT_ONCE)[:, None]
-        counts = np.bincount(cells.ravel(), minlength=_AT_ONCE * classes * classes)
-        balanced, macro = _of_counts(counts.reshape(_AT_ONCE, classes, classes))
-        found["loss"].append(losses[drawn].mean(axis=1))
-        found["balanced_accuracy"].append(balanced)
-        found["macro_f1"].append(macro)
-        found["calibration_error"].append(
-            np.array([calibration_error(probabilities[row], labels[row]) for row in drawn])
-        )
+    found = [
+        {**_of_all(labels, probabilities, random), **_within_classes(labels, probabilities, random)}
+        for _ in range(_RESAMPLES // _AT_ONCE)
+    ]
     return {
-        name: tuple(np.percentile(np.concatenate(values), [2.5, 97.5]).tolist())
-        for name, values in found.items()
+        name: tuple(
+            np.percentile(np.concatenate([each[name] for each in found]), [2.5, 97.5]).tolist()
+        )
+        for name in found[0]
     }
+
+
+def _of_all(
+    labels: np.ndarray, probabilities: np.ndarray, random: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Return loss and calibration error of some resamples of all images."""
+    count = len(labels)
+    losses = -np.log(np.maximum(probabilities[np.arange(count), labels], np.finfo("float64").eps))
+    drawn = random.integers(0, count, (_AT_ONCE, count))
+    errors = [calibration_error(probabilities[row], labels[row]) for row in drawn]
+    return {"loss": losses[drawn].mean(axis=1), "calibration_error": np.array(errors)}
+
+
+def _within_classes(
+    labels: np.ndarray, probabilities: np.ndarray, random: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Return the means over classes of some resamples, each of which has every class as often.
+
+    Were the classes drawn with the images, a small one would be missing in some, and the mean
+    there be one over fewer classes: of a constant classifier by far the better.
+    """
+    classes = probabilities.shape[1]
+    order = np.argsort(labels, kind="stable")
+    truth, tested = labels[order], np.bincount(labels, minlength=classes)
+    start = (np.cumsum(tested) - tested)[truth]
+    place = (random.random((_AT_ONCE, len(labels))) * tested[truth]).astype("int64")
+    drawn = probabilities.argmax(axis=1)[order[start + place]]
+    resample = classes * np.arange(_AT_ONCE)[:, None]
+    size = classes * _AT_ONCE
+    hit = np.bincount((resample + drawn)[drawn == truth], minlength=size)
+    predicted = np.bincount((resample + drawn).ravel(), minlength=size)
+    balanced, macro = _means(
+        hit.reshape(_AT_ONCE, classes), tested, predicted.reshape(_AT_ONCE, classes)
+    )
+    return {"balanced_accuracy": balanced, "macro_f1": macro}
