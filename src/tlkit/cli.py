@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from tlkit.experiments import Experiment
 from tlkit.image_files import images_within
 from tlkit.lazy import LazyImages
 from tlkit.probing import probe
+from tlkit.showing import show
 from tlkit.trackers import tracker
 from tlkit.words import (
     DONE,
@@ -105,7 +107,7 @@ def _train(options: argparse.Namespace, console: rich.console.Console) -> dict[s
             tracker(name, options.out.parent / "tensorboard" / options.out.name)
             for name in options.track
         ],
-        tell=console.print,
+        tell=partial(show, console),
         verbose=not options.json,
     )
     return {"run": str(options.out), **finished.figures()}
@@ -123,7 +125,7 @@ def _audit(options: argparse.Namespace, console: rich.console.Console) -> dict[s
     found = auditing.audit(
         model, source.pair, paths=source.paths, groups=splits.groups(source), seed=experiment.seed
     )
-    console.print(str(found))
+    show(console, found)
     if options.out is not None and found.suspects:
         auditing.audit_grid(found, source.images).savefig(options.out, dpi=150)
         console.print(f"the first of them are drawn in {options.out}")
@@ -138,7 +140,7 @@ def _evaluate(options: argparse.Namespace, console: rich.console.Console) -> dic
     if "group_column" not in vars(options):  # what belongs together does not matter here
         experiment = replace(experiment, group_column=None)
     found = evaluate(model, experiment.source(class_names(model)).pair)
-    console.print(str(found))
+    show(console, found)
     return found.figures()
 
 
@@ -233,7 +235,7 @@ def _probe(options: argparse.Namespace, console: rich.console.Console) -> dict[s
     parts = experiment.split(experiment.source())
     model = _whole(experiment, parts.train.class_names)
     found = probe(model, parts.train.pair, sample=options.sample, seed=experiment.seed)
-    console.print(str(found))
+    show(console, found)
     if options.out is not None:
         plotting.probe_curves(found).savefig(options.out, dpi=150)
         console.print(f"drawn in {options.out}")

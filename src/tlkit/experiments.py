@@ -68,7 +68,7 @@ def run(
     *,
     command: str = "",
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    tell: Callable[[str], None] = lambda line: None,
+    tell: Callable[[object], None] = lambda told: None,
     verbose: bool = False,
 ) -> Finished:
     """Train, measure and write a run: model, figures, report, and the config that repeats it.
@@ -79,7 +79,7 @@ def run(
         command: What was typed, for the report; by default this call.
         callbacks: Are told every epoch, also the one of a phase that is solved; see
             `tlkit.trackers`.
-        tell: Is given the plan before the work, and the figures after it.
+        tell: Is given the plan before the work, and the figures after it: `print` shows all.
         verbose: Whether to write a line for every epoch.
 
     Raises:
@@ -96,9 +96,9 @@ def run(
     with energy.metered() as used:
         trained = experiment.train(parts, callbacks=callbacks, verbose=verbose)
     if len(parts.validation):
-        tell(str(calibration.calibrate(trained.model, parts.validation.pair)))
+        tell(calibration.calibrate(trained.model, parts.validation.pair))
     evaluation = evaluate(trained.model, parts.test.pair)
-    tell(str(evaluation))
+    tell(evaluation)
     about = f"{experiment.recipe} on {source.name}, {experiment.size} px, {experiment.weights}"
     making = {
         "command": command or f"experiments.run({experiment}, {str(folder)!r})",

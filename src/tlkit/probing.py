@@ -87,11 +87,21 @@ class Probe:
         good = [reading for reading in self.readings if reading.accuracy >= least]
         return min(good, key=lambda reading: (reading.work, reading.size))
 
+    def summary(self) -> str:
+        """Return how it was found, and what is best read together, in one line or two."""
+        lines = [
+            f"{self.solver} on {self.fitted:,} images, {self.scored:,} of them scored by heads "
+            f"that had not seen them, in {self.seconds:.1f} s"
+        ]
+        if len(self.together) > 1:
+            names = " + ".join(reading.layer for reading in self.together)
+            lines.append(f"together: {names}  {100 * self.together_accuracy:.2f} %")
+        return "\n".join(lines)
+
     def __str__(self) -> str:
         width = max(len("layer"), *(len(reading.layer) for reading in self.readings))
         lines = [
-            f"{self.solver} on {self.fitted:,} images, {self.scored:,} of them scored by heads "
-            f"that had not seen them, in {self.seconds:.1f} s",
+            self.summary(),
             f"{'layer':<{width}}  pooling  features  million multiply-adds  weights  accuracy",
         ]
         for reading in self.readings:
@@ -101,9 +111,6 @@ class Probe:
                 f"{reading.work / 1e6:21.2f}  {reading.weights:7,}  "
                 f"{100 * reading.accuracy:6.2f} %{mark}"
             )
-        if len(self.together) > 1:
-            names = " + ".join(reading.layer for reading in self.together)
-            lines.append(f"together: {names}  {100 * self.together_accuracy:.2f} %")
         return "\n".join(lines)
 
 

@@ -158,21 +158,22 @@ class Evaluation:
             "confusion": self.confusion.tolist(),
         }
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """Return the figures of all classes together, in two lines."""
         low, high = self.accuracy_interval
-        width = max(5, *(len(name) for name in self.class_names))
-        lines = [
-            f"accuracy {100 * self.accuracy:.2f} % (95 % interval {100 * low:.2f} to "
-            f"{100 * high:.2f} %), loss {self.loss:.4f}, {self.count:,} images",
-            ", ".join(
-                [
-                    *(f"top-{k} {100 * share:.2f} %" for k, share in self.top_k.items() if k > 1),
-                    f"balanced accuracy {100 * self.balanced_accuracy:.2f} %",
-                    f"calibration error {100 * self.calibration_error:.2f} %",
-                ]
-            ),
-            f"{'class':<{width}}  precision  recall     f1  images",
+        more = [
+            *(f"top-{k} {100 * share:.2f} %" for k, share in self.top_k.items() if k > 1),
+            f"balanced accuracy {100 * self.balanced_accuracy:.2f} %",
+            f"calibration error {100 * self.calibration_error:.2f} %",
         ]
+        return (
+            f"accuracy {100 * self.accuracy:.2f} % (95 % interval {100 * low:.2f} to "
+            f"{100 * high:.2f} %), loss {self.loss:.4f}, {self.count:,} images\n{', '.join(more)}"
+        )
+
+    def __str__(self) -> str:
+        width = max(5, *(len(name) for name in self.class_names))
+        lines = [self.summary(), f"{'class':<{width}}  precision  recall     f1  images"]
         for score, values in self.defined():
             cells = ("-" if value is None else f"{value:.3f}" for value in values)
             precision, recall, f1 = cells
