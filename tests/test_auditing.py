@@ -64,11 +64,15 @@ def test_flipped_labels_are_found_and_the_true_ones_suggested(model: keras.Model
 @pytest.mark.usefixtures("cleanlab")
 def test_the_most_suspicious_come_first(model: keras.Model) -> None:
     images, labels, _ = _coloured(apart=20)
-    found = auditing.audit(model, (images, labels)).suspects
-    scores = [each.score for each in found]
-    assert scores == sorted(scores)
-    places = [each.index for each in found]
-    assert places != sorted(places)  # or the order would prove nothing
+    ascending = []
+    for pair in ((images, labels), (images[::-1], labels[::-1])):
+        found = auditing.audit(model, pair).suspects
+        scores = [each.score for each in found]
+        assert len(scores) > 1
+        assert scores == sorted(scores)
+        places = [each.index for each in found]
+        ascending.append(places == sorted(places))
+    assert not all(ascending)  # it is not the order of the images
 
 
 @pytest.mark.usefixtures("cleanlab")
@@ -162,7 +166,7 @@ def test_copies_do_not_vouch_for_each_other(model: keras.Model) -> None:
     alone = auditing.audit(model, (images, labels))
     together = auditing.audit(model, (images, labels), groups=groups)
     assert together.scores[copies].max() < 0.2
-    assert alone.scores[copies].min() > 0.5
+    assert alone.scores[copies].min() > together.scores[copies].max() + 0.1
 
 
 @pytest.mark.usefixtures("cleanlab")
