@@ -249,8 +249,7 @@ def plan(source: Source, parts: Split) -> str:
             lines.append(f"{twice:,} of these are the same image with two labels")
     room = _machine.free_memory() // 2 / 1e9
     lines.append(
-        f"features of the frozen part take up to {room:,.1f} GB of memory, what is more lies on "
-        f"disk meanwhile, among temporary files"
+        f"features of the frozen part are kept in memory up to {room:,.1f} GB, beyond that on disk"
     )
     return "\n".join(lines)
 
