@@ -154,7 +154,10 @@ def test_a_config_that_the_command_does_not_know_is_told(
     assert words in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["data: [", "- a list", "experiment: 5", "data: 5"])
+@pytest.mark.parametrize(
+    "content",
+    ["data: [", "- a list", "experiment: 5", "data: 5", "{experiment: {}, making: {data: x}}"],
+)
 def test_a_config_that_is_none_is_told(
     tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -88,7 +88,9 @@ def _of_a_run(config: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"`experiment` must hold names and values, got {values!r}.")
     there = config.get("making", {}).get("data")
-    if there is not None and not Path(values["data"]).exists():  # typed in another folder
+    if (
+        there is not None and not Path(str(values.get("data", ""))).exists()
+    ):  # typed in another folder
         values = {**values, "data": there}
     return values
 
