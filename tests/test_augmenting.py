@@ -167,6 +167,21 @@ def test_the_seed_of_the_training_decides_what_is_drawn(
     assert losses[3] != losses[0]
 
 
+class _Halves(keras.utils.PyDataset):
+    """Images in two batches."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        super().__init__()
+        self.images = images
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        half = np.array_split(self.images, 2)[index]
+        return half, np.arange(len(half)) % 3
+
+
 def test_a_look_at_test_images_is_the_same_each_time(small_backbone: keras.Model) -> None:
     images = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), "uint8")
     model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
@@ -177,8 +192,14 @@ def test_a_look_at_test_images_is_the_same_each_time(small_backbone: keras.Model
     np.testing.assert_array_equal(state, layers[0].generator.state)
     other = tlkit.predict(model, images, augmentation=layers, seed=1)
     assert np.abs(one - other).max() > 1e-4
-    drawn = [tlkit.predict(model, images, augmentation=layers, seed=None) for _ in range(2)]
-    assert np.abs(drawn[0] - drawn[1]).max() > 1e-4
+    batches = _Halves(images)
+    for look in (
+        lambda: tlkit.predict(model, images, augmentation=layers, seed=None),
+        lambda: tlkit.evaluate(model, batches, augmentation=layers, seed=None).probabilities,
+    ):
+        assert np.abs(look() - look()).max() > 1e-4
+    seen = [tlkit.evaluate(model, batches, augmentation=layers).probabilities for _ in range(2)]
+    np.testing.assert_array_equal(*seen)
 
 
 def test_each_phase_draws_by_its_own_seed(small_backbone: keras.Model) -> None:

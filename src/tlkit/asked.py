@@ -40,7 +40,7 @@ def _said(path: Path, options: argparse.Namespace) -> dict[str, Any]:
     values = _config(path)
     if "experiment" in values:
         run = str(path.parent)
-        values = {"model": run, "run": run, **_of_a_run(values)}
+        values = {"model": run, "run": run, **Experiment.values_of_run(values)}
         values = {name: value for name, value in values.items() if name in known}
     for name in values:
         if name not in known or name == "config":
@@ -82,19 +82,6 @@ def experiment(options: argparse.Namespace) -> Experiment:
     return Experiment.of({name: given[name] for name in names if name in given})
 
 
-def _of_a_run(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the experiment of a run's config, its images where they were."""
-    values = config["experiment"]
-    if not isinstance(values, dict):
-        raise ConfigError(f"`experiment` must hold names and values, got {values!r}.")
-    there = config.get("making", {}).get("data")
-    if (
-        there is not None and not Path(str(values.get("data", ""))).exists()
-    ):  # typed in another folder
-        values = {**values, "data": there}
-    return values
-
-
 def _config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"`config` must be a file, got {str(path)!r}: no such file.")
@@ -124,7 +111,9 @@ def model(options: argparse.Namespace) -> tuple[Any, Experiment]:
         )
     folder = path if path.is_dir() else path.parent
     config = _config(folder / "config.json") if (folder / "config.json").is_file() else {}
-    values = _of_a_run(config) if "experiment" in config else {}  # `tlkit train` wrote it
+    values = (
+        Experiment.values_of_run(config) if "experiment" in config else {}
+    )  # `tlkit train` wrote it
     loaded = saving.load(path / "model.keras" if path.is_dir() else path)
     given = {
         name: value

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from typing_extensions import override
 
+from tlkit._restoring import restored
+
 
 def changed(images: Any, layers: Sequence[keras.layers.Layer]) -> np.ndarray:
     """Return raw images as the layers make them in training, in float32.
@@ -25,7 +27,7 @@ def changed(images: Any, layers: Sequence[keras.layers.Layer]) -> np.ndarray:
 
 def sow(layers: Sequence[keras.layers.Layer], seed: int) -> None:
     """Let layers draw what they draw from this seed on, whatever they were made with."""
-    for number, state in enumerate(_states(layers)):
+    for number, state in enumerate(states(layers)):
         made = hashlib.blake2b(f"{seed} {number}".encode(), digest_size=8).digest()
         state.assign(
             np.frombuffer(made, "uint32").astype(keras.backend.standardize_dtype(state.dtype))
@@ -34,19 +36,17 @@ def sow(layers: Sequence[keras.layers.Layer], seed: int) -> None:
 
 @contextmanager
 def sown(layers: Sequence[keras.layers.Layer], seed: int | None) -> Iterator[None]:
-    """Sow layers meanwhile, and let them go on from where they were."""
-    states = _states(layers)
-    kept = [keras.ops.convert_to_numpy(state).copy() for state in states]
-    if seed is not None:
-        sow(layers, seed)
-    try:
+    """Sow layers meanwhile, and let them go on from where they were; None leaves them alone."""
+    if seed is None:
         yield
-    finally:
-        for state, value in zip(states, kept, strict=True):
-            state.assign(value)
+        return
+    with restored(states(layers)):
+        sow(layers, seed)
+        yield
 
 
-def _states(layers: Sequence[keras.layers.Layer]) -> list[Any]:
+def states(layers: Sequence[keras.layers.Layer]) -> list[Any]:
+    """Return what the layers, and those inside them, draw their random numbers from."""
     parts = [part for layer in layers for part in layer._flatten_layers()]
     return [generator.state for part in parts for generator in part._seed_generators]
 

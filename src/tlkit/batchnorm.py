@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from typing_extensions import override
 
+from tlkit._restoring import restored
 from tlkit.data import Data, batches
 from tlkit.errors import DataError
 from tlkit.freezing import batchnorm_within
@@ -107,7 +108,7 @@ def _reestimate(
     count = 0
     means = [np.zeros(layer.moving_mean.shape) for layer in layers]
     squares = [np.zeros(layer.moving_mean.shape) for layer in layers]
-    with _only_the_batch(layers), _restored(_changed_by_training_mode(forward.inner)):
+    with _only_the_batch(layers), restored(_changed_by_training_mode(forward.inner)):
         for batch in images:
             forward.predict_on_batch(batch)
             weight = len(keras.tree.flatten(batch)[0])
@@ -129,16 +130,6 @@ def _changed_by_training_mode(model: keras.Model) -> list[Any]:
     seeds = [variable for variable in model.variables if id(variable) not in weights]
     norms = batchnorm_within(model)
     return seeds + [part for norm in norms for part in (norm.moving_mean, norm.moving_variance)]
-
-
-@contextmanager
-def _restored(variables: Sequence[Any]) -> Iterator[None]:
-    kept = [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
-    try:
-        yield
-    finally:
-        for variable, value in zip(variables, kept, strict=True):
-            variable.assign(value)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import keras
 from typing_extensions import override
 
 from tlkit import data
+from tlkit._restoring import restored
 from tlkit.cache import Cache
 from tlkit.history import PhaseRun
 from tlkit.phases import Phase
@@ -150,14 +151,13 @@ def _timed(
 ) -> tuple[float, float, float]:
     """Return how long getting ready, one epoch and ending take; the model is what it was after."""
     started = time.perf_counter()
-    kept = [(each, keras.ops.convert_to_numpy(each).copy()) for each in model.variables]
     images, labels = train
     few = min(_TIMED_STEPS * phase.batch_size, len(images))
     marks: list[float] = []
     clock = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda *_, **__: marks.append(time.perf_counter())
     )
-    with warnings.catch_warnings():
+    with restored(model.variables), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # these steps may diverge: they are undone
         train_phase(
             model,
@@ -166,9 +166,7 @@ def _timed(
             cache=cache,
             verbose=False,
         )
-    closing = time.perf_counter() - marks[-1]
-    for variable, value in kept:
-        variable.assign(value)
+        closing = time.perf_counter() - marks[-1]
     each = [after - before for before, after in itertools.pairwise(marks)]
     steps = -(-len(images) // phase.batch_size)
     epoch = statistics.median(each or [marks[0] - started]) * steps

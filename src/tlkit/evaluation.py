@@ -52,8 +52,6 @@ def predict(
         rows = max(_BYTES // (images.dtype.itemsize * images.size // len(images)), batch_size)
     look = partial(_looked_at, model, augmentation=augmentation, views=views, rows=batch_size)
     starts = range(0, len(images), rows)
-    if seed is None:
-        return np.concatenate([look(images[at : at + rows]) for at in starts])
     with augmenting.sown(augmentation, seed):
         return np.concatenate([look(images[at : at + rows]) for at in starts])
 

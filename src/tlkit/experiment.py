@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tlkit import _checks, backbones, decoding, recipes
+from tlkit import _checks, backbones, decoding, recipes, tables
 from tlkit.datasets import ImageSet
 from tlkit.errors import ConfigError
 from tlkit.image_files import from_folder, from_manifest
@@ -17,7 +17,6 @@ from tlkit.source import Source
 from tlkit.splits import DUPLICATES, Split, split
 
 WEIGHTS = ("imagenet", "starter")
-TABLES = (".csv", ".parquet")
 RECIPES: dict[str, Callable[..., Recipe]] = {
     "best": recipes.best,
     "fast": recipes.fast,
@@ -141,6 +140,20 @@ class Experiment:
             raise ConfigError(f"`augment` must be a list of names, got {augment!r}.")
         return cls(**{**values, "augment": tuple(augment)})
 
+    @classmethod
+    def values_of_run(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Return the values in a run's `config.json`, its images where they were.
+
+        Raises:
+            ConfigError: What it holds under "experiment" is no values.
+        """
+        values = config["experiment"]
+        if not isinstance(values, dict):
+            raise ConfigError(f"`experiment` must hold names and values, got {values!r}.")
+        there = Path(str(values.get("data", ""))).exists()
+        moved = {} if there else {"data": config.get("making", {}).get("data", values.get("data"))}
+        return {**values, **moved}  # typed in another folder, maybe
+
     def values(self) -> dict[str, Any]:
         """Return the values, as JSON keeps them."""
         return {**asdict(self), "augment": list(self.augment)}
@@ -164,7 +177,7 @@ class Experiment:
             "class_names": class_names,
         }
         path = Path(self.data)
-        if not path.exists() or not (path.is_dir() or path.suffix.lower() in TABLES):
+        if not path.exists() or not (path.is_dir() or path.suffix.lower() in tables.SUFFIXES):
             why = "it is neither" if path.exists() else "no such file"
             raise ConfigError(
                 "`data` must be a folder with a folder for each class, or a .csv or .parquet "

@@ -140,9 +140,7 @@ def report(folder: str | Path) -> Path:
             f"{str(folder)!r}, whose config.json doesn't say which experiment made it. For "
             "another, write the report with tlkit.reports."
         )
-    experiment = Experiment.of(config["experiment"])
-    if not Path(experiment.data).exists():  # it was typed in another folder
-        experiment = replace(experiment, data=config["making"]["data"])
+    experiment = Experiment.of(Experiment.values_of_run(config))
     model = saving.load(target / "model.keras")
     source, parts = split_files.read(experiment.source(), target / split_files.NAME)
     making = config["making"]

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -66,7 +65,14 @@ def from_folder(
         labels += [each.name] * len(found)
         if not found:
             problems.append(Problem(path=f"{each.name}/", reason="it holds no image"))
-    how = _How.checked(size, fit, channels, unreadable, most_unreadable, class_names)
+    how = _How(
+        size=size,  # type: ignore[arg-type]  # a number becomes a pair
+        fit=fit,
+        channels=channels,
+        unreadable=unreadable,
+        most_unreadable=most_unreadable,
+        class_names=class_names,
+    )
     return _from_files(
         files, labels, name=root.resolve().name, root=root, problems=problems, how=how
     )
@@ -110,7 +116,14 @@ def from_manifest(
     wanted = [path_column, label_column, *([group_column] if group_column else [])]
     table = tables.columns(path, wanted)
     root = path.parent if folder is None else Path(folder)
-    how = _How.checked(size, fit, channels, unreadable, most_unreadable, class_names)
+    how = _How(
+        size=size,  # type: ignore[arg-type]  # a number becomes a pair
+        fit=fit,
+        channels=channels,
+        unreadable=unreadable,
+        most_unreadable=most_unreadable,
+        class_names=class_names,
+    )
     groups = tuple(table[group_column]) if group_column else ()
     files = [root / each for each in table[path_column]]
     return _from_files(
@@ -122,27 +135,26 @@ def from_manifest(
 class _How:
     """How files become images."""
 
-    shape: tuple[int, int, int]
+    size: tuple[int, int]
     fit: str
+    channels: int
     unreadable: str
     most_unreadable: float
     class_names: Sequence[str] | None
 
-    @classmethod
-    def checked(
-        cls, size: Any, fit: Any, channels: Any, unreadable: Any, most: Any, class_names: Any
-    ) -> "_How":
-        return cls(
-            class_names=class_names,
-            shape=(*_checks.size("size", size), decoding.check_channels(channels)),
-            fit=decoding.check_fit(fit),
-            unreadable=_checks.one_of("unreadable", unreadable, POLICIES),
-            most_unreadable=_checks.fraction("most_unreadable", most),
-        )
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", _checks.size("size", self.size))
+        decoding.check_fit(self.fit)
+        decoding.check_channels(self.channels)
+        _checks.one_of("unreadable", self.unreadable, POLICIES)
+        _checks.fraction("most_unreadable", self.most_unreadable)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (*self.size, self.channels)
 
     def read(self, file: Path) -> np.ndarray:
-        height, width, channels = self.shape
-        return decoding.decode(file, (height, width), fit=self.fit, channels=channels)
+        return decoding.decode(file, self.size, fit=self.fit, channels=self.channels)
 
 
 def _from_files(

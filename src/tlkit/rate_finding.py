@@ -11,6 +11,7 @@ import numpy as np
 from keras.src.backend.common.global_state import get_global_attribute, set_global_attribute
 
 from tlkit import _checks, augmenting, data, fitting, freezing, frozen, graph
+from tlkit._restoring import restored
 from tlkit.classifier import backbone_of, checked
 from tlkit.errors import ConfigError
 from tlkit.graph import Part
@@ -76,9 +77,9 @@ def find_learning_rate(
     train = checked(train, model, "train")
     plan = freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
     rates = np.geomspace(lowest, highest, steps)
-    with _as_it_was(model), augmenting.sown(phase.augmentation, seed):
+    with _as_it_was(model), restored(augmenting.states(phase.augmentation)):
         if seed is not None:
-            augmenting.sow([model], seed)
+            augmenting.sow([model, *phase.augmentation], seed)
             set_global_attribute(_SHARED, keras.random.SeedGenerator(seed))
         frozen.apply(model, plan)
         whole = graph.flatten(model)
@@ -135,20 +136,15 @@ def _endless(
 
 @contextmanager
 def _as_it_was(model: keras.Model) -> Iterator[None]:
-    variables = [(each, keras.ops.convert_to_numpy(each).copy()) for each in model.variables]
     flags = [(layer, layer.trainable) for layer in model._flatten_layers()]
     shared = get_global_attribute(_SHARED)  # what layers without a seed draw from
-    drawn = None if shared is None else keras.ops.convert_to_numpy(shared.state).copy()
     states = random.getstate(), np.random.get_state()  # which a user's layers may draw from
     try:
-        yield
+        with restored([*model.variables, *([] if shared is None else [shared.state])]):
+            yield
     finally:
-        for variable, value in variables:
-            variable.assign(value)
         for layer, flag in flags:
             layer.trainable = flag  # parents first: they set their children
         random.setstate(states[0])
         np.random.set_state(states[1])
         set_global_attribute(_SHARED, shared)
-        if shared is not None:
-            shared.state.assign(drawn)

@@ -42,10 +42,9 @@ class Runner:
         self._steps, self.outputs = shared_trunk(cuts)
         names = {name for cut in cuts for name in cut.random}
         random = [part for part in _parts(self._steps) if part.name in names]
-        drawing = [*random, *(part for each in augmentation for part in each._flatten_layers())]
-        self._seeds = [seed.state for part in drawing for seed in part._seed_generators]
+        self._seeds = augmenting.states([*random, *augmentation])
         self._start = [np.array(keras.ops.convert_to_numpy(seed)) for seed in self._seeds]
-        self.views = cache.views if drawing else 1
+        self.views = cache.views if random or augmentation else 1
         make = partial(
             Part,
             self._steps,

@@ -8,6 +8,8 @@ from typing import Any
 from tlkit import _checks, _optional
 from tlkit.errors import ConfigError, DataError
 
+SUFFIXES = (".csv", ".parquet")
+
 
 def columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[str]]:
     """Return columns of a `.csv` table in UTF-8, or of a `.parquet` one, as text.
@@ -24,7 +26,7 @@ def columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[str]]:
     if not path.is_file():
         raise ConfigError(f"`manifest` must be a file, got {str(path)!r}: no such file.")
     kind = path.suffix.lower()
-    if kind not in (".csv", ".parquet"):
+    if kind not in SUFFIXES:
         raise ConfigError(f"`manifest` must end in .csv or .parquet, got {str(path)!r}.")
     try:
         table = _parquet(path) if kind == ".parquet" else _csv(path)
