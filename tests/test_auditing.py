@@ -122,7 +122,7 @@ def test_lazy_images_and_datasets_are_read_a_batch_at_a_time(model: keras.Model)
     np.testing.assert_allclose(found.scores, whole.scores, atol=1e-3)  # batches round differently
     assert read[-3:] == [list(range(start, min(start + 32, 90))) for start in (0, 32, 64)]
     assert max(map(len, read)) == 32
-    auditing.audit_grid(found, lazy, count=2)
+    tlkit.audit_grid(found, lazy, count=2)
     assert read[-2:] == [[each.index] for each in found.suspects[:2]]
 
 
@@ -216,7 +216,7 @@ def test_printed_it_is_a_short_table() -> None:
 def test_the_grid_shows_the_first_suspects_with_both_labels() -> None:
     images = np.random.default_rng(0).integers(0, 256, (12, 6, 6, 1), "uint8")
     path = r"a_very_long_folder/$\x$ & <tags>/0001.png"
-    figure = auditing.audit_grid(_made_up(12, path), images, count=7, columns=3)
+    figure = tlkit.audit_grid(_made_up(12, path), images, count=7, columns=3)
     figure.savefig(io.BytesIO())  # a dollar would start a formula
     assert len(figure.axes) == 7
     for place, panel in enumerate(figure.axes):
@@ -226,4 +226,4 @@ def test_the_grid_shows_the_first_suspects_with_both_labels() -> None:
 
 def test_a_grid_of_nothing_is_refused() -> None:
     with pytest.raises(DataError, match="must have a suspect to draw"):
-        auditing.audit_grid(_made_up(0, None), np.zeros((3, 4, 4)))
+        tlkit.audit_grid(_made_up(0, None), np.zeros((3, 4, 4)))

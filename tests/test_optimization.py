@@ -5,6 +5,7 @@ import pytest
 import tlkit
 from tlkit import Phase, freezing, optimization, taps, train_phase
 from tlkit.errors import ConfigError, DataError
+from tlkit.layer_rates import layer_rates
 
 
 def _rates(phase: Phase, steps: int) -> list[float]:
@@ -118,7 +119,7 @@ def test_each_block_learns_at_its_own_rate() -> None:
 
 
 def test_blocks_before_learn_slower(small_backbone: keras.Model) -> None:
-    rates = freezing.layer_rates(small_backbone, 0.5)
+    rates = layer_rates(small_backbone, 0.5)
     found = {
         layer.name: rates[id(layer.weights[0])] for layer in small_backbone.layers if layer.weights
     }
@@ -137,14 +138,14 @@ def test_without_residual_blocks_each_layer_is_one() -> None:
             keras.layers.Conv2D(2, 3),
         ]
     )
-    rates = freezing.layer_rates(backbone, 0.5)
+    rates = layer_rates(backbone, 0.5)
     kernels = [rates[id(layer.weights[0])] for layer in backbone.layers if layer.weights]
     assert kernels == [0.25, 0.5]
 
 
 def _powers(backbone: keras.Model) -> dict[str, int]:
     """The power of the decay that each layer's weights have."""
-    rates = freezing.layer_rates(backbone, 0.5)
+    rates = layer_rates(backbone, 0.5)
     weighted = [layer for layer in backbone.layers if layer.weights]
     return {layer.name: round(-np.log2(rates[id(layer.weights[0])])) for layer in weighted}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import rich.console
 
-from tlkit.probing import Probe, Reading
+from tlkit.probed import Probe, Reading
 from tlkit.scores import Evaluation, score
 from tlkit.showing import show
 
@@ -16,7 +16,7 @@ def _evaluation() -> Evaluation:
 
 def _probe() -> Probe:
     first, second = (
-        Reading(layer=name, pooling="avg", size=8, work=2_000_000, weights=10, accuracy=accuracy)
+        Reading(layer=name, pooling=4, size=8, work=2_000_000, weights=10, accuracy=accuracy)
         for name, accuracy in (("stem", 0.5), ("block", 0.9))
     )
     return Probe(

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from tlkit import solving
+from tlkit import linear, solving
 
 
 def _blobs(count: int = 300, size: int = 6, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -17,7 +17,7 @@ def _blobs(count: int = 300, size: int = 6, classes: int = 3) -> tuple[np.ndarra
 
 def test_moments_give_scikit_learns_ridge() -> None:
     features, labels = _blobs()
-    moments = solving.Moments(6, 3)
+    moments = linear.Moments(6, 3)
     for start in range(0, 300, 70):
         moments.add(features[start : start + 70], labels[start : start + 70])
     [found] = moments.solve([0.1])

@@ -22,7 +22,8 @@ from tlkit import (
     store,
     trackers,
 )
-from tlkit.auditing import Audit, audit, audit_grid
+from tlkit.audit_grids import audit_grid
+from tlkit.auditing import Audit, audit
 from tlkit.building import build_classifier
 from tlkit.cache import Cache, TrunkRun
 from tlkit.calibration import Calibration, calibrate
@@ -43,7 +44,8 @@ from tlkit.history import PhaseRun, Run
 from tlkit.layers import ClassProbabilities, GrayToRGBResize
 from tlkit.paired import McNemar, mcnemar
 from tlkit.phases import Phase
-from tlkit.probing import Probe, Reading, probe
+from tlkit.probed import Probe, Reading
+from tlkit.probing import probe
 from tlkit.rate_finding import LearningRates, find_learning_rate
 from tlkit.saving import load, save
 from tlkit.training import TwoPhaseTrainer, train_phase

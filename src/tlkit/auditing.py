@@ -1,15 +1,14 @@
 """Which labels are probably wrong, and which images are like no other: a list to look through."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
-from matplotlib.figure import Figure
 from scipy.special import softmax
 
 from tlkit import _checks, _optional, chunks, data, solved, solving
+from tlkit._aligned import aligned
 from tlkit.classifier import checked, class_names
 from tlkit.errors import DataError
 
@@ -75,16 +74,16 @@ class Audit:
             f"{len(self.outliers):,} images unlike the others"
         ]
         if self.suspects:
-            lines += _table(
+            lines += aligned(
                 ("label", "suggested", "probability", "image"),
                 [
-                    (each.given, each.suggested, f"{each.score:.3f}", _place(each))
+                    (each.given, each.suggested, f"{each.score:.3f}", place(each))
                     for each in self.suspects[:_SAID]
                 ],
             )
         if self.outliers:
-            rows = [(f"{each.score:.3f}", _place(each)) for each in self.outliers[:_SAID]]
-            lines += _table(("nearness", "image"), rows)
+            rows = [(f"{each.score:.3f}", place(each)) for each in self.outliers[:_SAID]]
+            lines += aligned(("nearness", "image"), rows)
         return "\n".join(lines)
 
 
@@ -165,43 +164,6 @@ def audit(
     )
 
 
-def audit_grid(found: Audit, images: Any, *, count: int = 20, columns: int = 5) -> Figure:
-    r"""Draw the most suspicious images, each with its file, its label and what it looks like.
-
-    Args:
-        found: What `audit` returned.
-        images: The images that were audited; only those drawn are read.
-        count: How many to draw; all, where there are fewer.
-        columns: How many a row.
-
-    Raises:
-        ConfigError: `count` or `columns` is below 1.
-        DataError: There is no suspect to draw.
-
-    Examples:
-        >>> suspect = Suspect(index=1, path=None, given="cat", suggested="dog", score=0.02)
-        >>> found = Audit(suspects=(suspect,), outliers=(), scores=np.array([0.9, 0.02]), folds=5)
-        >>> audit_grid(found, np.zeros((2, 8, 8), "uint8")).axes[0].get_title()
-        'image 1\nlabel cat\nsuggested dog'
-    """
-    _checks.at_least("count", count, 1)
-    _checks.at_least("columns", columns, 1)
-    shown = found.suspects[:count]
-    if not shown:
-        raise DataError("`found` must have a suspect to draw, got an audit without any.")
-    rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(2.1 * columns, 2.5 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel, suspect in zip(panels, shown, strict=False):
-        panel.imshow(_drawable(np.asarray(images[suspect.index])), cmap="gray")
-        panel.set_title(_caption(suspect), fontsize=8, parse_math=False)
-        panel.set_xticks([])
-        panel.set_yticks([])
-    for empty in panels[len(shown) :]:
-        empty.remove()
-    return figure
-
-
 def _features(
     model: keras.Model, labelled: data.Data, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -273,29 +235,6 @@ def _far(nearness: np.ndarray) -> list[int]:
     return found
 
 
-def _drawable(image: np.ndarray) -> np.ndarray:
-    """Return pixels within 0 and 1: bytes by their own range, others by the image's."""
-    picture = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
-    if picture.dtype == np.uint8:
-        return picture / 255
-    low, high = float(picture.min()), float(picture.max())
-    return (picture.astype("float64") - low) / max(high - low, _LEAST)
-
-
-def _caption(suspect: Suspect) -> str:
-    where = _place(suspect)
-    short = where if len(where) <= 28 else f"...{where[-25:]}"
-    return f"{short}\nlabel {suspect.given}\nsuggested {suspect.suggested}"
-
-
-def _place(each: Suspect | Outlier) -> str:
+def place(each: Suspect | Outlier) -> str:
+    """Return where an image is, in words."""
     return f"image {each.index}" if each.path is None else each.path
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    whole = [tuple(columns), *map(tuple, rows)]
-    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in whole
-    ]

@@ -3,39 +3,14 @@
 import argparse
 import io
 import json
-import shlex
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
 import rich.console
 
-from tlkit import (
-    _checks,
-    asked,
-    auditing,
-    decoding,
-    experiments,
-    freezing,
-    plotting,
-    runs,
-    scanning,
-    splits,
-)
-from tlkit.building import build_classifier
-from tlkit.classifier import backbone_of, class_names
+from tlkit import asked
+from tlkit.commands import COMMANDS
 from tlkit.errors import ConfigError, DataError, MissingExtraError, TlkitError
-from tlkit.evaluation import evaluate, predict
-from tlkit.experiments import Experiment
-from tlkit.image_files import images_within
-from tlkit.lazy import LazyImages
-from tlkit.probing import probe
-from tlkit.showing import show
-from tlkit.trackers import tracker
 from tlkit.words import (
     DONE,
     FAILED,
@@ -68,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may be in no encoding
     try:
-        values = _COMMANDS[options.command](options, console)
+        values = COMMANDS[options.command](options, console)
     except TlkitError as error:
         return _told(error, options)
     except KeyboardInterrupt:
@@ -94,188 +69,3 @@ def _told(error: TlkitError, options: argparse.Namespace) -> int:
     if isinstance(error, ConfigError | MissingExtraError):
         return WRONG_WORDS
     return WRONG_DATA if isinstance(error, DataError) else FAILED
-
-
-def _train(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    experiment = asked.experiment(options)
-    runs.check_free(options.out)
-    finished = experiments.run(
-        experiment,
-        options.out,
-        command=_typed(options),
-        callbacks=[
-            tracker(name, options.out.parent / "tensorboard" / options.out.name)
-            for name in options.track
-        ],
-        tell=partial(show, console),
-        verbose=not options.json,
-    )
-    return {"run": str(options.out), **finished.figures()}
-
-
-def _typed(options: argparse.Namespace) -> str:
-    return f"tlkit {shlex.join(options.words)}"
-
-
-def _audit(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    model, experiment = asked.model(options)
-    if options.out is not None:
-        _check_picture(options.out)
-    source = experiment.source(class_names(model))
-    found = auditing.audit(
-        model, source.pair, paths=source.paths, groups=splits.groups(source), seed=experiment.seed
-    )
-    show(console, found)
-    if options.out is not None and found.suspects:
-        auditing.audit_grid(found, source.images).savefig(options.out, dpi=150)
-        console.print(f"the first of them are drawn in {options.out}")
-    return {
-        "suspects": [vars(suspect) for suspect in found.suspects],
-        "outliers": [vars(outlier) for outlier in found.outliers],
-    }
-
-
-def _evaluate(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    model, experiment = asked.model(options)
-    if "group_column" not in vars(options):  # what belongs together does not matter here
-        experiment = replace(experiment, group_column=None)
-    found = evaluate(model, experiment.source(class_names(model)).pair)
-    show(console, found)
-    return found.figures()
-
-
-def _report(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    folder = experiments.report(options.run)
-    console.print(f"wrote {folder / 'report.html'}")
-    return {"report": str(folder / "report.html")}
-
-
-def _predict(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    _checks.at_least("top", options.top, 1)
-    files = [file for given in options.files for file in _files(Path(given))]
-    if not files:
-        raise DataError(f"No image was given: {options.files} hold none.")
-    options.data = str(options.files[0])
-    model, experiment = asked.model(options)
-    height, width = model.input_shape[1:3]
-    channels = experiment.channels
-    damaged = {
-        file: each.problem
-        for file, each in zip(files, scanning.scan(files), strict=True)
-        if each.problem
-    }
-    found: list[dict[str, Any]] = []
-    for file, reason in damaged.items():
-        console.print(f"{file}: unreadable: {reason}")
-        found.append({"path": str(file), "problem": reason})
-    files = [file for file in files if file not in damaged]
-    if not files:
-        raise DataError(f"None of the {len(damaged):,} files could be read as an image.")
-    images = LazyImages(
-        lambda place: decoding.decode(
-            files[place], (height, width), fit=experiment.fit, channels=channels
-        ),
-        range(len(files)),
-        shape=(height, width, channels),
-    )
-    names = class_names(model)
-    for file, row in zip(files, predict(model, images), strict=True):
-        order = np.argsort(-row)[: options.top]
-        calls = [{"class": names[at], "probability": float(row[at])} for at in order]
-        said = ", ".join(f"{call['class']} {100 * call['probability']:.1f} %" for call in calls)
-        console.print(f"{file}: {said}")
-        found.append({"path": str(file), "classes": calls})
-    return {"predictions": found}
-
-
-def _inspect(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    experiment = asked.experiment(options)
-    experiment.check()
-    source = experiment.source()
-    parts = experiment.split(source)
-    console.print(experiments.plan(source, parts))
-    recipe = experiments.RECIPES[experiment.recipe]()
-    model = _whole(experiment, source.class_names)
-    phase = recipe.head if recipe.fine_tune is None else recipe.fine_tune
-    table = freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
-    if options.layers:
-        console.print(str(table))
-    first = f", training starts at {table.trained[0].name}" if table.trained else ""
-    console.print(
-        f"{recipe.name} ends with {len(table.frozen)} of {len(table.backbone.layers)} layers "
-        f"frozen{first}"
-    )
-    kept = recipe.kept_bytes(model, parts.train.pair)
-    for name, each in kept.items():
-        console.print(_kept(name, each, len(parts.train), most=recipe.features == "auto"))
-    return {
-        "counts": source.counts,
-        "parts": {name: len(getattr(parts, name)) for name in ("train", "validation", "test")},
-        "look_alikes": len(parts.pairs),
-        "problems": [str(problem) for problem in source.problems],
-        "frozen_layers": len(table.frozen),
-        "trained_layers": len(table.trained),
-        "kept_bytes_per_image": kept,
-    }
-
-
-def _kept(phase: str, each: int, count: int, *, most: bool) -> str:
-    if not each:
-        return f"{phase} keeps no features: every epoch runs the whole model"
-    upto = "up to " if most else ""
-    total = each * count / 1e6
-    return f"{phase} keeps {upto}{each:,} bytes of features of each image, {upto}{total:,.1f} MB"
-
-
-def _probe(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    experiment = asked.experiment(options)
-    experiment.check()
-    if options.out is not None:
-        _check_picture(options.out)
-    parts = experiment.split(experiment.source())
-    model = _whole(experiment, parts.train.class_names)
-    found = probe(model, parts.train.pair, sample=options.sample, seed=experiment.seed)
-    show(console, found)
-    if options.out is not None:
-        plotting.probe_curves(found).savefig(options.out, dpi=150)
-        console.print(f"drawn in {options.out}")
-    return {
-        "chosen": found.chosen.layer,
-        "standard_error": found.standard_error,
-        "readings": [vars(reading) for reading in found.readings],
-    }
-
-
-def _whole(experiment: Experiment, names: Sequence[str]) -> Any:
-    recipe = experiments.RECIPES[experiment.recipe]()
-    return build_classifier(
-        recipe.backbone,
-        len(names),
-        input_shape=(experiment.size, experiment.size, experiment.channels),
-        size=experiment.size,
-        pixels=recipe.pixels,
-        weights=experiment.weights,
-        class_names=names,
-    )
-
-
-def _files(given: Path) -> list[Path]:
-    return sorted(images_within(given)) if given.is_dir() else [given]
-
-
-def _check_picture(path: Path) -> None:
-    if path.suffix.lower() != ".png" or not path.parent.is_dir():
-        raise ConfigError(
-            f"`out` must be a .png file in a folder that is there, got {str(path)!r}."
-        )
-
-
-_COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
-    "train": _train,
-    "evaluate": _evaluate,
-    "predict": _predict,
-    "report": _report,
-    "audit": _audit,
-    "probe": _probe,
-    "inspect": _inspect,
-}

@@ -14,6 +14,7 @@ import keras
 from scipy.stats import t as student
 
 from tlkit import _checks, _machine
+from tlkit._aligned import aligned
 from tlkit.datasets import ImageSet
 from tlkit.errors import ConfigError
 from tlkit.evaluation import evaluate
@@ -94,7 +95,7 @@ class Comparison:
 
     def __str__(self) -> str:
         head = ("recipe", "accuracy, %", "loss", "seconds", "memory, MB", "file, MB", "weights")
-        rows = [head] + [
+        rows = [
             (
                 each.name,
                 each.accuracy.said(0.01, 2),
@@ -106,13 +107,9 @@ class Comparison:
             )
             for each in self.recipes
         ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ]
         runs = "1 run" if self.seeds == 1 else f"{self.seeds} runs"
-        return "\n".join([f"{self.images}, {runs} each, mean ± 95 % interval", *lines])
+        title = f"{self.images}, {runs} each, mean ± 95 % interval"
+        return "\n".join([title, *aligned(head, rows)])
 
 
 def compare(

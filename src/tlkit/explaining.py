@@ -1,28 +1,23 @@
-"""What a classifier looks at, and how its features lie: Grad-CAM, and a map of the images."""
+"""What a classifier looks at: Grad-CAM, alone and in a grid; `feature_map` is found here too."""
 
-import math
-import textwrap
-import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 from matplotlib.figure import Figure
 
-from tlkit import _checks, data, overlays, solved
+from tlkit import _checks, data, overlays
 from tlkit.classifier import backbone_of, checked, class_names, probabilities_of
 from tlkit.errors import ConfigError
 from tlkit.evaluation import predict
-from tlkit.picture_grids import SMALL, WIDTH, check_probabilities, label
+from tlkit.feature_maps import feature_map
+from tlkit.picture_grids import check_probabilities, drawable, label
 
-METHODS = {"pca": "PCA", "tsne": "t-SNE"}
+__all__ = ["feature_map", "grad_cam", "grad_cam_grid"]
+
 _ROWS = 64
-_LETTERS = 54  # of a line of the map's legend
-_DIMENSIONS = 50  # that t-SNE gets, as its authors advise
-_MARKERS = "osD^vP*X<>"
-# Okabe and Ito's colours, apart for colour-blind readers
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D00", "#000000")
 
 
 def grad_cam(
@@ -64,12 +59,10 @@ def grad_cam(
     place = _place(tensors, layer)
     before = keras.Model(model.inputs[0], tensors)
     after = keras.Model(tensors, probabilities_of(model).input)
-    size = images.shape[1:3]
+    heat = partial(_heat, before, after, place)
+    starts = range(0, len(images), _ROWS)
     return np.concatenate(
-        [
-            _heat(before, after, place, images[at : at + _ROWS], classes[at : at + _ROWS], size)
-            for at in range(0, len(images), _ROWS)
-        ]
+        [heat(images[at : at + _ROWS], classes[at : at + _ROWS]) for at in starts]
     )
 
 
@@ -119,8 +112,8 @@ def grad_cam_grid(
     for (above, below), image, index, said, evidence in zip(
         panels, shown, chosen, called, heat, strict=True
     ):
-        picture = _unit(image)
-        above.imshow(picture, vmin=0, vmax=1)
+        picture = drawable(image)
+        above.imshow(picture, cmap="gray", vmin=0, vmax=1)
         label(above, names[truth[index]], names[said], float(found[index, said]), letters=16)
         overlays.draw(below, picture, evidence)
     return figure
@@ -137,82 +130,6 @@ def _errors_and_others(
     errors = max(count // 2, count - len(right))
     wrong = wrong[:errors]
     return np.concatenate([wrong, right[: count - len(wrong)]])
-
-
-def feature_map(
-    model: keras.Model,
-    images: Any,
-    labels: Any,
-    *,
-    method: str = "pca",
-    most: int = 1000,
-    seed: int = 0,
-    seconds: float | None = None,
-) -> Figure:
-    """Draw what the head reads of each image as a point; images that look alike to it lie close.
-
-    Args:
-        model: A classifier from build_classifier with one dense head.
-        images: Images the model takes.
-        labels: Their labels, integers or one-hot.
-        method: "pca", the two directions of most variance, or "tsne", which keeps neighbours
-            together and distances not.
-        most: How many images at most, chosen at random.
-        seed: Chooses them, and lays out t-SNE.
-        seconds: After so long no more images are read, and the map is made of those that were;
-            None reads all.
-
-    Raises:
-        ConfigError: The head is more than one dense layer, or there is no such method.
-        DataError: Images or labels don't fit the model.
-    """
-    _checks.one_of("method", method, METHODS)
-    names = class_names(model)
-    images, given = checked((images, labels), model, "images")
-    truth = data.label_indices(given)
-    chosen = np.random.default_rng(seed).permutation(len(truth))[:most]
-    reader = keras.Model(model.inputs[0], solved.head_of(model).input)
-    features = _read_features(reader, images, chosen, seconds)
-    chosen = chosen[: len(features)]
-    points, axes = _flat(features, method, seed)
-    columns = min(3, max(1, _LETTERS // (max(map(len, names)) + 4)))
-    lines = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(WIDTH, WIDTH + 0.2 * lines), layout="constrained")
-    panel = figure.subplots()
-    for index, name in enumerate(names):
-        _scatter(panel, points[truth[chosen] == index], index, name)
-    panel.set(xticks=[], yticks=[], xlabel=axes[0], ylabel=axes[1])
-    title = f"{len(chosen):,} images, features by {METHODS[method]}"
-    panel.set_title(title, fontsize=10)
-    style = {"fontsize": SMALL, "handletextpad": 0.2, "markerscale": 1.5}
-    figure.legend(loc="outside lower center", ncols=columns, **style)
-    return figure
-
-
-def _read_features(
-    reader: keras.Model, images: Any, chosen: np.ndarray, seconds: float | None
-) -> np.ndarray:
-    """Return the features of the first images chosen, as many as are read in time."""
-    found: list[np.ndarray] = []
-    end = math.inf if seconds is None else time.monotonic() + seconds
-    for at in range(0, len(chosen), _ROWS):
-        if found and time.monotonic() > end:
-            break
-        found.append(np.asarray(reader.predict_on_batch(images[chosen[at : at + _ROWS]])))
-    return np.concatenate(found)
-
-
-def _scatter(panel: Any, points: np.ndarray, index: int, name: str) -> None:
-    panel.scatter(
-        points[:, 0],
-        points[:, 1],
-        18,
-        marker=_MARKERS[index % len(_MARKERS)],
-        color=_COLOURS[index % len(_COLOURS)],
-        alpha=0.75,
-        linewidths=0,
-        label=textwrap.shorten(name, _LETTERS - 4, placeholder="...").replace("$", r"\$"),
-    )
 
 
 def _read(model: keras.Model) -> list[Any]:
@@ -249,10 +166,10 @@ def _heat(
     place: int,
     images: np.ndarray,
     classes: np.ndarray,
-    size: tuple[int, int],
 ) -> np.ndarray:
     import tensorflow as tf
 
+    size = images.shape[1:3]
     given = keras.tree.flatten(before(images, training=False))
     height, width = given[place].shape[1:3]
     if height * width == 1:
@@ -270,30 +187,3 @@ def _heat(
     large = keras.ops.convert_to_numpy(keras.ops.image.resize(heat, size))[..., 0]
     highest = large.max(axis=(1, 2), keepdims=True)
     return np.asarray(large / np.where(highest > 0, highest, 1))
-
-
-def _unit(image: np.ndarray) -> np.ndarray:
-    """Return an image as RGB within 0 and 1."""
-    low, high = (0.0, 255.0) if image.dtype == np.uint8 else (image.min(), image.max())
-    picture = (image.astype("float64") - low) / max(high - low, 1e-12)
-    picture = picture[..., None] if picture.ndim == 2 else picture[..., :3]
-    return np.broadcast_to(picture, (*picture.shape[:2], 3))
-
-
-def _flat(features: np.ndarray, method: str, seed: int) -> tuple[np.ndarray, list[str]]:
-    """Return two numbers for each image, and what they are."""
-    from sklearn.decomposition import PCA  # each costs most of a second to import
-    from sklearn.manifold import TSNE
-
-    if method == "pca":
-        found = PCA(2, random_state=seed)
-        points = np.asarray(found.fit_transform(features))
-        named = zip(("first", "second"), found.explained_variance_ratio_, strict=True)
-        return points, [
-            f"{name} component, {100 * share:.0f} % of variance" for name, share in named
-        ]
-    if min(features.shape) > _DIMENSIONS:
-        features = PCA(_DIMENSIONS, random_state=seed).fit_transform(features)
-    near = min(30, max(len(features) // 4, 1))
-    points = np.asarray(TSNE(2, random_state=seed, perplexity=near).fit_transform(features))
-    return points, ["", ""]

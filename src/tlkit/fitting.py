@@ -11,6 +11,7 @@ from tlkit import augmenting, data, feeding, freezing, frozen, optimization
 from tlkit.batchnorm import ReestimateBatchNorm
 from tlkit.errors import DataError
 from tlkit.frozen import FrozenPart
+from tlkit.layer_rates import layer_rates
 from tlkit.phases import Phase
 from tlkit.rows import LazyRows, Rows
 from tlkit.tail import Tail
@@ -38,7 +39,7 @@ def decay_by_layer(
 ) -> None:
     """Let each block of the backbone learn at `decay` times the rate of the one after it."""
     optimizer.build(model.trainable_variables)
-    rates = freezing.layer_rates(plan.backbone, decay)
+    rates = layer_rates(plan.backbone, decay)
     optimization.set_rates(
         optimizer, [rates.get(id(variable), 1.0) for variable in model.trainable_variables]
     )

@@ -43,10 +43,10 @@ def draw(panel: Any, picture: np.ndarray, evidence: np.ndarray) -> None:
 
     Args:
         panel: The axes to draw on.
-        picture: RGB within 0 and 1, `(height, width, 3)`.
+        picture: Within 0 and 1, `(height, width)` or with channels.
         evidence: Within 0 and 1, `(height, width)`.
     """
-    grey = picture.mean(axis=-1, keepdims=True)
+    grey = (picture if picture.ndim == 2 else picture[..., :3].mean(axis=-1))[..., None]
     colours = matplotlib.colormaps[_COLOURS](evidence)[..., :3]
     panel.imshow(_PHOTO * grey + _HEAT * colours, vmin=0, vmax=1)
     if evidence.min() < _HALF < evidence.max():

@@ -22,6 +22,7 @@ SMALL = 9.5
 _CHOICES = ("confident", "per_class", "random", "worst")
 _PANEL = WIDTH / 3
 _CAPTION = 0.6  # inches
+_LEAST = 1e-12
 _LETTERS = 18  # of a caption's line on such a panel
 
 
@@ -77,11 +78,10 @@ def prediction_grid(
         return _note(f"none of {len(images):,} images is misclassified")
     shown = images[chosen]
     rows = predict(model, shown) if probabilities is None else probabilities[chosen]
-    low, high = image_range(model) or (float(shown.min()), float(shown.max()))
+    bounds = image_range(model) or (float(shown.min()), float(shown.max()))
     figure, panels = _panels(len(chosen), columns)
     for panel, image, index, row in zip(panels, shown, chosen, rows, strict=True):
-        picture = (_drawable(image).astype("float32") - low) / (high - low)
-        panel.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        panel.imshow(drawable(image, bounds), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         called = names[row.argmax()]
         label(panel, names[truth[index]], called, float(row.max()))
     return figure
@@ -99,6 +99,26 @@ def check_probabilities(given: np.ndarray | None, shape: tuple[int, int]) -> Non
     """
     if given is not None and given.shape != shape:
         raise DataError(f"`probabilities` must have shape {shape}, got {given.shape}.")
+
+
+def drawable(image: np.ndarray, bounds: tuple[float, float] | None = None) -> np.ndarray:
+    """Return an image within 0 and 1, without a lone channel axis.
+
+    Args:
+        image: Its pixels.
+        bounds: What black and white are; by default 0 and 255 of bytes, of others the least and
+            the largest there are.
+
+    Examples:
+        >>> drawable(np.array([[[0], [255]]], "uint8")).tolist()
+        [[0.0, 1.0]]
+    """
+    picture = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
+    if bounds is None:
+        own = (float(picture.min()), float(picture.max()))
+        bounds = (0.0, 255.0) if picture.dtype == np.uint8 else own
+    low, high = bounds
+    return np.asarray((picture.astype("float32") - low) / max(high - low, _LEAST))
 
 
 def fitted(text: str, letters: int) -> str:
@@ -153,10 +173,6 @@ def _chosen(
         return np.argsort(true, kind="stable")[:count]
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != truth)
     return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:count]
-
-
-def _drawable(image: np.ndarray) -> np.ndarray:
-    return image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
 
 
 def label(

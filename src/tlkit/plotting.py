@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from tlkit.evaluation import Evaluation
 from tlkit.history import Run
 from tlkit.picture_grids import RIGHT, SMALL, WIDTH, WRONG, prediction_grid
-from tlkit.probing import Probe
+from tlkit.probed import Probe
 from tlkit.reliability import reliability
 from tlkit.report_words import percent
 

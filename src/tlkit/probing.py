@@ -5,7 +5,6 @@ import math
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -13,109 +12,14 @@ import numpy as np
 from tlkit import _checks, chunks, data, engines, places, scoring, solving
 from tlkit.classifier import checked
 from tlkit.errors import ConfigError, DataError
+from tlkit.probed import Probe, Reading
 from tlkit.scoring import Fit
-from tlkit.taps import Pooling
 
 _ROWS = 512  # images run at a time
 MOST_TOGETHER = 2048
 """So many features at most does "auto" read of an image."""
 _HELPS = 0.5  # standard errors
 _MOST_WORK = 1.5  # times the best reading's: a deeper layer is paid for in every epoch
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What a linear head gets from one layer.
-
-    Attributes:
-        layer: The backbone's layer.
-        pooling: How its maps become features, as `pooling` of build_classifier takes it.
-        size: How many features an image has.
-        work: Multiply-adds for one image, up to this layer.
-        weights: How many weights the backbone has up to this layer.
-        accuracy: The share of images that a head not fitted to them calls rightly, 0 to 1.
-    """
-
-    layer: str
-    pooling: Pooling
-    size: int
-    work: int
-    weights: int
-    accuracy: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Probe:
-    """What linear heads get from a backbone, layer by layer; `print(probe)` shows it.
-
-    Attributes:
-        readings: From the first layer to the last.
-        solver: What fitted the heads.
-        fitted: How many images they were fitted to, but for those of the fold that was scored.
-        scored: How many images they were scored on: none that the scored head was fitted to.
-        engine: What ran the backbone.
-        seconds: How long it all took.
-        together: The readings that are best read together, found by adding one after the other,
-            none of them much deeper than the best; with `most_layers=1` the best alone.
-        together_accuracy: What a head gets from all of these.
-    """
-
-    readings: tuple[Reading, ...]
-    solver: str
-    fitted: int
-    scored: int
-    engine: str
-    seconds: float
-    together: tuple[Reading, ...] = ()
-    together_accuracy: float = math.nan
-
-    @property
-    def best(self) -> Reading:
-        """The most accurate reading."""
-        return max(self.readings, key=lambda reading: reading.accuracy)
-
-    @property
-    def standard_error(self) -> float:
-        """How far chance alone is likely to move the best accuracy."""
-        share = self.best.accuracy
-        return math.sqrt(share * (1 - share) / self.scored)
-
-    @property
-    def chosen(self) -> Reading:
-        """The cheapest reading whose accuracy is within one standard error of the best."""
-        least = self.best.accuracy - self.standard_error
-        good = [reading for reading in self.readings if reading.accuracy >= least]
-        return min(good, key=lambda reading: (reading.work, reading.size))
-
-    def summary(self) -> str:
-        """Return how it was found, and what is best read together, in one line or two."""
-        lines = [
-            f"{self.solver} on {self.fitted:,} images, {self.scored:,} of them scored by heads "
-            f"that had not seen them, in {self.seconds:.1f} s"
-        ]
-        if len(self.together) > 1:
-            names = " + ".join(reading.layer for reading in self.together)
-            lines.append(f"together: {names}  {100 * self.together_accuracy:.2f} %")
-        return "\n".join(lines)
-
-    def __str__(self) -> str:
-        width = max(len("layer"), *(len(reading.layer) for reading in self.readings))
-        lines = [
-            self.summary(),
-            f"{'layer':<{width}}  pooling  features  million multiply-adds  weights  accuracy",
-        ]
-        for reading in self.readings:
-            mark = {self.best: "  best", self.chosen: "  chosen"}.get(reading, "")
-            lines.append(
-                f"{reading.layer:<{width}}  {_said(reading.pooling):<7}  {reading.size:8,}  "
-                f"{reading.work / 1e6:21.2f}  {reading.weights:7,}  "
-                f"{100 * reading.accuracy:6.2f} %{mark}"
-            )
-        return "\n".join(lines)
-
-
-def _said(pooling: Pooling) -> str:
-    return f"{pooling}x{pooling}" if isinstance(pooling, int) else pooling
 
 
 def probe(
@@ -167,17 +71,7 @@ def probe(
         ['edges', 'edges']
     """
     started = time.perf_counter()
-    _checks.one_of("solver", solver, solving.SOLVERS)
-    _checks.at_least("most_features", most_features, 1)
-    if _checks.at_least("most_layers", most_layers, 1) > 1 and solver != "ridge":
-        raise ConfigError(f"`solver` must be 'ridge' where `most_layers` is {most_layers}.")
-    if most_layers > 1 and validation is not None:
-        raise ConfigError(
-            f"`validation` must be left out where `most_layers` is {most_layers}: layers are "
-            "joined on the sample's own folds."
-        )
-    if sample is not None:
-        _checks.at_least("sample", sample, 10)
+    _check(solver, sample, most_features, most_layers, validated=validation is not None)
     classes = model.output_shape[-1]
     train = checked(train, model, "train")
     settings = {"rank": len(model.input_shape), "classes": classes, "seed": seed}
@@ -224,6 +118,22 @@ def probe(
         engine=runs.name,
         seconds=time.perf_counter() - started,
     )
+
+
+def _check(
+    solver: str, sample: int | None, most_features: int, most_layers: int, *, validated: bool
+) -> None:
+    _checks.one_of("solver", solver, solving.SOLVERS)
+    _checks.at_least("most_features", most_features, 1)
+    if _checks.at_least("most_layers", most_layers, 1) > 1 and solver != "ridge":
+        raise ConfigError(f"`solver` must be 'ridge' where `most_layers` is {most_layers}.")
+    if most_layers > 1 and validated:
+        raise ConfigError(
+            f"`validation` must be left out where `most_layers` is {most_layers}: layers are "
+            "joined on the sample's own folds."
+        )
+    if sample is not None:
+        _checks.at_least("sample", sample, 10)
 
 
 def _add(fits: Sequence[Fit], runs: engines.Engine, piece: chunks.Chunk, folds: np.ndarray) -> None:

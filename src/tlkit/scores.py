@@ -13,13 +13,11 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from tlkit import _checks
+from tlkit import _checks, resampling
 from tlkit.errors import DataError
 from tlkit.reliability import calibration_error
 
 _TOP = (1, 3, 5)
-_RESAMPLES = 1000
-_AT_ONCE = 50  # resamples; bounds the memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,18 +201,7 @@ def score(
         (0.667, [[1, 0], [1, 1]])
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
-    if probabilities.shape != (len(labels), len(class_names)) or len(labels) == 0:
-        raise DataError(
-            f"`probabilities` must have shape ({len(labels)}, {len(class_names)}), a row for each "
-            f"of at least 1 image, got {probabilities.shape}."
-        )
-    if not np.isfinite(probabilities).all():
-        raise DataError("`probabilities` must be finite, got NaN: the model has diverged.")
-    if labels.min() < 0 or labels.max() >= len(class_names):
-        raise DataError(
-            f"`labels` must be from 0 to {len(class_names) - 1}, "
-            f"got {labels.min()} to {labels.max()}."
-        )
+    _check(labels, probabilities, len(class_names))
     indices = np.arange(len(class_names))
     called = probabilities.argmax(axis=1)
     right = int((called == labels).sum())
@@ -225,7 +212,7 @@ def score(
     fine = fine / fine.sum(axis=1, keepdims=True)
     counts = confusion_matrix(labels, called, labels=indices)
     tested, predicted = counts.sum(axis=1), counts.sum(axis=0)
-    balanced, macro = _means(np.diag(counts)[None], tested, predicted[None])
+    balanced, macro = resampling.means(np.diag(counts)[None], tested, predicted[None])
     return Evaluation(
         count=len(labels),
         accuracy=right / len(labels),
@@ -235,7 +222,7 @@ def score(
         balanced_accuracy=float(balanced[0]),
         macro_f1=float(macro[0]),
         calibration_error=calibration_error(probabilities, labels),
-        intervals=_intervals(labels, fine),
+        intervals=resampling.intervals(labels, fine),
         classes=tuple(
             ClassScore(name=name, precision=precision, recall=recall, f1=f1, support=support)
             for name, precision, recall, f1, support in rows
@@ -244,6 +231,20 @@ def score(
         probabilities=probabilities,
         labels=np.asarray(labels),
     )
+
+
+def _check(labels: np.ndarray, probabilities: np.ndarray, classes: int) -> None:
+    if probabilities.shape != (len(labels), classes) or len(labels) == 0:
+        raise DataError(
+            f"`probabilities` must have shape ({len(labels)}, {classes}), a row for each "
+            f"of at least 1 image, got {probabilities.shape}."
+        )
+    if not np.isfinite(probabilities).all():
+        raise DataError("`probabilities` must be finite, got NaN: the model has diverged.")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(
+            f"`labels` must be from 0 to {classes - 1}, got {labels.min()} to {labels.max()}."
+        )
 
 
 def _top_k(labels: np.ndarray, probabilities: np.ndarray) -> dict[int, float]:
@@ -255,71 +256,3 @@ def _top_k(labels: np.ndarray, probabilities: np.ndarray) -> dict[int, float]:
         for k in _TOP
         if k < classes
     }
-
-
-def _means(
-    hit: np.ndarray, tested: np.ndarray, predicted: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return balanced accuracy and macro F1 of several outcomes on the same images.
-
-    A class that no outcome has anything of is left out, as scikit-learn does.
-
-    Args:
-        hit: How many images of each class were found, `(outcomes, classes)`.
-        tested: How many there are of each class, `(classes,)`.
-        predicted: How many were predicted as each class, `(outcomes, classes)`.
-    """
-    recall = hit / np.maximum(tested, 1)
-    f1 = 2 * hit / np.maximum(tested + predicted, 1)
-    there = (tested > 0) | (predicted > 0).any(axis=0)
-    return recall[:, tested > 0].mean(axis=1), f1[:, there].mean(axis=1)
-
-
-def _intervals(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Return percentile intervals over resamples of the images, a few of them at a time."""
-    random = np.random.default_rng(0)
-    found = [
-        {**_of_all(labels, probabilities, random), **_within_classes(labels, probabilities, random)}
-        for _ in range(_RESAMPLES // _AT_ONCE)
-    ]
-    return {
-        name: tuple(
-            np.percentile(np.concatenate([each[name] for each in found]), [2.5, 97.5]).tolist()
-        )
-        for name in found[0]
-    }
-
-
-def _of_all(
-    labels: np.ndarray, probabilities: np.ndarray, random: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """Return loss and calibration error of some resamples of all images."""
-    count = len(labels)
-    losses = -np.log(np.maximum(probabilities[np.arange(count), labels], np.finfo("float64").eps))
-    drawn = random.integers(0, count, (_AT_ONCE, count))
-    errors = [calibration_error(probabilities[row], labels[row]) for row in drawn]
-    return {"loss": losses[drawn].mean(axis=1), "calibration_error": np.array(errors)}
-
-
-def _within_classes(
-    labels: np.ndarray, probabilities: np.ndarray, random: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """Return the means over classes of some resamples, each of which has every class as often.
-
-    Were the classes drawn with the images, a small one would be missing in some, and the mean
-    there be one over fewer classes: of a constant classifier by far the better.
-    """
-    classes = probabilities.shape[1]
-    order = np.argsort(labels, kind="stable")
-    truth, tested = labels[order], np.bincount(labels, minlength=classes)
-    start = (np.cumsum(tested) - tested)[truth]
-    place = (random.random((_AT_ONCE, len(labels))) * tested[truth]).astype("int64")
-    drawn = probabilities.argmax(axis=1)[order[start + place]]
-    resample = classes * np.arange(_AT_ONCE)[:, None]
-    size = classes * _AT_ONCE
-    hit = np.bincount((resample + drawn)[drawn == truth], minlength=size)
-    predicted = np.bincount((resample + drawn).ravel(), minlength=size)
-    balanced, macro = _means(
-        hit.reshape(_AT_ONCE, classes), tested, predicted.reshape(_AT_ONCE, classes)
-    )
-    return {"balanced_accuracy": balanced, "macro_f1": macro}

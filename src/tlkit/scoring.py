@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tlkit import solving
+from tlkit.linear import PENALTIES, Moments
 
 FOLDS = 5
 ALWAYS, VALIDATION = -1, -2
@@ -22,7 +23,7 @@ class Fit:
 
     def __init__(self, size: int, classes: int, solver: str) -> None:
         self._size, self._classes, self._solver = size, classes, solver
-        self._moments: dict[int, solving.Moments] = {}
+        self._moments: dict[int, Moments] = {}
         self._kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._fitted: dict[int, int] = {}
 
@@ -39,7 +40,7 @@ class Fit:
             self._fitted[fold] = self._fitted.get(fold, 0) + len(mine)
             if self._solver == "ridge":
                 if fold not in self._moments:
-                    self._moments[fold] = solving.Moments(self._size, self._classes)
+                    self._moments[fold] = Moments(self._size, self._classes)
                 self._moments[fold].add(features[mine], labels[mine])
 
     @property
@@ -73,10 +74,10 @@ class Fit:
 
     def _by_ridge(self, features: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> float:
         """Return the accuracy with the penalty that is best over all folds."""
-        whole = solving.Moments(self._size, self._classes)
+        whole = Moments(self._size, self._classes)
         for moments in self._moments.values():
             whole = whole.plus(moments)
-        right = np.zeros(len(solving.PENALTIES))
+        right = np.zeros(len(PENALTIES))
         for fold in np.unique(folds).tolist():
             held = folds == fold
             rest = whole.without(self._moments[fold]) if fold in self._moments else whole

@@ -3,7 +3,7 @@
 import rich.console
 import rich.table
 
-from tlkit.probing import Probe
+from tlkit.probed import Probe, said
 from tlkit.scores import Evaluation
 
 
@@ -36,7 +36,7 @@ def _readings(value: Probe) -> tuple[str, rich.table.Table]:
         mark = {value.best: " best", value.chosen: " chosen"}.get(reading, "")
         table.add_row(
             f"{reading.layer}{mark}",
-            str(reading.pooling),
+            said(reading.pooling),
             f"{reading.size:,}",
             f"{reading.work / 1e6:.2f}",
             f"{reading.weights:,}",

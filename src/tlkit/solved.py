@@ -1,6 +1,7 @@
 """A head that is solved on its frozen backbone's features, instead of trained."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from tlkit.feeding import Feed
 from tlkit.frozen import FrozenPart
 from tlkit.graph import Part
 from tlkit.layers import ClassProbabilities
+from tlkit.linear import Linear
 from tlkit.phases import Phase
 from tlkit.rows import Rows
 
@@ -40,14 +42,15 @@ def fit_head(
             "`augmentation` with a solver needs kept copies of the images to solve for: "
             "cache=tlkit.Cache(views=4), for example."
         )
-    features, labels = _features(model, head, "train", train, part, phase.batch_size)
+    features_of = partial(_features, model, head, part=part, batch_size=phase.batch_size)
+    features, labels = features_of("train", train)
     solve = getattr(solving, phase.solver or "")
     found = solve(features, labels, classes=head.units, seed=seed)
     head.kernel.assign(found.kernel)
     head.bias.assign(found.bias)
     figures = _figures(found, features, labels)
     if validation is not None:
-        held_out = _features(model, head, "validation", validation, part, phase.batch_size)
+        held_out = features_of("validation", validation)
         figures |= {f"val_{key}": value for key, value in _figures(found, *held_out).items()}
     figures["penalty"] = found.penalty
     _tell(model, phase, figures)
@@ -95,6 +98,7 @@ def _features(
     head: keras.layers.Dense,
     name: str,
     source: data.Data,
+    *,
     part: FrozenPart | None,
     batch_size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -165,5 +169,5 @@ def _indices(labels: np.ndarray, name: str) -> np.ndarray:
     return np.asarray(data.label_indices(labels).astype("int64"))
 
 
-def _figures(found: solving.Linear, features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def _figures(found: Linear, features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {"loss": found.loss(features, labels), "accuracy": found.accuracy(features, labels)}

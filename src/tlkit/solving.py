@@ -1,17 +1,16 @@
 """Linear classifiers on features, solved instead of trained: ridge and logistic regression."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
 
+from tlkit.linear import PENALTIES, Linear, Moments, cross_entropy, folded, scales
+
 SOLVERS = ("lbfgs", "ridge")
 """Multinomial logistic regression by L-BFGS, and ridge regression in closed form."""
 
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""The strengths that are tried: the weight of the squared weights, per image."""
 
 _MOST_STEPS = 200
 _CLOSE_ENOUGH = 1e-5  # a step that lowers the loss by less is the last
@@ -19,82 +18,6 @@ _BLOCK = 4096
 _FEW = 2000  # images of which a tenth says too little
 _FOLDS = 5
 _CHOSEN_ON = 10_000  # images; more do not change which penalty is best, and cost seconds
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Linear:
-    """A linear classifier of raw features: `softmax(features @ kernel + bias)`.
-
-    Attributes:
-        kernel: `(features, classes)`.
-        bias: `(classes,)`.
-        penalty: How strongly its weights were held small, on standardised features.
-    """
-
-    kernel: np.ndarray
-    bias: np.ndarray
-    penalty: float
-
-    def logits(self, features: np.ndarray) -> np.ndarray:
-        """Return `(count, classes)`."""
-        return np.asarray(features @ self.kernel + self.bias)
-
-    def accuracy(self, features: np.ndarray, labels: np.ndarray) -> float:
-        """Return the share of the images that are called by their label."""
-        return float((self.logits(features).argmax(axis=1) == labels).mean())
-
-    def loss(self, features: np.ndarray, labels: np.ndarray) -> float:
-        """Return the mean cross-entropy, in nats."""
-        return _cross_entropy(self.logits(features), labels)
-
-
-class Moments:
-    """The sums that ridge regression needs, added up batch by batch: memory for no image.
-
-    Args:
-        size: How many features an image has.
-        classes: How many classes there are.
-    """
-
-    def __init__(self, size: int, classes: int) -> None:
-        self.count = 0
-        self._products = np.zeros((size, size))
-        self._targets = np.zeros((size, classes))
-        self._sums = np.zeros(size)
-        self._class_counts = np.zeros(classes)
-
-    def add(self, features: np.ndarray, labels: np.ndarray) -> None:
-        """Add images' features `(count, size)` and class indices `(count,)`."""
-        targets = np.eye(len(self._class_counts), dtype=features.dtype)[labels]
-        self.count += len(features)
-        self._products += features.T @ features
-        self._targets += features.T @ targets
-        self._sums += features.sum(axis=0, dtype="float64")
-        self._class_counts += targets.sum(axis=0)
-
-    def plus(self, other: "Moments", times: int = 1) -> "Moments":
-        """Return the sums with those of other images too."""
-        made = Moments(len(self._sums), len(self._class_counts))
-        for name in ("count", "_products", "_targets", "_sums", "_class_counts"):
-            setattr(made, name, getattr(self, name) + times * getattr(other, name))
-        return made
-
-    def without(self, other: "Moments") -> "Moments":
-        """Return the sums less those of some of the images."""
-        return self.plus(other, times=-1)
-
-    def solve(self, penalties: Sequence[float] = PENALTIES) -> list[Linear]:
-        """Return the ridge regression of one-hot labels on standardised features, per penalty."""
-        mean, shares = self._sums / self.count, self._class_counts / self.count
-        covariance = self._products / self.count - np.outer(mean, mean)
-        scale = _scales(np.sqrt(np.maximum(np.diag(covariance), 0)))
-        covariance /= np.outer(scale, scale)
-        towards = (self._targets / self.count - np.outer(mean, shares)) / scale[:, None]
-        found = []
-        for penalty in penalties:
-            held = covariance + penalty * np.eye(len(scale))
-            found.append(_folded(np.linalg.solve(held, towards), shares, mean, scale, penalty))
-        return found
 
 
 def ridge(
@@ -154,7 +77,7 @@ def lbfgs(
     if penalty is None:
         penalty, start = _chosen_penalty(standard, labels, start, seed=seed)
     found = _minimum(standard, labels, start, penalty)
-    return _folded(found[:-1], found[-1], mean, scale, penalty)
+    return folded(found[:-1], found[-1], mean, scale, penalty)
 
 
 def _chosen_penalty(
@@ -173,7 +96,7 @@ def _chosen_penalty(
         losses = []
         for number, (fitted, part) in enumerate(parts):
             found = _minimum(features[fitted], labels[fitted], starts[number], penalty)
-            losses.append(_cross_entropy(features[part] @ found[:-1] + found[-1], labels[part]))
+            losses.append(cross_entropy(features[part] @ found[:-1] + found[-1], labels[part]))
             starts[number] = found
         loss = float(np.average(losses, weights=[len(part) for _, part in parts]))
         tried.append((loss, penalty, starts[0]))
@@ -228,23 +151,6 @@ def _moments(features: np.ndarray, labels: np.ndarray, classes: int) -> Moments:
     return made
 
 
-def _folded(
-    kernel: np.ndarray, bias: np.ndarray, mean: np.ndarray, scale: np.ndarray, penalty: float
-) -> Linear:
-    """Return a linear function of standardised features as one of the features themselves."""
-    folded = kernel / scale[:, None]
-    return Linear(
-        kernel=folded.astype("float32"),
-        bias=(bias - mean @ folded).astype("float32"),
-        penalty=penalty,
-    )
-
-
-def _scales(deviations: np.ndarray) -> np.ndarray:
-    """Return what to divide by: a feature that never changes is left alone."""
-    return np.where(deviations > 1e-6 * max(deviations.max(initial=0), 1e-12), deviations, np.inf)
-
-
 def _temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the factor that makes the softmax of the logits fit the labels best.
 
@@ -261,11 +167,6 @@ def _temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         return float((logsumexp(scaled, axis=1) - (targets * scaled).sum(axis=1)).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 6)).x))
-
-
-def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    right = logits[np.arange(len(labels)), labels]
-    return float((logsumexp(logits, axis=1) - right).mean())
 
 
 def stacked(batches: Iterable[np.ndarray], count: int) -> np.ndarray:
@@ -292,7 +193,7 @@ def _standardised(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
     for block in _blocks(len(features)):
         squares += ((features[block] - mean) ** 2).sum(axis=0)
     shift = mean.astype("float32")
-    scale = _scales(np.sqrt(squares / len(features))).astype("float32")
+    scale = scales(np.sqrt(squares / len(features))).astype("float32")
     standard = features - shift
     standard /= scale
     return standard, shift, scale

@@ -5,7 +5,6 @@ import hashlib
 import io
 import itertools
 import json
-import math
 import os
 import re
 import shutil
@@ -20,17 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from tlkit import _checks
-from tlkit.errors import ConfigError, DataError, StoreError
+from tlkit import _checks, shards
+from tlkit.errors import ConfigError, StoreError
 
 _ATTEMPTS = 10  # to write a shard while other processes prune
-_CHECKSUM_BYTES = 32
 _DAY_SECONDS = 86_400
 _FACTS = "facts.json"
-_KINDS = "biufcmMSU"  # of dtypes that a .npy file can name; bfloat16 is not among them
 _LEFT_BEHIND_SECONDS = 3_600
-_MAGIC = b"tlkit shard 1, arrays: "
-_PART_BYTES = 64  # a shard's parts begin at multiples of it, as the data in a .npy file does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,10 +142,10 @@ class Entry:
         path = self._path(digest)
         self._touch()
         try:
-            return _load(path)
+            return shards.load(path)
         except FileNotFoundError:
             return None
-        except _DamagedError:
+        except shards.DamagedError:
             with suppress(OSError):  # a folder that is read-only
                 path.unlink()
             return None
@@ -165,7 +160,7 @@ class Entry:
             StoreError: There is no room, or no permission.
         """
         path = self._path(digest)
-        whole = [_storable(array) for array in arrays]
+        whole = [shards.storable(array) for array in arrays]
         try:
             for _ in range(_ATTEMPTS - 1):
                 with suppress(FileNotFoundError, FileExistsError):  # pruned meanwhile
@@ -179,13 +174,13 @@ class Entry:
         facts = path.with_name(_FACTS)
 
         def fill(file: io.BufferedRandom) -> None:
-            _write_shard(file, arrays)
+            shards.write(file, arrays)
             if not facts.exists():  # here: if pruned from now on, the file is gone with its folder
                 _replace(facts, lambda file: file.write(self.facts))
 
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, fill)
-        return _load(path)
+        return shards.load(path)
 
     def _path(self, digest: str) -> Path:
         return self.folder / self.key / f"{digest}.shard"
@@ -217,10 +212,6 @@ def digest(*arrays: np.ndarray) -> str:
         found.update(f"{array.dtype} {array.shape}".encode())
         found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return found.hexdigest()
-
-
-class _DamagedError(OSError):
-    """A shard is not what was written."""
 
 
 def _canonical(facts: Mapping[str, Any]) -> bytes:
@@ -320,46 +311,6 @@ def _replace(path: Path, fill: Callable[[io.BufferedRandom], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _write_shard(file: io.BufferedRandom, arrays: Sequence[np.ndarray]) -> None:
-    file.write((_MAGIC + str(len(arrays)).encode()).ljust(_PART_BYTES))
-    for array in arrays:
-        np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
-        file.write(bytes(-file.tell() % _PART_BYTES))
-    file.seek(0)
-    file.write(hashlib.file_digest(file, _checksum).digest())
-
-
-def _load(path: Path) -> list[np.ndarray]:
-    with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:  # nor can an empty file be mapped
-            raise _DamagedError(errno.EIO, "it is not a shard", str(path))
-        whole = np.memmap(file, np.uint8, mode="r")  # one for all arrays: each holds a file open
-        if _checksum(whole[:-_CHECKSUM_BYTES]).digest() != whole[-_CHECKSUM_BYTES:].tobytes():
-            raise _DamagedError(errno.EIO, "its checksum is wrong", str(path))
-        arrays, start = [], _PART_BYTES
-        for _ in range(int(whole[len(_MAGIC) : _PART_BYTES].tobytes())):
-            file.seek(start)
-            np.lib.format.read_magic(file)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-            begin, end = file.tell(), file.tell() + math.prod(shape) * dtype.itemsize
-            arrays.append(whole[begin:end].view(dtype).reshape(shape))
-            start = end + -end % _PART_BYTES
-    return arrays
-
-
-def _checksum(data: Any = b"") -> "hashlib.blake2b":
-    return hashlib.blake2b(data, digest_size=_CHECKSUM_BYTES)
-
-
-def _storable(array: np.ndarray) -> np.ndarray:
-    if not array.ndim or array.dtype.kind not in _KINDS:
-        raise DataError(
-            f"Arrays must have an axis and a dtype of NumPy's own to be kept, got {array.dtype} of "
-            f"shape {array.shape}. Convert it, such as with astype('float32')."
-        )
-    return np.ascontiguousarray(array)
 
 
 def _failure(doing: str, path: Path, error: OSError) -> StoreError:
