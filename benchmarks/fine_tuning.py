@@ -8,12 +8,10 @@ Every variant of a seed starts from the same weights, and sees the same images i
 Finished runs are kept in `--work`.
 """
 
-import argparse
-import json
 import statistics
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,22 +55,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train what is missing, then write the table."""
-    options = _options(arguments)
-    options.work.mkdir(parents=True, exist_ok=True)
+    parser = pages.parser(__doc__, "fine_tuning")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args(arguments)
     rows: dict[str, list[dict]] = {name: [] for name in VARIANTS}
     for seed in range(options.seeds):
         images = some(image_set(SET, options.data, 0), seed)
         for number, (name, settings) in enumerate(VARIANTS.items()):
-            path = options.work / f"{number}-{seed}.json"
-            if not path.is_file():
-                path.write_text(json.dumps(measured(images, name, settings, seed)))
-                print(name, seed, path.read_text(), flush=True)
-            rows[name].append(json.loads(path.read_text()))
-    text = table(rows)
-    print(text)
-    record = {"rows": rows, "environment": tlkit.runs.environment()}
-    options.out.write_text(json.dumps(record, indent=1) + "\n")
-    pages.insert(PAGE, text)
+            measure = partial(measured, images, name, settings, seed)
+            rows[name].append(pages.kept(options.work / f"{number}-{seed}.json", measure))
+    pages.publish(PAGE, options.out, rows, table(rows))
 
 
 def some(images: ImageSet, seed: int) -> ImageSet:
@@ -123,17 +115,6 @@ def table(rows: dict[str, list[dict]]) -> str:
             f"{sum(row['diverged'] is not None for row in each)} of {len(each)} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("docs/results/fine_tuning.json"))
-    parser.add_argument(
-        "--work", type=Path, default=Path(tempfile.gettempdir()) / "tlkit-fine-tuning"
-    )
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

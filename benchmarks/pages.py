@@ -1,6 +1,13 @@
 """Put measured tables into the pages that show them."""
 
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import tlkit
 
 START, END = "<!-- results -->\n", "<!-- end of results -->\n"
 
@@ -17,3 +24,30 @@ def insert(page: Path, text: str) -> None:
         raise ValueError(f"{page} must have {START!r} and then {END!r}, once each.")
     before, rest = content.split(START)
     page.write_text(f"{before}{START}\n{text}\n{END}{rest.split(END)[1]}", "utf-8")
+
+
+def parser(about: str, name: str) -> argparse.ArgumentParser:
+    """Return a parser of where the data sets are, and where results and finished parts go."""
+    made = argparse.ArgumentParser(description=about.splitlines()[0])
+    made.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    made.add_argument("--out", type=Path, default=Path(f"docs/results/{name}.json"))
+    work = Path(tempfile.gettempdir()) / f"tlkit-{name.replace('_', '-')}"
+    made.add_argument("--work", type=Path, default=work)
+    return made
+
+
+def kept(path: Path, measure: Callable[[], Any]) -> Any:
+    """Return what was measured before, or measure it now."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(measure()))
+        print(path.stem, path.read_text(), flush=True)
+    return json.loads(path.read_text())
+
+
+def publish(page: Path, out: Path, rows: Any, text: str) -> None:
+    """Print a table, put it into its page, and its figures beside the versions they came from."""
+    print(text)
+    record = {"rows": rows, "environment": tlkit.runs.environment()}
+    out.write_text(json.dumps(record, indent=1) + "\n")
+    insert(page, text)

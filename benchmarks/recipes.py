@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -60,11 +61,10 @@ def main(arguments: list[str] | None = None) -> None:
     for recipe in options.recipes:
         for name in options.sets:
             for seed in range(options.seeds):
-                once(options, f"{recipe}-{name}-{seed}", lambda r=recipe, n=name, s=seed: row(
-                    r, n, s, options.data
-                ))  # fmt: skip
+                measure = partial(row, recipe, name, seed, options.data)
+                pages.kept(options.work / f"{recipe}-{name}-{seed}.json", measure)
     for name in SETS:
-        once(options, f"plain-{name}", lambda n=name: plain(n, options.data))
+        pages.kept(options.work / f"plain-{name}.json", partial(plain, name, options.data))
     options.out.mkdir(parents=True, exist_ok=True)
     for name, file in DRAWN.items():
         if not (options.out / file).is_file():
@@ -78,13 +78,6 @@ def main(arguments: list[str] | None = None) -> None:
     (options.out / "recipes.json").write_text(json.dumps(record, indent=1) + "\n")
     pages.insert(PAGE, text)
     pages.insert(Path("README.md"), summary(parts))
-
-
-def once(options: argparse.Namespace, name: str, measure: object) -> None:
-    path = options.work / f"{name}.json"
-    if not path.is_file():
-        path.write_text(json.dumps(measure()))
-        print(name, path.read_text(), flush=True)
 
 
 def row(recipe: str, name: str, seed: int, folder: Path) -> dict:

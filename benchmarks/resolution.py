@@ -7,11 +7,9 @@ image is scored by a head that was not fitted to it. Nothing is trained, and no 
 at. Finished rows are kept in `--work`.
 """
 
-import argparse
-import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -28,21 +26,14 @@ SAMPLE = 5000
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Probe what is missing, then write the table."""
-    options = _options(arguments)
-    options.work.mkdir(parents=True, exist_ok=True)
+    options = pages.parser(__doc__, "resolution").parse_args(arguments)
     rows = []
     for name, sizes in SIZES.items():
         images = image_set(name, options.data, 0)
         for size in sizes:
-            path = options.work / f"{name}-{size}.json"
-            if not path.is_file():
-                path.write_text(json.dumps(measured(images, name, size)))
-            rows.append(json.loads(path.read_text()))
-    text = table(rows)
-    print(text)
-    record = {"rows": rows, "environment": tlkit.runs.environment()}
-    options.out.write_text(json.dumps(record, indent=1) + "\n")
-    pages.insert(PAGE, text)
+            measure = partial(measured, images, name, size)
+            rows.append(pages.kept(options.work / f"{name}-{size}.json", measure))
+    pages.publish(PAGE, options.out, rows, table(rows))
 
 
 def measured(images: tlkit.datasets.ImageSet, name: str, size: int) -> dict:
@@ -82,16 +73,6 @@ def table(rows: Sequence[dict]) -> str:
             f"{last['work'] / 1e6:.1f} / {chosen['work'] / 1e6:.1f} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/resolution.json"))
-    parser.add_argument(
-        "--work", type=Path, default=Path(tempfile.gettempdir()) / "tlkit-resolution"
-    )
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
