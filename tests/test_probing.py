@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import tlkit
-from tlkit import places, scoring
+from tlkit import places, probing, scoring
 from tlkit.errors import ConfigError, DataError
 
 
@@ -130,9 +130,7 @@ def test_layers_are_read_together_where_that_helps() -> None:
         backbone,
         4,
         pixels=(0, 1),
-        features="auto",
-        most_layers=3,
-        train=_two_signs(),
+        features=probing.select_features(_two_signs(), most_layers=3),
     )
     assert built.predict(_two_signs(4)[0], verbose=0).shape == (4, 4)
 
@@ -153,7 +151,7 @@ def test_auto_builds_on_what_probes_best() -> None:
     images, labels = _stripes()
     backbone = tlkit.backbone_of(_model())
     model = tlkit.build_classifier(
-        backbone, 3, pixels=(0, 1), features="auto", train=(images, labels)
+        backbone, 3, pixels=(0, 1), features=probing.select_features((images, labels))
     )
     assert [layer.name for layer in tlkit.backbone_of(model).layers][-1] == "early"
     assert model.get_layer("logits").input.shape == (None, 1024)
@@ -307,8 +305,11 @@ def test_a_sequential_backbone_is_probed_as_the_same_functional_one() -> None:
     nodes = [len(layer._inbound_nodes) for layer in sequential.layers]
     probe, same = (tlkit.probe(each, _stripes()) for each in (model, _model()))
     assert probe.readings == same.readings
+    chosen = probing.select_features(_stripes())
     assert nodes == [len(layer._inbound_nodes) for layer in sequential.layers]
-    built = tlkit.build_classifier(sequential, 3, pixels=(0, 1), features="auto", train=_stripes())
+    built = tlkit.build_classifier(
+        sequential, 3, pixels=(0, 1), features=probing.select_features(_stripes())
+    )
     assert tlkit.backbone_of(built).layers[-1].name == "early"
 
 
@@ -316,12 +317,13 @@ def test_layers_inside_a_nested_model_are_not_probed_but_named() -> None:
     inner = _sequential()
     inner.name = "inner"
     backbone = keras.Sequential([keras.Input((16, 16, 3)), inner], name="outer")
+    chosen = probing.select_features(_stripes())
     words = "must hold its layers itself, got 'outer', .*get_layer.'inner'"
     with pytest.raises(ConfigError, match=words):
-        tlkit.build_classifier(backbone, 3, pixels=(0, 1), features="auto", train=_stripes())
-    built = tlkit.build_classifier(
-        backbone.get_layer("inner"), 3, pixels=(0, 1), features="auto", train=_stripes()
-    )
+        tlkit.build_classifier(
+            backbone, 3, pixels=(0, 1), features=probing.select_features(_stripes())
+        )
+    built = tlkit.build_classifier(backbone.get_layer("inner"), 3, pixels=(0, 1), features=chosen)
     assert tlkit.backbone_of(built).layers[-1].name == "early"
 
 

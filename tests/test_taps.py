@@ -84,9 +84,11 @@ def test_maps_become_features(pooling: taps.Pooling, size: int) -> None:
         ({"features": []}, "`features` must be one or more different layer names"),
         ({"pooling": "flat"}, r"`pooling` must be one of .*Did you mean 'flatten'\?"),
         ({"pooling": 0}, "`pooling` must be a whole number of at least 1"),
-        ({"features": "auto"}, "`features='auto'` needs `train`"),
-        ({"most_layers": 2}, "`most_layers` must be left out unless `features` is 'auto', got 2"),
-        ({"train": (1, 2)}, "`train` must be left out unless `features` is 'auto'"),
+        ({"features": "auto"}, "`features` must be layer names or a function that .* got 'auto'"),
+        (
+            {"features": taps.tapped, "pooling": "avg"},
+            "`pooling` must be left out where `features` is a function, .* got 'avg'",
+        ),
     ],
 )
 def test_a_bad_tap_is_named(

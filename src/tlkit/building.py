@@ -1,14 +1,17 @@
 """Join preprocessing, a backbone and a softmax head into one model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
-from tlkit import _checks, backbones, data, probing, taps
+from tlkit import _checks, backbones, taps
 from tlkit.backbones import PixelFormat
 from tlkit.errors import ConfigError
 from tlkit.layers import ClassProbabilities, GrayToRGBResize
+
+FeatureSelector = Callable[[keras.Model], tuple[Sequence[str], Sequence[taps.Pooling]]]
+"""Takes a classifier on the whole backbone; returns the layers its head should read, and how."""
 
 
 def build_classifier(
@@ -22,10 +25,8 @@ def build_classifier(
     interpolation: str = "bilinear",
     weights: str | None = "imagenet",
     backbone_options: Mapping[str, Any] | None = None,
-    features: str | Sequence[str] | None = None,
+    features: str | Sequence[str] | FeatureSelector | None = None,
     pooling: taps.Pooling | Sequence[taps.Pooling] | None = None,
-    most_layers: int = 1,
-    train: data.Data | None = None,
     dropout: float = 0.0,
     class_names: Sequence[str] | None = None,
     seed: int | None = None,
@@ -52,15 +53,12 @@ def build_classifier(
             for random, or a file's path.
         backbone_options: More arguments for a named backbone's constructor: `{"alpha": 0.35}`.
         features: Names of the backbone's layers that the head reads. The backbone ends at the
-            last: what comes after is neither carried nor run. "auto" probes the backbone with
-            `train` and takes the cheapest layer within one standard error of the best (see
-            `tlkit.probe`). None reads the backbone's own output.
+            last: what comes after is neither carried nor run. Or a function that chooses them, such
+            as `tlkit.probing.select_features(data)`, which probes the backbone. None reads the
+            backbone's own output.
         pooling: How feature maps become features: "avg" or "max" over height and width, "flatten",
             or a number for a grid of averages with so many cells a side; or one of these for each
-            of `features`. By default "avg", or with `features="auto"` what probes best.
-        most_layers: How many layers `features="auto"` may read together. With more than one it
-            takes what probes best, whatever it costs.
-        train: The training data, for `features="auto"` alone.
+            of `features`. By default "avg", or what the function given as `features` chooses.
         dropout: Share of the pooled features dropped in training, 0 <= dropout < 1.
         class_names: A name for each class; by default "0", "1" and so on.
         seed: Of the head's random start and its dropout. None leaves them to chance, or to
@@ -78,13 +76,7 @@ def build_classifier(
     """
     names = _class_names(class_names, _checks.at_least("num_classes", num_classes, 2))
     _checks.fraction("dropout", dropout)
-    several = 1 if features is None or isinstance(features, str) else len(features)
-    _check_pooling(pooling, several)
-    _check_auto(features, pooling, train)
-    if _checks.at_least("most_layers", most_layers, 1) > 1 and features != "auto":
-        raise ConfigError(
-            f"`most_layers` must be left out unless `features` is 'auto', got {most_layers}."
-        )
+    _check_features(features, pooling)
     if isinstance(backbone, str):
         wanted = backbones.find(backbone).pixels if pixels is None else pixels
         backbone = backbones.create(backbone, size=size, weights=weights, options=backbone_options)
@@ -110,37 +102,36 @@ def build_classifier(
         outputs = ClassProbabilities(names, name="probabilities")(logits)
         return keras.Model(inputs, outputs, name="classifier")
 
-    if features == "auto" and train is not None:  # which has been checked
-        found = probing.probe(assembled(backbone, "avg"), train, most_layers=most_layers)
-        read = (found.chosen,) if most_layers == 1 else found.together
-        features, pooling = [each.layer for each in read], [each.pooling for each in read]
+    if callable(features):
+        features, pooling = features(assembled(backbone, "avg"))
     if features is not None:
         backbone = taps.tapped(backbone, [features] if isinstance(features, str) else features)
     return assembled(backbone, "avg" if pooling is None else pooling)
 
 
-def _check_pooling(pooling: object, several: int) -> None:
+def _check_features(
+    features: str | Sequence[str] | FeatureSelector | None, pooling: object
+) -> None:
+    if features == "auto":
+        raise ConfigError(
+            "`features` must be layer names or a function that chooses them, got 'auto'. To probe "
+            "the backbone: features=tlkit.probing.select_features((images, labels))."
+        )
     if pooling is None:
         return
+    if callable(features):
+        raise ConfigError(
+            "`pooling` must be left out where `features` is a function, which chooses it too, "
+            f"got {pooling!r}."
+        )
+    several = (
+        len(features) if isinstance(features, Sequence) and not isinstance(features, str) else 1
+    )
     checked = taps.check_pooling(pooling)
     if isinstance(checked, tuple) and len(checked) != several:
         raise ConfigError(
             f"`pooling` must be one, or one for each of the {several} layers of `features`, "
             f"got {len(checked)}."
-        )
-
-
-def _check_auto(
-    features: str | Sequence[str] | None, pooling: object, train: data.Data | None
-) -> None:
-    if features == "auto" and (train is None or pooling is not None):
-        raise ConfigError(
-            "`features='auto'` needs `train`, the training data to probe with, and chooses "
-            f"`pooling` itself, got train={None if train is None else '...'}, pooling={pooling!r}."
-        )
-    if features != "auto" and train is not None:
-        raise ConfigError(
-            "`train` must be left out unless `features` is 'auto': nothing is probed."
         )
 
 

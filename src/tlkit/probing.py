@@ -4,16 +4,17 @@ import itertools
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
 
 from tlkit import _checks, chunks, data, engines, places, scoring, solving
-from tlkit.classifier import checked
 from tlkit.errors import ConfigError, DataError
+from tlkit.inputs import checked
 from tlkit.probed import Probe, Reading
 from tlkit.scoring import Fit
+from tlkit.taps import Pooling
 
 _ROWS = 512  # images run at a time
 MOST_TOGETHER = 2048
@@ -118,6 +119,40 @@ def probe(
         engine=runs.name,
         seconds=time.perf_counter() - started,
     )
+
+
+def select_features(
+    train: data.Data, *, most_layers: int = 1
+) -> Callable[[keras.Model], tuple[list[str], list[Pooling]]]:
+    """Return a function that chooses what a head reads by a probe, for `build_classifier`.
+
+    It takes the cheapest layer within one standard error of the best, or with `most_layers` above 1
+    the layers that probe best together, whatever they cost.
+
+    Args:
+        train: The training data: `(images, labels)`, or a dataset of such batches.
+        most_layers: How many layers the head may read together.
+
+    Raises:
+        ConfigError: `most_layers` is below 1.
+
+    Examples:
+        >>> from tlkit import build_classifier
+        >>> inputs = keras.Input((8, 8, 3))
+        >>> backbone = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="edges")(inputs))
+        >>> images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), "uint8")
+        >>> chosen = select_features((images, np.arange(60) % 2))
+        >>> build_classifier(backbone, 2, pixels=(0, 1), features=chosen).output_shape
+        (None, 2)
+    """
+    _checks.at_least("most_layers", most_layers, 1)
+
+    def select(model: keras.Model) -> tuple[list[str], list[Pooling]]:
+        found = probe(model, train, most_layers=most_layers)
+        read = (found.chosen,) if most_layers == 1 else found.together
+        return [each.layer for each in read], [each.pooling for each in read]
+
+    return select
 
 
 def _check(
