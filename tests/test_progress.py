@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import rich.console
 
-from tlkit.progress import EpochLines, TrunkLines
+from tlkit.progress import EpochLines
+from tlkit.trunk_progress import TrunkLines
 
 
 def _fitted(**console: object) -> str:

@@ -1,6 +1,7 @@
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from tlkit import store
 from tlkit.errors import ConfigError, DataError, StoreError
+from tlkit.files import check_room
 from tlkit.rows import Rows
 from tlkit.store import Entry, Store
 
@@ -485,8 +487,8 @@ def test_a_full_disk_is_said_and_what_was_written_before_stays(small_disk: Path)
     assert entry.read("bb") is None
     assert same(entry.read("aa"), first)
     with pytest.raises(StoreError, match="there is too little room"):
-        store.check_room(small_disk / "not yet" / "there", 250_000)
-    store.check_room(small_disk / "not yet" / "there", 100_000)
+        check_room(small_disk / "not yet" / "there", 250_000)
+    check_room(small_disk / "not yet" / "there", 100_000)
 
 
 def test_a_disk_too_full_for_the_facts_is_said(small_disk: Path) -> None:
@@ -626,10 +628,10 @@ def test_check_room_compares_with_the_free_bytes_of_the_disk(
         asked.append(path)
         return type("Usage", (), {"free": 2_500_000})()
 
-    monkeypatch.setattr(store.shutil, "disk_usage", usage)
-    store.check_room(folder, 2_500_000)
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    check_room(folder, 2_500_000)
     with pytest.raises(StoreError) as info:
-        store.check_room(folder, 3_200_000_000)
+        check_room(folder, 3_200_000_000)
     assert set(asked) == {tmp_path}
     assert str(info.value) == (
         f"Can't write 3.2 GB to '{folder}': there is too little room; 2.5 MB are free on its disk. "

@@ -9,8 +9,9 @@ from scipy.special import softmax
 
 from tlkit import _checks, _optional, chunks, data, solved, solving
 from tlkit._aligned import aligned
-from tlkit.classifier import checked, class_names
+from tlkit.classifier import class_names
 from tlkit.errors import DataError
+from tlkit.inputs import checked
 
 _SAID = 10
 _FENCE = 1.7  # times the middle half's width beyond it, as cleanlab's Datalab takes outliers

@@ -4,10 +4,8 @@ from typing import Any
 
 import keras
 
-from tlkit import data
 from tlkit.errors import ConfigError
 from tlkit.layers import ClassProbabilities, GrayToRGBResize
-from tlkit.source import Source
 
 
 def backbone_of(model: keras.Model) -> keras.Model:
@@ -54,28 +52,6 @@ def image_range(model: keras.Model) -> tuple[float, float] | None:
     """Return what black and white are for a classifier; None where its model does not tell."""
     layer = _only(model, GrayToRGBResize)
     return None if layer is None else layer.input_range
-
-
-def checked(pairs: data.Data | Source, model: keras.Model, name: str) -> data.Data:
-    """Return images and labels where they fit a classifier.
-
-    Args:
-        pairs: `(images, labels)`, a dataset of such batches, or a `Source`, whose classes are
-            brought into the classifier's order by their names.
-        model: The classifier.
-        name: What the caller calls them, for the message.
-
-    Raises:
-        DataError: Something doesn't fit; the message says what.
-    """
-    given = pairs.named(class_names(model)).pair if isinstance(pairs, Source) else pairs
-    return data.checked(
-        given,
-        name=name,
-        input_shape=model.input_shape,
-        num_classes=model.output_shape[-1],
-        image_range=image_range(model),
-    )
 
 
 def _only(model: keras.Model, kind: type[keras.Layer]) -> Any:

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from tlkit import _checks, augmenting, data
-from tlkit.classifier import checked
 from tlkit.classifier import class_names as names_of
+from tlkit.inputs import checked
 from tlkit.lazy import LazyImages
 from tlkit.scores import ClassScore, Confused, Evaluation, score
 from tlkit.source import Source

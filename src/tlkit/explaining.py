@@ -9,10 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tlkit import _checks, data, overlays
-from tlkit.classifier import backbone_of, checked, class_names, probabilities_of
+from tlkit.classifier import backbone_of, class_names, probabilities_of
 from tlkit.errors import ConfigError
 from tlkit.evaluation import predict
 from tlkit.feature_maps import feature_map
+from tlkit.inputs import checked
 from tlkit.picture_grids import check_probabilities, drawable, label
 
 __all__ = ["feature_map", "grad_cam", "grad_cam_grid"]

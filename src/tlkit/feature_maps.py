@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tlkit import _checks, data, solved
-from tlkit.classifier import checked, class_names
+from tlkit.classifier import class_names
+from tlkit.inputs import checked
 from tlkit.picture_grids import SMALL, WIDTH
 
 _ROWS = 64  # images read at a time

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tlkit import _machine, chunks, data, store
+from tlkit import _machine, chunks, data, files, store
 from tlkit.cache import Cache, TrunkRun
 from tlkit.cutting import Cut
 from tlkit.errors import DataError
@@ -183,7 +183,7 @@ class Pass:
         entry = self._runner.entry(kept, first)
         there = sum(info.bytes for info in kept.entries() if info.key == entry.key)
         wanted = (most or 0) * views * self._runner.row_bytes
-        store.check_room(kept.folder, max(wanted - there, 0))
+        files.check_room(kept.folder, max(wanted - there, 0))
         return entry
 
     def _folder(self) -> Path:

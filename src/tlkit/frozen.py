@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import keras
 
-from tlkit import chunks, cutting, data, freezing, progress
+from tlkit import chunks, cutting, data, freezing
 from tlkit.cache import Cache
 from tlkit.cutting import Cut, NoFixedTrunk
 from tlkit.features import Pass
+from tlkit.trunk_progress import TrunkLines
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,7 +29,7 @@ def parts(
     validation: data.Data | None,
     *,
     cache: Cache | None,
-    lines: progress.TrunkLines,
+    lines: TrunkLines,
 ) -> dict[str, FrozenPart | None]:
     """Find each phase's frozen part; changes what is trainable.
 

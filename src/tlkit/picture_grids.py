@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tlkit import _checks, data
-from tlkit.classifier import checked, class_names, image_range
+from tlkit.classifier import class_names, image_range
 from tlkit.errors import DataError
 from tlkit.evaluation import predict
+from tlkit.inputs import checked
 
 RIGHT, WRONG = "#1a5fb4", "#c64600"  # apart for colour-blind readers and in grey
 WIDTH = 4.6

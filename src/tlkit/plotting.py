@@ -15,7 +15,7 @@ from tlkit.history import Run
 from tlkit.picture_grids import RIGHT, SMALL, WIDTH, WRONG, prediction_grid
 from tlkit.probed import Probe
 from tlkit.reliability import reliability
-from tlkit.report_words import percent
+from tlkit.text import percent
 
 __all__ = [
     "confusion_matrix",

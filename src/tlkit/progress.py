@@ -75,56 +75,5 @@ class EpochLines(keras.callbacks.Callback):
             self._bar = None
 
 
-class TrunkLines:
-    """Tells how the frozen part is run: lines, and a bar meanwhile where there is a terminal.
-
-    Args:
-        verbose: Whether to write anything.
-        console: Where to write; standard output by default.
-    """
-
-    def __init__(self, *, verbose: bool, console: rich.console.Console | None = None) -> None:
-        self.verbose = verbose
-        self.console = console or rich.console.Console(highlight=False, soft_wrap=True)
-        self._bar: rich.progress.Progress | None = None
-
-    def tell(self, line: str) -> None:
-        """Write a line."""
-        if self.verbose:
-            self.console.print(line, markup=False)
-
-    def meter(self, done: int, total: int | None) -> None:
-        """Show how many images are done, how many a second, and the time left."""
-        if not (self.verbose and self.console.is_terminal):
-            return
-        if self._bar is None:
-            self._started = time.perf_counter()
-            self._bar = _images_bar(self.console)
-            self._task = self._bar.add_task("", total=total)
-            self._bar.start()
-        speed = done / max(time.perf_counter() - self._started, 1e-3)
-        self._bar.update(self._task, completed=done, description=f"{speed:,.0f} images/s")
-        if done == total:
-            self.close()
-
-    def close(self) -> None:
-        """Take the bar away where one is shown."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-
-
-def _images_bar(console: rich.console.Console) -> rich.progress.Progress:
-    return rich.progress.Progress(
-        rich.progress.TextColumn("frozen part"),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
-
-
 def _figure(name: str, value: float) -> str:
     return f"{name} {100 * value:.2f} %" if name.endswith("accuracy") else f"{name} {value:.4g}"

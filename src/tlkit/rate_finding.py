@@ -12,9 +12,10 @@ from keras.src.backend.common.global_state import get_global_attribute, set_glob
 
 from tlkit import _checks, augmenting, data, fitting, freezing, frozen, graph
 from tlkit._restoring import restored
-from tlkit.classifier import backbone_of, checked
+from tlkit.classifier import backbone_of
 from tlkit.errors import ConfigError
 from tlkit.graph import Part
+from tlkit.inputs import checked
 from tlkit.phases import Phase
 
 _SMOOTHING = 0.9

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tlkit import _checks, backbones, cutting, data, freezing, frozen, progress
+from tlkit import _checks, backbones, cutting, data, freezing, frozen
 from tlkit.budgeting import Deadline, train_within
 from tlkit.building import build_classifier
 from tlkit.cache import DEFAULT, Cache
@@ -15,8 +15,9 @@ from tlkit.classifier import backbone_of
 from tlkit.datasets import ImageSet
 from tlkit.history import Run
 from tlkit.phases import Phase
-from tlkit.probing import MOST_TOGETHER
+from tlkit.probing import MOST_TOGETHER, select_features
 from tlkit.training import TwoPhaseTrainer, train_phase
+from tlkit.trunk_progress import TrunkLines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +30,9 @@ class Recipe:
         pixels: What the backbone is fed; None is what it was trained on.
         head: The first phase.
         fine_tune: The second phase; None leaves it out.
-        features: What the head reads, as in `build_classifier`.
+        features: What the head reads, as in `build_classifier`; "auto" probes the training images.
         pooling: How maps become features, as in `build_classifier`.
-        most_layers: How many layers "auto" may read together, as in `build_classifier`.
+        most_layers: How many layers "auto" may read together, as in `select_features`.
     """
 
     name: str
@@ -69,12 +70,15 @@ class Recipe:
             pixels=self.pixels,
             weights=weights,
             backbone_options=backbone_options,
-            features=self.features,
+            features=self._features(images.train),
             pooling=self.pooling,
-            most_layers=self.most_layers,
-            train=images.train if self.features == "auto" else None,
             class_names=images.class_names,
         )
+
+    def _features(self, train: data.Data) -> Any:
+        if self.features != "auto":
+            return self.features
+        return select_features(train, most_layers=self.most_layers)
 
     def trainer(self, *, seed: int, cache: Cache | None = DEFAULT) -> TwoPhaseTrainer:
         """Return the trainer that runs both phases.
@@ -103,7 +107,7 @@ class Recipe:
             for name, phase in phases.items()
         }
         augmentations = {name: phase.augmentation for name, phase in phases.items()}
-        lines = progress.TrunkLines(verbose=False)
+        lines = TrunkLines(verbose=False)
         parts = frozen.parts(model, plans, augmentations, train, None, cache=DEFAULT, lines=lines)
         frozen.close(parts.values())
         kept = {

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from tlkit.report_facts import ReportFacts
-from tlkit.report_words import commonest_share, counted, interval, listed, percent
+from tlkit.report_words import commonest_share
 from tlkit.scores import Evaluation
+from tlkit.text import counted, interval, listed, percent
 
 _WIDE = 0.05
 _LOW_RECALL = 0.8

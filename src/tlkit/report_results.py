@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from tlkit.documents import Block, Paragraph, Picture, Section, Table
 from tlkit.report_facts import ReportFacts
-from tlkit.report_words import counted, interval, percent, spaced
 from tlkit.scores import Evaluation
+from tlkit.text import counted, interval, percent, spaced
 
 _CAPTIONS = {
     "audit": "Images whose label is probably wrong, most suspicious first.",

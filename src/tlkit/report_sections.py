@@ -16,18 +16,8 @@ from tlkit.documents import (
 from tlkit.report_facts import PhaseFacts, ReportFacts
 from tlkit.report_limits import limits
 from tlkit.report_results import picture, results
-from tlkit.report_words import (
-    commonest_share,
-    counted,
-    duration,
-    how,
-    interval,
-    least_found,
-    listed,
-    percent,
-    spaced,
-    weights,
-)
+from tlkit.report_words import commonest_share, how, least_found, weights
+from tlkit.text import counted, duration, interval, listed, percent, spaced
 
 _HAVE_A_PLACE = ("calibration", "confusion", "curves")
 _PHASES = {"head": "the head", "fine_tune": "fine-tuning"}

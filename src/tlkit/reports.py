@@ -16,16 +16,8 @@ from tlkit.report_facts import (
     phase_facts,
     preprocessing,
 )
-from tlkit.report_words import (
-    commonest_share,
-    counted,
-    duration,
-    how,
-    interval,
-    least_found,
-    percent,
-    weights,
-)
+from tlkit.report_words import commonest_share, how, least_found, weights
+from tlkit.text import counted, duration, interval, percent
 
 __all__ = [
     "PhaseFacts",

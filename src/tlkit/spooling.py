@@ -7,7 +7,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from tlkit import _checks, chunks, data, store
+from tlkit import _checks, chunks, data, files
 from tlkit.errors import ConfigError, DataError, StoreError
 from tlkit.lazy import LazyImages
 from tlkit.source import Source, checked_labels
@@ -90,7 +90,7 @@ def _spool(
         if form is None:
             form = pixels.dtype, pixels.shape[1:]
             most = chunks.at_most(batches) if hasattr(batches, "__len__") else None
-            store.check_room(where, (most or 0) * pixels[0].nbytes)
+            files.check_room(where, (most or 0) * pixels[0].nbytes)
         if (pixels.dtype, pixels.shape[1:]) != form:
             raise DataError(
                 f"`batches` images must all have one shape and dtype, got {form[1]} {form[0]} and "

@@ -1,6 +1,5 @@
 """Arrays on disk under a key that says what made them: what was computed once is read again."""
 
-import errno
 import hashlib
 import io
 import itertools
@@ -10,7 +9,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from tlkit import _checks, shards
-from tlkit.errors import ConfigError, StoreError
+from tlkit import _checks, files, shards
+from tlkit.errors import ConfigError
 
 _ATTEMPTS = 10  # to write a shard while other processes prune
 _DAY_SECONDS = 86_400
@@ -114,7 +113,7 @@ class Store:
         try:
             return sum(_remove(self.folder / each) for each in doomed) + _sweep(self.folder)
         except OSError as error:
-            raise _failure("delete", self.folder, error) from error
+            raise files.failure("delete", self.folder, error) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +149,7 @@ class Entry:
                 path.unlink()
             return None
         except OSError as error:
-            raise _failure("read", path, error) from error
+            raise files.failure("read", path, error) from error
 
     def write(self, digest: str, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Keep arrays as a shard, all of them or nothing; return them as `read` would.
@@ -167,8 +166,8 @@ class Entry:
                     return self._put(path, whole)
             return self._put(path, whole)
         except OSError as error:
-            wanted = _human(sum(array.nbytes for array in whole))
-            raise _failure(f"write {wanted} to", path, error) from error
+            wanted = files.human(sum(array.nbytes for array in whole))
+            raise files.failure(f"write {wanted} to", path, error) from error
 
     def _put(self, path: Path, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         facts = path.with_name(_FACTS)
@@ -176,10 +175,10 @@ class Entry:
         def fill(file: io.BufferedRandom) -> None:
             shards.write(file, arrays)
             if not facts.exists():  # here: if pruned from now on, the file is gone with its folder
-                _replace(facts, lambda file: file.write(self.facts))
+                files.write_atomically(facts, lambda file: file.write(self.facts))
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, fill)
+        files.write_atomically(path, fill)
         return shards.load(path)
 
     def _path(self, digest: str) -> Path:
@@ -188,16 +187,6 @@ class Entry:
     def _touch(self) -> None:
         with suppress(OSError):  # not there yet, or read-only
             os.utime(self.folder / self.key / _FACTS)
-
-
-def check_room(folder: Path, wanted: int) -> None:
-    """Return where a folder's disk has so many bytes free; call it before the work.
-
-    Raises:
-        StoreError: It has not.
-    """
-    if _free(folder) < wanted:
-        raise _failure(f"write {_human(wanted)} to", folder, OSError("there is too little room"))
 
 
 def digest(*arrays: np.ndarray) -> str:
@@ -298,39 +287,3 @@ def _sweep(store: Path) -> int:
         with suppress(OSError):  # it holds something
             folder.rmdir()
     return freed
-
-
-def _replace(path: Path, fill: Callable[[io.BufferedRandom], object]) -> None:
-    """Write a file, all of it or nothing, in place of what is there."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("x+b") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _failure(doing: str, path: Path, error: OSError) -> StoreError:
-    advice = "Make room with tlkit.store.Store(folder=...).prune(...), or choose another folder."
-    if error.errno == errno.EMFILE:
-        advice = "Each shard keeps a file open: raise the limit (`ulimit -n`), or make them larger."
-    return StoreError(
-        f"Can't {doing} '{path}': {error.strerror or error}; "
-        f"{_human(_free(path))} are free on its disk. {advice}"
-    )
-
-
-def _free(path: Path) -> int:
-    for there in (path, *path.parents):
-        with suppress(OSError):  # not there yet, or out of bounds
-            return shutil.disk_usage(there).free
-    return 0
-
-
-def _human(count: float) -> str:
-    units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
-    size, unit = next((each for each in units if count >= each[0]), (1, "bytes"))
-    return f"{count / size:,.{1 if size > 1 else 0}f} {unit}"

@@ -21,13 +21,15 @@ from tlkit import (
     solved,
 )
 from tlkit.cache import DEFAULT, Cache
-from tlkit.classifier import backbone_of, checked, probabilities_of
+from tlkit.classifier import backbone_of, probabilities_of
 from tlkit.errors import ConfigError, DataError
 from tlkit.frozen import FrozenPart
 from tlkit.guarding import Guard
 from tlkit.history import PhaseRun, Run
+from tlkit.inputs import checked
 from tlkit.phases import Phase
 from tlkit.source import Source
+from tlkit.trunk_progress import TrunkLines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +160,7 @@ def _train_all(
         if seed is not None:  # kept copies are drawn from where the layers are now
             augmenting.sow(phase.augmentation, seed)
     probabilities_of(model).temperature = 1.0  # it was fitted to the model as it was before
-    lines = progress.TrunkLines(verbose=verbose)
+    lines = TrunkLines(verbose=verbose)
     augmentations = {name: phase.augmentation for name, phase in phases.items()}
     parts = frozen.parts(model, plans, augmentations, train, held_out, cache=cache, lines=lines)
     try:
