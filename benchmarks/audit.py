@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 import tlkit
-from tlkit import auditing, recipes, sources
+from tlkit import recipes, sources
 from tlkit.datasets import ImageSet
+from tlkit.evaluation import label_audit
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,13 +44,13 @@ def measured(
 ) -> dict[str, float]:
     """Flip a share of the labels, audit, and compare."""
     random = np.random.default_rng(seed)
-    classes = len(tlkit.class_names(model))
+    classes = len(tlkit.models.class_names(model))
     count = round(share * len(labels))
     at = random.choice(len(labels), count, replace=False)
     given = np.array(labels)
     given[at] = (given[at] + random.integers(1, classes, count)) % classes
     started = time.perf_counter()
-    found = auditing.audit(model, (images, given), seed=seed)
+    found = label_audit.audit(model, (images, given), seed=seed)
     seconds = time.perf_counter() - started
     flipped = set(at.tolist())
     suspects = {each.index for each in found.suspects}

@@ -19,7 +19,7 @@ import recipes
 from matplotlib.figure import Figure
 
 import tlkit
-from tlkit import training
+from tlkit.training import trainer
 
 POLICIES = ("train", "frozen", "reestimate")
 QUICK = {policy: {"batchnorm": policy} for policy in POLICIES}
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
         images = images.limited(options.limit)
     runs = [_measured(images, options.work / f"seed-{seed}", seed) for seed in range(options.seeds)]
     options.out.mkdir(parents=True, exist_ok=True)
-    record = {"seeds": runs, "environment": tlkit.runs.environment()}
+    record = {"seeds": runs, "environment": tlkit.experiments.run_folder.environment()}
     text = json.dumps(record, indent=1)
     (options.out / "batchnorm_policies.json").write_text(text + "\n")
     pages.insert(options.page, table(runs))
@@ -152,7 +152,7 @@ def _head(images: tlkit.datasets.ImageSet, work: Path, seed: int) -> dict:
             10,
             input_shape=(28, 28, 1),
             size=32,
-            pixels=tlkit.backbones.UNIT,
+            pixels=tlkit.models.backbones.UNIT,
         )
         _train(model, tlkit.Phase(epochs=10), images, work / "head.json", seed)
     return json.loads((work / "head.json").read_text())
@@ -175,11 +175,11 @@ def _swapped(images: tlkit.datasets.ImageSet, work: Path) -> dict:
     if kept.is_file():
         return json.loads(kept.read_text())
     model = tlkit.load(work / "head.keras")
-    backbone = tlkit.backbone_of(model)
+    backbone = tlkit.models.backbone_of(model)
     plan = tlkit.freezing.plan(backbone, tlkit.freezing.first(100), batchnorm="train")
     tlkit.freezing.apply(plan)
-    batches = (pictures for pictures, _ in tlkit.data.batches(images.train, 32))
-    tlkit.batchnorm.reestimate(model, plan.training_batchnorm, batches)
+    batches = (pictures for pictures, _ in tlkit.data.batches.batches(images.train, 32))
+    tlkit.training.batchnorm.reestimate(model, plan.training_batchnorm, batches)
     result = tlkit.evaluate(model, images.test)
     kept.write_text(json.dumps({"accuracy": result.accuracy, "loss": result.loss}))
     return json.loads(kept.read_text())
@@ -194,7 +194,7 @@ def _train(
 ) -> None:
     encode = tlkit.data.encoded
     (x_train, y_train), (x_test, y_test) = images.train, images.test
-    run = training.train_phase(
+    run = trainer.train_phase(
         model,
         phase,
         (x_train, encode(y_train, 10)),

@@ -84,7 +84,7 @@ def measured(images: ImageSet, name: str, settings: dict[str, Any], seed: int) -
         settings["augmentation"] = changes(SET)
     tail = None if name == HEAD_ALONE else replace(BASE, **settings)
     recipe = replace(
-        recipes.best(), head=head, fine_tune=tail, features=READS, pooling="flatten", most_layers=1
+        recipes.best(), head=head, fine_tune=tail, features=READS, pooling="flatten", max_layers=1
     )
     trained = recipe.train(images, size=32, seed=seed, verbose=False)
     score = tlkit.evaluate(trained.model, images.test)

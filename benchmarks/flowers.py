@@ -15,7 +15,7 @@ import keras
 from scipy.stats import t as student
 
 import tlkit
-from tlkit.experiments import Experiment
+from tlkit.experiments.runner import Experiment
 
 
 def main(arguments: list[str] | None = None) -> None:

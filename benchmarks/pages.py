@@ -48,6 +48,6 @@ def kept(path: Path, measure: Callable[[], Any]) -> Any:
 def publish(page: Path, out: Path, rows: Any, text: str) -> None:
     """Print a table, put it into its page, and its figures beside the versions they came from."""
     print(text)
-    record = {"rows": rows, "environment": tlkit.runs.environment()}
+    record = {"rows": rows, "environment": tlkit.experiments.run_folder.environment()}
     out.write_text(json.dumps(record, indent=1) + "\n")
     insert(page, text)

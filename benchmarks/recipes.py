@@ -28,8 +28,9 @@ from scipy.stats import t as student
 from speed import plain_epoch_of
 
 import tlkit
-from tlkit import freezing, plotting, recipes
+from tlkit import freezing, recipes
 from tlkit.datasets import ImageSet
+from tlkit.plotting import charts
 
 PAGE = Path("docs/explanation/taps.md")
 SETS = {
@@ -74,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
     }
     text = table(parts)
     print(text)
-    record = {"results": parts, "environment": tlkit.runs.environment()}
+    record = {"results": parts, "environment": tlkit.experiments.run_folder.environment()}
     (options.out / "recipes.json").write_text(json.dumps(record, indent=1) + "\n")
     pages.insert(PAGE, text)
     pages.insert(Path("README.md"), summary(parts))
@@ -92,7 +93,7 @@ def row(recipe: str, name: str, seed: int, folder: Path) -> dict:
         settings["budget"] = BUDGETS.get(name)
     trained = made.train(images, **settings)
     score = tlkit.evaluate(trained.model, images.test, augmentation=looks)
-    backbone = tlkit.backbone_of(trained.model)
+    backbone = tlkit.models.backbone_of(trained.model)
     started = time.perf_counter()
     trained.model.predict(images.test[0], batch_size=128, verbose=0)
     return {
@@ -123,7 +124,7 @@ def draw(name: str, folder: Path) -> Figure:
     """Draw what each block of the backbone is worth."""
     images = image_set(name, folder, 0)
     whole = replace(recipes.fast(), features=None).build(images, **SETS[name])
-    figure = plotting.probe_curves(tlkit.probe(whole, images.train))
+    figure = charts.probe_curves(tlkit.probe(whole, images.train))
     figure.suptitle(f"MobileNetV2 of ImageNet, frozen, on {name}", fontsize=10)
     return figure
 

@@ -49,7 +49,7 @@ def measured(images: tlkit.datasets.ImageSet, name: str, size: int) -> dict:
         "size": size,
         "scored": probe.scored,
         "standard_error": probe.standard_error,
-        "map": tlkit.backbone_of(model).output_shape[1],
+        "map": tlkit.models.backbone_of(model).output_shape[1],
         **{
             key: {"layer": each.layer, "accuracy": each.accuracy, "work": each.work}
             for key, each in {"last": pooled, "best": probe.best, "chosen": probe.chosen}.items()

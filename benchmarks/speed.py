@@ -27,7 +27,8 @@ import pages
 import tensorflow as tf
 
 import tlkit
-from tlkit import Cache, Phase, TwoPhaseTrainer, cutting, freezing, train_phase
+from tlkit import Cache, Phase, TwoPhaseTrainer, freezing, train_phase
+from tlkit.caching import partition
 
 PAGE = Path("docs/explanation/speed.md")
 FROZEN = freezing.first(100)
@@ -80,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(text)
     if options.write or not options.only:
         options.out.mkdir(parents=True, exist_ok=True)
-        record = {"results": found, "environment": tlkit.runs.environment()}
+        record = {"results": found, "environment": tlkit.experiments.run_folder.environment()}
         (options.out / "speed.json").write_text(json.dumps(record, indent=1) + "\n")
         pages.insert(PAGE, text)
 
@@ -101,7 +102,7 @@ def classifier(size: int, backbone: str = "mobilenet_v2", **options: object) -> 
         10,
         input_shape=(28, 28, 1),
         size=size,
-        pixels=tlkit.backbones.UNIT if backbone == "mobilenet_v2" else None,
+        pixels=tlkit.models.backbones.UNIT if backbone == "mobilenet_v2" else None,
         seed=0,
         **options,
     )
@@ -146,7 +147,7 @@ def plain_epoch(size: int, batch: int, select: freezing.Select, train: tuple) ->
 def plain_epoch_of(model: keras.Model, batch: int, select: freezing.Select, train: tuple) -> float:
     """Time an epoch of Keras' own fit of a model, compiled and warmed up before."""
     keras.utils.set_random_seed(0)
-    plan = freezing.plan(tlkit.backbone_of(model), select, batchnorm="frozen")
+    plan = freezing.plan(tlkit.models.backbone_of(model), select, batchnorm="frozen")
     freezing.apply(plan)
     model.compile(
         keras.optimizers.Adam(1e-5), "sparse_categorical_crossentropy", metrics=["accuracy"]
@@ -176,7 +177,7 @@ def trainer(batch: int, epochs: tuple[int, int], policy: str = "frozen", **setti
 
 def fast(
     size: int, batch: int, epochs: tuple[int, int], train: tuple, engine: str
-) -> tuple[float, tlkit.Run]:
+) -> tuple[float, tlkit.training.Run]:
     """Time a whole run of tlkit's."""
     model = classifier(size)
     started = time.perf_counter()
@@ -256,7 +257,7 @@ def dropout(options: argparse.Namespace) -> dict:
     for side, cache in (("on", None), ("off", Cache())):
         model = classifier(32, "efficientnet_b0", weights=None)
         norms = freezing.batchnorm_within(model)
-        tlkit.batchnorm.reestimate(model, norms, [x[:512]])
+        tlkit.training.batchnorm.reestimate(model, norms, [x[:512]])
         run = train_phase(
             model, Phase(epochs=5), (x[:5000], y[:5000]), cache=cache, seed=0, verbose=False
         )
@@ -338,15 +339,15 @@ def peers(options: argparse.Namespace) -> dict:
 
 def multiply_adds(model: keras.Model, sample: np.ndarray) -> dict:
     """Return the multiply-adds of the trunk and of the tail, forward, for one image."""
-    plan = freezing.plan(tlkit.backbone_of(model), FROZEN, batchnorm="frozen")
+    plan = freezing.plan(tlkit.models.backbone_of(model), FROZEN, batchnorm="frozen")
     freezing.apply(plan)
-    cut = cutting.find(model, plan, sample[:1, ..., None])
-    whole = cutting.Part(cut.graph.steps, cut.graph.inputs, cut.graph.outputs, name="whole")
+    cut = partition.find(model, plan, sample[:1, ..., None])
+    whole = partition.Part(cut.graph.steps, cut.graph.inputs, cut.graph.outputs, name="whole")
     known = whole.run(tf.cast(sample[:1, ..., None], "float32"), training=False)[1]
     inside = {id(step) for step in cut.trunk}
     work = {True: 0, False: 0}
     for step in cut.graph.steps:
-        work[id(step) in inside] += cutting.work(step.operation, known[step.outputs[0]].shape)
+        work[id(step) in inside] += partition.work(step.operation, known[step.outputs[0]].shape)
     return {"trunk_work": sum(work.values()), "tail_work": work[False]}
 
 

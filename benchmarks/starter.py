@@ -23,8 +23,10 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import tlkit
-from tlkit import freezing, recipes, starter, training
+from tlkit import freezing, recipes
 from tlkit.datasets import ImageSet
+from tlkit.models import starter
+from tlkit.training import trainer
 
 TRAINED_ON = 1000
 SEEDS = 5
@@ -70,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
         print("Nothing written: the table is not complete.")
     else:
         options.out.mkdir(parents=True, exist_ok=True)
-        record = {"results": found, "environment": tlkit.runs.environment()}
+        record = {"results": found, "environment": tlkit.experiments.run_folder.environment()}
         (options.out / "starter.json").write_text(json.dumps(record, indent=1) + "\n")
         for page in options.pages:
             pages.insert(page, text)
@@ -83,13 +85,13 @@ def one(images: ImageSet, weights: str, seed: int) -> dict[str, float]:
     recipe = recipes.few_images()
     model = recipe.build(images, **WEIGHTS[weights])
     if weights == "random":  # no statistics come with it; without any its output is constant
-        batches = (pictures for pictures, _ in tlkit.data.batches(images.train, 128))
-        norms = freezing.batchnorm_within(tlkit.backbone_of(model))
-        tlkit.batchnorm.reestimate(model, norms, batches)
+        batches = (pictures for pictures, _ in tlkit.data.batches.batches(images.train, 128))
+        norms = freezing.batchnorm_within(tlkit.models.backbone_of(model))
+        tlkit.training.batchnorm.reestimate(model, norms, batches)
     scores = {}
     for number, name in enumerate(("head", "fine_tune")):
         phase = getattr(recipe, name)
-        training.train_phase(
+        trainer.train_phase(
             model, phase, images.train, name=name, seed=seed + number, verbose=False
         )
         scores[name] = tlkit.evaluate(model, images.test).accuracy
@@ -100,7 +102,7 @@ def load(name: str, folder: Path, seed: int) -> ImageSet | None:
     """Return 1,000 training images drawn by the seed, and the test images; None without files."""
     if name == "digits":
         bundled = load_digits()
-        return _split(name, bundled.images, bundled.target, seed, image_range=(0, 16))
+        return _split(name, bundled.images, bundled.target, seed, value_range=(0, 16))
     if name == "flowers227":
         pairs = list(_photos(folder / name))
         if not pairs:
@@ -123,7 +125,7 @@ def _split(
     labels: np.ndarray,
     seed: int,
     *,
-    image_range: tuple[float, float] = (0, 255),
+    value_range: tuple[float, float] = (0, 255),
 ) -> ImageSet:
     x_train, x_test, y_train, y_test = train_test_split(
         images, labels, train_size=TRAINED_ON, stratify=labels, random_state=seed
@@ -133,7 +135,7 @@ def _split(
         train=(x_train, y_train),
         test=(x_test, y_test),
         class_names=tuple(str(number) for number in range(int(labels.max()) + 1)),
-        image_range=image_range,
+        value_range=value_range,
     )
 
 

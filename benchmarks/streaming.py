@@ -14,10 +14,11 @@ import time
 import numpy as np
 
 import tlkit
-from tlkit import experiments, recipes, splits
+from tlkit import recipes, splits
+from tlkit.data.lazy_images import LazyImages
+from tlkit.data.source import ImageDataset
 from tlkit.datasets import ImageSet
-from tlkit.lazy import LazyImages
-from tlkit.source import Source
+from tlkit.experiments import runner
 
 CLASSES = 10
 
@@ -42,14 +43,14 @@ def main(arguments: list[str] | None = None) -> dict:
 
     mark("start")
     places = np.arange(options.count)
-    source = Source(
+    source = ImageDataset(
         name="made",
         images=LazyImages(read, places, shape=(options.size, options.size, 3)),
         labels=places % CLASSES,
         class_names=tuple(f"class {number}" for number in range(CLASSES)),
     )
     parts = splits.split(source, duplicates="allow")
-    print(experiments.plan(source, parts))
+    print(runner.plan(source, parts))
     mark("planned and split")
     trained = recipes.fast().train(
         ImageSet(

@@ -24,8 +24,10 @@ from pathlib import Path
 import keras
 
 import tlkit
-from tlkit import freezing, plotting, recipes, runs
+from tlkit import freezing, recipes
 from tlkit.datasets import ImageSet
+from tlkit.experiments import run_folder
+from tlkit.plotting import charts
 from tlkit.recipes import Recipe
 
 RECIPES = {
@@ -42,7 +44,7 @@ class Row:
     """One way in the comparison."""
 
     name: str
-    evaluation: tlkit.Evaluation
+    evaluation: tlkit.evaluation.Evaluation
     seconds: float
     weights: int
 
@@ -51,7 +53,7 @@ def main(arguments: list[str] | None = None) -> Path:
     """Run the experiment; return the folder it wrote."""
     options = _options(arguments)
     if options.out is not None:
-        runs.check_free(options.out)  # before the work, not after it
+        run_folder.check_free(options.out)  # before the work, not after it
     keras.utils.set_random_seed(options.seed)
     logging.getLogger("tensorflow").setLevel(
         logging.ERROR
@@ -96,15 +98,15 @@ def main(arguments: list[str] | None = None) -> Path:
 
     _step(10, "Draw the predictions, the learning curves and the confusion matrix")
     figures = {
-        "predictions": plotting.prediction_grid(model, *test, seed=options.seed),
-        "curves": plotting.learning_curves(run),
-        "confusion": plotting.confusion_matrix(evaluation),
+        "predictions": charts.prediction_grid(model, *test, seed=options.seed),
+        "curves": charts.learning_curves(run),
+        "confusion": charts.confusion_matrix(evaluation),
     }
     for figure in figures.values():
         figure.suptitle(about, fontsize=8, color="0.35")
 
     _step(11, "Save the model and the run")
-    folder = runs.write(
+    folder = run_folder.write(
         options.out or Path("runs") / _name(images, weights),
         model=model,
         run=run,
@@ -135,7 +137,7 @@ def _short_way(images: ImageSet, weights: str, options: argparse.Namespace) -> R
         verbose=False,
     )
     evaluation = tlkit.evaluate(trained.model, images.test)
-    last = tlkit.backbone_of(trained.model).layers[-1].name
+    last = tlkit.models.backbone_of(trained.model).layers[-1].name
     print(
         f"   the head reads {last}: {100 * evaluation.accuracy:.2f} % of the test images right "
         f"after {trained.seconds:.0f} s"
@@ -152,7 +154,7 @@ def _compared(rows: list[Row]) -> str:
         for row in rows
     ]
     first, second = (row.evaluation for row in rows)
-    return "\n".join([*lines, f"   McNemar's test: {tlkit.mcnemar(first, second)}"])
+    return "\n".join([*lines, f"   McNemar's test: {tlkit.evaluation.mcnemar(first, second)}"])
 
 
 def _images(options: argparse.Namespace) -> tuple[ImageSet, list[str]]:
@@ -163,7 +165,7 @@ def _images(options: argparse.Namespace) -> tuple[ImageSet, list[str]]:
     else:
         try:
             images = tlkit.datasets.mnist()
-        except tlkit.DownloadError:
+        except tlkit.errors.DownloadError:
             if options.data == "mnist":
                 raise
             images = tlkit.datasets.digits()
@@ -189,7 +191,7 @@ def _model(
         recipe = _recipe(options, fallback="mnist_as_described" if described else "few_images")
         try:
             return recipe.build(images, size=options.size), recipe, IMAGENET
-        except tlkit.DownloadError:
+        except tlkit.errors.DownloadError:
             if options.weights == "imagenet":
                 raise
     recipe = _recipe(options, fallback="few_images")
@@ -198,7 +200,7 @@ def _model(
 
 def _frozen(model: keras.Model, recipe: Recipe) -> str:
     phase = recipe.fine_tune
-    backbone = tlkit.backbone_of(model)
+    backbone = tlkit.models.backbone_of(model)
     if phase is None:
         last = backbone.layers[-1].name
         return f"   all {len(backbone.layers)} layers stay frozen; the last is {last}"
@@ -272,5 +274,5 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 if __name__ == "__main__":
     try:
         main()
-    except tlkit.TlkitError as error:
+    except tlkit.errors.TlkitError as error:
         sys.exit(f"{type(error).__name__}: {error}")

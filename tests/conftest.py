@@ -18,7 +18,9 @@ import pytest
 from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
 
-from tlkit import batchnorm, cli, datasets, freezing
+from tlkit import datasets, freezing
+from tlkit.cli import app
+from tlkit.training import batchnorm
 
 hypothesis.settings.register_profile("tlkit", deadline=None, max_examples=25, derandomize=True)
 hypothesis.settings.load_profile("tlkit")
@@ -93,5 +95,5 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that `tlkit train` wrote."""
     out = tmp_path_factory.mktemp("runs") / "run"
     words = ["train", str(photos), "--out", str(out), "--size", "32", "--weights", "starter"]
-    assert cli.main([*words, "--validation", "0.2", "--json"]) == cli.DONE
+    assert app.main([*words, "--validation", "0.2", "--json"]) == app.DONE
     return out

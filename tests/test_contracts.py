@@ -13,7 +13,8 @@ import pytest
 import tensorflow as tf
 
 import tlkit
-from tlkit import ClassProbabilities, GrayToRGBResize, Phase, TwoPhaseTrainer, freezing
+from tlkit import GrayToRGBResize, Phase, TwoPhaseTrainer, freezing
+from tlkit.models import ClassProbabilities
 
 LAYERS: dict[type[keras.layers.Layer], dict[str, Any]] = {
     GrayToRGBResize: {
@@ -46,7 +47,9 @@ SMALLEST: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """For each family its smallest member, and the options that make it smaller still."""
 
-FAMILIES = sorted({tlkit.backbones.find(name).family for name in tlkit.backbones.names()})
+FAMILIES = sorted(
+    {tlkit.models.backbones.find(name).family for name in tlkit.models.backbones.names()}
+)
 
 
 @pytest.fixture
@@ -119,14 +122,16 @@ def test_every_family_has_a_row() -> None:
 
 def test_every_model_of_keras_applications_has_a_name() -> None:
     constructors = {value for value in vars(keras.applications).values() if callable(value)}
-    known = [tlkit.backbones.find(name).constructor for name in tlkit.backbones.names()]
+    known = [
+        tlkit.models.backbones.find(name).constructor for name in tlkit.models.backbones.names()
+    ]
     assert set(known) == constructors
     assert len(known) == len(constructors)
 
 
-@pytest.mark.parametrize("name", tlkit.backbones.names())
+@pytest.mark.parametrize("name", tlkit.models.backbones.names())
 def test_the_pixels_are_those_of_the_familys_own_preprocessing(name: str) -> None:
-    spec = tlkit.backbones.find(name)
+    spec = tlkit.models.backbones.find(name)
     inputs = keras.Input((8, 8, 3))
     identity = keras.Model(inputs, keras.layers.Activation("linear")(inputs))
     model = tlkit.build_classifier(identity, 2, input_shape=(8, 8, 3), pixels=spec.pixels)
@@ -138,9 +143,9 @@ def test_the_pixels_are_those_of_the_familys_own_preprocessing(name: str) -> Non
     np.testing.assert_allclose(entering([images]), expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", tlkit.backbones.names())
+@pytest.mark.parametrize("name", tlkit.models.backbones.names())
 def test_one_pixel_less_than_the_least_size_is_refused_by_keras(name: str) -> None:
-    spec = tlkit.backbones.find(name)
+    spec = tlkit.models.backbones.find(name)
     least = spec.least_size
     with pytest.raises(ValueError, match=f"must be at least {least}x{least}"):
         spec.constructor(weights=None, include_top=False, input_shape=(least - 1, least - 1, 3))
@@ -169,12 +174,12 @@ def check_family(family: str, folder: Path) -> None:
         name,
         3,
         input_shape=(None, None, 1),
-        size=tlkit.backbones.find(name).least_size,
+        size=tlkit.models.backbones.find(name).least_size,
         weights=None,
         backbone_options=options,
     )
-    norms = freezing.batchnorm_within(tlkit.backbone_of(model))
-    tlkit.batchnorm.reestimate(model, norms, [images])
+    norms = freezing.batchnorm_within(tlkit.models.backbone_of(model))
+    tlkit.training.batchnorm.reestimate(model, norms, [images])
     half = freezing.first_fraction(0.5)
     if family != "nasnet":  # each of its cells takes two before it: it is all one block
         half = freezing.to_block_end(half)

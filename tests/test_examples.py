@@ -115,15 +115,15 @@ def test_it_takes_a_file_of_mnist_and_weights_from_keras_home(
     assert config["recipe"] == "mnist_as_described"
     with (out / "history.csv").open() as file:
         assert [row["phase"] for row in csv.DictReader(file)] == ["head", "fine_tune"]
-    stem = tlkit.backbone_of(tlkit.load(out / "model.keras")).get_layer("Conv1")
+    stem = tlkit.models.backbone_of(tlkit.load(out / "model.keras")).get_layer("Conv1")
     with h5py.File(next((keras_home / "models").iterdir())) as file:
         kept = file["Conv1"]["Conv1"]["kernel"][:]
     np.testing.assert_array_equal(stem.get_weights()[0], kept)  # frozen in both phases
 
 
 def _has_the_starters_stem(folder: Path) -> None:
-    stem = tlkit.backbone_of(tlkit.load(folder / "model.keras")).get_layer("Conv1")
-    wanted = tlkit.backbones.create("mobilenet_v2", weights="starter").get_layer("Conv1")
+    stem = tlkit.models.backbone_of(tlkit.load(folder / "model.keras")).get_layer("Conv1")
+    wanted = tlkit.models.backbones.create("mobilenet_v2", weights="starter").get_layer("Conv1")
     np.testing.assert_array_equal(stem.kernel, wanted.kernel)  # frozen in both phases
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from tlkit.cli import main
+from tlkit.cli.app import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -97,7 +97,7 @@ def main() -> None:
     minutes = (time.perf_counter() - start) / 60
 
     known = Pictures(made, batches=200, sides=(32,), seed=options.seed + 1)
-    tlkit.batchnorm.reestimate(
+    tlkit.training.batchnorm.reestimate(
         backbone, tlkit.freezing.batchnorm_within(backbone), (known[i][0] for i in range(200))
     )
     _round(backbone)

@@ -1,0 +1,29 @@
+from . import caching as caching
+from . import data as data
+from . import datasets as datasets
+from . import errors as errors
+from . import evaluation as evaluation
+from . import experiments as experiments
+from . import freezing as freezing
+from . import models as models
+from . import plotting as plotting
+from . import recipes as recipes
+from . import reports as reports
+from . import sources as sources
+from . import splits as splits
+from . import training as training
+from .caching import Cache as Cache
+from .evaluation import audit as audit
+from .evaluation import calibrate as calibrate
+from .evaluation import evaluate as evaluate
+from .evaluation import predict as predict
+from .evaluation import probe as probe
+from .models import GrayToRGBResize as GrayToRGBResize
+from .models import build_classifier as build_classifier
+from .models import load as load
+from .models import save as save
+from .training import Phase as Phase
+from .training import TwoPhaseTrainer as TwoPhaseTrainer
+from .training import train_phase as train_phase
+
+__version__: str

@@ -1,0 +1,5 @@
+from . import engines as engines
+from . import store as store
+from .cache import Cache as Cache
+from .cache import TrunkRun as TrunkRun
+from .store import Store as Store

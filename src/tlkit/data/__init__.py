@@ -1,0 +1,5 @@
+"""Images and labels in, as one form; splits, duplicates, augmentation."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

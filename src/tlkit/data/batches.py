@@ -1,0 +1,241 @@
+"""Images and labels in: arrays or Keras datasets, brought to one form and checked at the door."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit._internal import arguments
+from tlkit.data.lazy_images import LazyImages
+from tlkit.errors import DataError
+
+_LOOKED_AT = 16
+
+Pair = tuple[Any, Any]
+Data = Pair | Iterable[Any]
+"""`(images, labels)` arrays, or a dataset that yields batches of them: tf.data, PyDataset."""
+
+
+def is_arrays(data: object) -> bool:
+    """Tell whether the data is a pair of arrays and not a dataset of batches."""
+    return isinstance(data, tuple | list) and len(data) == 2
+
+
+def batches(data: Data, batch_size: int) -> Iterator[Pair]:
+    """Yield `(images, labels)` batch by batch, in order; a dataset keeps its own batch size."""
+    for images, labels, _ in weighted_batches(data, batch_size):
+        yield images, labels
+
+
+def weighted_batches(data: Data, batch_size: int) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield `(images, labels, weights)`; the weights are None where a dataset has none."""
+    if is_arrays(data):
+        images, labels = data
+        for start in range(0, len(images), batch_size):
+            yield images[start : start + batch_size], labels[start : start + batch_size], None
+        return
+    source = (
+        (data[i] for i in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
+    )
+    for batch in source:
+        if not isinstance(batch, tuple | list) or len(batch) < 2:
+            raise DataError(
+                "A dataset must yield (images, labels) batches, got a batch of type "
+                f"{type(batch).__name__}."
+            )
+        images, labels, weights = (*batch, None)[:3]
+        yield _numpy(images), _numpy(labels), None if weights is None else _numpy(weights)
+
+
+def checked(
+    data: Data,
+    *,
+    name: str,
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    value_range: tuple[float, float] | None,
+) -> Data:
+    """Return the data where it fits a model, arrays wholly and a dataset by its first batch.
+
+    Of images that are read when they are asked for, the first few are looked at.
+
+    Args:
+        data: `(images, labels)` or a dataset of such batches.
+        name: What the caller calls it, for the message.
+        input_shape: The model's, with the batch axis.
+        num_classes: How many classes the model tells apart.
+        value_range: What black and white are for the model; None leaves pixels unchecked.
+
+    Raises:
+        DataError: Something doesn't fit; the message says what.
+    """
+    if is_arrays(data):
+        images, labels = (_as_array(part, name) for part in data)
+        _check_images(images, name, input_shape, value_range)
+        _check_labels(labels, name, len(images), num_classes)
+        return images, labels
+    if not _is_dataset(data):
+        raise DataError(
+            f"`{name}` must be a pair (images, labels) or a dataset of such batches that can be "
+            f"gone over again, got {type(data).__name__}."
+        )
+    first = next(iter(batches(data, 1)), None)
+    if first is None:
+        raise DataError(f"`{name}` must hold at least one batch, got an empty dataset.")
+    images, labels = (keras.ops.convert_to_numpy(part) for part in first)
+    _check_images(images, name, input_shape, value_range)
+    _check_labels(labels, name, len(images), num_classes)
+    return data
+
+
+def encoded(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return class indices as one-hot rows, `(count, num_classes)` in float32.
+
+    Raises:
+        ConfigError: There are fewer than 2 classes.
+        DataError: A label is out of range.
+
+    Examples:
+        >>> encoded(np.array([1, 0]), 2).tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
+    """
+    arguments.at_least("num_classes", num_classes, 2)
+    array = _as_array(labels, "labels")
+    if is_one_hot(array):
+        raise DataError(f"Labels must be class indices, got shape {array.shape}: one-hot already.")
+    _check_labels(array, "labels", len(np.atleast_1d(array)), num_classes)
+    return np.asarray(np.eye(num_classes, dtype="float32")[label_indices(array)])
+
+
+def label_indices(labels: Any) -> np.ndarray:
+    """Return labels as class indices `(count,)`, whether they came as such or one-hot."""
+    array = keras.ops.convert_to_numpy(labels)
+    if array.ndim == 2 and array.shape[1] > 1:
+        return np.asarray(array.argmax(axis=1))
+    return np.asarray(array.reshape(len(array)))
+
+
+def is_one_hot(labels: Any) -> bool:
+    """Tell whether labels have a column for each class."""
+    return len(labels.shape) == 2 and labels.shape[1] > 1
+
+
+def _numpy(values: Any) -> Any:
+    """Return NumPy arrays in place of tensors, in whatever they are nested."""
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, values)
+
+
+def _is_dataset(data: object) -> bool:
+    """Tell whether this yields batches, and can do so again for every epoch."""
+    iterable = isinstance(data, Iterable | keras.utils.PyDataset)
+    return iterable and not isinstance(data, np.ndarray | str | bytes | tuple | list | Iterator)
+
+
+def is_lazy(data: object) -> bool:
+    """Tell whether these are images and labels of which the images are read when asked for."""
+    return is_arrays(data) and isinstance(data[0], LazyImages)  # type: ignore[index]  # a pair
+
+
+def _as_array(values: Any, name: str) -> Any:
+    if isinstance(values, LazyImages):
+        return values
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"`{name}` images must all have one shape, and so must labels: {error}"
+        ) from error
+    if array.dtype == object:
+        raise DataError(
+            f"`{name}` must be a pair of arrays of numbers (images, labels), got a "
+            f"{type(values).__name__} of Python objects."
+        )
+    return array
+
+
+def _check_images(
+    images: np.ndarray,
+    name: str,
+    input_shape: tuple[int | None, ...],
+    value_range: tuple[float, float] | None,
+) -> None:
+    if images.dtype.kind not in "biuf":
+        raise DataError(f"`{name}` images must be numbers, got {images.dtype}.")
+    if images.size == 0:
+        raise DataError(f"`{name}` must hold at least one image, got an empty batch.")
+    if not _fits(images.shape, input_shape):
+        wanted = ", ".join("any" if axis is None else str(axis) for axis in input_shape[1:])
+        raise DataError(
+            f"`{name}` images must have shape (batch, {wanted}) for this model, got "
+            f"{images.shape}. The model's shape is `input_shape` of build_classifier."
+        )
+    if value_range is not None:
+        _check_pixels(images, name, value_range)
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Tell whether Keras takes this shape; a lone channel axis may be there or not."""
+    if len(shape) == len(wanted) - 1 and wanted[-1] == 1:
+        shape = (*shape, 1)
+    elif len(shape) == len(wanted) + 1 and shape[-1] == 1:
+        shape = shape[:-1]
+    same = (want in (None, have) for have, want in zip(shape[1:], wanted[1:], strict=False))
+    return len(shape) == len(wanted) and all(same)
+
+
+def _check_pixels(images: np.ndarray, name: str, value_range: tuple[float, float]) -> None:
+    images = images[:_LOOKED_AT] if isinstance(images, LazyImages) else images
+    darkest, brightest = float(images.min()), float(images.max())
+    low, high = value_range
+    if not (np.isfinite(darkest) and np.isfinite(brightest)):
+        raise DataError(f"`{name}` images must be finite, got NaN or infinite pixels.")
+    if darkest < low or brightest > high:
+        raise DataError(
+            f"`{name}` pixels must lie in [{low:g}, {high:g}], got [{darkest:g}, {brightest:g}]. "
+            "Say what your pixels are: build_classifier(..., value_range=(low, high))."
+        )
+    unit = darkest >= 0 and darkest < brightest <= 1
+    if unit and high > 2 and images.dtype.kind == "f":
+        raise DataError(
+            f"`{name}` pixels lie in [0, 1], but the model takes [{low:g}, {high:g}] and rescales "
+            "them itself: they would all be black. Give the raw images, or say so: "
+            "build_classifier(..., value_range=(0, 1))."
+        )
+
+
+def _check_labels(labels: np.ndarray, name: str, count: int, num_classes: int) -> None:
+    if len(labels.shape) not in (1, 2) or len(labels) != count:
+        raise DataError(
+            f"`{name}` labels must be one for each of the {count} images, got shape {labels.shape}."
+        )
+    if is_one_hot(labels) and labels.dtype.kind in "biuf":
+        _check_one_hot(labels, name, num_classes)
+        return
+    if labels.dtype.kind not in "iu":
+        raise DataError(
+            f"`{name}` labels must be whole numbers or one-hot rows, got {labels.dtype}. "
+            "Turn names into indices first: numpy.unique(names, return_inverse=True)."
+        )
+    if len(labels) == 0:
+        return
+    if labels.min() < 0 or labels.max() >= num_classes:
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise DataError(
+            f"`{name}` labels must be from 0 to {num_classes - 1} for {num_classes} classes, "
+            f"got {wrong}."
+        )
+
+
+def _check_one_hot(labels: np.ndarray, name: str, num_classes: int) -> None:
+    if labels.shape[1] != num_classes:
+        raise DataError(
+            f"`{name}` one-hot labels must have {num_classes} columns, one for each class, "
+            f"got {labels.shape[1]}."
+        )
+    total = labels.astype("float32").sum(axis=1)
+    if labels.min() < 0 or not np.allclose(total, 1, atol=1e-3):
+        raise DataError(
+            f"`{name}` one-hot labels must be rows of at least 0 that add up to 1, "
+            f"got a row that adds up to {total[np.abs(total - 1).argmax()]:g}."
+        )

@@ -1,0 +1,128 @@
+"""Any data as pieces of consecutive images of one shape, read ahead while others are worked on."""
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tlkit.data import batches
+
+_READ_AHEAD = 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chunk:
+    """Some consecutive images, all of one shape, and what belongs to them.
+
+    Attributes:
+        images: The images, with the axes that the model takes.
+        labels: Their labels, in the form they came in.
+        weights: Their weights, where the data has them.
+        sizes: How many images each batch of a dataset had.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray | None
+    sizes: tuple[int, ...]
+
+
+def read(source: batches.Data, *, rows: int, rank: int) -> Iterator[Chunk]:
+    """Yield all the images in order, about `rows` at a time; a dataset's batches stay whole.
+
+    Args:
+        source: Arrays, or a dataset of batches.
+        rows: How many images a chunk has at least, but for the last, or the last of one shape.
+        rank: How many axes the model's input has; a lone channel axis is added or taken off.
+    """
+    waiting: list[tuple[Any, ...]] = []
+    for images, labels, weights in batches.weighted_batches(source, rows):
+        batch = (_fitted(images, rank), labels, weights)
+        if waiting and waiting[0][0].shape[1:] != batch[0].shape[1:]:
+            yield _joined(waiting)
+            waiting = []
+        waiting.append(batch)
+        if sum(len(each[0]) for each in waiting) >= rows:
+            yield _joined(waiting)
+            waiting = []
+    if waiting:
+        yield _joined(waiting)
+
+
+def at_most(source: batches.Data) -> int | None:
+    """Return how many images there are at most; None where the data does not tell."""
+    if batches.is_arrays(source):
+        return len(source[0])  # type: ignore[index]  # a pair
+    try:
+        count = len(source)  # type: ignore[arg-type]  # many datasets have a length
+    except TypeError:
+        return None
+    return count * len(next(batches.batches(source, 1))[0])
+
+
+def repeats(source: batches.Data) -> bool:
+    """Tell whether the data begins with the same batch each time it is gone over."""
+    if batches.is_arrays(source):
+        return True
+    first, again = (next(batches.batches(source, 1)) for _ in range(2))
+    return all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+def ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Yield the same chunks, with the next ones being read in a thread meanwhile."""
+    made: queue.Queue[Any] = queue.Queue(maxsize=_READ_AHEAD)
+    stop = threading.Event()
+
+    def work() -> None:
+        last: BaseException | None = None
+        try:
+            for chunk in chunks:
+                if not _put(made, chunk, stop):
+                    return
+        except BaseException as error:  # handed on to who reads
+            last = error
+        _put(made, last, stop)
+
+    thread = threading.Thread(target=work, daemon=True, name="tlkit-read-ahead")
+    thread.start()
+    try:
+        while isinstance(item := made.get(), Chunk):
+            yield item
+        if item is not None:
+            raise item
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _put(made: "queue.Queue[Any]", item: Any, stop: threading.Event) -> bool:
+    while not stop.is_set():
+        try:
+            made.put(item, timeout=0.1)
+        except queue.Full:
+            continue
+        return True
+    return False
+
+
+def _joined(parts: list[tuple[Any, ...]]) -> Chunk:
+    images, labels, weights = zip(*parts, strict=True)
+    return Chunk(
+        images=_one(images),
+        labels=_one(labels),
+        weights=None if weights[0] is None else _one(weights),
+        sizes=tuple(len(part) for part in images),
+    )
+
+
+def _one(parts: tuple[np.ndarray, ...]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _fitted(images: np.ndarray, rank: int) -> np.ndarray:
+    if images.ndim == rank - 1:
+        return images[..., None]
+    return images[..., 0] if images.ndim == rank + 1 else images

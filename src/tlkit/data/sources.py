@@ -1,0 +1,183 @@
+"""Images of your own in one form: from arrays, folders, tables, other libraries' data sets."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tlkit._internal import arguments
+from tlkit.data import decoding
+from tlkit.data.disk_images import from_batches
+from tlkit.data.image_folders import from_folder, from_manifest
+from tlkit.data.lazy_images import LazyImages
+from tlkit.data.source import ImageDataset, Problem, checked_labels
+from tlkit.errors import ConfigError, DataError
+
+__all__ = [
+    "Batches",
+    "ImageDataset",
+    "Problem",
+    "from_arrays",
+    "from_batches",
+    "from_folder",
+    "from_huggingface",
+    "from_loader",
+    "from_manifest",
+]
+
+_SAID = 5
+
+
+def from_arrays(
+    images: Any,
+    labels: Any,
+    *,
+    class_names: Sequence[str],
+    groups: Sequence[str] = (),
+    name: str = "arrays",
+    value_range: tuple[float, float] = (0, 255),
+) -> ImageDataset:
+    """Return images that are in memory already, not copied.
+
+    Args:
+        images: `(count, height, width)` or with a channel axis.
+        labels: The class index of each.
+        class_names: The name of each index.
+        groups: What each belongs with; empty where each is alone.
+        name: What to call them.
+        value_range: What black and white are.
+
+    Raises:
+        DataError: There are not as many labels as images, or a label has no name.
+    """
+    indices = checked_labels(labels, class_names)
+    if len(indices) != len(images) or len(groups) not in (0, len(images)):
+        raise DataError(
+            f"`labels` and `groups` must be one for each of the {len(images)} images, got "
+            f"{len(indices)} and {len(groups)}."
+        )
+    return ImageDataset(
+        name=name,
+        images=np.asarray(images),
+        labels=indices,
+        class_names=tuple(class_names),
+        groups=tuple(map(str, groups)),
+        value_range=arguments.interval("value_range", value_range),
+    )
+
+
+def from_huggingface(
+    dataset: Any,
+    *,
+    size: int | tuple[int, int],
+    image: str = "image",
+    label: str = "label",
+    group: str | None = None,
+    fit: str = "squash",
+    channels: int = 3,
+) -> ImageDataset:
+    """Return the images of a Hugging Face `datasets.Dataset`, decoded as they are needed.
+
+    Get one with `pip install 'tlkit[datasets]'` and `datasets.load_dataset(name, split="train")`.
+
+    Class names are those of its ClassLabel, in its order; other labels are named by their value.
+
+    Args:
+        dataset: One split, with an image column.
+        size: As for `from_folder`.
+        image: The column of images.
+        label: The column of labels.
+        group: The column of what each image belongs with.
+        fit: As for `from_folder`.
+        channels: As for `from_folder`.
+
+    Raises:
+        ConfigError: There is no such column, or it is several splits, or a stream.
+        DataError: An image has no label.
+    """
+    if isinstance(dataset, Mapping):
+        raise ConfigError(
+            f"`dataset` must be one split of a data set, such as dataset[{next(iter(dataset))!r}], "
+            f"got all of {list(dataset)}."
+        )
+    if not hasattr(dataset, "__len__"):
+        raise ConfigError(
+            f"`dataset` must have a length and rows by number, got {type(dataset).__name__}: load "
+            "it with streaming=False."
+        )
+    for column in filter(None, (image, label, group)):
+        if column not in dataset.column_names:
+            raise ConfigError(
+                f"The data set must have a column {column!r}, got {dataset.column_names}."
+            )
+    indices, names = _labels(list(dataset[label]), getattr(dataset.features[label], "names", None))
+    height, width = arguments.size("size", size)
+    decode = partial(
+        decoding.decode,
+        size=(height, width),
+        fit=decoding.check_fit(fit),
+        channels=decoding.check_channels(channels),
+    )
+    return ImageDataset(
+        name="Hugging Face data set",
+        images=LazyImages(
+            lambda place: decode(dataset[place][image]),
+            np.arange(len(indices)),
+            shape=(height, width, channels),
+        ),
+        labels=indices,
+        class_names=names,
+        groups=tuple(map(str, dataset[group])) if group else (),
+    )
+
+
+def _labels(
+    values: Sequence[Any], names: Sequence[str] | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return class indices and names; a public test's labels are often missing, or -1."""
+    known = None if names is None else range(len(names))
+    missing = [
+        row
+        for row, value in enumerate(values)
+        if value is None or (known is not None and value not in known)
+    ]
+    if missing:
+        raise DataError(
+            f"Every image must have a label, got none, or none of a class, for {len(missing):,} of "
+            f"{len(values):,}, such as rows {missing[:_SAID]}. Filter those out first."
+        )
+    if names is None:
+        names = sorted(set(map(str, values)))
+        values = [names.index(str(value)) for value in values]
+    return np.asarray(values, dtype="int64"), tuple(map(str, names))
+
+
+class Batches:
+    """A torch DataLoader's batches as NumPy, for training and evaluation; see `from_loader`."""
+
+    def __init__(self, loader: Any, *, channels_first: bool) -> None:
+        self._loader, self._channels_first = loader, channels_first
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for images, labels in self._loader:
+            pixels = np.asarray(images)
+            yield (
+                (np.moveaxis(pixels, 1, -1) if self._channels_first else pixels),
+                np.asarray(labels),
+            )
+
+
+def from_loader(loader: Any, *, channels_first: bool = True) -> Batches:
+    """Return a torch `DataLoader` as batches that training and evaluation take as they come.
+
+    `from_batches` makes a source of one, that can be split and reported on.
+
+    Args:
+        loader: Gives `(images, labels)`; one that shuffles can't be cached.
+        channels_first: Whether images are `(batch, channels, height, width)`, as torch has them.
+    """
+    return Batches(loader, channels_first=channels_first)

@@ -1,0 +1,12 @@
+from . import recipes as recipes
+from . import run_folder as run_folder
+from .comparison import ComparedRecipe as ComparedRecipe
+from .comparison import Comparison as Comparison
+from .comparison import compare as compare
+from .experiment import Experiment as Experiment
+from .recipe import Recipe as Recipe
+from .recipe import Trained as Trained
+from .runner import Finished as Finished
+from .runner import plan as plan
+from .runner import report as report
+from .runner import run as run

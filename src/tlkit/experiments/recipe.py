@@ -1,0 +1,199 @@
+"""Everything that makes a training, as one value; `tlkit.recipes` has named ones."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+
+from tlkit._internal import arguments
+from tlkit.caching import partition, plan
+from tlkit.caching.cache import DEFAULT, Cache
+from tlkit.caching.progress import TrunkLines
+from tlkit.data import batches
+from tlkit.data.datasets import ImageSet
+from tlkit.evaluation.probing.linear_probe import MOST_TOGETHER, select_features
+from tlkit.models import backbones, freezing
+from tlkit.models.builder import build_classifier
+from tlkit.models.inspection import backbone_of
+from tlkit.training.phase import Phase
+from tlkit.training.records import Run
+from tlkit.training.time_budget import Deadline, train_within
+from tlkit.training.trainer import TwoPhaseTrainer, train_phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A complete way to train a classifier.
+
+    Attributes:
+        name: What it is called.
+        backbone: The backbone's name.
+        pixels: What the backbone is fed; None is what it was trained on.
+        head: The first phase.
+        fine_tune: The second phase; None leaves it out.
+        features: What the head reads, as in `build_classifier`; "auto" probes the training images.
+        pooling: How maps become features, as in `build_classifier`.
+        max_layers: How many layers "auto" may read together, as in `select_features`.
+    """
+
+    name: str
+    backbone: str
+    pixels: backbones.PixelFormat | None
+    head: Phase
+    fine_tune: Phase | None
+    features: str | tuple[str, ...] | None = None
+    pooling: str | int | None = None
+    max_layers: int = 1
+
+    def build(
+        self,
+        images: ImageSet,
+        *,
+        size: int = 32,
+        weights: str | None = "imagenet",
+        backbone_options: Mapping[str, Any] | None = None,
+    ) -> keras.Model:
+        """Build the recipe's classifier for a set of images; with "auto" features, probe first.
+
+        Args:
+            images: What it is to classify: their shape, range and classes.
+            size: Height and width the images are resized to.
+            weights: "imagenet", "starter", None for random, or a file's path.
+            backbone_options: More arguments of the backbone's constructor: `{"alpha": 0.35}`.
+        """
+        shape = images.train[0].shape[1:]
+        return build_classifier(
+            self.backbone,
+            len(images.class_names),
+            input_shape=shape if len(shape) == 3 else (*shape, 1),
+            size=size,
+            value_range=images.value_range,
+            pixels=self.pixels,
+            weights=weights,
+            backbone_options=backbone_options,
+            features=self._features(images.train),
+            pooling=self.pooling,
+            class_names=images.class_names,
+        )
+
+    def _features(self, train: batches.Data) -> Any:
+        if self.features != "auto":
+            return self.features
+        return select_features(train, max_layers=self.max_layers)
+
+    def trainer(self, *, seed: int, cache: Cache | None = DEFAULT) -> TwoPhaseTrainer:
+        """Return the trainer that runs both phases.
+
+        Args:
+            seed: As for TwoPhaseTrainer.
+            cache: As for TwoPhaseTrainer; None runs the whole model in every epoch.
+        """
+        return TwoPhaseTrainer(head=self.head, fine_tune=self.fine_tune, seed=seed, cache=cache)
+
+    def kept_bytes(self, model: keras.Model, train: batches.Data) -> dict[str, int]:
+        """Return how many bytes of features each phase would keep of an image, by phase.
+
+        None are kept where every epoch runs the whole model. What "auto" will read is not known
+        before it has probed: then the most that it may be.
+
+        Args:
+            model: A classifier on the recipe's whole backbone; changes what is trainable.
+            train: The images; one is run.
+        """
+        phases = {"head": self.head}
+        if self.fine_tune is not None:
+            phases["fine_tune"] = self.fine_tune
+        plans = {
+            name: freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
+            for name, phase in phases.items()
+        }
+        augmentations = {name: phase.augmentation for name, phase in phases.items()}
+        lines = TrunkLines(verbose=False)
+        parts = plan.parts(model, plans, augmentations, train, None, cache=DEFAULT, lines=lines)
+        plan.close(parts.values())
+        kept = {
+            name: 0 if part is None else part.cut.bytes_per_image for name, part in parts.items()
+        }
+        if self.features == "auto" and kept["head"]:
+            kept["head"] = MOST_TOGETHER * partition.KEPT_BYTES
+        return kept
+
+    def train(
+        self,
+        images: ImageSet,
+        *,
+        size: int = 32,
+        weights: str | None = "imagenet",
+        backbone_options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        budget: float | None = None,
+        cache: Cache | None = DEFAULT,
+        verbose: bool = True,
+    ) -> "Trained":
+        """Build a classifier and train it, on the training images alone.
+
+        Args:
+            images: What to train on.
+            size: As for `build`.
+            weights: As for `build`.
+            backbone_options: As for `build`.
+            seed: Of the head's start, the order of images, and all else that is random.
+            budget: Minutes that it may take: fine-tuning gets as many of its epochs as fit, is left
+                out where a few steps timed first say that none does, and stops where the time is
+                up, in the middle of an epoch if need be; a cosine then ends there, too. A head that
+                is trained stops in time as well. Building, probing, running the frozen part and
+                solving a head count, and are not cut.
+            cache: As for TwoPhaseTrainer.
+            verbose: Whether to write a line for every epoch.
+
+        Raises:
+            ConfigError: The budget is not above 0.
+        """
+        started = time.perf_counter()
+        if budget is not None:
+            arguments.positive("budget", budget)
+        keras.utils.set_random_seed(seed)
+        model = self.build(images, size=size, weights=weights, backbone_options=backbone_options)
+        given: dict[str, Any] = {"cache": cache, "verbose": verbose}
+        if budget is None:
+            run = self.trainer(seed=seed, cache=cache).fit(model, images.train, verbose=verbose)
+        else:
+            until = started + 60 * budget
+            head = self.head
+            if head.solver is None:
+                head = replace(head, callbacks=(*head.callbacks, Deadline(until)))
+            phases = [train_phase(model, head, images.train, name="head", seed=seed, **given)]
+            if self.fine_tune is not None:
+                more = train_within(
+                    model,
+                    self.fine_tune,
+                    images.train,
+                    name="fine_tune",
+                    seconds=until - time.perf_counter(),
+                    seed=seed + 1,
+                    **given,
+                )
+                phases += [] if more is None else [more]
+            run = Run(phases=tuple(phases))
+        return Trained(
+            recipe=self.name, model=model, run=run, seconds=time.perf_counter() - started
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """What a recipe made.
+
+    Attributes:
+        recipe: Its name.
+        model: The classifier.
+        run: What its phases did.
+        seconds: How long all of it took: building, probing and training.
+    """
+
+    recipe: str
+    model: keras.Model
+    run: Run
+    seconds: float

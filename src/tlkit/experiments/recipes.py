@@ -1,0 +1,171 @@
+"""Named, complete settings, each a `Recipe`."""
+
+import keras
+
+from tlkit.experiments.comparison import compare
+from tlkit.experiments.recipe import Recipe, Trained
+from tlkit.models import backbones, freezing
+from tlkit.training.phase import Phase
+
+__all__ = [
+    "Recipe",
+    "Trained",
+    "best",
+    "compare",
+    "fast",
+    "few_images",
+    "mnist_as_described",
+    "tutorial",
+]
+
+
+def mnist_as_described(*, epochs: tuple[int, int] = (10, 5), batchnorm: str = "frozen") -> Recipe:
+    """Return the experiment tlkit was made for: MobileNetV2 on grey digits of 32x32 pixels.
+
+    Grey is copied to RGB in [0, 1]; global average pooling and a softmax head; the head for 10
+    epochs with Adam on a frozen backbone, then all but the first 100 layers for 5 epochs at a
+    learning rate of 1e-5; batches of 32.
+
+    Args:
+        epochs: Epochs of the head phase and of fine-tuning.
+        batchnorm: What BatchNormalization does in fine-tuning. The description does not say;
+            "train" is what plain Keras does.
+
+    Examples:
+        >>> mnist_as_described().fine_tune.learning_rate
+        1e-05
+    """
+    head, fine_tune = epochs
+    return Recipe(
+        name="mnist_as_described",
+        backbone="mobilenet_v2",
+        pixels=backbones.UNIT,
+        head=Phase(epochs=head),
+        fine_tune=Phase(
+            epochs=fine_tune,
+            learning_rate=1e-5,
+            freeze=freezing.first(100),
+            batchnorm=batchnorm,
+        ),
+    )
+
+
+def few_images(*, epochs: tuple[int, int] = (10, 10), batchnorm: str = "frozen") -> Recipe:
+    """Return what tlkit recommends for about a thousand small images: MobileNetV2 at 32x32 pixels.
+
+    The pixels the backbone was trained on; a softmax head on a frozen backbone, then all but the
+    first 100 layers at a learning rate that moves them, BatchNormalization frozen.
+
+    Args:
+        epochs: Epochs of the head phase and of fine-tuning.
+        batchnorm: What BatchNormalization does in fine-tuning.
+
+    Examples:
+        >>> few_images().fine_tune.learning_rate
+        0.0002
+    """
+    head, fine_tune = epochs
+    return Recipe(
+        name="few_images",
+        backbone="mobilenet_v2",
+        pixels=backbones.SIGNED,
+        head=Phase(epochs=head, learning_rate=3e-3),
+        fine_tune=Phase(
+            epochs=fine_tune,
+            learning_rate=2e-4,
+            freeze=freezing.first(100),
+            batchnorm=batchnorm,
+        ),
+    )
+
+
+def tutorial(*, epochs: tuple[int, int] = (10, 10)) -> Recipe:
+    """Return what Keras' guide on transfer learning does, with MobileNetV2.
+
+    The pixels the backbone was trained on; the last layer pooled, the head alone, then the whole
+    backbone at a learning rate of 1e-5 with BatchNormalization frozen
+    (https://keras.io/guides/transfer_learning).
+
+    Args:
+        epochs: Epochs of the head phase and of fine-tuning.
+
+    Examples:
+        >>> tutorial().fine_tune.learning_rate
+        1e-05
+    """
+    head, fine_tune = epochs
+    return Recipe(
+        name="tutorial",
+        backbone="mobilenet_v2",
+        pixels=backbones.SIGNED,
+        head=Phase(epochs=head),
+        fine_tune=Phase(epochs=fine_tune, learning_rate=1e-5, freeze=freezing.nothing),
+    )
+
+
+def best(
+    *,
+    epochs: int = 8,
+    learning_rate: float = 3e-4,
+    batch_size: int = 64,
+    freeze: freezing.Select = freezing.nothing,
+    augmentation: tuple[keras.layers.Layer, ...] = (),
+) -> Recipe:
+    """Return what is most accurate where minutes don't matter: `fast`, then gentle fine-tuning.
+
+    The head reads up to four layers together and is solved; then the backbone is trained with it,
+    BatchNormalization frozen, gradients clipped, at a learning rate that rises, then falls along a
+    cosine. The defaults suit about a thousand photos. Tens of thousands of small images bear
+    larger steps, `learning_rate=2e-3, batch_size=256`, and gain nothing from the first two blocks,
+    which cost a third of the time: `freeze=freezing.first(18)`.
+
+    Args:
+        epochs: Epochs of fine-tuning; `Recipe.train(budget=...)` takes as many as fit.
+        learning_rate: The highest that fine-tuning has.
+        batch_size: Images a step of fine-tuning.
+        freeze: What of the backbone fine-tuning leaves as it is.
+        augmentation: Layers that change training images at random. Which changes leave the class
+            what it is depends on the images: flips for photos, not for digits.
+
+    Examples:
+        >>> best().fine_tune.schedule
+        'cosine'
+    """
+    return Recipe(
+        name="best",
+        backbone="mobilenet_v2",
+        pixels=backbones.SIGNED,
+        head=Phase(solver="lbfgs"),
+        fine_tune=Phase(
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            schedule="cosine",
+            warmup=0.5,
+            global_clipnorm=1.0,
+            freeze=freeze,
+            augmentation=augmentation,
+        ),
+        features="auto",
+        max_layers=4,
+    )
+
+
+def fast() -> Recipe:
+    """Return the quickest way to a good classifier: read where it pays, and solve the head.
+
+    The backbone is probed, ends at the cheapest layer within one standard error of the best, and
+    is not trained; the head is a logistic regression by L-BFGS.
+
+    Examples:
+        >>> fast().head.solver
+        'lbfgs'
+    """
+    return Recipe(
+        name="fast",
+        backbone="mobilenet_v2",
+        pixels=backbones.SIGNED,
+        head=Phase(solver="lbfgs"),
+        fine_tune=None,
+        features="auto",
+    )

@@ -1,0 +1,216 @@
+"""The layers tlkit adds to Keras: raw images to a backbone's pixels, logits to named classes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from typing_extensions import override
+
+from tlkit._internal import arguments
+from tlkit.errors import ConfigError, DataError
+
+_INTERPOLATIONS = ("bilinear", "nearest")
+_ALPHAS = ("black", "drop", "white")
+_CHANNELS = (1, 3, 4)
+
+
+@keras.saving.register_keras_serializable(package="tlkit")
+class GrayToRGBResize(keras.layers.Layer):
+    """Turns images of any size and 1, 3 or 4 channels into RGB of one size and value range.
+
+    Images are channels-last: `(batch, height, width)`, or `(batch, height, width, channels)` with
+    1, 3 or 4 channels; height and width may be unknown (None). The result has shape
+    `(batch, *size, 3)` and the layer's compute dtype. Grey is copied to three equal channels. A
+    fourth channel is alpha: it is composited over a background, or dropped.
+
+    The work is done in float32 and rounded once at the end, so under a float16 or bfloat16 policy
+    a value of 1e-4 or more is off by at most half a step of that type: 2**-11 or 2**-8 of its size.
+    Bilinear
+    resizing has no antialiasing, because antialiased kernels don't survive export.
+
+    Args:
+        size: Height and width of the result, or one number for both.
+        input_range: What black and white are in the images given, (0, 255) for 8-bit ones. Values
+            are mapped linearly and not clipped.
+        output_range: What black and white are in the result.
+        interpolation: "bilinear" or "nearest".
+        alpha: What a fourth channel does: shows a "white" or a "black" background through where
+            it is low, or nothing ("drop").
+        **kwargs: Keras' own layer arguments: `name`, `dtype`, `trainable`.
+
+    Raises:
+        ConfigError: An argument is wrong.
+        DataError: The input's rank is not 3 or 4, or its channels are not 1, 3 or 4.
+
+    Examples:
+        >>> import numpy as np
+        >>> images = np.full((2, 28, 28), 255, dtype="uint8")
+        >>> rgb = GrayToRGBResize((32, 32))(images)
+        >>> tuple(rgb.shape), float(rgb[0, 0, 0, 0])
+        ((2, 32, 32, 3), 1.0)
+    """
+
+    def __init__(
+        self,
+        size: int | tuple[int, int],
+        *,
+        input_range: tuple[float, float] = (0, 255),
+        output_range: tuple[float, float] = (0, 1),
+        interpolation: str = "bilinear",
+        alpha: str = "white",
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("autocast", False)  # a float16 policy must not round the raw pixels
+        super().__init__(**kwargs)
+        self.size = arguments.size("size", size)
+        self.input_range = arguments.interval("input_range", input_range)
+        self.output_range = arguments.interval("output_range", output_range)
+        self.interpolation = arguments.one_of("interpolation", interpolation, _INTERPOLATIONS)
+        self.alpha = arguments.one_of("alpha", alpha, _ALPHAS)
+
+    @override
+    def call(self, images: Any) -> Any:
+        """Return the images as `(batch, *size, 3)` within `output_range`."""
+        channels = _channels(images.shape)
+        pixels = keras.ops.cast(images, "float32")
+        if len(images.shape) == 3:
+            pixels = keras.ops.expand_dims(pixels, -1)
+        if channels == 4:
+            pixels = self._without_alpha(pixels)
+        pixels = keras.ops.image.resize(
+            pixels, self.size, interpolation=self.interpolation, data_format="channels_last"
+        )
+        pixels = self._rescaled(pixels)
+        if channels == 1:  # copied last: resizing one channel is a third of the work
+            pixels = keras.ops.repeat(pixels, 3, axis=-1)
+        return keras.ops.cast(pixels, self.compute_dtype)
+
+    @override
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Return `(batch, *size, 3)`."""
+        _channels(input_shape)
+        return (input_shape[0], *self.size, 3)
+
+    @override
+    def get_config(self) -> dict[str, Any]:
+        """Return every argument by name."""
+        return {
+            **super().get_config(),
+            "size": self.size,
+            "input_range": self.input_range,
+            "output_range": self.output_range,
+            "interpolation": self.interpolation,
+            "alpha": self.alpha,
+        }
+
+    def _rescaled(self, pixels: Any) -> Any:
+        (low, high), (black, white) = self.input_range, self.output_range
+        return (pixels - low) * ((white - black) / (high - low)) + black
+
+    def _without_alpha(self, pixels: Any) -> Any:
+        colours, cover = pixels[..., :3], pixels[..., 3:]
+        if self.alpha == "drop":
+            return colours
+        low, high = self.input_range
+        opacity = (cover - low) / (high - low)
+        background = high if self.alpha == "white" else low
+        return colours * opacity + background * (1 - opacity)
+
+
+@keras.saving.register_keras_serializable(package="tlkit")
+class ClassProbabilities(keras.layers.Layer):
+    """Turns logits into softmax probabilities, and carries the name of each class.
+
+    The names are part of the layer's config, so they travel with the model through every save,
+    load and clone. The softmax is computed in float32 under every dtype policy.
+
+    Args:
+        class_names: A name for each class, in the order of the logits; all different.
+        temperature: The logits are divided by it; above 1 makes the probabilities less sure. See
+            `tlkit.calibrate`.
+        **kwargs: Keras' own layer arguments: `name`, `trainable`.
+
+    Raises:
+        ConfigError: There are fewer than two names, one comes twice, or the temperature is not
+            above 0.
+
+    Examples:
+        >>> import numpy as np
+        >>> probabilities = ClassProbabilities(["cat", "dog"])(np.zeros((1, 2), "float32"))
+        >>> [float(value) for value in probabilities[0]]
+        [0.5, 0.5]
+    """
+
+    def __init__(
+        self, class_names: Sequence[str], *, temperature: float = 1.0, **kwargs: Any
+    ) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.class_names = _distinct(class_names)
+        self.temperature = arguments.positive("temperature", temperature)
+
+    @override
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Check that there is a name for each logit."""
+        self.compute_output_shape(input_shape)
+
+    @override
+    def call(self, logits: Any) -> Any:
+        """Return the softmax of the logits, `(batch, classes)` in float32."""
+        scaled = logits if self.temperature == 1 else logits / self.temperature
+        return keras.ops.softmax(scaled, axis=-1)
+
+    @override
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Return the shape of the logits."""
+        if input_shape[-1] != len(self.class_names):
+            raise ConfigError(
+                f"`class_names` must have one name for each of the {input_shape[-1]} logits, "
+                f"got {len(self.class_names)}."
+            )
+        return tuple(input_shape)
+
+    @override
+    def get_config(self) -> dict[str, Any]:
+        """Return every argument by name."""
+        return {
+            **super().get_config(),
+            "class_names": list(self.class_names),
+            "temperature": self.temperature,
+        }
+
+
+def _channels(shape: Sequence[int | None]) -> int:
+    """Return how many channels a batch of this shape has; 1 where it has no channel axis."""
+    if len(shape) not in (3, 4):
+        raise DataError(
+            "Images must have shape (batch, height, width) or (batch, height, width, channels), "
+            f"got {tuple(shape)}. For one image, add the batch axis: image[None]."
+        )
+    last = shape[-1]
+    if len(shape) == 3:
+        if last in _CHANNELS:
+            raise DataError(
+                f"Images of shape {tuple(shape)} may be one image with {last} channels or a batch "
+                f"of grey images {last} pixels wide. Add the missing axis: image[None] for one "
+                "image, images[..., None] for a batch."
+            )
+        return 1
+    if last not in _CHANNELS:
+        raise DataError(
+            "Images must have 1 (grey), 3 (RGB) or 4 (RGB and alpha) channels on the last axis, "
+            f"got {last} in shape {tuple(shape)}."
+        )
+    return int(last)
+
+
+def _distinct(class_names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
+        raise ConfigError(f"`class_names` must be a sequence of strings, got {class_names!r}.")
+    names = tuple(class_names)
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if len(names) < 2 or repeated:
+        raise ConfigError(
+            "`class_names` must be at least 2 different names, got "
+            + (f"{repeated} more than once." if repeated else f"{list(names)}.")
+        )
+    return names

@@ -1,0 +1,56 @@
+"""A grid of the images whose labels an audit suspects."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tlkit._internal import arguments
+from tlkit.errors import DataError
+from tlkit.evaluation.label_audit import Audit, Suspect, place
+from tlkit.plotting.image_grids import drawable
+
+
+def audit_grid(found: Audit, images: Any, *, count: int = 20, columns: int = 5) -> Figure:
+    r"""Draw the most suspicious images, each with its file, its label and what it looks like.
+
+    Args:
+        found: What `audit` returned.
+        images: The images that were audited; only those drawn are read.
+        count: How many to draw; all, where there are fewer.
+        columns: How many a row.
+
+    Raises:
+        ConfigError: `count` or `columns` is below 1.
+        DataError: There is no suspect to draw.
+
+    Examples:
+        >>> from tlkit.evaluation.label_audit import Suspect
+        >>> suspect = Suspect(index=1, path=None, given="cat", suggested="dog", score=0.02)
+        >>> found = Audit(suspects=(suspect,), outliers=(), scores=np.array([0.9, 0.02]), folds=5)
+        >>> audit_grid(found, np.zeros((2, 8, 8), "uint8")).axes[0].get_title()
+        'image 1\nlabel cat\nsuggested dog'
+    """
+    arguments.at_least("count", count, 1)
+    arguments.at_least("columns", columns, 1)
+    shown = found.suspects[:count]
+    if not shown:
+        raise DataError("`found` must have a suspect to draw, got an audit without any.")
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(2.1 * columns, 2.5 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel, suspect in zip(panels, shown, strict=False):
+        picture = drawable(np.asarray(images[suspect.index]))
+        panel.imshow(picture, cmap="gray", vmin=0, vmax=1)
+        panel.set_title(_caption(suspect), fontsize=8, parse_math=False)
+        panel.set_xticks([])
+        panel.set_yticks([])
+    for empty in panels[len(shown) :]:
+        empty.remove()
+    return figure
+
+
+def _caption(suspect: Suspect) -> str:
+    where = place(suspect)
+    short = where if len(where) <= 28 else f"...{where[-25:]}"
+    return f"{short}\nlabel {suspect.given}\nsuggested {suspect.suggested}"

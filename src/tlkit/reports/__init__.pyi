@@ -1,0 +1,10 @@
+from .facts import PhaseFacts as PhaseFacts
+from .facts import ReportFacts as ReportFacts
+from .facts import model_lines as model_lines
+from .facts import phase_facts as phase_facts
+from .facts import preprocessing as preprocessing
+from .render import card as card
+from .render import html as html
+from .render import markdown as markdown
+from .render import summary as summary
+from .render import write as write

@@ -1,0 +1,12 @@
+from . import batchnorm as batchnorm
+from . import solvers as solvers
+from . import trackers as trackers
+from .lr_finder import LearningRates as LearningRates
+from .lr_finder import find_learning_rate as find_learning_rate
+from .phase import Phase as Phase
+from .records import PhaseRun as PhaseRun
+from .records import Run as Run
+from .trackers import tracker as tracker
+from .trainer import TwoPhaseTrainer as TwoPhaseTrainer
+from .trainer import train_phase as train_phase
+from .verification import Movement as Movement

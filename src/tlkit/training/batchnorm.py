@@ -1,0 +1,149 @@
+"""Recompute the moving statistics of BatchNormalization over the training data."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from typing_extensions import override
+
+from tlkit._internal.variables import restored
+from tlkit.data.batches import Data, batches
+from tlkit.errors import DataError
+from tlkit.models.freezing import batchnorm_within
+
+
+class ReestimateBatchNorm(keras.callbacks.Callback):
+    """Recomputes moving statistics after every epoch, before Keras validates.
+
+    Training itself never reads the moving statistics, so this changes no step of it, only what
+    validation, checkpoints and the trained model use.
+
+    Args:
+        layers: The BatchNormalization layers.
+        data: The training data.
+        batch_size: Images a batch, for arrays; the training's own is the right one.
+        model: What takes the data; by default the model that is trained.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[keras.layers.BatchNormalization],
+        data: Data,
+        *,
+        batch_size: int,
+        model: keras.Model | None = None,
+    ) -> None:
+        super().__init__()
+        self.layers, self.data, self.batch_size = layers, data, batch_size
+        self._runs = (model,)  # in a tuple: Callback has a `model` of its own
+        self._stale = False
+        self._forward: _TrainingForward | None = None
+
+    @override
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Start afresh: one callback may serve several fits."""
+        self._forward = _TrainingForward(self._runs[0] or self.model)
+
+    @override
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Note that the coming steps make the statistics stale."""
+        self._stale = True
+
+    @override
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Recompute before the epoch's validation."""
+        self._refresh()
+
+    @override
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Recompute here where there was no validation."""
+        self._refresh()
+
+    def _refresh(self) -> None:
+        if self._stale and self._forward is not None:
+            images = (pair[0] for pair in batches(self.data, self.batch_size))
+            _reestimate(self._forward, self.layers, images)
+            self._stale = False
+
+
+def reestimate(
+    model: keras.Model, layers: Sequence[keras.layers.BatchNormalization], images: Iterable[Any]
+) -> None:
+    """Set the layers' moving statistics to those of all the images, and change nothing else.
+
+    Each batch is run as in training, and the means and variances it gives are pooled over the
+    images: "precise BatchNorm" (Wu and Johnson, 2021, arXiv:2105.07576). A moving average with
+    Keras' momentum 0.99 or 0.999 needs hundreds to thousands of steps to say the same.
+
+    Args:
+        model: The model the layers are part of.
+        layers: BatchNormalization layers with `trainable` set; frozen ones keep their statistics.
+        images: Batches of images.
+
+    Raises:
+        DataError: There is no batch.
+    """
+    _reestimate(_TrainingForward(model), layers, images)
+
+
+class _TrainingForward(keras.Model):
+    """A model run as in training; through `predict_on_batch`, so compiled on every backend."""
+
+    def __init__(self, inner: keras.Model) -> None:
+        super().__init__(name="training_forward")
+        self.inner = inner
+
+    @override
+    def call(self, images: Any) -> Any:
+        return self.inner(images, training=True)
+
+
+def _reestimate(
+    forward: _TrainingForward,
+    layers: Sequence[keras.layers.BatchNormalization],
+    images: Iterable[Any],
+) -> None:
+    count = 0
+    means = [np.zeros(layer.moving_mean.shape) for layer in layers]
+    squares = [np.zeros(layer.moving_mean.shape) for layer in layers]
+    with _only_the_batch(layers), restored(_changed_by_training_mode(forward.inner)):
+        for batch in images:
+            forward.predict_on_batch(batch)
+            weight = len(keras.tree.flatten(batch)[0])
+            count += weight
+            for layer, mean, square in zip(layers, means, squares, strict=True):
+                batch_mean = _array(layer.moving_mean)
+                mean += weight * batch_mean
+                square += weight * (_array(layer.moving_variance) + batch_mean**2)
+    if count == 0:
+        raise DataError("`images` must hold at least one batch, got none.")
+    for layer, mean, square in zip(layers, means, squares, strict=True):
+        layer.moving_mean.assign(mean / count)
+        layer.moving_variance.assign(np.maximum(square / count - (mean / count) ** 2, 0))
+
+
+def _changed_by_training_mode(model: keras.Model) -> list[Any]:
+    """Return the variables that a pass in training mode changes: seeds and all statistics."""
+    weights = {id(weight) for weight in model.weights}
+    seeds = [variable for variable in model.variables if id(variable) not in weights]
+    norms = batchnorm_within(model)
+    return seeds + [part for norm in norms for part in (norm.moving_mean, norm.moving_variance)]
+
+
+@contextmanager
+def _only_the_batch(layers: Sequence[keras.layers.BatchNormalization]) -> Iterator[None]:
+    """Make the moving statistics be those of the last batch alone."""
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
+
+def _array(variable: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(variable), "float64")

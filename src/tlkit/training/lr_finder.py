@@ -1,0 +1,156 @@
+"""Find a learning rate by trying all of them for a step each, and leave no trace."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.backend.common.global_state import get_global_attribute, set_global_attribute
+
+from tlkit._internal import arguments
+from tlkit._internal.variables import restored
+from tlkit.caching import plan as frozen
+from tlkit.data import augmentation
+from tlkit.data import batches as data
+from tlkit.errors import ConfigError
+from tlkit.models import flat_graph, freezing
+from tlkit.models.flat_graph import Part
+from tlkit.models.inspection import backbone_of
+from tlkit.training import fit
+from tlkit.training.inputs import checked
+from tlkit.training.phase import Phase
+
+_SMOOTHING = 0.9
+_SHARED = "global_seed_generator"
+_HOPELESS = 4.0  # times the lowest loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningRates:
+    """The loss at rising learning rates.
+
+    Attributes:
+        rates: The learning rate of each step.
+        losses: The smoothed loss after it.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+
+    @property
+    def suggestion(self) -> float:
+        """A tenth of the rate at which the loss was lowest (Smith, 2015, arXiv:1506.01186)."""
+        return self.rates[int(np.argmin(self.losses))] / 10
+
+
+def find_learning_rate(
+    model: keras.Model,
+    phase: Phase,
+    train: data.Data,
+    *,
+    lowest: float = 1e-6,
+    highest: float = 1.0,
+    steps: int = 100,
+    seed: int | None = None,
+) -> LearningRates:
+    """Train a few steps at rising learning rates, then put everything back.
+
+    Weights, statistics, what is trainable, the compiled state and all random numbers are
+    afterwards as they were.
+
+    Args:
+        model: A classifier from build_classifier.
+        phase: What is frozen, the optimizer, the loss and the batch size; its own learning rate
+            and schedule are left aside.
+        train: `(images, labels)`, or a dataset of such batches.
+        lowest: The first learning rate.
+        highest: The last; the search ends before it where the loss has grown hopeless.
+        steps: How many are tried, each with the next batch; short data is gone over again.
+        seed: Chooses the order of arrays and seeds random layers.
+
+    Raises:
+        ConfigError: A value is wrong, or the phase has a solver.
+        DataError: Images or labels don't fit the model.
+    """
+    arguments.at_least("steps", steps, 2)
+    if not arguments.positive("lowest", lowest) < arguments.positive("highest", highest):
+        raise ConfigError(f"`lowest` must be below `highest`, got {lowest:g} and {highest:g}.")
+    if phase.solver is not None:
+        raise ConfigError("`phase` must train, got one with a solver: it has no learning rate.")
+    train = checked(train, model, "train")
+    plan = freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
+    rates = np.geomspace(lowest, highest, steps)
+    with _as_it_was(model), restored(augmentation.states(phase.augmentation)):
+        if seed is not None:
+            augmentation.sow([model, *phase.augmentation], seed)
+            set_global_attribute(_SHARED, keras.random.SeedGenerator(seed))
+        frozen.apply(model, plan)
+        whole = flat_graph.flatten(model)
+        twin = Part(
+            whole.steps,
+            whole.inputs,
+            whole.outputs,
+            input_dtype=model.inputs[0].dtype,
+            name="learning_rate_finder",
+        )
+        bare = replace(phase, learning_rate=lowest, schedule="constant", warmup=0.0)
+        optimizer = bare.fresh_optimizer()
+        twin.compile(optimizer=optimizer, loss=[fit.loss_of(phase, train)])
+        if phase.layer_decay < 1:
+            fit.decay_by_layer(optimizer, twin, plan, phase.layer_decay)
+        batches = _endless(train, phase, len(model.input_shape), np.random.default_rng(seed))
+        losses = list(_losses(twin, phase, batches, rates))
+    return LearningRates(rates=tuple(rates[: len(losses)].tolist()), losses=tuple(losses))
+
+
+def _losses(
+    twin: keras.Model, phase: Phase, batches: Iterator[tuple[Any, Any]], rates: np.ndarray
+) -> Iterator[float]:
+    average, lowest = 0.0, np.inf
+    weights = None if phase.class_weight is None else dict(phase.class_weight)
+    for step, rate in enumerate(rates, start=1):
+        twin.optimizer.learning_rate = float(rate)
+        images, labels = next(batches)
+        loss = float(np.mean(twin.train_on_batch(images, labels, class_weight=weights)))
+        average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
+        smoothed = average / (1 - _SMOOTHING**step)
+        if not np.isfinite(smoothed) or smoothed > _HOPELESS * lowest:
+            return
+        lowest = min(lowest, smoothed)
+        yield smoothed
+
+
+def _endless(
+    train: data.Data, phase: Phase, rank: int, random: np.random.Generator
+) -> Iterator[tuple[Any, Any]]:
+    while True:
+        source = train
+        if data.is_arrays(train):
+            order = random.permutation(len(train[0]))  # type: ignore[index]  # a pair
+            images, labels = train
+            lazy = data.is_lazy(train)
+            source = images.at(order) if lazy else images[order], labels[order]
+        for images, labels in data.batches(source, phase.batch_size):
+            given = images[..., None] if images.ndim == rank - 1 else images
+            if phase.augmentation:
+                given = augmentation.changed(given, phase.augmentation)
+            yield given, labels
+
+
+@contextmanager
+def _as_it_was(model: keras.Model) -> Iterator[None]:
+    flags = [(layer, layer.trainable) for layer in model._flatten_layers()]
+    shared = get_global_attribute(_SHARED)  # what layers without a seed draw from
+    states = random.getstate(), np.random.get_state()  # which a user's layers may draw from
+    try:
+        with restored([*model.variables, *([] if shared is None else [shared.state])]):
+            yield
+    finally:
+        for layer, flag in flags:
+            layer.trainable = flag  # parents first: they set their children
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        set_global_attribute(_SHARED, shared)

@@ -1,0 +1,234 @@
+import http.server
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras
+import pytest
+
+from tlkit._internal.downloads import in_time
+from tlkit.errors import ConfigError, DownloadError
+
+CONTENT = bytes(range(256)) * 8
+
+
+class Site(http.server.ThreadingHTTPServer):
+    """A server on this machine that keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.asked: list[str] = []
+        self.over = threading.Event()
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENT under any name, but for "missing", "short", "stalled" and "silent"."""
+
+    server: Site
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        if self.path.endswith("missing"):
+            self.send_error(404, "Not Found")
+            return
+        if self.path.endswith("silent"):
+            self.server.over.wait(5)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        if self.path.endswith("short"):
+            self.wfile.write(CONTENT[:100])
+        elif self.path.endswith("stalled"):
+            self.wfile.write(CONTENT[:100])
+            self.server.over.wait(5)
+        else:
+            self.wfile.write(CONTENT)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's own name
+        """Keep quiet."""
+
+
+@pytest.fixture(autouse=True)
+def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    server = Site()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.over.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def fetch(url: str, folder: Path, *, seconds: float = 1) -> Path:
+    with in_time("the test file", remedy="Put it there by hand.", seconds=seconds):
+        return Path(keras.utils.get_file("file.bin", url, cache_dir=folder, cache_subdir=""))
+
+
+def refusal(url: str, folder: Path, *, within: float) -> str:
+    """The words of the DownloadError that comes `within` seconds, with nothing left on disk."""
+    started = time.perf_counter()
+    with pytest.raises(DownloadError) as caught:
+        fetch(url, folder)
+    assert time.perf_counter() - started < within
+    assert list(folder.iterdir()) == []
+    words = str(caught.value)
+    assert words.startswith("Can't download the test file: ")
+    assert words.endswith(". Put it there by hand.")
+    assert caught.value.__cause__ is not None
+    return words
+
+
+def address(site: Site, name: str = "file.bin") -> str:
+    return f"http://127.0.0.1:{site.server_address[1]}/{name}"
+
+
+def test_a_host_that_answers_is_downloaded_from(site: Site, tmp_path: Path) -> None:
+    assert fetch(address(site), tmp_path).read_bytes() == CONTENT
+    assert site.asked == ["/file.bin"]
+
+
+def test_a_port_that_nobody_listens_on_is_given_up_at_once(
+    closed_port: int, tmp_path: Path
+) -> None:
+    words = refusal(f"http://127.0.0.1:{closed_port}/file.bin", tmp_path, within=0.9)
+    assert "Connection refused" in words
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_name_lookup_that_hangs_is_given_up_in_time(
+    scheme: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    over = threading.Event()
+
+    def hang(*args: object, **kwargs: object) -> list[object]:
+        over.wait(5)
+        raise socket.gaierror("the test is over")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        words = refusal(f"{scheme}://data.invalid/file.bin", tmp_path, within=3)
+    finally:
+        over.set()
+    assert "data.invalid did not answer in 1 s" in words
+
+
+def test_a_server_that_never_answers_is_given_up_in_time(site: Site, tmp_path: Path) -> None:
+    assert "timed out" in refusal(address(site, "silent"), tmp_path, within=3)
+
+
+def test_a_transfer_that_stalls_is_given_up_in_time(site: Site, tmp_path: Path) -> None:
+    assert "timed out" in refusal(address(site, "stalled"), tmp_path, within=3)
+
+
+@pytest.mark.parametrize(("name", "reason"), [("missing", "Not Found"), ("short", "incomplete")])
+def test_a_failed_transfer_tells_the_reason(
+    name: str, reason: str, site: Site, tmp_path: Path
+) -> None:
+    assert reason in refusal(address(site, name), tmp_path, within=1)
+
+
+@pytest.mark.parametrize("timeout", [None, 77.0])
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_the_opener_and_the_timeout_are_restored(
+    timeout: float | None,
+    succeeds: bool,
+    site: Site,
+    closed_port: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine = urllib.request.build_opener()
+    monkeypatch.setattr(urllib.request, "_opener", mine)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(timeout)
+    try:
+        if succeeds:
+            fetch(address(site), tmp_path)
+        else:
+            refusal(f"http://127.0.0.1:{closed_port}/file.bin", tmp_path, within=0.9)
+        assert socket.getdefaulttimeout() == timeout
+        assert urllib.request._opener is mine  # type: ignore[attr-defined]  # no public getter
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("a"), FileNotFoundError("no file"), ConfigError("wrong"), MemoryError()]
+)
+def test_an_error_from_elsewhere_passes_through_unchanged(error: Exception) -> None:
+    opener = urllib.request._opener  # type: ignore[attr-defined]  # no public getter
+    with pytest.raises(type(error)) as caught, in_time("a file", remedy="Do."):
+        raise error
+    assert caught.value is error
+    assert urllib.request._opener is opener  # type: ignore[attr-defined]  # no public getter
+    assert socket.getdefaulttimeout() is None
+
+
+@pytest.mark.parametrize("scheme", ["http://", "http://user:word@", ""])
+def test_a_proxy_is_tried_instead_of_the_host(
+    scheme: str,
+    site: Site,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("http_proxy", f"{scheme}127.0.0.1:{site.server_address[1]}")
+    assert fetch("http://data.invalid/file.bin", tmp_path).read_bytes() == CONTENT
+    assert site.asked == ["http://data.invalid/file.bin"]
+
+
+def test_a_proxy_that_is_down_is_given_up_even_where_the_host_is_up(
+    site: Site,
+    closed_port: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port}")
+    assert "Connection refused" in refusal(address(site), tmp_path, within=0.9)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert fetch(address(site), tmp_path).read_bytes() == CONTENT
+
+
+def test_without_a_network_nothing_waits_long(
+    tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    try:
+        subprocess.run(["unshare", "-rn", "true"], capture_output=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("this machine does not let a user make a namespace without a network")
+    told = run_python(
+        "import time, tlkit\n"
+        "from functools import partial\n"
+        "weights = partial(tlkit.models.backbones.create, 'mobilenet_v2', size=32)\n"
+        "for fetch in (tlkit.datasets.mnist, weights):\n"
+        "    started = time.perf_counter()\n"
+        "    try:\n"
+        "        fetch()\n"
+        "    except tlkit.errors.DownloadError as error:\n"
+        "        assert time.perf_counter() - started < 15\n"
+        "        print(error)\n",
+        prefix=("unshare", "-rn"),
+        KERAS_HOME=str(tmp_path),
+    )
+    assert "Can't download the MNIST data set: " in told
+    assert "--data path/to/mnist.npz" in told
+    assert "Can't download imagenet weights: " in told
+    assert "weights='starter' takes the small mobilenet_v2 inside tlkit" in told

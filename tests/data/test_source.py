@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from tlkit.data.source import ImageDataset, Problem, listed
+from tlkit.errors import DataError
+
+
+def _source() -> ImageDataset:
+    return ImageDataset(
+        name="pets",
+        images=np.arange(4 * 4, dtype="uint8").reshape(4, 2, 2),
+        labels=np.array([0, 1, 2, 1]),
+        class_names=("cat", "dog", "eel"),
+        paths=("a", "b", "c", "d"),
+    )
+
+
+def test_labels_follow_the_order_of_a_classifiers_classes() -> None:
+    named = _source().named(["eel", "ape", "cat", "dog"])
+    assert named.labels.tolist() == [2, 3, 0, 3]
+    assert named.class_names == ("eel", "ape", "cat", "dog")
+    assert named.counts == {"eel": 1, "ape": 0, "cat": 1, "dog": 2}
+    with pytest.raises(DataError, match=r"that the classifier knows, \['cat', 'dog'\], got \['eel"):
+        _source().named(["cat", "dog"])
+
+
+def test_what_was_scanned_goes_with_the_images() -> None:
+    source = _source()
+    digests = [each.digest for each in source.scanned]
+    assert len(set(digests)) == 4
+    assert [each.digest for each in source.take([2, 0]).scanned] == [digests[2], digests[0]]
+    assert [each.digest for each in _source().take([2, 0]).scanned] == [digests[2], digests[0]]
+
+
+def test_a_long_list_of_problems_is_cut_short_and_counted() -> None:
+    problems = [Problem(path=f"{number}.png", reason="it is empty") for number in range(12)]
+    said = listed(problems)
+    assert said.startswith("0.png: it is empty; 1.png: it is empty; ")
+    assert said.endswith("9.png: it is empty; and 2 more")

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import tlkit
+from tlkit import Phase, train_phase
+from tlkit.errors import ConfigError
+from tlkit.evaluation import calibration
+from tlkit.models.inspection import probabilities_of
+from tlkit.models.layers import ClassProbabilities
+
+
+def _data(count: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (count, 16, 16, 3), "uint8"), np.arange(count) % 3
+
+
+@pytest.fixture
+def sure(small_backbone: keras.Model) -> keras.Model:
+    """A classifier that is far too sure of itself."""
+    model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
+    model.get_layer("logits").kernel.assign(50 * model.get_layer("logits").kernel)
+    return model
+
+
+def test_it_sounds_less_sure_and_calls_the_same(sure: keras.Model, tmp_path: Path) -> None:
+    images, labels = _data()
+    before = tlkit.evaluate(sure, (images, labels))
+    found = calibration.calibrate(sure, (images, labels))
+    after = tlkit.evaluate(sure, (images, labels))
+    assert found.temperature > 2
+    assert found.loss == pytest.approx((before.loss, after.loss))
+    assert found.error == pytest.approx((before.calibration_error, after.calibration_error))
+    assert after.loss < before.loss
+    np.testing.assert_array_equal(after.confusion, before.confusion)
+    logits = np.log(before.probabilities.astype("float64"))
+    scaled = np.exp(logits / found.temperature)
+    np.testing.assert_allclose(
+        after.probabilities, scaled / scaled.sum(axis=1, keepdims=True), atol=1e-5
+    )
+    assert f"temperature {found.temperature:.3f}" in str(found)
+    loaded = tlkit.load(tlkit.save(sure, tmp_path / "model.keras"))
+    assert probabilities_of(loaded).temperature == found.temperature
+    np.testing.assert_allclose(tlkit.predict(loaded, images), after.probabilities, atol=1e-6)
+
+
+def test_too_few_wrong_calls_tell_no_temperature(sure: keras.Model) -> None:
+    images, _ = _data()
+    right = tlkit.predict(sure, images).argmax(axis=1)
+    right[:9] = (right[:9] + 1) % 3
+    found = calibration.calibrate(sure, (images, right))
+    assert (found.wrong, found.temperature, found.loss[0]) == (9, 1.0, found.loss[1])
+    assert probabilities_of(sure).temperature == 1.0
+    assert "9 wrong calls on the validation images are too few" in str(found)
+    right[9] = (right[9] + 1) % 3
+    assert calibration.calibrate(sure, (images, right)).temperature != 1.0
+
+
+def test_calibrating_again_and_training_start_from_none(sure: keras.Model) -> None:
+    first = calibration.calibrate(sure, _data())
+    assert calibration.calibrate(sure, _data()) == first
+    train_phase(sure, Phase(learning_rate=1e-6), _data(), verbose=False)
+    assert probabilities_of(sure).temperature == 1.0
+
+
+def test_a_temperature_of_one_changes_no_bit() -> None:
+    logits = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    layer = ClassProbabilities(["a", "b", "c"])
+    np.testing.assert_array_equal(layer(logits), keras.ops.softmax(logits))
+    half = ClassProbabilities(["a", "b", "c"], temperature=2.0)
+    np.testing.assert_allclose(half(2 * logits), layer(logits), rtol=1e-6)
+    with pytest.raises(ConfigError, match="`temperature` must be a number above 0"):
+        ClassProbabilities(["a", "b"], temperature=0)

@@ -1,0 +1,235 @@
+import io
+import sys
+
+import keras
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import tlkit
+from tlkit.data import batches
+from tlkit.data.lazy_images import LazyImages
+from tlkit.errors import ConfigError, DataError, MissingExtraError
+from tlkit.evaluation import label_audit
+from tlkit.training import solvers
+
+NAMES = ["never seen", "red", "green", "blue"]
+FLIPPED = {7: 1, 22: 3, 40: 2}  # place: what it really is
+STRANGE = 50
+
+
+@pytest.fixture
+def cleanlab() -> None:
+    pytest.importorskip("cleanlab")
+
+
+@pytest.fixture
+def model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    backbone = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Conv2D(12, 3, activation="relu")]
+    )
+    return tlkit.build_classifier(backbone, 4, pixels=(0, 1), class_names=NAMES)
+
+
+def _coloured(*, apart: int = 150) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return 90 noisy images of three colours, their labels with three wrong, and the true ones."""
+    random = np.random.default_rng(0)
+    truth = np.arange(90) % 3 + 1
+    truth[list(FLIPPED)] = list(FLIPPED.values())
+    images = random.integers(0, 60, (90, 8, 8, 3))
+    images[np.arange(90), :, :, truth - 1] += apart
+    images[STRANGE] = random.integers(0, 2, (8, 8, 3)) * 255  # coarse noise of every colour
+    labels = truth.copy()
+    for place, true in FLIPPED.items():
+        labels[place] = true % 3 + 1
+    return images.astype("uint8"), labels, truth
+
+
+@pytest.mark.usefixtures("cleanlab")
+def test_flipped_labels_are_found_and_the_true_ones_suggested(model: keras.Model) -> None:
+    images, labels, truth = _coloured()
+    paths = [f"{place}.png" for place in range(90)]
+    found = label_audit.audit(model, (images, labels), paths=paths)
+    suspects = {each.index: each for each in found.suspects}
+    assert set(FLIPPED) <= set(suspects) <= {*FLIPPED, STRANGE}
+    for place in FLIPPED:
+        assert suspects[place].given == NAMES[labels[place]]
+        assert suspects[place].suggested == NAMES[truth[place]]
+        assert suspects[place].path == f"{place}.png"
+        assert suspects[place].score == found.scores[place]
+
+
+@pytest.mark.usefixtures("cleanlab")
+def test_the_most_suspicious_come_first(model: keras.Model) -> None:
+    images, labels, _ = _coloured(apart=20)
+    ascending = []
+    for pair in ((images, labels), (images[::-1], labels[::-1])):
+        found = label_audit.audit(model, pair).suspects
+        scores = [each.score for each in found]
+        assert len(scores) > 1
+        assert scores == sorted(scores)
+        places = [each.index for each in found]
+        ascending.append(places == sorted(places))
+    assert not all(ascending)  # it is not the order of the images
+
+
+@pytest.mark.usefixtures("cleanlab")
+def test_the_strange_image_is_the_furthest_outlier(model: keras.Model) -> None:
+    images, labels, _ = _coloured()
+    found = label_audit.audit(model, (images, labels))
+    assert found.outliers[0].index == STRANGE
+    assert found.outliers[0].path is None
+    nearness = [each.score for each in found.outliers]
+    assert nearness == sorted(nearness)
+    assert len(found.outliers) < 10
+
+
+@pytest.mark.usefixtures("cleanlab")
+def test_each_image_is_judged_by_heads_that_have_not_seen_it(model: keras.Model) -> None:
+    """Scikit-learn's cross-validated logistic regression gives the same probabilities."""
+    images, labels, _ = _coloured(apart=3)  # so hard that the penalty is high and the minimum clear
+    found = label_audit.audit(model, (images, labels), folds=3, seed=5)
+    features = keras.Model(model.inputs, model.get_layer("logits").input).predict(images, verbose=0)
+    penalty = solvers.lbfgs(features, labels - 1, classes=3, seed=5).penalty
+    strength = 1 / (penalty * 60)  # two thirds of the images; scikit-learn sums the losses
+    reference = cross_val_predict(
+        make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000)),
+        features,
+        labels,
+        cv=StratifiedKFold(3, shuffle=True, random_state=5),
+        method="predict_proba",
+    )
+    # both stop early, each by its own rule; heads that saw the image would be off by more
+    np.testing.assert_allclose(found.scores, reference[np.arange(90), labels - 1], atol=0.01)
+
+
+@pytest.mark.usefixtures("cleanlab")
+def test_lazy_images_and_datasets_are_read_a_batch_at_a_time(model: keras.Model) -> None:
+    images, labels, _ = _coloured()
+    whole = label_audit.audit(model, (images, labels))
+    read: list[list[int]] = []
+
+    class Recorded(LazyImages):
+        def __getitem__(self, index: object) -> np.ndarray:
+            read.append(np.atleast_1d(np.arange(90)[index]).tolist())
+            return super().__getitem__(index)
+
+    lazy = Recorded(lambda place: images[place], range(90), shape=(8, 8, 3))
+    found = label_audit.audit(model, (lazy, batches.encoded(labels, 4)), batch_size=32)
+    assert [each.index for each in found.suspects] == [each.index for each in whole.suspects]
+    np.testing.assert_allclose(found.scores, whole.scores, atol=1e-3)  # batches round differently
+    assert read[-3:] == [list(range(start, min(start + 32, 90))) for start in (0, 32, 64)]
+    assert max(map(len, read)) == 32
+    tlkit.plotting.audit_grid(found, lazy, count=2)
+    assert read[-2:] == [[each.index] for each in found.suspects[:2]]
+
+
+@pytest.mark.usefixtures("cleanlab")
+def test_the_model_stays_as_it_is_and_the_seed_decides(model: keras.Model) -> None:
+    images, labels, _ = _coloured()
+    before = [weight.copy() for weight in model.get_weights()]
+    one, again, other = (
+        label_audit.audit(model, (images, labels), seed=seed) for seed in (1, 1, 2)
+    )
+    for weight, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+    np.testing.assert_array_equal(one.scores, again.scores)
+    assert not np.array_equal(one.scores, other.scores)
+
+
+@pytest.mark.usefixtures("cleanlab")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": np.r_[np.full(88, 2), 1, 1]}, r"at least 5 images of a class.*'red' \(2\)"),
+        ({"labels": np.full(90, 1)}, "at least 2 classes, got one alone"),
+        ({"paths": ["a.png"]}, "`paths` must be one for each of the 90 images, got 1"),
+    ],
+)
+def test_data_that_cannot_be_judged_is_refused(
+    model: keras.Model, change: dict[str, object], message: str
+) -> None:
+    images, labels, _ = _coloured()
+    with pytest.raises(DataError, match=message):
+        label_audit.audit(
+            model, (images, change.get("labels", labels)), paths=change.get("paths", ())
+        )
+
+
+@pytest.mark.usefixtures("cleanlab")
+def test_copies_do_not_vouch_for_each_other(model: keras.Model) -> None:
+    """Nine copies of one picture, all with the same wrong label."""
+    images, labels, truth = _coloured()
+    copies = np.flatnonzero(truth == 1)[-9:]
+    images[copies], labels[copies] = images[copies[0]], 3
+    groups = [str(place) for place in range(90)]
+    for copy in copies:
+        groups[copy] = "copies"
+    alone = label_audit.audit(model, (images, labels))
+    together = label_audit.audit(model, (images, labels), groups=groups)
+    assert together.scores[copies].max() < 0.2
+    assert alone.scores[copies].min() > together.scores[copies].max() + 0.1
+
+
+@pytest.mark.usefixtures("cleanlab")
+def test_groups_that_hold_a_class_are_refused(model: keras.Model) -> None:
+    images, labels, _ = _coloured()
+    groups = ["one" if label == 3 else str(place) for place, label in enumerate(labels)]
+    with pytest.raises(DataError, match="`groups` must leave images of every class"):
+        label_audit.audit(model, (images, labels), groups=groups)
+    with pytest.raises(DataError, match="`groups` must be one for each of the 90 images, got 2"):
+        label_audit.audit(model, (images, labels), groups=["a", "b"])
+
+
+def test_one_fold_is_refused(model: keras.Model) -> None:
+    with pytest.raises(ConfigError, match="`folds` must be a whole number of at least 2, got 1"):
+        label_audit.audit(model, _coloured()[:2], folds=1)
+
+
+def test_without_cleanlab_the_error_is_the_command(
+    model: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cleanlab", "cleanlab.rank"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'tlkit\[audit\]'"):
+        label_audit.audit(model, _coloured()[:2])
+
+
+def _made_up(count: int, path: str | None) -> label_audit.Audit:
+    suspects = tuple(
+        label_audit.Suspect(index=place, path=path, given="a", suggested="b", score=place / 100)
+        for place in range(count)
+    )
+    outliers = (label_audit.Outlier(index=3, path=path, score=0.25),)
+    return label_audit.Audit(
+        suspects=suspects, outliers=outliers, scores=np.linspace(0, 1, 40), folds=5
+    )
+
+
+def test_printed_it_is_a_short_table() -> None:
+    lines = str(_made_up(12, None)).splitlines()
+    assert lines[0] == "40 images: 12 labels to look at, 1 images unlike the others"
+    assert lines[1] == "label  suggested  probability  image"
+    assert lines[2] == "a      b          0.000        image 0"
+    assert len(lines) == 1 + 1 + 10 + 1 + 1
+    assert lines[-1] == "0.250     image 3"
+
+
+def test_the_grid_shows_the_first_suspects_with_both_labels() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, 6, 6, 1), "uint8")
+    path = r"a_very_long_folder/$\x$ & <tags>/0001.png"
+    figure = tlkit.plotting.audit_grid(_made_up(12, path), images, count=7, columns=3)
+    figure.savefig(io.BytesIO())  # a dollar would start a formula
+    assert len(figure.axes) == 7
+    for place, panel in enumerate(figure.axes):
+        assert panel.get_title() == r"...er/$\x$ & <tags>/0001.png" + "\nlabel a\nsuggested b"
+        np.testing.assert_allclose(panel.images[0].get_array(), images[place, ..., 0] / 255)
+
+
+def test_a_grid_of_nothing_is_refused() -> None:
+    with pytest.raises(DataError, match="must have a suspect to draw"):
+        tlkit.plotting.audit_grid(_made_up(0, None), np.zeros((3, 4, 4)))

@@ -1,0 +1,86 @@
+import keras
+import numpy as np
+import pytest
+
+import tlkit
+from tlkit import sources, splits
+from tlkit.experiments import figures, runner
+from tlkit.plotting import saliency
+from tlkit.training.verification import Movement
+
+
+def _run(epochs: int) -> tlkit.training.Run:
+    rows = tuple({"loss": 0.5, "accuracy": 0.75} for _ in range(epochs))
+    movement = Movement(moved=2, untouched=0)
+    phase = tlkit.training.PhaseRun(
+        name="head", epochs=rows, seconds=1, best_epoch=1, movement=movement
+    )
+    return tlkit.training.Run(phases=(phase,))
+
+
+def _figures(backbone: keras.Model, *, classes: int = 3, count: int = 30) -> figures.Figures:
+    model = tlkit.build_classifier(backbone, classes, pixels=(0, 1))
+    images = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), "uint8")
+    labels = np.arange(count) % classes
+    found = tlkit.evaluate(model, (images, labels))
+    return figures.figures(model, _run(2), found, images, labels)
+
+
+def test_a_run_has_figures_that_explain_it(small_backbone: keras.Model) -> None:
+    found = _figures(small_backbone)
+    names = ["calibration", "confusion", "curves", "errors", "features", "grad_cam", "predictions"]
+    assert sorted(found.made) == names
+    assert found.left_out == {}
+
+
+def test_without_maps_there_is_no_grad_cam_but_a_reason() -> None:
+    image = keras.Input((16, 16, 3))
+    backbone = keras.Model(image, keras.layers.GlobalAveragePooling2D()(image))
+    found = _figures(backbone)
+    assert "grad_cam" not in found.made
+    assert found.left_out == {
+        "grad_cam": "Grad-CAM needs a backbone that gives maps, got features alone."
+    }
+
+
+def test_too_many_classes_or_too_few_images_have_no_map(small_backbone: keras.Model) -> None:
+    many = _figures(small_backbone, classes=31, count=62).left_out["features"]
+    assert many == "31 classes are more than colours and marks can tell apart"
+    assert _figures(small_backbone, count=9).left_out["features"] == (
+        "9 test images are too few for one"
+    )
+
+
+def test_a_figure_that_fails_does_not_cost_the_training(
+    small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object, **settings: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(saliency, "feature_map", fails)
+    found = _figures(small_backbone)
+    assert found.left_out == {"features": "MemoryError"}
+    assert "grad_cam" in found.made
+
+
+def test_only_the_same_image_with_two_labels_counts_as_such() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8), "uint8")
+    images[2:] = images[:2]
+    source = sources.from_arrays(images, [0, 1, 1, 1], class_names="ab")
+    pairs = tuple(splits.look_alikes(source))
+    assert len(pairs) == 2
+    assert runner._paths(source, pairs) == [("image 0", "image 2"), ("image 1", "image 3")]
+    assert [runner._has_two_labels(source, pair) for pair in pairs] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("fit", "said"),
+    [
+        ("squash", "stretched to a square"),
+        ("crop", "cropped to a square"),
+        ("pad", "padded with black to a square"),
+    ],
+)
+def test_how_images_become_square_is_said_plainly(fit: str, said: str) -> None:
+    [line] = runner._reading(runner.Experiment(data="photos", fit=fit))
+    assert f"read at 160 x 160 pixels, {said}, rotated" in line

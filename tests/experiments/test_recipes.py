@@ -1,0 +1,98 @@
+import keras
+import pytest
+
+import tlkit
+from tlkit import recipes
+from tlkit.errors import ConfigError
+from tlkit.models import backbones
+from tlkit.models.layers import GrayToRGBResize
+
+
+def test_the_experiment_is_the_one_described() -> None:
+    recipe = recipes.mnist_as_described()
+    model = recipe.build(tlkit.datasets.digits(), weights=None, backbone_options={"alpha": 0.35})
+    backbone = tlkit.models.backbone_of(model)
+    resize = next(layer for layer in model.layers if isinstance(layer, GrayToRGBResize))
+    assert (resize.size, resize.input_range, resize.output_range) == ((32, 32), (0, 16), (0, 1))
+    assert [layer.name for layer in model.layers] == [
+        "image",
+        "gray_to_rgb_resize",
+        backbone.name,
+        "pooling",
+        "logits",
+        "probabilities",
+    ]
+    assert isinstance(model.get_layer("pooling"), keras.layers.GlobalAveragePooling2D)
+    assert recipe.backbone == "mobilenet_v2"
+    assert recipe.pixels == backbones.UNIT
+    assert [phase.epochs for phase in (recipe.head, recipe.fine_tune)] == [10, 5]
+    assert recipe.fine_tune.learning_rate == 1e-5
+    frozen = recipe.fine_tune.freeze(backbone)
+    assert [layer.name for layer in frozen] == [layer.name for layer in backbone.layers[:100]]
+    assert isinstance(recipe.head.fresh_optimizer(), keras.optimizers.Adam)
+
+
+def test_few_images_takes_the_backbones_own_pixels_and_moves_what_it_frees() -> None:
+    recipe = recipes.few_images(epochs=(1, 2), batchnorm="train")
+    model = recipe.build(tlkit.datasets.digits(), weights="starter")
+    resize = next(layer for layer in model.layers if isinstance(layer, GrayToRGBResize))
+    assert (resize.size, resize.input_range, resize.output_range) == ((32, 32), (0, 16), (-1, 1))
+    assert (recipe.head.epochs, recipe.fine_tune.epochs) == (1, 2)
+    assert recipe.fine_tune.batchnorm == "train"
+    backbone = tlkit.models.backbone_of(model)
+    frozen = recipe.fine_tune.freeze(backbone)
+    assert [layer.name for layer in frozen] == [layer.name for layer in backbone.layers[:100]]
+    assert recipe.fine_tune.learning_rate < recipe.head.learning_rate
+
+
+def test_epochs_and_the_batchnorm_policy_may_be_chosen() -> None:
+    recipe = recipes.mnist_as_described(epochs=(1, 2), batchnorm="train")
+    assert (recipe.head.epochs, recipe.fine_tune.epochs) == (1, 2)
+    assert recipe.fine_tune.batchnorm == "train"
+    assert recipe.trainer(seed=7).seed == 7
+
+
+def test_fast_ends_the_backbone_where_it_pays_and_solves_the_head() -> None:
+    digits = tlkit.datasets.digits()
+    trained = recipes.fast().train(digits, weights="starter", verbose=False)
+    assert trained.recipe == "fast"
+    assert [phase.name for phase in trained.run.phases] == ["head"]
+    assert tlkit.evaluate(trained.model, digits.test).accuracy > 0.98
+    assert tlkit.models.backbone_of(trained.model).layers[-1].name != "out_relu"
+    assert trained.seconds > trained.run.seconds > 0
+
+
+def test_tutorial_is_keras_guide() -> None:
+    recipe = recipes.tutorial(epochs=(1, 2))
+    assert (recipe.head.epochs, recipe.fine_tune.epochs) == (1, 2)
+    assert recipe.fine_tune.freeze is tlkit.freezing.nothing
+    assert (recipe.fine_tune.batchnorm, recipe.features) == ("frozen", None)
+
+
+def test_a_budget_cuts_the_epochs_of_fine_tuning_and_leaves_the_rest() -> None:
+    digits = tlkit.datasets.digits().limited(200)
+    recipe = recipes.few_images(epochs=(1, 500))
+    train = {"weights": "starter", "verbose": False, "seed": 0}
+    short = recipe.train(digits, budget=0.5, **train)
+    epochs = [len(phase.epochs) for phase in short.run.phases]
+    assert epochs[0] == 1
+    assert 1 <= epochs[1] < 500
+    none = recipe.train(digits, budget=0.01, **train)
+    assert [phase.name for phase in none.run.phases] == ["head"]
+
+
+def test_a_budget_must_be_above_nothing() -> None:
+    with pytest.raises(ConfigError, match="`budget` must be a number above 0"):
+        recipes.fast().train(tlkit.datasets.digits(), budget=0)
+
+
+def test_best_reads_solves_and_fine_tunes_gently() -> None:
+    digits = tlkit.datasets.digits().limited(300)
+    recipe = recipes.best(epochs=1)
+    assert recipe.max_layers == 4
+    trained = recipe.train(digits, weights="starter", verbose=False)
+    head, tail = trained.run.phases
+    assert tail.diverged is None
+    assert tail.movement.untouched > 0  # BatchNormalization stays
+    assert tlkit.evaluate(trained.model, digits.test).accuracy > 0.95
+    assert head.epochs[0]["accuracy"] > 0.95

@@ -1,0 +1,99 @@
+import csv
+import json
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import tlkit
+from tlkit._internal import system
+from tlkit.errors import ConfigError
+from tlkit.experiments import run_folder
+
+
+@pytest.fixture
+def finished(small_backbone: keras.Model) -> dict[str, object]:
+    model = tlkit.build_classifier(small_backbone, 2, input_shape=(9, 9, 1), pixels=(0, 1))
+    random = np.random.default_rng(0)
+    pair = random.integers(0, 256, (12, 9, 9, 1), "uint8"), random.integers(0, 2, 12)
+    run = tlkit.TwoPhaseTrainer(head=tlkit.Phase(epochs=2), seed=0).fit(model, pair, verbose=False)
+    return {
+        "model": model,
+        "run": run,
+        "evaluation": tlkit.evaluate(model, pair),
+        "figures": {"empty": Figure(figsize=(1, 1))},
+        "about": "a test",
+        "config": {"seed": 0},
+    }
+
+
+def test_the_folder_holds_what_happened(finished: dict[str, object], tmp_path: Path) -> None:
+    folder = run_folder.write(tmp_path / "new" / "run", **finished)
+    names = ["config.json", "empty.png", "history.csv", "metrics.json", "model.keras"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["accuracy"] == finished["evaluation"].accuracy
+    assert metrics["phases"][0]["untouched"] > 0
+    assert metrics["phases"][0]["frozen_part"]["computed"] > 0
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["about"], config["seed"]) == ("a test", 0)
+    assert config["environment"]["keras"] == keras.__version__
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", config["environment"]["date"])
+    with (folder / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["loss"]) for row in rows] == [row["loss"] for row in finished["run"].history]
+    assert tlkit.load(folder / "model.keras").output_shape == (None, 2)
+
+
+def test_a_folder_in_use_is_refused_and_left_alone(
+    finished: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="`folder` must be new or empty, got .*holds something"):
+        run_folder.write(tmp_path, **finished)
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+    assert run_folder.check_free(tmp_path / "new") == tmp_path / "new"
+
+
+def test_what_can_not_be_written_is_told_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match="`folder` must be where files can be written"):
+        run_folder.check_free(tmp_path / "file" / "run")
+    assert run_folder.check_free(tmp_path / "new" / "run") == tmp_path / "new" / "run"
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_an_empty_folder_is_taken(finished: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    assert (run_folder.write(tmp_path / "run", **finished) / "model.keras").is_file()
+
+
+def test_a_failure_half_way_leaves_nothing(finished: dict[str, object], tmp_path: Path) -> None:
+    class Broken(Figure):
+        def savefig(self, *arguments: object, **settings: object) -> None:
+            raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        run_folder.write(tmp_path / "run", **{**finished, "figures": {"broken": Broken()}})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("processor", "memory", "told"),
+    [
+        ("AMD EPYC", 24 * 2**30, {"processor": "AMD EPYC", "memory": "24.0 GiB"}),
+        (None, None, {}),
+    ],
+)
+def test_the_machine_is_told_as_far_as_it_tells_itself(
+    monkeypatch: pytest.MonkeyPatch, processor: str | None, memory: int | None, told: dict[str, str]
+) -> None:
+    monkeypatch.setattr(system, "processor", lambda: processor)
+    monkeypatch.setattr(system, "told_memory", lambda: memory)
+    monkeypatch.setattr(system, "cores", lambda: 3)
+    found = run_folder.environment()
+    assert {name: found[name] for name in ("processor", "memory") if name in found} == told
+    assert found["machine"].endswith(", 3 cores")

@@ -1,0 +1,173 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from tlkit.errors import ConfigError
+from tlkit.models import backbones
+
+TINY = {"alpha": 0.35}
+
+
+@pytest.fixture
+def channels_first() -> Iterator[None]:
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_image_data_format("channels_last")
+
+
+def test_names_are_sorted_and_each_finds_its_own_spec() -> None:
+    names = backbones.names()
+    assert list(names) == sorted(set(names))
+    assert [backbones.find(name).name for name in names] == list(names)
+    assert "mobilenet_v2" in names
+
+
+@pytest.mark.parametrize(
+    ("name", "offer"),
+    [
+        ("mobilenetv2", "'mobilenet_v2'"),
+        ("resnet_50", "'resnet50'"),
+        ("EfficientNetB0".lower(), "'efficientnet_b0'"),
+        ("xeption", "'xception'"),
+    ],
+)
+def test_a_misspelt_name_is_refused_with_the_nearest(name: str, offer: str) -> None:
+    for search in (backbones.find, backbones.create):
+        with pytest.raises(ConfigError) as caught:
+            search(name)
+        assert f"must be a keras.Model or a known name, got {name!r}. Did you mean" in str(
+            caught.value
+        )
+        assert offer in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["zzz", "", None, 3])
+def test_what_is_near_no_name_is_told_where_they_are_listed(name: Any) -> None:
+    with pytest.raises(ConfigError, match=r"tlkit\.backbones\.names\(\) lists all") as caught:
+        backbones.find(name)
+    assert "Did you mean" not in str(caught.value)
+    assert f"all {len(backbones.names())}." in str(caught.value)
+
+
+class AskedForError(Exception):
+    """Carries the name of the weights file that Keras asked for."""
+
+
+@pytest.mark.parametrize(
+    "size", [(32, 32), (96, 96), (128, 128), (160, 160), (192, 192), (224, 224), (96, 128)]
+)
+@pytest.mark.parametrize("name", ["mobilenet", "mobilenet_v2"])
+def test_weights_for_a_size_are_those_that_keras_asks_for(
+    name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tell(filename: str, *args: object, **kwargs: object) -> str:
+        raise AskedForError(filename)
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", tell)
+    with pytest.raises(AskedForError) as caught:
+        backbones.create(name, size=size)
+    sizes = [
+        part for part in str(caught.value).split("_") if part in ("96", "128", "160", "192", "224")
+    ]
+    assert sizes == [str(backbones.find(name).weights_for(size))]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "expected"),
+    [
+        ("resnet50", (32, 32), 224),
+        ("efficientnet_b1", (100, 100), 240),
+        ("xception", (71, 80), 299),
+    ],
+)
+def test_a_family_with_one_set_of_weights_uses_it_for_every_size(
+    name: str, size: tuple[int, int], expected: int
+) -> None:
+    assert backbones.find(name).weights_for(size) == expected == backbones.find(name).default_size
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(None, (224, 224)), (32, (32, 32)), ((40, 64), (40, 64))]
+)
+def test_a_backbone_is_made_for_its_size_without_classification_layers(
+    size: Any, expected: tuple[int, int]
+) -> None:
+    backbone = backbones.create("mobilenet_v2", size=size, weights=None, options=TINY)
+    assert backbone.input_shape == (None, *expected, 3)
+    reference = keras.applications.MobileNetV2(
+        include_top=False, weights=None, input_shape=(*expected, 3), alpha=0.35
+    )
+    assert backbone.output_shape == reference.output_shape
+    assert [type(layer) for layer in backbone.layers] == [type(layer) for layer in reference.layers]
+    assert backbone.count_params() == reference.count_params()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"size": 31}, "`size` must be at least 32x32 for mobilenet_v2, got 31x31"),
+        ({"size": (64, 16)}, "`size` must be at least 32x32 for mobilenet_v2, got 64x16"),
+        ({"size": "big"}, "`size` must be a whole number or a pair (height, width), got 'big'"),
+        ({"options": {"alhpa": 0.35}}, "got 'alhpa'. Did you mean 'alpha'?"),
+        ({"options": {"dropout": 0.35}}, "`backbone_options` must be one of ['alpha', 'name'"),
+        ({"options": {"pooling": "avg"}}, "`backbone_options` must be one of"),
+        ({"options": {"classifier_activation": None}}, "`backbone_options` must be one of"),
+        ({"weights": "no/such.weights.h5"}, "the path of a weights file, got 'no/such.weights.h5'"),
+        ({"weights": "imagnet"}, "`weights` must be 'imagenet', 'starter', None or the path"),
+    ],
+)
+def test_a_bad_argument_is_refused_by_name(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        backbones.create("mobilenet_v2", **{"weights": None, "size": 32, **arguments})
+    assert words in str(caught.value)
+
+
+def test_channels_first_is_refused_with_the_remedy(channels_first: None) -> None:
+    with pytest.raises(ConfigError, match=r"set_image_data_format\('channels_last'\) first"):
+        backbones.create("mobilenet_v2", size=32, weights=None)
+
+
+def test_a_weights_file_is_loaded(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(1)
+    saved = backbones.create("mobilenet_v2", size=32, weights=None, options=TINY)
+    path = tmp_path / "mine.weights.h5"
+    saved.save_weights(path)
+    loaded = backbones.create("mobilenet_v2", size=32, weights=str(path), options=TINY)
+    for mine, theirs in zip(loaded.get_weights(), saved.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_weights_on_disk_are_loaded_for_another_size_without_a_warning(
+    tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    keras.utils.set_random_seed(2)
+    saved = keras.applications.MobileNetV2(
+        include_top=False, weights=None, input_shape=(224, 224, 3), alpha=0.35
+    )
+    (tmp_path / "models").mkdir()
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+    saved.save(tmp_path / "models" / name)
+    np.savez(tmp_path / "expected.npz", *saved.get_weights())
+    told = run_python(
+        "import os, warnings, numpy as np, tlkit\n"
+        "warnings.simplefilter('error')  # from here on: other packages warn as they are imported\n"
+        "made = tlkit.models.backbones.create('mobilenet_v2', size=32, options={'alpha': 0.35})\n"
+        "with np.load(os.environ['KERAS_HOME'] + '/expected.npz') as expected:\n"
+        "    pairs = list(zip(made.get_weights(), expected.values(), strict=True))\n"
+        "print(len(pairs), all(np.array_equal(have, want) for have, want in pairs))\n",
+        KERAS_HOME=str(tmp_path),
+        http_proxy="http://127.0.0.1:9",  # were the file not found, no host would answer
+        https_proxy="http://127.0.0.1:9",
+    )
+    assert told.splitlines()[-1] == f"{len(saved.get_weights())} True"
+
+
+def test_what_keras_refuses_is_a_config_error_with_its_reason(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"can't make mobilenet_v2 .*'alpha': 'wide'"):
+        backbones.create("mobilenet_v2", size=32, weights=None, options={"alpha": "wide"})
+    with pytest.raises(ConfigError, match=r"`weights` must be 'imagenet', 'starter', None or"):
+        backbones.create("mobilenet_v2", size=32, weights=3)

@@ -1,0 +1,167 @@
+import keras
+import numpy as np
+import pytest
+
+import tlkit
+from tlkit.errors import ConfigError
+
+
+def _classifier(backbone: keras.Model, **settings: object) -> keras.Model:
+    return tlkit.build_classifier(
+        backbone, 3, **{"input_shape": (9, 9, 1), "pixels": (0, 1), **settings}
+    )
+
+
+def _images(count: int = 6) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 9, 9, 1), "uint8")
+
+
+def test_probabilities_are_the_parts_applied_one_by_one(small_backbone: keras.Model) -> None:
+    model = _classifier(small_backbone)
+    prepared = tlkit.GrayToRGBResize((16, 16))(_images())
+    pooled = np.asarray(small_backbone(prepared, training=False)).mean(axis=(1, 2))
+    logits = pooled @ model.get_layer("logits").get_weights()[0]  # a new head's bias is zero
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict(_images(), verbose=0), expected, atol=1e-5)
+
+
+def test_max_pooling_takes_the_maximum(small_backbone: keras.Model) -> None:
+    model = _classifier(small_backbone, pooling="max")
+    pooled = keras.Model(model.inputs, model.get_layer("pooling").output)
+    maps = small_backbone(tlkit.GrayToRGBResize((16, 16))(_images()), training=False)
+    expected = np.asarray(maps).max(axis=(1, 2))
+    np.testing.assert_allclose(pooled.predict(_images(), verbose=0), expected, atol=1e-5)
+
+
+def test_dropout_drops_in_training_only(small_backbone: keras.Model) -> None:
+    model = _classifier(small_backbone, dropout=0.9)
+    plain = model(_images(), training=False)
+    np.testing.assert_array_equal(plain, model(_images(), training=False))
+    one, other = (np.asarray(model(_images(), training=True)) for _ in range(2))
+    assert np.abs(one - other).max() > 1e-3  # the batch's statistics are the same both times
+
+
+def test_predict_and_call_agree_and_a_plain_call_moves_no_statistic(
+    small_backbone: keras.Model,
+) -> None:
+    model = _classifier(small_backbone)
+    before = [np.array(weight) for weight in model.weights]
+    plain = model(_images())
+    np.testing.assert_allclose(plain, model.predict(_images(), verbose=0), atol=1e-6)
+    np.testing.assert_allclose(plain, model(_images(), training=False), atol=1e-6)
+    for old, new in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_known_backbone_is_fed_the_pixels_it_was_trained_on() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), "uint8")
+    model = tlkit.build_classifier("resnet50_v2", 2, size=32, weights=None)
+    fed = keras.Model(model.inputs, model.get_layer("gray_to_rgb_resize").output)
+    expected = keras.applications.resnet_v2.preprocess_input(image.astype("float32"))
+    np.testing.assert_allclose(fed.predict(image, verbose=0), expected, atol=1e-5)
+
+
+def test_a_backbone_that_pools_itself_needs_no_pooling(small_backbone: keras.Model) -> None:
+    pooled = keras.layers.GlobalAveragePooling2D()(small_backbone.output)
+    model = _classifier(keras.Model(small_backbone.input, pooled))
+    assert "pooling" not in [layer.name for layer in model.layers]
+    assert model.output_shape == (None, 3)
+
+
+def test_any_image_size_is_taken_where_the_input_shape_leaves_it_open(
+    small_backbone: keras.Model,
+) -> None:
+    model = _classifier(small_backbone, input_shape=(None, None, 4))
+    for side in (5, 16, 40):
+        assert model.predict(np.zeros((1, side, side, 4)), verbose=0).shape == (1, 3)
+
+
+def test_class_names_are_digits_unless_given(small_backbone: keras.Model) -> None:
+    assert tlkit.models.class_names(_classifier(small_backbone)) == ("0", "1", "2")
+    named = _classifier(small_backbone, class_names=["a", "b", "c"])
+    assert tlkit.models.class_names(named) == ("a", "b", "c")
+
+
+def test_mixed_precision_gives_float32_probabilities(small_backbone: keras.Model) -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = _classifier(small_backbone)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    probabilities = model.predict(_images(), verbose=0)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"num_classes": 1}, "`num_classes` must be a whole number of at least 2, got 1"),
+        ({"class_names": ["a"]}, "`class_names` must have one name for each of the 3 classes"),
+        ({"class_names": ["a", "b", "a"]}, r"different names, got \['a'\] more than once"),
+        ({"dropout": 1.0}, "`dropout` must be a number from 0 up to"),
+        ({"pooling": "agv"}, r"`pooling` must be one of .*Did you mean 'avg'\?"),
+        ({"pixels": None}, "`pixels` must be given with a backbone that is a model"),
+        ({"pixels": (1, 0)}, r"`pixels` must be a pair \(low, high\)"),
+        ({"size": 8}, r"`size` must be \(16, 16\), what the backbone takes, got \(8, 8\)"),
+        ({"weights": None}, "`weights` must be left out where the backbone is a model, got None"),
+        ({"input_shape": 28}, r"`input_shape` must be a tuple such as \(28, 28, 1\), got 28"),
+        ({"class_names": 5}, "`class_names` must be a sequence of strings, got 5"),
+        ({"backbone": keras.Sequential()}, "must know its input shape"),
+        (
+            {
+                "backbone": "mobilenet_v3_small",
+                "backbone_options": {"include_preprocessing": False},
+                "weights": None,
+            },
+            "`backbone_options` must be one of",
+        ),
+        ({"backbone_options": {"alpha": 1}}, "`backbone_options` must be left out"),
+        ({"backbone": 3}, "`backbone` must be a keras.Model or a known name, got 3"),
+        ({"backbone": "mobilnet_v2"}, "Did you mean .*'mobilenet_v2'"),
+        ({"backbone": "mobilenet_v2", "size": 31}, "at least 32x32 for mobilenet_v2, got 31x31"),
+        ({"input_shape": (9, 9, 2)}, r"1 \(grey\), 3 \(RGB\) or 4"),
+    ],
+)
+def test_a_bad_argument_is_named(
+    small_backbone: keras.Model, settings: dict[str, object], words: str
+) -> None:
+    arguments = {
+        "backbone": small_backbone,
+        "num_classes": 3,
+        "input_shape": (9, 9, 1),
+        "pixels": (0, 1),
+        **settings,
+    }
+    with pytest.raises(ValueError, match=words):
+        tlkit.build_classifier(arguments.pop("backbone"), arguments.pop("num_classes"), **arguments)
+
+
+def test_a_backbone_without_a_size_of_its_own_wants_one() -> None:
+    open_size = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 3)])
+    with pytest.raises(ConfigError, match="`size` must be given"):
+        tlkit.build_classifier(open_size, 2, pixels=(0, 1))
+    assert tlkit.build_classifier(open_size, 2, pixels=(0, 1), size=8).output_shape == (None, 2)
+
+
+def test_a_backbone_must_give_maps_or_features() -> None:
+    tokens = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Reshape((16, 3))])
+    with pytest.raises(ConfigError, match=r"must give feature maps .*\(None, 16, 3\)"):
+        tlkit.build_classifier(tokens, 2, pixels=(0, 1))
+
+
+def test_a_model_without_a_nested_backbone_or_names_is_refused() -> None:
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    with pytest.raises(ConfigError, match="exactly one nested backbone"):
+        tlkit.models.backbone_of(plain)
+    with pytest.raises(ConfigError, match="must carry class names"):
+        tlkit.models.class_names(plain)
+
+
+def test_the_seed_fixes_the_head(small_backbone: keras.Model) -> None:
+    one, same, other = (
+        _classifier(small_backbone, seed=seed).get_layer("logits").get_weights()[0]
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)

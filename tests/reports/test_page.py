@@ -1,0 +1,238 @@
+"""What a reader's browser makes of the page; skipped where there is no Chromium."""
+
+import html
+import io
+import json
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from tlkit.reports import document_html
+from tlkit.reports.documents import (
+    Bullets,
+    Code,
+    Document,
+    KeyFigures,
+    Paragraph,
+    Picture,
+    Section,
+    Table,
+)
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
+
+PHONE, DESKTOP = 375, 1280
+LONG = "a/very_long_path_without_any_space/" * 8
+DARK, LIGHT = 0, 1
+
+# Looks into frames as wide as a phone and a desk's screen, and leaves what it saw as the title.
+LOOK = """<script>
+addEventListener("load", () => {
+  const seen = [...document.querySelectorAll("iframe")].map((frame) => {
+    const page = frame.contentDocument, root = page.documentElement;
+    const style = frame.contentWindow.getComputedStyle(page.body);
+    return {
+      width: root.clientWidth, needed: root.scrollWidth,
+      paper: style.backgroundColor, ink: style.color,
+      pictures: [...page.images].filter((image) => image.clientWidth).map((image) =>
+        [image.naturalWidth, image.clientWidth]),
+      tables: [...page.querySelectorAll(".scroll")].map((each) => [
+        each.scrollWidth, each.clientWidth]),
+      text: parseFloat(style.fontSize),
+      drawn: [...page.images].filter((image) => image.clientWidth).map((image) =>
+        image.currentSrc.slice(0, 15)),
+      tiles: [...page.querySelectorAll("dd")].map((each) =>
+        each.clientHeight / parseFloat(frame.contentWindow.getComputedStyle(each).lineHeight)),
+      hints: [...page.querySelectorAll(".scroll")].map((each) =>
+        frame.contentWindow.getComputedStyle(each).backgroundAttachment),
+      scripted: page.title,
+      headings: [...page.querySelectorAll("h2")].map((each) => each.innerText),
+      words: page.body.innerText,
+    };
+  });
+  document.title = JSON.stringify(seen);
+});
+</script>"""
+
+
+@cache
+def _page() -> str:
+    figure = Figure(figsize=(8, 3))
+    figure.subplots().plot(np.arange(5))
+    columns = ("class", *(f"column {number}" for number in range(12)))
+    rows = tuple((name, *("99.99 %",) * 12) for name in ("rose", "a class of many words"))
+    document = Document(
+        title="A <script>document.title='run'</script> title",
+        sections=(
+            Section(
+                title="Data",
+                blocks=(
+                    KeyFigures(
+                        figures={
+                            "accuracy": "97.5 %",
+                            "95 % interval": "84.56 to 91.55 %",
+                            "test images": "322",
+                            "time": "1 min 12 s",
+                        }
+                    ),
+                    Paragraph(text=f"Words and {LONG}"),
+                    Bullets(items=(LONG,)),
+                    Table(caption="Wide.", columns=columns, rows=rows),
+                    Table(caption="Paths.", columns=("a", "b"), rows=((LONG, LONG),), words=2),
+                    Picture(name="curves", caption="Curves."),
+                    Code(text=f"python train.py {LONG}", language="sh"),
+                ),
+            ),
+        ),
+    )
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=150)
+    night = io.BytesIO()
+    figure.savefig(night, dpi=150, format="jpeg")
+    light, dark = {"curves": picture.getvalue()}, {"curves": night.getvalue()}
+    return document_html.written(document, light, dark=dark)
+
+
+@pytest.fixture(scope="module")
+def look(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("page")
+    return cache(lambda scheme: _seen(_page(), folder, scheme))
+
+
+def _seen(page: str, folder: Path, scheme: int) -> dict[int, dict[str, Any]]:
+    """Return what a phone and a desk's screen show of a page."""
+    frames = "".join(
+        f'<iframe style="width:{width}px;height:800px;border:0" '
+        f'srcdoc="{html.escape(page)}"></iframe>'
+        for width in (PHONE, DESKTOP)
+    )
+    host = folder / f"host-{scheme}.html"
+    host.write_text(f"<!doctype html><meta charset=utf-8>{LOOK}{frames}", "utf-8")
+    seen = json.loads(_title(_dumped(host, folder / "profile", scheme)))
+    return {view["width"]: view for view in seen}
+
+
+def _dumped(page: Path, profile: Path, scheme: int) -> str:
+    done = subprocess.run(
+        [
+            str(BROWSER),
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--window-size=1400,900",
+            f"--user-data-dir={profile}",
+            f"--blink-settings=preferredColorScheme={scheme}",
+            "--virtual-time-budget=5000",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout
+
+
+def _title(dom: str) -> str:
+    [title] = re.findall(r"<title>(.*?)</title>", dom, flags=re.S)[:1]
+    return html.unescape(title)
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_nothing_is_wider_than_the_screen(look: Any, width: int) -> None:
+    view = look(LIGHT)[width]
+    assert view["needed"] <= width
+    assert view["text"] >= 16
+    for natural, shown in view["pictures"]:
+        assert 0 < shown <= width
+        assert natural == 1200  # 8 inches: the data in the page could be read
+
+
+def test_wide_tables_scroll_within_themselves_on_a_phone(look: Any) -> None:
+    wide, paths = look(LIGHT)[PHONE]["tables"]
+    assert wide[1] < PHONE < wide[0]
+    assert paths[1] < PHONE
+
+
+def test_it_is_light_or_dark_as_the_reader_has_it(look: Any) -> None:
+    def brightness(colour: str) -> float:
+        return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 3
+
+    light, dark = look(LIGHT)[PHONE], look(DARK)[PHONE]
+    assert brightness(light["paper"]) > 240 > 60 > brightness(light["ink"])
+    assert brightness(dark["ink"]) > 200 > 60 > brightness(dark["paper"])
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_no_key_figure_wraps(look: Any, width: int) -> None:
+    assert [round(lines) for lines in look(LIGHT)[width]["tiles"]] == [1, 1, 1, 1]
+
+
+def test_a_table_that_scrolls_shows_it_at_its_edge(look: Any) -> None:
+    for hint in look(LIGHT)[PHONE]["hints"]:
+        assert hint == "local, local, scroll, scroll"  # covers move, the shadows beneath don't
+
+
+def test_a_picture_is_as_wide_as_its_text_is_large_and_no_wider_than_the_screen(look: Any) -> None:
+    assert look(LIGHT)[DESKTOP]["pictures"] == [[1200, 760]]  # 960, but for the column
+    assert look(LIGHT)[PHONE]["pictures"] == [[1200, PHONE - 40]]
+
+
+def test_a_dark_page_shows_the_dark_pictures(look: Any) -> None:
+    assert look(LIGHT)[PHONE]["drawn"] == ["data:image/png;"]
+    assert look(DARK)[PHONE]["drawn"] == ["data:image/jpeg"]
+
+
+def test_paper_shows_the_light_pictures_whatever_the_reader_has() -> None:
+    style = _page().split("<style>")[1].split("</style>")[0]
+    assert re.findall(r"(@media[^{]*)\{\s*img\.day", style) == [
+        "@media screen and (prefers-color-scheme: dark) "
+    ]
+    assert "img.night { display: none; }" in style.split("@media screen")[0]
+
+
+def test_no_text_runs_as_a_script(look: Any) -> None:
+    assert look(LIGHT)[PHONE]["scripted"] == "A <script>document.title='run'</script> title"
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK])
+def test_the_report_of_a_run_is_whole_on_a_phone_and_a_desk(
+    trained: Path, tmp_path: Path, scheme: int
+) -> None:
+    metrics = json.loads((trained / "metrics.json").read_text())
+    seen = _seen((trained / "report.html").read_text("utf-8"), tmp_path, scheme)
+    assert seen.keys() == {PHONE, DESKTOP}
+    assert {path.stem for path in trained.glob("*.png")} >= {"grad_cam", "features", "errors"}
+    drawn = len(list(trained.glob("*.png"))) - (metrics["accuracy"] == 1)  # nothing is confused
+    for width, view in seen.items():
+        assert view["needed"] <= width
+        assert len(view["pictures"]) == drawn
+        assert all(natural > 500 and 0 < shown <= width for natural, shown in view["pictures"])
+        assert view["headings"] == [
+            "Abstract",
+            "Data",
+            "Preprocessing",
+            "Model",
+            "Training",
+            "Results",
+            "Visualisations",
+            "Limits",
+            "How to reproduce",
+        ]
+        words = " ".join(view["words"].split())  # spaces that don't break among them
+        assert f"{100 * metrics['accuracy']:.1f} %" in words
+        assert max(map(round, view["tiles"])) == 1
+        assert all(needed <= shown for needed, shown in view["tables"])
+        assert "tlkit train" in words
+        assert "digit 2" in words
+        assert not re.search(r"\bnan\b|None|\{|\[\]", words)

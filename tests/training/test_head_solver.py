@@ -1,0 +1,156 @@
+import keras
+import numpy as np
+import pytest
+
+import tlkit
+from tlkit import Cache, Phase, TwoPhaseTrainer, train_phase
+from tlkit.errors import ConfigError, DataError
+from tlkit.training import solvers
+
+
+def _data(count: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, count)
+    images = random.integers(0, 80, (count, 9, 9, 1), "uint8")
+    for image, label in zip(images, labels, strict=True):
+        image[3 * label : 3 * label + 3] += 20
+    return images, labels
+
+
+def _model(backbone: keras.Model, **settings: object) -> keras.Model:
+    return tlkit.build_classifier(
+        backbone, 3, **{"input_shape": (9, 9, 1), "pixels": (0, 1), "seed": 0, **settings}
+    )
+
+
+@pytest.mark.parametrize("solver", solvers.SOLVERS)
+@pytest.mark.parametrize("cache", [None, Cache()])
+def test_a_solved_head_is_that_of_its_features(
+    small_backbone: keras.Model, solver: str, cache: Cache | None
+) -> None:
+    images, labels = _data()
+    held_out = images[:50], np.roll(labels[:50], 1)
+    model = _model(small_backbone, pooling="flatten")
+    run = train_phase(
+        model,
+        Phase(solver=solver),
+        (images, labels),
+        validation=held_out,
+        cache=cache,
+        seed=0,
+        verbose=False,
+    )
+    before = keras.Model(model.inputs, model.get_layer("pooling").output)
+    features = before.predict(images, verbose=0)
+    expected = getattr(solvers, solver)(features, labels, classes=3, seed=0)
+    # features from other batch sizes differ in their last digits, and so do solutions
+    np.testing.assert_allclose(
+        features @ np.asarray(model.get_layer("logits").kernel) + model.get_layer("logits").bias,
+        expected.logits(features),
+        rtol=0.02,
+        atol=0.05,
+    )
+    [figures] = run.epochs
+    score = tlkit.evaluate(model, (images, labels))
+    assert figures["accuracy"] == pytest.approx(score.accuracy, abs=0.006)
+    assert figures["loss"] == pytest.approx(score.loss, rel=0.01, abs=1e-5)
+    assert figures["accuracy"] > 0.9
+    other = tlkit.evaluate(model, held_out)
+    assert figures["val_accuracy"] == pytest.approx(other.accuracy, abs=0.03)
+    assert figures["val_loss"] > 2  # nearly all of these labels are wrong
+    assert {"val_loss", "val_accuracy", "penalty"} < set(figures)
+    assert (run.best_epoch, run.diverged) == (1, None)
+    assert run.movement.moved == 2
+    assert (run.trunk is None) == (cache is None)
+
+
+def test_fine_tuning_goes_on_from_a_solved_head(small_backbone: keras.Model) -> None:
+    model = _model(small_backbone, pooling="flatten")
+    trainer = TwoPhaseTrainer(
+        head=Phase(solver="lbfgs"),
+        fine_tune=Phase(epochs=2, freeze=tlkit.freezing.first(3), learning_rate=1e-4),
+        seed=0,
+    )
+    run = trainer.fit(model, _data(), verbose=False)
+    solved, *tuned = run.history
+    assert solved["phase"] == "head"
+    assert tuned[0]["loss"] < 2 * max(solved["loss"], 0.05)
+
+
+def test_one_hot_labels_and_datasets_are_solved_alike(small_backbone: keras.Model) -> None:
+    images, labels = _data()
+    logits = []
+    for train in (
+        (images, labels),
+        (images, tlkit.data.encoded(labels, 3)),
+        _Batches(images, labels),
+    ):
+        model = _model(small_backbone)
+        train_phase(model, Phase(solver="ridge"), train, seed=0, verbose=False)
+        logits.append(np.asarray(model.get_layer("logits").kernel))
+    np.testing.assert_allclose(logits[0], logits[1], atol=1e-5)
+    np.testing.assert_allclose(logits[0], logits[2], atol=1e-3)
+
+
+class _Batches(keras.utils.PyDataset):
+    def __init__(self, *arrays: np.ndarray) -> None:
+        super().__init__()
+        self.arrays = arrays
+
+    def __len__(self) -> int:
+        return -(-len(self.arrays[0]) // 32)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+        return tuple(array[32 * index : 32 * index + 32] for array in self.arrays)
+
+
+def test_weights_and_shared_labels_are_refused(small_backbone: keras.Model) -> None:
+    images, labels = _data()
+    model = _model(small_backbone)
+    with pytest.raises(DataError, match="must have no image weights with a solver"):
+        weighted = _Batches(images, labels, np.ones(len(labels)))
+        train_phase(model, Phase(solver="ridge"), weighted, verbose=False)
+    shared = np.full((len(images), 3), 1 / 3, "float32")
+    with pytest.raises(DataError, match="must each name one class with a solver"):
+        train_phase(model, Phase(solver="ridge"), (images, shared), verbose=False)
+
+
+def test_a_head_that_is_more_than_one_layer_is_refused(small_backbone: keras.Model) -> None:
+    plain = _model(small_backbone)
+    hidden = keras.layers.Dense(8, "relu", name="hidden")(plain.get_layer("pooling").output)
+    logits = keras.layers.Dense(3, name="logits")(hidden)
+    outputs = tlkit.models.ClassProbabilities(["a", "b", "c"])(logits)
+    with pytest.raises(ConfigError, match=r"`solver` needs a head of one .*'hidden', 'logits'"):
+        train_phase(keras.Model(plain.inputs, outputs), Phase(solver="ridge"), _data())
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"solver": "svm"}, "`solver` must be one of"),
+        ({"solver": "ridge", "epochs": 3}, "`epochs` must be left out with a solver"),
+        ({"solver": "ridge", "patience": 1}, "`patience` must be left out with a solver"),
+        ({"solver": "ridge", "class_weight": {0: 2.0}}, "`class_weight` must be left out"),
+        (
+            {"solver": "ridge", "freeze": tlkit.freezing.first(2)},
+            "`freeze` must be tlkit.freezing.everything with a solver",
+        ),
+    ],
+)
+def test_a_setting_that_a_solver_would_ignore_is_refused(
+    settings: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Phase(**settings)
+
+
+def test_a_head_may_be_solved_again(small_backbone: keras.Model) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), "uint8")
+    model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
+    runs = [
+        train_phase(
+            model, Phase(solver="ridge"), (images, np.arange(40) % 3), seed=0, verbose=False
+        )
+        for _ in range(2)
+    ]
+    assert runs[0].epochs == runs[1].epochs

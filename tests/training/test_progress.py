@@ -1,0 +1,55 @@
+import io
+
+import keras
+import numpy as np
+import rich.console
+
+from tlkit.caching.progress import TrunkLines
+from tlkit.training.progress import EpochLines
+
+
+def _fitted(**console: object) -> str:
+    page = io.StringIO()
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    lines = EpochLines("head", console=rich.console.Console(file=page, width=120, **console))
+    images, labels = np.ones((6, 4)), np.zeros(6, int)
+    model.fit(images, labels, epochs=2, batch_size=2, callbacks=[lines], verbose=0)
+    return page.getvalue()
+
+
+def test_a_log_gets_one_plain_line_an_epoch() -> None:
+    first, *epochs = _fitted().splitlines()
+    assert first == "head: trains 10 of 10 parameters"
+    assert [line.split()[:2] for line in epochs] == [["head", "1/2"], ["head", "2/2"]]
+    assert all("accuracy" in line and " % " in line and "loss" in line for line in epochs)
+    assert "\x1b" not in "".join(epochs)
+
+
+def test_a_terminal_also_gets_a_bar() -> None:
+    page = _fitted(force_terminal=True)
+    assert "\x1b" in page
+    assert "━" in page
+
+
+def _metered(*, verbose: bool = True, total: int | None = 20, **console: object) -> str:
+    page = io.StringIO()
+    lines = TrunkLines(
+        verbose=verbose, console=rich.console.Console(file=page, width=120, **console)
+    )
+    lines.tell("train: keeps [all] of it")
+    for done in (10, 20):
+        lines.meter(done, total)
+    lines.close()
+    return page.getvalue()
+
+
+def test_the_frozen_part_is_told_in_plain_lines() -> None:
+    assert _metered() == "train: keeps [all] of it\n"
+    assert _metered(verbose=False) == ""
+
+
+def test_a_terminal_sees_images_a_second() -> None:
+    assert "images/s" in _metered(force_terminal=True)
+    assert "images/s" in _metered(force_terminal=True, total=None)
+    assert _metered(force_terminal=True, verbose=False) == ""

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from tlkit.training import linear, solvers
+
+
+def _blobs(count: int = 300, size: int = 6, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, classes, count)
+    centres = random.normal(size=(classes, size))
+    features = centres[labels] + random.normal(size=(count, size))
+    return (features * np.arange(1, size + 1) + 7).astype("float32"), labels
+
+
+def test_moments_give_scikit_learns_ridge() -> None:
+    features, labels = _blobs()
+    moments = linear.Moments(6, 3)
+    for start in range(0, 300, 70):
+        moments.add(features[start : start + 70], labels[start : start + 70])
+    [found] = moments.solve([0.1])
+    standard = (features - features.mean(axis=0)) / features.std(axis=0)
+    expected = Ridge(alpha=0.1 * 300).fit(standard, np.eye(3)[labels]).predict(standard)
+    np.testing.assert_allclose(found.logits(features), expected, atol=2e-4)
+
+
+def test_lbfgs_gives_scikit_learns_logistic_regression() -> None:
+    features, labels = _blobs()
+    found = solvers.lbfgs(features, labels, classes=3, penalty=0.01)
+    standard = (features - features.mean(axis=0)) / features.std(axis=0)
+    model = LogisticRegression(C=1 / (0.01 * 300), tol=1e-8).fit(standard, labels)
+    logits = found.logits(features)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(shares, model.predict_proba(standard), atol=0.01)
+
+
+@pytest.mark.parametrize("solver", solvers.SOLVERS)
+def test_a_solver_beats_chance_with_a_constant_feature_and_a_class_without_images(
+    solver: str,
+) -> None:
+    features, labels = _blobs()
+    features[:, 2] = 5.0
+    found = getattr(solvers, solver)(features, labels, classes=4, seed=0)
+    assert found.accuracy(features, labels) > 0.75
+    assert found.loss(features, labels) < 0.7
+    assert (found.logits(features).argmax(axis=1) < 3).all()
+    assert not found.kernel[2].any()
+
+
+@pytest.mark.parametrize("solver", solvers.SOLVERS)
+def test_probabilities_are_calibrated(solver: str) -> None:
+    features, labels = _blobs(4000)
+    found = getattr(solvers, solver)(features[:3000], labels[:3000], classes=3, seed=0)
+    logits = found.logits(features[3000:])
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    accuracy = found.accuracy(features[3000:], labels[3000:])
+    assert abs(shares.max(axis=1).mean() - accuracy) < 0.05
+
+
+@given(count=st.integers(2, 40), size=st.integers(1, 5), classes=st.integers(2, 4))
+@settings(max_examples=30, deadline=None)
+def test_any_few_images_give_finite_numbers(count: int, size: int, classes: int) -> None:
+    random = np.random.default_rng(count)
+    features = random.normal(size=(count, size)).astype("float32")
+    labels = random.integers(0, classes, count)
+    for solver in (solvers.ridge, solvers.lbfgs):
+        found = solver(features, labels, classes=classes, seed=0)
+        assert np.isfinite(found.kernel).all()
+        assert np.isfinite(found.bias).all()
+        assert found.kernel.shape == (size, classes)
+
+
+def test_the_seed_chooses_what_is_held_out() -> None:
+    features, labels = _blobs()
+    one, same = (solvers.ridge(features, labels, classes=3, seed=1) for _ in range(2))
+    np.testing.assert_array_equal(one.kernel, same.kernel)
+
+
+@pytest.mark.parametrize("solver", solvers.SOLVERS)
+def test_few_images_are_enough_to_know_how_sure_to_be(solver: str) -> None:
+    """A tenth of 40 images is 4, which are all called rightly as often as not."""
+    random = np.random.default_rng(3)
+    losses = []
+    for seed in range(8):
+        centres = random.normal(size=(3, 60))
+        labels = random.integers(0, 3, 1040)
+        features = (centres[labels] + 2.5 * random.normal(size=(1040, 60))).astype("float32")
+        few, rest = slice(0, 40), slice(40, None)
+        found = getattr(solvers, solver)(features[few], labels[few], classes=3, seed=seed)
+        losses.append(found.loss(features[rest], labels[rest]))
+    assert max(losses) < np.log(3)  # no worse than knowing nothing
+
+
+def test_every_image_is_held_out_once_where_there_are_few() -> None:
+    for count in (2, 7, 1999):
+        parts = solvers._held_out(count, 0)
+        assert sorted(np.concatenate([part for _, part in parts])) == list(range(count))
+        assert all(len(fitted) + len(part) == count for fitted, part in parts)
+        assert all(not set(fitted) & set(part) for fitted, part in parts)
+    [(fitted, part)] = solvers._held_out(2000, 0)
+    assert (len(fitted), len(part)) == (1800, 200)

@@ -1,0 +1,139 @@
+import time
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+import tlkit
+from tlkit import Phase, freezing
+from tlkit.training import time_budget
+
+
+def _data(count: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (count, 32, 32, 3), "uint8"), np.arange(count) % 3
+
+
+def _within(
+    model: keras.Model, seconds: float, **settings: object
+) -> tlkit.training.PhaseRun | None:
+    phase = Phase(freeze=freezing.first(3), **{"epochs": 4000, **settings})
+    return time_budget.train_within(
+        model, phase, _data(), name="tail", seconds=seconds, seed=0, cache=None, verbose=False
+    )
+
+
+def _model(backbone: keras.Model) -> keras.Model:
+    return tlkit.build_classifier(backbone, 3, pixels=(0, 1), seed=0)
+
+
+def test_as_many_epochs_are_trained_as_fit(small_backbone: keras.Model) -> None:
+    run = _within(_model(small_backbone), 15.0)
+    assert run is not None
+    assert 1 < len(run.epochs) < 4000
+
+
+@pytest.mark.parametrize(("epochs", "cut_short"), [(4000, True), (2, False)])
+def test_a_cosine_ends_with_the_time_or_with_the_epochs(
+    small_backbone: keras.Model, *, epochs: int, cut_short: bool
+) -> None:
+    settings = {"schedule": "cosine", "warmup": 0.5, "learning_rate": 1e-3, "batch_size": 1}
+    seconds = 15.0 if cut_short else 600.0
+    run = _within(_model(small_backbone), seconds, epochs=epochs, **settings)
+    assert run is not None
+    assert (len(run.epochs) < epochs) is cut_short
+    assert 0 <= run.epochs[-1]["learning_rate"] < 1e-5
+
+
+def test_nothing_changes_where_not_one_epoch_fits(small_backbone: keras.Model) -> None:
+    model = _model(small_backbone)
+    before = model.get_weights()
+    assert _within(model, 0.001) is None
+    for weight, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+def test_a_phase_that_was_misjudged_is_stopped(small_backbone: keras.Model) -> None:
+    class Slower(keras.callbacks.Callback):
+        batches = 0
+
+        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+            Slower.batches += 1
+            time.sleep(0.5 if Slower.batches > 10 else 0)
+
+    run = _within(_model(small_backbone), 12.0, callbacks=(Slower(),), batch_size=1)
+    assert run is not None
+    assert len(run.epochs) == 1
+    assert Slower.batches < 64
+
+
+class _Clock:
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
+    made = _Clock()
+    monkeypatch.setattr(time_budget, "time", made)
+    return made
+
+
+def _rates(clock: _Clock, *, seconds_a_step: float) -> list[float]:
+    """Return the rates of a phase of 3 epochs of 4 steps that has 100 seconds."""
+    phase = Phase(epochs=3, schedule="cosine", warmup=0.5, learning_rate=0.1)
+    model = SimpleNamespace(optimizer=SimpleNamespace(learning_rate=None), stop_training=False)
+    callback = time_budget.Annealing(100.0, phase, steps=4)
+    callback.set_model(model)
+    callback.on_train_begin()
+    rates = []
+    while len(rates) < 12 and not model.stop_training:
+        callback.on_train_batch_begin(0)
+        rates.append(model.optimizer.learning_rate)
+        clock.now += seconds_a_step
+        callback.on_train_batch_end(0)
+    return rates
+
+
+def test_where_there_is_time_the_rate_is_the_usual_cosine(clock: _Clock) -> None:
+    usual = keras.optimizers.schedules.CosineDecay(
+        0.0, decay_steps=10, warmup_target=0.1, warmup_steps=2
+    )
+    np.testing.assert_allclose(
+        _rates(clock, seconds_a_step=1.0), [float(usual(step)) for step in range(12)], atol=1e-7
+    )
+
+
+def test_where_there_is_not_the_rate_falls_with_the_time(clock: _Clock) -> None:
+    rates = _rates(clock, seconds_a_step=16.0)
+    fall = [0.05 * (1 + np.cos(np.pi * spent / 68)) for spent in (0, 16, 32, 48)]
+    np.testing.assert_allclose(rates, [0.0, 0.05, *fall], atol=1e-12)
+
+
+def test_no_step_begins_that_would_end_after_the_time(clock: _Clock) -> None:
+    _rates(clock, seconds_a_step=16.0)
+    assert clock.now == 96.0  # a seventh step would have ended at 112 of 100
+
+
+def test_a_phase_for_which_there_is_no_time_left_is_not_even_timed(
+    small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_budget, "_timed", lambda *_, **__: pytest.fail("it was timed"))
+    assert _within(_model(small_backbone), -1.0) is None
+
+
+def test_a_first_step_that_moves_nothing_is_not_the_last(clock: _Clock) -> None:
+    clock.now = 99.0
+    assert _rates(clock, seconds_a_step=50.0) == pytest.approx([0.0, 0.05])
+
+
+def test_a_head_that_is_trained_stops_in_time() -> None:
+    digits = tlkit.datasets.digits()
+    recipe = tlkit.recipes.few_images(epochs=(100_000, 1))
+    started = time.perf_counter()
+    trained = recipe.train(digits, weights="starter", budget=0.1, verbose=False)
+    assert [phase.name for phase in trained.run.phases] == ["head"]
+    assert time.perf_counter() - started < 120  # it would take hours

@@ -1,0 +1,347 @@
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tlkit
+from tlkit import Phase, TwoPhaseTrainer, freezing, train_phase
+from tlkit.errors import ConfigError, DataError, TrainingError
+
+HEAD = Phase(epochs=2, learning_rate=1e-2, batch_size=8)
+TAIL = Phase(epochs=2, learning_rate=1e-3, batch_size=8, freeze=freezing.first(6))
+
+
+@pytest.fixture
+def model(small_backbone: keras.Model) -> keras.Model:
+    return tlkit.build_classifier(small_backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1))
+
+
+def _data(count: int = 24, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return random.integers(0, 256, (count, 9, 9, 1), "uint8"), random.integers(0, 3, count)
+
+
+def _weights(layer: keras.Layer) -> dict[str, np.ndarray]:
+    return {weight.path: np.array(weight) for weight in layer.weights}
+
+
+def _moved(before: dict[str, np.ndarray], layer: keras.Layer) -> set[str]:
+    after = _weights(layer)
+    return {path for path, value in before.items() if not np.array_equal(value, after[path])}
+
+
+def test_the_head_phase_leaves_the_backbone_bit_identical(model: keras.Model) -> None:
+    backbone = tlkit.models.backbone_of(model)
+    before, head = _weights(backbone), _weights(model.get_layer("logits"))
+    run = TwoPhaseTrainer(head=HEAD, seed=0).fit(model, _data(), verbose=False)
+    assert _moved(before, backbone) == set()
+    assert _moved(head, model.get_layer("logits")) == set(head)
+    assert run.phases[0].movement.moved == len(head)
+    assert run.phases[0].movement.untouched == len(before)
+
+
+@pytest.mark.parametrize("policy", ["frozen", "train", "reestimate"])
+def test_fine_tuning_moves_the_chosen_layers_and_no_others(model: keras.Model, policy: str) -> None:
+    backbone = tlkit.models.backbone_of(model)
+    phase = Phase(
+        epochs=1, learning_rate=1e-3, batch_size=8, freeze=freezing.first(6), batchnorm=policy
+    )
+    chosen = set()
+    for layer in backbone.layers[6:]:
+        norm = isinstance(layer, keras.layers.BatchNormalization)
+        chosen |= {weight.path for weight in layer.weights if not norm or policy != "frozen"}
+    before = _weights(backbone)
+    train_phase(model, phase, _data(), seed=0, verbose=False)
+    assert _moved(before, backbone) == chosen
+    assert chosen
+
+
+def test_a_frozen_statistic_stays_although_keras_was_told_to_train_the_backbone(
+    model: keras.Model,
+) -> None:
+    """The Keras guide's own recipe moves them: FIELD.md 0.1."""
+    backbone = tlkit.models.backbone_of(model)
+    norms = freezing.batchnorm_within(backbone)
+    before = [np.array(norm.moving_mean) for norm in norms]
+    phase = Phase(epochs=1, batch_size=8, freeze=freezing.nothing)
+    train_phase(model, phase, _data(), seed=0, verbose=False)
+    for old, norm in zip(before, norms, strict=True):
+        np.testing.assert_array_equal(old, norm.moving_mean)
+    model.trainable = True
+    for norm in norms:
+        norm.trainable = True
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(*_data(), verbose=0)
+    assert any(not np.array_equal(o, n.moving_mean) for o, n in zip(before, norms, strict=True))
+
+
+def test_it_equals_plain_keras(small_backbone: keras.Model) -> None:
+    twin = keras.models.clone_model(small_backbone)
+    twin.set_weights(small_backbone.get_weights())
+    ours = tlkit.build_classifier(small_backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1))
+    plain = tlkit.build_classifier(twin, 3, input_shape=(9, 9, 1), pixels=(0, 1))
+    plain.set_weights(ours.get_weights())
+    images, labels = _data()
+    run = TwoPhaseTrainer(head=HEAD, fine_tune=TAIL, seed=5).fit(
+        ours, (images, labels), verbose=False
+    )
+
+    losses = []
+    for phase, seed, frozen in [(HEAD, 5, len(twin.layers)), (TAIL, 6, 6)]:
+        for index, layer in enumerate(twin.layers):
+            norm = isinstance(layer, keras.layers.BatchNormalization)
+            layer.trainable = index >= frozen and not norm
+        keras.utils.set_random_seed(seed)
+        plain.compile(keras.optimizers.Adam(phase.learning_rate), "sparse_categorical_crossentropy")
+        fit = plain.fit(images, labels, batch_size=8, epochs=phase.epochs, verbose=0)
+        losses += fit.history["loss"]
+    np.testing.assert_allclose([row["loss"] for row in run.history], losses, rtol=1e-6)
+    for one, other in zip(ours.weights, plain.weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_a_phase_comes_out_the_same_whatever_ran_before_it(
+    model: keras.Model, tmp_path: Path
+) -> None:
+    TwoPhaseTrainer(head=HEAD, seed=3).fit(model, _data(), verbose=False)
+    tlkit.save(model, tmp_path / "head.keras")
+    alone = tlkit.load(tmp_path / "head.keras")
+    first = train_phase(model, TAIL, _data(), seed=4, verbose=False)
+    np.random.default_rng().random(10)
+    again = train_phase(alone, TAIL, _data(), seed=4, verbose=False)
+    assert [row["loss"] for row in first.epochs] == [row["loss"] for row in again.epochs]
+
+
+def test_one_history_over_both_phases(model: keras.Model) -> None:
+    trainer = TwoPhaseTrainer(head=HEAD, fine_tune=TAIL, seed=0)
+    run = trainer.fit(model, _data(), validation=_data(9, seed=1), verbose=False)
+    assert [(row["epoch"], row["phase"]) for row in run.history] == [
+        (1, "head"),
+        (2, "head"),
+        (3, "fine_tune"),
+        (4, "fine_tune"),
+    ]
+    keys = {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
+    assert all(keys <= row.keys() for row in run.history)
+    rates = [row["learning_rate"] for row in run.history]
+    assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3])
+    assert json.loads(json.dumps(run.history)) == run.history
+    assert tlkit.evaluate(model, _data(9, seed=1)).loss == pytest.approx(
+        run.history[-1]["val_loss"], rel=1e-5
+    )
+    assert run.seconds == sum(phase.seconds for phase in run.phases)
+
+
+def test_labels_may_be_one_hot_and_data_a_dataset(model: keras.Model) -> None:
+    start = model.get_weights()
+    images, labels = _data()
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(24)
+    results = []
+    for data in [(images, labels), (images, np.eye(3, dtype="float32")[labels]), dataset]:
+        model.set_weights(start)
+        phase = Phase(epochs=2, batch_size=24)  # one batch: no order of images to differ by
+        run = train_phase(model, phase, data, validation=data, seed=0, verbose=False)
+        results.append([row["loss"] for row in run.epochs])
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-5)
+    np.testing.assert_allclose(results[2], results[0], rtol=1e-5)
+
+
+def test_early_stopping_goes_back_to_the_best_weights(model: keras.Model) -> None:
+    class Kept(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            kept.append(self.model.get_weights())
+
+    kept: list[list[np.ndarray]] = []
+    phase = Phase(epochs=30, learning_rate=0.3, batch_size=8, patience=1, callbacks=(Kept(),))
+    run = train_phase(model, phase, _data(), validation=_data(9, 1), seed=0, verbose=False)
+    losses = [row["val_loss"] for row in run.epochs]
+    assert len(losses) < 30
+    assert run.best_epoch == int(np.argmin(losses)) + 1 != len(losses)
+    for have, best in zip(model.get_weights(), kept[run.best_epoch - 1], strict=True):
+        np.testing.assert_array_equal(have, best)
+
+
+def test_class_weights_losses_metrics_and_optimizers_reach_keras(model: keras.Model) -> None:
+    phase = Phase(
+        epochs=1,
+        loss=keras.losses.SparseCategoricalCrossentropy(name="mine"),
+        metrics=(keras.metrics.SparseTopKCategoricalAccuracy(2, name="top2"),),
+        class_weight={0: 1.0, 1: 0.0, 2: 0.0},
+        optimizer=keras.optimizers.SGD(1e-3, momentum=0.9),
+        batch_size=24,
+    )
+    images, labels = _data()
+    before = model.predict(images, verbose=0)
+    run = train_phase(model, phase, (images, labels), seed=0, verbose=False)
+    weighted = np.where(labels == 0, -np.log(before[np.arange(24), labels]), 0).mean()
+    assert run.epochs[0]["loss"] == pytest.approx(weighted, rel=1e-4)
+    assert "top2" in run.epochs[0]
+    assert isinstance(model.optimizer, keras.optimizers.SGD)
+
+
+def test_reestimated_statistics_are_what_validation_sees(model: keras.Model) -> None:
+    phase = Phase(
+        epochs=1, learning_rate=1e-3, batch_size=8, freeze=freezing.nothing, batchnorm="reestimate"
+    )
+    run = train_phase(model, phase, _data(), validation=_data(9, 1), seed=0, verbose=False)
+    kept = {norm.name: np.array(norm.moving_mean) for norm in _norms(model)}
+    assert tlkit.evaluate(model, _data(9, 1)).loss == pytest.approx(
+        run.epochs[-1]["val_loss"], rel=1e-5
+    )
+    batches = (images for images, _ in tlkit.data.batches.batches(_data(), 8))
+    tlkit.training.batchnorm.reestimate(model, _norms(model), batches)
+    for norm in _norms(model):
+        np.testing.assert_allclose(norm.moving_mean, kept[norm.name], atol=1e-6)
+
+
+def _norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    return freezing.batchnorm_within(tlkit.models.backbone_of(model))
+
+
+def test_a_frozen_weight_that_moves_is_a_loud_failure(model: keras.Model) -> None:
+    class Meddler(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            weight = tlkit.models.backbone_of(self.model).get_layer("stem").weights[0]
+            weight.assign(weight + 1e-6)
+
+    phase = Phase(epochs=1, callbacks=(Meddler(),))
+    with pytest.raises(TrainingError, match=r"1 .* moved although they were frozen: .*stem/kernel"):
+        train_phase(model, phase, _data(), seed=0, verbose=False)
+
+
+def test_a_moving_statistic_that_moves_is_a_loud_failure(model: keras.Model) -> None:
+    class Meddler(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            norm = tlkit.models.backbone_of(self.model).get_layer("top_bn")
+            norm.moving_mean.assign(norm.moving_mean + 1)
+
+    phase = Phase(epochs=1, freeze=freezing.first(6), callbacks=(Meddler(),))
+    with pytest.raises(TrainingError, match="moved although they were frozen: .*moving_mean"):
+        train_phase(model, phase, _data(), seed=0, verbose=False)
+
+
+def test_a_chosen_layer_that_stays_is_a_loud_failure(model: keras.Model) -> None:
+    class Undo(keras.callbacks.Callback):
+        def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+            self.layer = tlkit.models.backbone_of(self.model).get_layer("top_conv")
+            self.before = self.layer.get_weights()
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            self.layer.set_weights(self.before)
+
+    phase = Phase(epochs=1, freeze=freezing.first(6), callbacks=(Undo(),))
+    with pytest.raises(TrainingError, match="did not move .*: top_conv"):
+        train_phase(model, phase, _data(), seed=0, verbose=False)
+
+
+def test_a_diverged_phase_is_a_loud_failure(model: keras.Model) -> None:
+    phase = Phase(epochs=2, optimizer="sgd", learning_rate=1e30, freeze=freezing.nothing)
+    with pytest.warns(
+        UserWarning, match="'wild' diverged: its loss was nan in epoch .*from before"
+    ):
+        run = train_phase(model, phase, _data(), name="wild", seed=0, verbose=False)
+    assert run.diverged == len(run.epochs)
+    assert run.best_epoch == 0
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        ((_data()[0], _data()[1][:5]), "`train` labels must be one for each of the 24 images"),
+        ((_data()[0][:0], _data()[1][:0]), "`train` must hold at least one image"),
+        ((_data()[0], _data()[1] + 1), "`train` labels must be from 0 to 2 for 3 classes, got 3"),
+        ((_data()[0] * 1.5, _data()[1]), r"`train` pixels must lie in \[0, 255\]"),
+        ((_data()[0] / 255, _data()[1]), r"`train` pixels lie in \[0, 1\], but"),
+        ((_data()[0] * np.nan, _data()[1]), "`train` images must be finite"),
+        (_data()[0], r"`train` must be a pair \(images, labels\) or a dataset"),
+    ],
+)
+def test_bad_data_is_named(model: keras.Model, train: object, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        TwoPhaseTrainer(head=HEAD).fit(model, train, verbose=False)
+
+
+def test_bad_settings_are_named(model: keras.Model) -> None:
+    with pytest.raises(ConfigError, match="`fine_tune` must leave some of the backbone to train"):
+        TwoPhaseTrainer(head=HEAD, fine_tune=Phase(epochs=1))
+    with pytest.raises(ConfigError, match="`seed` must be a whole number of at least 0"):
+        TwoPhaseTrainer(head=HEAD, seed=-1)
+    with pytest.raises(ConfigError, match="`validation` must be given: `patience` watches 'val_"):
+        train_phase(model, Phase(epochs=1, patience=2), _data(), verbose=False)
+    with pytest.raises(ConfigError, match="`freeze` must leave weights of small_backbone to train"):
+        phase = Phase(epochs=1, freeze=freezing.first(11))
+        train_phase(model, phase, _data(), verbose=False)
+    with pytest.raises(ConfigError, match="`count` must be at most .*, got 100"):
+        phase = Phase(epochs=1, freeze=freezing.first(100))
+        train_phase(model, phase, _data(), verbose=False)
+
+
+def test_progress_is_written_unless_switched_off(
+    model: keras.Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    TwoPhaseTrainer(head=HEAD, seed=0).fit(model, _data(), verbose=False)
+    assert capsys.readouterr().out == ""
+    TwoPhaseTrainer(head=HEAD, seed=0).fit(model, _data())
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
+        ["head:", "cut"],
+        ["train:", "keeps"],
+        ["train:", "ran"],
+        ["head:", "trains"],
+        ["head", "1/2"],
+        ["head", "2/2"],
+    ]
+
+
+def test_a_fault_in_the_second_phase_costs_no_first(model: keras.Model) -> None:
+    before = model.get_weights()
+    for fine_tune in (
+        Phase(epochs=1, freeze=freezing.first(99)),
+        Phase(epochs=1, freeze=freezing.first(11)),
+        Phase(epochs=1, freeze=freezing.first(6), patience=1),
+        Phase(epochs=1, freeze=freezing.first(6), class_weight={"cat": 2.0}),
+    ):
+        with pytest.raises(ConfigError):
+            TwoPhaseTrainer(head=HEAD, fine_tune=fine_tune).fit(model, _data(), verbose=False)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_class_weights_name_classes_there_are(model: keras.Model) -> None:
+    with pytest.raises(ConfigError, match="`class_weight` must have class indices from 0 to 2"):
+        train_phase(model, Phase(epochs=1, class_weight={3: 1.0}), _data(), verbose=False)
+
+
+def test_validation_labels_have_the_form_of_the_training_labels(model: keras.Model) -> None:
+    images, labels = _data()
+    with pytest.raises(DataError, match="form of the training labels, one-hot, got integers"):
+        train_phase(model, HEAD, (images, np.eye(3)[labels]), validation=(images, labels))
+
+
+def test_a_diverged_phase_stops_at_once(model: keras.Model) -> None:
+    class Count(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            begun.append(epoch)
+
+    begun: list[int] = []
+    settings = {"optimizer": "sgd", "learning_rate": 1e30, "freeze": freezing.nothing}
+    with pytest.warns(UserWarning, match="diverged"):
+        phase = Phase(epochs=50, callbacks=(Count(),), **settings)
+        train_phase(model, phase, _data(), seed=0, verbose=False)
+    assert len(begun) < 5
+
+
+def test_what_a_later_phase_lacks_is_told_before_the_first(small_backbone: keras.Model) -> None:
+    tensorflow = pytest.importorskip("tensorflow")
+    images = np.zeros((12, 16, 16, 3), "uint8")
+    train = tensorflow.data.Dataset.from_tensor_slices((images, np.arange(12) % 3)).batch(4)
+    unknown = train.filter(lambda images, labels: True)
+    model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
+    before = model.get_weights()
+    tail = Phase(schedule="cosine", learning_rate=1e-3, freeze=freezing.first(3))
+    with pytest.raises(DataError, match="must tell how many batches it has"):
+        TwoPhaseTrainer(head=Phase(), fine_tune=tail).fit(model, unknown, verbose=False)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
