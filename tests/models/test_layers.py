@@ -332,7 +332,7 @@ def test_the_numpy_backend_gives_the_same_result_without_tensorflow(
         "    layer = tlkit.GrayToRGBResize((6, 13), interpolation=how)\n"
         "    np.save(how + '.npy', np.asarray(layer(np.load('images.npy'))))\n"
         "logits = np.array([[1.0, 2.0, 4.0]])\n"
-        "np.save('softmax.npy', np.asarray(tlkit.models.ClassProbabilities(['a', 'b', 'c'])(logits)))\n"
+        "np.save('softmax.npy', tlkit.models.ClassProbabilities(['a', 'b', 'c'])(logits))\n"
         "assert 'tensorflow' not in sys.modules, 'tensorflow was imported'\n",
         FOLDER=str(tmp_path),
         KERAS_BACKEND="numpy",

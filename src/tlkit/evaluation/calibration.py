@@ -53,8 +53,8 @@ def calibrate(model: keras.Model, validation: batches.Data | ImageDataset) -> Ca
 
     Args:
         model: A classifier from build_classifier.
-        validation: `(images, labels)`, a dataset of such batches, or a `ImageDataset`, that it was not
-            trained on; not the test images either, or their figures are flattered.
+        validation: `(images, labels)`, a dataset of such batches, or an `ImageDataset`, that it was
+            not trained on; not the test images either, or their figures are flattered.
 
     Raises:
         DataError: Images or labels don't fit the model.

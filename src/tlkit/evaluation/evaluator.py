@@ -97,8 +97,8 @@ def evaluate(
 
     Args:
         model: A classifier from build_classifier.
-        test: `(images, labels)`, a dataset of such batches, or a `ImageDataset`, whose classes are found
-            by name; labels are integers or one-hot.
+        test: `(images, labels)`, a dataset of such batches, or an `ImageDataset`, whose classes are
+            found by name; labels are integers or one-hot.
         augmentation: As for `predict`: test-time augmentation.
         views: As for `predict`.
         batch_size: Images a step, for arrays.

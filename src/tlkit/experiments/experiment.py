@@ -134,7 +134,8 @@ class Experiment:
         for name in values:
             if name not in names:
                 raise ConfigError(
-                    f"An experiment has no {name!r}; it has {names}.{arguments.nearest(name, names)}"
+                    f"An experiment has no {name!r}; it has {names}."
+                    f"{arguments.nearest(name, names)}"
                 )
         if "data" not in values:
             raise ConfigError("An experiment must have `data`: a folder of images, or a table.")

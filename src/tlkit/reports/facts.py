@@ -65,7 +65,8 @@ class ReportFacts:
         evaluation: How good it is on the test images.
         figures: Figures by name; "curves", "confusion" and "calibration" have a place of their
             own, the others are shown in their order.
-        environment: Versions, the machine and the date, as `tlkit.experiments.run_folder.environment` returns them.
+        environment: Versions, the machine and the date, as
+            `tlkit.experiments.run_folder.environment` returns them.
         command: What was typed, to be typed again; empty where nothing was.
         seed: What all that is random began with.
         seconds: How long it all took.

@@ -22,8 +22,8 @@ class Phase:
     Attributes:
         epochs: How often it goes over the training data, at least 1; a solver does so once.
         solver: Solves the head instead of training it: "lbfgs" for logistic regression, "ridge"
-            for ridge regression; see `tlkit.training.solvers`. The backbone must be frozen whole, the head
-            one dense layer. None trains.
+            for ridge regression; see `tlkit.training.solvers`. The backbone must be frozen whole,
+            the head one dense layer. None trains.
         learning_rate: A number above 0 or a Keras schedule; by default the optimizer's own.
         schedule: "constant", or "cosine" for a learning rate that falls to 0 along a cosine.
         warmup: Epochs, or a part of one, in which the learning rate first rises from 0.
