@@ -173,8 +173,8 @@ def create(
 
     `weights="starter"` is a small mobilenet_v2 (alpha 0.35) that comes inside tlkit and needs no
     download; `tlkit.models.starter.card()` says what it is good for. Some families have ImageNet
-    weights for several image sizes: where `size` is none of them, the weights of the largest are loaded
-    (`BackboneSpec.weights_for` says which).
+    weights for several image sizes: where `size` is none of them, the weights of the largest are
+    loaded (`BackboneSpec.weights_for` says which).
 
     Args:
         name: One of `names()`.

@@ -41,8 +41,8 @@ def build_classifier(
 
     Args:
         backbone: One of `tlkit.models.backbones.names()`, or a model with one image input and one
-            output of shape `(batch, height, width, channels)` or `(batch, features)`. A model given is
-            used as it is, not copied.
+            output of shape `(batch, height, width, channels)` or `(batch, features)`. A model given
+            is used as it is, not copied.
         num_classes: How many classes there are, at least 2.
         input_shape: Shape of one raw image: height, width and, except for grey, channels (1, 3 or
             4). Height and width may be None.

@@ -98,8 +98,8 @@ def probe(
     fitted, scored = fits[0].counts
     if fitted < 2 * max(classes, cross_validation.FOLDS):
         raise DataError(
-            f"`train` must hold at least {2 * max(classes, cross_validation.FOLDS)} images to fit and "
-            f"score {classes} classes, got {fitted}."
+            f"`train` must hold at least {2 * max(classes, cross_validation.FOLDS)} images to fit "
+            f"and score {classes} classes, got {fitted}."
         )
     heads = tuple(
         Reading(
