@@ -1,0 +1,56 @@
+"""Tables by rich, and any printable value as plain text."""
+
+import io
+from collections.abc import Iterable, Sequence
+
+import rich.console
+import rich.table
+import rich.text
+
+_WIDTH = 1000  # columns of text: wide enough that no table is folded
+
+
+def build_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, align: str
+) -> rich.table.Table:
+    """Return a table without lines, whose text rich does not take for markup.
+
+    Args:
+        columns: The name of each column.
+        rows: The cells of each row.
+        align: A letter for each column: "l" for left, "r" for right.
+
+    Examples:
+        >>> print(render_text(build_table(("name", "count"), [("daisy", "12")], align="lr")))
+        name   count
+        daisy     12
+    """
+    table = rich.table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, letter in zip(columns, align, strict=True):
+        table.add_column(rich.text.Text(name), justify="right" if letter == "r" else "left")
+    for row in rows:
+        table.add_row(*map(rich.text.Text, row))
+    return table
+
+
+def render_text(value: rich.console.RenderableType) -> str:
+    """Return a value as rich prints it, in plain text that no terminal's width or colours change.
+
+    Examples:
+        >>> render_text("12 images")
+        '12 images'
+    """
+    page = io.StringIO()
+    console = rich.console.Console(
+        file=page,
+        width=_WIDTH,
+        color_system=None,
+        force_terminal=False,
+        force_jupyter=False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=True,
+    )
+    console.print(value)
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
