@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print a row a seed, and their mean."""
     options = _options(arguments)
     images = _images(options)
-    model = recipes.few_images().build(images, size=options.size, weights=options.weights)
+    model = recipes.few_images().build(images, image_size=options.size, weights=options.weights)
     pictures, labels = images.train
     print(f"{images.name}: {len(labels):,} images, {100 * options.share:g} % of labels flipped\n")
     print("| seed | flipped | suspects | precision | recall | looked at | seconds |")
@@ -75,7 +75,7 @@ def _line(name: str, row: dict[str, float]) -> str:
 def _images(options: argparse.Namespace) -> ImageSet:
     if options.data is None:
         return tlkit.datasets.digits()
-    source = sources.from_folder(options.data, size=options.size)
+    source = sources.from_folder(options.data, image_size=options.size)
     nothing = source.take(slice(0))
     return ImageSet(
         name=source.name, train=source.pair, test=nothing.pair, class_names=source.class_names

@@ -151,7 +151,7 @@ def _head(images: tlkit.datasets.ImageSet, work: Path, seed: int) -> dict:
             "mobilenet_v2",
             10,
             input_shape=(28, 28, 1),
-            size=32,
+            image_size=32,
             pixels=tlkit.models.backbones.UNIT,
         )
         _train(model, tlkit.Phase(epochs=10), images, work / "head.json", seed)

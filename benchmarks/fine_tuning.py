@@ -86,7 +86,7 @@ def measured(images: ImageSet, name: str, settings: dict[str, Any], seed: int) -
     recipe = replace(
         recipes.best(), head=head, fine_tune=tail, features=READS, pooling="flatten", max_layers=1
     )
-    trained = recipe.train(images, size=32, seed=seed, verbose=False)
+    trained = recipe.train(images, image_size=32, seed=seed, verbose=False)
     score = tlkit.evaluate(trained.model, images.test)
     return {
         "accuracy": score.accuracy,

@@ -34,11 +34,11 @@ from tlkit.plotting import charts
 
 PAGE = Path("docs/explanation/taps.md")
 SETS = {
-    "MNIST": {"size": 32},
-    "Fashion-MNIST": {"size": 32},
-    "flowers, 160 px": {"size": 160},
-    "MNIST, 1,000 images": {"size": 32},
-    "scikit-learn digits, starter": {"size": 32, "weights": "starter"},
+    "MNIST": {"image_size": 32},
+    "Fashion-MNIST": {"image_size": 32},
+    "flowers, 160 px": {"image_size": 160},
+    "MNIST, 1,000 images": {"image_size": 32},
+    "scikit-learn digits, starter": {"image_size": 32, "weights": "starter"},
 }
 DRAWN = {"MNIST": "probe-mnist.png", "flowers, 160 px": "probe-flowers.png"}
 RECIPES = {
@@ -133,7 +133,7 @@ def plain(name: str, folder: Path) -> dict:
     """Estimate how long plain Keras takes for the user's experiment."""
     images = image_set(name, folder, 0)
     x, y = images.train
-    count = min(len(x), 6000 if SETS[name]["size"] == 32 else 600)
+    count = min(len(x), 6000 if SETS[name]["image_size"] == 32 else 600)
     few = (x[:count], y[:count])
     model = recipes.mnist_as_described().build(images, **SETS[name])
     head, tail = (

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measured(images: tlkit.datasets.ImageSet, name: str, size: int) -> dict:
     """Probe once; a row of figures."""
     keras.backend.clear_session()
-    model = replace(recipes.fast(), features=None).build(images, size=size)
+    model = replace(recipes.fast(), features=None).build(images, image_size=size)
     probe = tlkit.probe(model, images.train, sample=SAMPLE)
     last = probe.readings[-1].layer
     ends = [each for each in probe.readings if each.layer == last]

@@ -101,7 +101,7 @@ def classifier(size: int, backbone: str = "mobilenet_v2", **options: object) -> 
         backbone,
         10,
         input_shape=(28, 28, 1),
-        size=size,
+        image_size=size,
         pixels=tlkit.models.backbones.UNIT if backbone == "mobilenet_v2" else None,
         seed=0,
         **options,

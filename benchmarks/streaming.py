@@ -15,8 +15,8 @@ import numpy as np
 
 import tlkit
 from tlkit import recipes, splits
+from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.lazy_images import LazyImages
-from tlkit.data.source import ImageDataset
 from tlkit.datasets import ImageSet
 from tlkit.experiments import runner
 
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> dict:
             test=parts.test.pair,
             class_names=source.class_names,
         ),
-        size=options.size,
+        image_size=options.size,
         weights="starter",
         verbose=False,
     )

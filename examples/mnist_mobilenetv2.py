@@ -131,7 +131,7 @@ def main(arguments: list[str] | None = None) -> Path:
 def _short_way(images: ImageSet, weights: str, options: argparse.Namespace) -> Row:
     trained = recipes.fast().train(
         images,
-        size=options.size,
+        image_size=options.size,
         weights="imagenet" if weights == IMAGENET else "starter",
         seed=options.seed,
         verbose=False,
@@ -190,12 +190,12 @@ def _model(
     if options.weights != "starter":
         recipe = _recipe(options, fallback="mnist_as_described" if described else "few_images")
         try:
-            return recipe.build(images, size=options.size), recipe, IMAGENET
+            return recipe.build(images, image_size=options.size), recipe, IMAGENET
         except tlkit.errors.DownloadError:
             if options.weights == "imagenet":
                 raise
     recipe = _recipe(options, fallback="few_images")
-    return recipe.build(images, size=options.size, weights="starter"), recipe, STARTER
+    return recipe.build(images, image_size=options.size, weights="starter"), recipe, STARTER
 
 
 def _frozen(model: keras.Model, recipe: Recipe) -> str:

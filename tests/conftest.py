@@ -94,6 +94,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that `tlkit train` wrote."""
     out = tmp_path_factory.mktemp("runs") / "run"
-    words = ["train", str(photos), "--out", str(out), "--size", "32", "--weights", "starter"]
+    words = ["train", str(photos), "--out", str(out), "--image-size", "32", "--weights", "starter"]
     assert app.main([*words, "--validation", "0.2", "--json"]) == app.DONE
     return out

@@ -174,7 +174,7 @@ def check_family(family: str, folder: Path) -> None:
         name,
         3,
         input_shape=(None, None, 1),
-        size=tlkit.models.backbones.find(name).least_size,
+        image_size=tlkit.models.backbones.find(name).least_size,
         weights=None,
         backbone_options=options,
     )

@@ -217,7 +217,7 @@ def test_without_a_network_nothing_waits_long(
     told = run_python(
         "import time, tlkit\n"
         "from functools import partial\n"
-        "weights = partial(tlkit.models.backbones.create, 'mobilenet_v2', size=32)\n"
+        "weights = partial(tlkit.models.backbones.create, 'mobilenet_v2', image_size=32)\n"
         "for fetch in (tlkit.datasets.mnist, weights):\n"
         "    started = time.perf_counter()\n"
         "    try:\n"

@@ -23,7 +23,7 @@ def _cut(
 
 def _classifier(backbone: keras.Model, **options: object) -> keras.Model:
     return tlkit.build_classifier(
-        backbone, 3, input_shape=(9, 9, 1), size=16, pixels=(0, 1), **options
+        backbone, 3, input_shape=(9, 9, 1), image_size=16, pixels=(0, 1), **options
     )
 
 
@@ -53,7 +53,7 @@ def test_both_parts_give_what_the_whole_gives_wherever_it_is_cut(
 @pytest.mark.parametrize("share", [0.3, 0.6])
 def test_known_backbones_are_cut_right(name: str, share: float) -> None:
     keras.utils.set_random_seed(0)
-    backbone = tlkit.models.backbones.create(name, size=32, weights=None)
+    backbone = tlkit.models.backbones.create(name, image_size=32, weights=None)
     model = tlkit.build_classifier(backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1))
     cut = _cut(model, freezing.first_fraction(share))
     assert cut.trunk
@@ -78,7 +78,7 @@ def test_cutting_adds_no_node_to_a_layer(small_backbone: keras.Model) -> None:
 
 def test_the_smallest_tensors_are_kept_where_little_is_run_again() -> None:
     model = tlkit.build_classifier(
-        tlkit.models.backbones.create("mobilenet_v2", size=32, weights=None),
+        tlkit.models.backbones.create("mobilenet_v2", image_size=32, weights=None),
         10,
         input_shape=(9, 9, 1),
         pixels=(0, 1),
@@ -170,7 +170,7 @@ def test_views_take_a_random_layer_into_the_trunk(small_backbone: keras.Model) -
 
 
 def test_dropout_inside_the_frozen_backbone_is_switched_off_and_named() -> None:
-    backbone = tlkit.models.backbones.create("efficientnet_b0", size=32, weights=None)
+    backbone = tlkit.models.backbones.create("efficientnet_b0", image_size=32, weights=None)
     model = tlkit.build_classifier(backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1))
     cut = _cut(model, freezing.everything)
     assert cut.switched_off[:2] == ("block2b_drop", "block3b_drop")

@@ -16,7 +16,7 @@ def test_training_leaves_model_figures_and_report(trained: Path) -> None:
     metrics = json.loads((trained / "metrics.json").read_text())
     assert metrics["accuracy"] > 0.9
     config = json.loads((trained / "config.json").read_text())
-    assert config["experiment"]["size"] == 32
+    assert config["experiment"]["image_size"] == 32
     assert config["experiment"]["validation"] == 0.2
     report = (trained / "report.html").read_text()
     assert f"{100 * metrics['accuracy']:.1f}" in report
@@ -75,7 +75,7 @@ def test_a_file_of_a_run_is_asked_as_the_run_was_trained(moved: tuple[Path, Path
     (run / "config.json").write_text(json.dumps(config))
     for model in (run, run / "model.keras"):
         found = asked.model(Namespace(model=str(model), data="elsewhere"))[1]
-        assert (found.fit, found.size) == ("crop", 32)
+        assert (found.fit, found.image_size) == ("crop", 32)
     (run / "config.json").write_text('{"about": "a script of mine"}')
     assert asked.model(Namespace(model=str(run), data="elsewhere"))[1].fit == "squash"
 
@@ -233,7 +233,7 @@ def test_an_accuracy_may_be_demanded(
 def test_inspect_shows_the_plan_and_trains_nothing(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["inspect", str(photos), "--size", "32", "--weights", "starter"]
+    words = ["inspect", str(photos), "--image-size", "32", "--weights", "starter"]
     assert app.main([*words, "--recipe", "few_images", "--layers"]) == app.DONE
     shown = capsys.readouterr().out
     assert "read as needed: 3 kB each" in shown
@@ -251,7 +251,7 @@ def test_probe_shows_where_to_read(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture = tmp_path / "probe.png"
-    words = ["probe", str(photos), "--size", "32", "--weights", "starter", "--json"]
+    words = ["probe", str(photos), "--image-size", "32", "--weights", "starter", "--json"]
     assert app.main([*words, "--out", "probe.jpg"]) == app.WRONG_WORDS
     words += ["--out", str(picture)]
     assert app.main(words) == app.DONE
@@ -266,7 +266,11 @@ def test_probe_shows_where_to_read(
         (["evaluate", "nowhere", "data"], app.WRONG_WORDS, "a run's folder or a .keras file"),
         (["inspect", "README.md"], app.WRONG_WORDS, "a .csv or .parquet table, got 'README.md'"),
         (["inspect", "tests", "--weights", "imagnet"], app.WRONG_WORDS, "Did you mean 'imagenet'"),
-        (["inspect", "tests", "--size", "8"], app.WRONG_WORDS, "`--size` must be at least 32"),
+        (
+            ["inspect", "tests", "--image-size", "8"],
+            app.WRONG_WORDS,
+            "`--image-size` must be at least 32",
+        ),
         (["train", "nowhere", "--out", "run"], app.WRONG_WORDS, "nowhere"),
         (["evaluate", "nowhere.keras", "data"], app.WRONG_WORDS, "nowhere.keras"),
         (["train", "--out", "run"], app.WRONG_WORDS, "`data` must be given"),
@@ -328,7 +332,7 @@ def test_messages_speak_of_what_is_typed(
 ) -> None:
     folder = shutil.copytree(photos, tmp_path / "digits")
     (folder / "digit 0" / "empty.png").write_bytes(b"")
-    words = ["inspect", str(folder), "--size", "32", "--weights", "starter"]
+    words = ["inspect", str(folder), "--image-size", "32", "--weights", "starter"]
     assert app.main(words) == app.WRONG_DATA
     assert "or leave them out: --unreadable skip" in capsys.readouterr().err
     config = ["--unreadable", "skip", "--max-unreadable", "0.001"]

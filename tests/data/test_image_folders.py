@@ -72,7 +72,7 @@ _RIGHT = {
 
 
 def test_a_folder_for_each_class_becomes_images_that_are_read_when_needed(photos: Path) -> None:
-    source = sources.from_folder(photos, size=(12, 10))
+    source = sources.from_folder(photos, image_size=(12, 10))
     assert source.class_names == ("cat", "dog")
     assert source.paths == ("cat/3.bmp", "cat/4.webp", "dog/1.png", "dog/more/deep/2.PNG")
     assert source.labels.tolist() == [0, 0, 1, 1]
@@ -88,7 +88,7 @@ def test_a_folder_for_each_class_becomes_images_that_are_read_when_needed(photos
 
 def test_what_is_wrong_is_refused_whole_and_listed(messy: Path) -> None:
     with pytest.raises(DataError, match="6 things are wrong with the files") as told:
-        sources.from_folder(messy, size=8)
+        sources.from_folder(messy, image_size=8)
     for path, reason in _WRONG.items():
         assert path in str(told.value)
         assert reason in str(told.value).lower()
@@ -96,7 +96,7 @@ def test_what_is_wrong_is_refused_whole_and_listed(messy: Path) -> None:
 
 
 def test_what_is_wrong_is_left_out_and_listed(messy: Path) -> None:
-    source = sources.from_folder(messy, size=8, unreadable="skip", max_unreadable=0.5)
+    source = sources.from_folder(messy, image_size=8, unreadable="skip", max_unreadable=0.5)
     assert {problem.path for problem in source.problems} == set(_WRONG)
     for problem in source.problems:
         assert _WRONG[problem.path] in problem.reason.lower()
@@ -107,7 +107,7 @@ def test_what_is_wrong_is_left_out_and_listed(messy: Path) -> None:
 
 
 def test_damaged_files_are_replaced_by_grey_and_listed(messy: Path) -> None:
-    source = sources.from_folder(messy, size=8, unreadable="replace", max_unreadable=0.5)
+    source = sources.from_folder(messy, image_size=8, unreadable="replace", max_unreadable=0.5)
     damaged = {path for path in _WRONG if "/" in path and not path.endswith("/")}
     assert set(source.paths) == _RIGHT | damaged
     assert {problem.path for problem in source.problems} == set(_WRONG)
@@ -117,7 +117,7 @@ def test_damaged_files_are_replaced_by_grey_and_listed(messy: Path) -> None:
 
 def test_no_more_may_be_left_out_than_is_said(messy: Path) -> None:
     with pytest.raises(DataError, match="At most 10 % of the images may be unreadable, got 4 of"):
-        sources.from_folder(messy, size=8, unreadable="skip")
+        sources.from_folder(messy, image_size=8, unreadable="skip")
 
 
 def test_no_file_is_changed_or_deleted(messy: Path) -> None:
@@ -126,7 +126,7 @@ def test_no_file_is_changed_or_deleted(messy: Path) -> None:
         return sorted((str(p), p.lstat().st_size, p.lstat().st_mtime) for p in found)
 
     before = listing()
-    sources.from_folder(messy, size=8, unreadable="replace", max_unreadable=0.5)
+    sources.from_folder(messy, image_size=8, unreadable="replace", max_unreadable=0.5)
     assert listing() == before
 
 
@@ -134,11 +134,11 @@ def test_a_folder_of_parts_is_no_folder_of_classes(photos: Path, tmp_path: Path)
     (tmp_path / "all" / "train").mkdir(parents=True)
     (tmp_path / "all" / "Test").mkdir()
     with pytest.raises(ConfigError, match=r"with the parts \['Test', 'train'\]. Read each by"):
-        sources.from_folder(tmp_path / "all", size=8)
+        sources.from_folder(tmp_path / "all", image_size=8)
     with pytest.raises(ConfigError, match="no such folder"):
-        sources.from_folder(tmp_path / "nowhere", size=8)
+        sources.from_folder(tmp_path / "nowhere", image_size=8)
     with pytest.raises(ConfigError, match="with no folder and 2 images. Move each image into"):
-        sources.from_folder(photos / "cat", size=8, unreadable="skip")
+        sources.from_folder(photos / "cat", image_size=8, unreadable="skip")
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -157,27 +157,29 @@ def test_a_table_names_images_labels_and_groups(photos: Path, tmp_path: Path, ki
         parquet = pytest.importorskip("pyarrow.parquet")
         parquet.write_table(pyarrow.table(rows), path)
     columns = {"path_column": "file", "label_column": "species"}
-    source = sources.from_manifest(path, size=8, folder=photos, group_column="owner", **columns)
+    source = sources.from_manifest(
+        path, image_size=8, folder=photos, group_column="owner", **columns
+    )
     assert source.class_names == ("hund", "katze")
     assert source.labels.tolist() == [0, 1, 1]
     assert source.groups == ("a", "b", "b")
     np.testing.assert_array_equal(
-        source.images[:], sources.from_folder(photos, size=8).images[[2, 0, 1]]
+        source.images[:], sources.from_folder(photos, image_size=8).images[[2, 0, 1]]
     )
     with pytest.raises(ConfigError, match=r"a column 'speces', got .* Did you mean 'species'"):
-        sources.from_manifest(path, size=8, path_column="file", label_column="speces")
+        sources.from_manifest(path, image_size=8, path_column="file", label_column="speces")
 
 
 def test_a_table_that_names_a_missing_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "all.csv"
     path.write_text("path,label\nnowhere.png,a\n")
     with pytest.raises(DataError, match=r"nowhere\.png: No such file"):
-        sources.from_manifest(path, size=8)
+        sources.from_manifest(path, image_size=8)
     path.write_text("path,label\n,a\n")
     with pytest.raises(DataError, match="Column 'path' .* is empty in row 1"):
-        sources.from_manifest(path, size=8)
+        sources.from_manifest(path, image_size=8)
     with pytest.raises(ConfigError, match=r"must end in \.csv or \.parquet"):
-        sources.from_manifest(Path(__file__), size=8)
+        sources.from_manifest(Path(__file__), image_size=8)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def test_a_table_that_is_none_is_told(tmp_path: Path, content: bytes, said: str)
     path = tmp_path / "all.csv"
     path.write_bytes(content)
     with pytest.raises(DataError, match=said):
-        sources.from_manifest(path, size=8)
+        sources.from_manifest(path, image_size=8)
 
 
 def test_a_damaged_parquet_file_is_told(tmp_path: Path) -> None:
@@ -201,13 +203,13 @@ def test_a_damaged_parquet_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "all.parquet"
     path.write_bytes(b"PAR1 and nothing else")
     with pytest.raises(DataError, match="must be a parquet table, got"):
-        sources.from_manifest(path, size=8)
+        sources.from_manifest(path, image_size=8)
 
 
 def test_spaces_and_capitals_make_no_other_classes(photos: Path) -> None:
     path = photos / "ALL.CSV"
     path.write_text("path,label\ncat/3.bmp,cat \ncat/4.webp, cat\ndog/1.png,dog\n")
-    source = sources.from_manifest(path, size=8)
+    source = sources.from_manifest(path, image_size=8)
     assert source.counts == {"cat": 2, "dog": 1}
     assert source.name == "ALL"
 
@@ -216,25 +218,25 @@ def test_a_folder_is_called_by_its_name_from_within(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(photos)
-    assert sources.from_folder(".", size=8).name == "photos"
+    assert sources.from_folder(".", image_size=8).name == "photos"
 
 
 @pytest.mark.parametrize("target", ["..", "../..", "."])
 def test_a_link_that_leads_back_brings_no_other_class_in(photos: Path, target: str) -> None:
     (photos / "dog" / "back").symlink_to(target, target_is_directory=True)
-    source = sources.from_folder(photos, size=8)
+    source = sources.from_folder(photos, image_size=8)
     assert source.paths == ("cat/3.bmp", "cat/4.webp", "dog/1.png", "dog/more/deep/2.PNG")
 
 
 def test_class_names_may_be_given(photos: Path) -> None:
-    source = sources.from_folder(photos, size=8, class_names=["dog", "owl", "cat"])
+    source = sources.from_folder(photos, image_size=8, class_names=["dog", "owl", "cat"])
     assert source.labels.tolist() == [2, 2, 0, 0]
     assert source.counts == {"dog": 2, "owl": 0, "cat": 2}
     with pytest.raises(DataError, match=r"of the classes \['dog', 'owl'\], got \['cat'\]"):
-        sources.from_folder(photos, size=8, class_names=["dog", "owl"])
+        sources.from_folder(photos, image_size=8, class_names=["dog", "owl"])
 
 
 def test_the_limit_tells_of_damaged_files_alone(messy: Path) -> None:
     with pytest.raises(DataError, match=r"got 4 of 12: .*") as caught:
-        sources.from_folder(messy, size=8, unreadable="skip", max_unreadable=0.1)
+        sources.from_folder(messy, image_size=8, unreadable="skip", max_unreadable=0.1)
     assert "stray.png" not in str(caught.value)

@@ -96,7 +96,7 @@ def test_a_hugging_face_data_set_is_decoded_row_by_row(monkeypatch: pytest.Monke
     asked = []
     decode = decoding.decode
     monkeypatch.setattr(decoding, "decode", lambda *a, **k: asked.append(1) or decode(*a, **k))
-    source = sources.from_huggingface(rows, size=4, image="picture", label="answer")
+    source = sources.from_huggingface(rows, image_size=4, image="picture", label="answer")
     assert source.class_names == ("yes", "no")
     assert source.labels.tolist() == [1, 0, 1]
     assert asked == []
@@ -108,7 +108,7 @@ def test_a_hugging_face_data_set_is_decoded_row_by_row(monkeypatch: pytest.Monke
 
 def test_labels_without_names_are_named_by_their_value() -> None:
     source = sources.from_huggingface(
-        _rows(["ash", "oak", "ash"]), size=4, image="picture", label="answer"
+        _rows(["ash", "oak", "ash"]), image_size=4, image="picture", label="answer"
     )
     assert source.class_names == ("ash", "oak")
     assert source.labels.tolist() == [0, 1, 0]
@@ -120,18 +120,18 @@ def test_labels_without_names_are_named_by_their_value() -> None:
 def test_an_image_without_a_label_is_refused(labels: list, names: list[str] | None) -> None:
     rows = _rows(labels, names=names)
     with pytest.raises(DataError, match=r"1 of \d, such as rows \[1\]"):
-        sources.from_huggingface(rows, size=4, image="picture", label="answer")
+        sources.from_huggingface(rows, image_size=4, image="picture", label="answer")
 
 
 def test_what_is_no_split_of_a_data_set_is_refused() -> None:
     datasets = pytest.importorskip("datasets")
     rows = _rows([0, 1])
     with pytest.raises(ConfigError, match=r"a column 'image', got \['picture', 'answer'\]"):
-        sources.from_huggingface(rows, size=4, label="answer")
+        sources.from_huggingface(rows, image_size=4, label="answer")
     with pytest.raises(ConfigError, match=r"such as dataset\['train'\]"):
-        sources.from_huggingface(datasets.DatasetDict(train=rows), size=4)
+        sources.from_huggingface(datasets.DatasetDict(train=rows), image_size=4)
     with pytest.raises(ConfigError, match="streaming=False"):
-        sources.from_huggingface(rows.to_iterable_dataset(), size=4)
+        sources.from_huggingface(rows.to_iterable_dataset(), image_size=4)
 
 
 def test_a_torch_loader_gives_channels_last(small_backbone: keras.Model) -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
 from tlkit import sources, splits
+from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.scanning import Scanned
-from tlkit.data.source import ImageDataset
 from tlkit.errors import ConfigError, DataError
 
 

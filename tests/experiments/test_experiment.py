@@ -42,7 +42,13 @@ def test_a_wrong_value_is_told(values: dict, message: str) -> None:
 
 def test_it_survives_json_and_reads_as_it_says(photos: Path) -> None:
     made = Experiment(
-        data=str(photos), size=8, channels=1, fit="crop", recipe="best", augment=("flip",), seed=4
+        data=str(photos),
+        image_size=8,
+        channels=1,
+        fit="crop",
+        recipe="best",
+        augment=("flip",),
+        seed=4,
     )
     assert Experiment.of(made.values()) == made
     source = made.source()
@@ -59,7 +65,7 @@ def test_callbacks_are_told_every_epoch_of_both_phases(
 ) -> None:
     told = []
     watcher = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: told.append(epoch))
-    made = Experiment(data=str(photos), size=32, weights="starter", recipe="few_images")
+    made = Experiment(data=str(photos), image_size=32, weights="starter", recipe="few_images")
     parts = made.split(made.source())
     trained = made.train(parts, callbacks=[watcher], verbose=False)
     assert len(told) == len(trained.run.history) == 20
@@ -81,11 +87,11 @@ def test_columns_of_a_folder_are_refused_and_paths_become_words(photos: Path) ->
 
 @pytest.mark.parametrize("name", ["few_images", "fast"])
 def test_the_memory_told_beforehand_is_what_training_takes(photos: Path, name: str) -> None:
-    made = Experiment(data=str(photos), size=32, weights="starter", recipe=name)
+    made = Experiment(data=str(photos), image_size=32, weights="starter", recipe=name)
     parts = made.split(made.source())
     recipe = RECIPES[name]()
     whole = tlkit.build_classifier(
-        recipe.backbone, 2, size=32, weights="starter", pixels=recipe.pixels
+        recipe.backbone, 2, image_size=32, weights="starter", pixels=recipe.pixels
     )
     told = recipe.kept_bytes(whole, parts.train.pair)
     ran = made.train(parts, verbose=False).run
@@ -108,7 +114,7 @@ def test_callbacks_are_told_what_was_solved(photos: Path) -> None:
         def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
             seen.append((epoch, logs))
 
-    made = Experiment(data=str(photos), size=32, weights="starter", recipe="fast")
+    made = Experiment(data=str(photos), image_size=32, weights="starter", recipe="fast")
     trained = made.train(made.split(made.source()), callbacks=[Watcher()], verbose=False)
     [figures] = trained.run.phases[0].epochs
     assert seen == [trained.model.count_params(), (0, figures)]

@@ -47,7 +47,7 @@ def test_a_misspelt_name_is_refused_with_the_nearest(name: str, offer: str) -> N
 
 @pytest.mark.parametrize("name", ["zzz", "", None, 3])
 def test_what_is_near_no_name_is_told_where_they_are_listed(name: Any) -> None:
-    with pytest.raises(ConfigError, match=r"tlkit\.backbones\.names\(\) lists all") as caught:
+    with pytest.raises(ConfigError, match=r"tlkit\.models\.backbones\.names\(\) lists all") as caught:
         backbones.find(name)
     assert "Did you mean" not in str(caught.value)
     assert f"all {len(backbones.names())}." in str(caught.value)
@@ -58,7 +58,7 @@ class AskedForError(Exception):
 
 
 @pytest.mark.parametrize(
-    "size", [(32, 32), (96, 96), (128, 128), (160, 160), (192, 192), (224, 224), (96, 128)]
+    "image_size", [(32, 32), (96, 96), (128, 128), (160, 160), (192, 192), (224, 224), (96, 128)]
 )
 @pytest.mark.parametrize("name", ["mobilenet", "mobilenet_v2"])
 def test_weights_for_a_size_are_those_that_keras_asks_for(
@@ -69,7 +69,7 @@ def test_weights_for_a_size_are_those_that_keras_asks_for(
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", tell)
     with pytest.raises(AskedForError) as caught:
-        backbones.create(name, size=size)
+        backbones.create(name, image_size=size)
     sizes = [
         part for part in str(caught.value).split("_") if part in ("96", "128", "160", "192", "224")
     ]
@@ -77,7 +77,7 @@ def test_weights_for_a_size_are_those_that_keras_asks_for(
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "expected"),
+    ("name", "image_size", "expected"),
     [
         ("resnet50", (32, 32), 224),
         ("efficientnet_b1", (100, 100), 240),
@@ -91,12 +91,12 @@ def test_a_family_with_one_set_of_weights_uses_it_for_every_size(
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [(None, (224, 224)), (32, (32, 32)), ((40, 64), (40, 64))]
+    ("image_size", "expected"), [(None, (224, 224)), (32, (32, 32)), ((40, 64), (40, 64))]
 )
 def test_a_backbone_is_made_for_its_size_without_classification_layers(
     size: Any, expected: tuple[int, int]
 ) -> None:
-    backbone = backbones.create("mobilenet_v2", size=size, weights=None, options=TINY)
+    backbone = backbones.create("mobilenet_v2", image_size=size, weights=None, options=TINY)
     assert backbone.input_shape == (None, *expected, 3)
     reference = keras.applications.MobileNetV2(
         include_top=False, weights=None, input_shape=(*expected, 3), alpha=0.35
@@ -109,9 +109,15 @@ def test_a_backbone_is_made_for_its_size_without_classification_layers(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"size": 31}, "`size` must be at least 32x32 for mobilenet_v2, got 31x31"),
-        ({"size": (64, 16)}, "`size` must be at least 32x32 for mobilenet_v2, got 64x16"),
-        ({"size": "big"}, "`size` must be a whole number or a pair (height, width), got 'big'"),
+        ({"image_size": 31}, "`image_size` must be at least 32x32 for mobilenet_v2, got 31x31"),
+        (
+            {"image_size": (64, 16)},
+            "`image_size` must be at least 32x32 for mobilenet_v2, got 64x16",
+        ),
+        (
+            {"image_size": "big"},
+            "`image_size` must be a whole number or a pair (height, width), got 'big'",
+        ),
         ({"options": {"alhpa": 0.35}}, "got 'alhpa'. Did you mean 'alpha'?"),
         ({"options": {"dropout": 0.35}}, "`backbone_options` must be one of ['alpha', 'name'"),
         ({"options": {"pooling": "avg"}}, "`backbone_options` must be one of"),
@@ -122,21 +128,21 @@ def test_a_backbone_is_made_for_its_size_without_classification_layers(
 )
 def test_a_bad_argument_is_refused_by_name(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        backbones.create("mobilenet_v2", **{"weights": None, "size": 32, **arguments})
+        backbones.create("mobilenet_v2", **{"weights": None, "image_size": 32, **arguments})
     assert words in str(caught.value)
 
 
 def test_channels_first_is_refused_with_the_remedy(channels_first: None) -> None:
     with pytest.raises(ConfigError, match=r"set_image_data_format\('channels_last'\) first"):
-        backbones.create("mobilenet_v2", size=32, weights=None)
+        backbones.create("mobilenet_v2", image_size=32, weights=None)
 
 
 def test_a_weights_file_is_loaded(tmp_path: Path) -> None:
     keras.utils.set_random_seed(1)
-    saved = backbones.create("mobilenet_v2", size=32, weights=None, options=TINY)
+    saved = backbones.create("mobilenet_v2", image_size=32, weights=None, options=TINY)
     path = tmp_path / "mine.weights.h5"
     saved.save_weights(path)
-    loaded = backbones.create("mobilenet_v2", size=32, weights=str(path), options=TINY)
+    loaded = backbones.create("mobilenet_v2", image_size=32, weights=str(path), options=TINY)
     for mine, theirs in zip(loaded.get_weights(), saved.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
@@ -155,7 +161,8 @@ def test_weights_on_disk_are_loaded_for_another_size_without_a_warning(
     told = run_python(
         "import os, warnings, numpy as np, tlkit\n"
         "warnings.simplefilter('error')  # from here on: other packages warn as they are imported\n"
-        "made = tlkit.models.backbones.create('mobilenet_v2', size=32, options={'alpha': 0.35})\n"
+        "create = tlkit.models.backbones.create\n"
+        "made = create('mobilenet_v2', image_size=32, options={'alpha': 0.35})\n"
         "with np.load(os.environ['KERAS_HOME'] + '/expected.npz') as expected:\n"
         "    pairs = list(zip(made.get_weights(), expected.values(), strict=True))\n"
         "print(len(pairs), all(np.array_equal(have, want) for have, want in pairs))\n",
@@ -168,6 +175,6 @@ def test_weights_on_disk_are_loaded_for_another_size_without_a_warning(
 
 def test_what_keras_refuses_is_a_config_error_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"can't make mobilenet_v2 .*'alpha': 'wide'"):
-        backbones.create("mobilenet_v2", size=32, weights=None, options={"alpha": "wide"})
+        backbones.create("mobilenet_v2", image_size=32, weights=None, options={"alpha": "wide"})
     with pytest.raises(ConfigError, match=r"`weights` must be 'imagenet', 'starter', None or"):
-        backbones.create("mobilenet_v2", size=32, weights=3)
+        backbones.create("mobilenet_v2", image_size=32, weights=3)

@@ -55,7 +55,7 @@ def test_predict_and_call_agree_and_a_plain_call_moves_no_statistic(
 
 def test_a_known_backbone_is_fed_the_pixels_it_was_trained_on() -> None:
     image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), "uint8")
-    model = tlkit.build_classifier("resnet50_v2", 2, size=32, weights=None)
+    model = tlkit.build_classifier("resnet50_v2", 2, image_size=32, weights=None)
     fed = keras.Model(model.inputs, model.get_layer("gray_to_rgb_resize").output)
     expected = keras.applications.resnet_v2.preprocess_input(image.astype("float32"))
     np.testing.assert_allclose(fed.predict(image, verbose=0), expected, atol=1e-5)
@@ -103,7 +103,10 @@ def test_mixed_precision_gives_float32_probabilities(small_backbone: keras.Model
         ({"pooling": "agv"}, r"`pooling` must be one of .*Did you mean 'avg'\?"),
         ({"pixels": None}, "`pixels` must be given with a backbone that is a model"),
         ({"pixels": (1, 0)}, r"`pixels` must be a pair \(low, high\)"),
-        ({"size": 8}, r"`size` must be \(16, 16\), what the backbone takes, got \(8, 8\)"),
+        (
+            {"image_size": 8},
+            r"`image_size` must be \(16, 16\), what the backbone takes, got \(8, 8\)",
+        ),
         ({"weights": None}, "`weights` must be left out where the backbone is a model, got None"),
         ({"input_shape": 28}, r"`input_shape` must be a tuple such as \(28, 28, 1\), got 28"),
         ({"class_names": 5}, "`class_names` must be a sequence of strings, got 5"),
@@ -119,7 +122,10 @@ def test_mixed_precision_gives_float32_probabilities(small_backbone: keras.Model
         ({"backbone_options": {"alpha": 1}}, "`backbone_options` must be left out"),
         ({"backbone": 3}, "`backbone` must be a keras.Model or a known name, got 3"),
         ({"backbone": "mobilnet_v2"}, "Did you mean .*'mobilenet_v2'"),
-        ({"backbone": "mobilenet_v2", "size": 31}, "at least 32x32 for mobilenet_v2, got 31x31"),
+        (
+            {"backbone": "mobilenet_v2", "image_size": 31},
+            "at least 32x32 for mobilenet_v2, got 31x31",
+        ),
         ({"input_shape": (9, 9, 2)}, r"1 \(grey\), 3 \(RGB\) or 4"),
     ],
 )
@@ -139,9 +145,12 @@ def test_a_bad_argument_is_named(
 
 def test_a_backbone_without_a_size_of_its_own_wants_one() -> None:
     open_size = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 3)])
-    with pytest.raises(ConfigError, match="`size` must be given"):
+    with pytest.raises(ConfigError, match="`image_size` must be given"):
         tlkit.build_classifier(open_size, 2, pixels=(0, 1))
-    assert tlkit.build_classifier(open_size, 2, pixels=(0, 1), size=8).output_shape == (None, 2)
+    assert tlkit.build_classifier(open_size, 2, pixels=(0, 1), image_size=8).output_shape == (
+        None,
+        2,
+    )
 
 
 def test_a_backbone_must_give_maps_or_features() -> None:

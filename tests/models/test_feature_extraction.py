@@ -19,7 +19,7 @@ def _classifier(backbone: keras.Model, **settings: object) -> keras.Model:
 
 def test_the_head_reads_the_layer_named_and_nothing_beyond_is_carried() -> None:
     whole = tlkit.models.backbones.create(
-        "mobilenet_v2", size=32, weights=None, options={"alpha": 0.35}
+        "mobilenet_v2", image_size=32, weights=None, options={"alpha": 0.35}
     )
     model = _classifier(whole, features="block_5_add", pooling="flatten")
     tapped = tlkit.models.backbone_of(model)
@@ -35,7 +35,7 @@ def test_the_head_reads_the_layer_named_and_nothing_beyond_is_carried() -> None:
 
 def test_several_layers_are_read_in_their_order() -> None:
     whole = tlkit.models.backbones.create(
-        "mobilenet_v2", size=32, weights=None, options={"alpha": 0.35}
+        "mobilenet_v2", image_size=32, weights=None, options={"alpha": 0.35}
     )
     model = _classifier(whole, features=["block_5_add", "block_2_add"])
     backbone = tlkit.models.backbone_of(model)
@@ -46,7 +46,7 @@ def test_several_layers_are_read_in_their_order() -> None:
 
 def test_each_layer_may_be_pooled_in_its_own_way() -> None:
     whole = tlkit.models.backbones.create(
-        "mobilenet_v2", size=32, weights=None, options={"alpha": 0.35}
+        "mobilenet_v2", image_size=32, weights=None, options={"alpha": 0.35}
     )
     names = ["block_2_add", "block_5_add"]
     model = _classifier(whole, features=names, pooling=[2, "avg"])
@@ -57,7 +57,7 @@ def test_each_layer_may_be_pooled_in_its_own_way() -> None:
 
 def test_a_tapped_classifier_trains_and_comes_back_from_a_file(tmp_path) -> None:
     whole = tlkit.models.backbones.create(
-        "mobilenet_v2", size=32, weights=None, options={"alpha": 0.35}
+        "mobilenet_v2", image_size=32, weights=None, options={"alpha": 0.35}
     )
     model = _classifier(whole, features=["block_2_add", "block_4_add"], pooling=2)
     labels = np.arange(5) % 3
@@ -145,4 +145,4 @@ def test_an_open_size_can_only_be_pooled_whole() -> None:
     maps = keras.KerasTensor((None, None, None, 4))
     with pytest.raises(ConfigError, match="where the size of the maps is open"):
         feature_extraction.pooled(maps, "flatten")
-    assert _classifier(backbone, size=16).output_shape == (None, 3)
+    assert _classifier(backbone, image_size=16).output_shape == (None, 3)

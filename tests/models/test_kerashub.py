@@ -20,7 +20,7 @@ def test_a_kerashub_backbone_is_trained_saved_and_loaded(tmp_path: Path) -> None
         image_shape=(None, None, 3),
     )
     model = tlkit.build_classifier(
-        backbone, 3, input_shape=(None, None, 1), size=32, pixels=(0, 1), seed=0
+        backbone, 3, input_shape=(None, None, 1), image_size=32, pixels=(0, 1), seed=0
     )
     random = np.random.default_rng(0)
     images, labels = random.integers(0, 256, (16, 20, 20, 1), "uint8"), np.arange(16) % 3

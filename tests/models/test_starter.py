@@ -42,7 +42,7 @@ def test_the_file_is_small_and_finite() -> None:
 
 @pytest.mark.parametrize("given", [{}, {"alpha": 0.35}, {"alpha": 0.35, "name": "mine"}])
 def test_its_alpha_need_not_be_given(given: dict[str, Any]) -> None:
-    backbone = backbones.create("mobilenet_v2", size=64, weights="starter", options=given)
+    backbone = backbones.create("mobilenet_v2", image_size=64, weights="starter", options=given)
     assert backbone.count_params() == 410_208
     assert backbone.input_shape == (None, 64, 64, 3)
 
@@ -103,7 +103,7 @@ def test_its_features_tell_digits_apart_and_random_ones_do_not() -> None:
     for weights in ("starter", None):
         keras.utils.set_random_seed(0)
         backbone = backbones.create(
-            "mobilenet_v2", size=32, weights=weights, options={"alpha": 0.35}
+            "mobilenet_v2", image_size=32, weights=weights, options={"alpha": 0.35}
         )
         head = RidgeClassifier().fit(_features(backbone, digits.train[0]), digits.train[1])
         scores[weights] = head.score(_features(backbone, digits.test[0]), digits.test[1])

@@ -217,7 +217,7 @@ def test_views_are_taken_in_turn(small_backbone: keras.Model, tmp_path: Path) ->
 
 
 def test_dropout_in_the_frozen_part_is_off_and_reported() -> None:
-    backbone = tlkit.models.backbones.create("efficientnet_b0", size=32, weights=None)
+    backbone = tlkit.models.backbones.create("efficientnet_b0", image_size=32, weights=None)
     model = tlkit.build_classifier(backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1))
     run = train_phase(model, Phase(epochs=1, batch_size=8), _data(), verbose=False)
     assert run.trunk.switched_off[0] == "block2b_drop"
@@ -360,7 +360,7 @@ def test_compiled_by_xla_it_comes_out_the_same(
     """MobileNetV2's tail has no convolution left once rewritten; it has no dropout here."""
     keras.utils.set_random_seed(0)
     backbone = tlkit.models.backbones.create(
-        "mobilenet_v2", size=32, weights="starter", options={"alpha": 0.35}
+        "mobilenet_v2", image_size=32, weights="starter", options={"alpha": 0.35}
     )
     first = tlkit.build_classifier(backbone, 3, input_shape=(9, 9, 1), pixels=(-1, 1), seed=0)
     start = first.get_weights()
@@ -391,7 +391,7 @@ def test_compiled_by_xla_it_comes_out_the_same(
 )
 def test_known_backbones_train_as_in_plain_keras(name: str, share: float) -> None:
     keras.utils.set_random_seed(0)
-    backbone = tlkit.models.backbones.create(name, size=32, weights=None)
+    backbone = tlkit.models.backbones.create(name, image_size=32, weights=None)
     model = tlkit.build_classifier(backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1), seed=0)
     norms = freezing.batchnorm_within(backbone)
     tlkit.training.batchnorm.reestimate(

@@ -185,8 +185,8 @@ def _whole(experiment: Experiment, names: Sequence[str]) -> Any:
     return build_classifier(
         recipe.backbone,
         len(names),
-        input_shape=(experiment.size, experiment.size, experiment.channels),
-        size=experiment.size,
+        input_shape=(experiment.image_size, experiment.image_size, experiment.channels),
+        image_size=experiment.image_size,
         pixels=recipe.pixels,
         weights=experiment.weights,
         class_names=names,

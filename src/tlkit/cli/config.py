@@ -122,7 +122,7 @@ def model(options: argparse.Namespace) -> tuple[Any, Experiment]:
         if name in {field.name for field in fields(Experiment)}
     }
     shape = loaded.input_shape
-    taken: dict[str, Any] = {"size": shape[1], "channels": shape[3] if len(shape) == 4 else 1}
+    taken: dict[str, Any] = {"image_size": shape[1], "channels": shape[3] if len(shape) == 4 else 1}
     if Path(given.get("data", "")).is_dir():  # which has no columns, whatever was trained on
         taken |= {
             field.name: field.default

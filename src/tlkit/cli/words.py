@@ -25,7 +25,7 @@ EXIT_CODES = f"""exit codes:
 
 _HELP = {
     "recipe": ("how to train", sorted(experiment.RECIPES)),
-    "size": ("height and width of the images, in pixels", None),
+    "image_size": ("height and width of the images, in pixels", None),
     "channels": ("3 for RGB, 1 for grey", (1, 3)),
     "fit": ("what happens to images that are not square", decoding.FITS),
     "weights": ("imagenet, starter (inside the package), or a file", None),
@@ -42,7 +42,14 @@ _HELP = {
 }
 REQUIRED = object()
 """The fallback of what must be said, on the command line or in a config."""
-_KINDS = {"size": int, "channels": int, "seed": int, "recipe": str, "fit": str, "budget": float}
+_KINDS = {
+    "image_size": int,
+    "channels": int,
+    "seed": int,
+    "recipe": str,
+    "fit": str,
+    "budget": float,
+}
 
 
 @dataclass(frozen=True)

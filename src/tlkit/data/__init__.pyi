@@ -1,9 +1,9 @@
 from .batches import Data as Data
 from .batches import encoded as encoded
 from .datasets import ImageSet as ImageSet
+from .image_dataset import ImageDataset as ImageDataset
+from .image_dataset import Problem as Problem
 from .lazy_images import LazyImages as LazyImages
-from .source import ImageDataset as ImageDataset
-from .source import Problem as Problem
 from .sources import Batches as Batches
 from .sources import from_arrays as from_arrays
 from .sources import from_batches as from_batches

@@ -10,8 +10,8 @@ import numpy as np
 from tlkit._internal import arguments, files
 from tlkit.data import batches as data
 from tlkit.data import chunks
+from tlkit.data.image_dataset import ImageDataset, checked_labels
 from tlkit.data.lazy_images import LazyImages
-from tlkit.data.source import ImageDataset, checked_labels
 from tlkit.errors import ConfigError, DataError, StoreError
 
 _INFINITE = -1  # what tf.data says of a data set without an end

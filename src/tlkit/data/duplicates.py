@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlkit.data.source import ImageDataset
+from tlkit.data.image_dataset import ImageDataset
 
 _BANDS = 5  # of 64 bits: where at most 4 differ, one band has none that does
 _ALIKE = 4

@@ -9,8 +9,8 @@ import numpy as np
 
 from tlkit._internal import arguments
 from tlkit.data import decoding, manifests, scanning
+from tlkit.data.image_dataset import ImageDataset, Problem, chosen, listed
 from tlkit.data.lazy_images import LazyImages
-from tlkit.data.source import ImageDataset, Problem, chosen, listed
 from tlkit.errors import ConfigError, DataError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -22,7 +22,7 @@ _GREY = 128  # what stands in for an image that can't be read
 def from_folder(
     folder: str | Path,
     *,
-    size: int | tuple[int, int],
+    image_size: int | tuple[int, int],
     fit: str = "squash",
     channels: int = 3,
     unreadable: str = "fail",
@@ -37,7 +37,7 @@ def from_folder(
 
     Args:
         folder: The folder. Class names are its folders' names, sorted.
-        size: Height and width that images are read at.
+        image_size: Height and width that images are read at.
         fit: "squash", "crop" or "pad", as for `tlkit.data.decoding.decode`.
         channels: 3 for RGB, 1 for grey.
         unreadable: What happens to damaged files, images in no class's folder and classes without
@@ -67,7 +67,7 @@ def from_folder(
         if not found:
             problems.append(Problem(path=f"{each.name}/", reason="it holds no image"))
     how = _How(
-        size=size,  # type: ignore[arg-type]  # a number becomes a pair
+        image_size=image_size,  # type: ignore[arg-type]  # a number becomes a pair
         fit=fit,
         channels=channels,
         unreadable=unreadable,
@@ -82,7 +82,7 @@ def from_folder(
 def from_manifest(
     manifest: str | Path,
     *,
-    size: int | tuple[int, int],
+    image_size: int | tuple[int, int],
     folder: str | Path | None = None,
     path_column: str = "path",
     label_column: str = "label",
@@ -97,7 +97,7 @@ def from_manifest(
 
     Args:
         manifest: A `.csv` file in UTF-8, or a `.parquet` file (extra `parquet`).
-        size: As for `from_folder`.
+        image_size: As for `from_folder`.
         folder: Where the paths begin; by default the manifest's own folder.
         path_column: The column of paths.
         label_column: The column of class names.
@@ -118,7 +118,7 @@ def from_manifest(
     table = manifests.columns(path, wanted)
     root = path.parent if folder is None else Path(folder)
     how = _How(
-        size=size,  # type: ignore[arg-type]  # a number becomes a pair
+        image_size=image_size,  # type: ignore[arg-type]  # a number becomes a pair
         fit=fit,
         channels=channels,
         unreadable=unreadable,
@@ -136,7 +136,7 @@ def from_manifest(
 class _How:
     """How files become images."""
 
-    size: tuple[int, int]
+    image_size: tuple[int, int]
     fit: str
     channels: int
     unreadable: str
@@ -144,7 +144,7 @@ class _How:
     class_names: Sequence[str] | None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", arguments.size("size", self.size))
+        object.__setattr__(self, "image_size", arguments.size("image_size", self.image_size))
         decoding.check_fit(self.fit)
         decoding.check_channels(self.channels)
         arguments.one_of("unreadable", self.unreadable, POLICIES)
@@ -152,10 +152,10 @@ class _How:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return (*self.size, self.channels)
+        return (*self.image_size, self.channels)
 
     def read(self, file: Path) -> np.ndarray:
-        return decoding.decode(file, self.size, fit=self.fit, channels=self.channels)
+        return decoding.decode(file, self.image_size, fit=self.fit, channels=self.channels)
 
 
 def _from_files(

@@ -9,9 +9,9 @@ import numpy as np
 from tlkit._internal import arguments
 from tlkit.data import decoding
 from tlkit.data.disk_images import from_batches
+from tlkit.data.image_dataset import ImageDataset, Problem, checked_labels
 from tlkit.data.image_folders import from_folder, from_manifest
 from tlkit.data.lazy_images import LazyImages
-from tlkit.data.source import ImageDataset, Problem, checked_labels
 from tlkit.errors import ConfigError, DataError
 
 __all__ = [
@@ -70,7 +70,7 @@ def from_arrays(
 def from_huggingface(
     dataset: Any,
     *,
-    size: int | tuple[int, int],
+    image_size: int | tuple[int, int],
     image: str = "image",
     label: str = "label",
     group: str | None = None,
@@ -85,7 +85,7 @@ def from_huggingface(
 
     Args:
         dataset: One split, with an image column.
-        size: As for `from_folder`.
+        image_size: As for `from_folder`.
         image: The column of images.
         label: The column of labels.
         group: The column of what each image belongs with.
@@ -112,7 +112,7 @@ def from_huggingface(
                 f"The data set must have a column {column!r}, got {dataset.column_names}."
             )
     indices, names = _labels(list(dataset[label]), getattr(dataset.features[label], "names", None))
-    height, width = arguments.size("size", size)
+    height, width = arguments.size("image_size", image_size)
     decode = partial(
         decoding.decode,
         size=(height, width),

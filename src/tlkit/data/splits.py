@@ -8,7 +8,7 @@ import numpy as np
 
 from tlkit._internal import arguments
 from tlkit.data.duplicates import Pair, look_alikes
-from tlkit.data.source import ImageDataset
+from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import DataError
 
 __all__ = ["DUPLICATES", "Pair", "Split", "groups", "look_alikes", "split"]

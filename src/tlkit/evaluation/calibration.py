@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 
 from tlkit.data import batches
-from tlkit.data.source import ImageDataset
+from tlkit.data.image_dataset import ImageDataset
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.reliability import fit_temperature
 from tlkit.models.inspection import probabilities_of

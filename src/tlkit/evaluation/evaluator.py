@@ -9,8 +9,8 @@ import numpy as np
 from tlkit._internal import arguments
 from tlkit.data import augmentation as augmenting
 from tlkit.data import batches as data
+from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.lazy_images import LazyImages
-from tlkit.data.source import ImageDataset
 from tlkit.evaluation.metrics import ClassScore, Confused, Evaluation, score
 from tlkit.models.inspection import class_names as names_of
 from tlkit.training.inputs import checked

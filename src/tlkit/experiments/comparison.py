@@ -117,7 +117,7 @@ def compare(
     images: ImageSet,
     *,
     seeds: int = 3,
-    size: int = 32,
+    image_size: int = 32,
     weights: str | None = "imagenet",
     backbone_options: Mapping[str, Any] | None = None,
     budget: float | None = None,
@@ -132,7 +132,7 @@ def compare(
         recipes: What to compare.
         images: Training and test images.
         seeds: How many runs each has: the seeds from 0 on.
-        size: As for `Recipe.train`.
+        image_size: As for `Recipe.train`.
         weights: As for `Recipe.train`.
         backbone_options: As for `Recipe.train`.
         budget: As for `Recipe.train`: minutes for each run.
@@ -153,7 +153,7 @@ def compare(
                 partial(
                     recipe.train,
                     images,
-                    size=size,
+                    image_size=image_size,
                     weights=weights,
                     backbone_options=backbone_options,
                     seed=seed,

@@ -10,8 +10,8 @@ import keras
 from tlkit._internal import arguments
 from tlkit.data import decoding, manifests
 from tlkit.data.datasets import ImageSet
+from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.image_folders import from_folder, from_manifest
-from tlkit.data.source import ImageDataset
 from tlkit.data.splits import DUPLICATES, Split, split
 from tlkit.errors import ConfigError
 from tlkit.experiments import recipes
@@ -42,7 +42,7 @@ class Experiment:
     Attributes:
         data: A folder with a folder of images for each class, or a `.csv` or `.parquet` table.
         recipe: A recipe's name, of `tlkit.recipes`.
-        size: Height and width of the images, in pixels.
+        image_size: Height and width of the images, in pixels.
         channels: 3 for RGB, 1 for grey.
         fit: "squash", "crop" or "pad", as for `tlkit.sources.from_folder`.
         weights: "imagenet", "starter", or a file's path.
@@ -66,7 +66,7 @@ class Experiment:
 
     data: str
     recipe: str = "fast"
-    size: int = 160
+    image_size: int = 160
     channels: int = 3
     fit: str = "squash"
     weights: str = "imagenet"
@@ -90,7 +90,7 @@ class Experiment:
                 raise ConfigError(f"`{name}` must be a path or a name, got {given!r}.")
             object.__setattr__(self, name, str(given))  # what JSON keeps
         arguments.one_of("recipe", self.recipe, RECIPES)
-        arguments.at_least("size", self.size, 1)
+        arguments.at_least("image_size", self.image_size, 1)
         arguments.one_of("duplicates", self.duplicates, DUPLICATES)
         decoding.check_channels(self.channels)
         arguments.at_least("seed", self.seed, 0)
@@ -109,7 +109,7 @@ class Experiment:
         """Refuse a training that could not start, before all its images are read.
 
         Raises:
-            ConfigError: The weights are of no known name and no file, or the size is too small.
+            ConfigError: The weights are of no known name and no file, or `image_size` is too small.
         """
         if self.weights not in WEIGHTS and not Path(self.weights).is_file():
             raise ConfigError(
@@ -117,10 +117,10 @@ class Experiment:
                 f"{arguments.nearest(self.weights, WEIGHTS)}"
             )
         backbone = backbones.find(RECIPES[self.recipe]().backbone)
-        if self.size < backbone.least_size:
+        if self.image_size < backbone.least_size:
             raise ConfigError(
-                f"`size` must be at least {backbone.least_size} for {backbone.name}, "
-                f"got {self.size}."
+                f"`image_size` must be at least {backbone.least_size} for {backbone.name}, "
+                f"got {self.image_size}."
             )
 
     @classmethod
@@ -173,7 +173,7 @@ class Experiment:
             DataError: Something is wrong with the files; the message lists them.
         """
         how: dict[str, Any] = {
-            "size": self.size,
+            "image_size": self.image_size,
             "channels": self.channels,
             "fit": self.fit,
             "unreadable": self.unreadable,
@@ -243,7 +243,7 @@ class Experiment:
         )
         return _watched(RECIPES[self.recipe](**settings), callbacks).train(
             images,
-            size=self.size,
+            image_size=self.image_size,
             weights=self.weights,
             seed=self.seed,
             budget=self.budget,

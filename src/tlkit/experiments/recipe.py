@@ -51,7 +51,7 @@ class Recipe:
         self,
         images: ImageSet,
         *,
-        size: int = 32,
+        image_size: int = 32,
         weights: str | None = "imagenet",
         backbone_options: Mapping[str, Any] | None = None,
     ) -> keras.Model:
@@ -59,7 +59,7 @@ class Recipe:
 
         Args:
             images: What it is to classify: their shape, range and classes.
-            size: Height and width the images are resized to.
+            image_size: Height and width the images are resized to.
             weights: "imagenet", "starter", None for random, or a file's path.
             backbone_options: More arguments of the backbone's constructor: `{"alpha": 0.35}`.
         """
@@ -68,7 +68,7 @@ class Recipe:
             self.backbone,
             len(images.class_names),
             input_shape=shape if len(shape) == 3 else (*shape, 1),
-            size=size,
+            image_size=image_size,
             value_range=images.value_range,
             pixels=self.pixels,
             weights=weights,
@@ -124,7 +124,7 @@ class Recipe:
         self,
         images: ImageSet,
         *,
-        size: int = 32,
+        image_size: int = 32,
         weights: str | None = "imagenet",
         backbone_options: Mapping[str, Any] | None = None,
         seed: int = 0,
@@ -136,7 +136,7 @@ class Recipe:
 
         Args:
             images: What to train on.
-            size: As for `build`.
+            image_size: As for `build`.
             weights: As for `build`.
             backbone_options: As for `build`.
             seed: Of the head's start, the order of images, and all else that is random.
@@ -155,7 +155,9 @@ class Recipe:
         if budget is not None:
             arguments.positive("budget", budget)
         keras.utils.set_random_seed(seed)
-        model = self.build(images, size=size, weights=weights, backbone_options=backbone_options)
+        model = self.build(
+            images, image_size=image_size, weights=weights, backbone_options=backbone_options
+        )
         given: dict[str, Any] = {"cache": cache, "verbose": verbose}
         if budget is None:
             run = self.trainer(seed=seed, cache=cache).fit(model, images.train, verbose=verbose)

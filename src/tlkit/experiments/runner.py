@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from tlkit._internal import system
-from tlkit.data.source import ImageDataset
+from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Pair, Split
 from tlkit.errors import ConfigError
 from tlkit.evaluation import calibration
@@ -94,7 +94,9 @@ def run(
         tell(calibration.calibrate(trained.model, parts.validation.pair))
     evaluation = evaluate(trained.model, parts.test.pair)
     tell(evaluation)
-    about = f"{experiment.recipe} on {source.name}, {experiment.size} px, {experiment.weights}"
+    about = (
+        f"{experiment.recipe} on {source.name}, {experiment.image_size} px, {experiment.weights}"
+    )
     making = {
         "command": command or f"experiments.run({experiment}, {str(folder)!r})",
         "seconds": trained.seconds,
@@ -208,7 +210,7 @@ def _reading(experiment: Experiment) -> list[str]:
         "squash": "stretched to a square",
     }
     lines = [
-        f"Files are read at {experiment.size} x {experiment.size} pixels, "
+        f"Files are read at {experiment.image_size} x {experiment.image_size} pixels, "
         f"{ways[experiment.fit]}, rotated as their EXIF data say, with transparency on white."
     ]
     if experiment.augment:

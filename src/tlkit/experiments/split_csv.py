@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlkit.data.source import ImageDataset
+from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Split, look_alikes
 from tlkit.errors import ConfigError, DataError
 

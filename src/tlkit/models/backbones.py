@@ -165,7 +165,7 @@ def find(name: str) -> BackboneSpec:
 def create(
     name: str,
     *,
-    size: int | tuple[int, int] | None = None,
+    image_size: int | tuple[int, int] | None = None,
     weights: str | None = "imagenet",
     options: Mapping[str, Any] | None = None,
 ) -> keras.Model:
@@ -173,12 +173,12 @@ def create(
 
     `weights="starter"` is a small mobilenet_v2 (alpha 0.35) that comes inside tlkit and needs no
     download; `tlkit.models.starter.card()` says what it is good for. Some families have ImageNet
-    weights for several image sizes: where `size` is none of them, the weights of the largest are
-    loaded (`BackboneSpec.weights_for` says which).
+    weights for several image sizes; for any other `image_size`, those of the largest are loaded
+    (`BackboneSpec.weights_for` says which).
 
     Args:
         name: One of `names()`.
-        size: Height and width of the images it will be fed, by default the weights' own.
+        image_size: Height and width of the images it will be fed, by default the weights' own.
         weights: "imagenet", "starter", None for random ones, or the path of a weights file.
         options: More arguments of its constructor, such as `{"alpha": 0.35}`.
 
@@ -189,7 +189,7 @@ def create(
         DataError: The starter's file is missing or damaged.
 
     Examples:
-        >>> create("mobilenet_v2", size=32, weights=None).output_shape
+        >>> create("mobilenet_v2", image_size=32, weights=None).output_shape
         (None, 1, 1, 1280)
     """
     spec = find(name)
@@ -197,10 +197,10 @@ def create(
     own_size = spec.default_size
     if weights == starter.WEIGHTS:
         extra, own_size = starter.options(name, extra), starter.SIZE
-    height, width = arguments.size("size", own_size if size is None else size)
+    height, width = arguments.size("image_size", own_size if image_size is None else image_size)
     if min(height, width) < spec.least_size:
         raise ConfigError(
-            f"`size` must be at least {spec.least_size}x{spec.least_size} for {name}, "
+            f"`image_size` must be at least {spec.least_size}x{spec.least_size} for {name}, "
             f"got {height}x{width}."
         )
     if keras.config.image_data_format() != "channels_last":

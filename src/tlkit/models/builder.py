@@ -22,7 +22,7 @@ def build_classifier(
     num_classes: int,
     *,
     input_shape: Sequence[int | None] = (None, None, 3),
-    size: int | tuple[int, int] | None = None,
+    image_size: int | tuple[int, int] | None = None,
     value_range: tuple[float, float] = (0, 255),
     pixels: PixelFormat | tuple[float, float] | None = None,
     interpolation: str = "bilinear",
@@ -46,8 +46,8 @@ def build_classifier(
         num_classes: How many classes there are, at least 2.
         input_shape: Shape of one raw image: height, width and, except for grey, channels (1, 3 or
             4). Height and width may be None.
-        size: What images are resized to before the backbone. By default the size its weights were
-            trained at, or the size of the model given.
+        image_size: Height and width that images are resized to before the backbone. By default the
+            size its weights were trained at, or the size of the model given.
         value_range: What black and white are in the raw images.
         pixels: What the backbone is fed: a `(low, high)` range or a `PixelFormat`. By default
             what a named backbone was trained on; a model given does not tell, so say it.
@@ -82,17 +82,19 @@ def build_classifier(
     _check_features(features, pooling)
     if isinstance(backbone, str):
         wanted = backbones.find(backbone).pixels if pixels is None else pixels
-        backbone = backbones.create(backbone, size=size, weights=weights, options=backbone_options)
+        backbone = backbones.create(
+            backbone, image_size=image_size, weights=weights, options=backbone_options
+        )
     else:
         wanted = _said(pixels)
         _check_backbone(backbone, backbone_options, weights)
-    size = _image_size(backbone, size)
+    height_width = _image_size(backbone, image_size)
     if not isinstance(input_shape, tuple | list):
         raise ConfigError(
             f"`input_shape` must be a tuple such as (28, 28, 1), got {input_shape!r}."
         )
     inputs = keras.Input(tuple(input_shape), name="image")
-    prepared = _preprocess(inputs, size, value_range, wanted, interpolation)
+    prepared = _preprocess(inputs, height_width, value_range, wanted, interpolation)
 
     def assembled(
         backbone: keras.Model,
@@ -221,16 +223,16 @@ def _check_backbone(
         )
 
 
-def _image_size(backbone: keras.Model, size: int | tuple[int, int] | None) -> tuple[int, int]:
+def _image_size(backbone: keras.Model, image_size: int | tuple[int, int] | None) -> tuple[int, int]:
     own = backbone.inputs[0].shape[1:3]
-    if size is None:
+    if image_size is None:
         if None in own:
             raise ConfigError(
-                f"`size` must be given: {backbone.name} takes images of any size, so say what "
-                "they are to be resized to."
+                f"`image_size` must be given: {backbone.name} takes images of any size. "
+                "Say what they are to be resized to."
             )
-        return arguments.size("size", own)
-    wanted = arguments.size("size", size)
+        return arguments.size("image_size", own)
+    wanted = arguments.size("image_size", image_size)
     if any(have not in (None, want) for have, want in zip(own, wanted, strict=True)):
-        raise ConfigError(f"`size` must be {own}, what the backbone takes, got {wanted}.")
+        raise ConfigError(f"`image_size` must be {own}, what the backbone takes, got {wanted}.")
     return wanted

@@ -3,7 +3,7 @@
 import keras
 
 from tlkit.data import batches
-from tlkit.data.source import ImageDataset
+from tlkit.data.image_dataset import ImageDataset
 from tlkit.models.inspection import class_names, value_range
 
 

@@ -14,7 +14,7 @@ from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.plan import FrozenPart
 from tlkit.caching.progress import TrunkLines
 from tlkit.data import augmentation, batches
-from tlkit.data.source import ImageDataset
+from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import freezing
 from tlkit.models.inspection import backbone_of, probabilities_of

@@ -222,7 +222,7 @@ def test_arrays_and_validation_of_one_class_are_refused() -> None:
 
 def test_block_ends_of_mobilenet_v2_are_what_a_reader_would_name() -> None:
     model = tlkit.build_classifier(
-        "mobilenet_v2", 10, size=32, weights=None, backbone_options={"alpha": 0.35}
+        "mobilenet_v2", 10, image_size=32, weights=None, backbone_options={"alpha": 0.35}
     )
     images = np.zeros((12, 32, 32, 3), "uint8")
     found, _ = sites.find(model, images, 1024)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tlkit.data.source import ImageDataset, Problem, listed
+from tlkit.data.image_dataset import ImageDataset, Problem, listed
 from tlkit.errors import DataError
 
 
