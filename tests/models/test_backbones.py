@@ -47,7 +47,9 @@ def test_a_misspelt_name_is_refused_with_the_nearest(name: str, offer: str) -> N
 
 @pytest.mark.parametrize("name", ["zzz", "", None, 3])
 def test_what_is_near_no_name_is_told_where_they_are_listed(name: Any) -> None:
-    with pytest.raises(ConfigError, match=r"tlkit\.models\.backbones\.names\(\) lists all") as caught:
+    with pytest.raises(
+        ConfigError, match=r"tlkit\.models\.backbones\.names\(\) lists all"
+    ) as caught:
         backbones.find(name)
     assert "Did you mean" not in str(caught.value)
     assert f"all {len(backbones.names())}." in str(caught.value)
@@ -58,7 +60,7 @@ class AskedForError(Exception):
 
 
 @pytest.mark.parametrize(
-    "image_size", [(32, 32), (96, 96), (128, 128), (160, 160), (192, 192), (224, 224), (96, 128)]
+    "size", [(32, 32), (96, 96), (128, 128), (160, 160), (192, 192), (224, 224), (96, 128)]
 )
 @pytest.mark.parametrize("name", ["mobilenet", "mobilenet_v2"])
 def test_weights_for_a_size_are_those_that_keras_asks_for(
@@ -77,7 +79,7 @@ def test_weights_for_a_size_are_those_that_keras_asks_for(
 
 
 @pytest.mark.parametrize(
-    ("name", "image_size", "expected"),
+    ("name", "size", "expected"),
     [
         ("resnet50", (32, 32), 224),
         ("efficientnet_b1", (100, 100), 240),
@@ -91,7 +93,7 @@ def test_a_family_with_one_set_of_weights_uses_it_for_every_size(
 
 
 @pytest.mark.parametrize(
-    ("image_size", "expected"), [(None, (224, 224)), (32, (32, 32)), ((40, 64), (40, 64))]
+    ("size", "expected"), [(None, (224, 224)), (32, (32, 32)), ((40, 64), (40, 64))]
 )
 def test_a_backbone_is_made_for_its_size_without_classification_layers(
     size: Any, expected: tuple[int, int]
