@@ -214,9 +214,9 @@ def test_printed_it_is_a_short_table() -> None:
     lines = str(_made_up(12, None)).splitlines()
     assert lines[0] == "40 images: 12 labels to look at, 1 images unlike the others"
     assert lines[1] == "label  suggested  probability  image"
-    assert lines[2] == "a      b          0.000        image 0"
+    assert lines[2] == "a      b                0.000  image 0"
     assert len(lines) == 1 + 1 + 10 + 1 + 1
-    assert lines[-1] == "0.250     image 3"
+    assert lines[-1] == "   0.250  image 3"
 
 
 def test_the_grid_shows_the_first_suspects_with_both_labels() -> None:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import rich.console
 import rich.table
@@ -27,7 +28,8 @@ def build_table(
     """
     table = rich.table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name, letter in zip(columns, align, strict=True):
-        table.add_column(rich.text.Text(name), justify="right" if letter == "r" else "left")
+        side: Literal["left", "right"] = "right" if letter == "r" else "left"
+        table.add_column(rich.text.Text(name), justify=side, overflow="fold")
     for row in rows:
         table.add_row(*map(rich.text.Text, row))
     return table

@@ -39,6 +39,8 @@ def main(words: Sequence[str] | None = None) -> int:
     console = rich.console.Console(
         stderr=options.json, highlight=False, soft_wrap=True, markup=False, emoji=False
     )
+    if not console.is_terminal:
+        console.width = 1000  # in a file or a pipe no table is folded
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may be in no encoding

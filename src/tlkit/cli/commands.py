@@ -4,7 +4,6 @@ import argparse
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation import label_audit
 from tlkit.evaluation.evaluator import evaluate, predict
 from tlkit.evaluation.probing.linear_probe import probe
-from tlkit.evaluation.tables import show
 from tlkit.experiments import run_folder, runner
 from tlkit.experiments.runner import Experiment
 from tlkit.models import freezing
@@ -41,7 +39,7 @@ def _train(options: argparse.Namespace, console: rich.console.Console) -> dict[s
             tracker(name, options.out.parent / "tensorboard" / options.out.name)
             for name in options.track
         ],
-        tell=partial(show, console),
+        tell=console.print,
         verbose=not options.json,
     )
     return {"run": str(options.out), **finished.figures()}
@@ -59,7 +57,7 @@ def _audit(options: argparse.Namespace, console: rich.console.Console) -> dict[s
     found = label_audit.audit(
         model, source.pair, paths=source.paths, groups=splits.groups(source), seed=experiment.seed
     )
-    show(console, found)
+    console.print(found)
     if options.out is not None and found.suspects:
         audit_grids.audit_grid(found, source.images).savefig(options.out, dpi=150)
         console.print(f"the first of them are drawn in {options.out}")
@@ -74,7 +72,7 @@ def _evaluate(options: argparse.Namespace, console: rich.console.Console) -> dic
     if "group_column" not in vars(options):  # what belongs together does not matter here
         experiment = replace(experiment, group_column=None)
     found = evaluate(model, experiment.source(class_names(model)).pair)
-    show(console, found)
+    console.print(found)
     return found.figures()
 
 
@@ -133,7 +131,7 @@ def _inspect(options: argparse.Namespace, console: rich.console.Console) -> dict
     phase = recipe.head if recipe.fine_tune is None else recipe.fine_tune
     table = freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
     if options.layers:
-        console.print(str(table))
+        console.print(table)
     first = f", training starts at {table.trained[0].name}" if table.trained else ""
     console.print(
         f"{recipe.name} ends with {len(table.frozen)} of {len(table.backbone.layers)} layers "
@@ -169,7 +167,7 @@ def _probe(options: argparse.Namespace, console: rich.console.Console) -> dict[s
     parts = experiment.split(experiment.source())
     model = _whole(experiment, parts.train.class_names)
     found = probe(model, parts.train.pair, sample=options.sample, seed=experiment.seed)
-    show(console, found)
+    console.print(found)
     if options.out is not None:
         charts.probe_curves(found).savefig(options.out, dpi=150)
         console.print(f"drawn in {options.out}")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import keras
 
+from tlkit._internal.tables import render_text
 from tlkit.data import batches
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.evaluation.evaluator import evaluate
@@ -29,7 +30,7 @@ class Calibration:
     loss: tuple[float, float]
     error: tuple[float, float]
 
-    def __str__(self) -> str:
+    def __rich__(self) -> str:
         if self.wrong < _LEAST_WRONG:
             return (
                 f"temperature 1: {self.wrong} wrong calls on the validation images are too few to "
@@ -40,6 +41,9 @@ class Calibration:
             f"{self.loss[0]:.4f} and is {self.loss[1]:.4f}, the calibration error was "
             f"{100 * self.error[0]:.2f} % and is {100 * self.error[1]:.2f} %"
         )
+
+    def __str__(self) -> str:
+        return render_text(self)
 
 
 def calibrate(model: keras.Model, validation: batches.Data | ImageDataset) -> Calibration:

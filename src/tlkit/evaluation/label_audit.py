@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+import rich.console
 from scipy.special import softmax
 
 from tlkit._internal import arguments, optional
-from tlkit._internal.aligned import aligned
+from tlkit._internal.tables import build_table, render_text
 from tlkit.data import batches, chunks
 from tlkit.errors import DataError
 from tlkit.models.inspection import class_names
@@ -71,23 +72,25 @@ class Audit:
     scores: np.ndarray
     folds: int
 
-    def __str__(self) -> str:
-        lines = [
+    def __rich__(self) -> rich.console.RenderableType:
+        parts: list[rich.console.RenderableType] = [
             f"{len(self.scores):,} images: {len(self.suspects):,} labels to look at, "
             f"{len(self.outliers):,} images unlike the others"
         ]
         if self.suspects:
-            lines += aligned(
-                ("label", "suggested", "probability", "image"),
-                [
-                    (each.given, each.suggested, f"{each.score:.3f}", place(each))
-                    for each in self.suspects[:_SAID]
-                ],
-            )
+            rows = [
+                (each.given, each.suggested, f"{each.score:.3f}", place(each))
+                for each in self.suspects[:_SAID]
+            ]
+            columns = ("label", "suggested", "probability", "image")
+            parts.append(build_table(columns, rows, align="llrl"))
         if self.outliers:
-            rows = [(f"{each.score:.3f}", place(each)) for each in self.outliers[:_SAID]]
-            lines += aligned(("nearness", "image"), rows)
-        return "\n".join(lines)
+            found = [(f"{each.score:.3f}", place(each)) for each in self.outliers[:_SAID]]
+            parts.append(build_table(("nearness", "image"), found, align="rl"))
+        return rich.console.Group(*parts)
+
+    def __str__(self) -> str:
+        return render_text(self)
 
 
 def audit(

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import rich.console
 from scipy.stats import binomtest
 from sklearn.metrics import (
     confusion_matrix,
@@ -14,6 +15,7 @@ from sklearn.metrics import (
 )
 
 from tlkit._internal import arguments
+from tlkit._internal.tables import build_table, render_text
 from tlkit.errors import DataError
 from tlkit.evaluation import bootstrap
 from tlkit.evaluation.reliability import calibration_error
@@ -170,16 +172,20 @@ class Evaluation:
             f"{100 * high:.2f} %), loss {self.loss:.4f}, {self.count:,} images\n{', '.join(more)}"
         )
 
-    def __str__(self) -> str:
-        width = max(5, *(len(name) for name in self.class_names))
-        lines = [self.summary(), f"{'class':<{width}}  precision  recall     f1  images"]
-        for score, values in self.defined():
-            cells = ("-" if value is None else f"{value:.3f}" for value in values)
-            precision, recall, f1 = cells
-            lines.append(
-                f"{score.name:<{width}}  {precision:>9}  {recall:>6}  {f1:>5}  {score.support:6,}"
+    def __rich__(self) -> rich.console.RenderableType:
+        rows = [
+            (
+                score.name,
+                *("-" if value is None else f"{value:.3f}" for value in values),
+                f"{score.support:,}",
             )
-        return "\n".join(lines)
+            for score, values in self.defined()
+        ]
+        columns = ("class", "precision", "recall", "f1", "images")
+        return rich.console.Group(self.summary(), build_table(columns, rows, align="lrrrr"))
+
+    def __str__(self) -> str:
+        return render_text(self)
 
 
 def score(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
+from tlkit._internal.tables import render_text
 from tlkit.errors import DataError
 from tlkit.evaluation.metrics import Evaluation
 
@@ -25,12 +26,15 @@ class McNemar:
     only_second: int
     p_value: float
 
-    def __str__(self) -> str:
+    def __rich__(self) -> str:
         first, second = self.accuracies
         return (
             f"{100 * first:.2f} % and {100 * second:.2f} %: {self.only_first:,} images right in "
             f"the first alone, {self.only_second:,} in the second alone, p = {self.p_value:.2g}"
         )
+
+    def __str__(self) -> str:
+        return render_text(self)
 
 
 def mcnemar(first: Evaluation, second: Evaluation) -> McNemar:

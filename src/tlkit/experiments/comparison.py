@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import rich.console
 from scipy.stats import t as student
 
 from tlkit._internal import arguments, system
-from tlkit._internal.aligned import aligned
+from tlkit._internal.tables import build_table, render_text
 from tlkit.data.datasets import ImageSet
 from tlkit.errors import ConfigError
 from tlkit.evaluation.evaluator import evaluate
@@ -93,8 +94,8 @@ class Comparison:
     seeds: int
     recipes: tuple[ComparedRecipe, ...]
 
-    def __str__(self) -> str:
-        head = ("recipe", "accuracy, %", "loss", "seconds", "memory, MB", "file, MB", "weights")
+    def __rich__(self) -> rich.console.RenderableType:
+        columns = ("recipe", "accuracy, %", "loss", "seconds", "memory, MB", "file, MB", "weights")
         rows = [
             (
                 each.name,
@@ -109,7 +110,10 @@ class Comparison:
         ]
         runs = "1 run" if self.seeds == 1 else f"{self.seeds} runs"
         title = f"{self.images}, {runs} each, mean ± 95 % interval"
-        return "\n".join([title, *aligned(head, rows)])
+        return rich.console.Group(title, build_table(columns, rows, align="lrrrrrr"))
+
+    def __str__(self) -> str:
+        return render_text(self)
 
 
 def compare(

@@ -1,16 +1,14 @@
 """Choose which layers of a backbone are frozen, apply that with a BatchNormalization policy."""
 
 import fnmatch
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
-import rich.box
-import rich.console
 import rich.table
 
 from tlkit._internal import arguments
+from tlkit._internal.tables import build_table, render_text
 from tlkit.errors import ConfigError
 from tlkit.models.flat_graph import block_ends, blocks
 
@@ -201,20 +199,10 @@ class FreezePlan:
             block_end=ends,
         )
 
-    def __str__(self) -> str:
-        table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
-        for heading, justify in [
-            ("#", "right"),
-            ("layer", "left"),
-            ("kind", "left"),
-            ("parameters", "right"),
-            ("trainable", "left"),
-            ("BN mode", "left"),
-            ("block end", "left"),
-        ]:
-            table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # rich's Literal
-        for row in self.rows:
-            table.add_row(
+    def __rich__(self) -> rich.table.Table:
+        columns = ("#", "layer", "kind", "parameters", "trainable", "BN mode", "block end")
+        rows = [
+            (
                 str(row.index),
                 row.name,
                 row.kind,
@@ -223,12 +211,12 @@ class FreezePlan:
                 row.batchnorm,
                 "end" if row.block_end else "",
             )
-        page = io.StringIO()
-        console = rich.console.Console(
-            file=page, width=1000, force_terminal=False, color_system=None
-        )
-        console.print(table)
-        return page.getvalue()
+            for row in self.rows
+        ]
+        return build_table(columns, rows, align="rllrlll")
+
+    def __str__(self) -> str:
+        return render_text(self)
 
 
 def plan(backbone: keras.Model, select: Select, *, batchnorm: str = "frozen") -> FreezePlan:

@@ -109,7 +109,7 @@ def _two_signs(count: int = 400) -> tuple[np.ndarray, np.ndarray]:
     for image, place, level in zip(images, places, levels, strict=True):
         image[4 + 6 * place : 6 + 6 * place] += 100
         image += (40 * level).astype("uint8")
-    return images, 2 * sites + levels
+    return images, 2 * places + levels
 
 
 def test_layers_are_read_together_where_that_helps() -> None:

@@ -3,6 +3,9 @@
 import math
 from dataclasses import dataclass
 
+import rich.console
+
+from tlkit._internal.tables import build_table, render_text
 from tlkit.models.feature_extraction import Pooling
 
 
@@ -81,20 +84,32 @@ class Probe:
             lines.append(f"together: {names}  {100 * self.together_accuracy:.2f} %")
         return "\n".join(lines)
 
-    def __str__(self) -> str:
-        width = max(len("layer"), *(len(reading.layer) for reading in self.readings))
-        lines = [
-            self.summary(),
-            f"{'layer':<{width}}  pooling  features  million multiply-adds  weights  accuracy",
-        ]
-        for reading in self.readings:
-            mark = {self.best: "  best", self.chosen: "  chosen"}.get(reading, "")
-            lines.append(
-                f"{reading.layer:<{width}}  {said(reading.pooling):<7}  {reading.size:8,}  "
-                f"{reading.work / 1e6:21.2f}  {reading.weights:7,}  "
-                f"{100 * reading.accuracy:6.2f} %{mark}"
+    def __rich__(self) -> rich.console.RenderableType:
+        columns = (
+            "layer",
+            "pooling",
+            "features",
+            "million multiply-adds",
+            "weights",
+            "accuracy",
+            "",
+        )
+        rows = [
+            (
+                reading.layer,
+                said(reading.pooling),
+                f"{reading.size:,}",
+                f"{reading.work / 1e6:.2f}",
+                f"{reading.weights:,}",
+                f"{100 * reading.accuracy:.2f} %",
+                {self.best: "best", self.chosen: "chosen"}.get(reading, ""),
             )
-        return "\n".join(lines)
+            for reading in self.readings
+        ]
+        return rich.console.Group(self.summary(), build_table(columns, rows, align="llrrrrl"))
+
+    def __str__(self) -> str:
+        return render_text(self)
 
 
 def said(pooling: Pooling) -> str:
