@@ -154,8 +154,8 @@ def test_elsewhere_the_processor_is_asked_for(
 def test_memory_is_told_where_it_is_known_and_not_assumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert system.told_memory(_tree(tmp_path, {})) == 16 * GIB
+    assert system.known_memory(_tree(tmp_path, {})) == 16 * GIB
     monkeypatch.delattr(os, "sysconf")
     empty = tmp_path / "empty"
-    assert system.told_memory(empty) is None
+    assert system.known_memory(empty) is None
     assert system.memory(empty) == 4 * GIB

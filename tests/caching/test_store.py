@@ -334,7 +334,7 @@ def test_prune_deletes_what_a_killed_writer_left_once_it_is_old(
     assert child(KILLED_BEFORE_ITS_SHARD_IS_WHOLE).wait() == -signal.SIGKILL
     kept = Store(folder=tmp_path)
     entry = kept.entry({"of": "a child"})
-    (left,) = tmp_path.rglob("*.tmp")
+    (left,) = tmp_path.rglob(".writing-*")
     size = left.stat().st_size
     assert entry.read("bb") is None
 
@@ -427,7 +427,7 @@ def test_pruning_while_others_write_and_read_harms_neither(entry: Entry) -> None
     assert same(opened, shard(255))
     entry.write("ff", shard(255))
     assert kept.entries()[0].facts == FACTS  # no shard without its facts
-    assert not list(entry.folder.rglob("*.tmp"))
+    assert not list(entry.folder.rglob(".writing-*"))
 
 
 def test_a_write_makes_a_pruned_entry_again(entry: Entry) -> None:

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from tlkit.data.image_dataset import ImageDataset, Problem, listed
+from tlkit.data.image_dataset import ImageDataset, Problem
 from tlkit.errors import DataError
 
 
@@ -33,7 +35,7 @@ def test_what_was_scanned_goes_with_the_images() -> None:
 
 
 def test_a_long_list_of_problems_is_cut_short_and_counted() -> None:
-    problems = [Problem(path=f"{number}.png", reason="it is empty") for number in range(12)]
-    said = listed(problems)
-    assert said.startswith("0.png: it is empty; 1.png: it is empty; ")
-    assert said.endswith("9.png: it is empty; and 2 more")
+    problems = tuple(Problem(path=f"{number}.png", reason="it is empty") for number in range(12))
+    line = str(replace(_source(), problems=problems)).splitlines()[-1]
+    assert line.startswith("12 left out or replaced: 0.png: it is empty; 1.png: it is empty; ")
+    assert line.endswith("9.png: it is empty; and 2 more")

@@ -92,7 +92,7 @@ def test_the_machine_is_told_as_far_as_it_tells_itself(
     monkeypatch: pytest.MonkeyPatch, processor: str | None, memory: int | None, told: dict[str, str]
 ) -> None:
     monkeypatch.setattr(system, "processor", lambda: processor)
-    monkeypatch.setattr(system, "told_memory", lambda: memory)
+    monkeypatch.setattr(system, "known_memory", lambda: memory)
     monkeypatch.setattr(system, "cores", lambda: 3)
     found = run_folder.environment()
     assert {name: found[name] for name in ("processor", "memory") if name in found} == told

@@ -1,62 +1,83 @@
-"""Files written whole or not at all, and the room that their disk has."""
+"""Files and folders that are written whole or not at all, and the free space of a disk."""
 
 import errno
-import io
 import os
 import shutil
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tlkit._internal.text import byte_size
 from tlkit.errors import StoreError
 
+TEMPORARY = ".writing-"
+"""What the names of temporary files and folders begin with."""
 
-def check_room(folder: Path, wanted: int) -> None:
-    """Return where a folder's disk has so many bytes free; call it before the work.
+
+@contextmanager
+def replace_atomically(target: Path) -> Iterator[Path]:
+    """Yield a temporary path to write a file or folder to; then rename it to the target.
+
+    The temporary path is in the target's folder, which must exist, and ends as the target does.
+    A file, or an empty folder, that is in the target's place is replaced. If the block fails,
+    nothing is left behind; a process that is killed leaves the temporary path.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replace_atomically(Path(folder) / "a.txt") as temporary:
+        ...         _ = temporary.write_text("hello")
+        ...     [path.name for path in Path(folder).iterdir()]
+        ['a.txt']
+    """
+    temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}{target.suffix}")
+    try:
+        yield temporary
+        _sync(temporary)
+        if temporary.is_dir() and target.is_dir():
+            target.rmdir()  # Windows does not rename onto an empty folder
+        temporary.replace(target)
+    finally:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or every file in a folder, is on the disk and not only in memory."""
+    for each in path.rglob("*") if path.is_dir() else [path]:
+        if each.is_file():
+            with each.open("r+b") as file:
+                os.fsync(file.fileno())
+
+
+def check_room(folder: Path, num_bytes: int) -> None:
+    """Check that a folder's disk has this many bytes free.
 
     Raises:
-        StoreError: It has not.
+        StoreError: It has fewer.
     """
-    if _free(folder) < wanted:
-        raise failure(f"write {human(wanted)} to", folder, OSError("there is too little room"))
+    if _free(folder) < num_bytes:
+        error = OSError("there is too little room")
+        raise to_store_error(f"write {byte_size(num_bytes)} to", folder, error)
 
 
-def write_atomically(path: Path, fill: Callable[[io.BufferedRandom], object]) -> None:
-    """Write a file, all of it or nothing, in place of what is there."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("x+b") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def failure(doing: str, path: Path, error: OSError) -> StoreError:
-    """Return the error that says what can't be done, why, and how much room there is."""
+def to_store_error(action: str, path: Path, error: OSError) -> StoreError:
+    """Return an error that names what failed, why, how much space is free and what to do."""
     advice = (
         "Make room with tlkit.caching.store.Store(folder=...).prune(...), or choose another folder."
     )
     if error.errno == errno.EMFILE:
         advice = "Each shard keeps a file open: raise the limit (`ulimit -n`), or make them larger."
     return StoreError(
-        f"Can't {doing} '{path}': {error.strerror or error}; "
-        f"{human(_free(path))} are free on its disk. {advice}"
+        f"Can't {action} '{path}': {error.strerror or error}; "
+        f"{byte_size(_free(path))} are free on its disk. {advice}"
     )
 
 
 def _free(path: Path) -> int:
-    for there in (path, *path.parents):
-        with suppress(OSError):  # not there yet, or out of bounds
-            return shutil.disk_usage(there).free
+    """Return the free bytes of the disk; of a path that does not exist yet, those of its parent."""
+    for existing in (path, *path.parents):
+        with suppress(OSError):  # does not exist, or must not be read
+            return shutil.disk_usage(existing).free
     return 0
-
-
-def human(count: float) -> str:
-    """Return a number of bytes in the unit that a person would say it in."""
-    units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
-    size, unit = next((each for each in units if count >= each[0]), (1, "bytes"))
-    return f"{count / size:,.{1 if size > 1 else 0}f} {unit}"

@@ -38,17 +38,17 @@ def processor(root: Path = _ROOT) -> str | None:
         if name.strip() in ("model name", "Model"):  # the second on some ARM boards
             return value.strip() or None
     if sys.platform == "darwin":
-        return _said_by("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string")
+        return _output_of("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string")
     return platform.processor() if sys.platform == "win32" else None
 
 
-def told_memory(root: Path = _ROOT) -> int | None:
+def known_memory(root: Path = _ROOT) -> int | None:
     """Return what `memory` does; None where the system does not tell and it is assumed.
 
     Args:
         root: Where /proc and /sys are.
     """
-    return None if _told_physical(root) is None else memory(root)
+    return None if _known_physical(root) is None else memory(root)
 
 
 def memory(root: Path = _ROOT) -> int:
@@ -88,11 +88,11 @@ def resident_bytes(root: Path = _ROOT) -> int | None:
 
 
 def _physical(root: Path) -> int:
-    told = _told_physical(root)
+    told = _known_physical(root)
     return _ASSUMED_MEMORY if told is None else told
 
 
-def _told_physical(root: Path) -> int | None:
+def _known_physical(root: Path) -> int | None:
     total = _in_meminfo(root, "MemTotal")
     if total is not None:
         return total
@@ -102,7 +102,7 @@ def _told_physical(root: Path) -> int | None:
         return None
 
 
-def _said_by(*command: str) -> str | None:
+def _output_of(*command: str) -> str | None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)  # noqa: S603  # fixed words
     except (OSError, subprocess.SubprocessError):

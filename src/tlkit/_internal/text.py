@@ -1,15 +1,15 @@
-"""Numbers, times and lists as text, in one way everywhere."""
+"""Percentages, intervals, durations, sizes and lists as text."""
 
 from collections.abc import Sequence
 
-_FINE = 10_000  # images, of which a hundredth of a percent is one
+_MANY_IMAGES = 10_000  # one of them is 0.01 %
 
 
 def percent(share: float, *, of: int) -> str:
-    """Return a share of 1 in percent, with as many decimals as so many images support.
+    """Return a share of 1 in percent, with as many decimals as that number of images supports.
 
-    One image in 10,000 is 0.01 %: below that, a second decimal would be noise. What is not quite
-    all or nothing gets the decimals that show it.
+    One image in 10,000 is 0.01 %: on fewer images, a second decimal would be noise. A share that
+    would be rounded to 0 or 100 % gets more decimals.
 
     Args:
         share: From 0 to 1.
@@ -23,10 +23,10 @@ def percent(share: float, *, of: int) -> str:
 
 
 def interval(bounds: tuple[float, float], *, of: int) -> str:
-    """Return two shares of 1 as an interval in percent.
+    """Return an interval of two shares of 1 in percent.
 
     Args:
-        bounds: The lower and the upper one.
+        bounds: The lower and the upper end.
         of: As for `percent`.
 
     Examples:
@@ -38,14 +38,14 @@ def interval(bounds: tuple[float, float], *, of: int) -> str:
 
 
 def _in_percent(share: float, of: int) -> str:
-    decimals = 1 if of < _FINE else 2
+    decimals = 1 if of < _MANY_IMAGES else 2
     while 0 < share < 1 and decimals < 4 and round(100 * share, decimals) in (0, 100):
         decimals += 1
     return f"{100 * share:.{decimals}f}"
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the units that a person would say it in.
+    """Return a time in the units that fit it.
 
     Examples:
         >>> duration(3.21), duration(192), duration(7325)
@@ -60,23 +60,39 @@ def duration(seconds: float) -> str:
     return f"{hours:,} h {minutes} min"
 
 
-def listed(names: Sequence[str], *, most: int) -> str:
-    """Return the first names, and how many more there are.
+def join_first(items: Sequence[object], *, limit: int = 5, separator: str = ", ") -> str:
+    """Return the first items as text, and how many more there are.
 
     Examples:
-        >>> listed(["a", "b", "c", "d"], most=2), listed(["a", "b"], most=2)
-        ('a, b and 2 more', 'a and b')
+        >>> join_first(["a", "b"]), join_first([1, 2, 3, 4], limit=2)
+        ('a and b', '1, 2 and 2 more')
+        >>> join_first(["a.png: empty", "b.png: no label"], separator="; ")
+        'a.png: empty; and b.png: no label'
     """
-    if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most:,} more"
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+    words = [str(item) for item in items[:limit]]
+    if len(items) > limit:
+        words.append(f"{len(items) - limit:,} more")
+    before_last = " and " if separator == ", " else f"{separator}and "
+    return before_last.join(filter(None, [separator.join(words[:-1]), *words[-1:]]))
 
 
-def counted(count: int, what: str) -> str:
+def byte_size(count: float) -> str:
+    """Return a number of bytes in the unit that fits it.
+
+    Examples:
+        >>> byte_size(12), byte_size(400_000), byte_size(3.2e9)
+        ('12 bytes', '400.0 kB', '3.2 GB')
+    """
+    units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+    size, unit = next((each for each in units if count >= each[0]), (1, "bytes"))
+    return f"{count / size:,.{1 if size > 1 else 0}f} {unit}"
+
+
+def plural(count: int, noun: str) -> str:
     """Return a number and its noun: "one image", "12 images"."""
-    return f"one {what}" if count == 1 else f"{count:,} {what}s"
+    return f"one {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def spaced(name: str) -> str:
+def to_words(name: str) -> str:
     """Return a name of code as words: "fine_tune" as "fine tune"."""
     return name.replace("_", " ")

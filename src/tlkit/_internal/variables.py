@@ -1,22 +1,56 @@
-"""Keras variables that are put back to what they were."""
+"""Keras variables: restored after a block, and seeds of random layers set from a key."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
+
+from tlkit._internal.keras_private import random_states
 
 
 @contextmanager
-def restored(variables: Sequence[Any]) -> Iterator[None]:
-    """Put variables back afterwards, whatever is done to them meanwhile.
+def restore_on_exit(variables: Sequence[Any]) -> Iterator[None]:
+    """Restore variables on exit.
 
     Args:
         variables: Weights, statistics, states of random numbers.
     """
-    kept = [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
+    saved = [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
     try:
         yield
     finally:
-        for variable, value in zip(variables, kept, strict=True):
+        for variable, value in zip(variables, saved, strict=True):
             variable.assign(value)
+
+
+def set_state(state: Any, key: bytes) -> None:
+    """Set what a random layer draws from to a value that depends on the key alone.
+
+    A digest spreads keys that differ in one bit over all seeds.
+
+    Args:
+        state: One of `keras_private.random_states`.
+        key: What to derive the value from.
+    """
+    seed = np.frombuffer(hashlib.blake2b(key, digest_size=8).digest(), "uint32")
+    state.assign(seed.astype(keras.backend.standardize_dtype(state.dtype)))
+
+
+def seed_layers(layers: Iterable[keras.layers.Layer], seed: int) -> None:
+    """Make layers draw the random numbers of this seed from now on, whatever their own seed is."""
+    for number, state in enumerate(random_states(layers)):
+        set_state(state, f"{seed} {number}".encode())
+
+
+@contextmanager
+def temporary_seed(layers: Sequence[keras.layers.Layer], seed: int | None) -> Iterator[None]:
+    """Seed layers inside the block, and restore their states on exit; None changes nothing."""
+    if seed is None:
+        yield
+        return
+    with restore_on_exit(random_states(layers)):
+        seed_layers(layers, seed)
+        yield

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments
+from tlkit._internal.keras_private import flatten_layers, own_non_trainable, seed_generators
 from tlkit.errors import ConfigError
 from tlkit.models.flat_graph import Graph, Part, Step, TensorId, flatten
 from tlkit.models.freezing import FreezePlan, batchnorm_within
@@ -93,7 +94,7 @@ def find(
         NoFixedTrunk: No frozen layer gives the same for an image every time.
     """
     graph = flatten(model)
-    kept = {id(part) for layer in plan.frozen for part in layer._flatten_layers()}
+    kept = {id(part) for part in flatten_layers(*plan.frozen)}
     fixed = _fixed_steps(graph, kept, views=views)
     _require_weights(graph, fixed)
     whole = Part(
@@ -141,7 +142,7 @@ def _fixed_steps(graph: Graph, kept: set[int], *, views: bool) -> list[Step]:
 def _is_fixed(operation: Any, kept: set[int], *, views: bool) -> bool:
     if not isinstance(operation, keras.Layer):
         return True
-    parts = list(operation._flatten_layers())
+    parts = flatten_layers(operation)
     return (
         not operation.trainable_variables
         and not any(norm.trainable for norm in batchnorm_within(operation))
@@ -156,13 +157,13 @@ def _is_fixed(operation: Any, kept: set[int], *, views: bool) -> bool:
 
 def _stays(layer: Any, kept: set[int]) -> bool:
     """Tell whether training leaves a layer's own state and the loss alone."""
-    stateless = not layer._non_trainable_variables or not layer.trainable or id(layer) in kept
+    stateless = not own_non_trainable(layer) or not layer.trainable or id(layer) in kept
     constant = isinstance(layer, keras.layers.Normalization | keras.layers.Rescaling)
     return (stateless or constant) and layer.activity_regularizer is None
 
 
 def _is_random(layer: Any) -> bool:
-    return bool(getattr(layer, "_seed_generators", ()))
+    return bool(seed_generators(layer))
 
 
 def _is_dropout(layer: Any) -> bool:
@@ -171,7 +172,7 @@ def _is_dropout(layer: Any) -> bool:
 
 def _random_names(steps: Iterable[Step], wanted: Callable[[Any], bool]) -> tuple[str, ...]:
     layers = [step.operation for step in steps if isinstance(step.operation, keras.Layer)]
-    parts = [part for layer in layers for part in layer._flatten_layers()]
+    parts = flatten_layers(*layers)
     return tuple(part.name for part in parts if _is_random(part) and wanted(part))
 
 
@@ -181,7 +182,7 @@ def _require_weights(graph: Graph, fixed: list[Step]) -> None:
     inside = {id(step) for step in fixed}
     first = next(step.operation for step in graph.steps if id(step) not in inside)
     if isinstance(first, keras.Layer) and not first.trainable_variables:
-        random = [part.name for part in first._flatten_layers() if _is_random(part)]
+        random = [part.name for part in flatten_layers(first) if _is_random(part)]
         what = "is random" if random else "changes in training"
         raise NoFixedTrunk(
             f"{(random or [first.name])[0]!r} {what}, so the frozen layers after it give other "

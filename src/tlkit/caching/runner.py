@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit._internal.keras_private import flatten_layers, random_states
+from tlkit._internal.variables import restore_on_exit, set_state
 from tlkit.caching import fingerprint, store
 from tlkit.caching.cache import Cache
 from tlkit.caching.engines import engine as engines
@@ -44,7 +46,7 @@ class Runner:
         self._steps, self.outputs = shared_trunk(cuts)
         names = {name for cut in cuts for name in cut.random}
         random = [part for part in _parts(self._steps) if part.name in names]
-        self._seeds = augmenting.states([*random, *augmentation])
+        self._seeds = random_states([*random, *augmentation])
         self._start = [np.array(keras.ops.convert_to_numpy(seed)) for seed in self._seeds]
         self.views = cache.views if random or augmentation else 1
         make = partial(
@@ -107,14 +109,14 @@ class Runner:
         return entry.write(digest, self._run(images, place)) if found is None else found
 
     def _augmented(self, images: np.ndarray, place: tuple[int, int]) -> np.ndarray:
-        with self._sown(place):
+        with self._seeds_of(place):
             pieces = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
             return np.concatenate([augmenting.changed(each, self._augmentation) for each in pieces])
 
     def _run(self, images: np.ndarray, place: tuple[int, int] | None) -> list[np.ndarray]:
         trunk = self._plain if place is None else self._random
         engine = self._prepared(images[:BATCH], trunk)
-        with self._sown(place):
+        with self._seeds_of(place):
             arrays = engine.run(images)
         self.computed += len(images)
         if self._cache.dtype == "float32":
@@ -144,18 +146,13 @@ class Runner:
         return narrow
 
     @contextmanager
-    def _sown(self, place: tuple[int, int] | None) -> Iterator[None]:
-        """Set the random layers' seeds by the place, so that a view is the same when run again."""
-        if place is not None:
-            for state, start in zip(self._seeds, self._start, strict=True):
-                given = start.tobytes() + repr(place).encode()
-                made = hashlib.blake2b(given, digest_size=8).digest()
-                state.assign(np.frombuffer(made, "uint32").astype(start.dtype))
-        try:
+    def _seeds_of(self, place: tuple[int, int] | None) -> Iterator[None]:
+        """Seed random layers by the place, so that a view is the same each time it is computed."""
+        with restore_on_exit(self._seeds):
+            if place is not None:
+                for state, start in zip(self._seeds, self._start, strict=True):
+                    set_state(state, start.tobytes() + repr(place).encode())
             yield
-        finally:
-            for state, start in zip(self._seeds, self._start, strict=True):
-                state.assign(start)
 
     def _facts(self, sample: np.ndarray, engine: str) -> dict[str, Any]:
         return {
@@ -177,7 +174,7 @@ class Runner:
 
 def _parts(steps: Sequence[Step]) -> list[Any]:
     layers = [step.operation for step in steps if isinstance(step.operation, keras.Layer)]
-    return [part for layer in layers for part in layer._flatten_layers()]
+    return flatten_layers(*layers)
 
 
 def _as_in_training(step: Step, random: set[int]) -> Callable[..., Any]:

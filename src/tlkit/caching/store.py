@@ -1,7 +1,6 @@
 """Arrays on disk under a key that says what made them: what was computed once is read again."""
 
 import hashlib
-import io
 import itertools
 import json
 import os
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tlkit._internal import arguments, files
+from tlkit._internal.text import byte_size
 from tlkit.caching import shards
 from tlkit.errors import ConfigError
 
@@ -114,7 +114,7 @@ class Store:
         try:
             return sum(_remove(self.folder / each) for each in doomed) + _sweep(self.folder)
         except OSError as error:
-            raise files.failure("delete", self.folder, error) from error
+            raise files.to_store_error("delete", self.folder, error) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,7 @@ class Entry:
                 path.unlink()
             return None
         except OSError as error:
-            raise files.failure("read", path, error) from error
+            raise files.to_store_error("read", path, error) from error
 
     def write(self, digest: str, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Keep arrays as a shard, all of them or nothing; return them as `read` would.
@@ -167,19 +167,19 @@ class Entry:
                     return self._put(path, whole)
             return self._put(path, whole)
         except OSError as error:
-            wanted = files.human(sum(array.nbytes for array in whole))
-            raise files.failure(f"write {wanted} to", path, error) from error
+            wanted = byte_size(sum(array.nbytes for array in whole))
+            raise files.to_store_error(f"write {wanted} to", path, error) from error
 
     def _put(self, path: Path, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         facts = path.with_name(_FACTS)
 
-        def fill(file: io.BufferedRandom) -> None:
-            shards.write(file, arrays)
-            if not facts.exists():  # here: if pruned from now on, the file is gone with its folder
-                files.write_atomically(facts, lambda file: file.write(self.facts))
-
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_atomically(path, fill)
+        with files.replace_atomically(path) as temporary:
+            with temporary.open("x+b") as file:
+                shards.write(file, arrays)
+            if not facts.exists():  # here: if pruned from now on, the shard is gone with its folder
+                with files.replace_atomically(facts) as another:
+                    another.write_bytes(self.facts)
         return shards.load(path)
 
     def _path(self, digest: str) -> Path:
@@ -282,7 +282,7 @@ def _sweep(store: Path) -> int:
         for path, size in _sizes(folder).items():
             with suppress(FileNotFoundError):
                 old = time.time() - path.stat().st_mtime > _LEFT_BEHIND_SECONDS
-                if path.suffix == ".tmp" and old:
+                if path.name.startswith(files.TEMPORARY) and old:
                     path.unlink()
                     freed += size
         with suppress(OSError):  # it holds something

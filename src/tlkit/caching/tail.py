@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from typing_extensions import override
 
+from tlkit._internal.keras_private import flatten_layers, seed_generators
 from tlkit.caching import kernels
 from tlkit.caching.batching import Feed, NextView, dataset
 from tlkit.caching.partition import Cut
@@ -151,7 +152,7 @@ def _fit_for_xla(cut: Cut, functions: Sequence[Any]) -> bool:
     left, and a head alone gains nothing. It draws other random numbers from the same seed.
     """
     left = [layer for layer in functions if isinstance(layer, keras.Layer)]
-    parts = [part for layer in left for part in layer._flatten_layers()]
+    parts = flatten_layers(*left)
     return (
         keras.backend.backend() == "tensorflow"
         and any(
@@ -159,7 +160,7 @@ def _fit_for_xla(cut: Cut, functions: Sequence[Any]) -> bool:
             for function, step in zip(functions, cut.tail, strict=True)
         )
         and not any("Conv" in type(part).__name__ for part in parts)
-        and not any(part._seed_generators for part in parts)
+        and not any(seed_generators(part) for part in parts)
     )
 
 

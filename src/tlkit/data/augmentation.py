@@ -1,15 +1,11 @@
 """Augmentation: images changed at random by Keras layers, in training and nowhere else."""
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from typing_extensions import override
-
-from tlkit._internal.variables import restored
 
 
 def changed(images: Any, layers: Sequence[keras.layers.Layer]) -> np.ndarray:
@@ -23,32 +19,6 @@ def changed(images: Any, layers: Sequence[keras.layers.Layer]) -> np.ndarray:
     for layer in layers:
         result = layer(result, training=True)
     return np.asarray(keras.ops.convert_to_numpy(result))
-
-
-def sow(layers: Sequence[keras.layers.Layer], seed: int) -> None:
-    """Let layers draw what they draw from this seed on, whatever they were made with."""
-    for number, state in enumerate(states(layers)):
-        made = hashlib.blake2b(f"{seed} {number}".encode(), digest_size=8).digest()
-        state.assign(
-            np.frombuffer(made, "uint32").astype(keras.backend.standardize_dtype(state.dtype))
-        )
-
-
-@contextmanager
-def sown(layers: Sequence[keras.layers.Layer], seed: int | None) -> Iterator[None]:
-    """Sow layers meanwhile, and let them go on from where they were; None leaves them alone."""
-    if seed is None:
-        yield
-        return
-    with restored(states(layers)):
-        sow(layers, seed)
-        yield
-
-
-def states(layers: Sequence[keras.layers.Layer]) -> list[Any]:
-    """Return what the layers, and those inside them, draw their random numbers from."""
-    parts = [part for layer in layers for part in layer._flatten_layers()]
-    return [generator.state for part in parts for generator in part._seed_generators]
 
 
 def dataset(source: Any, layers: Sequence[keras.layers.Layer], *, rank: int) -> Any:

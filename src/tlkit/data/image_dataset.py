@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tlkit._internal.text import join_first
 from tlkit.data import scanning
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import DataError
-
-_SAID = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,14 +113,9 @@ class ImageDataset:
             ", ".join(f"{name} {count:,}" for name, count in self.counts.items()),
         ]
         if self.problems:
-            lines.append(f"{len(self.problems):,} left out or replaced: {listed(self.problems)}")
+            named = join_first(self.problems, limit=10, separator="; ")
+            lines.append(f"{len(self.problems):,} left out or replaced: {named}")
         return "\n".join(lines)
-
-
-def listed(problems: Sequence[Problem]) -> str:
-    """Return the first few problems in words, and how many more there are."""
-    more = f"; and {len(problems) - _SAID:,} more" if len(problems) > _SAID else ""
-    return "; ".join(map(str, problems[:_SAID])) + more
 
 
 def chosen(values: tuple[Any, ...], places: Iterable[int]) -> tuple[Any, ...]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from tlkit._internal import arguments
+from tlkit._internal.text import join_first
 from tlkit.data import decoding, manifests, scanning
-from tlkit.data.image_dataset import ImageDataset, Problem, chosen, listed
+from tlkit.data.image_dataset import ImageDataset, Problem, chosen
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import ConfigError, DataError
 
@@ -220,13 +221,14 @@ def _judge(problems: Sequence[Problem], damaged: Sequence[Problem], count: int, 
     """Refuse what the policy does not bear."""
     if problems and how.unreadable == "fail":
         raise DataError(
-            f"{len(problems):,} things are wrong with the files: {listed(problems)}. Mend them, "
-            "or leave them out: unreadable='skip'."
+            f"{len(problems):,} things are wrong with the files: "
+            f"{join_first(problems, limit=10, separator='; ')}. "
+            "Mend them, or leave them out: unreadable='skip'."
         )
     if len(damaged) > how.max_unreadable * count:
         raise DataError(
             f"At most {100 * how.max_unreadable:g} % of the images may be unreadable, got "
-            f"{len(damaged):,} of {count:,}: {listed(damaged)}. "
+            f"{len(damaged):,} of {count:,}: {join_first(damaged, limit=10, separator='; ')}. "
             "Raise `max_unreadable` if that is right."
         )
 

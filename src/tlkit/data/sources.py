@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tlkit._internal import arguments
+from tlkit._internal.text import join_first
 from tlkit.data import decoding
 from tlkit.data.disk_images import from_batches
 from tlkit.data.image_dataset import ImageDataset, Problem, checked_labels
@@ -25,8 +26,6 @@ __all__ = [
     "from_loader",
     "from_manifest",
 ]
-
-_SAID = 5
 
 
 def from_arrays(
@@ -145,7 +144,7 @@ def _labels(
     if missing:
         raise DataError(
             f"Every image must have a label, got none, or none of a class, for {len(missing):,} of "
-            f"{len(values):,}, such as rows {missing[:_SAID]}. Filter those out first."
+            f"{len(values):,}, in rows {join_first(missing)}. Filter those out first."
         )
     if names is None:
         names = sorted(set(map(str, values)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlkit._internal import arguments
+from tlkit._internal.text import join_first
 from tlkit.data.duplicates import Pair, look_alikes
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import DataError
@@ -14,7 +15,6 @@ from tlkit.errors import DataError
 __all__ = ["DUPLICATES", "Pair", "Split", "groups", "look_alikes", "split"]
 
 DUPLICATES = ("allow", "refuse", "together")
-_SAID = 5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -171,14 +171,14 @@ def _refuse(source: ImageDataset, pairs: Sequence[Pair], parts: np.ndarray) -> N
     told = [*twice, *(pair for pair in across if pair not in twice)]
     apart = "Look at them, then keep each pair in one part (duplicates='together')"
     wrong = "Keep one label of each"
-    shown = "; ".join(
+    named = [
         f"{_said(source, pair.first)} ({parts[pair.first]}) and "
         f"{_said(source, pair.second)} ({parts[pair.second]})"
-        for pair in told[:_SAID]
-    )
+        for pair in told
+    ]
     raise DataError(
         f"{len(across):,} pairs of images that are the same or look it would lie in different "
-        f"parts, and {len(twice):,} images have two labels: {shown}. "
+        f"parts, and {len(twice):,} images have two labels: {join_first(named, separator='; ')}. "
         f"{wrong if twice else apart}, or bear it (duplicates='allow')."
     )
 

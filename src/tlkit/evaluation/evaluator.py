@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments
+from tlkit._internal.variables import temporary_seed
 from tlkit.data import augmentation as augmenting
 from tlkit.data import batches as data
 from tlkit.data.image_dataset import ImageDataset
@@ -54,7 +55,7 @@ def predict(
         rows = max(_BYTES // (images.dtype.itemsize * images.size // len(images)), batch_size)
     look = partial(_looked_at, model, augmentation=augmentation, views=views, rows=batch_size)
     starts = range(0, len(images), rows)
-    with augmenting.sown(augmentation, seed):
+    with temporary_seed(augmentation, seed):
         return np.concatenate([look(images[at : at + rows]) for at in starts])
 
 
@@ -124,7 +125,7 @@ def evaluate(
         )
         return score(data.label_indices(labels), probabilities, class_names=names)
     look = partial(predict, model, augmentation=augmentation, views=views, seed=None)
-    with augmenting.sown(augmentation, seed):
+    with temporary_seed(augmentation, seed):
         pairs = [
             (
                 look(images) if augmentation else model.predict_on_batch(images),

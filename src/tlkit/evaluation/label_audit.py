@@ -10,6 +10,7 @@ from scipy.special import softmax
 
 from tlkit._internal import arguments, optional
 from tlkit._internal.tables import build_table, render_text
+from tlkit._internal.text import join_first
 from tlkit.data import batches, chunks
 from tlkit.errors import DataError
 from tlkit.models.inspection import class_names
@@ -192,7 +193,7 @@ def _check(labels: np.ndarray, names: Sequence[str], folds: int) -> None:
     if few:
         raise DataError(
             f"`labelled` must hold at least {folds} images of a class, one for each fold, got "
-            f"fewer of {', '.join(few[:_SAID])}. Take fewer folds, at least 2, or leave them out."
+            f"fewer of {join_first(few)}. Take fewer folds, at least 2, or leave them out."
         )
 
 

@@ -15,6 +15,7 @@ import keras
 from matplotlib.figure import Figure
 
 from tlkit._internal import system
+from tlkit._internal.files import replace_atomically
 from tlkit.errors import ConfigError
 from tlkit.evaluation.evaluator import Evaluation
 from tlkit.models import saving
@@ -85,8 +86,7 @@ def write(
         ConfigError: The folder holds something.
     """
     target = check_free(folder)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as temporary:
-        made = Path(temporary) / "run"
+    with replace_atomically(target) as made:
         made.mkdir()
         saving.save(model, made / "model.keras")
         _write_json(made / "metrics.json", {"about": about, **_metrics(run, evaluation)})
@@ -99,9 +99,6 @@ def write(
             (made / name).write_text(text, encoding="utf-8")
         if report is not None:
             render.write(made, report)
-        if target.exists():  # empty: Windows does not rename onto it
-            target.rmdir()
-        made.replace(target)
     return target
 
 
@@ -151,7 +148,7 @@ def environment() -> dict[str, str]:
     The processor's model and the memory are left out where the system does not tell them. Cores
     and memory are those that this process may use.
     """
-    processor, memory = system.processor(), system.told_memory()
+    processor, memory = system.processor(), system.known_memory()
     told = {
         "processor": processor,
         "memory": None if memory is None else f"{memory / 2**30:.1f} GiB",

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from tlkit._internal.text import join_first
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Split, look_alikes
 from tlkit.errors import ConfigError, DataError
 
 NAME = "split.csv"
 PARTS = ("train", "validation", "test")
-
-_SAID = 3
 
 
 def written(parts: Split) -> str:
@@ -55,7 +54,7 @@ def read(source: ImageDataset, file: Path) -> tuple[ImageDataset, Split]:
     if gone:
         raise DataError(
             f"The run's images must be as they were, got {len(gone):,} of {len(rows):,} that are "
-            f"gone or changed, such as {gone[:_SAID]}."
+            f"gone or changed: {join_first(gone, limit=3)}."
         )
     places = {
         name: [there[row["path"], row["digest"]] for row in rows if row["part"] == name]

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from tlkit._internal import arguments
+from tlkit._internal.keras_private import flatten_layers, nodes_of
 from tlkit.errors import ConfigError
 from tlkit.models import flat_graph
 
@@ -68,7 +69,7 @@ def _check_name(name: str, backbone: Any) -> None:
     if name in names:
         return
     for layer in backbone.layers:
-        if name in [part.name for part in layer._flatten_layers(include_self=False)]:
+        if name in [part.name for part in flatten_layers(layer)[1:]]:
             raise ConfigError(
                 f"`features` must be names of layers of {backbone.name}, got {name!r}, which is "
                 f"inside its layer {layer.name!r}. Where that is a model, give it as the "
@@ -81,7 +82,7 @@ def _check_name(name: str, backbone: Any) -> None:
 
 
 def _output(backbone: Any, name: str) -> Any:
-    nodes = [node for node in backbone.get_layer(name)._inbound_nodes if node in _nodes(backbone)]
+    nodes = nodes_of(backbone.get_layer(name), backbone)
     tensors = [tensor for node in nodes for tensor in node.outputs]
     if len(tensors) != 1 or len(tensors[0].shape) not in (2, 4):
         raise ConfigError(
@@ -90,10 +91,6 @@ def _output(backbone: Any, name: str) -> Any:
             f"{[tensor.shape for tensor in tensors]}."
         )
     return tensors[0]
-
-
-def _nodes(backbone: Any) -> list[Any]:
-    return [node for nodes in backbone._nodes_by_depth.values() for node in nodes]
 
 
 def read(tensors: Any, pooling: Pooling | Sequence[Pooling]) -> Any:

@@ -9,6 +9,13 @@ from typing import Any
 import keras
 from typing_extensions import override
 
+from tlkit._internal.keras_private import (
+    flatten_layers,
+    functional_inside,
+    has_graph,
+    nodes_in_order,
+    own_trainable,
+)
 from tlkit.errors import ConfigError
 
 
@@ -28,7 +35,7 @@ def blocks(model: keras.Model) -> list[int | None]:
         >>> blocks(keras.Model(inputs, keras.layers.Multiply()([inputs, hidden])))
         [None, None, None]
     """
-    if not hasattr(model, "_nodes_by_depth"):
+    if not has_graph(model):
         return [None] * len(model.layers)
     layers = {id(layer) for layer in model.layers}
     found: list[int | None] = []
@@ -68,9 +75,9 @@ def block_ends(model: keras.Model) -> list[int]:
 def has_kernel(layer: keras.Layer) -> bool:
     """Tell whether a layer, or one inside it, holds more than scales, offsets and statistics."""
     parts = [
-        part for part in layer._flatten_layers() if not isinstance(part, keras.layers.Normalization)
+        part for part in flatten_layers(layer) if not isinstance(part, keras.layers.Normalization)
     ]
-    own = [weight for part in parts for weight in part._trainable_variables]
+    own = [weight for part in parts for weight in own_trainable(part)]
     return any(len(weight.shape) > 1 for weight in own)
 
 
@@ -86,9 +93,9 @@ def functional_of(operation: Any) -> Any:
     """
     if not isinstance(operation, keras.Model):
         return None
-    if hasattr(operation, "_nodes_by_depth"):
+    if has_graph(operation):
         return operation
-    return getattr(operation, "_functional", None)
+    return functional_inside(operation)
 
 
 def crossing_tensors(model: keras.Model) -> list[int]:
@@ -99,12 +106,11 @@ def crossing_tensors(model: keras.Model) -> list[int]:
     position = {id(operation): index for index, operation in enumerate(model.operations)}
     made: dict[int, int] = {}
     last_use: dict[int, int] = {}
-    for nodes in model._nodes_by_depth.values():  # a shared layer's nodes elsewhere are not in it
-        for node in nodes:
-            index = position[id(node.operation)]
-            made |= {id(tensor): index for tensor in node.outputs}
-            for tensor in node.input_tensors:
-                last_use[id(tensor)] = max(index, last_use.get(id(tensor), 0))
+    for node in nodes_in_order(model):
+        index = position[id(node.operation)]
+        made |= {id(tensor): index for tensor in node.outputs}
+        for tensor in node.input_tensors:
+            last_use[id(tensor)] = max(index, last_use.get(id(tensor), 0))
     last_use = {id(tensor): len(position) for tensor in model.outputs} | last_use
     return [
         sum(made[tensor] <= index < last for tensor, last in last_use.items())
@@ -251,26 +257,25 @@ def _append(
 ) -> list[TensorId]:
     """Append the steps of a graph that is called with these inputs; return its outputs."""
     known = dict(zip(map(id, graph.inputs), inputs, strict=True))
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in graph._nodes_by_depth[depth]:
-            if node.is_input:
-                continue
-            arguments = _with_ids((node.arguments.args, node.arguments.kwargs), known)
-            taken = [known[id(tensor)] for tensor in node.input_tensors]
-            inner = functional_of(node.operation)
-            if inner is not None:
-                given = _append(inner, taken, steps, numbers)
-            else:
-                given = [TensorId(next(numbers)) for _ in node.outputs]
-                steps.append(
-                    Step(
-                        operation=node.operation,
-                        arguments=arguments,
-                        inputs=tuple(taken),
-                        outputs=tuple(given),
-                    )
+    for node in nodes_in_order(graph):
+        if node.is_input:
+            continue
+        arguments = _with_ids((node.arguments.args, node.arguments.kwargs), known)
+        taken = [known[id(tensor)] for tensor in node.input_tensors]
+        inner = functional_of(node.operation)
+        if inner is not None:
+            given = _append(inner, taken, steps, numbers)
+        else:
+            given = [TensorId(next(numbers)) for _ in node.outputs]
+            steps.append(
+                Step(
+                    operation=node.operation,
+                    arguments=arguments,
+                    inputs=tuple(taken),
+                    outputs=tuple(given),
                 )
-            known |= zip(map(id, node.outputs), given, strict=True)
+            )
+        known |= zip(map(id, node.outputs), given, strict=True)
     return [known[id(tensor)] for tensor in graph.outputs]
 
 

@@ -8,6 +8,7 @@ import keras
 import rich.table
 
 from tlkit._internal import arguments
+from tlkit._internal.keras_private import flatten_layers
 from tlkit._internal.tables import build_table, render_text
 from tlkit.errors import ConfigError
 from tlkit.models.flat_graph import block_ends, blocks
@@ -260,8 +261,8 @@ def apply(chosen: FreezePlan) -> None:
 
 def batchnorm_within(layer: keras.Layer) -> list[keras.layers.BatchNormalization]:
     """Return the BatchNormalization layers inside a layer, itself included."""
-    inner = layer._flatten_layers()  # Keras has no public walk through composite layers
-    return [part for part in inner if isinstance(part, keras.layers.BatchNormalization)]
+    parts = flatten_layers(layer)
+    return [part for part in parts if isinstance(part, keras.layers.BatchNormalization)]
 
 
 def _residual_ends(backbone: keras.Model) -> list[int]:

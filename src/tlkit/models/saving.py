@@ -1,10 +1,10 @@
 """A classifier to a `.keras` file and back."""
 
-import tempfile
 from pathlib import Path
 
 import keras
 
+from tlkit._internal.files import replace_atomically
 from tlkit.errors import ConfigError
 from tlkit.models.inspection import class_names
 
@@ -24,10 +24,8 @@ def save(model: keras.Model, path: str | Path) -> Path:
     class_names(model)
     bare = keras.Model(model.inputs, model.outputs, name=model.name)  # without the optimizer
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-") as folder:
-        written = Path(folder) / target.name
-        bare.save(written)
-        written.replace(target)
+    with replace_atomically(target) as temporary:
+        bare.save(temporary)
     return target
 
 

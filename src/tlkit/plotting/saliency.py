@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tlkit._internal import arguments
+from tlkit._internal.keras_private import nodes_of, operation_of
 from tlkit.data import batches
 from tlkit.errors import ConfigError
 from tlkit.evaluation.evaluator import predict
@@ -138,9 +139,7 @@ def _errors_and_others(
 def _read(model: keras.Model) -> list[Any]:
     """Return what the backbone gives to the head, in the classifier's own graph."""
     backbone = backbone_of(model)
-    nodes = {id(node) for several in model._nodes_by_depth.values() for node in several}
-    node = next(node for node in backbone._inbound_nodes if id(node) in nodes)
-    return list(node.outputs)
+    return list(nodes_of(backbone, model)[0].outputs)
 
 
 def _place(tensors: Sequence[Any], layer: str | None) -> int:
@@ -159,8 +158,8 @@ def _place(tensors: Sequence[Any], layer: str | None) -> int:
 
 
 def _names(tensors: Sequence[Any]) -> list[str]:
-    backbone = tensors[0]._keras_history.operation
-    return [tensor._keras_history.operation.name for tensor in backbone.outputs]
+    backbone = operation_of(tensors[0])
+    return [operation_of(tensor).name for tensor in backbone.outputs]
 
 
 def _heat(

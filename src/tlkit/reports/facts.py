@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import keras
 from matplotlib.figure import Figure
 
+from tlkit._internal.keras_private import operation_of
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.models.freezing import FreezePlan
@@ -193,7 +194,7 @@ def model_lines(model: keras.Model) -> tuple[str, ...]:
         model: A classifier from build_classifier.
     """
     backbone = backbone_of(model)
-    read = [repr(tensor._keras_history.operation.name) for tensor in backbone.outputs]
+    read = [repr(operation_of(tensor).name) for tensor in backbone.outputs]
     head = sum(layer.count_params() for layer in model.layers if layer is not backbone)
     return (
         f"The head reads the backbone after {' and '.join(read)} and has {head:,} weights.",

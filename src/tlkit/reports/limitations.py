@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from tlkit._internal.text import counted, interval, listed, percent
+from tlkit._internal.text import interval, join_first, percent, plural
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.reports.facts import ReportFacts
 from tlkit.reports.words import commonest_share
@@ -11,7 +11,6 @@ _WIDE = 0.05
 _LOW_RECALL = 0.8
 _FEW_TESTED = 30
 _CALIBRATED, _BADLY_CALIBRATED = 0.03, 0.1
-_NAMED = 5
 
 
 def limits(facts: ReportFacts) -> tuple[str, ...]:
@@ -36,7 +35,7 @@ def _of_the_test(found: Evaluation) -> Iterator[str]:
     low, high = found.accuracy_interval
     if high - low > _WIDE:
         yield (
-            f"The test set is small: with {counted(found.count, 'image')}, the 95 % interval of "
+            f"The test set is small: with {plural(found.count, 'image')}, the 95 % interval of "
             f"the accuracy is {100 * (high - low):.1f} percentage points wide, so smaller "
             "differences between classifiers may be chance."
         )
@@ -71,10 +70,7 @@ def _of_the_probabilities(found: Evaluation) -> Iterator[str]:
 def _of_the_classes(found: Evaluation) -> Iterator[str]:
     untested = [score.name for score in found.classes if not score.support]
     if untested:
-        yield (
-            f"Nothing is known about {listed(untested, most=_NAMED)}: the test set has no such "
-            "image."
-        )
+        yield (f"Nothing is known about {join_first(untested)}: the test set has no such image.")
     few = [
         f"{score.name} ({score.support})"
         for score in found.classes
@@ -82,7 +78,7 @@ def _of_the_classes(found: Evaluation) -> Iterator[str]:
     ]
     if few:
         yield (
-            f"Fewer than {_FEW_TESTED} test images: {listed(few, most=_NAMED)}. A single image "
+            f"Fewer than {_FEW_TESTED} test images: {join_first(few)}. A single image "
             "changes the results of such a class by several percentage points."
         )
     low = sorted(
@@ -91,11 +87,11 @@ def _of_the_classes(found: Evaluation) -> Iterator[str]:
     )
     if low:
         named = [f"{score.name} ({percent(score.recall, of=found.count)})" for score in low]
-        yield f"Recall below {100 * _LOW_RECALL:.0f} %: {listed(named, most=_NAMED)}."
+        yield f"Recall below {100 * _LOW_RECALL:.0f} %: {join_first(named)}."
     for pair in found.confused(1):
         yield (
             f"The most frequent error is to take {pair.true} for {pair.called}: "
-            f"{counted(pair.count, 'image')}, {percent(pair.share, of=found.count)} of {pair.true}."
+            f"{plural(pair.count, 'image')}, {percent(pair.share, of=found.count)} of {pair.true}."
         )
 
 
@@ -126,7 +122,7 @@ def _of_the_labels(two_labels: Sequence[tuple[str, str]]) -> Iterator[str]:
     pairs = "pair of files is" if len(named) == 1 else "pairs of files are"
     yield (
         f"{len(named):,} {pairs} the same image under two labels, at least one of which is wrong: "
-        f"{listed(named, most=_NAMED)}. Correct them and train again."
+        f"{join_first(named)}. Correct them and train again."
     )
 
 

@@ -1,6 +1,5 @@
 """A finished run as something to read: a page, Markdown, a model card, five lines."""
 
-import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -8,7 +7,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from tlkit._internal import optional
-from tlkit._internal.text import counted, duration, interval, percent
+from tlkit._internal.files import replace_atomically
+from tlkit._internal.text import duration, interval, percent, plural
 from tlkit.reports import document_html, document_markdown, images, sections
 from tlkit.reports.documents import plain
 from tlkit.reports.facts import PhaseFacts, ReportFacts, model_lines, phase_facts, preprocessing
@@ -60,9 +60,9 @@ def summary(facts: ReportFacts) -> str:
     lines = (
         facts.title,
         f"Trained {how(facts.weights)}: {facts.backbone} with {weights(facts.weights)}, "
-        f"{counted(facts.total('train'), 'training image')} of {len(found.classes):,} classes, "
+        f"{plural(facts.total('train'), 'training image')} of {len(found.classes):,} classes, "
         f"from {facts.source}.",
-        f"Accuracy {share(found.accuracy)} on {counted(found.count, 'test image')} (95 % interval "
+        f"Accuracy {share(found.accuracy)} on {plural(found.count, 'test image')} (95 % interval "
         f"{interval(found.accuracy_interval, of=found.count)}); always predicting the most "
         f"frequent class: {share(commonest_share(found))}.",
         f"Weakest class: {weakest.name}, recall {share(weakest.recall)}{mistake}.",
@@ -133,11 +133,9 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
     files = {name: text.encode() for name, text in texts.items()}
     files |= {f"{name}.png": data for name, data in pictures.items()}
     target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target, prefix=".writing-") as temporary:
-        for name, data in files.items():
-            made = Path(temporary) / name
-            made.write_bytes(data)
-            made.replace(target / name)
+    for name, data in files.items():
+        with replace_atomically(target / name) as temporary:
+            temporary.write_bytes(data)
     return target
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tlkit._internal.text import counted, interval, percent, spaced
+from tlkit._internal.text import interval, percent, plural, to_words
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.reports.documents import Block, Paragraph, Picture, Section, Table
 from tlkit.reports.facts import ReportFacts
@@ -38,7 +38,7 @@ def results(facts: ReportFacts) -> Section:
         title="Results",
         blocks=(
             Table(
-                caption=f"On {counted(found.count, 'test image')}.",
+                caption=f"On {plural(found.count, 'test image')}.",
                 columns=("measure", "value", "95 % interval"),
                 rows=tuple(_measures(found)),
             ),
@@ -132,4 +132,4 @@ def picture(facts: ReportFacts, name: str) -> Iterator[Picture]:
     """
     if name in facts.figures:
         known = {**_CAPTIONS, **facts.captions}
-        yield Picture(name=name, caption=known.get(name, f"{spaced(name).capitalize()}."))
+        yield Picture(name=name, caption=known.get(name, f"{to_words(name).capitalize()}."))

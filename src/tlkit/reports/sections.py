@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from tlkit._internal.text import counted, duration, interval, listed, percent, spaced
+from tlkit._internal.text import duration, interval, join_first, percent, plural, to_words
 from tlkit.reports.documents import (
     Block,
     Bullets,
@@ -81,14 +81,14 @@ def abstract(facts: ReportFacts) -> str:
     """
     found = facts.evaluation
     names, weakest = found.class_names, least_found(found)
-    named = f": {listed(names, most=len(names))}" if len(names) <= _NAMED_CLASSES else ""
+    named = f": {join_first(names, limit=len(names))}" if len(names) <= _NAMED_CLASSES else ""
     share = partial(percent, of=found.count)
     sentences = [
         f"This image classifier distinguishes {len(names):,} classes{named}.",
         f"It was trained {how(facts.weights)}: {facts.backbone} with {weights(facts.weights)}, "
-        f"trained on {counted(facts.total('train'), 'image')} of {facts.source} in "
-        f"{counted(len(facts.phases), 'phase')}.",
-        f"It classifies {share(found.accuracy)} of {counted(found.count, 'test image')} correctly "
+        f"trained on {plural(facts.total('train'), 'image')} of {facts.source} in "
+        f"{plural(len(facts.phases), 'phase')}.",
+        f"It classifies {share(found.accuracy)} of {plural(found.count, 'test image')} correctly "
         f"(95 % interval {interval(found.accuracy_interval, of=found.count)}); always predicting "
         f"the most frequent class would give {share(commonest_share(found))}.",
         f"The macro-averaged F1 is {share(found.macro_f1)}, the mean cross-entropy "
@@ -117,7 +117,7 @@ def _data(facts: ReportFacts) -> Section:
     rows = [(name, *(f"{counts.get(name, 0):,}" for counts in parts.values())) for name in names]
     rows.append(("all classes", *(f"{facts.total(part):,}" for part in parts)))
     sizes = [f"{facts.total(part):,} ({part})" for part in parts]
-    said = f"The images come from {facts.source}: {listed(sizes, most=len(sizes))}."
+    said = f"The images come from {facts.source}: {join_first(sizes, limit=len(sizes))}."
     if facts.test_source is not None:
         said += f" The test images come from {facts.test_source}."
     return Section(
@@ -178,7 +178,7 @@ def _model(facts: ReportFacts) -> Section:
 
 def _training(facts: ReportFacts) -> Section:
     total = duration(sum(phase.seconds for phase in facts.phases))
-    said = f"Training had {counted(len(facts.phases), 'phase')} and took {total}."
+    said = f"Training had {plural(len(facts.phases), 'phase')} and took {total}."
     return Section(
         title="Training",
         blocks=(Paragraph(text=said), *picture(facts, "curves")),
@@ -193,7 +193,7 @@ def _phase(number: int, phase: PhaseFacts) -> Section:
         else "no weight of the backbone was frozen."
     )
     proof = (
-        f"Compared bit for bit before and after the phase, {counted(phase.moved, 'weight tensor')} "
+        f"Compared bit for bit before and after the phase, {plural(phase.moved, 'weight tensor')} "
         f"changed; {still}"
     )
     return Section(
@@ -221,7 +221,7 @@ def _solved(phase: PhaseFacts) -> Iterator[tuple[str, str]]:
         where = "validation" if name.startswith("val_") else "training"
         what = name.removeprefix("val_")
         said = (
-            "L2 penalty of the head" if what == "penalty" else f"{spaced(what)} on {where} images"
+            "L2 penalty of the head" if what == "penalty" else f"{to_words(what)} on {where} images"
         )
         yield said, f"{value:.4g}"
 
@@ -239,7 +239,7 @@ def _visualisations(facts: ReportFacts) -> Iterator[Section]:
     others = [name for name in facts.figures if name not in _HAVE_A_PLACE]
     blocks: list[Block] = [block for name in others for block in picture(facts, name)]
     for name, reason in facts.left_out.items():
-        what = _FIGURES.get(name, spaced(name))
+        what = _FIGURES.get(name, to_words(name))
         blocks.append(Paragraph(text=f"There is no {what}: {reason.rstrip('.')}."))
     if blocks:
         yield Section(title="Visualisations", blocks=tuple(blocks))
@@ -265,7 +265,7 @@ def _reproduction(facts: ReportFacts) -> Section:
             Table(
                 caption="Versions, machine and date.",
                 columns=("what", "which"),
-                rows=tuple((spaced(name), value) for name, value in facts.environment.items()),
+                rows=tuple((to_words(name), value) for name, value in facts.environment.items()),
                 words=2,
             ),
         ),
@@ -277,4 +277,4 @@ def _bullets(items: Sequence[str]) -> Bullets:
 
 
 def _measure(name: str) -> str:
-    return spaced(f"validation {name[4:]}" if name.startswith("val_") else name)
+    return to_words(f"validation {name[4:]}" if name.startswith("val_") else name)

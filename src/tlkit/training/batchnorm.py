@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from typing_extensions import override
 
-from tlkit._internal.variables import restored
+from tlkit._internal.variables import restore_on_exit
 from tlkit.data.batches import Data, batches
 from tlkit.errors import DataError
 from tlkit.models.freezing import batchnorm_within
@@ -108,7 +108,7 @@ def _reestimate(
     count = 0
     means = [np.zeros(layer.moving_mean.shape) for layer in layers]
     squares = [np.zeros(layer.moving_mean.shape) for layer in layers]
-    with _only_the_batch(layers), restored(_changed_by_training_mode(forward.inner)):
+    with _only_the_batch(layers), restore_on_exit(_changed_by_training_mode(forward.inner)):
         for batch in images:
             forward.predict_on_batch(batch)
             weight = len(keras.tree.flatten(batch)[0])

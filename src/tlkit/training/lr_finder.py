@@ -8,10 +8,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.backend.common.global_state import get_global_attribute, set_global_attribute
 
-from tlkit._internal import arguments
-from tlkit._internal.variables import restored
+from tlkit._internal import arguments, keras_private
+from tlkit._internal.variables import restore_on_exit, seed_layers
 from tlkit.caching import plan as frozen
 from tlkit.data import augmentation
 from tlkit.data import batches as data
@@ -24,7 +23,6 @@ from tlkit.training.inputs import checked
 from tlkit.training.phase import Phase
 
 _SMOOTHING = 0.9
-_SHARED = "global_seed_generator"
 _HOPELESS = 4.0  # times the lowest loss
 
 
@@ -83,10 +81,10 @@ def find_learning_rate(
     train = checked(train, model, "train")
     plan = freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
     rates = np.geomspace(lowest, highest, steps)
-    with _as_it_was(model), restored(augmentation.states(phase.augmentation)):
+    with _as_it_was(model), restore_on_exit(keras_private.random_states(phase.augmentation)):
         if seed is not None:
-            augmentation.sow([model, *phase.augmentation], seed)
-            set_global_attribute(_SHARED, keras.random.SeedGenerator(seed))
+            seed_layers([model, *phase.augmentation], seed)
+            keras_private.set_shared_generator(keras.random.SeedGenerator(seed))
         frozen.apply(model, plan)
         whole = flat_graph.flatten(model)
         twin = Part(
@@ -142,15 +140,15 @@ def _endless(
 
 @contextmanager
 def _as_it_was(model: keras.Model) -> Iterator[None]:
-    flags = [(layer, layer.trainable) for layer in model._flatten_layers()]
-    shared = get_global_attribute(_SHARED)  # what layers without a seed draw from
+    flags = [(layer, layer.trainable) for layer in keras_private.flatten_layers(model)]
+    shared = keras_private.shared_generator()  # what layers without a seed draw from
     states = random.getstate(), np.random.get_state()  # which a user's layers may draw from
     try:
-        with restored([*model.variables, *([] if shared is None else [shared.state])]):
+        with restore_on_exit([*model.variables, *([] if shared is None else [shared.state])]):
             yield
     finally:
         for layer, flag in flags:
             layer.trainable = flag  # parents first: they set their children
         random.setstate(states[0])
         np.random.set_state(states[1])
-        set_global_attribute(_SHARED, shared)
+        keras_private.set_shared_generator(shared)

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from typing_extensions import override
 
-from tlkit._internal.variables import restored
+from tlkit._internal.variables import restore_on_exit
 from tlkit.caching.cache import Cache
 from tlkit.data import batches
 from tlkit.training.phase import Phase
@@ -157,7 +157,7 @@ def _timed(
     clock = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda *_, **__: marks.append(time.perf_counter())
     )
-    with restored(model.variables), warnings.catch_warnings():
+    with restore_on_exit(model.variables), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # these steps may diverge: they are undone
         train_phase(
             model,

@@ -9,11 +9,12 @@ from functools import partial
 import keras
 
 from tlkit._internal import arguments
+from tlkit._internal.variables import seed_layers
 from tlkit.caching import plan as frozen
 from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.plan import FrozenPart
 from tlkit.caching.progress import TrunkLines
-from tlkit.data import augmentation, batches
+from tlkit.data import batches
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import freezing
@@ -152,7 +153,7 @@ def _train_all(
     for phase, seed in zip(phases.values(), seeds, strict=True):
         fitting.steps_of(train, phase)
         if seed is not None:  # kept copies are drawn from where the layers are now
-            augmentation.sow(phase.augmentation, seed)
+            seed_layers(phase.augmentation, seed)
     probabilities_of(model).temperature = 1.0  # it was fitted to the model as it was before
     lines = TrunkLines(verbose=verbose)
     augmentations = {name: phase.augmentation for name, phase in phases.items()}
@@ -192,7 +193,7 @@ def _train(
     lines = progress.EpochLines(name) if verbose else None
     if seed is not None:
         keras.utils.set_random_seed(seed)
-        augmentation.sow(phase.augmentation, seed)
+        seed_layers(phase.augmentation, seed)
     fitting.compile_phase(model, phase, plan, train)
     before = verification.fingerprints(model)
     started = time.perf_counter()

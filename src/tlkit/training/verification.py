@@ -7,10 +7,9 @@ from typing import Any
 
 import keras
 
+from tlkit._internal.text import join_first
 from tlkit.errors import TrainingError
 from tlkit.models.freezing import FreezePlan
-
-_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,5 +82,6 @@ def _digest(variable: Any) -> str:
 def _refuse(names: Iterable[str], what: str, remedy: str) -> None:
     wrong = list(names)
     if wrong:
-        shown = ", ".join(wrong[:_SHOWN]) + (", ..." if len(wrong) > _SHOWN else "")
-        raise TrainingError(f"{len(wrong)} of the model's parts {what}: {shown}. {remedy}")
+        raise TrainingError(
+            f"{len(wrong)} of the model's parts {what}: {join_first(wrong)}. {remedy}"
+        )

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from typing_extensions import override
 
+from tlkit._internal.keras_private import operation_of
 from tlkit.caching import partition
 from tlkit.errors import ConfigError
 from tlkit.models import feature_extraction, flat_graph
@@ -110,7 +111,7 @@ def _read(backbone: keras.Model, outputs: dict[int, Any]) -> list[Any]:
 def _last(layer: Any) -> Any:
     """Return what makes a layer's output: of a nested model, the last layer inside."""
     inner = flat_graph.functional_of(layer)
-    return layer if inner is None else _last(inner.outputs[0]._keras_history.operation)
+    return layer if inner is None else _last(operation_of(inner.outputs[0]))
 
 
 def _ends(backbone: Any, outputs: Sequence[Any]) -> list[Any]:

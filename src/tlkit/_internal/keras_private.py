@@ -1,0 +1,75 @@
+"""The one place that uses Keras' underscored parts, which may change with any version of Keras."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+from keras.src.backend.common import global_state
+
+_SHARED_GENERATOR = "global_seed_generator"
+
+
+def flatten_layers(*layers: Any) -> list[Any]:
+    """Return layers and all those inside them; Keras has no public walk that enters every layer."""
+    return [part for layer in layers for part in layer._flatten_layers()]
+
+
+def has_graph(model: Any) -> bool:
+    """Tell whether a model is functional; a Sequential or subclassed one has no nodes."""
+    return hasattr(model, "_nodes_by_depth")
+
+
+def functional_inside(model: keras.Model) -> Any:
+    """Return the functional model that a built Sequential keeps inside; None for other models."""
+    return getattr(model, "_functional", None)
+
+
+def nodes_in_order(model: Any) -> list[Any]:
+    """Return the calls that make up a functional model, each after those it depends on.
+
+    A shared layer has more nodes elsewhere: only these belong to the model.
+    """
+    depths = sorted(model._nodes_by_depth, reverse=True)
+    return [node for depth in depths for node in model._nodes_by_depth[depth]]
+
+
+def nodes_of(layer: Any, model: Any) -> list[Any]:
+    """Return the calls of a layer that belong to a functional model."""
+    own = {id(node) for node in nodes_in_order(model)}
+    return [node for node in layer._inbound_nodes if id(node) in own]
+
+
+def operation_of(tensor: Any) -> Any:
+    """Return the layer or operation whose call gave a symbolic tensor."""
+    return tensor._keras_history.operation
+
+
+def own_trainable(layer: Any) -> list[Any]:
+    """Return a layer's own trainable variables, without those of layers inside it."""
+    return list(layer._trainable_variables)
+
+
+def own_non_trainable(layer: Any) -> list[Any]:
+    """Return a layer's own statistics, without those of layers inside it."""
+    return list(layer._non_trainable_variables)
+
+
+def seed_generators(layer: Any) -> list[Any]:
+    """Return a layer's own seed generators; an operation that is no layer has none."""
+    return list(getattr(layer, "_seed_generators", ()))
+
+
+def random_states(layers: Iterable[Any]) -> list[Any]:
+    """Return the variables that layers, and those inside them, draw random numbers from."""
+    parts = flatten_layers(*layers)
+    return [generator.state for part in parts for generator in seed_generators(part)]
+
+
+def shared_generator() -> Any:
+    """Return the seed generator that layers without a seed use; None before its first use."""
+    return global_state.get_global_attribute(_SHARED_GENERATOR)
+
+
+def set_shared_generator(generator: Any) -> None:
+    """Replace the seed generator that layers without a seed use."""
+    global_state.set_global_attribute(_SHARED_GENERATOR, generator)
