@@ -10,9 +10,49 @@ TlkitError
 `-- TrainingError      (RuntimeError)     training did not do what it was told
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument that a message speaks of, with a value where the message proposes one.
+
+    Examples:
+        >>> print(ConfigError(Argument("test"), " must be a number."))
+        `test` must be a number.
+        >>> print(DataError("Skip them with ", Argument("unreadable", "skip"), "."))
+        Skip them with `unreadable='skip'`.
+    """
+
+    name: str
+    value: Any = None
+
+    def __str__(self) -> str:
+        return f"`{self.name}`" if self.value is None else f"`{self.name}={self.value!r}`"
+
 
 class TlkitError(Exception):
-    """The base of every error that tlkit raises on purpose."""
+    """The base of every error that tlkit raises on purpose.
+
+    Its message is text and arguments, in any order. So the command line can name each argument as
+    it is typed there.
+    """
+
+    def __str__(self) -> str:
+        return self.render(str)
+
+    @property
+    def argument(self) -> str | None:
+        """The name of the first argument in the message, usually the wrong one; else None."""
+        return next((each.name for each in self.args if isinstance(each, Argument)), None)
+
+    def render(self, write: Callable[[Argument], str]) -> str:
+        """Return the message, with each argument written by a function."""
+        return "".join(
+            write(each) if isinstance(each, Argument) else str(each) for each in self.args
+        )
 
 
 class ConfigError(TlkitError, ValueError):

@@ -307,12 +307,12 @@ def test_a_config_may_be_yaml_and_must_hold_known_names(
 ) -> None:
     pytest.importorskip("yaml")
     path = tmp_path / "c.yaml"
-    path.write_text(f"data: {photos}\nsize: 32\nweights: starter\nseed: 3\n")
+    path.write_text(f"data: {photos}\nimage_size: 32\nweights: starter\nseed: 3\n")
     assert app.main(["inspect", "--config", str(path), "--json"]) == app.DONE
     assert json.loads(capsys.readouterr().out)["counts"]["digit 0"] > 50
-    path.write_text("sise: 32\n")
+    path.write_text("image_sise: 32\n")
     assert app.main(["inspect", "--config", str(path)]) == app.WRONG_WORDS
-    assert "got 'sise'; it has" in capsys.readouterr().err
+    assert "got 'image_sise'; it has" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_messages_speak_of_what_is_typed(
     (folder / "digit 0" / "empty.png").write_bytes(b"")
     words = ["inspect", str(folder), "--image-size", "32", "--weights", "starter"]
     assert app.main(words) == app.WRONG_DATA
-    assert "or leave them out: --unreadable skip" in capsys.readouterr().err
+    assert "or skip them with `--unreadable skip`" in capsys.readouterr().err
     config = ["--unreadable", "skip", "--max-unreadable", "0.001"]
     assert app.main([*words, *config]) == app.WRONG_DATA
-    assert "Raise `--max-unreadable` if" in capsys.readouterr().err
+    assert "To accept more, raise `--max-unreadable`." in capsys.readouterr().err

@@ -87,7 +87,7 @@ def test_a_folder_for_each_class_becomes_images_that_are_read_when_needed(photos
 
 
 def test_what_is_wrong_is_refused_whole_and_listed(messy: Path) -> None:
-    with pytest.raises(DataError, match="6 things are wrong with the files") as told:
+    with pytest.raises(DataError, match="6 problems found") as told:
         sources.from_folder(messy, image_size=8)
     for path, reason in _WRONG.items():
         assert path in str(told.value)

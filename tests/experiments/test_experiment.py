@@ -31,7 +31,7 @@ def photos(tmp_path: Path) -> Path:
         ({"data": "x", "test": 0.0}, "`test` must be above 0"),
         ({"data": "x", "budget": -1.0}, "`budget` must be a number above 0"),
         ({"data": "x", "channels": 4}, r"`channels` must be 3 \(RGB\) or 1 \(grey\), got 4"),
-        ({"data": "x", "augment": ["flip"]}, "`augment` must be left out but for 'best'"),
+        ({"data": "x", "augment": ["flip"]}, "`augment` needs `recipe='best'` .recipe is 'fast'"),
         ({"data": "x", "augment": ["flop"], "recipe": "best"}, "Did you mean 'flip'"),
     ],
 )

@@ -104,9 +104,9 @@ def test_a_backbone_without_blocks_says_so() -> None:
         (freezing.last, True, "`count` must be a whole number of at least 0, got True"),
         (freezing.last, -1, "`count` must be a whole number of at least 0, got -1"),
         (freezing.first_blocks, 0, "`count` must be a whole number of at least 1, got 0"),
-        (freezing.first_fraction, 1, "`share` must be a number from 0 up to, not including, 1"),
-        (freezing.first_fraction, -0.1, "`share` must be a number from 0 up to, not including, 1"),
-        (freezing.first_fraction, "half", "not including, 1, got 'half'"),
+        (freezing.first_fraction, 1, "`share` must be a number of at least 0 and below 1"),
+        (freezing.first_fraction, -0.1, "`share` must be a number of at least 0 and below 1"),
+        (freezing.first_fraction, "half", "below 1, got 'half'"),
     ],
 )
 def test_a_bad_amount_is_refused_before_there_is_a_backbone(

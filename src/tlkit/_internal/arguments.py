@@ -6,7 +6,7 @@ import numbers
 from collections.abc import Iterable
 from typing import Any
 
-from tlkit.errors import ConfigError
+from tlkit.errors import Argument, ConfigError
 
 
 def nearest(value: object, allowed: Iterable[str]) -> str:
@@ -20,7 +20,9 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
     words = sorted(allowed)
     if isinstance(value, str) and value in words:
         return value
-    raise ConfigError(f"`{name}` must be one of {words}, got {value!r}.{nearest(value, words)}")
+    raise ConfigError(
+        Argument(name), f" must be one of {words}, got {value!r}.{nearest(value, words)}"
+    )
 
 
 def at_least(name: str, value: Any, minimum: int) -> int:
@@ -28,21 +30,25 @@ def at_least(name: str, value: Any, minimum: int) -> int:
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if whole and value >= minimum:
         return int(value)
-    raise ConfigError(f"`{name}` must be a whole number of at least {minimum}, got {value!r}.")
+    raise ConfigError(
+        Argument(name), f" must be a whole number of at least {minimum}, got {value!r}."
+    )
 
 
 def positive(name: str, value: Any) -> float:
     """Return `value` as a float where it is finite and above zero."""
     if _is_number(value) and value > 0:
         return float(value)
-    raise ConfigError(f"`{name}` must be a number above 0, got {value!r}.")
+    raise ConfigError(Argument(name), f" must be a number above 0, got {value!r}.")
 
 
 def fraction(name: str, value: Any) -> float:
     """Return `value` as a float where 0 <= value < 1."""
     if _is_number(value) and 0 <= value < 1:
         return float(value)
-    raise ConfigError(f"`{name}` must be a number from 0 up to, not including, 1, got {value!r}.")
+    raise ConfigError(
+        Argument(name), f" must be a number of at least 0 and below 1, got {value!r}."
+    )
 
 
 def interval(name: str, value: Any) -> tuple[float, float]:
@@ -54,7 +60,7 @@ def interval(name: str, value: Any) -> tuple[float, float]:
     if _is_number(low) and _is_number(high) and low < high:
         return float(low), float(high)
     raise ConfigError(
-        f"`{name}` must be a pair (low, high) of numbers with low < high, got {value!r}."
+        Argument(name), f" must be a pair (low, high) of numbers with low < high, got {value!r}."
     )
 
 
@@ -66,7 +72,7 @@ def size(name: str, value: Any) -> tuple[int, int]:
         height, width = value
     except (TypeError, ValueError):
         raise ConfigError(
-            f"`{name}` must be a whole number or a pair (height, width), got {value!r}."
+            Argument(name), f" must be a whole number or a pair (height, width), got {value!r}."
         ) from None
     return at_least(f"{name} height", height, 1), at_least(f"{name} width", width, 1)
 

@@ -20,7 +20,7 @@ from tlkit.cli.words import (
     as_typed,
     parser,
 )
-from tlkit.errors import ConfigError, DataError, MissingExtraError, TlkitError
+from tlkit.errors import Argument, ConfigError, DataError, MissingExtraError, TlkitError
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -63,11 +63,12 @@ def main(words: Sequence[str] | None = None) -> int:
 def _check_demand(options: argparse.Namespace) -> None:
     wanted = getattr(options, "assert_accuracy", None)
     if wanted is not None and not 0 <= wanted <= 1:
-        raise ConfigError(f"`assert_accuracy` must be from 0 to 1, got {wanted:g}.")
+        raise ConfigError(Argument("assert_accuracy"), f" must be from 0 to 1, got {wanted:g}.")
 
 
 def _told(error: TlkitError, options: argparse.Namespace) -> int:
-    sys.stderr.write(f"tlkit: {as_typed(str(error), options.known)}\n")
+    message = error.render(lambda argument: as_typed(argument, options.known))
+    sys.stderr.write(f"tlkit: {message}\n")
     if isinstance(error, ConfigError | MissingExtraError):
         return WRONG_WORDS
     return WRONG_DATA if isinstance(error, DataError) else FAILED

@@ -8,7 +8,7 @@ from typing import Any
 
 from tlkit._internal import arguments, optional
 from tlkit.cli.words import REQUIRED
-from tlkit.errors import ConfigError
+from tlkit.errors import Argument, ConfigError
 from tlkit.experiments.experiment import Experiment
 from tlkit.models import saving
 
@@ -70,7 +70,7 @@ def _one(name: str, action: argparse.Action, value: Any) -> Any:
     kind: Any = bool if isinstance(action.const, bool) else action.type or str
     wanted: Any = {float: (int, float), int: int, bool: bool}.get(kind, str)
     if not isinstance(value, wanted) or (kind is not bool and isinstance(value, bool)):
-        raise ConfigError(f"`{name}` must be of type {kind.__name__}, got {value!r}.")
+        raise ConfigError(Argument(name), f" must be of type {kind.__name__}, got {value!r}.")
     if action.choices is not None:
         arguments.one_of(name, value, tuple(action.choices))
     return kind(value)

@@ -1,7 +1,6 @@
 """The words of the command line: commands, their options, and exit codes."""
 
 import argparse
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from tlkit.data import decoding
 from tlkit.data.image_folders import POLICIES
 from tlkit.data.splits import DUPLICATES
+from tlkit.errors import Argument
 from tlkit.experiments import experiment
 from tlkit.experiments.experiment import Experiment
 from tlkit.training.trackers import NAMES as TRACKERS
@@ -116,15 +116,13 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def as_typed(message: str, known: Mapping[str, Option]) -> str:
-    """Return a message that speaks of arguments as one that speaks of the options of a command."""
-    for name, option in known.items():
-        if not option.action.option_strings:
-            continue
-        typed = option.action.option_strings[0]
-        message = message.replace(f"`{name}`", f"`{typed}`").replace(f"{name}=True", typed)
-        message = re.sub(rf"\b{name}='([\w-]+)'", rf"{typed} \1", message)
-    return message
+def as_typed(argument: Argument, known: Mapping[str, Option]) -> str:
+    """Return an argument of an error's message as the command line knows it."""
+    if argument.name not in known or not known[argument.name].action.option_strings:
+        return str(argument)
+    option = known[argument.name].action.option_strings[0]
+    valueless = argument.value is None or argument.value is True
+    return f"`{option}`" if valueless else f"`{option} {argument.value}`"
 
 
 def _train(command: argparse.ArgumentParser) -> None:

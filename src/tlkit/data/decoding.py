@@ -10,7 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from tlkit._internal import arguments
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import Argument, ConfigError, DataError
 
 FITS = ("crop", "pad", "squash")
 _WHITE = (255, 255, 255, 255)
@@ -100,7 +100,7 @@ def check_fit(fit: Any) -> str:
 def check_channels(channels: Any) -> int:
     """Return `channels` where it is 3 or 1."""
     if channels not in (1, 3):
-        raise ConfigError(f"`channels` must be 3 (RGB) or 1 (grey), got {channels!r}.")
+        raise ConfigError(Argument("channels"), f" must be 3 (RGB) or 1 (grey), got {channels!r}.")
     return int(channels)
 
 

@@ -12,7 +12,7 @@ from tlkit._internal.text import join_first
 from tlkit.data import decoding, manifests, scanning
 from tlkit.data.image_dataset import ImageDataset, Problem, chosen
 from tlkit.data.lazy_images import LazyImages
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import Argument, ConfigError, DataError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 POLICIES = ("fail", "replace", "skip")
@@ -221,15 +221,18 @@ def _judge(problems: Sequence[Problem], damaged: Sequence[Problem], count: int, 
     """Refuse what the policy does not bear."""
     if problems and how.unreadable == "fail":
         raise DataError(
-            f"{len(problems):,} things are wrong with the files: "
-            f"{join_first(problems, limit=10, separator='; ')}. "
-            "Mend them, or leave them out: unreadable='skip'."
+            f"{len(problems):,} problems found: {join_first(problems, limit=10, separator='; ')}. "
+            "Fix the files, or skip them with ",
+            Argument("unreadable", "skip"),
+            ".",
         )
     if len(damaged) > how.max_unreadable * count:
         raise DataError(
             f"At most {100 * how.max_unreadable:g} % of the images may be unreadable, got "
             f"{len(damaged):,} of {count:,}: {join_first(damaged, limit=10, separator='; ')}. "
-            "Raise `max_unreadable` if that is right."
+            "To accept more, raise ",
+            Argument("max_unreadable"),
+            ".",
         )
 
 

@@ -10,7 +10,7 @@ from tlkit._internal import arguments
 from tlkit._internal.text import join_first
 from tlkit.data.duplicates import Pair, look_alikes
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.errors import DataError
+from tlkit.errors import Argument, DataError
 
 __all__ = ["DUPLICATES", "Pair", "Split", "groups", "look_alikes", "split"]
 
@@ -169,17 +169,20 @@ def _refuse(source: ImageDataset, pairs: Sequence[Pair], parts: np.ndarray) -> N
     if not across and not twice:
         return
     told = [*twice, *(pair for pair in across if pair not in twice)]
-    apart = "Look at them, then keep each pair in one part (duplicates='together')"
-    wrong = "Keep one label of each"
+    together = Argument("duplicates", "together")
+    apart = ("Look at them, then keep each pair in one part with ", together)
     named = [
         f"{_said(source, pair.first)} ({parts[pair.first]}) and "
         f"{_said(source, pair.second)} ({parts[pair.second]})"
         for pair in told
     ]
     raise DataError(
-        f"{len(across):,} pairs of images that are the same or look it would lie in different "
-        f"parts, and {len(twice):,} images have two labels: {join_first(named, separator='; ')}. "
-        f"{wrong if twice else apart}, or bear it (duplicates='allow')."
+        f"{len(across):,} pairs of duplicate or near-duplicate images would lie in different "
+        f"parts, and {len(twice):,} images have two labels: {join_first(named, separator='; ')}. ",
+        *(("Keep one label of each",) if twice else apart),
+        ", or accept them with ",
+        Argument("duplicates", "allow"),
+        ".",
     )
 
 
@@ -197,5 +200,7 @@ def _require_all_classes(
         if missing:
             raise DataError(
                 f"Every class must have images in each part, got none for {missing} in {part}. "
-                "Give more images, a larger share, or stratify=True."
+                "Give more images, a larger share, or ",
+                Argument("stratify", True),
+                ".",
             )

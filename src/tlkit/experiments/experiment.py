@@ -13,7 +13,7 @@ from tlkit.data.datasets import ImageSet
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.image_folders import from_folder, from_manifest
 from tlkit.data.splits import DUPLICATES, Split, split
-from tlkit.errors import ConfigError
+from tlkit.errors import Argument, ConfigError
 from tlkit.experiments import recipes
 from tlkit.experiments.recipes import Recipe, Trained
 from tlkit.models import backbones
@@ -95,15 +95,22 @@ class Experiment:
         decoding.check_channels(self.channels)
         arguments.at_least("seed", self.seed, 0)
         if not arguments.fraction("test", self.test):
-            raise ConfigError("`test` must be above 0: without a test nothing is known.")
+            raise ConfigError(
+                Argument("test"), " must be above 0: the classifier is evaluated on test images."
+            )
         if not isinstance(self.stratify, bool):
-            raise ConfigError(f"`stratify` must be true or false, got {self.stratify!r}.")
+            raise ConfigError(
+                Argument("stratify"), f" must be true or false, got {self.stratify!r}."
+            )
         if self.budget is not None:
             arguments.positive("budget", self.budget)
         for name in self.augment:
             arguments.one_of("augment", name, AUGMENTATIONS)
         if self.augment and self.recipe != "best":
-            raise ConfigError(f"`augment` must be left out but for 'best', got {self.recipe!r}.")
+            best = Argument("recipe", "best")
+            raise ConfigError(
+                Argument("augment"), " needs ", best, f" (recipe is {self.recipe!r})."
+            )
 
     def check(self) -> None:
         """Refuse a training that could not start, before all its images are read.
@@ -119,8 +126,9 @@ class Experiment:
         backbone = backbones.find(RECIPES[self.recipe]().backbone)
         if self.image_size < backbone.least_size:
             raise ConfigError(
-                f"`image_size` must be at least {backbone.least_size} for {backbone.name}, "
-                f"got {self.image_size}."
+                Argument("image_size"),
+                f" must be at least {backbone.least_size} for {backbone.name}, got "
+                f"{self.image_size}.",
             )
 
     @classmethod
