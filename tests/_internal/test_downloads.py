@@ -1,16 +1,18 @@
+import contextlib
+import hashlib
 import http.server
 import socket
 import subprocess
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import pytest
 
-from tlkit._internal.downloads import in_time
+from tlkit._internal import downloads
 from tlkit.errors import ConfigError, DownloadError
 
 CONTENT = bytes(range(256)) * 8
@@ -78,16 +80,26 @@ def closed_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def fetch(url: str, folder: Path, *, seconds: float = 1) -> Path:
-    with in_time("the test file", remedy="Put it there by hand.", seconds=seconds):
-        return Path(keras.utils.get_file("file.bin", url, cache_dir=folder, cache_subdir=""))
+def fetch(url: str, folder: Path, *, seconds: float = 1, file_hash: str | None = None) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(downloads, "keras_home", lambda: str(folder))
+        found = downloads.get_file(
+            "file.bin",
+            url,
+            file_hash=file_hash,
+            cache_subdir="",
+            what="the test file",
+            remedy="Put it there by hand.",
+            seconds=seconds,
+        )
+    return Path(found)
 
 
-def refusal(url: str, folder: Path, *, within: float) -> str:
+def refusal(url: str, folder: Path, *, within: float, file_hash: str | None = None) -> str:
     """The words of the DownloadError that comes `within` seconds, with nothing left on disk."""
     started = time.perf_counter()
     with pytest.raises(DownloadError) as caught:
-        fetch(url, folder)
+        fetch(url, folder, file_hash=file_hash)
     assert time.perf_counter() - started < within
     assert list(folder.iterdir()) == []
     words = str(caught.value)
@@ -139,48 +151,65 @@ def test_a_transfer_that_stalls_is_given_up_in_time(site: Site, tmp_path: Path) 
     assert "timed out" in refusal(address(site, "stalled"), tmp_path, within=3)
 
 
-@pytest.mark.parametrize(("name", "reason"), [("missing", "Not Found"), ("short", "incomplete")])
+@pytest.mark.parametrize(
+    ("name", "reason"), [("missing", "Not Found"), ("short", "IncompleteRead")]
+)
 def test_a_failed_transfer_tells_the_reason(
     name: str, reason: str, site: Site, tmp_path: Path
 ) -> None:
     assert reason in refusal(address(site, name), tmp_path, within=1)
 
 
-@pytest.mark.parametrize("timeout", [None, 77.0])
-@pytest.mark.parametrize("succeeds", [True, False])
-def test_the_opener_and_the_timeout_are_restored(
-    timeout: float | None,
-    succeeds: bool,
-    site: Site,
-    closed_port: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("digest", [hashlib.sha256, hashlib.md5])
+def test_a_file_with_the_right_hash_is_used_without_a_network(
+    site: Site, closed_port: int, tmp_path: Path, digest: Callable[..., Any]
 ) -> None:
-    mine = urllib.request.build_opener()
-    monkeypatch.setattr(urllib.request, "_opener", mine)
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(timeout)
+    right = digest(CONTENT).hexdigest()
+    assert fetch(address(site), tmp_path, file_hash=right).read_bytes() == CONTENT
+    nowhere = f"http://127.0.0.1:{closed_port}/file.bin"
+    assert fetch(nowhere, tmp_path, file_hash=right).read_bytes() == CONTENT
+
+
+def test_a_download_with_another_hash_is_refused_and_a_damaged_file_replaced(
+    site: Site, tmp_path: Path
+) -> None:
+    assert "does not match" in refusal(address(site), tmp_path, within=1, file_hash="0" * 64)
+    (tmp_path / "file.bin").write_bytes(b"damaged")
+    right = hashlib.sha256(CONTENT).hexdigest()
+    assert fetch(address(site), tmp_path, file_hash=right).read_bytes() == CONTENT
+
+
+def test_an_error_being_handled_is_not_taken_for_the_reason(
+    closed_port: int, tmp_path: Path
+) -> None:
     try:
-        if succeeds:
-            fetch(address(site), tmp_path)
-        else:
-            refusal(f"http://127.0.0.1:{closed_port}/file.bin", tmp_path, within=0.9)
-        assert socket.getdefaulttimeout() == timeout
-        assert urllib.request._opener is mine  # type: ignore[attr-defined]  # no public getter
-    finally:
-        socket.setdefaulttimeout(before)
+        raise KeyError("something else")
+    except KeyError:
+        words = refusal(f"http://127.0.0.1:{closed_port}/file.bin", tmp_path, within=0.9)
+    assert "Connection refused" in words
 
 
-@pytest.mark.parametrize(
-    "error", [KeyError("a"), FileNotFoundError("no file"), ConfigError("wrong"), MemoryError()]
-)
-def test_an_error_from_elsewhere_passes_through_unchanged(error: Exception) -> None:
-    opener = urllib.request._opener  # type: ignore[attr-defined]  # no public getter
-    with pytest.raises(type(error)) as caught, in_time("a file", remedy="Do."):
-        raise error
-    assert caught.value is error
-    assert urllib.request._opener is opener  # type: ignore[attr-defined]  # no public getter
-    assert socket.getdefaulttimeout() is None
+@pytest.mark.parametrize("error", [None, KeyError("a"), ConfigError("wrong")])
+def test_only_the_module_of_the_function_downloads_in_another_way_and_only_inside_the_block(
+    error: Exception | None,
+) -> None:
+    weights, digits = keras.applications.MobileNetV2, keras.datasets.mnist.load_data
+    file_utils, get_file = weights.__globals__["file_utils"], keras.utils.get_file
+    with (
+        pytest.raises(type(error)) if error else contextlib.nullcontext(),
+        downloads.bounded_downloads(weights, "weights", remedy="Do."),
+        downloads.bounded_downloads(digits, "digits", remedy="Do."),
+    ):
+        assert weights.__globals__["file_utils"].get_file.func is downloads.get_file
+        assert weights.__globals__["file_utils"].exists is file_utils.exists
+        assert digits.__globals__["get_file"].func is downloads.get_file
+        assert file_utils.get_file is get_file is keras.utils.get_file
+        assert keras.applications.ResNet50.__globals__["file_utils"] is file_utils
+        assert socket.getdefaulttimeout() is None
+        if error:
+            raise error
+    assert weights.__globals__["file_utils"] is file_utils
+    assert digits.__globals__["get_file"] is get_file
 
 
 @pytest.mark.parametrize("scheme", ["http://", "http://user:word@", ""])

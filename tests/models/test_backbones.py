@@ -69,7 +69,7 @@ def test_weights_for_a_size_are_those_that_keras_asks_for(
     def tell(filename: str, *args: object, **kwargs: object) -> str:
         raise AskedForError(filename)
 
-    monkeypatch.setattr("keras.src.utils.file_utils.get_file", tell)
+    monkeypatch.setattr("tlkit._internal.downloads.get_file", tell)
     with pytest.raises(AskedForError) as caught:
         backbones.create(name, image_size=size)
     sizes = [

@@ -1,94 +1,165 @@
-"""A download that gives up in time where there is no network."""
+"""Downloads by pooch that give up in time where there is no network."""
 
-import contextlib
-import socket
 import threading
-import urllib.error
+import types
 import urllib.parse
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+import pooch
+import rich.console
+import rich.progress
+
+from tlkit._internal.keras_private import keras_home
 from tlkit.errors import DownloadError
 
 SECONDS = 12.0
+"""How long a host may take to answer, and a transfer to go on."""
+
+_CHUNK_BYTES = 2**14
+_LOCK = threading.RLock()
+_NAMES: tuple[str, ...] = ("get_file", "file_utils")  # as modules of Keras import it
 
 
-class _ReachableFirst(urllib.request.BaseHandler):
-    """Tries to reach the host within the limit before urllib waits for it without one."""
+@contextmanager
+def bounded_downloads(
+    function: Callable[..., Any], what: str, *, remedy: str, seconds: float = SECONDS
+) -> Iterator[None]:
+    """Let a function of Keras that downloads a file give up in time.
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
-        """Return the request where its host, or the proxy before it, answers in time."""
-        url = _proxy(request) or request.full_url
-        parts = urllib.parse.urlsplit(url if "://" in url else f"{request.type}://{url}")
-        port = parts.port or (80 if parts.scheme == "http" else 443)
-        _connect(parts.hostname or "", port, self.seconds)
-        return request
-
-    https_request = http_request
-
-
-@contextlib.contextmanager
-def in_time(what: str, *, remedy: str, seconds: float = SECONDS) -> Iterator[None]:
-    """Run a urllib download (Keras' are) that fails within `seconds` where no host answers.
-
-    A stalled transfer is given up after the same time without a byte. While it runs, urllib's
-    opener and the socket timeout are changed for the whole process.
+    Keras' constructors call `get_file` for weights whose URL they alone know, and its downloads
+    wait without a limit. Inside the block, the function's module calls `get_file` of this module
+    instead; no other module is touched. Another thread that enters waits until the first is done.
 
     Args:
-        what: What is fetched, for the message: "the MNIST data set".
+        function: The constructor, or the function that loads a data set.
+        what: What is downloaded, for the message: "the MNIST data set".
         remedy: What the user can do instead, a sentence.
-        seconds: How long to wait for a host.
+        seconds: How long to wait.
 
     Raises:
-        DownloadError: The host can't be reached, or the transfer failed.
+        DownloadError: The file can't be downloaded.
     """
-    before, timeout = urllib.request._opener, socket.getdefaulttimeout()  # type: ignore[attr-defined]  # no public getter
-    urllib.request.install_opener(urllib.request.build_opener(_ReachableFirst(seconds)))
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    except Exception as error:
-        if _is_from_the_network(error):
-            raise DownloadError(f"Can't download {what}: {_reason(error)}. {remedy}") from error
-        raise
-    finally:
-        urllib.request.install_opener(before)
-        socket.setdefaulttimeout(timeout)
-
-
-def _connect(host: str, port: int, seconds: float) -> None:
-    """Open and close a connection, giving up after `seconds` even while the name is looked up."""
-    failures: list[OSError] = []
-
-    def attempt() -> None:
+    module = function.__globals__
+    bounded = partial(get_file, what=what, remedy=remedy, seconds=seconds)
+    with _LOCK:
+        before = {name: module[name] for name in _NAMES if name in module}
+        for name, value in before.items():
+            is_module = isinstance(value, types.ModuleType)
+            whole = types.SimpleNamespace(**{**vars(value), "get_file": bounded})
+            module[name] = whole if is_module else bounded
         try:
-            socket.create_connection((host, port), timeout=seconds).close()
-        except OSError as error:
-            failures.append(error)
+            yield
+        finally:
+            module.update(before)
 
-    thread = threading.Thread(target=attempt, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise urllib.error.URLError(TimeoutError(f"{host} did not answer in {seconds:.0f} s"))
+
+def get_file(
+    fname: str,
+    origin: str,
+    *,
+    file_hash: str | None = None,
+    cache_subdir: str = "datasets",
+    what: str,
+    remedy: str,
+    seconds: float = SECONDS,
+) -> str:
+    """Return the path of a file in Keras' cache, as `keras.utils.get_file` does.
+
+    It is downloaded where it is missing or has another hash.
+
+    Args:
+        fname: The file's name.
+        origin: Its URL.
+        file_hash: Its MD5 or SHA-256 digest; None checks nothing.
+        cache_subdir: The folder in Keras' cache.
+        what: As for `bounded_downloads`.
+        remedy: As for `bounded_downloads`.
+        seconds: As for `bounded_downloads`.
+
+    Raises:
+        DownloadError: The host does not answer, the transfer fails, or the hash is another.
+    """
+    algorithm = "md5" if file_hash is not None and len(file_hash) == 32 else "sha256"
+    try:
+        path = pooch.retrieve(
+            origin,
+            known_hash=None if file_hash is None else f"{algorithm}:{file_hash}",
+            fname=fname,
+            path=Path(keras_home()).expanduser() / cache_subdir,
+            downloader=partial(_download, seconds=seconds),
+        )
+        return str(path)
+    except (OSError, ValueError) as error:  # pooch raises a ValueError for a wrong hash
+        reason = str(error).strip(" .")
+        raise DownloadError(f"Can't download {what}: {reason}. {remedy}") from error
+
+
+class _Progress:
+    """What pooch's downloader reports to: a bar on a terminal, and whether a byte has come."""
+
+    def __init__(self, bar: rich.progress.Progress) -> None:
+        self.total = 0
+        self.answered = threading.Event()
+        self._bar, self._task = bar, bar.add_task("", total=None)
+
+    def update(self, count: int) -> None:
+        self.answered.set()
+        self._bar.update(self._task, total=self.total or None, advance=count)
+
+    def reset(self) -> None:
+        self._bar.reset(self._task)
+
+    def close(self) -> None:
+        self._bar.stop()
+
+
+def _download(url: str, output: str, _: Any, *, seconds: float) -> None:
+    """Download a file, giving up where nothing comes for so many seconds.
+
+    A socket's timeout ends a connection that is refused silently or stalls. It does not end the
+    lookup of a name, nor the attempts at one address after the other. So the download runs in a
+    thread of its own, which is left to itself if the first byte does not come in time.
+    """
+    failures: list[Exception] = []
+    console = rich.console.Console(stderr=True)
+    with rich.progress.Progress(
+        rich.progress.BarColumn(),
+        rich.progress.DownloadColumn(),
+        rich.progress.TransferSpeedColumn(),
+        rich.progress.TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        progress = _Progress(bar)
+        download = pooch.HTTPDownloader(
+            progressbar=progress, chunk_size=_CHUNK_BYTES, timeout=seconds
+        )
+
+        def run() -> None:
+            try:
+                download(url, output, None)
+            except Exception as error:
+                failures.append(error)
+            finally:
+                progress.answered.set()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        if not progress.answered.wait(seconds + 1):  # the socket's own timeout says more
+            host = urllib.parse.urlsplit(url).hostname
+            raise TimeoutError(f"{host} did not answer in {seconds:.0f} s")
+        thread.join()
     if failures:
-        raise urllib.error.URLError(failures[0])
+        raise ConnectionError(_reason(failures[0])) from failures[0]
 
 
-def _proxy(request: urllib.request.Request) -> str | None:
-    if urllib.request.proxy_bypass(request.host):
-        return None
-    return urllib.request.getproxies().get(request.type)
-
-
-def _is_from_the_network(error: Exception) -> bool:
-    """Tell whether urllib failed; Keras wraps that in a bare Exception with these words."""
-    failed = isinstance(error, urllib.error.URLError | TimeoutError | ConnectionError)
-    return failed or str(error).startswith("URL fetch failure")
-
-
-def _reason(error: Exception) -> str:
-    return str(error).rpartition(" -- ")[2].strip(" .") or type(error).__name__
+def _reason(error: BaseException) -> str:
+    """Return the message of the innermost error: requests wraps the socket's error in others."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error) or type(error).__name__

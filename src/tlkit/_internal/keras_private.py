@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
+from keras.src.backend import config
 from keras.src.backend.common import global_state
 
 _SHARED_GENERATOR = "global_seed_generator"
@@ -73,3 +74,8 @@ def shared_generator() -> Any:
 def set_shared_generator(generator: Any) -> None:
     """Replace the seed generator that layers without a seed use."""
     global_state.set_global_attribute(_SHARED_GENERATOR, generator)
+
+
+def keras_home() -> str:
+    """Return the folder of Keras' cache: `KERAS_HOME`, or `~/.keras`."""
+    return str(config.keras_home())

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlkit._internal import arguments, downloads
+from tlkit._internal import arguments
+from tlkit._internal.downloads import bounded_downloads
 from tlkit.errors import DataError
 
 _MNIST_KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -60,8 +61,9 @@ def mnist(path: str | Path | None = None) -> ImageSet:
         arrays = _npz(Path(path))
         name = Path(path).stem
     else:
-        with downloads.in_time("the MNIST data set", remedy=_MNIST_FILE):
-            (x_train, y_train), (x_test, y_test) = keras.datasets.mnist.load_data()
+        load = keras.datasets.mnist.load_data
+        with bounded_downloads(load, "the MNIST data set", remedy=_MNIST_FILE):
+            (x_train, y_train), (x_test, y_test) = load()
         arrays, name = (x_train, y_train, x_test, y_test), "mnist"
     x_train, y_train, x_test, y_test = arrays
     return ImageSet(

@@ -9,7 +9,8 @@ from typing import Any
 
 import keras
 
-from tlkit._internal import arguments, downloads
+from tlkit._internal import arguments
+from tlkit._internal.downloads import bounded_downloads
 from tlkit.errors import ConfigError
 from tlkit.models import starter
 
@@ -221,7 +222,10 @@ def _made(
     spec: BackboneSpec, size: tuple[int, int], weights: str | None, options: Mapping[str, Any]
 ) -> keras.Model:
     shape = (*size, 3)
-    with warnings.catch_warnings(), downloads.in_time(f"{weights} weights", remedy=_WEIGHTS_FILE):
+    with (
+        warnings.catch_warnings(),
+        bounded_downloads(spec.constructor, f"{weights} weights", remedy=_WEIGHTS_FILE),
+    ):
         warnings.filterwarnings("ignore", message=_OTHER_SIZE_WARNING)
         try:
             return spec.constructor(
