@@ -1,4 +1,13 @@
-"""Metrics, calibration, probes, the label audit, significance."""
+"""How good a classifier is: metrics, calibration, linear probes, label audit, significance.
+
+Start reading in `evaluator.py`, which asks a model for probabilities, and `metrics.py`, which
+computes everything that follows from probabilities and labels. `calibration.py`, `label_audit.py`,
+`significance.py` and `probing` are one idea each.
+
+Public: what `__init__.pyi` lists.
+The package imports `training` and the packages below it, and draws nothing; `plotting`, `reports`,
+`experiments` and `cli` import it.
+"""
 
 import lazy_loader
 

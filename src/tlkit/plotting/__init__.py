@@ -1,4 +1,12 @@
-"""Matplotlib figures."""
+"""Matplotlib figures of images, predictions, training and evaluation.
+
+Start reading in `charts.py`; `image_grids.py` draws images with predictions, and `saliency.py`
+shows by Grad-CAM which pixels a prediction depends on. Every function returns a
+`matplotlib.figure.Figure`; none uses pyplot or writes a file.
+
+Public: what `__init__.pyi` lists.
+The package imports `evaluation` and the packages below it; `experiments` and `cli` import it.
+"""
 
 import lazy_loader
 

@@ -1,4 +1,12 @@
-"""A run as HTML, Markdown and a model card."""
+"""A finished run as text: an HTML page, Markdown, a model card, a summary of five lines.
+
+Start reading in `facts.py` (the values that a report states) and `render.py` (the functions that
+users call). The other modules turn the values into sections, and sections into HTML and Markdown.
+
+Public: what `__init__.pyi` lists.
+The package imports `evaluation` and the packages below it, but not `plotting`: figures are passed
+in. `experiments` imports it.
+"""
 
 import lazy_loader
 

@@ -1,4 +1,13 @@
-"""Phases, the trainer, solvers, schedules, callbacks."""
+"""Training in phases: fit a head or solve it, fine-tune, prove what moved, record what happened.
+
+Start reading in `phase.py` (one phase as a value) and `trainer.py` (two phases, one after the
+other); `fit.py` runs one phase by Keras' `fit`, `head_solver.py` solves a head without epochs,
+`verification.py` compares weights before and after, and `records.py` holds the results.
+
+Public: what `__init__.pyi` lists.
+The package imports `caching` and the packages below it; it draws nothing and measures no accuracy
+of its own. `evaluation` and all packages above it import it.
+"""
 
 import lazy_loader
 

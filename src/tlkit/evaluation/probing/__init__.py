@@ -1,4 +1,8 @@
-"""Linear probes of a backbone, layer by layer."""
+"""Linear probes: after which layer of a backbone should a head read?
+
+Start reading in `linear_probe.py`. `sites.py` lists the layers where a head can read,
+`cross_validation.py` scores a linear head there, and `result.py` is the table that chooses.
+"""
 
 import lazy_loader
 
