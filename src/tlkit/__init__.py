@@ -1,8 +1,8 @@
 """Transfer learning for image classification on Keras 3.
 
-The names of `__init__.pyi` are public, and are imported when they are first used, so that
-`import tlkit` needs no Keras. The packages, in the order in which images pass through them:
-`data`, `models`, `caching`, `training`, `evaluation`, `plotting`, `reports`, `experiments`, `cli`.
+The names of `__init__.pyi` are public, and are imported when they are first used, so that `import
+tlkit` needs no Keras. The packages, in the order in which images pass through them: `data`,
+`models`, `caching`, `training`, `evaluation`, `plotting`, `reports`, `experiments`, `cli`.
 `tlkit.errors` is the tree of exceptions. Each package's docstring says where to start reading.
 """
 

@@ -2,7 +2,8 @@
 
 Start reading in `cache.py` (the settings, and what a run reports), then `plan.py`, which decides
 whether and where a model is cut. `partition.py` finds the cut, `extraction.py` runs the frozen part
-by one of `engines`, `store.py` keeps its features on disk, and `tail.py` is the model after the cut.
+by one of `engines`, `store.py` keeps its features on disk, and `tail.py` is the model after the
+cut.
 
 Public: what `__init__.pyi` lists.
 The package imports `data` and `models` and knows no phases, only cuts and features; `training` and

@@ -1,7 +1,7 @@
 """Images and labels in one form: read, split, checked for duplicates, augmented.
 
-Start reading in `image_dataset.py`: an `ImageDataset` is what `image_folders.py`, `manifests.py` and
-`disk_images.py` make, and what `splits.py` takes apart. `batches.py` checks arrays and Keras
+Start reading in `image_dataset.py`: an `ImageDataset` is what `image_folders.py`, `manifests.py`
+and `disk_images.py` make, and what `splits.py` takes apart. `batches.py` checks arrays and Keras
 datasets, and every training and evaluation goes through it.
 
 Public: what `__init__.pyi` lists, `tlkit.datasets`, `tlkit.sources` and `tlkit.splits` included.

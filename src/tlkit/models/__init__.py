@@ -1,11 +1,12 @@
 """The classifier: its layers, its backbone, how they are joined, frozen, saved and loaded.
 
-Start reading in `builder.py`, which joins the layers of `layers.py` and a backbone of `backbones.py`
-into one Keras model. `freezing.py` chooses layers, `flat_graph.py` finds where blocks end, and
-`saving.py` writes and reads `.keras` files.
+Start reading in `builder.py`, which joins the layers of `layers.py` and a backbone of
+`backbones.py` into one Keras model. `freezing.py` chooses layers, `flat_graph.py` finds where
+blocks end, and `saving.py` writes and reads `.keras` files.
 
 Public: what `__init__.pyi` lists, and `tlkit.freezing`.
-The package imports `_internal` and knows no data set; `caching` and all packages above it import it.
+The package imports `_internal` and knows no data set; `caching` and all packages above it import
+it.
 """
 
 import lazy_loader
