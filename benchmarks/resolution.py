@@ -41,17 +41,17 @@ def measured(images: tlkit.datasets.ImageSet, name: str, size: int) -> dict:
     keras.backend.clear_session()
     model = replace(recipes.fast(), features=None).build(images, image_size=size)
     probe = tlkit.probe(model, images.train, sample=SAMPLE)
-    last = probe.readings[-1].layer
-    ends = [each for each in probe.readings if each.layer == last]
+    last = probe.layers[-1].layer
+    ends = [each for each in probe.layers if each.layer == last]
     pooled = next(each for each in ends if each.pooling == "avg")
     return {
         "data": name,
         "size": size,
-        "scored": probe.scored,
+        "scored": probe.num_scored,
         "standard_error": probe.standard_error,
         "map": tlkit.models.backbone_of(model).output_shape[1],
         **{
-            key: {"layer": each.layer, "accuracy": each.accuracy, "work": each.work}
+            key: {"layer": each.layer, "accuracy": each.accuracy, "work": each.multiply_adds}
             for key, each in {"last": pooled, "best": probe.best, "chosen": probe.chosen}.items()
         },
     }

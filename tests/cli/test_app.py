@@ -256,7 +256,7 @@ def test_probe_shows_where_to_read(
     words += ["--out", str(picture)]
     assert app.main(words) == app.DONE
     found = json.loads(capsys.readouterr().out)
-    assert found["chosen"] in {reading["layer"] for reading in found["readings"]}
+    assert found["chosen"] in {each["layer"] for each in found["layers"]}
     assert min(Image.open(picture).size) > 400
 
 

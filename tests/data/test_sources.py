@@ -60,7 +60,7 @@ def test_images_read_when_needed_train_to_the_same_as_arrays(
 def test_images_read_when_needed_are_probed_and_measured(small_backbone: keras.Model) -> None:
     images, labels = _data(60)
     model = _model(small_backbone)
-    found = [tlkit.probe(model, (each, labels)).readings for each in (images, _lazy(images))]
+    found = [tlkit.probe(model, (each, labels)).layers for each in (images, _lazy(images))]
     assert found[0] == found[1]
     rates = [
         tlkit.training.find_learning_rate(model, Phase(), (each, labels), steps=5, seed=0).losses

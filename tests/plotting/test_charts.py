@@ -124,9 +124,14 @@ def test_no_figure_touches_pyplot(model: keras.Model) -> None:
 
 
 def test_a_probe_is_drawn_against_depth_and_cost() -> None:
-    readings = tuple(
-        tlkit.evaluation.Reading(
-            layer=layer, pooling=pooling, size=4, work=work, weights=1, accuracy=accuracy
+    layers = tuple(
+        tlkit.evaluation.ProbedLayer(
+            layer=layer,
+            pooling=pooling,
+            num_features=4,
+            multiply_adds=work,
+            num_parameters=1,
+            accuracy=accuracy,
         )
         for layer, pooling, work, accuracy in (
             ("early", "avg", 1_000_000, 0.5),
@@ -135,7 +140,7 @@ def test_a_probe_is_drawn_against_depth_and_cost() -> None:
         )
     )
     probe = tlkit.evaluation.Probe(
-        readings=readings, solver="ridge", fitted=9, scored=100, engine="keras", seconds=1.0
+        layers=layers, solver="ridge", num_fitted=9, num_scored=100, engine="keras", seconds=1.0
     )
     by_depth, by_cost = charts.probe_curves(probe).axes
     assert [label.get_text() for label in by_depth.get_xticklabels()] == ["early", "late"]

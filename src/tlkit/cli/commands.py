@@ -174,7 +174,7 @@ def _probe(options: argparse.Namespace, console: rich.console.Console) -> dict[s
     return {
         "chosen": found.chosen.layer,
         "standard_error": found.standard_error,
-        "readings": [vars(reading) for reading in found.readings],
+        "layers": [vars(probed) for probed in found.layers],
     }
 
 

@@ -12,7 +12,7 @@ from .metrics import Confused as Confused
 from .metrics import Evaluation as Evaluation
 from .metrics import score as score
 from .probing import Probe as Probe
-from .probing import Reading as Reading
+from .probing import ProbedLayer as ProbedLayer
 from .probing import probe as probe
 from .probing import select_features as select_features
 from .significance import McNemar as McNemar

@@ -13,7 +13,7 @@ from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.progress import TrunkLines
 from tlkit.data import batches
 from tlkit.data.datasets import ImageSet
-from tlkit.evaluation.probing.linear_probe import MOST_TOGETHER, select_features
+from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES, select_features
 from tlkit.models import backbones, freezing
 from tlkit.models.builder import build_classifier
 from tlkit.models.inspection import backbone_of
@@ -117,7 +117,7 @@ class Recipe:
             name: 0 if part is None else part.cut.bytes_per_image for name, part in parts.items()
         }
         if self.features == "auto" and kept["head"]:
-            kept["head"] = MOST_TOGETHER * partition.KEPT_BYTES
+            kept["head"] = MAX_JOINT_FEATURES * partition.KEPT_BYTES
         return kept
 
     def train(

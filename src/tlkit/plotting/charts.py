@@ -125,21 +125,21 @@ def probe_curves(probe: Probe) -> Figure:
     """
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     by_depth, by_cost = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
-    layers = list(dict.fromkeys(reading.layer for reading in probe.readings))
+    layers = list(dict.fromkeys(each.layer for each in probe.layers))
     for averaged, color, marker, label in (
         (False, RIGHT, "o", "grid of averages, or flattened"),
         (True, WRONG, "s", "averaged"),
     ):
-        group = [each for each in probe.readings if (each.pooling == "avg") == averaged]
+        group = [each for each in probe.layers if (each.pooling == "avg") == averaged]
         accuracies = [100 * each.accuracy for each in group]
         style = {"color": color, "marker": marker, "markersize": 4, "linewidth": 1}
         places = [layers.index(each.layer) for each in group]
         by_depth.plot(places, accuracies, label=label, **style)
-        by_cost.plot([each.work / 1e6 for each in group], accuracies, **style)
+        by_cost.plot([each.multiply_adds / 1e6 for each in group], accuracies, **style)
     best, chosen = probe.best, probe.chosen
     for panel, at in (
-        (by_depth, lambda reading: layers.index(reading.layer)),
-        (by_cost, lambda reading: reading.work / 1e6),
+        (by_depth, lambda each: layers.index(each.layer)),
+        (by_cost, lambda each: each.multiply_adds / 1e6),
     ):
         error = 100 * probe.standard_error
         panel.errorbar(

@@ -30,15 +30,15 @@ def _model() -> keras.Model:
 @pytest.mark.parametrize("solver", ["ridge", "lbfgs"])
 def test_the_place_where_the_answer_still_is_is_found(solver: str) -> None:
     probe = tlkit.probe(_model(), _stripes(), solver=solver)
-    found = {(reading.layer, reading.pooling): reading for reading in probe.readings}
+    found = {(each.layer, each.pooling): each for each in probe.layers}
     assert set(found) == {("early", "avg"), ("early", "flatten"), ("late", "avg")}
     assert found["early", "flatten"].accuracy == 1.0
     assert found["late", "avg"].accuracy < 0.7
     assert probe.chosen.layer == "early"
-    assert found["early", "avg"].weights == 3 * 3 * 3 * 4 + 4
-    assert found["early", "avg"].work == 16 * 16 * 3 * 3 * 3 * 4
-    assert found["early", "flatten"].size == 16 * 16 * 4
-    assert (probe.fitted, probe.scored, probe.engine) == (300, 300, "keras")
+    assert found["early", "avg"].num_parameters == 3 * 3 * 3 * 4 + 4
+    assert found["early", "avg"].multiply_adds == 16 * 16 * 3 * 3 * 3 * 4
+    assert found["early", "flatten"].num_features == 16 * 16 * 4
+    assert (probe.num_fitted, probe.num_scored, probe.engine) == (300, 300, "keras")
     assert "early" in str(probe)
     assert "chosen" in str(probe)
 
@@ -65,14 +65,19 @@ def test_a_model_is_left_as_it_was() -> None:
 
 
 def test_the_cheapest_within_one_standard_error_is_chosen() -> None:
-    def reading(layer: str, work: int, accuracy: float) -> tlkit.evaluation.Reading:
-        return tlkit.evaluation.Reading(
-            layer=layer, pooling="avg", size=4, work=work, weights=1, accuracy=accuracy
+    def probed(layer: str, work: int, accuracy: float) -> tlkit.evaluation.ProbedLayer:
+        return tlkit.evaluation.ProbedLayer(
+            layer=layer,
+            pooling="avg",
+            num_features=4,
+            multiply_adds=work,
+            num_parameters=1,
+            accuracy=accuracy,
         )
 
-    readings = (reading("a", 1, 0.80), reading("b", 2, 0.89), reading("c", 3, 0.90))
+    layers = (probed("a", 1, 0.80), probed("b", 2, 0.89), probed("c", 3, 0.90))
     probe = tlkit.evaluation.Probe(
-        readings=readings, solver="ridge", fitted=1, scored=100, engine="keras", seconds=0.0
+        layers=layers, solver="ridge", num_fitted=1, num_scored=100, engine="keras", seconds=0.0
     )
     assert (probe.best.layer, probe.chosen.layer) == ("c", "b")
     assert probe.standard_error == pytest.approx(0.03)
@@ -90,14 +95,14 @@ def test_a_dataset_gives_what_its_arrays_give() -> None:
             return images[rows], labels[rows]
 
     probe = tlkit.probe(_model(), Batches(), validation=(images[:50], labels[:50]))
-    assert (probe.fitted, probe.scored) == (300, 50)
+    assert (probe.num_fitted, probe.num_scored) == (300, 50)
     assert probe.chosen.layer == "early"
 
 
 def test_ridge_keeps_features_of_a_few_images_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cross_validation, "MOST_SCORED", 40)
+    monkeypatch.setattr(cross_validation, "MAX_SCORED", 40)
     probe = tlkit.probe(_model(), _stripes(), sample=None)
-    assert (probe.fitted, probe.scored) == (300, 40)
+    assert (probe.num_fitted, probe.num_scored) == (300, 40)
     assert probe.chosen.layer == "early"
 
 
@@ -121,11 +126,11 @@ def test_layers_are_read_together_where_that_helps() -> None:
     backbone = keras.Model(inputs, wide)
     model = tlkit.build_classifier(backbone, 4, pixels=(0, 1))
     probe = tlkit.probe(model, _two_signs(), max_layers=3, max_features=64)
-    assert probe.together_accuracy >= probe.best.accuracy
-    assert set(probe.together) <= set(probe.readings)
-    assert len({reading.layer for reading in probe.together}) == len(probe.together)
+    assert probe.joint_accuracy >= probe.best.accuracy
+    assert set(probe.joint) <= set(probe.layers)
+    assert len({each.layer for each in probe.joint}) == len(probe.joint)
     alone = tlkit.probe(model, _two_signs(), max_features=64)
-    assert alone.together == (alone.best,)
+    assert alone.joint == (alone.best,)
     built = tlkit.build_classifier(
         backbone,
         4,
@@ -205,7 +210,7 @@ def test_classes_that_the_first_images_of_a_dataset_lack_are_warned_of() -> None
 
 def test_a_sorted_dataset_that_is_read_whole_is_probed(recwarn: pytest.WarningsRecorder) -> None:
     probe = tlkit.probe(_model(), _sorted(600), sample=600, max_features=16)
-    assert probe.fitted == 600
+    assert probe.num_fitted == 600
     tlkit.probe(
         _model(), _sorted(600, classes=2), sample=600, max_features=16
     )  # nothing else is there
@@ -225,7 +230,7 @@ def test_block_ends_of_mobilenet_v2_are_what_a_reader_would_name() -> None:
         "mobilenet_v2", 10, image_size=32, weights=None, backbone_options={"alpha": 0.35}
     )
     images = np.zeros((12, 32, 32, 3), "uint8")
-    found, _ = sites.find(model, images, 1024)
+    found, _ = sites.find_sites(model, images, 1024)
     names = list(dict.fromkeys(place.layer for place in found))
     assert names[:4] == [
         "expanded_conv_project_BN", "block_1_project_BN", "block_2_add", "block_3_project_BN"
@@ -236,7 +241,7 @@ def test_block_ends_of_mobilenet_v2_are_what_a_reader_would_name() -> None:
 
 def _places(backbone: keras.Model) -> list[str]:
     model = tlkit.build_classifier(backbone, 2, pixels=(0, 1))
-    found, _ = sites.find(model, np.zeros((1, *backbone.input_shape[1:]), "uint8"), 64)
+    found, _ = sites.find_sites(model, np.zeros((1, *backbone.input_shape[1:]), "uint8"), 64)
     return list(dict.fromkeys(place.layer for place in found))
 
 
@@ -304,7 +309,7 @@ def test_a_sequential_backbone_is_probed_as_the_same_functional_one() -> None:
     model = tlkit.build_classifier(sequential, 3, pixels=(0, 1))
     nodes = [len(layer._inbound_nodes) for layer in sequential.layers]
     probe, same = (tlkit.probe(each, _stripes()) for each in (model, _model()))
-    assert probe.readings == same.readings
+    assert probe.layers == same.layers
     assert nodes == [len(layer._inbound_nodes) for layer in sequential.layers]
     built = tlkit.build_classifier(
         sequential, 3, pixels=(0, 1), features=linear_probe.select_features(_stripes())
@@ -339,6 +344,6 @@ def test_a_backbone_without_a_place_to_read_says_so() -> None:
     flat = keras.layers.Flatten()(keras.layers.AveragePooling2D(8)(inputs))
     backbone = keras.Model(inputs, flat, name="plain")
     with pytest.raises(
-        ConfigError, match="must have a layer with weights .* got 'plain', which has none"
+        ConfigError, match="must have a layer with weights .* got 'plain' without one"
     ):
         tlkit.probe(tlkit.build_classifier(backbone, 3, pixels=(0, 1)), _stripes())

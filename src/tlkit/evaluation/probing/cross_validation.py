@@ -1,4 +1,16 @@
-"""What a linear head gets from features, scored on images that it was not fitted to."""
+"""The accuracy of a linear head on images that it was not fitted to.
+
+Every image has a fold, and each fold is scored by a head that was fitted to all the others: with
+five folds every image serves both to fit and to score, and no head scores what it has seen. A
+validation set is expressed in the same way, by two codes in place of a fold: `FIT_ONLY`, in which
+no image is scored, and `SCORE_ONLY`, to which no head is fitted.
+
+For ridge regression this costs one pass and little memory. The solution depends on the features
+only by sums over images (`Moments`), which are kept for each fold: the head for a fold is solved
+from the sums of all images less those of the fold. Single features are kept of the images to score
+alone, `MAX_SCORED` of them. Logistic regression has no such sums: the features of all images are
+kept, and once there are many images only one fold is scored, which is precise enough.
+"""
 
 from collections.abc import Sequence
 
@@ -7,92 +19,100 @@ import numpy as np
 from tlkit.training import solvers
 from tlkit.training.linear import PENALTIES, Moments
 
-FOLDS = 5
-ALWAYS, VALIDATION = -1, -2
-MOST_SCORED = 5000
-_ENOUGH = 2000  # images of which a fifth is enough to score on
-_PENALTY = 1e-3  # what is chosen for a few thousand images, most often
+NUM_FOLDS = 5
+FIT_ONLY, SCORE_ONLY = -1, -2
+MAX_SCORED = 5000
+_MAX_ALL_FOLDS = 2000  # images, above which logistic regression scores one fold alone
+_PENALTY = 1e-3  # the penalty chosen most often for a few thousand images
 
 
-class Fit:
-    """Takes one place's features, and says what a head fitted to them gets on other images.
+class CrossValidation:
+    """Collects the features of one site, and scores linear heads fitted to them."""
 
-    Images are dealt into folds; each fold is scored by a head that was fitted to all the others.
-    A fold of -1 is fitted to always, one of -2 scored by a head fitted to all folds.
-    """
-
-    def __init__(self, size: int, classes: int, solver: str) -> None:
-        self._size, self._classes, self._solver = size, classes, solver
+    def __init__(self, num_features: int, num_classes: int, solver: str) -> None:
+        self._num_features, self._num_classes = num_features, num_classes
+        self._solver = solver
         self._moments: dict[int, Moments] = {}
         self._kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._fitted: dict[int, int] = {}
+        self._num_fitted = 0
 
     def add(self, features: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> None:
-        """Take the features `(count, size)`, the class index and the fold of some images."""
-        room = MOST_SCORED - sum(len(part[1]) for part in self._kept)
+        """Add some images.
+
+        Args:
+            features: `(count, num_features)`.
+            labels: The class index of each image.
+            folds: The fold of each image, or `FIT_ONLY` or `SCORE_ONLY`.
+        """
+        self._num_fitted += int((folds != SCORE_ONLY).sum())
         if self._solver != "ridge":
             self._kept.append((features, labels, folds))
-        elif room > 0:
-            mine = (folds != ALWAYS).nonzero()[0][:room]
-            self._kept.append((features[mine], labels[mine], folds[mine]))
-        for fold in np.unique(folds[folds != VALIDATION]).tolist():
-            mine = (folds == fold).nonzero()[0]
-            self._fitted[fold] = self._fitted.get(fold, 0) + len(mine)
-            if self._solver == "ridge":
-                if fold not in self._moments:
-                    self._moments[fold] = Moments(self._size, self._classes)
-                self._moments[fold].add(features[mine], labels[mine])
+            return
+        room = MAX_SCORED - sum(len(labels) for _, labels, _ in self._kept)
+        if room > 0:
+            scored = np.flatnonzero(folds != FIT_ONLY)[:room]
+            self._kept.append((features[scored], labels[scored], folds[scored]))
+        for fold in np.unique(folds[folds != SCORE_ONLY]).tolist():
+            inside = folds == fold
+            if fold not in self._moments:
+                self._moments[fold] = Moments(self._num_features, self._num_classes)
+            self._moments[fold].add(features[inside], labels[inside])
 
     @property
     def counts(self) -> tuple[int, int]:
         """How many images heads are fitted to, and how many they are scored on."""
-        scored = sum(int((part[2] != ALWAYS).sum()) for part in self._kept)
-        if self._solver != "ridge":
-            folds = np.concatenate([part[2] for part in self._kept])
-            scored = int(np.isin(folds, self._scored_folds(folds)).sum())
-        return sum(self._fitted.values()), scored
+        _, _, folds = self._concatenate()
+        return self._num_fitted, int(np.isin(folds, self._scored_folds(folds)).sum())
 
     def accuracy(self) -> float:
-        """Return the share of scored images that a head called rightly."""
-        features, labels, folds = (np.concatenate(part) for part in zip(*self._kept, strict=True))
+        """Return the share of the scored images that are classified correctly."""
+        features, labels, folds = self._concatenate()
         if self._solver == "ridge":
-            return self._by_ridge(features, labels, folds)
-        right = []
+            return self._ridge_accuracy(features, labels, folds)
+        correct = []
         for fold in self._scored_folds(folds):
-            held, fitted = folds == fold, (folds != fold) & (folds != VALIDATION)
-            found = solvers.lbfgs(
-                features[fitted], labels[fitted], classes=self._classes, penalty=_PENALTY
+            held_out, fitted = folds == fold, (folds != fold) & (folds != SCORE_ONLY)
+            linear = solvers.lbfgs(
+                features[fitted], labels[fitted], classes=self._num_classes, penalty=_PENALTY
             )
-            right.append(found.logits(features[held]).argmax(axis=1) == labels[held])
-        return float(np.concatenate(right).mean())
+            predicted = linear.logits(features[held_out]).argmax(axis=1)
+            correct.append(predicted == labels[held_out])
+        return float(np.concatenate(correct).mean())
+
+    def _concatenate(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        features, labels, folds = (np.concatenate(part) for part in zip(*self._kept, strict=True))
+        return features, labels, folds
 
     def _scored_folds(self, folds: np.ndarray) -> list[int]:
-        """Return the folds to score: one is enough, and much faster, where it has many images."""
-        there = [fold for fold in np.unique(folds).tolist() if fold != ALWAYS]
-        many = len(folds) > _ENOUGH
-        return there[:1] if many or VALIDATION in there else there
+        found: list[int] = np.unique(folds[folds != FIT_ONLY]).tolist()
+        if self._solver == "ridge":
+            return found
+        return found[:1] if SCORE_ONLY in found or len(folds) > _MAX_ALL_FOLDS else found
 
-    def _by_ridge(self, features: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> float:
+    def _ridge_accuracy(self, features: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> float:
         """Return the accuracy with the penalty that is best over all folds."""
-        whole = Moments(self._size, self._classes)
+        total = Moments(self._num_features, self._num_classes)
         for moments in self._moments.values():
-            whole = whole.plus(moments)
-        right = np.zeros(len(PENALTIES))
+            total = total.plus(moments)
+        num_correct = np.zeros(len(PENALTIES))
         for fold in np.unique(folds).tolist():
-            held = folds == fold
-            rest = whole.without(self._moments[fold]) if fold in self._moments else whole
-            right += [
-                (linear.logits(features[held]).argmax(axis=1) == labels[held]).sum()
-                for linear in rest.solve()
+            held_out = folds == fold
+            others = total.without(self._moments[fold]) if fold in self._moments else total
+            num_correct += [
+                (linear.logits(features[held_out]).argmax(axis=1) == labels[held_out]).sum()
+                for linear in others.solve()
             ]
-        return float(right.max() / len(labels))
+        return float(num_correct.max() / len(labels))
 
 
-def joint_accuracy(fits: Sequence[Fit]) -> float:
-    """Return what ridge regression gets from several readings of the images that were kept."""
-    parts = [[np.concatenate(part) for part in zip(*fit._kept, strict=True)] for fit in fits]
+def joint_accuracy(sites: Sequence[CrossValidation]) -> float:
+    """Return the accuracy of ridge regression on the features of several sites together.
+
+    It is computed on the images whose features were kept.
+    """
+    parts = [site._concatenate() for site in sites]
     features = np.concatenate([part[0] for part in parts], axis=1)
     _, labels, folds = parts[0]
-    joint = Fit(features.shape[1], fits[0]._classes, "ridge")
-    joint.add(features, labels, folds % FOLDS)
+    joint = CrossValidation(features.shape[1], sites[0]._num_classes, "ridge")
+    joint.add(features, labels, folds)
     return joint.accuracy()

@@ -14,17 +14,17 @@ from tlkit.caching.engines import engine as engines
 from tlkit.data import batches, chunks
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.probing import cross_validation, sites
-from tlkit.evaluation.probing.cross_validation import Fit
-from tlkit.evaluation.probing.result import Probe, Reading
+from tlkit.evaluation.probing.cross_validation import CrossValidation
+from tlkit.evaluation.probing.result import Probe, ProbedLayer
 from tlkit.models.feature_extraction import Pooling
 from tlkit.training import solvers
 from tlkit.training.inputs import checked
 
 _ROWS = 512  # images run at a time
-MOST_TOGETHER = 2048
-"""So many features at most does "auto" read of an image."""
-_HELPS = 0.5  # standard errors
-_MOST_WORK = 1.5  # times the best reading's: a deeper layer is paid for in every epoch
+MAX_JOINT_FEATURES = 2048
+"""Features of an image that a head of several layers reads at most."""
+_MIN_GAIN = 0.5  # standard errors that a further layer must add to the accuracy
+_MAX_DEEPER = 1.5  # times the best layer's multiply-adds, which every epoch has to pay
 
 
 def probe(
@@ -72,7 +72,7 @@ def probe(
         >>> backbone = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="edges")(inputs))
         >>> model = build_classifier(backbone, 2, pixels=(0, 1))
         >>> images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), "uint8")
-        >>> [reading.layer for reading in probe(model, (images, np.arange(60) % 2)).readings]
+        >>> [probed.layer for probed in probe(model, (images, np.arange(60) % 2)).layers]
         ['edges', 'edges']
     """
     started = time.perf_counter()
@@ -82,45 +82,46 @@ def probe(
     settings = {"rank": len(model.input_shape), "classes": classes, "seed": seed}
     pieces = _sampled(train, sample, "train", **settings)
     first = next(pieces)
-    found, readings = sites.find(model, first.images, max_features)
-    runs = engines.prepare(engine, readings, first.images[:128])
-    fits = [Fit(place.size, classes, solver) for place in found]
+    found, reader = sites.find_sites(model, first.images, max_features)
+    runner = engines.prepare(engine, reader, first.images[:128])
+    fits = [CrossValidation(site.num_features, classes, solver) for site in found]
     random = np.random.default_rng(seed)
     for piece in itertools.chain([first], pieces):
-        folds = random.integers(0, cross_validation.FOLDS, len(piece.labels))
+        folds = random.integers(0, cross_validation.NUM_FOLDS, len(piece.labels))
         if validation is not None:
-            folds[:] = cross_validation.ALWAYS
-        _add(fits, runs, piece, folds)
+            folds[:] = cross_validation.FIT_ONLY
+        _add(fits, runner, piece, folds)
     if validation is not None:
         fitting = checked(validation, model, "validation")
-        for piece in _sampled(fitting, cross_validation.MOST_SCORED, "validation", **settings):
-            _add(fits, runs, piece, np.full(len(piece.labels), cross_validation.VALIDATION))
-    fitted, scored = fits[0].counts
-    if fitted < 2 * max(classes, cross_validation.FOLDS):
+        for piece in _sampled(fitting, cross_validation.MAX_SCORED, "validation", **settings):
+            _add(fits, runner, piece, np.full(len(piece.labels), cross_validation.SCORE_ONLY))
+    num_fitted, num_scored = fits[0].counts
+    min_fitted = 2 * max(classes, cross_validation.NUM_FOLDS)
+    if num_fitted < min_fitted:
         raise DataError(
-            f"`train` must hold at least {2 * max(classes, cross_validation.FOLDS)} images to fit "
-            f"and score {classes} classes, got {fitted}."
+            f"`train` must hold at least {min_fitted} images to fit and score {classes} classes, "
+            f"got {num_fitted}."
         )
-    heads = tuple(
-        Reading(
-            layer=place.layer,
-            pooling=place.pooling,
-            size=place.size,
-            work=place.work,
-            weights=place.weights,
+    layers = tuple(
+        ProbedLayer(
+            layer=site.layer,
+            pooling=site.pooling,
+            num_features=site.num_features,
+            multiply_adds=site.multiply_adds,
+            num_parameters=site.num_parameters,
             accuracy=fit.accuracy(),
         )
-        for place, fit in zip(found, fits, strict=True)
+        for site, fit in zip(found, fits, strict=True)
     )
-    together, together_accuracy = _together(heads, fits, max_layers)
+    joint, joint_accuracy = _select_joint(layers, fits, max_layers)
     return Probe(
-        readings=heads,
-        together=together,
-        together_accuracy=together_accuracy,
+        layers=layers,
+        joint=joint,
+        joint_accuracy=joint_accuracy,
         solver=solver,
-        fitted=fitted,
-        scored=scored,
-        engine=runs.name,
+        num_fitted=num_fitted,
+        num_scored=num_scored,
+        engine=runner.name,
         seconds=time.perf_counter() - started,
     )
 
@@ -153,7 +154,7 @@ def select_features(
 
     def select(model: keras.Model) -> tuple[list[str], list[Pooling]]:
         found = probe(model, train, max_layers=max_layers)
-        read = (found.chosen,) if max_layers == 1 else found.together
+        read = (found.chosen,) if max_layers == 1 else found.joint
         return [each.layer for each in read], [each.pooling for each in read]
 
     return select
@@ -175,37 +176,47 @@ def _check(
         arguments.at_least("sample", sample, 10)
 
 
-def _add(fits: Sequence[Fit], runs: engines.Engine, piece: chunks.Chunk, folds: np.ndarray) -> None:
+def _add(
+    fits: Sequence[CrossValidation],
+    runner: engines.Engine,
+    piece: chunks.Chunk,
+    folds: np.ndarray,
+) -> None:
     labels = batches.label_indices(piece.labels)
-    for fit, values in zip(fits, runs.run(piece.images), strict=True):
+    for fit, values in zip(fits, runner.run(piece.images), strict=True):
         fit.add(values, labels, folds)
 
 
-def _together(
-    readings: Sequence[Reading], fits: Sequence[Fit], max_layers: int
-) -> tuple[tuple[Reading, ...], float]:
-    """Add to the best reading the one that helps most, as long as one helps by half an error."""
-    order = sorted(range(len(readings)), key=lambda index: -readings[index].accuracy)
-    chosen, accuracy = [order[0]], readings[order[0]].accuracy
-    most_work = _MOST_WORK * readings[order[0]].work
-    while len(chosen) < max_layers:
-        layers = {readings[index].layer for index in chosen}
-        # of each layer only its better reading
-        others = {readings[index].layer: index for index in reversed(order)}
+# Which layers to read together? Trying all sets would cost too much, so layers are added greedily:
+# start with the best, then add the one with which the joint accuracy is highest, as long as the
+# gain is more than half a standard error, which chance alone gives often enough. Of each layer only
+# its better pooling is tried. A layer much deeper than the best is left out, since every epoch
+# would have to run the backbone up to there, and so is one that would give the head more features
+# than `MAX_JOINT_FEATURES`.
+def _select_joint(
+    layers: Sequence[ProbedLayer], fits: Sequence[CrossValidation], max_layers: int
+) -> tuple[tuple[ProbedLayer, ...], float]:
+    """Return the layers to read together, in the backbone's order, and their joint accuracy."""
+    order = sorted(range(len(layers)), key=lambda index: -layers[index].accuracy)
+    best_pooling = {layers[index].layer: index for index in reversed(order)}
+    selected, accuracy = [order[0]], layers[order[0]].accuracy
+    max_work = _MAX_DEEPER * layers[order[0]].multiply_adds
+    while len(selected) < max_layers:
+        names = {layers[index].layer for index in selected}
+        num_features = sum(layers[index].num_features for index in selected)
         tried = [
-            (cross_validation.joint_accuracy([fits[each] for each in (*chosen, index)]), -index)
-            for layer, index in others.items()
-            if layer not in layers
-            and readings[index].work <= most_work
-            and sum(readings[each].size for each in (*chosen, index)) <= MOST_TOGETHER
+            (cross_validation.joint_accuracy([fits[each] for each in (*selected, index)]), -index)
+            for name, index in best_pooling.items()
+            if name not in names
+            and layers[index].multiply_adds <= max_work
+            and num_features + layers[index].num_features <= MAX_JOINT_FEATURES
         ]
-        count = fits[0].counts[1]
-        needed = accuracy + _HELPS * math.sqrt(accuracy * (1 - accuracy) / count)
-        if not tried or max(tried)[0] <= needed:
+        error = math.sqrt(accuracy * (1 - accuracy) / fits[0].counts[1])
+        if not tried or max(tried)[0] <= accuracy + _MIN_GAIN * error:
             break
-        accuracy = max(tried)[0]
-        chosen.append(-max(tried)[1])
-    return tuple(readings[index] for index in sorted(chosen)), accuracy
+        accuracy, index = max(tried)
+        selected.append(-index)
+    return tuple(layers[index] for index in sorted(selected)), accuracy
 
 
 def _sampled(

@@ -1,4 +1,4 @@
-"""What linear heads get from a backbone, layer by layer, as a value that chooses."""
+"""The accuracy of a linear head after each layer of a backbone, and the layer to choose by it."""
 
 import math
 from dataclasses import dataclass
@@ -10,101 +10,96 @@ from tlkit.models.feature_extraction import Pooling
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What a linear head gets from one layer.
+class ProbedLayer:
+    """The accuracy of a linear head on the features of one layer, pooled in one way.
 
     Attributes:
         layer: The backbone's layer.
         pooling: How its maps become features, as `pooling` of build_classifier takes it.
-        size: How many features an image has.
-        work: Multiply-adds for one image, up to this layer.
-        weights: How many weights the backbone has up to this layer.
-        accuracy: The share of images that a head not fitted to them calls rightly, 0 to 1.
+        num_features: Features of an image.
+        multiply_adds: Multiply-adds for one image, up to this layer.
+        num_parameters: Parameters of the backbone up to this layer.
+        accuracy: The share of images, not used to fit the head, that it classifies correctly.
     """
 
     layer: str
     pooling: Pooling
-    size: int
-    work: int
-    weights: int
+    num_features: int
+    multiply_adds: int
+    num_parameters: int
     accuracy: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What linear heads get from a backbone, layer by layer; `print(probe)` shows it.
+    """The accuracy of linear heads on a backbone, layer by layer; `print(probe)` shows a table.
 
     Attributes:
-        readings: From the first layer to the last.
-        solver: What fitted the heads.
-        fitted: How many images they were fitted to, but for those of the fold that was scored.
-        scored: How many images they were scored on: none that the scored head was fitted to.
-        engine: What ran the backbone.
-        seconds: How long it all took.
-        together: The readings that are best read together, found by adding one after the other,
-            none of them much deeper than the best; with `max_layers=1` the best alone.
-        together_accuracy: What a head gets from all of these.
+        layers: From the first layer to the last; a layer that is pooled in two ways is there twice.
+        solver: The solver that fitted the heads.
+        num_fitted: Images that heads were fitted to, those of all folds together.
+        num_scored: Images that the accuracy was measured on, each by a head not fitted to it.
+        engine: The engine that ran the backbone.
+        seconds: The time that all of it took.
+        joint: The layers that are best read together: the best layer, and those added to it one
+            after the other, none of them much deeper; with `max_layers=1` the best alone.
+        joint_accuracy: The accuracy of a head that reads all of these.
     """
 
-    readings: tuple[Reading, ...]
+    layers: tuple[ProbedLayer, ...]
     solver: str
-    fitted: int
-    scored: int
+    num_fitted: int
+    num_scored: int
     engine: str
     seconds: float
-    together: tuple[Reading, ...] = ()
-    together_accuracy: float = math.nan
+    joint: tuple[ProbedLayer, ...] = ()
+    joint_accuracy: float = math.nan
 
     @property
-    def best(self) -> Reading:
-        """The most accurate reading."""
-        return max(self.readings, key=lambda reading: reading.accuracy)
+    def best(self) -> ProbedLayer:
+        """The layer with the highest accuracy."""
+        return max(self.layers, key=lambda probed: probed.accuracy)
 
     @property
     def standard_error(self) -> float:
-        """How far chance alone is likely to move the best accuracy."""
+        """The standard error of the best accuracy."""
         share = self.best.accuracy
-        return math.sqrt(share * (1 - share) / self.scored)
+        return math.sqrt(share * (1 - share) / self.num_scored)
 
     @property
-    def chosen(self) -> Reading:
-        """The cheapest reading whose accuracy is within one standard error of the best."""
+    def chosen(self) -> ProbedLayer:
+        """The cheapest layer whose accuracy is within one standard error of the best."""
         least = self.best.accuracy - self.standard_error
-        good = [reading for reading in self.readings if reading.accuracy >= least]
-        return min(good, key=lambda reading: (reading.work, reading.size))
+        good = [probed for probed in self.layers if probed.accuracy >= least]
+        return min(good, key=lambda probed: (probed.multiply_adds, probed.num_features))
 
     def summary(self) -> str:
-        """Return how it was found, and what is best read together, in one line or two."""
+        """Return how the layers were probed, and those to read together, in one line or two."""
         lines = [
-            f"{self.solver} on {self.fitted:,} images, {self.scored:,} of them scored by heads "
-            f"that had not seen them, in {self.seconds:.1f} s"
+            f"{self.solver} on {self.num_fitted:,} images, accuracy on {self.num_scored:,} images "
+            f"by heads not fitted to them, in {self.seconds:.1f} s"
         ]
-        if len(self.together) > 1:
-            names = " + ".join(reading.layer for reading in self.together)
-            lines.append(f"together: {names}  {100 * self.together_accuracy:.2f} %")
+        if len(self.joint) > 1:
+            names = " + ".join(probed.layer for probed in self.joint)
+            lines.append(f"together: {names}  {100 * self.joint_accuracy:.2f} %")
         return "\n".join(lines)
 
     def __rich__(self) -> rich.console.RenderableType:
         columns = (
-            "layer",
-            "pooling",
-            "features",
-            "million multiply-adds",
-            "weights",
-            "accuracy",
+            *("layer", "pooling", "features", "million multiply-adds", "parameters", "accuracy"),
             "",
         )
         rows = [
             (
-                reading.layer,
-                said(reading.pooling),
-                f"{reading.size:,}",
-                f"{reading.work / 1e6:.2f}",
-                f"{reading.weights:,}",
-                f"{100 * reading.accuracy:.2f} %",
-                {self.best: "best", self.chosen: "chosen"}.get(reading, ""),
+                probed.layer,
+                _pooling_name(probed.pooling),
+                f"{probed.num_features:,}",
+                f"{probed.multiply_adds / 1e6:.2f}",
+                f"{probed.num_parameters:,}",
+                f"{100 * probed.accuracy:.2f} %",
+                {self.best: "best", self.chosen: "chosen"}.get(probed, ""),
             )
-            for reading in self.readings
+            for probed in self.layers
         ]
         return rich.console.Group(self.summary(), build_table(columns, rows, align="llrrrrl"))
 
@@ -112,6 +107,5 @@ class Probe:
         return render_text(self)
 
 
-def said(pooling: Pooling) -> str:
-    """Return a pooling in words."""
+def _pooling_name(pooling: Pooling) -> str:
     return f"{pooling}x{pooling}" if isinstance(pooling, int) else pooling

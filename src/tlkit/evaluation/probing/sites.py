@@ -1,4 +1,4 @@
-"""The places of a backbone that a head could read, and a model that gives what is read there."""
+"""The sites of a backbone where a head can read features, and a model that returns them all."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,6 @@ import keras
 import numpy as np
 from typing_extensions import override
 
-from tlkit._internal.keras_private import operation_of
 from tlkit.caching import partition
 from tlkit.errors import ConfigError
 from tlkit.models import feature_extraction, flat_graph
@@ -22,25 +21,25 @@ _POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """A place to read: a layer's output, pooled in one way."""
+class Site:
+    """A layer's output, pooled in one way; see `ProbedLayer`."""
 
     layer: str
     tensor: TensorId
     pooling: Pooling
-    size: int
-    work: int
-    weights: int
+    num_features: int
+    multiply_adds: int
+    num_parameters: int
 
 
-class Readings(Part):
-    """Gives the features at every place, of raw images."""
+class FeatureReader(Part):
+    """Returns the features at every site, from raw images."""
 
-    def __init__(self, whole: Graph, places: Sequence[Place], input_dtype: str) -> None:
-        tensors = [place.tensor for place in places]
-        steps = partition.needed(whole.steps, tensors)
-        super().__init__(steps, whole.inputs, tensors, input_dtype=input_dtype, name="readings")
-        self._poolings = [place.pooling for place in places]
+    def __init__(self, graph: Graph, sites: Sequence[Site], input_dtype: str) -> None:
+        tensors = [site.tensor for site in sites]
+        steps = partition.needed(graph.steps, tensors)
+        super().__init__(steps, graph.inputs, tensors, input_dtype=input_dtype, name="features")
+        self._poolings = [site.pooling for site in sites]
 
     @override
     def call(self, images: Any, training: bool | None = None) -> Any:
@@ -51,8 +50,10 @@ class Readings(Part):
         ]
 
 
-def find(model: keras.Model, sample: np.ndarray, max_features: int) -> tuple[list[Place], Readings]:
-    """Return the places of a classifier's backbone, and the model that reads all of them.
+def find_sites(
+    model: keras.Model, sample: np.ndarray, max_features: int
+) -> tuple[list[Site], FeatureReader]:
+    """Return the sites of a classifier's backbone, and the model that reads all of them.
 
     Args:
         model: The classifier.
@@ -60,113 +61,132 @@ def find(model: keras.Model, sample: np.ndarray, max_features: int) -> tuple[lis
         max_features: The finest grid has at most so many features.
 
     Raises:
-        ConfigError: The backbone has no place to read.
+        ConfigError: The backbone has no layer that a head can read.
     """
-    whole = flat_graph.flatten(model)
+    graph = flat_graph.flatten(model)
     dtype = model.inputs[0].dtype
-    everything = Part(whole.steps, whole.inputs, whole.outputs, input_dtype=dtype, name="whole")
-    known = everything.run(keras.ops.convert_to_tensor(sample[:1]), training=False)[1]
-    made = {id(step.operation): step.outputs[0] for step in whole.steps}
-    places = []
-    for layer in _read(backbone_of(model), {key: known[tensor] for key, tensor in made.items()}):
-        tensor = made[id(_last(layer))]
-        work, weights = _cost(partition.needed(whole.steps, [tensor]), known)
-        for pooling, size in _poolings(tuple(known[tensor].shape), max_features):
-            places.append(
-                Place(
-                    layer=layer.name,
-                    tensor=tensor,
-                    pooling=pooling,
-                    size=size,
-                    work=work,
-                    weights=weights,
-                )
+    everything = Part(graph.steps, graph.inputs, graph.outputs, input_dtype=dtype, name="whole")
+    values = everything.run(keras.ops.convert_to_tensor(sample[:1]), training=False)[1]
+    tensors = {id(step.operation): step.outputs[0] for step in graph.steps}
+    outputs = {operation: values[tensor] for operation, tensor in tensors.items()}
+    sites = []
+    for layer in _readable_layers(backbone_of(model), outputs):
+        tensor = tensors[id(_last_layer(layer))]
+        multiply_adds, num_parameters = _cost(partition.needed(graph.steps, [tensor]), values)
+        sites += [
+            Site(
+                layer=layer.name,
+                tensor=tensor,
+                pooling=pooling,
+                num_features=num_features,
+                multiply_adds=multiply_adds,
+                num_parameters=num_parameters,
             )
-    return places, Readings(whole, places, dtype)
+            for pooling, num_features in _poolings(tuple(values[tensor].shape), max_features)
+        ]
+    return sites, FeatureReader(graph, sites, dtype)
 
 
-def _read(backbone: keras.Model, outputs: dict[int, Any]) -> list[Any]:
-    """Return the layers to read, given what each layer in the graph gives."""
-    seen = flat_graph.functional_of(backbone)
-    found = [] if seen is None else _ends(seen, [outputs.get(id(_last(x))) for x in seen.layers])
-    nested = (
-        [] if seen is None else [x for x in seen.layers if flat_graph.functional_of(x) is not None]
+def _readable_layers(backbone: keras.Model, outputs: dict[int, Any]) -> list[Any]:
+    """Return the layers that a head can read, given the output of every layer in the graph."""
+    functional = flat_graph.functional_of(backbone)
+    layers = [] if functional is None else functional.layers
+    found = (
+        _block_ends(functional, [outputs.get(id(_last_layer(layer))) for layer in layers])
+        if layers
+        else []
     )
-    hiding = [layer for layer in nested if flat_graph.has_kernel(layer)]
-    if len(found) < 2 and hiding:
+    nested = [
+        layer
+        for layer in layers
+        if flat_graph.functional_of(layer) is not None and flat_graph.has_kernel(layer)
+    ]
+    if len(found) < 2 and nested:
         raise ConfigError(
             f"`backbone` must hold its layers itself, got {backbone.name!r}, which holds them in "
-            f"the model {hiding[0].name!r}, where no head can read. Give that model as the "
-            f"backbone: backbone.get_layer({hiding[0].name!r})."
+            f"the model {nested[0].name!r}, where no head can read. Pass that model as the "
+            f"backbone: backbone.get_layer({nested[0].name!r})."
         )
     if not found:
         raise ConfigError(
-            "`backbone` must have a layer with weights whose maps (batch, height, width, channels) "
-            f"or features (batch, features) a head can read, got {backbone.name!r}, which has "
-            "none. Without `features`, the head reads the backbone's output."
+            "`backbone` must have a layer with weights that returns maps (batch, height, width, "
+            f"channels) or features (batch, features), got {backbone.name!r} without one. Leave "
+            "out `features`, so that the head reads the backbone's output."
         )
     return found
 
 
-def _last(layer: Any) -> Any:
-    """Return what makes a layer's output: of a nested model, the last layer inside."""
+def _last_layer(layer: Any) -> Any:
+    """Return the layer that computes a layer's output: of a nested model, the last inside it."""
     inner = flat_graph.functional_of(layer)
-    return layer if inner is None else _last(operation_of(inner.outputs[0]))
+    return layer if inner is None else _last_layer(inner.outputs[0]._keras_history.operation)
 
 
-def _ends(backbone: Any, outputs: Sequence[Any]) -> list[Any]:
-    """Return the layers after which a block ends, or a bottleneck opens again.
-
-    None comes before the first kernel, inside a block or gate, or pads.
-    """
+# Where does a block end, so that a head should read there? Features inside a block are worth less
+# than at its end: a wide expansion is about to be squeezed, or a skip connection still carries
+# half of what is known. So a layer is a candidate if a layer with a kernel came before it, one
+# tensor alone goes on from it (`crossing_tensors`), and it is no padding. A candidate is an end
+# - if it is the last layer, or pools: VGG's blocks end so;
+# - if the next layer returns more numbers: MobileNet's narrow projections before an expansion;
+# - if a residual block has ended since the last end, and the next layer begins another one, by a
+#   kernel or another size: ResNet's activation after the addition belongs to the block;
+# - if the next layer lies in a residual block, unless this one only joins the maps of a dense
+#   block, whose every layer adds a few channels.
+def _block_ends(backbone: Any, outputs: Sequence[Any]) -> list[Any]:
+    """Return the layers after which a block ends, given the output of each layer."""
     layers, blocks = backbone.layers, flat_graph.blocks(backbone)
     operations = map(id, backbone.operations)
     crossing = dict(zip(operations, flat_graph.crossing_tensors(backbone), strict=True))
-    sizes = [_numbers(output) for output in outputs]
+    sizes = [0 if output is None else math.prod(output.shape[1:]) for output in outputs]
     found = []
-    deep = residual = False  # whether a kernel came, a residual block since the last one taken
+    seen_kernel = seen_residual = False  # the second since the last end
     for index, layer in enumerate(layers):
-        deep = deep or flat_graph.has_kernel(layer)
-        residual = residual or blocks[index] is not None
-        after = _after(layers, index)
-        open_ = crossing[id(layer)] > 1 and after is not None
-        if not deep or open_ or isinstance(layer, _PADDING) or outputs[index] is None:
+        seen_kernel = seen_kernel or flat_graph.has_kernel(layer)
+        seen_residual = seen_residual or blocks[index] is not None
+        after = _next_unpadded(layers, index)
+        inside = crossing[id(layer)] > 1 and after is not None
+        if not seen_kernel or inside or isinstance(layer, _PADDING) or outputs[index] is None:
             continue
         if (
             after is None
             or isinstance(layer, _POOLING)
             or sizes[after] > sizes[index]
-            or (residual and (sizes[after] != sizes[index] or flat_graph.has_kernel(layers[after])))
+            or (
+                seen_residual
+                and (sizes[after] != sizes[index] or flat_graph.has_kernel(layers[after]))
+            )
             or (blocks[after] is not None and not isinstance(layer, keras.layers.Concatenate))
         ):
             found.append(index)
-            residual = False
+            seen_residual = False
     return [layers[index] for index in found if len(outputs[index].shape) in (2, 4)]
 
 
-def _after(layers: Sequence[Any], index: int) -> int | None:
-    """Return the next layer that does not pad."""
+def _next_unpadded(layers: Sequence[Any], index: int) -> int | None:
+    """Return the index of the next layer that does not pad."""
     later = range(index + 1, len(layers))
     return next((each for each in later if not isinstance(layers[each], _PADDING)), None)
 
 
-def _numbers(tensor: Any) -> int:
-    return 0 if tensor is None else math.prod(tensor.shape[1:])
-
-
-def _cost(steps: Sequence[Step], known: dict[TensorId, Any]) -> tuple[int, int]:
-    work = sum(partition.work(step.operation, known[step.outputs[0]].shape) for step in steps)
+def _cost(steps: Sequence[Step], values: dict[TensorId, Any]) -> tuple[int, int]:
+    """Return the multiply-adds and the parameters of some steps."""
+    work = sum(partition.work(step.operation, values[step.outputs[0]].shape) for step in steps)
     layers = {id(step.operation): step.operation for step in steps}.values()
     return work, sum(layer.count_params() for layer in layers if isinstance(layer, keras.Layer))
 
 
-def _poolings(shape: tuple[int, ...], most: int) -> Iterator[tuple[Pooling, int]]:
+# Averaging a map discards where something is, which early layers still tell apart. So each map is
+# read a second time, as a grid of averages with as many cells as `max_features` allows. A grid of
+# n cells a side has squares of ceil(side / n) pixels, and so may come out with fewer cells than n.
+# Where the map has no more places than the grid would, it is flattened.
+def _poolings(shape: tuple[int, ...], max_features: int) -> Iterator[tuple[Pooling, int]]:
+    """Yield the ways to pool a map of this shape, each with its number of features."""
     yield "avg", shape[-1]
     if len(shape) == 2 or shape[1:3] == (1, 1):
         return
-    side = max(shape[1:3])
-    cells = min(math.isqrt(most // shape[-1]), side)
-    if cells >= side:
+    longer = max(shape[1:3])
+    cells = min(math.isqrt(max_features // shape[-1]), longer)
+    if cells >= longer:
         yield "flatten", math.prod(shape[1:])
     elif cells > 1:
         squares = [-(-length // cells) for length in shape[1:3]]
