@@ -21,7 +21,7 @@ import pages
 from recipes import changes, image_set, interval
 
 import tlkit
-from tlkit import Phase, recipes
+from tlkit import Phase, SolvedHead, recipes
 from tlkit.datasets import ImageSet
 
 PAGE = Path("docs/explanation/fine-tuning.md")
@@ -79,7 +79,7 @@ def measured(images: ImageSet, name: str, settings: dict[str, Any], seed: int) -
     """Train one variant, and measure it on the images held out."""
     keras.backend.clear_session()
     settings = dict(settings)
-    head = settings.pop("head", Phase(solver="lbfgs"))
+    head = settings.pop("head", SolvedHead())
     if settings.get("augmentation") == "changes":
         settings["augmentation"] = changes(SET)
     tail = None if name == HEAD_ALONE else replace(BASE, **settings)

@@ -23,6 +23,7 @@ from .models import build_classifier as build_classifier
 from .models import load as load
 from .models import save as save
 from .training import Phase as Phase
+from .training import SolvedHead as SolvedHead
 from .training import TwoPhaseTrainer as TwoPhaseTrainer
 from .training import train_phase as train_phase
 

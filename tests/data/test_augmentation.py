@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import tlkit
-from tlkit import Cache, Phase, freezing, train_phase
+from tlkit import Cache, Phase, SolvedHead, freezing, train_phase
 from tlkit.data import augmentation
 from tlkit.errors import ConfigError
 
@@ -120,11 +120,11 @@ def test_random_layers_in_the_model_leave_kept_validation_alone(
 
 def test_a_solver_takes_all_the_views(small_backbone: keras.Model) -> None:
     model = _model(small_backbone)
-    phase = Phase(solver="ridge", augmentation=(_flip(),))
+    phase = SolvedHead(solver="ridge", augmentation=(_flip(),))
     run = train_phase(model, phase, _data(), cache=Cache(views=2), seed=0, verbose=False)
     assert run.trunk.images == 80
     for cache in (None, Cache()):
-        with pytest.raises(ConfigError, match="`augmentation` with a solver needs kept copies"):
+        with pytest.raises(ConfigError, match="`augmentation` of a SolvedHead needs kept copies"):
             train_phase(model, phase, _data(), cache=cache, seed=0, verbose=False)
 
 

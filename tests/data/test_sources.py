@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import tlkit
-from tlkit import Phase, freezing, sources, train_phase
+from tlkit import Phase, SolvedHead, freezing, sources, train_phase
 from tlkit.data import decoding
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import ConfigError, DataError
@@ -183,7 +183,7 @@ def test_a_source_is_measured_by_the_names_of_its_classes(small_backbone: keras.
     np.testing.assert_array_equal(found.labels, ordered)
     assert found.loss == tlkit.evaluate(model, (images, ordered)).loss
     runs = [
-        train_phase(model, Phase(solver="ridge"), each, seed=0, verbose=False).epochs
+        train_phase(model, SolvedHead(solver="ridge"), each, seed=0, verbose=False).epochs
         for each in (source, (images, ordered))
     ]
     assert runs[0] == runs[1]

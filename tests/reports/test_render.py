@@ -365,7 +365,7 @@ def test_a_figure_that_fails_leaves_the_old_report(tmp_path: Path) -> None:
     ("phase", "rate"),
     [
         (tlkit.Phase(epochs=2, learning_rate=0.01), "0.01"),
-        (tlkit.Phase(solver="lbfgs"), "none: the head was solved"),
+        (tlkit.SolvedHead(), "none: the head was solved"),
         (tlkit.Phase(epochs=3, learning_rate=0.01, schedule="cosine"), r"0\.00\d+ after the first"),
     ],
 )

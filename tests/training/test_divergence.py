@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import tlkit
-from tlkit import Phase, TwoPhaseTrainer, train_phase
+from tlkit import Phase, SolvedHead, TwoPhaseTrainer, train_phase
 from tlkit.training.divergence import Guard, Known
 
 
@@ -117,7 +117,7 @@ def test_a_training_that_forgets_goes_back_to_the_weights_before_it(
     model = tlkit.build_classifier(
         small_backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1), pooling="flatten"
     )
-    train_phase(model, Phase(solver="lbfgs"), _data(), seed=0, verbose=False)
+    train_phase(model, SolvedHead(), _data(), seed=0, verbose=False)
     good = tlkit.evaluate(model, _data()).accuracy
     assert good > 0.9
     before = model.get_weights()

@@ -1,9 +1,11 @@
+from typing import get_args
+
 import keras
 import numpy as np
 import pytest
 
 import tlkit
-from tlkit import Cache, Phase, TwoPhaseTrainer, train_phase
+from tlkit import Cache, Phase, SolvedHead, TwoPhaseTrainer, train_phase
 from tlkit.errors import ConfigError, DataError
 from tlkit.training import solvers
 
@@ -23,7 +25,7 @@ def _model(backbone: keras.Model, **settings: object) -> keras.Model:
     )
 
 
-@pytest.mark.parametrize("solver", solvers.SOLVERS)
+@pytest.mark.parametrize("solver", get_args(solvers.Solver))
 @pytest.mark.parametrize("cache", [None, Cache()])
 def test_a_solved_head_is_that_of_its_features(
     small_backbone: keras.Model, solver: str, cache: Cache | None
@@ -33,7 +35,7 @@ def test_a_solved_head_is_that_of_its_features(
     model = _model(small_backbone, pooling="flatten")
     run = train_phase(
         model,
-        Phase(solver=solver),
+        SolvedHead(solver=solver),
         (images, labels),
         validation=held_out,
         cache=cache,
@@ -67,7 +69,7 @@ def test_a_solved_head_is_that_of_its_features(
 def test_fine_tuning_goes_on_from_a_solved_head(small_backbone: keras.Model) -> None:
     model = _model(small_backbone, pooling="flatten")
     trainer = TwoPhaseTrainer(
-        head=Phase(solver="lbfgs"),
+        head=SolvedHead(),
         fine_tune=Phase(epochs=2, freeze=tlkit.freezing.first(3), learning_rate=1e-4),
         seed=0,
     )
@@ -86,7 +88,7 @@ def test_one_hot_labels_and_datasets_are_solved_alike(small_backbone: keras.Mode
         _Batches(images, labels),
     ):
         model = _model(small_backbone)
-        train_phase(model, Phase(solver="ridge"), train, seed=0, verbose=False)
+        train_phase(model, SolvedHead(solver="ridge"), train, seed=0, verbose=False)
         logits.append(np.asarray(model.get_layer("logits").kernel))
     np.testing.assert_allclose(logits[0], logits[1], atol=1e-5)
     np.testing.assert_allclose(logits[0], logits[2], atol=1e-3)
@@ -107,12 +109,12 @@ class _Batches(keras.utils.PyDataset):
 def test_weights_and_shared_labels_are_refused(small_backbone: keras.Model) -> None:
     images, labels = _data()
     model = _model(small_backbone)
-    with pytest.raises(DataError, match="must have no image weights with a solver"):
+    with pytest.raises(DataError, match="must have no image weights for a SolvedHead"):
         weighted = _Batches(images, labels, np.ones(len(labels)))
-        train_phase(model, Phase(solver="ridge"), weighted, verbose=False)
+        train_phase(model, SolvedHead(solver="ridge"), weighted, verbose=False)
     shared = np.full((len(images), 3), 1 / 3, "float32")
-    with pytest.raises(DataError, match="must each name one class with a solver"):
-        train_phase(model, Phase(solver="ridge"), (images, shared), verbose=False)
+    with pytest.raises(DataError, match="must each name one class for a SolvedHead"):
+        train_phase(model, SolvedHead(solver="ridge"), (images, shared), verbose=False)
 
 
 def test_a_head_that_is_more_than_one_layer_is_refused(small_backbone: keras.Model) -> None:
@@ -121,27 +123,26 @@ def test_a_head_that_is_more_than_one_layer_is_refused(small_backbone: keras.Mod
     logits = keras.layers.Dense(3, name="logits")(hidden)
     outputs = tlkit.models.ClassProbabilities(["a", "b", "c"])(logits)
     with pytest.raises(ConfigError, match=r"`solver` needs a head of one .*'hidden', 'logits'"):
-        train_phase(keras.Model(plain.inputs, outputs), Phase(solver="ridge"), _data())
+        train_phase(keras.Model(plain.inputs, outputs), SolvedHead(solver="ridge"), _data())
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         ({"solver": "svm"}, "`solver` must be one of"),
-        ({"solver": "ridge", "epochs": 3}, "`epochs` must be left out with a solver"),
-        ({"solver": "ridge", "patience": 1}, "`patience` must be left out with a solver"),
-        ({"solver": "ridge", "class_weight": {0: 2.0}}, "`class_weight` must be left out"),
-        (
-            {"solver": "ridge", "freeze": tlkit.freezing.first(2)},
-            "`freeze` must be tlkit.freezing.everything with a solver",
-        ),
+        ({"batch_size": 0}, "`batch_size` must be a whole number of at least 1"),
+        ({"callbacks": ("stop",)}, "`callbacks` must be a tuple of Keras callbacks"),
+        ({"augmentation": ("flip",)}, "`augmentation` must be a tuple of Keras layers"),
     ],
 )
-def test_a_setting_that_a_solver_would_ignore_is_refused(
-    settings: dict[str, object], words: str
-) -> None:
+def test_a_bad_value_is_named(settings: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        Phase(**settings)
+        SolvedHead(**settings)
+
+
+def test_a_solved_head_cannot_fine_tune() -> None:
+    with pytest.raises(ConfigError, match="`fine_tune` must leave some of the backbone to train"):
+        TwoPhaseTrainer(head=SolvedHead(), fine_tune=SolvedHead())
 
 
 def test_a_head_may_be_solved_again(small_backbone: keras.Model) -> None:
@@ -149,7 +150,7 @@ def test_a_head_may_be_solved_again(small_backbone: keras.Model) -> None:
     model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
     runs = [
         train_phase(
-            model, Phase(solver="ridge"), (images, np.arange(40) % 3), seed=0, verbose=False
+            model, SolvedHead(solver="ridge"), (images, np.arange(40) % 3), seed=0, verbose=False
         )
         for _ in range(2)
     ]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tlkit
-from tlkit import Phase, freezing
+from tlkit import Phase, SolvedHead, freezing
 from tlkit.errors import ConfigError
 
 
@@ -123,5 +123,5 @@ def test_the_search_trains_as_the_phase_would(model: keras.Model) -> None:
 def test_a_bad_value_is_named(model: keras.Model, settings: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         tlkit.training.find_learning_rate(model, Phase(), _data(), **settings)
-    with pytest.raises(ConfigError, match="`phase` must train"):
-        tlkit.training.find_learning_rate(model, Phase(solver="ridge"), _data())
+    with pytest.raises(ConfigError, match="`phase` must be a Phase"):
+        tlkit.training.find_learning_rate(model, SolvedHead(solver="ridge"), _data())

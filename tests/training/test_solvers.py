@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -36,7 +38,7 @@ def test_lbfgs_gives_scikit_learns_logistic_regression() -> None:
     np.testing.assert_allclose(shares, model.predict_proba(standard), atol=0.01)
 
 
-@pytest.mark.parametrize("solver", solvers.SOLVERS)
+@pytest.mark.parametrize("solver", get_args(solvers.Solver))
 def test_a_solver_beats_chance_with_a_constant_feature_and_a_class_without_images(
     solver: str,
 ) -> None:
@@ -49,7 +51,7 @@ def test_a_solver_beats_chance_with_a_constant_feature_and_a_class_without_image
     assert not found.kernel[2].any()
 
 
-@pytest.mark.parametrize("solver", solvers.SOLVERS)
+@pytest.mark.parametrize("solver", get_args(solvers.Solver))
 def test_probabilities_are_calibrated(solver: str) -> None:
     features, labels = _blobs(4000)
     found = getattr(solvers, solver)(features[:3000], labels[:3000], classes=3, seed=0)
@@ -78,7 +80,7 @@ def test_the_seed_chooses_what_is_held_out() -> None:
     np.testing.assert_array_equal(one.kernel, same.kernel)
 
 
-@pytest.mark.parametrize("solver", solvers.SOLVERS)
+@pytest.mark.parametrize("solver", get_args(solvers.Solver))
 def test_few_images_are_enough_to_know_how_sure_to_be(solver: str) -> None:
     """A tenth of 40 images is 4, which are all called rightly as often as not."""
     random = np.random.default_rng(3)

@@ -21,10 +21,10 @@ from tlkit.evaluation.evaluator import evaluate, predict
 from tlkit.evaluation.probing.linear_probe import probe
 from tlkit.experiments import run_folder, runner
 from tlkit.experiments.runner import Experiment
-from tlkit.models import freezing
 from tlkit.models.builder import build_classifier
-from tlkit.models.inspection import backbone_of, class_names
+from tlkit.models.inspection import class_names
 from tlkit.plotting import audit_grids, charts
+from tlkit.training.phase import plan_freezing
 from tlkit.training.trackers import tracker
 
 
@@ -129,7 +129,7 @@ def _inspect(options: argparse.Namespace, console: rich.console.Console) -> dict
     recipe = runner.RECIPES[experiment.recipe]()
     model = _whole(experiment, source.class_names)
     phase = recipe.head if recipe.fine_tune is None else recipe.fine_tune
-    table = freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
+    table = plan_freezing(model, phase)
     if options.layers:
         console.print(table)
     first = f", training starts at {table.trained[0].name}" if table.trained else ""

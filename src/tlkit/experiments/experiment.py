@@ -17,7 +17,6 @@ from tlkit.errors import Argument, ConfigError
 from tlkit.experiments import recipes
 from tlkit.experiments.recipes import Recipe, Trained
 from tlkit.models import backbones
-from tlkit.training.phase import Phase
 
 WEIGHTS = ("imagenet", "starter")
 RECIPES: dict[str, Callable[..., Recipe]] = {
@@ -260,10 +259,8 @@ class Experiment:
 
 
 def _watched(recipe: Recipe, callbacks: Sequence[keras.callbacks.Callback]) -> Recipe:
-    def watched(phase: Phase) -> Phase:
-        return replace(phase, callbacks=(*phase.callbacks, *callbacks))
-
-    tail = recipe.fine_tune
-    return replace(
-        recipe, head=watched(recipe.head), fine_tune=None if tail is None else watched(tail)
-    )
+    head, tail = recipe.head, recipe.fine_tune
+    if tail is not None:
+        tail = replace(tail, callbacks=(*tail.callbacks, *callbacks))
+    head = replace(head, callbacks=(*head.callbacks, *callbacks))
+    return replace(recipe, head=head, fine_tune=tail)

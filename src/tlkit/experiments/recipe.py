@@ -14,10 +14,9 @@ from tlkit.caching.progress import TrunkLines
 from tlkit.data import batches
 from tlkit.data.datasets import ImageSet
 from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES, select_features
-from tlkit.models import backbones, freezing
+from tlkit.models import backbones
 from tlkit.models.builder import build_classifier
-from tlkit.models.inspection import backbone_of
-from tlkit.training.phase import Phase
+from tlkit.training.phase import Phase, SolvedHead, plan_freezing
 from tlkit.training.records import Run
 from tlkit.training.time_budget import Deadline, train_within
 from tlkit.training.trainer import TwoPhaseTrainer, train_phase
@@ -41,7 +40,7 @@ class Recipe:
     name: str
     backbone: str
     pixels: backbones.PixelFormat | None
-    head: Phase
+    head: Phase | SolvedHead
     fine_tune: Phase | None
     features: str | tuple[str, ...] | None = None
     pooling: str | int | None = None
@@ -102,13 +101,10 @@ class Recipe:
             model: A classifier on the recipe's whole backbone; changes what is trainable.
             train: The images; one is run.
         """
-        phases = {"head": self.head}
+        phases: dict[str, Phase | SolvedHead] = {"head": self.head}
         if self.fine_tune is not None:
             phases["fine_tune"] = self.fine_tune
-        plans = {
-            name: freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
-            for name, phase in phases.items()
-        }
+        plans = {name: plan_freezing(model, phase) for name, phase in phases.items()}
         augmentations = {name: phase.augmentation for name, phase in phases.items()}
         lines = TrunkLines(verbose=False)
         parts = plan.parts(model, plans, augmentations, train, None, cache=DEFAULT, lines=lines)
@@ -164,7 +160,7 @@ class Recipe:
         else:
             until = started + 60 * budget
             head = self.head
-            if head.solver is None:
+            if isinstance(head, Phase):
                 head = replace(head, callbacks=(*head.callbacks, Deadline(until)))
             phases = [train_phase(model, head, images.train, name="head", seed=seed, **given)]
             if self.fine_tune is not None:

@@ -5,7 +5,7 @@ import keras
 from tlkit.experiments.comparison import compare
 from tlkit.experiments.recipe import Recipe, Trained
 from tlkit.models import backbones, freezing
-from tlkit.training.phase import Phase
+from tlkit.training.phase import Phase, SolvedHead
 
 __all__ = [
     "Recipe",
@@ -135,7 +135,7 @@ def best(
         name="best",
         backbone="mobilenet_v2",
         pixels=backbones.SIGNED,
-        head=Phase(solver="lbfgs"),
+        head=SolvedHead(),
         fine_tune=Phase(
             epochs=epochs,
             batch_size=batch_size,
@@ -165,7 +165,7 @@ def fast() -> Recipe:
         name="fast",
         backbone="mobilenet_v2",
         pixels=backbones.SIGNED,
-        head=Phase(solver="lbfgs"),
+        head=SolvedHead(),
         fine_tune=None,
         features="auto",
     )

@@ -18,9 +18,10 @@ from tlkit.experiments import energy, run_folder, split_csv
 from tlkit.experiments import figures as report_figures
 from tlkit.experiments.experiment import AUGMENTATIONS, RECIPES, Experiment
 from tlkit.experiments.recipes import Trained
-from tlkit.models import freezing, saving
-from tlkit.models.inspection import backbone_of, probabilities_of
+from tlkit.models import saving
+from tlkit.models.inspection import probabilities_of
 from tlkit.reports import render
+from tlkit.training.phase import plan_freezing
 
 __all__ = ["AUGMENTATIONS", "RECIPES", "Experiment", "Finished", "plan", "report", "run"]
 
@@ -158,13 +159,12 @@ def _report(
     making: Mapping[str, Any],
 ) -> render.ReportFacts:
     recipe = RECIPES[experiment.recipe]()
-    backbone = backbone_of(trained.model)
     phases = {"head": recipe.head, "fine_tune": recipe.fine_tune}
     told = []
     for run in trained.run.phases:
         phase = phases[run.name]
         if phase is not None:
-            plan = freezing.plan(backbone, phase.freeze, batchnorm=phase.batchnorm)
+            plan = plan_freezing(trained.model, phase)
             told.append(render.phase_facts(run, plan))
     shown = report_figures.figures(trained.model, trained.run, evaluation, *parts.test.pair)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}

@@ -4,6 +4,8 @@ from . import trackers as trackers
 from .lr_finder import LearningRates as LearningRates
 from .lr_finder import find_learning_rate as find_learning_rate
 from .phase import Phase as Phase
+from .phase import SolvedHead as SolvedHead
+from .phase import plan_freezing as plan_freezing
 from .records import PhaseRun as PhaseRun
 from .records import Run as Run
 from .trackers import tracker as tracker

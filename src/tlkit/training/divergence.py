@@ -12,6 +12,7 @@ _KNOWS_NOTHING = 0.95
 
 _KNOWS_SOMETHING = 0.8
 _FALLS = 0.95  # of the loss before
+_IMPROVES = 1 - 1e-6  # of the best loss: less is rounding, as after an epoch of a single step
 _SOME = 0.25  # of the way from always naming the commonest class to naming all rightly
 
 
@@ -74,7 +75,7 @@ class Guard(keras.callbacks.Callback):
         if not math.isfinite(loss) or (lost and (last or self._lost)):
             self.diverged = epoch + 1
             self.model.stop_training = True
-        elif loss < self._best:
+        elif loss < _IMPROVES * self._best:
             self._best, self.best_epoch = loss, epoch + 1
             self._kept = self.model.get_weights()
         self._lost, self._before = lost, loss

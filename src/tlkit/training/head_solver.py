@@ -8,25 +8,34 @@ import keras
 import numpy as np
 
 from tlkit.caching import partition
+from tlkit.caching import plan as frozen
 from tlkit.caching.batching import Feed
 from tlkit.caching.engines import engine
 from tlkit.caching.plan import FrozenPart
 from tlkit.caching.rows import Rows
 from tlkit.data import batches, chunks
 from tlkit.errors import ConfigError, DataError
-from tlkit.models import flat_graph
+from tlkit.models import flat_graph, freezing
 from tlkit.models.flat_graph import Part
 from tlkit.models.layers import ClassProbabilities
-from tlkit.training import solvers
+from tlkit.training import optimizers, solvers
+from tlkit.training.fit import one_hot
 from tlkit.training.linear import Linear
-from tlkit.training.phase import Phase
+from tlkit.training.phase import SolvedHead
 
 _ROWS = 1024
 
 
+def compile_head(model: keras.Model, plan: freezing.FreezePlan, train: batches.Data) -> None:
+    """Freeze the backbone and compile, so that the solved classifier can be evaluated by Keras."""
+    frozen.apply(model, plan)
+    loss = optimizers.crossentropy(one_hot=one_hot(train), label_smoothing=0.0)
+    model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
+
+
 def fit_head(
     model: keras.Model,
-    phase: Phase,
+    phase: SolvedHead,
     train: batches.Data,
     *,
     validation: batches.Data | None,
@@ -36,19 +45,19 @@ def fit_head(
     """Set the head to what its phase's solver finds, and return the one epoch's figures.
 
     Raises:
-        ConfigError: The head is not one dense layer before the probabilities, or nothing keeps
-            changed copies of the images for it.
+        ConfigError: The head is not one dense layer before the probabilities, or `augmentation`
+            has no `Cache(views=...)`.
         DataError: Labels are shared between classes, or images are weighted.
     """
     head = head_of(model)
     if phase.augmentation and part is None:
         raise ConfigError(
-            "`augmentation` with a solver needs kept copies of the images to solve for: "
+            "`augmentation` of a SolvedHead needs kept copies of the images to solve for: "
             "cache=tlkit.Cache(views=4), for example."
         )
     features_of = partial(_features, model, head, part=part, batch_size=phase.batch_size)
     features, labels = features_of("train", train)
-    solve = getattr(solvers, phase.solver or "")
+    solve = getattr(solvers, phase.solver)
     found = solve(features, labels, classes=head.units, seed=seed)
     head.kernel.assign(found.kernel)
     head.bias.assign(found.bias)
@@ -61,7 +70,7 @@ def fit_head(
     return (figures,)
 
 
-def _tell(model: keras.Model, phase: Phase, figures: dict[str, float]) -> None:
+def _tell(model: keras.Model, phase: SolvedHead, figures: dict[str, float]) -> None:
     told = keras.callbacks.CallbackList(
         list(phase.callbacks), model=model, epochs=1, steps=0, verbose=0
     )
@@ -162,13 +171,13 @@ def _of_feed(feed: Feed, part: FrozenPart, wanted: Any) -> tuple[np.ndarray, np.
 
 def _refuse_weights(weights: np.ndarray | None) -> None:
     if weights is not None:
-        raise DataError("`train` must have no image weights with a solver: it would ignore them.")
+        raise DataError("`train` must have no image weights for a SolvedHead, which would ignore them.")
 
 
 def _indices(labels: np.ndarray, name: str) -> np.ndarray:
     if batches.is_one_hot(labels) and not np.isin(labels, (0, 1)).all():
         raise DataError(
-            f"`{name}` labels must each name one class with a solver, got shares between 0 and 1."
+            f"`{name}` labels must each name one class for a SolvedHead, got shares between 0 and 1."
         )
     return np.asarray(batches.label_indices(labels).astype("int64"))
 

@@ -15,12 +15,11 @@ from tlkit.caching import plan as frozen
 from tlkit.data import augmentation
 from tlkit.data import batches as data
 from tlkit.errors import ConfigError
-from tlkit.models import flat_graph, freezing
+from tlkit.models import flat_graph
 from tlkit.models.flat_graph import Part
-from tlkit.models.inspection import backbone_of
 from tlkit.training import fit
 from tlkit.training.inputs import checked
-from tlkit.training.phase import Phase
+from tlkit.training.phase import Phase, plan_freezing
 
 _SMOOTHING = 0.9
 _HOPELESS = 4.0  # times the lowest loss
@@ -70,16 +69,16 @@ def find_learning_rate(
         seed: Chooses the order of arrays and seeds random layers.
 
     Raises:
-        ConfigError: A value is wrong, or the phase has a solver.
+        ConfigError: A value is wrong.
         DataError: Images or labels don't fit the model.
     """
     arguments.at_least("steps", steps, 2)
     if not arguments.positive("lowest", lowest) < arguments.positive("highest", highest):
         raise ConfigError(f"`lowest` must be below `highest`, got {lowest:g} and {highest:g}.")
-    if phase.solver is not None:
-        raise ConfigError("`phase` must train, got one with a solver: it has no learning rate.")
+    if not isinstance(phase, Phase):
+        raise ConfigError(f"`phase` must be a Phase, got {phase!r}.")
     train = checked(train, model, "train")
-    plan = freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
+    plan = plan_freezing(model, phase)
     rates = np.geomspace(lowest, highest, steps)
     with _as_it_was(model), restore_on_exit(keras_private.random_states(phase.augmentation)):
         if seed is not None:

@@ -1,14 +1,16 @@
 """What a phase optimizes with: a fresh optimizer, its learning rates, and the loss."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from typing_extensions import override
 
 from tlkit.errors import ConfigError
 
-SCHEDULES = ("constant", "cosine")
+Schedule = Literal["constant", "cosine"]
+"""A constant learning rate, or one that falls to 0 along a cosine."""
+
 _EXCLUSIONS = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
 _NOT_DECAYED = ["bias", "gamma", "beta"]  # offsets and normalisation, as is usual
 
@@ -59,7 +61,7 @@ def _spare(given: keras.optimizers.Optimizer, fresh: keras.optimizers.Optimizer)
 
 
 def scheduled(
-    rate: float, *, schedule: str, warmup_steps: int, steps: int
+    rate: float, *, schedule: Schedule, warmup_steps: int, steps: int
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """Return a learning rate that rises for some steps, then stays or falls along a cosine to 0.
 

@@ -1,29 +1,25 @@
-"""One phase of training as a value: what is frozen, how it is optimised, for how long."""
+"""Phases as values: one that trains, and one that solves a linear head on frozen features."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import keras
 
 from tlkit._internal import arguments
 from tlkit.errors import ConfigError
 from tlkit.models import freezing
+from tlkit.models.inspection import backbone_of
 from tlkit.training import optimizers, solvers
-
-_FOR_SOLVERS = ("solver", "batch_size", "freeze", "augmentation", "metrics", "callbacks")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """What one training phase does.
+    """A phase that trains the head, and the layers of the backbone that are not frozen.
 
     Attributes:
-        epochs: How often it goes over the training data, at least 1; a solver does so once.
-        solver: Solves the head instead of training it: "lbfgs" for logistic regression, "ridge"
-            for ridge regression; see `tlkit.training.solvers`. The backbone must be frozen whole,
-            the head one dense layer. None trains.
+        epochs: Number of passes over the training data, at least 1.
         learning_rate: A number above 0 or a Keras schedule; by default the optimizer's own.
         schedule: "constant", or "cosine" for a learning rate that falls to 0 along a cosine.
         warmup: Epochs, or a part of one, in which the learning rate first rises from 0.
@@ -48,7 +44,7 @@ class Phase:
         loss: Any Keras loss; by default cross-entropy for the labels' form, integer or one-hot.
         metrics: Keras metrics, beside the loss.
         class_weight: Weight of each class index in the loss.
-        callbacks: Keras callbacks; a solver tells them of one epoch, and of no batch.
+        callbacks: Keras callbacks.
         patience: Stop when `monitor` has not improved for so many epochs, and go back to the best
             weights. None trains all the epochs and keeps the last weights.
         monitor: What `patience` watches.
@@ -62,9 +58,8 @@ class Phase:
     """
 
     epochs: int = 1
-    solver: str | None = None
     learning_rate: float | keras.optimizers.schedules.LearningRateSchedule | None = None
-    schedule: str = "constant"
+    schedule: optimizers.Schedule = "constant"
     warmup: float = 0.0
     layer_decay: float = 1.0
     weight_decay: float | None = None
@@ -95,26 +90,11 @@ class Phase:
                 "`freeze` must be a function from a backbone to its frozen layers, such as "
                 f"tlkit.freezing.first(100), got {self.freeze!r}."
             )
-        self._check_lists()
-        self._check_solver()
-        self.fresh_optimizer()
-
-    def _check_lists(self) -> None:
         if not isinstance(self.metrics, tuple | list):
             raise ConfigError(f"`metrics` must be a tuple of metrics, got {self.metrics!r}.")
-        callback = keras.callbacks.Callback
-        if not isinstance(self.callbacks, tuple | list) or not all(
-            isinstance(each, callback) for each in self.callbacks
-        ):
-            raise ConfigError(
-                f"`callbacks` must be a tuple of Keras callbacks, got {self.callbacks!r}."
-            )
-        if not isinstance(self.augmentation, tuple | list) or not all(
-            isinstance(each, keras.Layer) for each in self.augmentation
-        ):
-            raise ConfigError(
-                f"`augmentation` must be a tuple of Keras layers, got {self.augmentation!r}."
-            )
+        _check_callbacks(self.callbacks)
+        _check_augmentation(self.augmentation)
+        self.fresh_optimizer()
 
     def _check_rates(self) -> None:
         own = keras.optimizers.schedules.LearningRateSchedule
@@ -126,7 +106,7 @@ class Phase:
                 )
         elif self.learning_rate is not None:
             arguments.positive("learning_rate", self.learning_rate)
-        arguments.one_of("schedule", self.schedule, optimizers.SCHEDULES)
+        arguments.one_of("schedule", self.schedule, get_args(optimizers.Schedule))
         if arguments.fraction("label_smoothing", self.label_smoothing) and self.loss is not None:
             raise ConfigError(
                 "`label_smoothing` must be left out with a loss of your own, which it would not "
@@ -144,22 +124,6 @@ class Phase:
         for name in ("weight_decay", "global_clipnorm"):
             if getattr(self, name) is not None:
                 arguments.positive(name, getattr(self, name))
-
-    def _check_solver(self) -> None:
-        if self.solver is None:
-            return
-        arguments.one_of("solver", self.solver, solvers.SOLVERS)
-        if self.freeze is not freezing.everything:
-            raise ConfigError(
-                "`freeze` must be tlkit.freezing.everything with a solver: it solves the head "
-                "alone."
-            )
-        for field in fields(self):
-            if field.name not in _FOR_SOLVERS and getattr(self, field.name) != field.default:
-                raise ConfigError(
-                    f"`{field.name}` must be left out with a solver, which takes no steps, got "
-                    f"{getattr(self, field.name)!r}."
-                )
 
     def fresh_optimizer(self, steps: int | None = None) -> keras.optimizers.Optimizer:
         """Return a new optimizer with this phase's settings and no state.
@@ -185,3 +149,66 @@ class Phase:
             steps=self.epochs * steps,
         )
         return make(learning_rate=rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolvedHead:
+    """A phase that computes the best linear head on the frozen backbone instead of training it.
+
+    The head must be one dense layer followed by the class probabilities.
+
+    Attributes:
+        solver: "lbfgs" for logistic regression, "ridge" for ridge regression; see
+            `tlkit.training.solvers`.
+        augmentation: Keras preprocessing layers that change the raw images at random; needs
+            `Cache(views=k)`, which keeps k augmented copies of each image to solve for.
+        batch_size: Images that the backbone runs at a time, for arrays; a dataset has its own.
+        callbacks: Keras callbacks; they see one epoch without batches.
+
+    Raises:
+        ConfigError: A value is wrong.
+
+    Examples:
+        >>> SolvedHead(solver="ridge").batch_size
+        32
+    """
+
+    solver: solvers.Solver = "lbfgs"
+    augmentation: tuple[keras.layers.Layer, ...] = ()
+    batch_size: int = 32
+    callbacks: tuple[keras.callbacks.Callback, ...] = ()
+
+    def __post_init__(self) -> None:
+        arguments.one_of("solver", self.solver, get_args(solvers.Solver))
+        arguments.at_least("batch_size", self.batch_size, 1)
+        _check_callbacks(self.callbacks)
+        _check_augmentation(self.augmentation)
+
+
+def plan_freezing(model: keras.Model, phase: Phase | SolvedHead) -> freezing.FreezePlan:
+    """Return which layers of a classifier's backbone a phase freezes; changes nothing.
+
+    Args:
+        model: A classifier from build_classifier.
+        phase: The phase; a SolvedHead freezes the whole backbone.
+
+    Raises:
+        ConfigError: The phase selects more layers than there are, or layers of another model.
+    """
+    if isinstance(phase, SolvedHead):
+        return freezing.plan(backbone_of(model), freezing.everything)
+    return freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
+
+
+def _check_callbacks(callbacks: Any) -> None:
+    if not isinstance(callbacks, tuple | list) or not all(
+        isinstance(each, keras.callbacks.Callback) for each in callbacks
+    ):
+        raise ConfigError(f"`callbacks` must be a tuple of Keras callbacks, got {callbacks!r}.")
+
+
+def _check_augmentation(augmentation: Any) -> None:
+    if not isinstance(augmentation, tuple | list) or not all(
+        isinstance(each, keras.Layer) for each in augmentation
+    ):
+        raise ConfigError(f"`augmentation` must be a tuple of Keras layers, got {augmentation!r}.")

@@ -1,6 +1,7 @@
 """Linear classifiers on features, solved instead of trained: ridge and logistic regression."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
@@ -8,7 +9,7 @@ from scipy.special import logsumexp
 
 from tlkit.training.linear import PENALTIES, Linear, Moments, cross_entropy, folded, scales
 
-SOLVERS = ("lbfgs", "ridge")
+Solver = Literal["lbfgs", "ridge"]
 """Multinomial logistic regression by L-BFGS, and ridge regression in closed form."""
 
 

@@ -18,12 +18,12 @@ from tlkit.data import batches
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import freezing
-from tlkit.models.inspection import backbone_of, probabilities_of
+from tlkit.models.inspection import probabilities_of
 from tlkit.training import baseline, head_solver, progress, verification
 from tlkit.training import fit as fitting
 from tlkit.training.divergence import Guard
 from tlkit.training.inputs import checked
-from tlkit.training.phase import Phase
+from tlkit.training.phase import Phase, SolvedHead, plan_freezing
 from tlkit.training.records import PhaseRun, Run
 
 
@@ -35,7 +35,8 @@ class TwoPhaseTrainer:
     moving statistics are bit for bit what they were, and that every chosen layer moved.
 
     Attributes:
-        head: The first phase; a Phase freezes the whole backbone unless it says otherwise.
+        head: The first phase. A Phase freezes the whole backbone by default; a SolvedHead always
+            does.
         fine_tune: The second phase; its `freeze` says what stays frozen. None leaves it out.
         seed: Seeds Python, NumPy and Keras for the whole process at the start of each phase, and
             the layers of its augmentation, so that a phase comes out the same whatever ran before
@@ -52,7 +53,7 @@ class TwoPhaseTrainer:
         32
     """
 
-    head: Phase
+    head: Phase | SolvedHead
     fine_tune: Phase | None = None
     seed: int | None = None
     cache: Cache | None = DEFAULT
@@ -60,7 +61,8 @@ class TwoPhaseTrainer:
     def __post_init__(self) -> None:
         if self.seed is not None:
             arguments.at_least("seed", self.seed, 0)
-        if self.fine_tune is not None and self.fine_tune.freeze is freezing.everything:
+        tuned = self.fine_tune
+        if isinstance(tuned, SolvedHead) or (tuned and tuned.freeze is freezing.everything):
             raise ConfigError(
                 "`fine_tune` must leave some of the backbone to train: say what it freezes, for "
                 "example Phase(..., freeze=tlkit.freezing.first(100)) or tlkit.freezing.nothing."
@@ -91,8 +93,9 @@ class TwoPhaseTrainer:
         Warns:
             UserWarning: A phase diverged; the model has the best weights it had before.
         """
-        phases = {"head": self.head, "fine_tune": self.fine_tune}
-        named = {name: phase for name, phase in phases.items() if phase is not None}
+        named: dict[str, Phase | SolvedHead] = {"head": self.head}
+        if self.fine_tune is not None:
+            named["fine_tune"] = self.fine_tune
         runs = _train_all(
             model,
             named,
@@ -107,7 +110,7 @@ class TwoPhaseTrainer:
 
 def train_phase(
     model: keras.Model,
-    phase: Phase,
+    phase: Phase | SolvedHead,
     train: batches.Data | ImageDataset,
     *,
     name: str = "phase",
@@ -135,7 +138,7 @@ def train_phase(
 
 def _train_all(
     model: keras.Model,
-    phases: Mapping[str, Phase],
+    phases: Mapping[str, Phase | SolvedHead],
     given: batches.Data | ImageDataset,
     *,
     validation: batches.Data | ImageDataset | None,
@@ -146,12 +149,14 @@ def _train_all(
     """Train phase after phase on one pass of the frozen part, all of them checked first."""
     plans = {name: _plan(model, phase) for name, phase in phases.items()}
     for phase in phases.values():  # an error in the second must not cost the first
-        _early_stopping(phase, validation)
-        if phase.solver is not None:
+        if isinstance(phase, SolvedHead):
             head_solver.head_of(model)
+        else:
+            _early_stopping(phase, validation)
     train, held_out = _checked_both(model, given, validation)
     for phase, seed in zip(phases.values(), seeds, strict=True):
-        fitting.steps_of(train, phase)
+        if isinstance(phase, Phase):
+            fitting.steps_of(train, phase)
         if seed is not None:  # kept copies are drawn from where the layers are now
             seed_layers(phase.augmentation, seed)
     probabilities_of(model).temperature = 1.0  # it was fitted to the model as it was before
@@ -179,7 +184,7 @@ def _train_all(
 
 def _train(
     model: keras.Model,
-    phase: Phase,
+    phase: Phase | SolvedHead,
     train: batches.Data,
     *,
     name: str,
@@ -189,20 +194,23 @@ def _train(
     verbose: bool,
 ) -> PhaseRun:
     plan = _plan(model, phase)
-    stopper = _early_stopping(phase, validation)
     lines = progress.EpochLines(name) if verbose else None
     if seed is not None:
         keras.utils.set_random_seed(seed)
         seed_layers(phase.augmentation, seed)
-    fitting.compile_phase(model, phase, plan, train)
+    guard = stopper = None
+    if isinstance(phase, SolvedHead):
+        head_solver.compile_head(model, plan, train)
+    else:
+        fitting.compile_phase(model, phase, plan, train)
     before = verification.fingerprints(model)
     started = time.perf_counter()
-    if phase.solver is not None:
-        guard = None
+    if isinstance(phase, SolvedHead):
         epochs = head_solver.fit_head(
             model, phase, train, validation=validation, part=part, seed=seed
         )
     else:
+        stopper = _early_stopping(phase, validation)
         guard = Guard(baseline.at_the_start(model, phase, plan, train))
         # the guard goes back last: what the stopper thinks best may be what diverged
         extra = [callback for callback in (stopper, guard, lines) if callback is not None]
@@ -213,7 +221,7 @@ def _train(
             if lines is not None:
                 lines.close()  # Keras tells callbacks nothing of an error or an interrupt
     seconds = time.perf_counter() - started
-    if lines is not None and phase.solver is not None:
+    if lines is not None and isinstance(phase, SolvedHead):
         lines.tell_solved(phase.solver, epochs[0], seconds)
     best = len(epochs) if stopper is None else stopper.best_epoch + 1
     diverged = None if guard is None else guard.diverged
@@ -227,7 +235,7 @@ def _train(
         best_epoch=best,
         diverged=diverged,
         movement=verification.check_movement(
-            model, plan, before, moved=best > 0 and phase.solver is None
+            model, plan, before, moved=best > 0 and isinstance(phase, Phase)
         ),
         trunk=None if part is None else part.once.report(part.cut),
     )
@@ -256,16 +264,17 @@ def _checked_both(
     return train, held_out
 
 
-def _plan(model: keras.Model, phase: Phase) -> freezing.FreezePlan:
-    """Work out what the phase freezes, and refuse what can't be meant; changes nothing."""
-    backbone = backbone_of(model)
-    plan = freezing.plan(backbone, phase.freeze, batchnorm=phase.batchnorm)
+def _plan(model: keras.Model, phase: Phase | SolvedHead) -> freezing.FreezePlan:
+    """Return what the phase freezes, after checking it against the model; changes nothing."""
+    plan = plan_freezing(model, phase)
+    if isinstance(phase, SolvedHead):
+        return plan
     fixed = {id(weight) for norm in plan.frozen_batchnorm for weight in norm.weights}
     left = {id(weight) for layer in plan.trained for weight in layer.weights} - fixed
     if not left and phase.freeze is not freezing.everything:
         raise ConfigError(
-            f"`freeze` must leave weights of {backbone.name} to train, got a selection of "
-            f"{len(plan.frozen)} of its {len(backbone.layers)} layers that leaves none. "
+            f"`freeze` must leave weights of {plan.backbone.name} to train, got a selection of "
+            f"{len(plan.frozen)} of its {len(plan.backbone.layers)} layers that leaves none. "
             "Freeze fewer, or say tlkit.freezing.everything to train the head alone."
         )
     classes = range(model.output_shape[-1])

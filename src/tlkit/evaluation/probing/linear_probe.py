@@ -5,6 +5,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import get_args
 
 import keras
 import numpy as np
@@ -33,7 +34,7 @@ def probe(
     *,
     validation: batches.Data | None = None,
     sample: int | None = 5000,
-    solver: str = "ridge",
+    solver: solvers.Solver = "ridge",
     max_features: int = 1024,
     max_layers: int = 1,
     engine: str = "keras",
@@ -161,9 +162,14 @@ def select_features(
 
 
 def _check(
-    solver: str, sample: int | None, max_features: int, max_layers: int, *, validated: bool
+    solver: solvers.Solver,
+    sample: int | None,
+    max_features: int,
+    max_layers: int,
+    *,
+    validated: bool,
 ) -> None:
-    arguments.one_of("solver", solver, solvers.SOLVERS)
+    arguments.one_of("solver", solver, get_args(solvers.Solver))
     arguments.at_least("max_features", max_features, 1)
     if arguments.at_least("max_layers", max_layers, 1) > 1 and solver != "ridge":
         raise ConfigError(f"`solver` must be 'ridge' where `max_layers` is {max_layers}.")
