@@ -171,13 +171,16 @@ def _of_feed(feed: Feed, part: FrozenPart, wanted: Any) -> tuple[np.ndarray, np.
 
 def _refuse_weights(weights: np.ndarray | None) -> None:
     if weights is not None:
-        raise DataError("`train` must have no image weights for a SolvedHead, which would ignore them.")
+        raise DataError(
+            "`train` must have no image weights for a SolvedHead, which would ignore them."
+        )
 
 
 def _indices(labels: np.ndarray, name: str) -> np.ndarray:
     if batches.is_one_hot(labels) and not np.isin(labels, (0, 1)).all():
         raise DataError(
-            f"`{name}` labels must each name one class for a SolvedHead, got shares between 0 and 1."
+            f"`{name}` labels must each name one class for a SolvedHead, got shares between 0 "
+            "and 1."
         )
     return np.asarray(batches.label_indices(labels).astype("int64"))
 
