@@ -1,7 +1,7 @@
 """Measure how many flipped labels an audit finds, and how many of its suspects were flipped.
 
     python benchmarks/audit.py                                          # digits, starter weights
-    python benchmarks/audit.py --data ../shared/data/flowers227 --weights imagenet --size 160
+    python benchmarks/audit.py --data path/to/flowers227 --weights imagenet --size 160
 
 A share of the training labels is changed to another class at random, seed by seed, and the audit
 is asked. What was mislabelled before counts as right here, so precision is a lower bound. "looked

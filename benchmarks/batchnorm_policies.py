@@ -1,7 +1,6 @@
 """Run the whole MNIST experiment with each BatchNormalization policy, and draw what happens.
 
-    KERAS_HOME=../shared/keras-home python benchmarks/batchnorm_policies.py \
-        --data ../shared/data/mnist.npz
+    python benchmarks/batchnorm_policies.py --data path/to/mnist.npz
 
 The head phase is the same under every policy (the whole backbone is frozen), so it is trained
 once and each policy fine-tunes a copy. Finished parts are kept in `--work` and not run again.

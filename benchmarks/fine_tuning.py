@@ -1,6 +1,6 @@
 """Measure each setting of fine-tuning by itself: one thing changed from `recipes.best`, over seeds.
 
-    KERAS_HOME=../shared/keras-home python benchmarks/fine_tuning.py --data ../shared/data
+    python benchmarks/fine_tuning.py --data path/to/data
 
 ImageNet's MobileNetV2 at 32 pixels on some of Fashion-MNIST's training images; others of them are
 measured on, and no test image is looked at. The layer that the head reads is the same for all.

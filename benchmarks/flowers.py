@@ -1,6 +1,6 @@
 """Train on a folder of photos as `tlkit train` does, over seeds: each another split.
 
-    KERAS_HOME=../shared/keras-home python benchmarks/flowers.py ../shared/data/flowers227
+    python benchmarks/flowers.py path/to/flowers227
 
 Prints the test accuracy of each seed, their mean and its 95 % interval by Student's t.
 """

@@ -1,6 +1,6 @@
 """Measure recipes against each other, and against plain Keras, over seeds.
 
-    KERAS_HOME=../shared/keras-home python benchmarks/recipes.py --data ../shared/data
+    python benchmarks/recipes.py --data path/to/data
 
 The folder holds mnist.npz, fashion_mnist.npz and flowers227/ with a folder of JPEGs for each class.
 Seconds are those of `Recipe.train`: building, probing and training, not imports. Plain Keras'

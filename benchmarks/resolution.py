@@ -1,6 +1,6 @@
 """Measure what the size of the images does to a linear head, at the last layer and at the best.
 
-    KERAS_HOME=../shared/keras-home python benchmarks/resolution.py --data ../shared/data
+    python benchmarks/resolution.py --data path/to/data
 
 A row is one probe of ImageNet's MobileNetV2 by ridge regression, on training images alone: each
 image is scored by a head that was not fitted to it. Nothing is trained, and no test image is looked

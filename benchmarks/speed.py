@@ -1,6 +1,6 @@
 """Measure what running the frozen part once is worth, against plain Keras, in one run.
 
-    KERAS_HOME=../shared/keras-home python benchmarks/speed.py --data ../shared/data/mnist.npz
+    python benchmarks/speed.py --data path/to/mnist.npz
 
 Real MNIST, ImageNet MobileNetV2 (alpha 1.0), the user's experiment. Sides alternate, round after
 round; medians and their ratio are printed. Plain Keras' epochs cost the same each, so one epoch of

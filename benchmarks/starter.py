@@ -1,6 +1,6 @@
 """Compare the starter with random and with ImageNet weights, on four sets of images at 32x32.
 
-    KERAS_HOME=../shared/keras-home python benchmarks/starter.py --data ../shared/data
+    python benchmarks/starter.py --data path/to/data
 
 Every row is trained by `recipes.few_images`, on 1,000 images, over 5 seeds; the seed chooses the
 training images too. A finished part is kept in `--work` and not run again. The figures go to

@@ -1,6 +1,6 @@
 """Run the code of Markdown pages, and write what it prints beside it.
 
-    KERAS_HOME=../shared/keras-home python tools/run_docs.py README.md docs/tutorial.md
+    python tools/run_docs.py README.md docs/tutorial.md
 
 The blocks of a page run in order in one namespace, in an empty folder. A ```text block that follows
 a ```python block is replaced by what that block printed. In a ```console block each line that

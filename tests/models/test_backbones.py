@@ -162,7 +162,7 @@ def test_weights_on_disk_are_loaded_for_another_size_without_a_warning(
     np.savez(tmp_path / "expected.npz", *saved.get_weights())
     told = run_python(
         "import os, warnings, keras, numpy as np, tlkit\n"
-        "warnings.simplefilter('error')  # Keras is imported: other packages warn when they are\n"
+        "warnings.simplefilter('error')  # not before: packages that Keras imports may warn\n"
         "create = tlkit.models.backbones.create\n"
         "made = create('mobilenet_v2', image_size=32, options={'alpha': 0.35})\n"
         "with np.load(os.environ['KERAS_HOME'] + '/expected.npz') as expected:\n"

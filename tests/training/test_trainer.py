@@ -62,7 +62,7 @@ def test_fine_tuning_moves_the_chosen_layers_and_no_others(model: keras.Model, p
 def test_a_frozen_statistic_stays_although_keras_was_told_to_train_the_backbone(
     model: keras.Model,
 ) -> None:
-    """The Keras guide's own recipe moves them: FIELD.md 0.1."""
+    """Keras' guide on transfer learning, taken literally, moves them."""
     backbone = tlkit.models.backbone_of(model)
     norms = freezing.batchnorm_within(backbone)
     before = [np.array(norm.moving_mean) for norm in norms]
