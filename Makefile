@@ -1,9 +1,12 @@
 PYTHON ?= python
 
-.PHONY: test lint types imports docs examples check lock
+.PHONY: test coverage lint types imports docs examples check lock
 
 test:                    ## the tests, docstring examples included
 	$(PYTHON) -m pytest -n 2 tests --pyargs tlkit
+
+coverage:                ## the same, with coverage and its floor
+	$(PYTHON) -m pytest -n 2 --cov --cov-report=term:skip-covered tests --pyargs tlkit
 
 lint:                    ## format and lint
 	$(PYTHON) -m ruff format --check .
