@@ -1,6 +1,8 @@
-"""Print the Python versions that tlkit supports as a JSON list: the matrix of CI.
+"""Print the supported Python versions as a JSON list, for the matrix of CI.
 
     python tools/python_versions.py
+
+They are written once, as classifiers in `pyproject.toml`.
 """
 
 import json
