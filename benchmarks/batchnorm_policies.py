@@ -202,8 +202,12 @@ def _train(
         seed=seed,
     )
     tlkit.save(model, record.with_suffix(".keras"))
-    told = {"epochs": run.epochs, "seconds": run.seconds, "movement": vars(run.movement)}
-    record.write_text(json.dumps(told))
+    epochs = [
+        dict(zip(run.history, values, strict=True))
+        for values in zip(*run.history.values(), strict=True)
+    ]
+    found = {"epochs": epochs, "seconds": run.seconds, "movement": vars(run.movement)}
+    record.write_text(json.dumps(found))
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -100,7 +100,7 @@ def row(recipe: str, name: str, seed: int, folder: Path) -> dict:
         "accuracy": score.accuracy,
         "loss": score.loss,
         "seconds": trained.seconds,
-        "epochs": [len(phase.epochs) for phase in trained.run.phases],
+        "epochs": [phase.num_epochs for phase in trained.run.phases],
         "weights": trained.model.count_params(),
         "reads": backbone.layers[-1].name,
         "predict": (time.perf_counter() - started) / len(images.test[0]),

@@ -212,7 +212,7 @@ def trained(policy: str, batch: int, cache: Cache | None, options: argparse.Name
         model, images(options, PARITY_IMAGES), verbose=False
     )
     return {
-        "losses": np.asarray([row["loss"] for row in run.history]),
+        "losses": np.asarray(run.history["loss"]),
         "predictions": model.predict(test, verbose=0),
         "weights": np.concatenate([weight.ravel() for weight in model.get_weights()]),
     }
@@ -263,8 +263,8 @@ def dropout(options: argparse.Namespace) -> dict:
         )
         score = tlkit.evaluate(model, (x_test, y_test))
         figures[side] = {
-            "loss": run.epochs[-1]["loss"],
-            "accuracy": run.epochs[-1]["accuracy"],
+            "loss": run.history["loss"][-1],
+            "accuracy": run.history["accuracy"][-1],
             "test_loss": score.loss,
             "test_accuracy": score.accuracy,
         }

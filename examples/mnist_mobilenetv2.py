@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> Path:
             "weights": weights,
             "recipe": recipe.name,
             **_settings(options, arguments),
-            "epochs": [len(phase.epochs) for phase in run.phases],
+            "epochs": [phase.num_epochs for phase in run.phases],
         },
     )
     print(f"   {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")

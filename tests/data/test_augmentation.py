@@ -58,8 +58,8 @@ def test_training_sees_changed_images_and_validation_does_not(
             train_phase(model, phase, train, validation=_data(), cache=None, seed=0, verbose=False)
         )
         score = tlkit.evaluate(model, _data())
-        assert runs[-1].epochs[-1]["val_loss"] == pytest.approx(score.loss, rel=1e-3)
-    losses = [[row["loss"] for row in run.epochs] for run in runs]
+        assert runs[-1].history["val_loss"][-1] == pytest.approx(score.loss, rel=1e-3)
+    losses = [run.history["loss"] for run in runs]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
     assert not any(layer is darker for layer in model._flatten_layers())
 
@@ -67,7 +67,7 @@ def test_training_sees_changed_images_and_validation_does_not(
 def test_a_dataset_is_changed_batch_by_batch(small_backbone: keras.Model) -> None:
     phase = Phase(epochs=2, augmentation=(_flip(),), freeze=freezing.first(3))
     run = train_phase(_model(small_backbone), phase, _Batches(), cache=None, seed=0, verbose=False)
-    assert len(run.epochs) == 2
+    assert run.num_epochs == 2
     changed = augmentation.dataset(_Batches(), (_flip(),), rank=4)
     assert len(changed) == 4
     assert changed[0][0].shape == (10, 9, 9, 1)
@@ -93,7 +93,7 @@ def test_views_keep_changed_copies_and_validation_the_images_themselves(
     )
     assert (run.trunk.images, run.trunk.computed) == (3 * 40 + 40, 3 * 40 + 40)
     score = tlkit.evaluate(model, _data())
-    assert run.epochs[-1]["val_loss"] == pytest.approx(score.loss, rel=1e-4)
+    assert run.history["val_loss"][-1] == pytest.approx(score.loss, rel=1e-4)
 
 
 def test_random_layers_in_the_model_leave_kept_validation_alone(
@@ -115,7 +115,7 @@ def test_random_layers_in_the_model_leave_kept_validation_alone(
         verbose=False,
     )
     score = tlkit.evaluate(model, _data())
-    assert run.epochs[-1]["val_loss"] == pytest.approx(score.loss, rel=1e-4)
+    assert run.history["val_loss"][-1] == pytest.approx(score.loss, rel=1e-4)
 
 
 def test_a_solver_takes_all_the_views(small_backbone: keras.Model) -> None:
@@ -163,7 +163,7 @@ def test_the_seed_of_the_training_decides_what_is_drawn(
         model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
         phase = Phase(epochs=2, augmentation=layers)
         run = train_phase(model, phase, pair, cache=cache, seed=seed, verbose=False)
-        losses.append(run.epochs[-1]["loss"])
+        losses.append(run.history["loss"][-1])
     assert losses[0] == losses[1] == losses[2]
     assert losses[3] != losses[0]
 
@@ -211,11 +211,11 @@ def test_each_phase_draws_by_its_own_seed(small_backbone: keras.Model) -> None:
     tail = Phase(augmentation=layers, learning_rate=1e-3, freeze=freezing.first(3))
     model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
     trainer = tlkit.TwoPhaseTrainer(head=head, fine_tune=tail, seed=0, cache=None)
-    both = [phase.epochs for phase in trainer.fit(model, pair, verbose=False).phases]
+    both = [phase.history for phase in trainer.fit(model, pair, verbose=False).phases]
     small_backbone.set_weights(start)
     model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
     apart = [
-        train_phase(model, phase, pair, cache=None, seed=seed, verbose=False).epochs
+        train_phase(model, phase, pair, cache=None, seed=seed, verbose=False).history
         for seed, phase in enumerate((head, tail))
     ]
     assert both == apart

@@ -44,16 +44,15 @@ def test_images_read_when_needed_train_to_the_same_as_arrays(
     start = small_backbone.get_weights()
     losses = []
     cache, rest = settings["cache"], {k: v for k, v in settings.items() if k != "cache"}
-    freeze = freezing.everything if "solver" in rest else freezing.first(3)
     for given in (images, _lazy(images)):
         small_backbone.set_weights(start)
         for layer in rest.get("augmentation", ()):
             layer.generator.state.assign(keras.ops.zeros_like(layer.generator.state))
         model = _model(small_backbone)
-        phase = Phase(freeze=freeze, **rest)
+        phase = SolvedHead(**rest) if "solver" in rest else Phase(freeze=freezing.first(3), **rest)
         pair = (given, labels)
         run = train_phase(model, phase, pair, validation=pair, cache=cache, seed=0, verbose=False)
-        losses.append([run.epochs[-1][key] for key in ("loss", "val_loss")])
+        losses.append([run.history[key][-1] for key in ("loss", "val_loss")])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
 
@@ -183,7 +182,7 @@ def test_a_source_is_measured_by_the_names_of_its_classes(small_backbone: keras.
     np.testing.assert_array_equal(found.labels, ordered)
     assert found.loss == tlkit.evaluate(model, (images, ordered)).loss
     runs = [
-        train_phase(model, SolvedHead(solver="ridge"), each, seed=0, verbose=False).epochs
+        train_phase(model, SolvedHead(solver="ridge"), each, seed=0, verbose=False).history
         for each in (source, (images, ordered))
     ]
     assert runs[0] == runs[1]

@@ -68,7 +68,7 @@ def test_callbacks_are_told_every_epoch_of_both_phases(
     made = Experiment(data=str(photos), image_size=32, weights="starter", recipe="few_images")
     parts = made.split(made.source())
     trained = made.train(parts, callbacks=[watcher], verbose=False)
-    assert len(told) == len(trained.run.history) == 20
+    assert len(told) == len(trained.run.history["epoch"]) == 20
 
 
 def test_columns_of_a_folder_are_refused_and_paths_become_words(photos: Path) -> None:
@@ -116,9 +116,9 @@ def test_callbacks_are_told_what_was_solved(photos: Path) -> None:
 
     made = Experiment(data=str(photos), image_size=32, weights="starter", recipe="fast")
     trained = made.train(made.split(made.source()), callbacks=[Watcher()], verbose=False)
-    [figures] = trained.run.phases[0].epochs
-    assert seen == [trained.model.count_params(), (0, figures)]
-    assert {"loss", "accuracy"} <= set(figures)
+    metrics = {name: values[0] for name, values in trained.run.phases[0].history.items()}
+    assert seen == [trained.model.count_params(), (0, metrics)]
+    assert {"loss", "accuracy"} <= set(metrics)
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (16, 16, 1), (16, 16, 3)])

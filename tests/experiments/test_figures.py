@@ -10,10 +10,10 @@ from tlkit.training.verification import Movement
 
 
 def _run(epochs: int) -> tlkit.training.Run:
-    rows = tuple({"loss": 0.5, "accuracy": 0.75} for _ in range(epochs))
+    history = {"loss": [0.5] * epochs, "accuracy": [0.75] * epochs}
     movement = Movement(moved=2, untouched=0)
     phase = tlkit.training.PhaseRun(
-        name="head", epochs=rows, seconds=1, best_epoch=1, movement=movement
+        name="head", history=history, seconds=1, best_epoch=1, movement=movement
     )
     return tlkit.training.Run(phases=(phase,))
 

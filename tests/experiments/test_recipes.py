@@ -74,7 +74,7 @@ def test_a_budget_cuts_the_epochs_of_fine_tuning_and_leaves_the_rest() -> None:
     recipe = recipes.few_images(epochs=(1, 500))
     train = {"weights": "starter", "verbose": False, "seed": 0}
     short = recipe.train(digits, budget=0.5, **train)
-    epochs = [len(phase.epochs) for phase in short.run.phases]
+    epochs = [phase.num_epochs for phase in short.run.phases]
     assert epochs[0] == 1
     assert 1 <= epochs[1] < 500
     none = recipe.train(digits, budget=0.01, **train)
@@ -95,4 +95,4 @@ def test_best_reads_solves_and_fine_tunes_gently() -> None:
     assert tail.diverged is None
     assert tail.movement.untouched > 0  # BatchNormalization stays
     assert tlkit.evaluate(trained.model, digits.test).accuracy > 0.95
-    assert head.epochs[0]["accuracy"] > 0.95
+    assert head.history["accuracy"][0] > 0.95

@@ -29,15 +29,16 @@ def _test_set() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _run() -> tlkit.training.Run:
-    def epochs(*losses: float) -> tuple[dict[str, float], ...]:
-        return tuple(
-            {"loss": x, "accuracy": 1 - x, "val_loss": x, "val_accuracy": x} for x in losses
-        )
-
     movement = Movement(moved=1, untouched=1)
     phases = [
-        tlkit.training.PhaseRun(name=name, epochs=rows, seconds=1, best_epoch=0, movement=movement)
-        for name, rows in [("head", epochs(0.9, 0.5, 0.4)), ("fine_tune", epochs(0.3, 0.2))]
+        tlkit.training.PhaseRun(
+            name=name,
+            history=dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy"), losses),
+            seconds=1,
+            best_epoch=0,
+            movement=movement,
+        )
+        for name, losses in [("head", [0.9, 0.5, 0.4]), ("fine_tune", [0.3, 0.2])]
     ]
     return tlkit.training.Run(phases=tuple(phases))
 
@@ -99,7 +100,7 @@ def test_curves_run_over_both_phases_and_mark_the_change() -> None:
     run = _run()
     loss, accuracy = charts.learning_curves(run).axes
     drawn = {line.get_label(): line.get_xydata().tolist() for line in loss.lines}
-    assert drawn["training"] == [[r["epoch"], r["loss"]] for r in run.history]
+    assert drawn["training"] == [[1, 0.9], [2, 0.5], [3, 0.4], [4, 0.3], [5, 0.2]]
     assert accuracy.get_ylabel() == "accuracy"
     assert [line.get_xdata()[0] for line in loss.lines if line.get_linestyle() == ":"] == [3.5]
     assert [text.get_text() for text in loss.texts] == ["head", "fine_tune"]
@@ -153,7 +154,7 @@ def test_a_probe_is_drawn_against_depth_and_cost() -> None:
 def test_a_single_epoch_stands_in_the_middle() -> None:
     phase = tlkit.training.PhaseRun(
         name="head",
-        epochs=({"loss": 0.5, "accuracy": 0.75, "penalty": 0.1},),
+        history={"loss": [0.5], "accuracy": [0.75], "penalty": [0.1]},
         seconds=1.0,
         best_epoch=1,
         movement=Movement(moved=2, untouched=0),

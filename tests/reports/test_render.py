@@ -380,7 +380,7 @@ def test_a_phase_is_told_from_its_run(
     assert re.match(rate, told.learning_rate)
     assert (told.frozen_layers, told.trained_layers) == (len(small_backbone.layers), 0)
     assert (told.moved, told.untouched) == (2, len(small_backbone.weights))
-    assert told.last["loss"] == run.epochs[-1]["loss"]
+    assert told.last["loss"] == run.history["loss"][-1]
     assert "learning_rate" not in told.last
 
 

@@ -116,6 +116,6 @@ def test_averaged_weights_get_their_own_statistics(
     for old, norm in zip(there, plan.training_batchnorm, strict=True):
         np.testing.assert_allclose(old, norm.moving_variance, rtol=1e-3)
     if validated:
-        assert run.epochs[-1]["val_loss"] == pytest.approx(
+        assert run.history["val_loss"][-1] == pytest.approx(
             tlkit.evaluate(model, pair).loss, rel=1e-3
         )

@@ -248,7 +248,7 @@ def test_a_phase_ends_with_the_averaged_weights_that_validation_saw(
         model, phase, _data(), validation=_data(24), cache=cache, seed=0, verbose=False
     )
     score = tlkit.evaluate(model, _data(24))
-    assert run.epochs[-1]["val_loss"] == pytest.approx(score.loss, rel=1e-3)
+    assert run.history["val_loss"][-1] == pytest.approx(score.loss, rel=1e-3)
 
 
 @pytest.mark.parametrize("cache", [None, tlkit.Cache()])
@@ -271,7 +271,7 @@ def test_the_average_is_kept_where_a_callback_stops_training_early(
         callbacks=(stopper,),
     )
     run = train_phase(model, phase, _data(), cache=cache, seed=0, verbose=False)
-    assert len(run.epochs) == len(seen) == 2
+    assert run.num_epochs == len(seen) == 2
     for variable, value in zip(model.trainable_variables, seen[-1], strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
 
@@ -298,7 +298,7 @@ def test_a_cached_training_takes_every_setting_as_a_plain_one(
         small_backbone.set_weights(start)
         model = _model(small_backbone)
         run = train_phase(model, phase, _data(), cache=cache, seed=0, verbose=False)
-        losses.append([row["loss"] for row in run.epochs])
+        losses.append(run.history["loss"])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 

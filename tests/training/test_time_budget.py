@@ -31,7 +31,7 @@ def _model(backbone: keras.Model) -> keras.Model:
 def test_as_many_epochs_are_trained_as_fit(small_backbone: keras.Model) -> None:
     run = _within(_model(small_backbone), 15.0)
     assert run is not None
-    assert 1 < len(run.epochs) < 4000
+    assert 1 < run.num_epochs < 4000
 
 
 @pytest.mark.parametrize(("epochs", "cut_short"), [(4000, True), (2, False)])
@@ -42,8 +42,8 @@ def test_a_cosine_ends_with_the_time_or_with_the_epochs(
     seconds = 15.0 if cut_short else 600.0
     run = _within(_model(small_backbone), seconds, epochs=epochs, **settings)
     assert run is not None
-    assert (len(run.epochs) < epochs) is cut_short
-    assert 0 <= run.epochs[-1]["learning_rate"] < 1e-5
+    assert (run.num_epochs < epochs) is cut_short
+    assert 0 <= run.history["learning_rate"][-1] < 1e-5
 
 
 def test_nothing_changes_where_not_one_epoch_fits(small_backbone: keras.Model) -> None:
@@ -64,7 +64,7 @@ def test_a_phase_that_was_misjudged_is_stopped(small_backbone: keras.Model) -> N
 
     run = _within(_model(small_backbone), 12.0, callbacks=(Slower(),), batch_size=1)
     assert run is not None
-    assert len(run.epochs) == 1
+    assert run.num_epochs == 1
     assert Slower.batches < 64
 
 

@@ -98,7 +98,7 @@ def test_it_equals_plain_keras(small_backbone: keras.Model) -> None:
         plain.compile(keras.optimizers.Adam(phase.learning_rate), "sparse_categorical_crossentropy")
         fit = plain.fit(images, labels, batch_size=8, epochs=phase.epochs, verbose=0)
         losses += fit.history["loss"]
-    np.testing.assert_allclose([row["loss"] for row in run.history], losses, rtol=1e-6)
+    np.testing.assert_allclose(run.history["loss"], losses, rtol=1e-6)
     for one, other in zip(ours.weights, plain.weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
@@ -112,25 +112,22 @@ def test_a_phase_comes_out_the_same_whatever_ran_before_it(
     first = train_phase(model, TAIL, _data(), seed=4, verbose=False)
     np.random.default_rng().random(10)
     again = train_phase(alone, TAIL, _data(), seed=4, verbose=False)
-    assert [row["loss"] for row in first.epochs] == [row["loss"] for row in again.epochs]
+    assert first.history["loss"] == again.history["loss"]
 
 
 def test_one_history_over_both_phases(model: keras.Model) -> None:
     trainer = TwoPhaseTrainer(head=HEAD, fine_tune=TAIL, seed=0)
     run = trainer.fit(model, _data(), validation=_data(9, seed=1), verbose=False)
-    assert [(row["epoch"], row["phase"]) for row in run.history] == [
-        (1, "head"),
-        (2, "head"),
-        (3, "fine_tune"),
-        (4, "fine_tune"),
-    ]
-    keys = {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
-    assert all(keys <= row.keys() for row in run.history)
-    rates = [row["learning_rate"] for row in run.history]
+    history = run.history
+    assert history["epoch"] == [1, 2, 3, 4]
+    assert history["phase"] == ["head", "head", "fine_tune", "fine_tune"]
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        assert len(history[name]) == 4
+    rates = run.history["learning_rate"]
     assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3])
     assert json.loads(json.dumps(run.history)) == run.history
     assert tlkit.evaluate(model, _data(9, seed=1)).loss == pytest.approx(
-        run.history[-1]["val_loss"], rel=1e-5
+        run.history["val_loss"][-1], rel=1e-5
     )
     assert run.seconds == sum(phase.seconds for phase in run.phases)
 
@@ -144,7 +141,7 @@ def test_labels_may_be_one_hot_and_data_a_dataset(model: keras.Model) -> None:
         model.set_weights(start)
         phase = Phase(epochs=2, batch_size=24)  # one batch: no order of images to differ by
         run = train_phase(model, phase, data, validation=data, seed=0, verbose=False)
-        results.append([row["loss"] for row in run.epochs])
+        results.append(run.history["loss"])
     np.testing.assert_allclose(results[1], results[0], rtol=1e-5)
     np.testing.assert_allclose(results[2], results[0], rtol=1e-5)
 
@@ -157,7 +154,7 @@ def test_early_stopping_goes_back_to_the_best_weights(model: keras.Model) -> Non
     kept: list[list[np.ndarray]] = []
     phase = Phase(epochs=30, learning_rate=0.3, batch_size=8, patience=1, callbacks=(Kept(),))
     run = train_phase(model, phase, _data(), validation=_data(9, 1), seed=0, verbose=False)
-    losses = [row["val_loss"] for row in run.epochs]
+    losses = run.history["val_loss"]
     assert len(losses) < 30
     assert run.best_epoch == int(np.argmin(losses)) + 1 != len(losses)
     for have, best in zip(model.get_weights(), kept[run.best_epoch - 1], strict=True):
@@ -177,8 +174,8 @@ def test_class_weights_losses_metrics_and_optimizers_reach_keras(model: keras.Mo
     before = model.predict(images, verbose=0)
     run = train_phase(model, phase, (images, labels), seed=0, verbose=False)
     weighted = np.where(labels == 0, -np.log(before[np.arange(24), labels]), 0).mean()
-    assert run.epochs[0]["loss"] == pytest.approx(weighted, rel=1e-4)
-    assert "top2" in run.epochs[0]
+    assert run.history["loss"][0] == pytest.approx(weighted, rel=1e-4)
+    assert "top2" in run.history
     assert isinstance(model.optimizer, keras.optimizers.SGD)
 
 
@@ -189,7 +186,7 @@ def test_reestimated_statistics_are_what_validation_sees(model: keras.Model) -> 
     run = train_phase(model, phase, _data(), validation=_data(9, 1), seed=0, verbose=False)
     kept = {norm.name: np.array(norm.moving_mean) for norm in _norms(model)}
     assert tlkit.evaluate(model, _data(9, 1)).loss == pytest.approx(
-        run.epochs[-1]["val_loss"], rel=1e-5
+        run.history["val_loss"][-1], rel=1e-5
     )
     batches = (images for images, _ in tlkit.data.batches.batches(_data(), 8))
     tlkit.training.batchnorm.reestimate(model, _norms(model), batches)
@@ -243,7 +240,7 @@ def test_a_diverged_phase_is_a_loud_failure(model: keras.Model) -> None:
         UserWarning, match="'wild' diverged: its loss was nan in epoch .*from before"
     ):
         run = train_phase(model, phase, _data(), name="wild", seed=0, verbose=False)
-    assert run.diverged == len(run.epochs)
+    assert run.diverged == run.num_epochs
     assert run.best_epoch == 0
 
 

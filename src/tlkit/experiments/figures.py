@@ -51,7 +51,7 @@ def figures(
         "predictions": grid(count=9),
         "errors": grid(which="confident", count=9),
     }
-    if len(run.history) > 1:  # a solved head alone has no course
+    if len(run.history["epoch"]) > 1:  # a solved head alone has no curve
         made["curves"] = charts.learning_curves(run)
     explained: dict[str, Callable[[], Figure]] = {
         "grad_cam": partial(saliency.grad_cam_grid, model, images, labels, probabilities=known),

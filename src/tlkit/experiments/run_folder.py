@@ -1,6 +1,7 @@
 """A finished run as a folder of files: whole or not at all."""
 
 import csv
+import itertools
 import json
 import platform
 import tempfile
@@ -20,7 +21,7 @@ from tlkit.errors import ConfigError
 from tlkit.evaluation.evaluator import Evaluation
 from tlkit.models import saving
 from tlkit.reports import render
-from tlkit.training.records import PhaseRun, Run
+from tlkit.training.records import PhaseRun, Run, to_columns
 from tlkit.training.verification import Movement
 
 _PACKAGES = ("tlkit", "keras", "tensorflow", "numpy", "scikit-learn")
@@ -124,7 +125,7 @@ def read(folder: str | Path) -> Run:
 
 
 def _phase(told: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> PhaseRun:
-    figures = [
+    epochs = [
         {
             name: float(value)
             for name, value in row.items()
@@ -135,7 +136,7 @@ def _phase(told: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> PhaseR
     ]
     return PhaseRun(
         name=told["name"],
-        epochs=tuple(figures),
+        history=to_columns(epochs),
         seconds=told["seconds"],
         best_epoch=told["best_epoch"],
         movement=Movement(moved=told["moved"], untouched=told["untouched"]),
@@ -168,7 +169,7 @@ def _metrics(run: Run, evaluation: Evaluation) -> dict[str, Any]:
         {
             "name": phase.name,
             "seconds": phase.seconds,
-            "epochs": len(phase.epochs),
+            "epochs": phase.num_epochs,
             "best_epoch": phase.best_epoch,
             **vars(phase.movement),
             "frozen_part": None if phase.trunk is None else vars(phase.trunk),
@@ -183,9 +184,11 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def _write_history(path: Path, run: Run) -> None:
-    rows = run.history
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    numbers = itertools.count(1)
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
+        writer = csv.DictWriter(file, list(run.history))  # empty where a phase lacks a metric
         writer.writeheader()
-        writer.writerows(rows)
+        for phase in run.phases:
+            for values in zip(*phase.history.values(), strict=True):
+                row = dict(zip(phase.history, values, strict=True))
+                writer.writerow({"epoch": next(numbers), "phase": phase.name, **row})

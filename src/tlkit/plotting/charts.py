@@ -66,14 +66,14 @@ def learning_curves(run: Run) -> Figure:
     Args:
         run: What TwoPhaseTrainer.fit returned.
     """
-    keys = [key for key in run.phases[0].epochs[0] if not key.startswith("val_")]
+    keys = [key for key in run.phases[0].history if not key.startswith("val_")]
     keys = ["loss", *(key for key in keys if key not in ("loss", "learning_rate"))][:2]
     figure = Figure(figsize=(WIDTH, 2.9 * len(keys)), layout="constrained")
     for panel, key in zip(np.atleast_1d(figure.subplots(len(keys), 1)), keys, strict=True):
         _curve(panel, run, key, label="training", style="--")
         _curve(panel, run, f"val_{key}", label="validation", style="-")
         _mark_phases(panel, run)
-        panel.set_xlim(0.5, len(run.history) + 0.5)  # also where there is one epoch alone
+        panel.set_xlim(0.5, len(run.history["epoch"]) + 0.5)  # also where there is one epoch alone
         panel.set_xlabel("epoch")
         panel.set_ylabel(key)
         panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
@@ -163,9 +163,9 @@ def probe_curves(probe: Probe) -> Figure:
 
 
 def _curve(panel: Any, run: Run, key: str, *, label: str, style: str) -> None:
-    points = [(row["epoch"], row[key]) for row in run.history if key in row]
-    if points:
-        panel.plot(*zip(*points, strict=True), style, marker="o", markersize=3, label=label)
+    history = run.history
+    if key in history:
+        panel.plot(history["epoch"], history[key], style, marker="o", markersize=3, label=label)
 
 
 def _mark_phases(panel: Any, run: Run) -> None:
@@ -180,7 +180,7 @@ def _mark_phases(panel: Any, run: Run) -> None:
             fontsize=SMALL,
             color="0.35",
         )
-        start += len(phase.epochs)
+        start += phase.num_epochs
 
 
 def _name_axes(panel: Any, names: Sequence[str]) -> None:

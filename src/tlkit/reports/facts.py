@@ -138,11 +138,13 @@ def phase_facts(run: PhaseRun, plan: FreezePlan) -> PhaseFacts:
         plan: What it froze, by `tlkit.freezing.plan`.
     """
     last = {
-        name: value for name, value in run.epochs[-1].items() if not name.endswith("learning_rate")
+        name: values[-1]
+        for name, values in run.history.items()
+        if not name.endswith("learning_rate")
     }
     return PhaseFacts(
         name=run.name,
-        epochs=len(run.epochs),
+        epochs=run.num_epochs,
         best_epoch=run.best_epoch,
         learning_rate=_learning_rate(run),
         frozen_layers=len(plan.frozen),
@@ -207,7 +209,7 @@ def model_lines(model: keras.Model) -> tuple[str, ...]:
 
 def _rates(run: PhaseRun) -> list[float]:
     """Return the learning rate of each epoch; none where the head was solved."""
-    return [row["learning_rate"] for row in run.epochs if "learning_rate" in row]
+    return run.history.get("learning_rate", [])
 
 
 def _learning_rate(run: PhaseRun) -> str:

@@ -1,8 +1,11 @@
 """What a training did, phase after phase, as data."""
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tlkit._internal import optional
 from tlkit.caching.cache import TrunkRun
 from tlkit.training.verification import Movement
 
@@ -13,24 +16,30 @@ class PhaseRun:
 
     Attributes:
         name: "head" or "fine_tune".
-        epochs: For each epoch the loss, the metrics, the same on the validation data under
-            `val_`, and the learning rate.
+        history: For each metric its values, one per epoch, as `History.history` of Keras: the loss,
+            the metrics, the same on the validation data under `val_`, and the learning rate. A
+            metric that an epoch lacks is NaN.
         seconds: How long it took, validation included.
         best_epoch: The phase's epoch, from 1, whose weights the model has: the last one, or with
             `patience` the best, or 0 for those from before the phase where it diverged. A
             callback of your own that restores weights is not seen.
-        movement: How many weight tensors moved, and how many were proved untouched.
-        diverged: The epoch, from 1, in which it was seen to diverge; None where it did not.
+        movement: How many weight tensors changed, and how many were verified to be unchanged.
+        diverged: The epoch, from 1, in which the phase was found to diverge; None if it did not.
         trunk: How the frozen part was run once and kept; None where every epoch ran it again.
     """
 
     name: str
-    epochs: tuple[dict[str, float], ...]
+    history: Mapping[str, list[float]]
     seconds: float
     best_epoch: int
     movement: Movement
     diverged: int | None = None
     trunk: TrunkRun | None = None
+
+    @property
+    def num_epochs(self) -> int:
+        """How many epochs the phase had; a solved head has one."""
+        return max(map(len, self.history.values()), default=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +53,40 @@ class Run:
     phases: tuple[PhaseRun, ...]
 
     @property
-    def history(self) -> list[dict[str, Any]]:
-        """One row for each epoch of all phases, numbered on from 1; `phase` names its phase."""
-        rows = [(phase.name, row) for phase in self.phases for row in phase.epochs]
-        return [
-            {"epoch": number, "phase": name, **row}
-            for number, (name, row) in enumerate(rows, start=1)
+    def history(self) -> dict[str, list[Any]]:
+        """The metrics of all phases, as `History.history` of Keras: a list per metric.
+
+        All lists have one value per epoch. "phase" has the name of each epoch's phase, "epoch" its
+        number, from 1 on through all phases. A metric that an epoch lacks is NaN: a solved head has
+        no learning rate, for example.
+        """
+        rows = [
+            {"phase": phase.name, **{name: values[index] for name, values in phase.history.items()}}
+            for phase in self.phases
+            for index in range(phase.num_epochs)
         ]
+        return {"epoch": list(range(1, len(rows) + 1)), **to_columns(rows)}
+
+    def to_pandas(self) -> Any:
+        """Return the history as a `pandas.DataFrame` with a row per epoch.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return optional.require("pandas", extra="pandas").DataFrame(self.history)
 
     @property
     def seconds(self) -> float:
         """How long all phases took."""
         return sum(phase.seconds for phase in self.phases)
+
+
+def to_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return rows as a dict of equally long lists, with NaN where a row lacks a key.
+
+    Examples:
+        >>> to_columns([{"loss": 2.0}, {"loss": 1.0, "accuracy": 0.5}])
+        {'loss': [2.0, 1.0], 'accuracy': [nan, 0.5]}
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name, math.nan) for row in rows] for name in names}

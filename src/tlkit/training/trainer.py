@@ -24,7 +24,7 @@ from tlkit.training import fit as fitting
 from tlkit.training.divergence import Guard
 from tlkit.training.inputs import checked
 from tlkit.training.phase import Phase, SolvedHead, plan_freezing
-from tlkit.training.records import PhaseRun, Run
+from tlkit.training.records import PhaseRun, Run, to_columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +230,7 @@ def _train(
         _warn_of_divergence(name, epochs[diverged - 1]["loss"], diverged, best)
     return PhaseRun(
         name=name,
-        epochs=epochs,
+        history=to_columns(epochs),
         seconds=seconds,
         best_epoch=best,
         diverged=diverged,
