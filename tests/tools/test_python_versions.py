@@ -18,3 +18,8 @@ def test_ci_tests_every_python_of_the_classifiers_and_the_lowest_one_first() -> 
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
     assert "python=$(python3 tools/python_versions.py)" in workflow
     assert "python: ${{ fromJSON(needs.versions.outputs.python) }}" in workflow
+
+
+def test_the_citation_names_the_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"\nversion: {project['version']}\n" in (ROOT / "CITATION.cff").read_text()
