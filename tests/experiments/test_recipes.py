@@ -29,7 +29,7 @@ def test_the_experiment_is_the_one_described() -> None:
     assert recipe.fine_tune.learning_rate == 1e-5
     frozen = recipe.fine_tune.freeze(backbone)
     assert [layer.name for layer in frozen] == [layer.name for layer in backbone.layers[:100]]
-    assert isinstance(recipe.head.fresh_optimizer(), keras.optimizers.Adam)
+    assert isinstance(recipe.head.create_optimizer(), keras.optimizers.Adam)
 
 
 def test_few_images_takes_the_backbones_own_pixels_and_moves_what_it_frees() -> None:

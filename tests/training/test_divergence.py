@@ -1,10 +1,12 @@
 import keras
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 import tlkit
-from tlkit import Phase, SolvedHead, TwoPhaseTrainer, train_phase
-from tlkit.training.divergence import Guard, Known
+from tlkit import Phase, SolvedHead, TwoPhaseTrainer, freezing, train_phase
+from tlkit.data.batches import encoded
+from tlkit.training.divergence import Baseline, StopOnDivergence, measure_baseline
 
 
 class _Model:
@@ -20,36 +22,36 @@ class _Model:
         self.weights = list(weights)
 
 
-def _watched(
+def _train(
     losses: list[float],
     *,
     start: float | None,
-    shares: list[float] | None,
+    priors: list[float] | None,
     accuracies: list[float] | None = None,
 ) -> tuple:
-    known = None
-    if shares is not None:
-        ignorant = -sum(share * np.log(share) for share in shares)
-        known = Known(loss=start, ignorant=ignorant, commonest=max(shares))
-    guard, model = Guard(known), _Model()
-    guard.set_params({"epochs": len(losses)})
-    guard.set_model(model)
-    guard.on_train_begin()
+    baseline = None
+    if priors is not None:
+        entropy = -sum(prior * np.log(prior) for prior in priors)
+        baseline = Baseline(loss=start, prior_loss=entropy, majority_share=max(priors))
+    callback, model = StopOnDivergence(baseline), _Model()
+    callback.set_params({"epochs": len(losses)})
+    callback.set_model(model)
+    callback.on_train_begin()
     for epoch, loss in enumerate(losses):
         model.weights = [epoch + 1]
-        named = {} if accuracies is None else {"accuracy": accuracies[epoch]}
-        guard.on_epoch_end(epoch, {"loss": loss, **named})
+        logs = {} if accuracies is None else {"accuracy": accuracies[epoch]}
+        callback.on_epoch_end(epoch, {"loss": loss, **logs})
         if model.stop_training:
             break
-    guard.on_train_end()
-    return guard.diverged, guard.best_epoch, model.weights
+    callback.on_train_end()
+    return callback.diverged, callback.best_epoch, model.weights
 
 
-EVEN = [0.5, 0.5]  # who knows only this has a loss of 0.693
+EVEN = [0.5, 0.5]  # the prior loss is 0.693
 
 
 @pytest.mark.parametrize(
-    ("losses", "start", "shares", "expected"),
+    ("losses", "start", "priors", "expected"),
     [
         ([0.4, 0.3], 0.5, EVEN, (None, 2, [2])),
         ([0.4, np.nan, 0.2], 0.5, EVEN, (2, 1, [1])),
@@ -59,26 +61,26 @@ EVEN = [0.5, 0.5]  # who knows only this has a loss of 0.693
         ([0.69, 0.4], 0.5, EVEN, (None, 2, [2])),  # it recovered
         ([2.0, 0.68, 0.3], 0.5, EVEN, (None, 3, [3])),  # it is recovering
         ([2.0, 0.68], 0.5, EVEN, (None, 0, [2])),
-        ([2.0, 0.7, 0.3], 0.5, EVEN, (2, 0, [0])),  # to no more than knowing nothing
-        ([0.69, 0.69], 0.65, EVEN, (None, 0, [2])),  # it knew nothing before either
+        ([2.0, 0.7, 0.3], 0.5, EVEN, (2, 0, [0])),  # not below the prior loss
+        ([0.69, 0.69], 0.65, EVEN, (None, 0, [2])),  # it was no better before
         ([0.9, 0.9], None, None, (None, 2, [2])),  # nothing to compare with
     ],
 )
-def test_a_collapse_is_seen_and_undone(
-    losses: list[float], start: float | None, shares: list[float] | None, expected: tuple
+def test_a_collapse_is_detected_and_undone(
+    losses: list[float], start: float | None, priors: list[float] | None, expected: tuple
 ) -> None:
-    diverged, best, weights = _watched(losses, start=start, shares=shares)
+    diverged, best, weights = _train(losses, start=start, priors=priors)
     assert (diverged, weights) == (expected[0], expected[2])
     if expected[0] is not None:
         assert best == expected[1]
 
 
 @pytest.mark.parametrize(("accuracy", "diverged"), [(0.7, None), (0.55, 2)])
-def test_a_loss_that_falls_is_no_collapse_where_the_accuracy_says_so(
+def test_a_falling_loss_is_a_recovery_if_the_accuracy_agrees(
     accuracy: float, diverged: int | None
 ) -> None:
     losses, accuracies = [2.0, 0.9, 0.3], [0.5, accuracy, 0.9]
-    assert _watched(losses, start=0.5, shares=EVEN, accuracies=accuracies)[0] == diverged
+    assert _train(losses, start=0.5, priors=EVEN, accuracies=accuracies)[0] == diverged
 
 
 def _data() -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +93,7 @@ def _data() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _smoothed(truth: object, rows: object) -> object:
-    """A user's own loss: a function, of class indices."""
+    """A user's loss: a function of class indices."""
     one_hot = keras.ops.one_hot(keras.ops.cast(keras.ops.reshape(truth, (-1,)), "int32"), 3)
     return keras.losses.categorical_crossentropy(one_hot, rows, label_smoothing=0.05)
 
@@ -111,7 +113,7 @@ def _smoothed(truth: object, rows: object) -> object:
         (None, {"loss": _smoothed}),
     ],
 )
-def test_a_training_that_forgets_goes_back_to_the_weights_before_it(
+def test_a_collapsed_phase_gets_the_weights_from_before_it(
     small_backbone: keras.Model, cache: tlkit.Cache | None, settings: dict
 ) -> None:
     model = tlkit.build_classifier(
@@ -122,7 +124,7 @@ def test_a_training_that_forgets_goes_back_to_the_weights_before_it(
     assert good > 0.9
     before = model.get_weights()
     settings = {"learning_rate": 1.0, **settings}
-    wild = Phase(epochs=2, freeze=tlkit.freezing.first(3), **settings)
+    wild = Phase(epochs=2, freeze=freezing.first(3), **settings)
     with pytest.warns(UserWarning, match=r"The phase 'phase' diverged.*from before it"):
         run = train_phase(
             model, wild, _data(), validation=_data(), cache=cache, seed=0, verbose=False
@@ -133,14 +135,94 @@ def test_a_training_that_forgets_goes_back_to_the_weights_before_it(
         np.testing.assert_array_equal(old, new)
 
 
-def test_a_diverged_phase_is_part_of_the_run(small_backbone: keras.Model) -> None:
+def test_a_run_contains_a_phase_that_diverged(small_backbone: keras.Model) -> None:
     model = tlkit.build_classifier(small_backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1))
     trainer = TwoPhaseTrainer(
         head=Phase(epochs=1),
-        fine_tune=Phase(epochs=1, learning_rate=1e30, freeze=tlkit.freezing.first(3)),
+        fine_tune=Phase(epochs=1, learning_rate=1e30, freeze=freezing.first(3)),
         seed=0,
     )
     with pytest.warns(UserWarning, match="diverged"):
         run = trainer.fit(model, _data(), verbose=False)
     assert [phase.diverged for phase in run.phases] == [None, 1]
     assert np.isfinite(tlkit.evaluate(model, _data()).loss)
+
+
+@pytest.fixture
+def model(small_backbone: keras.Model) -> keras.Model:
+    return tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
+
+
+def _unequal(count: int = 90) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (count, 16, 16, 3), "uint8"), np.minimum(np.arange(count) % 4, 2)
+
+
+def _baseline(model: keras.Model, train: object, **settings: object) -> Baseline | None:
+    phase = Phase(freeze=freezing.first(3), **settings)
+    plan = freezing.plan(tlkit.models.backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
+    return measure_baseline(model, phase, plan, train)
+
+
+def _evaluated_loss(model: keras.Model, train: tuple, **settings: object) -> float:
+    """What Keras' evaluation returns."""
+    weights = settings.pop("class_weight", None)
+    model.compile(loss=settings.get("loss", "sparse_categorical_crossentropy"))
+    images, labels = train
+    sample_weight = (
+        None if weights is None else np.array([weights.get(each, 1.0) for each in labels])
+    )
+    return model.evaluate(
+        images, labels, sample_weight=sample_weight, batch_size=len(images), verbose=0
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"loss": keras.losses.SparseCategoricalCrossentropy()},
+        {"class_weight": {0: 3.0}},
+        {"class_weight": {1: 0.1}, "loss": keras.losses.SparseCategoricalCrossentropy()},
+    ],
+)
+def test_the_baseline_loss_is_what_keras_measures(model: keras.Model, settings: dict) -> None:
+    found = _baseline(model, _unequal(), **settings)
+    assert found.loss == pytest.approx(_evaluated_loss(model, _unequal(), **settings), rel=1e-4)
+    assert found.majority_share == pytest.approx(44 / 90)
+
+
+def test_the_prior_loss_is_the_entropy_of_the_class_frequencies(model: keras.Model) -> None:
+    shares = np.bincount(_unequal()[1]) / 90
+    entropy = -(shares * np.log(shares)).sum()
+    images, labels = _unequal()
+    for train in (_unequal(), (images, encoded(labels, 3))):
+        assert _baseline(model, train).prior_loss == pytest.approx(entropy, rel=1e-5)
+
+
+def test_the_baseline_of_a_dataset_needs_more_than_its_first_batch(model: keras.Model) -> None:
+    tensorflow = pytest.importorskip("tensorflow")
+    train = tensorflow.data.Dataset.from_tensor_slices(_unequal()).batch(2)
+    assert _baseline(model, train).prior_loss == pytest.approx(
+        _baseline(model, _unequal()).prior_loss, rel=0.02
+    )
+
+
+def test_a_summed_loss_and_a_frozen_backbone_have_no_baseline(model: keras.Model) -> None:
+    summed = keras.losses.SparseCategoricalCrossentropy(reduction="sum")
+    assert _baseline(model, _unequal(), loss=summed) is None
+    plan = freezing.plan(tlkit.models.backbone_of(model), freezing.everything, batchnorm="frozen")
+    assert measure_baseline(model, Phase(), plan, _unequal()) is None
+
+
+def test_class_weights_weigh_the_frequencies_of_the_prior_loss(model: keras.Model) -> None:
+    weights = np.array([3.0, 1.0, 0.2])
+    counts = np.bincount(_unequal()[1])
+    found = _baseline(model, _unequal(), class_weight=dict(enumerate(weights))).prior_loss
+
+    def loss(logits: np.ndarray) -> float:
+        log_probabilities = logits - np.log(np.exp(logits).sum())
+        return float(-(counts * weights * log_probabilities).sum() / counts.sum())
+
+    least = minimize(loss, np.zeros(3)).fun  # the best of all constant predictions
+    assert found == pytest.approx(least, rel=1e-4)

@@ -7,11 +7,11 @@ from tlkit import Phase, freezing, train_phase
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import feature_extraction
 from tlkit.training import optimizers
-from tlkit.training.layer_rates import layer_rates
+from tlkit.training.optimizers import layer_rates
 
 
 def _rates(phase: Phase, steps: int) -> list[float]:
-    schedule = phase.fresh_optimizer(steps)._learning_rate
+    schedule = phase.create_optimizer(steps)._learning_rate
     return [float(schedule(step)) for step in range(phase.epochs * steps + 1)]
 
 
@@ -33,19 +33,19 @@ def test_warmup_alone_rises_and_stays() -> None:
 
 
 def test_without_either_the_rate_is_a_number() -> None:
-    assert isinstance(Phase(learning_rate=0.5).fresh_optimizer(10)._learning_rate, keras.Variable)
+    assert isinstance(Phase(learning_rate=0.5).create_optimizer(10)._learning_rate, keras.Variable)
 
 
 def test_settings_reach_the_optimizer() -> None:
     phase = Phase(optimizer="adamw", weight_decay=0.1, global_clipnorm=2.0, ema_momentum=0.9)
-    config = phase.fresh_optimizer().get_config()
+    config = phase.create_optimizer().get_config()
     assert config["weight_decay"] == 0.1
     assert config["global_clipnorm"] == 2.0
     assert (config["use_ema"], config["ema_momentum"]) == (True, 0.9)
 
 
 def test_weight_decay_spares_biases_and_normalisation() -> None:
-    optimizer = Phase(optimizer="adamw", weight_decay=0.1).fresh_optimizer()
+    optimizer = Phase(optimizer="adamw", weight_decay=0.1).create_optimizer()
     layer = keras.layers.Dense(2, name="dense")
     layer.build((None, 3))
     optimizer.build(layer.trainable_variables)
@@ -58,12 +58,12 @@ def test_weight_decay_spares_biases_and_normalisation() -> None:
 def test_an_optimizer_that_decays_by_itself_spares_them_too() -> None:
     layer = keras.layers.Dense(2, name="dense")
     layer.build((None, 3))
-    optimizer = Phase(optimizer="adamw").fresh_optimizer()
+    optimizer = Phase(optimizer="adamw").create_optimizer()
     optimizer.build(layer.trainable_variables)
     assert not optimizer._use_weight_decay(layer.bias)
     own = keras.optimizers.AdamW()
     own.exclude_from_weight_decay(var_names=["kernel"])
-    kept = Phase(optimizer=own, weight_decay=0.1).fresh_optimizer()
+    kept = Phase(optimizer=own, weight_decay=0.1).create_optimizer()
     kept.build(layer.trainable_variables)
     decayed = [kept._use_weight_decay(each) for each in (layer.kernel, layer.bias)]
     assert decayed == [False, True]
@@ -91,7 +91,7 @@ def test_an_optimizer_that_decays_by_itself_spares_them_too() -> None:
         ({"augmentation": ("flip",)}, "`augmentation` must be a tuple of Keras layers"),
         (
             {"global_clipnorm": 1.0, "optimizer": keras.optimizers.Adam(clipnorm=1.0)},
-            "`optimizer` must take its settings together",
+            "`optimizer` must accept its settings together",
         ),
     ],
 )
@@ -100,22 +100,11 @@ def test_a_bad_value_is_named(settings: dict[str, object], words: str) -> None:
         Phase(**settings)
 
 
-def test_smoothed_labels_cost_what_keras_says_of_one_hot_ones() -> None:
-    labels = np.array([2, 0, 1])
-    given = np.random.default_rng(0).dirichlet(np.ones(3), 3).astype("float32")
-    expected = keras.losses.CategoricalCrossentropy(label_smoothing=0.2)(np.eye(3)[labels], given)
-    loss = optimizers.SmoothedCrossentropy(0.2)
-    assert float(loss(labels, given)) == pytest.approx(float(expected), rel=1e-6)
-    assert float(loss(labels[:, None], given)) == pytest.approx(float(expected), rel=1e-6)
-    again = keras.losses.deserialize(keras.losses.serialize(loss))
-    assert again.label_smoothing == 0.2
-
-
 def test_each_block_learns_at_its_own_rate() -> None:
     weights = [keras.Variable(np.zeros(2, "float32"), name=name) for name in "ab"]
     optimizer = keras.optimizers.SGD(1.0)
     optimizer.build(weights)
-    optimizers.set_rates(optimizer, [1.0, 0.25])
+    optimizers.scale_learning_rates(optimizer, [1.0, 0.25])
     optimizer.apply([np.ones(2, "float32"), np.ones(2, "float32")], weights)
     assert [float(weight.numpy()[0]) for weight in weights] == [-1.0, -0.25]
 
@@ -310,6 +299,6 @@ def test_a_dataset_of_unknown_length_is_refused_with_a_schedule(
             images, labels = _data(32)
             yield images, labels
 
-    with pytest.raises(DataError, match="must tell how many batches it has for `schedule`"):
+    with pytest.raises(DataError, match="must have a length for `schedule`"):
         phase = Phase(epochs=2, schedule="cosine")
         train_phase(_model(small_backbone), phase, Unknown(), cache=None, verbose=False)

@@ -27,24 +27,24 @@ def test_a_bad_value_is_named(settings: dict[str, object], words: str) -> None:
 
 
 def test_the_learning_rate_goes_into_the_optimizer() -> None:
-    optimizer = Phase(epochs=1, optimizer="sgd", learning_rate=0.5).fresh_optimizer()
+    optimizer = Phase(epochs=1, optimizer="sgd", learning_rate=0.5).create_optimizer()
     assert isinstance(optimizer, keras.optimizers.SGD)
     assert float(optimizer.learning_rate) == 0.5
-    assert float(Phase(epochs=1).fresh_optimizer().learning_rate) == pytest.approx(1e-3)
+    assert float(Phase(epochs=1).create_optimizer().learning_rate) == pytest.approx(1e-3)
 
 
 def test_an_optimizer_keeps_its_settings_and_is_never_the_same_object() -> None:
     given = keras.optimizers.AdamW(learning_rate=0.1, weight_decay=0.2, clipnorm=3.0)
     phase = Phase(epochs=1, optimizer=given)
-    fresh = phase.fresh_optimizer()
+    fresh = phase.create_optimizer()
     assert fresh is not given
-    assert fresh is not phase.fresh_optimizer()
+    assert fresh is not phase.create_optimizer()
     assert fresh.get_config() == given.get_config()
 
 
 def test_a_schedule_is_a_learning_rate() -> None:
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
-    optimizer = Phase(epochs=1, learning_rate=schedule).fresh_optimizer()
+    optimizer = Phase(epochs=1, learning_rate=schedule).create_optimizer()
     assert float(optimizer.learning_rate) == pytest.approx(0.1)
 
 

@@ -1,88 +1,161 @@
-"""Notice a training that diverges, and go back to the best weights it had."""
+"""Detect a training that diverges, and restore the best weights it had."""
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 from typing_extensions import override
 
-_KNOWS_NOTHING = 0.95
-"""At this share of the loss of who knows only how frequent each class is, a model knows nothing."""
+from tlkit.data import batches
+from tlkit.models import freezing
+from tlkit.training.losses import choose_loss
+from tlkit.training.phase import Phase
 
-_KNOWS_SOMETHING = 0.8
-_FALLS = 0.95  # of the loss before
-_IMPROVES = 1 - 1e-6  # of the best loss: less is rounding, as after an epoch of a single step
-_SOME = 0.25  # of the way from always naming the commonest class to naming all rightly
+# Divergence is either a loss that is not finite, or a collapse: steps that are too large destroy
+# what the network had learned, and it predicts much the same for every image. Such a model's loss
+# is about the prior loss, the cross-entropy of always predicting the class frequencies. So an
+# epoch counts as collapsed if its training loss is at least 0.95 of the prior loss, provided that
+# the model was clearly better before the phase (below 0.8 of it). One collapsed epoch may be a
+# rough start, for example while BatchNormalization's statistics are replaced: it takes two in a
+# row, or the last one. Nor does an epoch count in which the loss fell by 5 % while the loss or the
+# accuracy beats the priors: then the model is recovering.
+_COLLAPSED = 0.95  # of the prior loss
+_LEARNED = 0.8  # of the prior loss
+_RECOVERING = 0.95  # of the loss of the epoch before
+_USEFUL = 0.25  # of the way from the accuracy of the largest class to 1
+_IMPROVED = 1 - 1e-6  # of the best loss; less is rounding, as after an epoch of a single step
+
+_MAX_IMAGES = 512  # on which the baseline is measured
+_MAX_BATCHES = 4  # of a dataset, each of which may take long to load
+_MEANS = ("mean", "mean_with_sample_weight", "sum_over_batch_size")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
-    """What a model knew before a phase, by the phase's own loss.
+class Baseline:
+    """How good a model is before a phase, and how good it would be without seeing the images.
 
     Attributes:
-        loss: Its loss.
-        ignorant: The loss of who calls every image by the classes' shares.
-        commonest: The share of the commonest class.
+        loss: The model's loss on training images, by the phase's loss function.
+        prior_loss: Cross-entropy of always predicting the class frequencies.
+        majority_share: The share of the largest class.
     """
 
     loss: float
-    ignorant: float
-    commonest: float
+    prior_loss: float
+    majority_share: float
 
 
-class Guard(keras.callbacks.Callback):
-    """Stops a training whose loss is no number, or that forgot all it knew when it began.
+def measure_baseline(
+    model: keras.Model, phase: Phase, plan: freezing.FreezePlan, train: batches.Data
+) -> Baseline | None:
+    """Return the baseline of a phase, measured on some training images.
 
-    A loss above what knowing no more than the classes' shares would give, in the last epoch or in
-    two that follow each other, is such a collapse, if the model knew more at the start. One that
-    falls is none where the model knows something by its accuracy, or by a loss below that: so it
-    is where BatchNormalization's statistics are swapped, and the model recovers.
+    None if the backbone is frozen, which leaves little to destroy, or if the loss is a sum, which
+    depends on the batch size.
 
     Args:
-        known: What was known before the first step; None where there is nothing to forget.
+        model: The classifier.
+        phase: The phase that is about to start.
+        plan: Which layers it freezes.
+        train: Its training data.
+    """
+    loss = keras.losses.get(choose_loss(phase, train))
+    summed = isinstance(loss, keras.Loss) and loss.reduction not in _MEANS
+    if not plan.trained or summed:
+        return None
+    predicted, labels, counts = _predict_some(model, train)
+    weights = np.ones(len(counts))
+    for index, weight in (phase.class_weight or {}).items():
+        weights[index] = weight
+    priors = counts * weights / (counts * weights).sum()
+    image_weights = weights[batches.label_indices(labels)]
+    return Baseline(
+        loss=_mean_loss(loss, labels, predicted, image_weights),
+        prior_loss=_mean_loss(loss, labels, np.tile(priors, (len(labels), 1)), image_weights),
+        majority_share=float(counts.max() / counts.sum()),
+    )
+
+
+class StopOnDivergence(keras.callbacks.Callback):
+    """Stops a training that diverges, and restores the weights of its best epoch.
+
+    Args:
+        baseline: The baseline of the phase; None detects only a loss that is not finite.
 
     Attributes:
-        diverged: The epoch, from 1, in which it was noticed; None where it was not.
-        best_epoch: The epoch, from 1, that was gone back to; 0 for the start.
+        diverged: The epoch, from 1, in which divergence was detected; None if it was not.
+        best_epoch: The epoch, from 1, whose weights were restored; 0 for those from before.
     """
 
-    def __init__(self, known: "Known | None") -> None:
+    def __init__(self, baseline: Baseline | None) -> None:
         super().__init__()
-        self._start = math.inf if known is None else known.loss
-        self._ignorant = math.inf if known is None else known.ignorant
-        self._knew = known is not None and known.loss < _KNOWS_SOMETHING * known.ignorant
-        commonest = 1.0 if known is None else known.commonest
-        self._some = commonest + _SOME * (1 - commonest)
+        found = baseline or Baseline(loss=math.inf, prior_loss=math.inf, majority_share=1.0)
+        self._start, self._prior = found.loss, found.prior_loss
+        self._had_learned = baseline is not None and self._start < _LEARNED * self._prior
+        self._useful = found.majority_share + _USEFUL * (1 - found.majority_share)
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Keep the weights that it starts with."""
+        """Save the weights from before the phase."""
         self.diverged: int | None = None
         self.best_epoch = 0
-        self._best = self._start
-        self._kept = self.model.get_weights()
-        self._lost, self._before = False, 0.0
+        self._best_loss = self._start
+        self._best_weights = self.model.get_weights()
+        self._collapsed, self._last_loss = False, 0.0
 
     @override
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Judge the epoch by its training loss."""
         loss = float((logs or {}).get("loss", math.nan))
-        knows = loss < self._ignorant or (logs or {}).get("accuracy", 0) > self._some
-        recovers = knows and loss < _FALLS * self._before
-        lost = self._knew and loss >= _KNOWS_NOTHING * self._ignorant and not recovers
+        useful = loss < self._prior or (logs or {}).get("accuracy", 0) > self._useful
+        recovering = useful and loss < _RECOVERING * self._last_loss
+        collapsed = self._had_learned and loss >= _COLLAPSED * self._prior and not recovering
         last = epoch == self.params["epochs"] - 1 or self.model.stop_training
-        if not math.isfinite(loss) or (lost and (last or self._lost)):
+        if not math.isfinite(loss) or (collapsed and (last or self._collapsed)):
             self.diverged = epoch + 1
             self.model.stop_training = True
-        elif loss < _IMPROVES * self._best:
-            self._best, self.best_epoch = loss, epoch + 1
-            self._kept = self.model.get_weights()
-        self._lost, self._before = lost, loss
+        elif loss < _IMPROVED * self._best_loss:
+            self._best_loss, self.best_epoch = loss, epoch + 1
+            self._best_weights = self.model.get_weights()
+        self._collapsed, self._last_loss = collapsed, loss
 
     @override
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Go back to the best weights after a divergence; else the weights stay."""
+        """Restore the best weights after a divergence."""
         if self.diverged is not None:
-            self.model.set_weights(self._kept)
-        self._kept = []
+            self.model.set_weights(self._best_weights)
+        self._best_weights = []
+
+
+def _predict_some(
+    model: keras.Model, train: batches.Data
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return probabilities and labels of some images, and how many images each class has.
+
+    The classes of a dataset are counted in the batches used, so that it is not read whole.
+    """
+    predicted: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    for images, batch_labels in batches.batches(train, _MAX_IMAGES):
+        predicted.append(np.asarray(model.predict_on_batch(images)))
+        labels.append(batch_labels)
+        if sum(map(len, labels)) >= _MAX_IMAGES or len(labels) == _MAX_BATCHES:
+            break
+    seen = np.concatenate(labels)
+    counted = train[1] if batches.is_arrays(train) else seen  # type: ignore[index]  # a pair
+    counts = np.bincount(batches.label_indices(counted), minlength=model.output_shape[-1])
+    return np.concatenate(predicted), seen, counts
+
+
+def _mean_loss(
+    loss: Any, labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
+) -> float:
+    """Return the mean loss of these probabilities as Keras computes it, with sample weights."""
+    predicted = keras.ops.convert_to_tensor(probabilities.astype("float32"))
+    sample_weight = weights.astype("float32")
+    if isinstance(loss, keras.Loss):
+        return float(loss(labels, predicted, sample_weight=sample_weight))
+    values = np.asarray(keras.ops.convert_to_numpy(loss(labels, predicted)))
+    return float(np.mean(values.reshape(len(labels), -1).mean(axis=1) * sample_weight))

@@ -1,4 +1,4 @@
-"""Keras' fit for one phase, on the whole model or on the tail that comes after its frozen part."""
+"""Train one phase by Keras' fit: the whole model, or the tail on features of the frozen part."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,43 +17,29 @@ from tlkit.errors import DataError
 from tlkit.models import freezing
 from tlkit.training import optimizers
 from tlkit.training.batchnorm import ReestimateBatchNorm
-from tlkit.training.layer_rates import layer_rates
+from tlkit.training.losses import choose_loss
 from tlkit.training.phase import Phase
 
 
 def compile_phase(
     model: keras.Model, phase: Phase, plan: freezing.FreezePlan, train: batches.Data
 ) -> None:
-    """Set what is trained, then compile: flags set after that would do nothing."""
+    """Set which layers are trainable, then compile; Keras ignores changes after that."""
     frozen.apply(model, plan)
     for metric in phase.metrics:
         if isinstance(metric, keras.Metric):  # Keras resets it only once it has been used
             metric.reset_state()
-    optimizer = phase.fresh_optimizer(steps_of(train, phase))
-    model.compile(optimizer=optimizer, loss=loss_of(phase, train), metrics=list(phase.metrics))
+    optimizer = phase.create_optimizer(count_steps(train, phase))
+    model.compile(optimizer=optimizer, loss=choose_loss(phase, train), metrics=list(phase.metrics))
     if phase.layer_decay < 1:
-        decay_by_layer(optimizer, model, plan, phase.layer_decay)
+        optimizers.apply_layer_decay(optimizer, model, plan, phase.layer_decay)
 
 
-def decay_by_layer(
-    optimizer: keras.optimizers.Optimizer,
-    model: keras.Model,
-    plan: freezing.FreezePlan,
-    decay: float,
-) -> None:
-    """Let each block of the backbone learn at `decay` times the rate of the one after it."""
-    optimizer.build(model.trainable_variables)
-    rates = layer_rates(plan.backbone, decay)
-    optimizers.set_rates(
-        optimizer, [rates.get(id(variable), 1.0) for variable in model.trainable_variables]
-    )
-
-
-def steps_of(train: batches.Data, phase: Phase) -> int | None:
-    """Return how many steps an epoch has, where a schedule wants to know.
+def count_steps(train: batches.Data, phase: Phase) -> int | None:
+    """Return how many steps an epoch has; None if no schedule depends on it.
 
     Raises:
-        DataError: It does, and the data does not tell.
+        DataError: A schedule depends on it, and the dataset has no length.
     """
     if phase.schedule == "constant" and not phase.warmup:
         return None
@@ -63,17 +49,9 @@ def steps_of(train: batches.Data, phase: Phase) -> int | None:
         return len(train)  # type: ignore[arg-type]  # many datasets have a length
     except TypeError as error:
         raise DataError(
-            "`train` must tell how many batches it has for `schedule` or `warmup`: give a "
-            "tf.data.Dataset its length with assert_cardinality, or pass a Keras schedule as "
-            "learning_rate."
+            "`train` must have a length for `schedule` or `warmup`: give a tf.data.Dataset its "
+            "length with assert_cardinality, or pass a Keras schedule as learning_rate."
         ) from error
-
-
-def loss_of(phase: Phase, train: batches.Data) -> Any:
-    """Return the phase's loss, by default cross-entropy for the labels' form."""
-    if phase.loss is not None:
-        return phase.loss
-    return optimizers.crossentropy(one_hot=one_hot(train), label_smoothing=phase.label_smoothing)
 
 
 def fit_whole(
@@ -85,20 +63,20 @@ def fit_whole(
     validation: batches.Data | None,
     extra: Sequence[keras.callbacks.Callback],
 ) -> tuple[dict[str, float], ...]:
-    """Run Keras' own fit, and return what it measured epoch by epoch."""
-    recorder = _Recorder()
-    first = _averaging(phase)
+    """Train the whole model by Keras' fit, and return the metrics of each epoch."""
+    recorder = _EpochRecorder()
+    first = _averaging_callbacks(phase)
     if plan.batchnorm == "reestimate":  # of the averaged weights, before all others look
         first.append(
             ReestimateBatchNorm(plan.training_batchnorm, train, batch_size=phase.batch_size)
         )
     callbacks = [*first, *phase.callbacks, *extra, recorder, keras.callbacks.TerminateOnNaN()]
-    source = _batches(train, phase) if phase.augmentation or batches.is_lazy(train) else train
+    source = _to_dataset(train, phase) if phase.augmentation or batches.is_lazy(train) else train
     if phase.augmentation:
         rank = len(model.input_shape)
         source = augmentation.dataset(source, phase.augmentation, rank=rank)
     if batches.is_lazy(validation):
-        validation = _batches(validation, phase, shuffle=False)  # type: ignore[arg-type]  # there
+        validation = _to_dataset(validation, phase, shuffle=False)  # type: ignore[arg-type]  # there
     arrays = batches.is_arrays(source)
     images, labels = source if arrays else (source, None)
     model.fit(
@@ -116,8 +94,8 @@ def fit_whole(
     return tuple(recorder.epochs)
 
 
-def _batches(train: batches.Data, phase: Phase, *, shuffle: bool = True) -> Any:
-    """Return a dataset of batches, for arrays in the order that Keras would take."""
+def _to_dataset(train: batches.Data, phase: Phase, *, shuffle: bool = True) -> Any:
+    """Return a dataset of batches, with arrays shuffled as Keras does."""
     if not batches.is_arrays(train):
         return train
     images, labels = train
@@ -131,8 +109,8 @@ def _batches(train: batches.Data, phase: Phase, *, shuffle: bool = True) -> Any:
     return batching.dataset(feed, batching.NextView(1))
 
 
-def _averaging(phase: Phase) -> list[keras.callbacks.Callback]:
-    """Return what makes validation and the best epoch see the averaged weights."""
+def _averaging_callbacks(phase: Phase) -> list[keras.callbacks.Callback]:
+    """Return the callbacks that must run before all others, so that they see averaged weights."""
     return [] if phase.ema_momentum is None else [optimizers.AveragedWeights()]
 
 
@@ -146,7 +124,7 @@ def fit_tail(
     part: FrozenPart,
     extra: Sequence[keras.callbacks.Callback],
 ) -> tuple[dict[str, float], ...]:
-    """Run the frozen part once, and Keras' fit on the rest; return what it measured."""
+    """Run the frozen part once, train the rest by Keras' fit, and return each epoch's metrics."""
     size = phase.batch_size
     feed = part.once.feed(part.cut, "train", train, batch_size=size)
     held_out = None
@@ -154,9 +132,9 @@ def fit_tail(
         held_out = part.once.feed(part.cut, "validation", validation, batch_size=size)
     steps = phase.epochs * feed.steps
     tail = Tail(model, part.cut, cheaper=part.cache.rewrites, steps=steps)
-    recorder = _Recorder()
+    recorder = _EpochRecorder()
     own = [*extra, recorder, keras.callbacks.TerminateOnNaN()]
-    first = _averaging(phase)
+    first = _averaging_callbacks(phase)
     if plan.batchnorm == "reestimate":
         features = batching.Batches(feed.in_order(), batching.NextView(1))
         first.append(
@@ -167,7 +145,7 @@ def fit_tail(
         feed,
         validation=held_out,
         epochs=phase.epochs,
-        loss=loss_of(phase, train),
+        loss=choose_loss(phase, train),
         metrics=phase.metrics,
         class_weight=phase.class_weight,
         callbacks=phase.callbacks,
@@ -177,13 +155,8 @@ def fit_tail(
     return tuple(recorder.epochs)
 
 
-def one_hot(pairs: batches.Data) -> bool:
-    """Tell whether the labels have a column for each class."""
-    return batches.is_one_hot(next(iter(batches.batches(pairs, 1)))[1])
-
-
-class _Recorder(keras.callbacks.Callback):
-    """Keeps every epoch's figures, the learning rate among them."""
+class _EpochRecorder(keras.callbacks.Callback):
+    """Records every epoch's metrics and learning rate."""
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -192,5 +165,5 @@ class _Recorder(keras.callbacks.Callback):
     @override
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        figures = {name: float(value) for name, value in (logs or {}).items()}
-        self.epochs.append({**figures, "learning_rate": rate})
+        metrics = {name: float(value) for name, value in (logs or {}).items()}
+        self.epochs.append({**metrics, "learning_rate": rate})

@@ -18,8 +18,7 @@ from tlkit.errors import ConfigError, DataError
 from tlkit.models import flat_graph, freezing
 from tlkit.models.flat_graph import Part
 from tlkit.models.layers import ClassProbabilities
-from tlkit.training import optimizers, solvers
-from tlkit.training.fit import one_hot
+from tlkit.training import losses, solvers
 from tlkit.training.linear import Linear
 from tlkit.training.phase import SolvedHead
 
@@ -29,7 +28,7 @@ _ROWS = 1024
 def compile_head(model: keras.Model, plan: freezing.FreezePlan, train: batches.Data) -> None:
     """Freeze the backbone and compile, so that the solved classifier can be evaluated by Keras."""
     frozen.apply(model, plan)
-    loss = optimizers.crossentropy(one_hot=one_hot(train), label_smoothing=0.0)
+    loss = losses.crossentropy(one_hot=losses.has_one_hot(train))
     model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
 
 

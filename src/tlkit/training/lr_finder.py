@@ -17,8 +17,9 @@ from tlkit.data import batches as data
 from tlkit.errors import ConfigError
 from tlkit.models import flat_graph
 from tlkit.models.flat_graph import Part
-from tlkit.training import fit
+from tlkit.training import optimizers
 from tlkit.training.inputs import checked
+from tlkit.training.losses import choose_loss
 from tlkit.training.phase import Phase, plan_freezing
 
 _SMOOTHING = 0.9
@@ -94,10 +95,10 @@ def find_learning_rate(
             name="learning_rate_finder",
         )
         bare = replace(phase, learning_rate=lowest, schedule="constant", warmup=0.0)
-        optimizer = bare.fresh_optimizer()
-        twin.compile(optimizer=optimizer, loss=[fit.loss_of(phase, train)])
+        optimizer = bare.create_optimizer()
+        twin.compile(optimizer=optimizer, loss=[choose_loss(phase, train)])
         if phase.layer_decay < 1:
-            fit.decay_by_layer(optimizer, twin, plan, phase.layer_decay)
+            optimizers.apply_layer_decay(optimizer, twin, plan, phase.layer_decay)
         batches = _endless(train, phase, len(model.input_shape), np.random.default_rng(seed))
         losses = list(_losses(twin, phase, batches, rates))
     return LearningRates(rates=tuple(rates[: len(losses)].tolist()), losses=tuple(losses))

@@ -1,12 +1,15 @@
-"""What a phase optimizes with: a fresh optimizer, its learning rates, and the loss."""
+"""A phase's optimizer: a fresh copy, its learning rates by step and by layer, averaged weights."""
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
 from typing_extensions import override
 
 from tlkit.errors import ConfigError
+from tlkit.models import freezing
+from tlkit.models.flat_graph import blocks, has_kernel
 
 Schedule = Literal["constant", "cosine"]
 """A constant learning rate, or one that falls to 0 along a cosine."""
@@ -15,55 +18,57 @@ _EXCLUSIONS = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern
 _NOT_DECAYED = ["bias", "gamma", "beta"]  # offsets and normalisation, as is usual
 
 
-def optimizer_of(
-    given: str | keras.optimizers.Optimizer,
+def create_optimizer(
+    base: str | keras.optimizers.Optimizer,
     *,
     learning_rate: float | keras.optimizers.schedules.LearningRateSchedule | None,
     settings: dict[str, Any],
 ) -> keras.optimizers.Optimizer:
-    """Return a new optimizer of the given kind and settings, without any state.
+    """Create an optimizer with the configuration of another one, but without its state.
 
     Args:
-        given: A Keras optimizer or its name.
-        learning_rate: Its learning rate; None leaves the optimizer's own.
-        settings: More of its constructor's arguments.
+        base: A Keras optimizer or its name.
+        learning_rate: The learning rate; None keeps that of `base`.
+        settings: More arguments of its constructor.
 
     Raises:
-        ConfigError: It is no optimizer, or takes no such argument.
+        ConfigError: `base` is not an optimizer, or does not accept the settings.
     """
     try:
-        made = keras.optimizers.get(given)
+        found = keras.optimizers.get(base)
     except ValueError as error:
         raise ConfigError(
-            f"`optimizer` must be a Keras optimizer or its name, got {given!r}."
+            f"`optimizer` must be a Keras optimizer or its name, got {base!r}."
         ) from error
-    config = made.get_config()
+    config = found.get_config()
     if learning_rate is not None:
         config["learning_rate"] = learning_rate
     unknown = [name for name in settings if name not in config]
     if unknown:
-        raise ConfigError(f"`optimizer` must take `{unknown[0]}`, got {given!r}.")
+        raise ConfigError(f"`optimizer` must accept `{unknown[0]}`, got {base!r}.")
     try:
-        fresh = type(made).from_config({**config, **settings})
+        fresh = type(found).from_config({**config, **settings})
     except ValueError as error:
-        raise ConfigError(f"`optimizer` must take its settings together: {error}") from error
-    _spare(made, fresh)
+        raise ConfigError(f"`optimizer` must accept its settings together: {error}") from error
+    _exclude_from_weight_decay(found, fresh)
     return fresh
 
 
-def _spare(given: keras.optimizers.Optimizer, fresh: keras.optimizers.Optimizer) -> None:
-    """Leave biases and normalisation undecayed, or what the given optimizer leaves."""
-    own = [name for name in vars(given) if name in _EXCLUSIONS]
+def _exclude_from_weight_decay(
+    base: keras.optimizers.Optimizer, fresh: keras.optimizers.Optimizer
+) -> None:
+    """Exclude the weights that `base` excludes, or else biases and normalisation."""
+    own = [name for name in vars(base) if name in _EXCLUSIONS]
     for name in own:
-        setattr(fresh, name, getattr(given, name))
+        setattr(fresh, name, getattr(base, name))
     if fresh.weight_decay is not None and not own:
         fresh.exclude_from_weight_decay(var_names=_NOT_DECAYED)
 
 
-def scheduled(
+def create_schedule(
     rate: float, *, schedule: Schedule, warmup_steps: int, steps: int
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Return a learning rate that rises for some steps, then stays or falls along a cosine to 0.
+    """Create a learning rate that rises for some steps, then stays or falls along a cosine to 0.
 
     Cosine annealing: Loshchilov and Hutter, 2016 (arXiv:1608.03983).
     """
@@ -79,73 +84,66 @@ def scheduled(
     return rate
 
 
-def set_rates(optimizer: keras.optimizers.Optimizer, rates: Sequence[float]) -> None:
-    """Multiply the learning rate of each trainable variable, in the optimizer's order.
+# Layer-wise decay: early layers of a pretrained network are general and should change less. The
+# block before the head learns at `decay` times the learning rate, the block before that at
+# decay**2, and so on. A block is a residual block, or what lies between two of them if it has a
+# layer with a kernel (a convolution, a dense layer); without one, such as a lone normalisation, it
+# shares the power of the block that follows. A network without residual blocks has a block for
+# each layer with a kernel, which includes the layers up to the next one.
+def layer_rates(backbone: keras.Model, decay: float) -> dict[int, float]:
+    """Return what each weight multiplies the learning rate by, with the weights' ids as keys."""
+    power = 0
+    powers: dict[int, int] = {}
+    for block in reversed(_blocks(backbone)):
+        power += any(has_kernel(layer) for layer in block)
+        powers |= {id(weight): max(power, 1) for layer in block for weight in layer.weights}
+    return {weight: decay**power for weight, power in powers.items()}
 
-    Weight decay is not multiplied.
+
+def _blocks(backbone: keras.Model) -> list[list[keras.Layer]]:
+    """Return the layers grouped into residual blocks and what lies between, or by kernels."""
+    numbers: Sequence[int | None] = blocks(backbone)
+    if not any(number is not None for number in numbers):
+        numbers = list(itertools.accumulate(map(has_kernel, backbone.layers)))
+    pairs = zip(numbers, backbone.layers, strict=True)
+    runs = itertools.groupby(pairs, key=lambda pair: pair[0])
+    return [[layer for _, layer in run] for _, run in runs]
+
+
+def apply_layer_decay(
+    optimizer: keras.optimizers.Optimizer,
+    model: keras.Model,
+    plan: freezing.FreezePlan,
+    decay: float,
+) -> None:
+    """Let each block of the backbone learn at `decay` times the rate of the one after it."""
+    optimizer.build(model.trainable_variables)
+    rates = layer_rates(plan.backbone, decay)
+    scale_learning_rates(
+        optimizer, [rates.get(id(variable), 1.0) for variable in model.trainable_variables]
+    )
+
+
+def scale_learning_rates(optimizer: keras.optimizers.Optimizer, rates: Sequence[float]) -> None:
+    """Multiply the learning rate of each trainable variable, but not its weight decay.
+
+    Args:
+        optimizer: A built optimizer; its `update_step` is replaced.
+        rates: A factor for each variable, in the optimizer's order.
     """
-    plain = optimizer.update_step
+    update = optimizer.update_step
 
     def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
         rate = rates[optimizer._get_variable_index(variable)]
-        plain(gradient, variable, learning_rate * rate)
+        update(gradient, variable, learning_rate * rate)
 
     optimizer.update_step = update_step
 
 
-@keras.saving.register_keras_serializable(package="tlkit")
-class SmoothedCrossentropy(keras.losses.Loss):
-    """Cross-entropy for class indices, with label smoothing: Keras has it for one-hot labels only.
-
-    Label smoothing: Szegedy et al., 2015 (arXiv:1512.00567).
-
-    Args:
-        label_smoothing: How much of each label is spread over all the classes.
-        reduction: As in Keras.
-        name: The Keras name.
-    """
-
-    def __init__(
-        self,
-        label_smoothing: float = 0.1,
-        *,
-        reduction: str = "sum_over_batch_size",
-        name: str = "smoothed_crossentropy",
-        **options: Any,
-    ) -> None:
-        super().__init__(name=name, reduction=reduction, **options)
-        self.label_smoothing = label_smoothing
-
-    @override
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Return the loss of each image."""
-        classes = y_pred.shape[-1]
-        indices = keras.ops.reshape(keras.ops.cast(y_true, "int32"), (-1,))
-        return keras.losses.categorical_crossentropy(
-            keras.ops.one_hot(indices, classes, dtype=y_pred.dtype),
-            y_pred,
-            label_smoothing=self.label_smoothing,
-        )
-
-    @override
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}
-
-
-def crossentropy(*, one_hot: bool, label_smoothing: float) -> str | Callable[..., Any]:
-    """Return the cross-entropy for labels of this form."""
-    if not label_smoothing:
-        return "categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy"
-    if one_hot:
-        return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)  # type: ignore[no-any-return]
-    return SmoothedCrossentropy(label_smoothing)
-
-
 class AveragedWeights(keras.callbacks.SwapEMAWeights):
-    """Lets validation, other callbacks and the finished model have the averaged weights.
+    """Uses the averaged weights for validation, for other callbacks and in the trained model.
 
-    Keras' own loses them where training stops before its last epoch.
+    The callback of Keras loses them if training stops before its last epoch.
     """
 
     def __init__(self) -> None:
@@ -153,12 +151,12 @@ class AveragedWeights(keras.callbacks.SwapEMAWeights):
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Forget an earlier training."""
+        """Reset the state of an earlier training."""
         self._average: list[Any] = []
 
     @override
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Put the average in the model, until the next epoch begins."""
+        """Set the model's weights to the average until the next epoch begins."""
         super().on_epoch_end(epoch, logs)
         self._average = [
             keras.ops.convert_to_numpy(each).copy() for each in self.model.trainable_variables
@@ -166,7 +164,7 @@ class AveragedWeights(keras.callbacks.SwapEMAWeights):
 
     @override
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Put the last epoch's average in the model."""
+        """Set the model's weights to the last epoch's average."""
         for variable, value in zip(self.model.trainable_variables, self._average, strict=False):
             variable.assign(value)
         self._average = []

@@ -94,7 +94,7 @@ class Phase:
             raise ConfigError(f"`metrics` must be a tuple of metrics, got {self.metrics!r}.")
         _check_callbacks(self.callbacks)
         _check_augmentation(self.augmentation)
-        self.fresh_optimizer()
+        self.create_optimizer()
 
     def _check_rates(self) -> None:
         own = keras.optimizers.schedules.LearningRateSchedule
@@ -125,8 +125,8 @@ class Phase:
             if getattr(self, name) is not None:
                 arguments.positive(name, getattr(self, name))
 
-    def fresh_optimizer(self, steps: int | None = None) -> keras.optimizers.Optimizer:
-        """Return a new optimizer with this phase's settings and no state.
+    def create_optimizer(self, steps: int | None = None) -> keras.optimizers.Optimizer:
+        """Create an optimizer with this phase's settings.
 
         Args:
             steps: How many steps an epoch has, for `schedule` and `warmup`.
@@ -137,18 +137,18 @@ class Phase:
             "use_ema": None if self.ema_momentum is None else True,
             "ema_momentum": self.ema_momentum,
         }
-        given = {name: value for name, value in settings.items() if value is not None}
-        make = partial(optimizers.optimizer_of, self.optimizer, settings=given)
-        fresh = make(learning_rate=self.learning_rate)
+        settings = {name: value for name, value in settings.items() if value is not None}
+        create = partial(optimizers.create_optimizer, self.optimizer, settings=settings)
+        fresh = create(learning_rate=self.learning_rate)
         if steps is None or (self.schedule == "constant" and not self.warmup):
             return fresh
-        rate = optimizers.scheduled(
+        rate = optimizers.create_schedule(
             float(keras.ops.convert_to_numpy(fresh.learning_rate)),
             schedule=self.schedule,
             warmup_steps=round(self.warmup * steps),
             steps=self.epochs * steps,
         )
-        return make(learning_rate=rate)
+        return create(learning_rate=rate)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,7 +116,7 @@ class Annealing(Deadline):
 
     def __init__(self, until: float, phase: Phase, *, steps: int) -> None:
         super().__init__(until)
-        self._highest = float(keras.ops.convert_to_numpy(phase.fresh_optimizer().learning_rate))
+        self._highest = float(keras.ops.convert_to_numpy(phase.create_optimizer().learning_rate))
         self._rising = round(phase.warmup * steps)
         self._steps = phase.epochs * steps
 

@@ -19,10 +19,11 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import freezing
 from tlkit.models.inspection import probabilities_of
-from tlkit.training import baseline, head_solver, progress, verification
-from tlkit.training import fit as fitting
-from tlkit.training.divergence import Guard
+from tlkit.training import head_solver, progress, verification
+from tlkit.training.divergence import StopOnDivergence, measure_baseline
+from tlkit.training.fit import compile_phase, count_steps, fit_tail, fit_whole
 from tlkit.training.inputs import checked
+from tlkit.training.losses import has_one_hot
 from tlkit.training.phase import Phase, SolvedHead, plan_freezing
 from tlkit.training.records import PhaseRun, Run, to_columns
 
@@ -156,7 +157,7 @@ def _train_all(
     train, held_out = _checked_both(model, given, validation)
     for phase, seed in zip(phases.values(), seeds, strict=True):
         if isinstance(phase, Phase):
-            fitting.steps_of(train, phase)
+            count_steps(train, phase)
         if seed is not None:  # kept copies are drawn from where the layers are now
             seed_layers(phase.augmentation, seed)
     probabilities_of(model).temperature = 1.0  # it was fitted to the model as it was before
@@ -202,7 +203,7 @@ def _train(
     if isinstance(phase, SolvedHead):
         head_solver.compile_head(model, plan, train)
     else:
-        fitting.compile_phase(model, phase, plan, train)
+        compile_phase(model, phase, plan, train)
     before = verification.fingerprints(model)
     started = time.perf_counter()
     if isinstance(phase, SolvedHead):
@@ -211,10 +212,10 @@ def _train(
         )
     else:
         stopper = _early_stopping(phase, validation)
-        guard = Guard(baseline.at_the_start(model, phase, plan, train))
+        guard = StopOnDivergence(measure_baseline(model, phase, plan, train))
         # the guard goes back last: what the stopper thinks best may be what diverged
         extra = [callback for callback in (stopper, guard, lines) if callback is not None]
-        fit = fitting.fit_whole if part is None else partial(fitting.fit_tail, part=part)
+        fit = fit_whole if part is None else partial(fit_tail, part=part)
         try:
             epochs = fit(model, phase, plan, train, validation=validation, extra=extra)
         finally:
@@ -288,7 +289,7 @@ def _plan(model: keras.Model, phase: Phase | SolvedHead) -> freezing.FreezePlan:
 
 
 def _check_same_form(train: batches.Data, validation: batches.Data) -> None:
-    forms = ["one-hot" if fitting.one_hot(pairs) else "integers" for pairs in (train, validation)]
+    forms = ["one-hot" if has_one_hot(pairs) else "integers" for pairs in (train, validation)]
     if len(set(forms)) > 1:
         raise DataError(
             f"`validation` labels must have the form of the training labels, {forms[0]}, "
