@@ -19,7 +19,7 @@ import numpy as np
 
 import tlkit
 from tlkit import recipes, sources
-from tlkit.datasets import ImageSet
+from tlkit.data import ImageDataset
 from tlkit.evaluation import label_audit
 
 
@@ -28,29 +28,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     images = _images(options)
     model = recipes.few_images().build(images, image_size=options.size, weights=options.weights)
-    pictures, labels = images.train
-    print(f"{images.name}: {len(labels):,} images, {100 * options.share:g} % of labels flipped\n")
+    print(f"{images.name}: {len(images):,} images, {100 * options.share:g} % of labels flipped\n")
     print("| seed | flipped | suspects | precision | recall | looked at | seconds |")
     print("|---:|---:|---:|---:|---:|---:|---:|")
-    rows = [measured(model, pictures, labels, options.share, seed) for seed in range(options.seeds)]
+    rows = [measured(model, images, options.share, seed) for seed in range(options.seeds)]
     for seed, row in enumerate(rows):
         print(_line(str(seed), row))
     mean = {key: statistics.mean(row[key] for row in rows) for key in rows[0]}
     print(_line("mean", mean))
 
 
-def measured(
-    model: Any, images: Any, labels: np.ndarray, share: float, seed: int
-) -> dict[str, float]:
+def measured(model: Any, images: ImageDataset, share: float, seed: int) -> dict[str, float]:
     """Flip a share of the labels, audit, and compare."""
     random = np.random.default_rng(seed)
     classes = len(tlkit.models.class_names(model))
-    count = round(share * len(labels))
-    at = random.choice(len(labels), count, replace=False)
-    given = np.array(labels)
+    count = round(share * len(images))
+    at = random.choice(len(images), count, replace=False)
+    given = np.array(images.labels)
     given[at] = (given[at] + random.integers(1, classes, count)) % classes
     started = time.perf_counter()
-    found = label_audit.audit(model, (images, given), seed=seed)
+    found = label_audit.audit(model, (images.images, given), seed=seed)
     seconds = time.perf_counter() - started
     flipped = set(at.tolist())
     suspects = {each.index for each in found.suspects}
@@ -72,14 +69,10 @@ def _line(name: str, row: dict[str, float]) -> str:
     )
 
 
-def _images(options: argparse.Namespace) -> ImageSet:
+def _images(options: argparse.Namespace) -> ImageDataset:
     if options.data is None:
-        return tlkit.datasets.digits()
-    source = sources.from_folder(options.data, image_size=options.size)
-    nothing = source.take(slice(0))
-    return ImageSet(
-        name=source.name, train=source.pair, test=nothing.pair, class_names=source.class_names
-    )
+        return tlkit.datasets.digits().train
+    return sources.from_folder(options.data, image_size=options.size)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

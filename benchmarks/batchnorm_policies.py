@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     figure(runs[0]).savefig(options.out / "batchnorm_policies.png", dpi=110)
     grid = tlkit.plotting.prediction_grid(
         tlkit.load(options.work / "seed-0" / "frozen.keras"),
-        *images.test,
+        images.test,
         count=32,
         columns=8,
         seed=0,
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     grid.savefig(options.out / "predictions.png", dpi=75)
 
 
-def _measured(images: tlkit.datasets.ImageSet, work: Path, seed: int) -> dict:
+def _measured(images: tlkit.data.Split, work: Path, seed: int) -> dict:
     work.mkdir(parents=True, exist_ok=True)
     head = _head(images, work, seed)
     start = work / "head.keras"
@@ -143,7 +143,7 @@ def figure(run: dict) -> Figure:
     return drawn
 
 
-def _head(images: tlkit.datasets.ImageSet, work: Path, seed: int) -> dict:
+def _head(images: tlkit.data.Split, work: Path, seed: int) -> dict:
     if not (work / "head.json").is_file():
         keras.utils.set_random_seed(seed)
         model = tlkit.build_classifier(
@@ -157,9 +157,7 @@ def _head(images: tlkit.datasets.ImageSet, work: Path, seed: int) -> dict:
     return json.loads((work / "head.json").read_text())
 
 
-def _tuned(
-    images: tlkit.datasets.ImageSet, start: Path, name: str, seed: int, settings: dict
-) -> dict:
+def _tuned(images: tlkit.data.Split, start: Path, name: str, seed: int, settings: dict) -> dict:
     """Fine-tune a copy of the head phase's model, or read what was kept of it."""
     record = start.parent / f"{name}.json"
     if not record.is_file():
@@ -168,7 +166,7 @@ def _tuned(
     return json.loads(record.read_text())
 
 
-def _swapped(images: tlkit.datasets.ImageSet, work: Path) -> dict:
+def _swapped(images: tlkit.data.Split, work: Path) -> dict:
     """Measure the head on the statistics that training mode uses, before any fine-tuning."""
     kept = work / "swapped.json"
     if kept.is_file():
@@ -177,7 +175,8 @@ def _swapped(images: tlkit.datasets.ImageSet, work: Path) -> dict:
     backbone = tlkit.models.backbone_of(model)
     plan = tlkit.freezing.plan(backbone, tlkit.freezing.first(100), batchnorm="train")
     tlkit.freezing.apply(plan)
-    batches = (pictures for pictures, _ in tlkit.data.batches.batches(images.train, 32))
+    pictures = images.train.images
+    batches = (pictures[at : at + 32] for at in range(0, len(pictures), 32))
     tlkit.training.batchnorm.reestimate(model, plan.training_batchnorm, batches)
     result = tlkit.evaluate(model, images.test)
     kept.write_text(json.dumps({"accuracy": result.accuracy, "loss": result.loss}))
@@ -187,18 +186,19 @@ def _swapped(images: tlkit.datasets.ImageSet, work: Path) -> dict:
 def _train(
     model: keras.Model,
     phase: tlkit.Phase,
-    images: tlkit.datasets.ImageSet,
+    images: tlkit.data.Split,
     record: Path,
     seed: int,
 ) -> None:
-    encode = tlkit.data.encoded
-    (x_train, y_train), (x_test, y_test) = images.train, images.test
+    train, test = (
+        (part.images, tlkit.data.one_hot(part.labels, 10)) for part in (images.train, images.test)
+    )
     run = trainer.train_phase(
         model,
         phase,
-        (x_train, encode(y_train, 10)),
+        train,
         name=record.stem,
-        validation=(x_test, encode(y_test, 10)),
+        validation_data=test,
         seed=seed,
     )
     tlkit.save(model, record.with_suffix(".keras"))

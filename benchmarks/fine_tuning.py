@@ -22,7 +22,7 @@ from recipes import changes, image_set, interval
 
 import tlkit
 from tlkit import Phase, SolvedHead, recipes
-from tlkit.datasets import ImageSet
+from tlkit.data import Split
 
 PAGE = Path("docs/explanation/fine-tuning.md")
 SET = "Fashion-MNIST"
@@ -67,15 +67,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pages.publish(PAGE, options.out, rows, table(rows))
 
 
-def some(images: ImageSet, seed: int) -> ImageSet:
+def some(images: Split, seed: int) -> Split:
     """Return a set of training images alone, some of them held out as its test."""
-    x, y = images.train
-    order = np.random.default_rng(seed).permutation(len(x))
+    order = np.random.default_rng(seed).permutation(len(images.train))
     train, test = order[:TRAIN], order[TRAIN : TRAIN + HELD_OUT]
-    return replace(images, train=(x[train], y[train]), test=(x[test], y[test]))
+    return replace(images, train=images.train.take(train), test=images.train.take(test))
 
 
-def measured(images: ImageSet, name: str, settings: dict[str, Any], seed: int) -> dict:
+def measured(images: Split, name: str, settings: dict[str, Any], seed: int) -> dict:
     """Train one variant, and measure it on the images held out."""
     keras.backend.clear_session()
     settings = dict(settings)
@@ -86,7 +85,7 @@ def measured(images: ImageSet, name: str, settings: dict[str, Any], seed: int) -
     recipe = replace(
         recipes.best(), head=head, fine_tune=tail, features=READS, pooling="flatten", max_layers=1
     )
-    trained = recipe.train(images, image_size=32, seed=seed, verbose=False)
+    trained = recipe.train(images.train, image_size=32, seed=seed, verbose=False)
     score = tlkit.evaluate(trained.model, images.test)
     return {
         "accuracy": score.accuracy,

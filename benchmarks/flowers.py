@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
         parts = experiment.split(experiment.source())
         started = time.perf_counter()
         trained = experiment.train(parts, verbose=False)
-        score = tlkit.evaluate(trained.model, parts.test.pair)
+        score = tlkit.evaluate(trained.model, parts.test)
         rows.append({"accuracy": score.accuracy, "seconds": time.perf_counter() - started})
         print(seed, len(parts.train), len(parts.test), json.dumps(rows[-1]), flush=True)
     accuracies = [row["accuracy"] for row in rows]

@@ -28,8 +28,8 @@ from scipy.stats import t as student
 from speed import plain_epoch_of
 
 import tlkit
-from tlkit import freezing, recipes
-from tlkit.datasets import ImageSet
+from tlkit import freezing, recipes, sources
+from tlkit.data import Split
 from tlkit.plotting import charts
 
 PAGE = Path("docs/explanation/taps.md")
@@ -91,11 +91,11 @@ def row(recipe: str, name: str, seed: int, folder: Path) -> dict:
         made = recipes.best(augmentation=changes(name), **many)
         looks = changes(name) if name in BUDGETS else ()
         settings["budget"] = BUDGETS.get(name)
-    trained = made.train(images, **settings)
+    trained = made.train(images.train, **settings)
     score = tlkit.evaluate(trained.model, images.test, augmentation=looks)
     backbone = tlkit.models.backbone_of(trained.model)
     started = time.perf_counter()
-    trained.model.predict(images.test[0], batch_size=128, verbose=0)
+    trained.model.predict(images.test.images, batch_size=128, verbose=0)
     return {
         "accuracy": score.accuracy,
         "loss": score.loss,
@@ -103,7 +103,7 @@ def row(recipe: str, name: str, seed: int, folder: Path) -> dict:
         "epochs": [phase.num_epochs for phase in trained.run.phases],
         "weights": trained.model.count_params(),
         "reads": backbone.layers[-1].name,
-        "predict": (time.perf_counter() - started) / len(images.test[0]),
+        "predict": (time.perf_counter() - started) / len(images.test),
     }
 
 
@@ -123,7 +123,7 @@ def changes(name: str) -> tuple[keras.layers.Layer, ...]:
 def draw(name: str, folder: Path) -> Figure:
     """Draw what each block of the backbone is worth."""
     images = image_set(name, folder, 0)
-    whole = replace(recipes.fast(), features=None).build(images, **SETS[name])
+    whole = replace(recipes.fast(), features=None).build(images.train, **SETS[name])
     figure = charts.probe_curves(tlkit.probe(whole, images.train))
     figure.suptitle(f"MobileNetV2 of ImageNet, frozen, on {name}", fontsize=10)
     return figure
@@ -132,10 +132,10 @@ def draw(name: str, folder: Path) -> Figure:
 def plain(name: str, folder: Path) -> dict:
     """Estimate how long plain Keras takes for the user's experiment."""
     images = image_set(name, folder, 0)
-    x, y = images.train
+    x, y = images.train.images, images.train.labels
     count = min(len(x), 6000 if SETS[name]["image_size"] == 32 else 600)
     few = (x[:count], y[:count])
-    model = recipes.mnist_as_described().build(images, **SETS[name])
+    model = recipes.mnist_as_described().build(images.train, **SETS[name])
     head, tail = (
         plain_epoch_of(model, 32, select, few) * len(x) / count
         for select in (freezing.everything, freezing.first(100))
@@ -143,7 +143,7 @@ def plain(name: str, folder: Path) -> dict:
     return {"seconds": 10 * head + 5 * tail}
 
 
-def image_set(name: str, folder: Path, seed: int) -> ImageSet:
+def image_set(name: str, folder: Path, seed: int) -> Split:
     """Return a set; the seed chooses where it is split, or which images of it are taken."""
     random = np.random.default_rng(seed)
     if "digits" in name:
@@ -151,15 +151,14 @@ def image_set(name: str, folder: Path, seed: int) -> ImageSet:
     if "flowers" in name:
         return flowers(folder / "flowers227", random)
     file = "fashion_mnist.npz" if "Fashion" in name else "mnist.npz"
-    images = replace(tlkit.datasets.mnist(folder / file), name=name)
-    if "1,000" not in name:
-        return images
-    x, y = images.train
-    some = random.permutation(len(x))[:1000]
-    return replace(images, train=(x[some], y[some]))
+    images = tlkit.datasets.mnist(folder / file)
+    train = replace(images.train, name=name)
+    if "1,000" in name:
+        train = train.take(random.permutation(len(train))[:1000])
+    return replace(images, train=train)
 
 
-def flowers(folder: Path, random: np.random.Generator) -> ImageSet:
+def flowers(folder: Path, random: np.random.Generator) -> Split:
     """Return the photos, a fifth of each class for the test."""
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     parts: dict[str, list] = {"train": [], "test": []}
@@ -169,11 +168,11 @@ def flowers(folder: Path, random: np.random.Generator) -> ImageSet:
         cut = len(files) // 5
         for part, chosen in (("test", files[:cut]), ("train", files[cut:])):
             parts[part] += [(np.asarray(Image.open(file).convert("RGB")), label) for file in chosen]
-    made = {
-        part: tuple(np.stack(each) for each in zip(*pairs, strict=True))
-        for part, pairs in parts.items()
-    }
-    return ImageSet(name="flowers", class_names=tuple(names), **made)
+    made = {}
+    for part, pairs in parts.items():
+        images, labels = (np.stack(each) for each in zip(*pairs, strict=True))
+        made[part] = sources.from_arrays(images, labels, class_names=names, name="flowers")
+    return Split(validation=made["train"].take(slice(0)), **made)
 
 
 def table(parts: dict) -> str:

@@ -36,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pages.publish(PAGE, options.out, rows, table(rows))
 
 
-def measured(images: tlkit.datasets.ImageSet, name: str, size: int) -> dict:
+def measured(images: tlkit.data.Split, name: str, size: int) -> dict:
     """Probe once; a row of figures."""
     keras.backend.clear_session()
-    model = replace(recipes.fast(), features=None).build(images, image_size=size)
+    model = replace(recipes.fast(), features=None).build(images.train, image_size=size)
     probe = tlkit.probe(model, images.train, sample=SAMPLE)
     last = probe.layers[-1].layer
     ends = [each for each in probe.layers if each.layer == last]

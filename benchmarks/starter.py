@@ -11,7 +11,7 @@ mnist.npz, fashion_mnist.npz and a flowers227 folder; a set that is not there is
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +23,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import tlkit
-from tlkit import freezing, recipes
-from tlkit.datasets import ImageSet
+from tlkit import freezing, recipes, sources
+from tlkit.data import Split
 from tlkit.models import starter
 from tlkit.training import trainer
 
@@ -78,14 +78,15 @@ def main(arguments: list[str] | None = None) -> None:
             pages.insert(page, text)
 
 
-def one(images: ImageSet, weights: str, seed: int) -> dict[str, float]:
+def one(images: Split, weights: str, seed: int) -> dict[str, float]:
     """Train one classifier; return its test accuracy after each phase."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     recipe = recipes.few_images()
-    model = recipe.build(images, **WEIGHTS[weights])
+    model = recipe.build(images.train, **WEIGHTS[weights])
     if weights == "random":  # no statistics come with it; without any its output is constant
-        batches = (pictures for pictures, _ in tlkit.data.batches.batches(images.train, 128))
+        pictures = images.train.images
+        batches = (pictures[at : at + 128] for at in range(0, len(pictures), 128))
         norms = freezing.batchnorm_within(tlkit.models.backbone_of(model))
         tlkit.training.batchnorm.reestimate(model, norms, batches)
     scores = {}
@@ -98,7 +99,7 @@ def one(images: ImageSet, weights: str, seed: int) -> dict[str, float]:
     return scores
 
 
-def load(name: str, folder: Path, seed: int) -> ImageSet | None:
+def load(name: str, folder: Path, seed: int) -> Split | None:
     """Return 1,000 training images drawn by the seed, and the test images; None without files."""
     if name == "digits":
         bundled = load_digits()
@@ -109,14 +110,12 @@ def load(name: str, folder: Path, seed: int) -> ImageSet | None:
             return None
         images, labels = zip(*pairs, strict=True)
         classes, numbers = np.unique(labels, return_inverse=True)
-        return replace(
-            _split(name, np.stack(images), numbers, seed), class_names=tuple(map(str, classes))
-        )
+        return _split(name, np.stack(images), numbers, seed, class_names=tuple(map(str, classes)))
     path = folder / f"{name}.npz"
     if not path.is_file():
         return None
     whole = tlkit.datasets.mnist(path)
-    return replace(_split(name, *whole.train, seed), test=whole.test)
+    return replace(_split(name, whole.train.images, whole.train.labels, seed), test=whole.test)
 
 
 def _split(
@@ -125,18 +124,20 @@ def _split(
     labels: np.ndarray,
     seed: int,
     *,
+    class_names: Sequence[str] | None = None,
     value_range: tuple[float, float] = (0, 255),
-) -> ImageSet:
+) -> Split:
     x_train, x_test, y_train, y_test = train_test_split(
         images, labels, train_size=TRAINED_ON, stratify=labels, random_state=seed
     )
-    return ImageSet(
-        name=name,
-        train=(x_train, y_train),
-        test=(x_test, y_test),
-        class_names=tuple(str(number) for number in range(int(labels.max()) + 1)),
-        value_range=value_range,
-    )
+    settings = {
+        "class_names": class_names or [str(number) for number in range(int(labels.max()) + 1)],
+        "name": name,
+        "value_range": value_range,
+    }
+    train = sources.from_arrays(x_train, y_train, **settings)
+    test = sources.from_arrays(x_test, y_test, **settings)
+    return Split(train=train, validation=train.take(slice(0)), test=test)
 
 
 def _photos(folder: Path) -> Iterator[tuple[np.ndarray, str]]:

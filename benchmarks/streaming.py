@@ -17,7 +17,6 @@ import tlkit
 from tlkit import recipes, splits
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.lazy_images import LazyImages
-from tlkit.datasets import ImageSet
 from tlkit.experiments import runner
 
 CLASSES = 10
@@ -53,18 +52,13 @@ def main(arguments: list[str] | None = None) -> dict:
     print(runner.plan(source, parts))
     mark("planned and split")
     trained = recipes.fast().train(
-        ImageSet(
-            name="made",
-            train=parts.train.pair,
-            test=parts.test.pair,
-            class_names=source.class_names,
-        ),
+        parts.train,
         image_size=options.size,
         weights="starter",
         verbose=False,
     )
     mark("trained")
-    score = tlkit.evaluate(trained.model, parts.test.pair)
+    score = tlkit.evaluate(trained.model, parts.test)
     mark("evaluated")
     result = {"count": options.count, "accuracy": score.accuracy, "marks": marks}
     print(json.dumps(result))

@@ -25,7 +25,7 @@ import keras
 
 import tlkit
 from tlkit import freezing, recipes
-from tlkit.datasets import ImageSet
+from tlkit.data import Split
 from tlkit.experiments import run_folder
 from tlkit.plotting import charts
 from tlkit.recipes import Recipe
@@ -67,8 +67,8 @@ def main(arguments: list[str] | None = None) -> Path:
         missing = [*missing, f"{weights} in place of ImageNet's"]
     if missing:
         print(f"   Can't be reached from here, so this run takes {' and '.join(missing)}.")
-    about = f"{recipe.name} on {images.name}: {recipe.backbone}, {weights}, {options.size} px"
-    print(f"   {about}; {len(images.train[0]):,} images to train, {len(images.test[0]):,} to test")
+    about = f"{recipe.name} on {images.train.name}: {recipe.backbone}, {weights}, {options.size} px"
+    print(f"   {about}; {len(images.train):,} images to train, {len(images.test):,} to test")
 
     rows = []
     if options.recipe is None:
@@ -77,17 +77,18 @@ def main(arguments: list[str] | None = None) -> Path:
     _step(4, "Grey to RGB, resized and rescaled inside the model; pooling and a softmax head")
     print(f"   {model.input_shape} raw pixels in, {model.output_shape} probabilities out")
     _step(5, "Encode the labels one-hot")
-    (x_train, y_train), (x_test, y_test) = images.train, images.test
-    classes = len(images.class_names)
-    train = x_train, tlkit.data.encoded(y_train, classes)
-    test = x_test, tlkit.data.encoded(y_test, classes)
+    classes = len(images.train.class_names)
+    train, test = (
+        (part.images, tlkit.data.one_hot(part.labels, classes))
+        for part in (images.train, images.test)
+    )
     _step(6, "Choose what fine-tuning freezes")
     print(_frozen(model, recipe))
 
     _step(7, "Train the head, and 8. fine-tune the tail")
     cache = None if options.plain else tlkit.Cache()
     started = time.perf_counter()
-    run = recipe.trainer(seed=options.seed, cache=cache).fit(model, train, validation=test)
+    run = recipe.trainer(seed=options.seed, cache=cache).fit(model, train, validation_data=test)
     seconds = time.perf_counter() - started
 
     _step(9, "Evaluate on the test images")
@@ -98,7 +99,7 @@ def main(arguments: list[str] | None = None) -> Path:
 
     _step(10, "Draw the predictions, the learning curves and the confusion matrix")
     figures = {
-        "predictions": charts.prediction_grid(model, *test, seed=options.seed),
+        "predictions": charts.prediction_grid(model, test, seed=options.seed),
         "curves": charts.learning_curves(run),
         "confusion": charts.confusion_matrix(evaluation),
     }
@@ -114,7 +115,7 @@ def main(arguments: list[str] | None = None) -> Path:
         figures=figures,
         about=about,
         config={
-            "data": images.name,
+            "data": images.train.name,
             "weights": weights,
             "recipe": recipe.name,
             **_settings(options, arguments),
@@ -128,9 +129,9 @@ def main(arguments: list[str] | None = None) -> Path:
     return folder
 
 
-def _short_way(images: ImageSet, weights: str, options: argparse.Namespace) -> Row:
+def _short_way(images: Split, weights: str, options: argparse.Namespace) -> Row:
     trained = recipes.fast().train(
-        images,
+        images.train,
         image_size=options.size,
         weights="imagenet" if weights == IMAGENET else "starter",
         seed=options.seed,
@@ -157,7 +158,7 @@ def _compared(rows: list[Row]) -> str:
     return "\n".join([*lines, f"   McNemar's test: {tlkit.evaluation.mcnemar(first, second)}"])
 
 
-def _images(options: argparse.Namespace) -> tuple[ImageSet, list[str]]:
+def _images(options: argparse.Namespace) -> tuple[Split, list[str]]:
     """Load the images; only where none were asked for may the built-in set take their place."""
     missing = []
     if options.data not in (None, "mnist"):
@@ -169,7 +170,7 @@ def _images(options: argparse.Namespace) -> tuple[ImageSet, list[str]]:
             if options.data == "mnist":
                 raise
             images = tlkit.datasets.digits()
-            missing = [f"{images.name} (1,797 real images) in place of MNIST"]
+            missing = [f"{images.train.name} (1,797 real images) in place of MNIST"]
     return (images if options.limit is None else images.limited(options.limit)), missing
 
 
@@ -181,7 +182,7 @@ def _recipe(options: argparse.Namespace, *, fallback: str) -> Recipe:
 
 
 def _model(
-    images: ImageSet, options: argparse.Namespace, *, described: bool
+    images: Split, options: argparse.Namespace, *, described: bool
 ) -> tuple[keras.Model, Recipe, str]:
     """Build on ImageNet weights or, where they can't be reached, on the starter's.
 
@@ -190,12 +191,12 @@ def _model(
     if options.weights != "starter":
         recipe = _recipe(options, fallback="mnist_as_described" if described else "few_images")
         try:
-            return recipe.build(images, image_size=options.size), recipe, IMAGENET
+            return recipe.build(images.train, image_size=options.size), recipe, IMAGENET
         except tlkit.errors.DownloadError:
             if options.weights == "imagenet":
                 raise
     recipe = _recipe(options, fallback="few_images")
-    return recipe.build(images, image_size=options.size, weights="starter"), recipe, STARTER
+    return recipe.build(images.train, image_size=options.size, weights="starter"), recipe, STARTER
 
 
 def _frozen(model: keras.Model, recipe: Recipe) -> str:
@@ -212,9 +213,9 @@ def _frozen(model: keras.Model, recipe: Recipe) -> str:
     )
 
 
-def _name(images: ImageSet, weights: str) -> str:
+def _name(images: Split, weights: str) -> str:
     kind = "imagenet" if weights == IMAGENET else "starter"
-    return f"{images.name.replace(' ', '-')}-{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return f"{images.train.name.replace(' ', '-')}-{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _settings(options: argparse.Namespace, arguments: list[str] | None) -> dict[str, object]:

@@ -81,8 +81,8 @@ def keras_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Scikit-learn's digits 0, 1 and 2 as PNG files, a folder for each."""
     folder = tmp_path_factory.mktemp("data") / "digits"
-    images, labels = datasets.digits().train
-    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+    digits = datasets.digits().train
+    for number, (image, label) in enumerate(zip(digits.images, digits.labels, strict=True)):
         if label < 3:
             (folder / f"digit {label}").mkdir(parents=True, exist_ok=True)
             picture = Image.fromarray((image * 255 / 16).astype("uint8")).resize((32, 32))

@@ -55,7 +55,9 @@ def test_training_sees_changed_images_and_validation_does_not(
         phase = Phase(epochs=2, augmentation=layers, freeze=freezing.first(3))
         model = _model(small_backbone)
         runs.append(
-            train_phase(model, phase, train, validation=_data(), cache=None, seed=0, verbose=False)
+            train_phase(
+                model, phase, train, validation_data=_data(), cache=None, seed=0, verbose=False
+            )
         )
         score = tlkit.evaluate(model, _data())
         assert runs[-1].history["val_loss"][-1] == pytest.approx(score.loss, rel=1e-3)
@@ -89,7 +91,7 @@ def test_views_keep_changed_copies_and_validation_the_images_themselves(
     model = _model(small_backbone)
     phase = Phase(epochs=3, augmentation=(_flip(),))
     run = train_phase(
-        model, phase, _data(), validation=_data(), cache=Cache(views=3), seed=0, verbose=False
+        model, phase, _data(), validation_data=_data(), cache=Cache(views=3), seed=0, verbose=False
     )
     assert (run.trunk.images, run.trunk.computed) == (3 * 40 + 40, 3 * 40 + 40)
     score = tlkit.evaluate(model, _data())
@@ -109,7 +111,7 @@ def test_random_layers_in_the_model_leave_kept_validation_alone(
         model,
         Phase(epochs=1),
         _data(),
-        validation=_data(),
+        validation_data=_data(),
         cache=Cache(views=2),
         seed=0,
         verbose=False,

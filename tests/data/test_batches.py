@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -9,7 +8,6 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlkit import datasets
 from tlkit.data import batches
 from tlkit.errors import ConfigError, DataError
 
@@ -19,7 +17,7 @@ ONE_HOT = np.eye(3, dtype="float32")[LABELS]
 
 
 def checked(images: Any, labels: Any, **changed: Any) -> Any:
-    return batches.checked((images, labels), **{**WANTED, **changed})
+    return batches.validate((images, labels), **{**WANTED, **changed})
 
 
 WANTED: dict[str, Any] = {
@@ -80,7 +78,7 @@ def test_unknown_sizes_and_a_lone_channel_axis_fit(
 @pytest.mark.parametrize("make", [as_tf_data, Batches])
 def test_a_dataset_that_fits_comes_back_itself_and_whole(make: Callable[[], Any]) -> None:
     dataset = make()
-    assert batches.checked(dataset, **WANTED) is dataset
+    assert batches.validate(dataset, **WANTED) is dataset
     images, labels = zip(*batches.batches(dataset, 99), strict=True)
     np.testing.assert_array_equal(np.concatenate(images), IMAGES)
     np.testing.assert_array_equal(np.concatenate(labels), LABELS)
@@ -168,20 +166,20 @@ def test_smoothed_one_hot_labels_are_accepted() -> None:
 def test_what_is_no_data_is_called_by_its_type(thing: Any) -> None:
     words = rf"must be a pair \(images, labels\) or a dataset .* got {type(thing).__name__}"
     with pytest.raises(DataError, match=words):
-        batches.checked(thing, **WANTED)
+        batches.validate(thing, **WANTED)
 
 
 @pytest.mark.parametrize("empty", [as_tf_data().take(0)])
 def test_an_empty_dataset_is_refused(empty: Any) -> None:
     with pytest.raises(DataError, match="at least one batch, got an empty dataset"):
-        batches.checked(empty, **WANTED)
+        batches.validate(empty, **WANTED)
 
 
 def test_the_first_batch_of_a_dataset_is_checked() -> None:
     with pytest.raises(DataError, match=r"pixels lie in \[0, 1\]"):
-        batches.checked(as_tf_data(IMAGES / 255), **WANTED)
+        batches.validate(as_tf_data(IMAGES / 255), **WANTED)
     with pytest.raises(DataError, match="from 0 to 2 for 3 classes, got 4"):
-        batches.checked(as_tf_data(labels=LABELS + 3), **WANTED)
+        batches.validate(as_tf_data(labels=LABELS + 3), **WANTED)
 
 
 @given(st.integers(1, 30), st.integers(1, 12))
@@ -196,9 +194,9 @@ def test_batches_are_in_order_complete_and_full(count: int, batch_size: int) -> 
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=20))
-def test_encoded_labels_are_those_of_keras_and_decode_to_themselves(labels: list[int]) -> None:
+def test_one_hot_labels_are_those_of_keras_and_decode_to_themselves(labels: list[int]) -> None:
     indices = np.array(labels)
-    one_hot = batches.encoded(indices, 5)
+    one_hot = batches.one_hot(indices, 5)
     np.testing.assert_array_equal(one_hot, keras.utils.to_categorical(indices, 5))
     assert one_hot.dtype == "float32"
     assert batches.is_one_hot(one_hot)
@@ -209,114 +207,9 @@ def test_encoded_labels_are_those_of_keras_and_decode_to_themselves(labels: list
 
 def test_encoding_refuses_what_it_cannot_encode() -> None:
     with pytest.raises(ConfigError, match="`num_classes` must be a whole number of at least 2"):
-        batches.encoded(LABELS, 1)
+        batches.one_hot(LABELS, 1)
     with pytest.raises(DataError, match="`labels` labels must be from 0 to 1 for 2 classes, got 2"):
-        batches.encoded(LABELS, 2)
-
-
-def mnist_file(folder: Path, **changed: np.ndarray) -> Path:
-    arrays: dict[str, Any] = {
-        "x_train": IMAGES,
-        "y_train": LABELS.astype("uint8"),
-        "x_test": IMAGES[:2],
-        "y_test": LABELS[:2].astype("uint8"),
-    }
-    path = folder / "small.npz"
-    np.savez(path, **{**arrays, **changed})
-    return path
-
-
-def test_mnist_reads_a_file_that_it_is_given(tmp_path: Path) -> None:
-    path = mnist_file(tmp_path)
-    for given_path in (path, str(path)):
-        loaded = datasets.mnist(given_path)
-        assert loaded.name == "small"
-        assert loaded.class_names == ("0", "1", "2")
-        assert loaded.value_range == (0, 255)
-        np.testing.assert_array_equal(loaded.train[0], IMAGES)
-        np.testing.assert_array_equal(loaded.train[1], LABELS)
-        np.testing.assert_array_equal(loaded.test[0], IMAGES[:2])
-        np.testing.assert_array_equal(loaded.test[1], LABELS[:2])
-
-
-def test_mnist_refuses_a_missing_file_by_its_name(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"must be an \.npz file, got '.*/no\.npz': no such file"):
-        datasets.mnist(tmp_path / "no.npz")
-    with pytest.raises(DataError, match="no such file"):
-        datasets.mnist(tmp_path)
-
-
-def test_mnist_refuses_a_file_with_other_arrays(tmp_path: Path) -> None:
-    path = tmp_path / "other.npz"
-    np.savez(path, x_train=IMAGES, y_train=LABELS)
-    with pytest.raises(DataError, match=r"with the arrays \['x_train', .*x_test"):
-        datasets.mnist(path)
-
-
-def written_as_npz(folder: Path, content: str) -> Path:
-    """A file called .npz that is none."""
-    path = mnist_file(folder)
-    if content == "text":
-        path.write_text("label,pixel0\n5,0\n")
-    elif content == "half of an npz":
-        path.write_bytes(path.read_bytes()[:300])
-    elif content == "nothing":
-        path.write_bytes(b"")
-    elif content == "pickled objects":
-        path = mnist_file(folder, x_train=np.array([{}], dtype=object))
-    else:
-        np.save(folder / "one.npy", IMAGES)
-        (folder / "one.npy").replace(path)
-    return path
-
-
-@pytest.mark.parametrize(
-    "content", ["text", "half of an npz", "nothing", "pickled objects", "a single array"]
-)
-def test_mnist_refuses_a_file_that_is_only_called_npz(tmp_path: Path, content: str) -> None:
-    path = written_as_npz(tmp_path, content)
-    with pytest.raises(DataError, match=r"small\.npz' must be an \.npz file with the arrays"):
-        datasets.mnist(path)
-
-
-def test_digits_are_split_once_without_overlap() -> None:
-    from sklearn.datasets import load_digits
-
-    first, again = datasets.digits(), datasets.digits()
-    np.testing.assert_array_equal(first.train[0], again.train[0])
-    images, labels = (np.concatenate(parts) for parts in zip(first.train, first.test, strict=True))
-    assert [len(part) for part in (*first.train, *first.test)] == [1000, 1000, 797, 797]
-    bundled = load_digits()
-    together = sorted(zip(images.reshape(1797, -1).tolist(), labels.tolist(), strict=True))
-    whole = sorted(zip(bundled.data.tolist(), bundled.target.tolist(), strict=True))
-    assert together == whole
-
-
-def test_digits_hold_every_class_in_proportion() -> None:
-    loaded = datasets.digits()
-    everything = np.concatenate([loaded.train[1], loaded.test[1]])
-    for _, labels in (loaded.train, loaded.test):
-        expected = np.bincount(everything) * len(labels) / len(everything)
-        assert (np.abs(np.bincount(labels) - expected) <= 1).all()
-    assert loaded.class_names == tuple("0123456789")
-    assert loaded.value_range == (loaded.train[0].min(), loaded.train[0].max()) == (0, 16)
-
-
-def test_a_limited_set_has_the_first_images_and_the_whole_test(tmp_path: Path) -> None:
-    whole = datasets.mnist(mnist_file(tmp_path))
-    limited = whole.limited(4)
-    np.testing.assert_array_equal(limited.train[0], IMAGES[:4])
-    np.testing.assert_array_equal(limited.train[1], LABELS[:4])
-    assert len(whole.train[0]) == 6
-    assert limited.test is whole.test
-    assert (limited.name, limited.class_names) == (whole.name, whole.class_names)
-    assert len(whole.limited(99).train[0]) == 6
-
-
-@pytest.mark.parametrize("count", [0, -3, 2.5, True])
-def test_a_bad_limit_is_refused(tmp_path: Path, count: Any) -> None:
-    with pytest.raises(ConfigError, match="`limit` must be a whole number of at least 1"):
-        datasets.mnist(mnist_file(tmp_path)).limited(count)
+        batches.one_hot(LABELS, 2)
 
 
 @pytest.mark.parametrize(
@@ -331,21 +224,21 @@ def test_a_bad_limit_is_refused(tmp_path: Path, count: Any) -> None:
 )
 def test_a_strange_pair_is_refused_in_our_words(pair: Any, words: str) -> None:
     with pytest.raises(DataError, match=words):
-        batches.checked(pair, **WANTED)
+        batches.validate(pair, **WANTED)
 
 
 def test_a_dataset_without_labels_is_refused() -> None:
     for size in (1, 2, 4):
         unlabelled = tf.data.Dataset.from_tensor_slices(IMAGES).batch(size)
         with pytest.raises(DataError, match=r"must yield \(images, labels\) batches"):
-            batches.checked(unlabelled, **WANTED)
+            batches.validate(unlabelled, **WANTED)
 
 
 def test_encoding_takes_a_column_of_labels_and_nothing_odd() -> None:
     column = np.array([[1], [0]])
-    np.testing.assert_array_equal(batches.encoded(column, 2), keras.utils.to_categorical(column, 2))
-    assert batches.encoded(np.zeros(0, int), 2).shape == (0, 2)
+    np.testing.assert_array_equal(batches.one_hot(column, 2), keras.utils.to_categorical(column, 2))
+    assert batches.one_hot(np.zeros(0, int), 2).shape == (0, 2)
     with pytest.raises(DataError, match="one-hot already"):
-        batches.encoded(np.eye(2), 2)
+        batches.one_hot(np.eye(2), 2)
     with pytest.raises(DataError, match=r"got shape \(\)"):
-        batches.encoded(np.int64(1), 2)
+        batches.one_hot(np.int64(1), 2)

@@ -38,7 +38,7 @@ class _Loader:
 def _tf_data() -> Any:
     tensorflow = pytest.importorskip("tensorflow")
     images, labels = _data()
-    one_hot = tlkit.data.encoded(labels, 3)
+    one_hot = tlkit.data.one_hot(labels, 3)
     return tensorflow.data.Dataset.from_tensor_slices((images, one_hot)).batch(8)
 
 

@@ -18,12 +18,12 @@ def _source() -> ImageDataset:
 
 
 def test_labels_follow_the_order_of_a_classifiers_classes() -> None:
-    named = _source().named(["eel", "ape", "cat", "dog"])
+    named = _source().reorder(["eel", "ape", "cat", "dog"])
     assert named.labels.tolist() == [2, 3, 0, 3]
     assert named.class_names == ("eel", "ape", "cat", "dog")
     assert named.counts == {"eel": 1, "ape": 0, "cat": 1, "dog": 2}
     with pytest.raises(DataError, match=r"that the classifier knows, \['cat', 'dog'\], got \['eel"):
-        _source().named(["cat", "dog"])
+        _source().reorder(["cat", "dog"])
 
 
 def test_what_was_scanned_goes_with_the_images() -> None:

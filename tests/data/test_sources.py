@@ -51,7 +51,9 @@ def test_images_read_when_needed_train_to_the_same_as_arrays(
         model = _model(small_backbone)
         phase = SolvedHead(**rest) if "solver" in rest else Phase(freeze=freezing.first(3), **rest)
         pair = (given, labels)
-        run = train_phase(model, phase, pair, validation=pair, cache=cache, seed=0, verbose=False)
+        run = train_phase(
+            model, phase, pair, validation_data=pair, cache=cache, seed=0, verbose=False
+        )
         losses.append([run.history[key][-1] for key in ("loss", "val_loss")])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
@@ -71,7 +73,7 @@ def test_images_read_when_needed_are_probed_and_measured(small_backbone: keras.M
 def test_arrays_become_a_source() -> None:
     images, labels = _data()
     source = sources.from_arrays(images, labels, class_names="abc", groups=["p"] * 40)
-    assert source.pair[0] is images
+    assert source.images is images
     assert source.counts == {"a": 14, "b": 13, "c": 13}
     few = source.take(slice(0, 3))
     assert (len(few), few.labels.tolist(), few.groups) == (3, [0, 1, 2], ("p",) * 3)

@@ -119,12 +119,12 @@ def test_lazy_images_and_datasets_are_read_a_batch_at_a_time(model: keras.Model)
             return super().__getitem__(index)
 
     lazy = Recorded(lambda place: images[place], range(90), shape=(8, 8, 3))
-    found = label_audit.audit(model, (lazy, batches.encoded(labels, 4)), batch_size=32)
+    found = label_audit.audit(model, (lazy, batches.one_hot(labels, 4)), batch_size=32)
     assert [each.index for each in found.suspects] == [each.index for each in whole.suspects]
     np.testing.assert_allclose(found.scores, whole.scores, atol=1e-3)  # batches round differently
     assert read[-3:] == [list(range(start, min(start + 32, 90))) for start in (0, 32, 64)]
     assert max(map(len, read)) == 32
-    tlkit.plotting.audit_grid(found, lazy, count=2)
+    tlkit.plotting.audit_grid(found, (lazy, labels), count=2)
     assert read[-2:] == [[each.index] for each in found.suspects[:2]]
 
 
@@ -222,7 +222,9 @@ def test_printed_it_is_a_short_table() -> None:
 def test_the_grid_shows_the_first_suspects_with_both_labels() -> None:
     images = np.random.default_rng(0).integers(0, 256, (12, 6, 6, 1), "uint8")
     path = r"a_very_long_folder/$\x$ & <tags>/0001.png"
-    figure = tlkit.plotting.audit_grid(_made_up(12, path), images, count=7, columns=3)
+    figure = tlkit.plotting.audit_grid(
+        _made_up(12, path), (images, np.zeros(12)), count=7, columns=3
+    )
     figure.savefig(io.BytesIO())  # a dollar would start a formula
     assert len(figure.axes) == 7
     for place, panel in enumerate(figure.axes):
@@ -232,4 +234,4 @@ def test_the_grid_shows_the_first_suspects_with_both_labels() -> None:
 
 def test_a_grid_of_nothing_is_refused() -> None:
     with pytest.raises(DataError, match="must have a suspect to draw"):
-        tlkit.plotting.audit_grid(_made_up(0, None), np.zeros((3, 4, 4)))
+        tlkit.plotting.audit_grid(_made_up(0, None), (np.zeros((3, 4, 4)), np.zeros(3)))

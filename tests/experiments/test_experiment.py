@@ -93,7 +93,7 @@ def test_the_memory_told_beforehand_is_what_training_takes(photos: Path, name: s
     whole = tlkit.build_classifier(
         recipe.backbone, 2, image_size=32, weights="starter", pixels=recipe.pixels
     )
-    told = recipe.kept_bytes(whole, parts.train.pair)
+    told = recipe.kept_bytes(whole, parts.train)
     ran = made.train(parts, verbose=False).run
     kept = {phase.name: phase.trunk.bytes / phase.trunk.images for phase in ran.phases}
     assert kept.keys() == told.keys()

@@ -23,7 +23,7 @@ def _figures(backbone: keras.Model, *, classes: int = 3, count: int = 30) -> fig
     images = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), "uint8")
     labels = np.arange(count) % classes
     found = tlkit.evaluate(model, (images, labels))
-    return figures.figures(model, _run(2), found, images, labels)
+    return figures.figures(model, _run(2), found, (images, labels))
 
 
 def test_a_run_has_figures_that_explain_it(small_backbone: keras.Model) -> None:

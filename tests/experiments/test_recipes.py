@@ -10,7 +10,9 @@ from tlkit.models.layers import GrayToRGBResize
 
 def test_the_experiment_is_the_one_described() -> None:
     recipe = recipes.mnist_as_described()
-    model = recipe.build(tlkit.datasets.digits(), weights=None, backbone_options={"alpha": 0.35})
+    model = recipe.build(
+        tlkit.datasets.digits().train, weights=None, backbone_options={"alpha": 0.35}
+    )
     backbone = tlkit.models.backbone_of(model)
     resize = next(layer for layer in model.layers if isinstance(layer, GrayToRGBResize))
     assert (resize.size, resize.input_range, resize.output_range) == ((32, 32), (0, 16), (0, 1))
@@ -34,7 +36,7 @@ def test_the_experiment_is_the_one_described() -> None:
 
 def test_few_images_takes_the_backbones_own_pixels_and_moves_what_it_frees() -> None:
     recipe = recipes.few_images(epochs=(1, 2), batchnorm="train")
-    model = recipe.build(tlkit.datasets.digits(), weights="starter")
+    model = recipe.build(tlkit.datasets.digits().train, weights="starter")
     resize = next(layer for layer in model.layers if isinstance(layer, GrayToRGBResize))
     assert (resize.size, resize.input_range, resize.output_range) == ((32, 32), (0, 16), (-1, 1))
     assert (recipe.head.epochs, recipe.fine_tune.epochs) == (1, 2)
@@ -54,7 +56,7 @@ def test_epochs_and_the_batchnorm_policy_may_be_chosen() -> None:
 
 def test_fast_ends_the_backbone_where_it_pays_and_solves_the_head() -> None:
     digits = tlkit.datasets.digits()
-    trained = recipes.fast().train(digits, weights="starter", verbose=False)
+    trained = recipes.fast().train(digits.train, weights="starter", verbose=False)
     assert trained.recipe == "fast"
     assert [phase.name for phase in trained.run.phases] == ["head"]
     assert tlkit.evaluate(trained.model, digits.test).accuracy > 0.98
@@ -73,24 +75,24 @@ def test_a_budget_cuts_the_epochs_of_fine_tuning_and_leaves_the_rest() -> None:
     digits = tlkit.datasets.digits().limited(200)
     recipe = recipes.few_images(epochs=(1, 500))
     train = {"weights": "starter", "verbose": False, "seed": 0}
-    short = recipe.train(digits, budget=0.5, **train)
+    short = recipe.train(digits.train, budget=0.5, **train)
     epochs = [phase.num_epochs for phase in short.run.phases]
     assert epochs[0] == 1
     assert 1 <= epochs[1] < 500
-    none = recipe.train(digits, budget=0.01, **train)
+    none = recipe.train(digits.train, budget=0.01, **train)
     assert [phase.name for phase in none.run.phases] == ["head"]
 
 
 def test_a_budget_must_be_above_nothing() -> None:
     with pytest.raises(ConfigError, match="`budget` must be a number above 0"):
-        recipes.fast().train(tlkit.datasets.digits(), budget=0)
+        recipes.fast().train(tlkit.datasets.digits().train, budget=0)
 
 
 def test_best_reads_solves_and_fine_tunes_gently() -> None:
     digits = tlkit.datasets.digits().limited(300)
     recipe = recipes.best(epochs=1)
     assert recipe.max_layers == 4
-    trained = recipe.train(digits, weights="starter", verbose=False)
+    trained = recipe.train(digits.train, weights="starter", verbose=False)
     head, tail = trained.run.phases
     assert tail.diverged is None
     assert tail.movement.untouched > 0  # BatchNormalization stays

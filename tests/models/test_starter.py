@@ -105,8 +105,8 @@ def test_its_features_tell_digits_apart_and_random_ones_do_not() -> None:
         backbone = backbones.create(
             "mobilenet_v2", image_size=32, weights=weights, options={"alpha": 0.35}
         )
-        head = RidgeClassifier().fit(_features(backbone, digits.train[0]), digits.train[1])
-        scores[weights] = head.score(_features(backbone, digits.test[0]), digits.test[1])
+        head = RidgeClassifier().fit(_features(backbone, digits.train.images), digits.train.labels)
+        scores[weights] = head.score(_features(backbone, digits.test.images), digits.test.labels)
     assert scores["starter"] > 0.93
     assert scores["starter"] > scores[None] + 0.1
 

@@ -47,7 +47,7 @@ def test_names_are_no_formulas(small_backbone: keras.Model) -> None:
     names = ["$5_$", "$5_to_$10"]
     model = tlkit.build_classifier(small_backbone, 2, pixels=(0, 1), class_names=names)
     images, labels = np.zeros((4, 16, 16, 3), "uint8"), np.arange(4) % 2
-    grid = charts.prediction_grid(model, images, labels)
+    grid = charts.prediction_grid(model, (images, labels))
     assert "$5_to_$10" in " ".join(panel.get_title() for panel in grid.axes)
     for figure in (grid, charts.confusion_matrix(tlkit.evaluate(model, (images, labels)))):
         figure.savefig(io.BytesIO())
@@ -56,7 +56,7 @@ def test_names_are_no_formulas(small_backbone: keras.Model) -> None:
 def test_every_panel_tells_its_image_and_what_the_model_said(model: keras.Model) -> None:
     images, labels = _test_set()
     probabilities = model.predict(images, verbose=0)
-    panels = charts.prediction_grid(model, images, labels, count=30, seed=3).axes
+    panels = charts.prediction_grid(model, (images, labels), count=30, seed=3).axes
     order = np.random.default_rng(3).choice(30, size=30, replace=False)
     assert len(panels) == 30
     for panel, index in zip(panels, order, strict=True):
@@ -75,7 +75,7 @@ def test_every_panel_tells_its_image_and_what_the_model_said(model: keras.Model)
 
 def test_the_seed_chooses_and_a_short_last_row_is_left_empty(model: keras.Model) -> None:
     first, again, other = (
-        [p.get_title() for p in charts.prediction_grid(model, *_test_set(), count=7, seed=s).axes]
+        [p.get_title() for p in charts.prediction_grid(model, _test_set(), count=7, seed=s).axes]
         for s in (0, 0, 1)
     )
     assert first == again != other
@@ -85,15 +85,15 @@ def test_the_seed_chooses_and_a_short_last_row_is_left_empty(model: keras.Model)
 def test_colour_images_are_drawn_in_colour(small_backbone: keras.Model) -> None:
     model = tlkit.build_classifier(small_backbone, 2, pixels=(0, 1))
     images = np.random.default_rng(0).integers(0, 256, (2, 9, 9, 3), "uint8")
-    panel = charts.prediction_grid(model, images, np.array([0, 1]), count=1).axes[0]
+    panel = charts.prediction_grid(model, (images, np.array([0, 1])), count=1).axes[0]
     assert panel.images[0].get_array().shape == (9, 9, 3)
 
 
 def test_bad_arguments_are_named(model: keras.Model) -> None:
     with pytest.raises(ConfigError, match="`count` must be a whole number of at least 1"):
-        charts.prediction_grid(model, *_test_set(), count=0)
+        charts.prediction_grid(model, _test_set(), count=0)
     with pytest.raises(DataError, match="one for each of the 30 images"):
-        charts.prediction_grid(model, _test_set()[0], np.zeros(2, int))
+        charts.prediction_grid(model, (_test_set()[0], np.zeros(2, int)))
 
 
 def test_curves_run_over_both_phases_and_mark_the_change() -> None:
@@ -119,7 +119,7 @@ def test_the_confusion_matrix_shows_every_count() -> None:
 
 def test_no_figure_touches_pyplot(model: keras.Model) -> None:
     before = set(getattr(sys.modules.get("matplotlib.pyplot"), "get_fignums", list)())
-    charts.prediction_grid(model, *_test_set())
+    charts.prediction_grid(model, _test_set())
     charts.learning_curves(_run())
     assert set(getattr(sys.modules.get("matplotlib.pyplot"), "get_fignums", list)()) == before
 
@@ -223,15 +223,15 @@ def test_known_probabilities_are_not_predicted_again(
     images, labels = _test_set()
     known = model.predict(images, verbose=0)
     usual = {
-        which: _texts(charts.prediction_grid(model, images, labels, which=which))
+        which: _texts(charts.prediction_grid(model, (images, labels), which=which))
         for which in ("confident", "random", "worst")
     }
     monkeypatch.setattr(image_grids, "predict", None)
     for which, titles in usual.items():
-        grid = charts.prediction_grid(model, images, labels, which=which, probabilities=known)
+        grid = charts.prediction_grid(model, (images, labels), which=which, probabilities=known)
         assert _texts(grid) == titles
     with pytest.raises(DataError, match=r"`probabilities` must have shape \(30, 3\), got \(2, 3\)"):
-        charts.prediction_grid(model, images, labels, probabilities=known[:2])
+        charts.prediction_grid(model, (images, labels), probabilities=known[:2])
 
 
 def _smallest(figure: Figure) -> float:
@@ -250,13 +250,13 @@ def _wide_evaluation(classes: int) -> tlkit.evaluation.Evaluation:
 @pytest.mark.parametrize(
     "drawn",
     [
-        lambda model: charts.prediction_grid(model, *_test_set()),
-        lambda model: charts.prediction_grid(model, *_test_set(), which="confident"),
+        lambda model: charts.prediction_grid(model, _test_set()),
+        lambda model: charts.prediction_grid(model, _test_set(), which="confident"),
         lambda model: charts.learning_curves(_run()),
         lambda model: charts.confusion_matrix(_wide_evaluation(12)),
         lambda model: charts.reliability_diagram(_wide_evaluation(5)),
-        lambda model: saliency.grad_cam_grid(model, *_test_set()),
-        lambda model: saliency.feature_map(model, *_test_set()),
+        lambda model: saliency.grad_cam_grid(model, _test_set()),
+        lambda model: saliency.feature_map(model, _test_set()),
     ],
 )
 def test_every_figure_is_legible_on_a_phone_and_a_desk(model: keras.Model, drawn: Any) -> None:
@@ -271,7 +271,7 @@ def test_captions_stay_within_their_picture(small_backbone: keras.Model) -> None
     names = ["sunflowers of some kind", "incomprehensibilities", "tulips"]
     model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), class_names=names)
     images = np.zeros((9, 16, 16, 3), "uint8")
-    figure = charts.prediction_grid(model, images, np.arange(9) % 3)
+    figure = charts.prediction_grid(model, (images, np.arange(9) % 3))
     figure.savefig(io.BytesIO())
     for panel in figure.axes:
         title = panel.title.get_window_extent()

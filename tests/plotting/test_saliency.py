@@ -70,7 +70,7 @@ def _shades() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_half_of_the_grid_are_the_surest_errors_and_half_is_right(spotter: keras.Model) -> None:
-    figure = saliency.grad_cam_grid(spotter, *_shades(), count=4, columns=4)
+    figure = saliency.grad_cam_grid(spotter, _shades(), count=4, columns=4)
     titles = [panel.get_title() for panel in figure.axes if panel.get_title()]
     wrong = [title for title in titles if "WRONG" in title]
     assert titles[:2] == wrong
@@ -85,7 +85,7 @@ def test_half_of_the_grid_are_the_surest_errors_and_half_is_right(spotter: keras
 def test_where_a_kind_is_rare_there_is_more_of_the_other(
     spotter: keras.Model, labels: list[int], errors: int
 ) -> None:
-    figure = saliency.grad_cam_grid(spotter, _shades()[0], np.array(labels), count=4)
+    figure = saliency.grad_cam_grid(spotter, (_shades()[0], np.array(labels)), count=4)
     titles = [panel.get_title() for panel in figure.axes if panel.get_title()]
     assert (len(titles), sum("WRONG" in title for title in titles)) == (4, errors)
 
@@ -95,7 +95,7 @@ def test_the_overlay_is_seen_on_black_and_gets_brighter_with_the_evidence(
 ) -> None:
     images = np.zeros((2, 16, 16, 3), "uint8")
     images[:, 4:8, 4:8] = 1  # a photo that is all but black
-    figure = saliency.grad_cam_grid(spotter, images, np.array([1, 1]), count=1)
+    figure = saliency.grad_cam_grid(spotter, (images, np.array([1, 1])), count=1)
     _, overlay = (panel.images[0].get_array() for panel in _panels(figure))
     assert overlay.max(axis=-1).min() > 0.1  # seen everywhere, also where the photo is black
     assert overlay[5, 5].mean() > 1.5 * overlay[12, 12].mean()
@@ -111,7 +111,7 @@ def test_keras_has_nothing_to_warn_of(spotter: keras.Model, tmp_path: Path) -> N
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             saliency.grad_cam(model, _shades()[0])
-            saliency.feature_map(model, *_shades())
+            saliency.feature_map(model, _shades())
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])
@@ -119,7 +119,7 @@ def test_images_that_look_alike_lie_close(spotter: keras.Model, method: str) -> 
     random = np.random.default_rng(0)
     values = np.concatenate([random.integers(0, 20, 30), random.integers(230, 250, 30)])
     images = np.broadcast_to(values[:, None, None, None], (60, 16, 16, 3)).astype("uint8")
-    figure = saliency.feature_map(spotter, images, (values < 100).astype(int), method=method)
+    figure = saliency.feature_map(spotter, (images, (values < 100).astype(int)), method=method)
     named = {"pca": "PCA", "tsne": "t-SNE"}[method]
     assert figure.axes[0].get_title() == f"60 images, features by {named}"
     assert ("of variance" in figure.axes[0].get_xlabel()) == (method == "pca")
@@ -132,7 +132,7 @@ def test_images_that_look_alike_lie_close(spotter: keras.Model, method: str) -> 
 def test_what_is_wrong_is_told(spotter: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.zeros((2, 16, 16, 3), "uint8")
     with pytest.raises(ConfigError, match="`method` must be one of"):
-        saliency.feature_map(spotter, images, [0, 1], method="umap")
+        saliency.feature_map(spotter, (images, np.array([0, 1])), method="umap")
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(ConfigError, match="needs Keras on TensorFlow, got 'jax'"):
         saliency.grad_cam(spotter, images)
@@ -142,7 +142,7 @@ def test_the_map_stops_reading_when_its_time_is_over(spotter: keras.Model) -> No
     images, labels = np.zeros((200, 16, 16, 3), "uint8"), np.arange(200) % 2
     images[:, 0, 0, 0] = range(200)
     drawn = [
-        saliency.feature_map(spotter, images, labels, seconds=seconds).axes[0].get_title()
+        saliency.feature_map(spotter, (images, labels), seconds=seconds).axes[0].get_title()
         for seconds in (0, None)
     ]
     assert drawn == ["64 images, features by PCA", "200 images, features by PCA"]
@@ -164,7 +164,7 @@ def test_the_legend_stays_within_the_figure(names: list[str]) -> None:
     backbone = keras.Model(inputs, keras.layers.Conv2D(2, 3)(inputs))
     model = tlkit.build_classifier(backbone, 2, pixels=(0, 1), class_names=names)
     images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), "uint8")
-    figure = saliency.feature_map(model, images, np.arange(8) % 2)
+    figure = saliency.feature_map(model, (images, np.arange(8) % 2))
     figure.savefig(io.BytesIO())
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0 and box.x1 <= figure.bbox.x1

@@ -106,7 +106,7 @@ def test_averaged_weights_get_their_own_statistics(
     )
     held_out = pair if validated else None
     run = tlkit.train_phase(
-        model, phase, pair, validation=held_out, cache=cache, seed=0, verbose=False
+        model, phase, pair, validation_data=held_out, cache=cache, seed=0, verbose=False
     )
     assert run.diverged is None
     plan = tlkit.freezing.plan(small_backbone, phase.freeze, batchnorm="reestimate")

@@ -50,7 +50,7 @@ def _both(
         trainer = TwoPhaseTrainer(**settings, cache=chosen)
         runs.append(
             trainer.fit(
-                model, _data() if data is None else data, validation=validation, verbose=False
+                model, _data() if data is None else data, validation_data=validation, verbose=False
             )
         )
         models.append(model)
@@ -106,7 +106,7 @@ def test_every_setting_works_as_in_plain_keras(build: Build, changes: dict[str, 
         build,
         head=Phase(**settings),
         fine_tune=Phase(**{**settings, "freeze": freezing.first(6)}),
-        validation=_data(11, seed=1),
+        validation_data=_data(11, seed=1),
     )
 
 
@@ -115,7 +115,7 @@ def test_one_hot_labels_and_label_smoothing(build: Build) -> None:
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
     _both(
         build,
-        (images, tlkit.data.encoded(labels, 3)),
+        (images, tlkit.data.one_hot(labels, 3)),
         head=Phase(epochs=2, batch_size=8, loss=loss),
         fine_tune=None,
     )
@@ -125,7 +125,7 @@ def test_early_stopping_goes_back_to_the_best_weights(build: Build) -> None:
     images, labels = _data(11, seed=1)
     wrong = (images, (labels + 1) % 3)  # the better it learns, the worse the validation
     phase = Phase(epochs=6, learning_rate=1e-2, batch_size=8, patience=1)
-    fast, plain = _both(build, head=phase, fine_tune=None, validation=wrong)
+    fast, plain = _both(build, head=phase, fine_tune=None, validation_data=wrong)
     assert fast.phases[0].best_epoch == plain.phases[0].best_epoch
     assert fast.phases[0].num_epochs < 6
 
@@ -134,7 +134,7 @@ def test_datasets_keep_their_order_and_their_weights(build: Build) -> None:
     images, labels = _data()
     weights = np.linspace(0.1, 2, 27).astype("float32")
     dataset = tf.data.Dataset.from_tensor_slices((images, labels, weights)).batch(4)
-    _both(build, dataset, validation=dataset)
+    _both(build, dataset, validation_data=dataset)
 
 
 class _Made(keras.utils.PyDataset):
@@ -178,7 +178,7 @@ def test_a_shuffling_dataset_trains_uncached_and_says_so(
     shuffled = tf.data.Dataset.from_tensor_slices(_data()).shuffle(27).batch(8)
     run = train_phase(build(), HEAD, shuffled)
     assert run.trunk is None
-    assert "every epoch runs the whole model: `train` begins with other" in capsys.readouterr().out
+    assert "every epoch runs the whole model: `data` begins with other" in capsys.readouterr().out
 
 
 def _with_flip(small_backbone: keras.Model) -> keras.Model:
@@ -225,7 +225,8 @@ def test_the_second_run_runs_nothing(build: Build, tmp_path: Path) -> None:
     cache = Cache(folder=tmp_path / "features")
     trainer = TwoPhaseTrainer(head=HEAD, fine_tune=TAIL, seed=3, cache=cache)
     first, second = (
-        trainer.fit(build(), _data(), validation=_data(9, seed=1), verbose=False) for _ in range(2)
+        trainer.fit(build(), _data(), validation_data=_data(9, seed=1), verbose=False)
+        for _ in range(2)
     )
     assert first.phases[0].trunk.computed == 36
     assert second.phases[0].trunk.computed == 0

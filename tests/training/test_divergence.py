@@ -5,7 +5,7 @@ from scipy.optimize import minimize
 
 import tlkit
 from tlkit import Phase, SolvedHead, TwoPhaseTrainer, freezing, train_phase
-from tlkit.data.batches import encoded
+from tlkit.data.batches import one_hot
 from tlkit.training.divergence import Baseline, StopOnDivergence, measure_baseline
 
 
@@ -127,7 +127,7 @@ def test_a_collapsed_phase_gets_the_weights_from_before_it(
     wild = Phase(epochs=2, freeze=freezing.first(3), **settings)
     with pytest.warns(UserWarning, match=r"The phase 'phase' diverged.*from before it"):
         run = train_phase(
-            model, wild, _data(), validation=_data(), cache=cache, seed=0, verbose=False
+            model, wild, _data(), validation_data=_data(), cache=cache, seed=0, verbose=False
         )
     assert run.diverged in (1, 2)
     assert run.best_epoch == 0
@@ -196,7 +196,7 @@ def test_the_prior_loss_is_the_entropy_of_the_class_frequencies(model: keras.Mod
     shares = np.bincount(_unequal()[1]) / 90
     entropy = -(shares * np.log(shares)).sum()
     images, labels = _unequal()
-    for train in (_unequal(), (images, encoded(labels, 3))):
+    for train in (_unequal(), (images, one_hot(labels, 3))):
         assert _baseline(model, train).prior_loss == pytest.approx(entropy, rel=1e-5)
 
 

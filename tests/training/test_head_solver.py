@@ -37,7 +37,7 @@ def test_a_solved_head_is_that_of_its_features(
         model,
         SolvedHead(solver=solver),
         (images, labels),
-        validation=held_out,
+        validation_data=held_out,
         cache=cache,
         seed=0,
         verbose=False,
@@ -88,7 +88,7 @@ def test_one_hot_labels_and_datasets_are_solved_alike(small_backbone: keras.Mode
     logits = []
     for train in (
         (images, labels),
-        (images, tlkit.data.encoded(labels, 3)),
+        (images, tlkit.data.one_hot(labels, 3)),
         _Batches(images, labels),
     ):
         model = _model(small_backbone)

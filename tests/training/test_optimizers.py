@@ -234,7 +234,7 @@ def test_a_phase_ends_with_the_averaged_weights_that_validation_saw(
     model = _model(small_backbone)
     phase = Phase(epochs=3, learning_rate=0.05, ema_momentum=0.9, freeze=freezing.first(3))
     run = train_phase(
-        model, phase, _data(), validation=_data(24), cache=cache, seed=0, verbose=False
+        model, phase, _data(), validation_data=_data(24), cache=cache, seed=0, verbose=False
     )
     score = tlkit.evaluate(model, _data(24))
     assert run.history["val_loss"][-1] == pytest.approx(score.loss, rel=1e-3)

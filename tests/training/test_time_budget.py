@@ -134,6 +134,6 @@ def test_a_head_that_is_trained_stops_in_time() -> None:
     digits = tlkit.datasets.digits()
     recipe = tlkit.recipes.few_images(epochs=(100_000, 1))
     started = time.perf_counter()
-    trained = recipe.train(digits, weights="starter", budget=0.1, verbose=False)
+    trained = recipe.train(digits.train, weights="starter", budget=0.1, verbose=False)
     assert [phase.name for phase in trained.run.phases] == ["head"]
     assert time.perf_counter() - started < 120  # it would take hours

@@ -117,7 +117,7 @@ def test_a_phase_comes_out_the_same_whatever_ran_before_it(
 
 def test_one_history_over_both_phases(model: keras.Model) -> None:
     trainer = TwoPhaseTrainer(head=HEAD, fine_tune=TAIL, seed=0)
-    run = trainer.fit(model, _data(), validation=_data(9, seed=1), verbose=False)
+    run = trainer.fit(model, _data(), validation_data=_data(9, seed=1), verbose=False)
     history = run.history
     assert history["epoch"] == [1, 2, 3, 4]
     assert history["phase"] == ["head", "head", "fine_tune", "fine_tune"]
@@ -140,7 +140,7 @@ def test_labels_may_be_one_hot_and_data_a_dataset(model: keras.Model) -> None:
     for data in [(images, labels), (images, np.eye(3, dtype="float32")[labels]), dataset]:
         model.set_weights(start)
         phase = Phase(epochs=2, batch_size=24)  # one batch: no order of images to differ by
-        run = train_phase(model, phase, data, validation=data, seed=0, verbose=False)
+        run = train_phase(model, phase, data, validation_data=data, seed=0, verbose=False)
         results.append(run.history["loss"])
     np.testing.assert_allclose(results[1], results[0], rtol=1e-5)
     np.testing.assert_allclose(results[2], results[0], rtol=1e-5)
@@ -153,7 +153,7 @@ def test_early_stopping_goes_back_to_the_best_weights(model: keras.Model) -> Non
 
     kept: list[list[np.ndarray]] = []
     phase = Phase(epochs=30, learning_rate=0.3, batch_size=8, patience=1, callbacks=(Kept(),))
-    run = train_phase(model, phase, _data(), validation=_data(9, 1), seed=0, verbose=False)
+    run = train_phase(model, phase, _data(), validation_data=_data(9, 1), seed=0, verbose=False)
     losses = run.history["val_loss"]
     assert len(losses) < 30
     assert run.best_epoch == int(np.argmin(losses)) + 1 != len(losses)
@@ -183,7 +183,7 @@ def test_reestimated_statistics_are_what_validation_sees(model: keras.Model) -> 
     phase = Phase(
         epochs=1, learning_rate=1e-3, batch_size=8, freeze=freezing.nothing, batchnorm="reestimate"
     )
-    run = train_phase(model, phase, _data(), validation=_data(9, 1), seed=0, verbose=False)
+    run = train_phase(model, phase, _data(), validation_data=_data(9, 1), seed=0, verbose=False)
     kept = {norm.name: np.array(norm.moving_mean) for norm in _norms(model)}
     assert tlkit.evaluate(model, _data(9, 1)).loss == pytest.approx(
         run.history["val_loss"][-1], rel=1e-5
@@ -247,13 +247,13 @@ def test_a_diverged_phase_is_a_loud_failure(model: keras.Model) -> None:
 @pytest.mark.parametrize(
     ("train", "words"),
     [
-        ((_data()[0], _data()[1][:5]), "`train` labels must be one for each of the 24 images"),
-        ((_data()[0][:0], _data()[1][:0]), "`train` must hold at least one image"),
-        ((_data()[0], _data()[1] + 1), "`train` labels must be from 0 to 2 for 3 classes, got 3"),
-        ((_data()[0] * 1.5, _data()[1]), r"`train` pixels must lie in \[0, 255\]"),
-        ((_data()[0] / 255, _data()[1]), r"`train` pixels lie in \[0, 1\], but"),
-        ((_data()[0] * np.nan, _data()[1]), "`train` images must be finite"),
-        (_data()[0], r"`train` must be a pair \(images, labels\) or a dataset"),
+        ((_data()[0], _data()[1][:5]), "`data` labels must be one for each of the 24 images"),
+        ((_data()[0][:0], _data()[1][:0]), "`data` must hold at least one image"),
+        ((_data()[0], _data()[1] + 1), "`data` labels must be from 0 to 2 for 3 classes, got 3"),
+        ((_data()[0] * 1.5, _data()[1]), r"`data` pixels must lie in \[0, 255\]"),
+        ((_data()[0] / 255, _data()[1]), r"`data` pixels lie in \[0, 1\], but"),
+        ((_data()[0] * np.nan, _data()[1]), "`data` images must be finite"),
+        (_data()[0], r"`data` must be an ImageDataset, a pair \(images, labels\), or a dataset"),
     ],
 )
 def test_bad_data_is_named(model: keras.Model, train: object, words: str) -> None:
@@ -266,7 +266,9 @@ def test_bad_settings_are_named(model: keras.Model) -> None:
         TwoPhaseTrainer(head=HEAD, fine_tune=Phase(epochs=1))
     with pytest.raises(ConfigError, match="`seed` must be a whole number of at least 0"):
         TwoPhaseTrainer(head=HEAD, seed=-1)
-    with pytest.raises(ConfigError, match="`validation` must be given: `patience` watches 'val_"):
+    with pytest.raises(
+        ConfigError, match="`validation_data` must be given: `patience` watches 'val_"
+    ):
         train_phase(model, Phase(epochs=1, patience=2), _data(), verbose=False)
     with pytest.raises(ConfigError, match="`freeze` must leave weights of small_backbone to train"):
         phase = Phase(epochs=1, freeze=freezing.first(11))
@@ -314,7 +316,7 @@ def test_class_weights_name_classes_there_are(model: keras.Model) -> None:
 def test_validation_labels_have_the_form_of_the_training_labels(model: keras.Model) -> None:
     images, labels = _data()
     with pytest.raises(DataError, match="form of the training labels, one-hot, got integers"):
-        train_phase(model, HEAD, (images, np.eye(3)[labels]), validation=(images, labels))
+        train_phase(model, HEAD, (images, np.eye(3)[labels]), validation_data=(images, labels))
 
 
 def test_a_diverged_phase_stops_at_once(model: keras.Model) -> None:

@@ -74,7 +74,7 @@ class Pass:
         self._images = 0
         self._seconds = 0.0
 
-    def feed(self, cut: Cut, name: str, source: batches.Data, *, batch_size: int) -> Feed:
+    def feed(self, cut: Cut, name: str, source: batches.Inputs, *, batch_size: int) -> Feed:
         """Return what crosses one of the cuts for all the images, running the trunk if need be.
 
         Raises:
@@ -124,7 +124,7 @@ class Pass:
             self._temporary.cleanup()
             self._temporary = None
 
-    def _collect(self, source: batches.Data, name: str) -> _Kept:
+    def _collect(self, source: batches.Inputs, name: str) -> _Kept:
         some = BATCH if batches.is_arrays(source) else 1  # of a dataset, one batch
         first = next(chunks.read(source, rows=some, rank=self._rank)).images[:BATCH]
         random = name == "train"  # validation is measured on images as they are

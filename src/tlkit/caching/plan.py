@@ -27,8 +27,8 @@ def parts(
     model: keras.Model,
     plans: Mapping[str, freezing.FreezePlan],
     augmentations: Mapping[str, Sequence[keras.layers.Layer]],
-    train: batches.Data,
-    validation: batches.Data | None,
+    train: batches.Inputs,
+    validation: batches.Inputs | None,
     *,
     cache: Cache | None,
     lines: TrunkLines,
@@ -85,8 +85,8 @@ def parts(
     return found
 
 
-def _require_repeating(train: batches.Data, validation: batches.Data | None) -> None:
-    for name, source in {"train": train, "validation": validation}.items():
+def _require_repeating(train: batches.Inputs, validation: batches.Inputs | None) -> None:
+    for name, source in {"data": train, "validation_data": validation}.items():
         if source is not None and not chunks.repeats(source):
             raise NoFixedTrunk(
                 f"`{name}` begins with other images each time, as a dataset does that shuffles "

@@ -12,7 +12,7 @@ import rich.console
 
 from tlkit._internal import arguments
 from tlkit.cli import config
-from tlkit.data import decoding, scanning, splits
+from tlkit.data import decoding, scanning
 from tlkit.data.image_folders import images_within
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import ConfigError, DataError
@@ -54,12 +54,10 @@ def _audit(options: argparse.Namespace, console: rich.console.Console) -> dict[s
     if options.out is not None:
         _check_picture(options.out)
     source = experiment.source(class_names(model))
-    found = label_audit.audit(
-        model, source.pair, paths=source.paths, groups=splits.groups(source), seed=experiment.seed
-    )
+    found = label_audit.audit(model, source, seed=experiment.seed)
     console.print(found)
     if options.out is not None and found.suspects:
-        audit_grids.audit_grid(found, source.images).savefig(options.out, dpi=150)
+        audit_grids.audit_grid(found, source).savefig(options.out, dpi=150)
         console.print(f"the first of them are drawn in {options.out}")
     return {
         "suspects": [vars(suspect) for suspect in found.suspects],
@@ -71,7 +69,7 @@ def _evaluate(options: argparse.Namespace, console: rich.console.Console) -> dic
     model, experiment = config.model(options)
     if "group_column" not in vars(options):  # what belongs together does not matter here
         experiment = replace(experiment, group_column=None)
-    found = evaluate(model, experiment.source(class_names(model)).pair)
+    found = evaluate(model, experiment.source(class_names(model)))
     console.print(found)
     return found.figures()
 
@@ -137,7 +135,7 @@ def _inspect(options: argparse.Namespace, console: rich.console.Console) -> dict
         f"{recipe.name} ends with {len(table.frozen)} of {len(table.backbone.layers)} layers "
         f"frozen{first}"
     )
-    kept = recipe.kept_bytes(model, parts.train.pair)
+    kept = recipe.kept_bytes(model, parts.train)
     for name, each in kept.items():
         console.print(_kept(name, each, len(parts.train), most=recipe.features == "auto"))
     return {
@@ -166,7 +164,7 @@ def _probe(options: argparse.Namespace, console: rich.console.Console) -> dict[s
         _check_picture(options.out)
     parts = experiment.split(experiment.source())
     model = _whole(experiment, parts.train.class_names)
-    found = probe(model, parts.train.pair, sample=options.sample, seed=experiment.seed)
+    found = probe(model, parts.train, sample=options.sample, seed=experiment.seed)
     console.print(found)
     if options.out is not None:
         charts.probe_curves(found).savefig(options.out, dpi=150)

@@ -1,6 +1,5 @@
 from .batches import Data as Data
-from .batches import encoded as encoded
-from .datasets import ImageSet as ImageSet
+from .batches import one_hot as one_hot
 from .image_dataset import ImageDataset as ImageDataset
 from .image_dataset import Problem as Problem
 from .lazy_images import LazyImages as LazyImages

@@ -5,30 +5,37 @@ from typing import Any
 
 import keras
 import numpy as np
+from typing_extensions import TypeIs
 
 from tlkit._internal import arguments
+from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import DataError
 
 _LOOKED_AT = 16
+_MAX_BYTES = 2**30  # of a dataset's images, in memory so that they can be indexed
 
-Pair = tuple[Any, Any]
-Data = Pair | Iterable[Any]
-"""`(images, labels)` arrays, or a dataset that yields batches of them: tf.data, PyDataset."""
+Arrays = tuple[Any, Any]
+"""Images and labels: arrays, or images that are read when they are asked for."""
+Data = ImageDataset | Arrays | Iterable[Any]
+"""Images and labels in any form: an `ImageDataset`, a pair `(images, labels)` of arrays, or a
+dataset that yields such batches (`tf.data.Dataset`, Keras `PyDataset`, a loader)."""
+Inputs = Arrays | Iterable[Any]
+"""The form that the rest of the package works on: arrays, or a dataset of batches."""
 
 
-def is_arrays(data: object) -> bool:
-    """Tell whether the data is a pair of arrays and not a dataset of batches."""
-    return isinstance(data, tuple | list) and len(data) == 2
+def is_arrays(data: object) -> TypeIs[Arrays]:
+    """Return whether the data is a pair of arrays and not a dataset of batches."""
+    return isinstance(data, tuple) and len(data) == 2
 
 
-def batches(data: Data, batch_size: int) -> Iterator[Pair]:
+def batches(data: Inputs, batch_size: int) -> Iterator[Arrays]:
     """Yield `(images, labels)` batch by batch, in order; a dataset keeps its own batch size."""
     for images, labels, _ in weighted_batches(data, batch_size):
         yield images, labels
 
 
-def weighted_batches(data: Data, batch_size: int) -> Iterator[tuple[Any, Any, Any]]:
+def weighted_batches(data: Inputs, batch_size: int) -> Iterator[tuple[Any, Any, Any]]:
     """Yield `(images, labels, weights)`; the weights are None where a dataset has none."""
     if is_arrays(data):
         images, labels = data
@@ -48,28 +55,34 @@ def weighted_batches(data: Data, batch_size: int) -> Iterator[tuple[Any, Any, An
         yield _numpy(images), _numpy(labels), None if weights is None else _numpy(weights)
 
 
-def checked(
+def validate(
     data: Data,
     *,
     name: str,
     input_shape: tuple[int | None, ...],
     num_classes: int,
     value_range: tuple[float, float] | None,
-) -> Data:
-    """Return the data where it fits a model, arrays wholly and a dataset by its first batch.
+) -> Inputs:
+    """Return images and labels in one form, checked against a model.
 
-    Of images that are read when they are asked for, the first few are looked at.
+    Arrays are checked whole, a dataset by its first batch, and images that are read when they are
+    asked for by the first few.
 
     Args:
-        data: `(images, labels)` or a dataset of such batches.
-        name: What the caller calls it, for the message.
+        data: Images and labels in any form.
+        name: The caller's name of this argument, for error messages.
         input_shape: The model's, with the batch axis.
-        num_classes: How many classes the model tells apart.
-        value_range: What black and white are for the model; None leaves pixels unchecked.
+        num_classes: The number of classes of the model.
+        value_range: The model's values of black and white; None leaves pixels unchecked.
 
     Raises:
-        DataError: Something doesn't fit; the message says what.
+        DataError: Images or labels don't fit the model.
     """
+    if isinstance(data, ImageDataset):
+        _check_value_range(data, name, value_range)
+        data = data.images, data.labels
+    if isinstance(data, list) and len(data) == 2:
+        data = data[0], data[1]
     if is_arrays(data):
         images, labels = (_as_array(part, name) for part in data)
         _check_images(images, name, input_shape, value_range)
@@ -77,8 +90,8 @@ def checked(
         return images, labels
     if not _is_dataset(data):
         raise DataError(
-            f"`{name}` must be a pair (images, labels) or a dataset of such batches that can be "
-            f"gone over again, got {type(data).__name__}."
+            f"`{name}` must be an ImageDataset, a pair (images, labels), or a dataset of such "
+            f"batches that can be iterated over again, got {type(data).__name__}."
         )
     first = next(iter(batches(data, 1)), None)
     if first is None:
@@ -89,15 +102,15 @@ def checked(
     return data
 
 
-def encoded(labels: np.ndarray, num_classes: int) -> np.ndarray:
+def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """Return class indices as one-hot rows, `(count, num_classes)` in float32.
 
     Raises:
         ConfigError: There are fewer than 2 classes.
-        DataError: A label is out of range.
+        DataError: A label is out of range, or labels are one-hot already.
 
     Examples:
-        >>> encoded(np.array([1, 0]), 2).tolist()
+        >>> one_hot(np.array([1, 0]), 2).tolist()
         [[0.0, 1.0], [1.0, 0.0]]
     """
     arguments.at_least("num_classes", num_classes, 2)
@@ -106,6 +119,34 @@ def encoded(labels: np.ndarray, num_classes: int) -> np.ndarray:
         raise DataError(f"Labels must be class indices, got shape {array.shape}: one-hot already.")
     _check_labels(array, "labels", len(np.atleast_1d(array)), num_classes)
     return np.asarray(np.eye(num_classes, dtype="float32")[label_indices(array)])
+
+
+def to_arrays(data: Data, name: str = "data") -> Arrays:
+    """Return images that can be indexed, and their labels; a dataset is read into memory.
+
+    Args:
+        data: Images and labels in any form.
+        name: The caller's name of this argument, for error messages.
+
+    Raises:
+        DataError: A dataset has more than 1 GiB of images.
+    """
+    if isinstance(data, ImageDataset):
+        return data.images, data.labels
+    if is_arrays(data):
+        return data
+    images, labels, size = [], [], 0
+    for batch, given in batches(data, 1):
+        size += batch.nbytes
+        if size > _MAX_BYTES:
+            raise DataError(
+                f"`{name}` must have at most {_MAX_BYTES / 2**30:g} GiB of images where it is a "
+                "dataset of batches, got more. Pass some of them, such as dataset.take(100), or "
+                "tlkit.sources.from_batches(dataset, ...), which keeps them on disk."
+            )
+        images.append(batch)
+        labels.append(given)
+    return np.concatenate(images), np.concatenate(labels)
 
 
 def label_indices(labels: Any) -> np.ndarray:
@@ -132,9 +173,20 @@ def _is_dataset(data: object) -> bool:
     return iterable and not isinstance(data, np.ndarray | str | bytes | tuple | list | Iterator)
 
 
-def is_lazy(data: object) -> bool:
-    """Tell whether these are images and labels of which the images are read when asked for."""
-    return is_arrays(data) and isinstance(data[0], LazyImages)  # type: ignore[index]  # a pair
+def is_lazy(data: object) -> TypeIs[tuple[LazyImages, Any]]:
+    """Return whether the images are read when they are asked for."""
+    return is_arrays(data) and isinstance(data[0], LazyImages)
+
+
+def _check_value_range(
+    data: ImageDataset, name: str, value_range: tuple[float, float] | None
+) -> None:
+    if value_range not in (None, data.value_range):
+        raise DataError(
+            f"`{name}` must have pixels in the model's range {value_range}, got an ImageDataset "
+            f"with value_range={data.value_range}. Build the model with "
+            "build_classifier(..., value_range=...) of the data."
+        )
 
 
 def _as_array(values: Any, name: str) -> Any:

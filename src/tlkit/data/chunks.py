@@ -30,7 +30,7 @@ class Chunk:
     sizes: tuple[int, ...]
 
 
-def read(source: batches.Data, *, rows: int, rank: int) -> Iterator[Chunk]:
+def read(source: batches.Inputs, *, rows: int, rank: int) -> Iterator[Chunk]:
     """Yield all the images in order, about `rows` at a time; a dataset's batches stay whole.
 
     Args:
@@ -52,10 +52,10 @@ def read(source: batches.Data, *, rows: int, rank: int) -> Iterator[Chunk]:
         yield _joined(waiting)
 
 
-def at_most(source: batches.Data) -> int | None:
+def at_most(source: batches.Inputs) -> int | None:
     """Return how many images there are at most; None where the data does not tell."""
     if batches.is_arrays(source):
-        return len(source[0])  # type: ignore[index]  # a pair
+        return len(source[0])
     try:
         count = len(source)  # type: ignore[arg-type]  # many datasets have a length
     except TypeError:
@@ -63,7 +63,7 @@ def at_most(source: batches.Data) -> int | None:
     return count * len(next(batches.batches(source, 1))[0])
 
 
-def repeats(source: batches.Data) -> bool:
+def repeats(source: batches.Inputs) -> bool:
     """Tell whether the data begins with the same batch each time it is gone over."""
     if batches.is_arrays(source):
         return True

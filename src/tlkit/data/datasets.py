@@ -1,15 +1,16 @@
 """Two sets of handwritten digits: MNIST, and the small one inside scikit-learn."""
 
 import zipfile
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from tlkit._internal import arguments
 from tlkit._internal.downloads import bounded_downloads
+from tlkit.data.batches import Arrays
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.splits import Split
 from tlkit.errors import DataError
 
 _MNIST_KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -20,34 +21,10 @@ _MNIST_FILE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ImageSet:
-    """Training and test images with integer labels, and what the pixels and classes mean.
-
-    Attributes:
-        name: What to call the set in a report.
-        train: `(images, labels)`: images `(count, height, width)` or with a channel axis, labels
-            `(count,)`.
-        test: The same, for the test.
-        class_names: The name of each label.
-        value_range: What black and white are in the images.
-    """
-
-    name: str
-    train: tuple[Any, Any]
-    test: tuple[Any, Any]
-    class_names: tuple[str, ...]
-    value_range: tuple[float, float] = (0, 255)
-
-    def limited(self, count: int) -> "ImageSet":
-        """Return the set with only the first `count` training images."""
-        wanted = arguments.at_least("limit", count, 1)
-        images, labels = self.train
-        return replace(self, train=(images[:wanted], labels[:wanted]))
-
-
-def mnist(path: str | Path | None = None) -> ImageSet:
+def mnist(path: str | Path | None = None) -> Split:
     """Load MNIST: 60,000 training and 10,000 test images, 28x28 grey, digits 0 to 9.
+
+    There are no validation images.
 
     Args:
         path: An `.npz` file with `x_train`, `y_train`, `x_test` and `y_test`. By default Keras
@@ -66,22 +43,19 @@ def mnist(path: str | Path | None = None) -> ImageSet:
             (x_train, y_train), (x_test, y_test) = load()
         arrays, name = (x_train, y_train, x_test, y_test), "mnist"
     x_train, y_train, x_test, y_test = arrays
-    return ImageSet(
-        name=name,
-        train=(x_train, y_train),
-        test=(x_test, y_test),
-        class_names=tuple(str(digit) for digit in range(int(y_train.max()) + 1)),
-    )
+    names = tuple(str(digit) for digit in range(int(y_train.max()) + 1))
+    return _split((x_train, y_train), (x_test, y_test), name=name, class_names=names)
 
 
-def digits() -> ImageSet:
+def digits() -> Split:
     """Load scikit-learn's handwritten digits: 1,797 real images, 8x8 grey, values 0 to 16.
 
     They come inside scikit-learn, so no network is needed. 1,000 are for training and the other
-    797 for the test, split once and for all, each class in proportion.
+    797 for the test, always the same ones, each class in proportion. There are no validation
+    images.
 
     Examples:
-        >>> digits().test[0].shape
+        >>> digits().test.images.shape
         (797, 8, 8)
     """
     from sklearn.datasets import load_digits  # costs most of a second: only who asks pays
@@ -91,13 +65,18 @@ def digits() -> ImageSet:
     x_train, x_test, y_train, y_test = train_test_split(
         bundled.images, bundled.target, train_size=1000, stratify=bundled.target, random_state=0
     )
-    return ImageSet(
+    return _split(
+        (x_train, y_train),
+        (x_test, y_test),
         name="scikit-learn digits",
-        train=(x_train, y_train),
-        test=(x_test, y_test),
         class_names=tuple(str(digit) for digit in range(10)),
         value_range=(0, 16),
     )
+
+
+def _split(train: Arrays, test: Arrays, **settings: Any) -> Split:
+    parts = [ImageDataset(images=x, labels=y, **settings) for x, y in (train, test)]
+    return Split(train=parts[0], validation=parts[0].take(slice(0)), test=parts[1])
 
 
 def _npz(path: Path) -> tuple[np.ndarray, ...]:

@@ -58,11 +58,6 @@ class ImageDataset:
         return len(self.labels)
 
     @property
-    def pair(self) -> tuple[Any, np.ndarray]:
-        """Images and labels, as training and evaluation take them."""
-        return self.images, self.labels
-
-    @property
     def counts(self) -> dict[str, int]:
         """How many images each class has."""
         found = np.bincount(self.labels, minlength=len(self.class_names)).tolist()
@@ -86,14 +81,14 @@ class ImageDataset:
             known=chosen(self.known or vars(self).get("scanned", ()), places),
         )
 
-    def named(self, class_names: Sequence[str]) -> "ImageDataset":
-        """Return the same images with labels that count in the order of these names.
+    def reorder(self, class_names: Sequence[str]) -> "ImageDataset":
+        """Return the same images with labels that are indices into these class names.
 
         Args:
-            class_names: A classifier's; it may know more classes than there are images of.
+            class_names: A classifier's; it may have classes without an image.
 
         Raises:
-            DataError: A class of these images is none of them.
+            DataError: A class of these images is missing.
         """
         unknown = sorted(set(self.class_names) - set(class_names))
         if unknown:

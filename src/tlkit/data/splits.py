@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,19 +19,24 @@ DUPLICATES = ("allow", "refuse", "together")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """A source in parts.
+    """A dataset in three parts.
 
     Attributes:
-        train: To train on.
-        validation: To choose by; may be empty.
-        test: To measure on.
-        pairs: Which images of the source are the same or look it, wherever they went.
+        train: Images to train on.
+        validation: Images to choose and calibrate by; may be empty.
+        test: Images to measure on.
+        pairs: The duplicates and near-duplicates that were found in the whole dataset.
     """
 
     train: ImageDataset
     validation: ImageDataset
     test: ImageDataset
-    pairs: tuple[Pair, ...]
+    pairs: tuple[Pair, ...] = ()
+
+    def limited(self, count: int) -> "Split":
+        """Return the same split with only the first `count` training images."""
+        wanted = arguments.at_least("count", count, 1)
+        return replace(self, train=self.train.take(slice(wanted)))
 
 
 def split(

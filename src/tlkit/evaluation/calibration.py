@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import keras
 
 from tlkit._internal.tables import render_text
-from tlkit.data import batches
-from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.batches import Data
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.reliability import fit_temperature
 from tlkit.models.inspection import probabilities_of
@@ -46,7 +45,7 @@ class Calibration:
         return render_text(self)
 
 
-def calibrate(model: keras.Model, validation: batches.Data | ImageDataset) -> Calibration:
+def calibrate(model: keras.Model, data: Data) -> Calibration:
     """Set a classifier's temperature, in place; its calls stay the same, its sureness changes.
 
     Temperature scaling: Guo et al., 2017 (arXiv:1706.04599). Of images that are all called rightly
@@ -57,8 +56,8 @@ def calibrate(model: keras.Model, validation: batches.Data | ImageDataset) -> Ca
 
     Args:
         model: A classifier from build_classifier.
-        validation: `(images, labels)`, a dataset of such batches, or an `ImageDataset`, that it was
-            not trained on; not the test images either, or their figures are flattered.
+        data: Images and labels in any form, on which it was not trained. Not the test images
+            either: their metrics would be too good.
 
     Raises:
         DataError: Images or labels don't fit the model.
@@ -74,13 +73,13 @@ def calibrate(model: keras.Model, validation: batches.Data | ImageDataset) -> Ca
         True
     """
     _set_temperature(model, 1.0)
-    before = after = evaluate(model, validation)
+    before = after = evaluate(model, data)
     temperature = 1.0
     wrong = round(before.count * (1 - before.accuracy))
     if wrong >= _LEAST_WRONG:
         temperature = fit_temperature(before.probabilities, before.labels)
         _set_temperature(model, temperature)
-        after = evaluate(model, validation)
+        after = evaluate(model, data)
     return Calibration(
         wrong=wrong,
         temperature=temperature,

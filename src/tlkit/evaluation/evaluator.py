@@ -9,12 +9,12 @@ import numpy as np
 from tlkit._internal import arguments
 from tlkit._internal.variables import temporary_seed
 from tlkit.data import augmentation as augmenting
-from tlkit.data import batches as data
-from tlkit.data.image_dataset import ImageDataset
+from tlkit.data import batches
+from tlkit.data.batches import Data
 from tlkit.data.lazy_images import LazyImages
 from tlkit.evaluation.metrics import ClassScore, Confused, Evaluation, score
 from tlkit.models.inspection import class_names as names_of
-from tlkit.training.inputs import checked
+from tlkit.training.inputs import validate, validate_arrays
 
 _BYTES = 64 * 2**20  # of images that are read when they are asked for, at a time
 
@@ -49,7 +49,7 @@ def predict(
     """
     arguments.at_least("batch_size", batch_size, 1)
     arguments.at_least("views", views, 1)
-    images, _ = checked((images, np.zeros(len(images), "int64")), model, "images")
+    images, _ = validate_arrays((images, np.zeros(len(images), "int64")), model, "images")
     rows = len(images)
     if isinstance(images, LazyImages):
         rows = max(_BYTES // (images.dtype.itemsize * images.size // len(images)), batch_size)
@@ -71,9 +71,9 @@ def _looked_at(
     total = np.asarray(model.predict(images, batch_size=rows, verbose=0))
     if not augmentation:
         return total
-    batches = [images[at : at + rows] for at in range(0, len(images), rows)]
+    pieces = [images[at : at + rows] for at in range(0, len(images), rows)]
     for _ in range(views):
-        changed = [_changed_predictions(model, batch, augmentation) for batch in batches]
+        changed = [_changed_predictions(model, batch, augmentation) for batch in pieces]
         total = total + np.concatenate(changed)
     return total / (views + 1)
 
@@ -87,7 +87,7 @@ def _changed_predictions(
 
 def evaluate(
     model: keras.Model,
-    test: data.Data | ImageDataset,
+    data: Data,
     *,
     augmentation: Sequence[keras.layers.Layer] = (),
     views: int = 8,
@@ -98,8 +98,8 @@ def evaluate(
 
     Args:
         model: A classifier from build_classifier.
-        test: `(images, labels)`, a dataset of such batches, or an `ImageDataset`, whose classes are
-            found by name; labels are integers or one-hot.
+        data: Images and labels in any form; the classes of an `ImageDataset` are matched by name.
+            Labels are integers or one-hot.
         augmentation: As for `predict`: test-time augmentation.
         views: As for `predict`.
         batch_size: Images a step, for arrays.
@@ -117,21 +117,21 @@ def evaluate(
     """
     names = names_of(model)
     arguments.at_least("batch_size", batch_size, 1)
-    test = checked(test, model, "test")
-    if data.is_arrays(test):
-        images, labels = test
+    inputs = validate(data, model)
+    if batches.is_arrays(inputs):
+        images, labels = inputs
         probabilities = predict(
             model, images, augmentation=augmentation, views=views, batch_size=batch_size, seed=seed
         )
-        return score(data.label_indices(labels), probabilities, class_names=names)
+        return score(batches.label_indices(labels), probabilities, class_names=names)
     look = partial(predict, model, augmentation=augmentation, views=views, seed=None)
     with temporary_seed(augmentation, seed):
         pairs = [
             (
                 look(images) if augmentation else model.predict_on_batch(images),
-                data.label_indices(labels),
+                batches.label_indices(labels),
             )
-            for images, labels in data.batches(test, batch_size)
+            for images, labels in batches.batches(inputs, batch_size)
         ]
     probabilities, indices = (np.concatenate(part) for part in zip(*pairs, strict=True))
     return score(indices, probabilities, class_names=names)

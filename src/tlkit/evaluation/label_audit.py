@@ -11,11 +11,13 @@ from scipy.special import softmax
 from tlkit._internal import arguments, optional
 from tlkit._internal.tables import build_table, render_text
 from tlkit._internal.text import join_first
-from tlkit.data import batches, chunks
+from tlkit.data import batches, chunks, splits
+from tlkit.data.batches import Data
+from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import DataError
 from tlkit.models.inspection import class_names
 from tlkit.training import head_solver, solvers
-from tlkit.training.inputs import checked
+from tlkit.training.inputs import validate
 
 _SAID = 10
 _FENCE = 1.7  # times the middle half's width beyond it, as cleanlab's Datalab takes outliers
@@ -96,10 +98,10 @@ class Audit:
 
 def audit(
     model: keras.Model,
-    labelled: batches.Data,
+    data: Data,
     *,
-    paths: Sequence[str] = (),
-    groups: Sequence[str] = (),
+    paths: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
     folds: int = 5,
     seed: int = 0,
     batch_size: int = 128,
@@ -112,16 +114,17 @@ def audit(
     model is not changed. Nothing is right or wrong by this list alone: look at the images.
 
     A backbone that was trained on these images has learned their wrong labels: take one that was
-    not. Copies of an image vouch for each other: give them, and what else belongs together, one
-    group, and none is judged by a head that has seen another of its group. `tlkit.splits.groups`
-    finds them.
+    not. Duplicates of an image vouch for each other: images of one group are never judged by a
+    head that was fitted to another of them. An `ImageDataset` brings its groups along, joined with
+    its duplicates and near-duplicates.
 
     Args:
         model: A classifier from build_classifier; only its backbone matters.
-        labelled: `(images, labels)`, or a dataset of such batches that does not shuffle. Images
+        data: Images and labels in any form; a dataset of batches must not shuffle. Images
             are read a few at a time; their features are kept in memory, 4 bytes a number.
-        paths: The file of each image, for the list.
-        groups: What each image belongs with; empty where each is alone.
+        paths: The file of each image, for the list; by default those of an `ImageDataset`.
+        groups: A name for each image that it shares with those it belongs to; empty where each is
+            alone. By default what `tlkit.splits.groups` finds in an `ImageDataset`.
         folds: In how many parts the images are judged.
         seed: Chooses the folds.
         batch_size: Images a step.
@@ -137,7 +140,11 @@ def audit(
     arguments.at_least("batch_size", batch_size, 1)
     rank = optional.require("cleanlab.rank", extra="audit")
     names = class_names(model)
-    features, labels = _features(model, checked(labelled, model, "labelled"), batch_size)
+    if isinstance(data, ImageDataset):
+        paths = data.paths if paths is None else paths
+        groups = splits.groups(data) if groups is None else groups
+    paths, groups = paths or (), groups or ()
+    features, labels = _features(model, validate(data, model), batch_size)
     _check(labels, names, folds)
     for name, given in {"paths": paths, "groups": groups}.items():
         if given and len(given) != len(labels):
@@ -172,12 +179,12 @@ def audit(
 
 
 def _features(
-    model: keras.Model, labelled: batches.Data, batch_size: int
+    model: keras.Model, data: batches.Inputs, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what the head reads of every image, and the class indices."""
     reader = keras.Model(model.inputs, head_solver.head_of(model).input)
     found, labels = [], []
-    for chunk in chunks.read(labelled, rows=batch_size, rank=len(model.input_shape)):
+    for chunk in chunks.read(data, rows=batch_size, rank=len(model.input_shape)):
         found.append(np.asarray(reader.predict_on_batch(chunk.images)))
         labels.append(batches.label_indices(chunk.labels))
     places = np.concatenate(labels).astype("int64")
@@ -187,12 +194,12 @@ def _features(
 def _check(labels: np.ndarray, names: Sequence[str], folds: int) -> None:
     counts = np.bincount(labels, minlength=len(names))
     if (counts > 0).sum() < 2:
-        raise DataError("`labelled` must hold images of at least 2 classes, got one alone.")
+        raise DataError("`data` must hold images of at least 2 classes, got one alone.")
     rare = np.flatnonzero((counts > 0) & (counts < folds)).tolist()
     few = [f"{names[at]!r} ({counts[at]})" for at in rare]
     if few:
         raise DataError(
-            f"`labelled` must hold at least {folds} images of a class, one for each fold, got "
+            f"`data` must hold at least {folds} images of a class, one for each fold, got "
             f"fewer of {join_first(few)}. Take fewer folds, at least 2, or leave them out."
         )
 

@@ -16,7 +16,7 @@ from scipy.stats import t as student
 
 from tlkit._internal import arguments, system
 from tlkit._internal.tables import build_table, render_text
-from tlkit.data.datasets import ImageSet
+from tlkit.data.splits import Split
 from tlkit.errors import ConfigError
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.experiments.recipe import Recipe, Trained
@@ -118,7 +118,7 @@ class Comparison:
 
 def compare(
     recipes: Sequence[Recipe],
-    images: ImageSet,
+    data: Split,
     *,
     seeds: int = 3,
     image_size: int = 32,
@@ -134,7 +134,7 @@ def compare(
 
     Args:
         recipes: What to compare.
-        images: Training and test images.
+        data: Training and test images.
         seeds: How many runs each has: the seeds from 0 on.
         image_size: As for `Recipe.train`.
         weights: As for `Recipe.train`.
@@ -156,7 +156,7 @@ def compare(
             trained, memory = _watched(
                 partial(
                     recipe.train,
-                    images,
+                    data.train,
                     image_size=image_size,
                     weights=weights,
                     backbone_options=backbone_options,
@@ -165,9 +165,9 @@ def compare(
                     verbose=verbose,
                 )
             )
-            runs[recipe.name].append({**_figures(trained, images), "memory": memory})
+            runs[recipe.name].append({**_figures(trained, data), "memory": memory})
     return Comparison(
-        images=images.name,
+        images=data.train.name,
         seeds=seeds,
         recipes=tuple(
             ComparedRecipe(name=name, **{key: _over_seeds(rows, key) for key in rows[0]})
@@ -182,8 +182,8 @@ def _over_seeds(rows: Sequence[Mapping[str, float | None]], key: str) -> Any:
     return Figure.of(there) if len(there) == len(values) else None
 
 
-def _figures(trained: Trained, images: ImageSet) -> dict[str, float | None]:
-    score = evaluate(trained.model, images.test)
+def _figures(trained: Trained, data: Split) -> dict[str, float | None]:
+    score = evaluate(trained.model, data.test)
     with tempfile.TemporaryDirectory() as folder:
         file = save(trained.model, Path(folder) / "model.keras")
         model_bytes = file.stat().st_size

@@ -9,7 +9,6 @@ import keras
 
 from tlkit._internal import arguments
 from tlkit.data import decoding, manifests
-from tlkit.data.datasets import ImageSet
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.image_folders import from_folder, from_manifest
 from tlkit.data.splits import DUPLICATES, Split, split
@@ -242,14 +241,8 @@ class Experiment:
         settings: dict[str, Any] = {}
         if self.augment:
             settings["augmentation"] = tuple(AUGMENTATIONS[name]() for name in self.augment)
-        images = ImageSet(
-            name=parts.train.name,
-            train=parts.train.pair,
-            test=parts.test.pair,
-            class_names=parts.train.class_names,
-        )
         return _watched(RECIPES[self.recipe](**settings), callbacks).train(
-            images,
+            parts.train,
             image_size=self.image_size,
             weights=self.weights,
             seed=self.seed,

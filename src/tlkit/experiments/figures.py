@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import keras
 from matplotlib.figure import Figure
 
+from tlkit.data.batches import Data
 from tlkit.errors import DataError
 from tlkit.evaluation.evaluator import Evaluation
 from tlkit.plotting import charts, saliency
@@ -31,20 +31,17 @@ class Figures:
     left_out: dict[str, str]
 
 
-def figures(
-    model: keras.Model, run: Run, evaluation: Evaluation, images: Any, labels: Any
-) -> Figures:
+def figures(model: keras.Model, run: Run, evaluation: Evaluation, data: Data) -> Figures:
     """Return the figures of a run; what explains the classifier takes a few seconds at most.
 
     Args:
         model: The classifier.
         run: What its training did.
         evaluation: What it does on the test images.
-        images: The test images.
-        labels: Their labels.
+        data: The test images and their labels.
     """
     known = evaluation.probabilities
-    grid = partial(charts.prediction_grid, model, images, labels, probabilities=known)
+    grid = partial(charts.prediction_grid, model, data, probabilities=known)
     made = {
         "confusion": charts.confusion_matrix(evaluation),
         "calibration": charts.reliability_diagram(evaluation),
@@ -54,8 +51,8 @@ def figures(
     if len(run.history["epoch"]) > 1:  # a solved head alone has no curve
         made["curves"] = charts.learning_curves(run)
     explained: dict[str, Callable[[], Figure]] = {
-        "grad_cam": partial(saliency.grad_cam_grid, model, images, labels, probabilities=known),
-        "features": partial(_map, model, evaluation, images, labels),
+        "grad_cam": partial(saliency.grad_cam_grid, model, data, probabilities=known),
+        "features": partial(_map, model, evaluation, data),
     }
     left_out = {}
     for name, make in explained.items():
@@ -66,10 +63,10 @@ def figures(
     return Figures(made=made, left_out=left_out)
 
 
-def _map(model: keras.Model, evaluation: Evaluation, images: Any, labels: Any) -> Figure:
+def _map(model: keras.Model, evaluation: Evaluation, data: Data) -> Figure:
     classes = len(evaluation.classes)
     if classes > _MOST_CLASSES:
         raise DataError(f"{classes:,} classes are more than colours and marks can tell apart")
     if evaluation.count < _FEWEST:
         raise DataError(f"{evaluation.count} test images are too few for one")
-    return saliency.feature_map(model, images, labels, seconds=_SECONDS)  # t-SNE takes too long
+    return saliency.feature_map(model, data, seconds=_SECONDS)  # t-SNE takes too long

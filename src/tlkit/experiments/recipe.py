@@ -11,11 +11,12 @@ from tlkit._internal import arguments
 from tlkit.caching import partition, plan
 from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.progress import TrunkLines
-from tlkit.data import batches
-from tlkit.data.datasets import ImageSet
+from tlkit.data.batches import Data
+from tlkit.data.image_dataset import ImageDataset
 from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES, select_features
 from tlkit.models import backbones
 from tlkit.models.builder import build_classifier
+from tlkit.training.inputs import validate
 from tlkit.training.phase import Phase, SolvedHead, plan_freezing
 from tlkit.training.records import Run
 from tlkit.training.time_budget import Deadline, train_within
@@ -48,39 +49,39 @@ class Recipe:
 
     def build(
         self,
-        images: ImageSet,
+        data: ImageDataset,
         *,
         image_size: int = 32,
         weights: str | None = "imagenet",
         backbone_options: Mapping[str, Any] | None = None,
     ) -> keras.Model:
-        """Build the recipe's classifier for a set of images; with "auto" features, probe first.
+        """Build the recipe's classifier for these images; with "auto" features, probe first.
 
         Args:
-            images: What it is to classify: their shape, range and classes.
+            data: The training images, which tell the input shape, value range and class names.
             image_size: Height and width the images are resized to.
             weights: "imagenet", "starter", None for random, or a file's path.
             backbone_options: More arguments of the backbone's constructor: `{"alpha": 0.35}`.
         """
-        shape = images.train[0].shape[1:]
+        shape = data.images.shape[1:]
         return build_classifier(
             self.backbone,
-            len(images.class_names),
+            len(data.class_names),
             input_shape=shape if len(shape) == 3 else (*shape, 1),
             image_size=image_size,
-            value_range=images.value_range,
+            value_range=data.value_range,
             pixels=self.pixels,
             weights=weights,
             backbone_options=backbone_options,
-            features=self._features(images.train),
+            features=self._features(data),
             pooling=self.pooling,
-            class_names=images.class_names,
+            class_names=data.class_names,
         )
 
-    def _features(self, train: batches.Data) -> Any:
+    def _features(self, data: Data) -> Any:
         if self.features != "auto":
             return self.features
-        return select_features(train, max_layers=self.max_layers)
+        return select_features(data, max_layers=self.max_layers)
 
     def trainer(self, *, seed: int, cache: Cache | None = DEFAULT) -> TwoPhaseTrainer:
         """Return the trainer that runs both phases.
@@ -91,7 +92,7 @@ class Recipe:
         """
         return TwoPhaseTrainer(head=self.head, fine_tune=self.fine_tune, seed=seed, cache=cache)
 
-    def kept_bytes(self, model: keras.Model, train: batches.Data) -> dict[str, int]:
+    def kept_bytes(self, model: keras.Model, data: Data) -> dict[str, int]:
         """Return how many bytes of features each phase would keep of an image, by phase.
 
         None are kept where every epoch runs the whole model. What "auto" will read is not known
@@ -99,7 +100,7 @@ class Recipe:
 
         Args:
             model: A classifier on the recipe's whole backbone; changes what is trainable.
-            train: The images; one is run.
+            data: The images, in any form; one is run.
         """
         phases: dict[str, Phase | SolvedHead] = {"head": self.head}
         if self.fine_tune is not None:
@@ -107,6 +108,7 @@ class Recipe:
         plans = {name: plan_freezing(model, phase) for name, phase in phases.items()}
         augmentations = {name: phase.augmentation for name, phase in phases.items()}
         lines = TrunkLines(verbose=False)
+        train = validate(data, model)
         parts = plan.parts(model, plans, augmentations, train, None, cache=DEFAULT, lines=lines)
         plan.close(parts.values())
         kept = {
@@ -118,7 +120,7 @@ class Recipe:
 
     def train(
         self,
-        images: ImageSet,
+        data: ImageDataset,
         *,
         image_size: int = 32,
         weights: str | None = "imagenet",
@@ -128,10 +130,10 @@ class Recipe:
         cache: Cache | None = DEFAULT,
         verbose: bool = True,
     ) -> "Trained":
-        """Build a classifier and train it, on the training images alone.
+        """Build a classifier and train it.
 
         Args:
-            images: What to train on.
+            data: The training images.
             image_size: As for `build`.
             weights: As for `build`.
             backbone_options: As for `build`.
@@ -152,22 +154,22 @@ class Recipe:
             arguments.positive("budget", budget)
         keras.utils.set_random_seed(seed)
         model = self.build(
-            images, image_size=image_size, weights=weights, backbone_options=backbone_options
+            data, image_size=image_size, weights=weights, backbone_options=backbone_options
         )
         given: dict[str, Any] = {"cache": cache, "verbose": verbose}
         if budget is None:
-            run = self.trainer(seed=seed, cache=cache).fit(model, images.train, verbose=verbose)
+            run = self.trainer(seed=seed, cache=cache).fit(model, data, verbose=verbose)
         else:
             until = started + 60 * budget
             head = self.head
             if isinstance(head, Phase):
                 head = replace(head, callbacks=(*head.callbacks, Deadline(until)))
-            phases = [train_phase(model, head, images.train, name="head", seed=seed, **given)]
+            phases = [train_phase(model, head, data, name="head", seed=seed, **given)]
             if self.fine_tune is not None:
                 more = train_within(
                     model,
                     self.fine_tune,
-                    images.train,
+                    data,
                     name="fine_tune",
                     seconds=until - time.perf_counter(),
                     seed=seed + 1,

@@ -92,8 +92,8 @@ def run(
     with energy.metered() as used:
         trained = experiment.train(parts, callbacks=callbacks, verbose=verbose)
     if len(parts.validation):
-        tell(calibration.calibrate(trained.model, parts.validation.pair))
-    evaluation = evaluate(trained.model, parts.test.pair)
+        tell(calibration.calibrate(trained.model, parts.validation))
+    evaluation = evaluate(trained.model, parts.test)
     tell(evaluation)
     about = (
         f"{experiment.recipe} on {source.name}, {experiment.image_size} px, {experiment.weights}"
@@ -144,7 +144,7 @@ def report(folder: str | Path) -> Path:
     making = config["making"]
     seconds = making["seconds"]
     trained = Trained(recipe=experiment.recipe, model=model, run=done, seconds=seconds)
-    evaluation = evaluate(model, parts.test.pair)
+    evaluation = evaluate(model, parts.test)
     facts = _report(experiment, source, parts, trained, evaluation, making=making)
     return render.write(target, replace(facts, environment=config["environment"]))
 
@@ -166,7 +166,7 @@ def _report(
         if phase is not None:
             plan = plan_freezing(trained.model, phase)
             told.append(render.phase_facts(run, plan))
-    shown = report_figures.figures(trained.model, trained.run, evaluation, *parts.test.pair)
+    shown = report_figures.figures(trained.model, trained.run, evaluation, parts.test)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     return render.ReportFacts(
         title=f"Classifying {source.name}",

@@ -1,22 +1,23 @@
 """A grid of the images whose labels an audit suspects."""
 
-from typing import Any
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from tlkit._internal import arguments
+from tlkit.data import batches
+from tlkit.data.batches import Data
 from tlkit.errors import DataError
 from tlkit.evaluation.label_audit import Audit, Suspect, place
 from tlkit.plotting.image_grids import drawable
 
 
-def audit_grid(found: Audit, images: Any, *, count: int = 20, columns: int = 5) -> Figure:
+def audit_grid(found: Audit, data: Data, *, count: int = 20, columns: int = 5) -> Figure:
     r"""Draw the most suspicious images, each with its file, its label and what it looks like.
 
     Args:
         found: What `audit` returned.
-        images: The images that were audited; only those drawn are read.
+        data: The images and labels that were audited, in any form; only the images that are drawn
+            are read.
         count: How many to draw; all, where there are fewer.
         columns: How many a row.
 
@@ -28,11 +29,13 @@ def audit_grid(found: Audit, images: Any, *, count: int = 20, columns: int = 5) 
         >>> from tlkit.evaluation.label_audit import Suspect
         >>> suspect = Suspect(index=1, path=None, given="cat", suggested="dog", score=0.02)
         >>> found = Audit(suspects=(suspect,), outliers=(), scores=np.array([0.9, 0.02]), folds=5)
-        >>> audit_grid(found, np.zeros((2, 8, 8), "uint8")).axes[0].get_title()
+        >>> data = (np.zeros((2, 8, 8), "uint8"), np.zeros(2, int))
+        >>> audit_grid(found, data).axes[0].get_title()
         'image 1\nlabel cat\nsuggested dog'
     """
     arguments.at_least("count", count, 1)
     arguments.at_least("columns", columns, 1)
+    images, _ = batches.to_arrays(data)
     shown = found.suspects[:count]
     if not shown:
         raise DataError("`found` must have a suspect to draw, got an audit without any.")

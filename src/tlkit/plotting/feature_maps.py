@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from tlkit._internal import arguments
 from tlkit.data import batches
+from tlkit.data.batches import Data
 from tlkit.models.inspection import class_names
 from tlkit.plotting.image_grids import SMALL, WIDTH
 from tlkit.training import head_solver
-from tlkit.training.inputs import checked
+from tlkit.training.inputs import validate_arrays
 
 _ROWS = 64  # images read at a time
 METHODS = {"pca": "PCA", "tsne": "t-SNE"}
@@ -27,8 +28,7 @@ _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#
 
 def feature_map(
     model: keras.Model,
-    images: Any,
-    labels: Any,
+    data: Data,
     *,
     method: str = "pca",
     most: int = 1000,
@@ -39,8 +39,7 @@ def feature_map(
 
     Args:
         model: A classifier from build_classifier with one dense head.
-        images: Images the model takes.
-        labels: Their labels, integers or one-hot.
+        data: Images and labels in any form.
         method: "pca", the two directions of most variance, or "tsne", which keeps neighbours
             together and distances not.
         most: How many images at most, chosen at random.
@@ -54,8 +53,8 @@ def feature_map(
     """
     arguments.one_of("method", method, METHODS)
     names = class_names(model)
-    images, given = checked((images, labels), model, "images")
-    truth = batches.label_indices(given)
+    images, labels = validate_arrays(data, model)
+    truth = batches.label_indices(labels)
     chosen = np.random.default_rng(seed).permutation(len(truth))[:most]
     reader = keras.Model(model.inputs[0], head_solver.head_of(model).input)
     features = _read_features(reader, images, chosen, seconds)

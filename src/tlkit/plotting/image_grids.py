@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 
 from tlkit._internal import arguments
 from tlkit.data import batches
+from tlkit.data.batches import Data
 from tlkit.errors import DataError
 from tlkit.evaluation.evaluator import predict
 from tlkit.models.inspection import class_names, value_range
-from tlkit.training.inputs import checked
+from tlkit.training.inputs import validate_arrays
 
 RIGHT, WRONG = "#1a5fb4", "#c64600"  # apart for colour-blind readers and in grey
 WIDTH = 4.6
@@ -30,8 +31,7 @@ _LETTERS = 18  # of a caption's line on such a panel
 
 def prediction_grid(
     model: keras.Model,
-    images: Any,
-    labels: Any,
+    data: Data,
     *,
     count: int = 12,
     columns: int = 3,
@@ -43,8 +43,7 @@ def prediction_grid(
 
     Args:
         model: A classifier from build_classifier.
-        images: Test images the model takes; grey ones are drawn in grey.
-        labels: Their labels, integers or one-hot.
+        data: Images and labels in any form; grey images are drawn in grey.
         count: How many to draw; all, where there are fewer.
         columns: How many a row.
         which: "random"; "worst", those whose true class got the least probability; "confident",
@@ -63,14 +62,14 @@ def prediction_grid(
         >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
         >>> model = build_classifier(backbone, 2, pixels=(0, 1))
         >>> images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), "uint8")
-        >>> len(prediction_grid(model, images, np.array([0, 1, 0])).axes)
+        >>> len(prediction_grid(model, (images, np.array([0, 1, 0]))).axes)
         3
     """
     arguments.at_least("count", count, 1)
     arguments.at_least("columns", columns, 1)
     names = class_names(model)
-    pair = checked((images, labels), model, "test")
-    images, truth = pair[0], batches.label_indices(pair[1])  # type: ignore[index]  # arrays in, arrays out
+    images, labels = validate_arrays(data, model)
+    truth = batches.label_indices(labels)
     arguments.one_of("which", which, _CHOICES)
     if probabilities is None and which in ("confident", "worst"):
         probabilities = predict(model, images)

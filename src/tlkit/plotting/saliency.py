@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from tlkit._internal import arguments
 from tlkit._internal.keras_private import nodes_of, operation_of
 from tlkit.data import batches
+from tlkit.data.batches import Data
 from tlkit.errors import ConfigError
 from tlkit.evaluation.evaluator import predict
 from tlkit.models.inspection import backbone_of, class_names, probabilities_of
 from tlkit.plotting import overlays
 from tlkit.plotting.feature_maps import feature_map
 from tlkit.plotting.image_grids import check_probabilities, drawable, label
-from tlkit.training.inputs import checked
+from tlkit.training.inputs import validate_arrays
 
 __all__ = ["feature_map", "grad_cam", "grad_cam_grid"]
 
@@ -56,7 +57,7 @@ def grad_cam(
             f"Grad-CAM needs Keras on TensorFlow, got {keras.backend.backend()!r}. Load the saved "
             "model in a process with KERAS_BACKEND=tensorflow."
         )
-    images, _ = checked((images, np.zeros(len(images), "int64")), model, "images")
+    images, _ = validate_arrays((images, np.zeros(len(images), "int64")), model, "images")
     if classes is None:
         classes = predict(model, images).argmax(axis=1)
     tensors = _read(model)
@@ -72,8 +73,7 @@ def grad_cam(
 
 def grad_cam_grid(
     model: keras.Model,
-    images: Any,
-    labels: Any,
+    data: Data,
     *,
     count: int = 6,
     columns: int = 3,
@@ -88,8 +88,7 @@ def grad_cam_grid(
 
     Args:
         model: A classifier from build_classifier.
-        images: Test images the model takes.
-        labels: Their labels, integers or one-hot.
+        data: Images and labels in any form.
         count: How many to draw: half of them those errors that it was most confident of, the
             others correct ones chosen at random. Where there are fewer of a kind, more of the
             other.
@@ -105,8 +104,8 @@ def grad_cam_grid(
     arguments.at_least("count", count, 1)
     arguments.at_least("columns", columns, 1)
     names = class_names(model)
-    images, given = checked((images, labels), model, "test")
-    truth = batches.label_indices(given)
+    images, labels = validate_arrays(data, model)
+    truth = batches.label_indices(labels)
     check_probabilities(probabilities, (len(truth), len(names)))
     found = predict(model, images) if probabilities is None else probabilities
     chosen = _errors_and_others(found, truth, count, seed)

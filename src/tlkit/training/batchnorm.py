@@ -9,7 +9,7 @@ import numpy as np
 from typing_extensions import override
 
 from tlkit._internal.variables import restore_on_exit
-from tlkit.data.batches import Data, batches
+from tlkit.data.batches import Inputs, batches
 from tlkit.errors import DataError
 from tlkit.models.freezing import batchnorm_within
 
@@ -30,7 +30,7 @@ class ReestimateBatchNorm(keras.callbacks.Callback):
     def __init__(
         self,
         layers: Sequence[keras.layers.BatchNormalization],
-        data: Data,
+        data: Inputs,
         *,
         batch_size: int,
         model: keras.Model | None = None,

@@ -48,7 +48,7 @@ class Baseline:
 
 
 def measure_baseline(
-    model: keras.Model, phase: Phase, plan: freezing.FreezePlan, train: batches.Data
+    model: keras.Model, phase: Phase, plan: freezing.FreezePlan, data: batches.Inputs
 ) -> Baseline | None:
     """Return the baseline of a phase, measured on some training images.
 
@@ -59,13 +59,13 @@ def measure_baseline(
         model: The classifier.
         phase: The phase that is about to start.
         plan: Which layers it freezes.
-        train: Its training data.
+        data: Its training data.
     """
-    loss = keras.losses.get(choose_loss(phase, train))
+    loss = keras.losses.get(choose_loss(phase, data))
     summed = isinstance(loss, keras.Loss) and loss.reduction not in _MEANS
     if not plan.trained or summed:
         return None
-    predicted, labels, counts = _predict_some(model, train)
+    predicted, labels, counts = _predict_some(model, data)
     weights = np.ones(len(counts))
     for index, weight in (phase.class_weight or {}).items():
         weights[index] = weight
@@ -130,7 +130,7 @@ class StopOnDivergence(keras.callbacks.Callback):
 
 
 def _predict_some(
-    model: keras.Model, train: batches.Data
+    model: keras.Model, data: batches.Inputs
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return probabilities and labels of some images, and how many images each class has.
 
@@ -138,13 +138,13 @@ def _predict_some(
     """
     predicted: list[np.ndarray] = []
     labels: list[np.ndarray] = []
-    for images, batch_labels in batches.batches(train, _MAX_IMAGES):
+    for images, batch_labels in batches.batches(data, _MAX_IMAGES):
         predicted.append(np.asarray(model.predict_on_batch(images)))
         labels.append(batch_labels)
         if sum(map(len, labels)) >= _MAX_IMAGES or len(labels) == _MAX_BATCHES:
             break
     seen = np.concatenate(labels)
-    counted = train[1] if batches.is_arrays(train) else seen  # type: ignore[index]  # a pair
+    counted = data[1] if batches.is_arrays(data) else seen
     counts = np.bincount(batches.label_indices(counted), minlength=model.output_shape[-1])
     return np.concatenate(predicted), seen, counts
 

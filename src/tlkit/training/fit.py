@@ -22,20 +22,20 @@ from tlkit.training.phase import Phase
 
 
 def compile_phase(
-    model: keras.Model, phase: Phase, plan: freezing.FreezePlan, train: batches.Data
+    model: keras.Model, phase: Phase, plan: freezing.FreezePlan, data: batches.Inputs
 ) -> None:
     """Set which layers are trainable, then compile; Keras ignores changes after that."""
     frozen.apply(model, plan)
     for metric in phase.metrics:
         if isinstance(metric, keras.Metric):  # Keras resets it only once it has been used
             metric.reset_state()
-    optimizer = phase.create_optimizer(count_steps(train, phase))
-    model.compile(optimizer=optimizer, loss=choose_loss(phase, train), metrics=list(phase.metrics))
+    optimizer = phase.create_optimizer(count_steps(data, phase))
+    model.compile(optimizer=optimizer, loss=choose_loss(phase, data), metrics=list(phase.metrics))
     if phase.layer_decay < 1:
         optimizers.apply_layer_decay(optimizer, model, plan, phase.layer_decay)
 
 
-def count_steps(train: batches.Data, phase: Phase) -> int | None:
+def count_steps(data: batches.Inputs, phase: Phase) -> int | None:
     """Return how many steps an epoch has; None if no schedule depends on it.
 
     Raises:
@@ -43,13 +43,13 @@ def count_steps(train: batches.Data, phase: Phase) -> int | None:
     """
     if phase.schedule == "constant" and not phase.warmup:
         return None
-    if batches.is_arrays(train):
-        return -(-len(train[0]) // phase.batch_size)  # type: ignore[index]  # a pair
+    if batches.is_arrays(data):
+        return -(-len(data[0]) // phase.batch_size)
     try:
-        return len(train)  # type: ignore[arg-type]  # many datasets have a length
+        return len(data)  # type: ignore[arg-type]  # many datasets have a length
     except TypeError as error:
         raise DataError(
-            "`train` must have a length for `schedule` or `warmup`: give a tf.data.Dataset its "
+            "`data` must have a length for `schedule` or `warmup`: give a tf.data.Dataset its "
             "length with assert_cardinality, or pass a Keras schedule as learning_rate."
         ) from error
 
@@ -58,9 +58,9 @@ def fit_whole(
     model: keras.Model,
     phase: Phase,
     plan: freezing.FreezePlan,
-    train: batches.Data,
+    data: batches.Inputs,
     *,
-    validation: batches.Data | None,
+    validation_data: batches.Inputs | None,
     extra: Sequence[keras.callbacks.Callback],
 ) -> tuple[dict[str, float], ...]:
     """Train the whole model by Keras' fit, and return the metrics of each epoch."""
@@ -68,15 +68,15 @@ def fit_whole(
     first = _averaging_callbacks(phase)
     if plan.batchnorm == "reestimate":  # of the averaged weights, before all others look
         first.append(
-            ReestimateBatchNorm(plan.training_batchnorm, train, batch_size=phase.batch_size)
+            ReestimateBatchNorm(plan.training_batchnorm, data, batch_size=phase.batch_size)
         )
     callbacks = [*first, *phase.callbacks, *extra, recorder, keras.callbacks.TerminateOnNaN()]
-    source = _to_dataset(train, phase) if phase.augmentation or batches.is_lazy(train) else train
+    source = _to_dataset(data, phase) if phase.augmentation or batches.is_lazy(data) else data
     if phase.augmentation:
         rank = len(model.input_shape)
         source = augmentation.dataset(source, phase.augmentation, rank=rank)
-    if batches.is_lazy(validation):
-        validation = _to_dataset(validation, phase, shuffle=False)  # type: ignore[arg-type]  # there
+    if batches.is_lazy(validation_data):
+        validation_data = _to_dataset(validation_data, phase, shuffle=False)
     arrays = batches.is_arrays(source)
     images, labels = source if arrays else (source, None)
     model.fit(
@@ -84,8 +84,8 @@ def fit_whole(
         labels,
         batch_size=phase.batch_size if arrays else None,
         epochs=phase.epochs,
-        validation_data=validation,
-        validation_batch_size=phase.batch_size if batches.is_arrays(validation) else None,
+        validation_data=validation_data,
+        validation_batch_size=phase.batch_size if batches.is_arrays(validation_data) else None,
         class_weight=None if phase.class_weight is None else dict(phase.class_weight),
         shuffle=arrays,
         callbacks=callbacks,
@@ -94,13 +94,13 @@ def fit_whole(
     return tuple(recorder.epochs)
 
 
-def _to_dataset(train: batches.Data, phase: Phase, *, shuffle: bool = True) -> Any:
+def _to_dataset(data: batches.Inputs, phase: Phase, *, shuffle: bool = True) -> Any:
     """Return a dataset of batches, with arrays shuffled as Keras does."""
-    if not batches.is_arrays(train):
-        return train
-    images, labels = train
+    if not batches.is_arrays(data):
+        return data
+    images, labels = data
     feed = batching.Feed(
-        views=(LazyRows(images) if batches.is_lazy(train) else Rows([[images]]),),
+        views=(LazyRows(images) if batches.is_lazy(data) else Rows([[images]]),),
         labels=np.asarray(labels),
         weights=None,
         batch_size=phase.batch_size,
@@ -118,18 +118,18 @@ def fit_tail(
     model: keras.Model,
     phase: Phase,
     plan: freezing.FreezePlan,
-    train: batches.Data,
+    data: batches.Inputs,
     *,
-    validation: batches.Data | None,
+    validation_data: batches.Inputs | None,
     part: FrozenPart,
     extra: Sequence[keras.callbacks.Callback],
 ) -> tuple[dict[str, float], ...]:
     """Run the frozen part once, train the rest by Keras' fit, and return each epoch's metrics."""
     size = phase.batch_size
-    feed = part.once.feed(part.cut, "train", train, batch_size=size)
+    feed = part.once.feed(part.cut, "train", data, batch_size=size)
     held_out = None
-    if validation is not None:
-        held_out = part.once.feed(part.cut, "validation", validation, batch_size=size)
+    if validation_data is not None:
+        held_out = part.once.feed(part.cut, "validation", validation_data, batch_size=size)
     steps = phase.epochs * feed.steps
     tail = Tail(model, part.cut, cheaper=part.cache.rewrites, steps=steps)
     recorder = _EpochRecorder()
@@ -145,7 +145,7 @@ def fit_tail(
         feed,
         validation=held_out,
         epochs=phase.epochs,
-        loss=choose_loss(phase, train),
+        loss=choose_loss(phase, data),
         metrics=phase.metrics,
         class_weight=phase.class_weight,
         callbacks=phase.callbacks,

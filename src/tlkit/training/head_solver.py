@@ -25,19 +25,19 @@ from tlkit.training.phase import SolvedHead
 _ROWS = 1024
 
 
-def compile_head(model: keras.Model, plan: freezing.FreezePlan, train: batches.Data) -> None:
+def compile_head(model: keras.Model, plan: freezing.FreezePlan, data: batches.Inputs) -> None:
     """Freeze the backbone and compile, so that the solved classifier can be evaluated by Keras."""
     frozen.apply(model, plan)
-    loss = losses.crossentropy(one_hot=losses.has_one_hot(train))
+    loss = losses.crossentropy(one_hot=losses.has_one_hot(data))
     model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
 
 
 def fit_head(
     model: keras.Model,
     phase: SolvedHead,
-    train: batches.Data,
+    data: batches.Inputs,
     *,
-    validation: batches.Data | None,
+    validation_data: batches.Inputs | None,
     part: FrozenPart | None,
     seed: int | None,
 ) -> tuple[dict[str, float], ...]:
@@ -55,14 +55,14 @@ def fit_head(
             "cache=tlkit.Cache(views=4), for example."
         )
     features_of = partial(_features, model, head, part=part, batch_size=phase.batch_size)
-    features, labels = features_of("train", train)
+    features, labels = features_of("train", data)
     solve = getattr(solvers, phase.solver)
     found = solve(features, labels, classes=head.units, seed=seed)
     head.kernel.assign(found.kernel)
     head.bias.assign(found.bias)
     figures = _figures(found, features, labels)
-    if validation is not None:
-        held_out = features_of("validation", validation)
+    if validation_data is not None:
+        held_out = features_of("validation", validation_data)
         figures |= {f"val_{key}": value for key, value in _figures(found, *held_out).items()}
     figures["penalty"] = found.penalty
     _tell(model, phase, figures)
@@ -109,7 +109,7 @@ def _features(
     model: keras.Model,
     head: keras.layers.Dense,
     name: str,
-    source: batches.Data,
+    source: batches.Inputs,
     *,
     part: FrozenPart | None,
     batch_size: int,
@@ -126,7 +126,7 @@ def _features(
 
 
 def _of_images(
-    model: keras.Model, source: batches.Data, whole: flat_graph.Graph, wanted: Any
+    model: keras.Model, source: batches.Inputs, whole: flat_graph.Graph, wanted: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     steps = partition.needed(whole.steps, wanted)
     before = Part(
@@ -171,7 +171,7 @@ def _of_feed(feed: Feed, part: FrozenPart, wanted: Any) -> tuple[np.ndarray, np.
 def _refuse_weights(weights: np.ndarray | None) -> None:
     if weights is not None:
         raise DataError(
-            "`train` must have no image weights for a SolvedHead, which would ignore them."
+            "`data` must have no image weights for a SolvedHead, which would ignore them."
         )
 
 

@@ -10,14 +10,14 @@ from tlkit.data import batches
 from tlkit.training.phase import Phase
 
 
-def choose_loss(phase: Phase, train: batches.Data) -> Any:
+def choose_loss(phase: Phase, data: batches.Inputs) -> Any:
     """Return the phase's loss, by default cross-entropy for the form of the labels."""
     if phase.loss is not None:
         return phase.loss
-    return crossentropy(one_hot=has_one_hot(train), label_smoothing=phase.label_smoothing)
+    return crossentropy(one_hot=has_one_hot(data), label_smoothing=phase.label_smoothing)
 
 
-def has_one_hot(data: batches.Data) -> bool:
+def has_one_hot(data: batches.Inputs) -> bool:
     """Tell whether labels are one-hot, by the first image."""
     return batches.is_one_hot(next(iter(batches.batches(data, 1)))[1])
 

@@ -12,13 +12,13 @@ import numpy as np
 from tlkit._internal import arguments, keras_private
 from tlkit._internal.variables import restore_on_exit, seed_layers
 from tlkit.caching import plan as frozen
-from tlkit.data import augmentation
-from tlkit.data import batches as data
+from tlkit.data import augmentation, batches
+from tlkit.data.batches import Data, Inputs
 from tlkit.errors import ConfigError
 from tlkit.models import flat_graph
 from tlkit.models.flat_graph import Part
 from tlkit.training import optimizers
-from tlkit.training.inputs import checked
+from tlkit.training.inputs import validate
 from tlkit.training.losses import choose_loss
 from tlkit.training.phase import Phase, plan_freezing
 
@@ -47,7 +47,7 @@ class LearningRates:
 def find_learning_rate(
     model: keras.Model,
     phase: Phase,
-    train: data.Data,
+    data: Data,
     *,
     lowest: float = 1e-6,
     highest: float = 1.0,
@@ -63,7 +63,7 @@ def find_learning_rate(
         model: A classifier from build_classifier.
         phase: What is frozen, the optimizer, the loss and the batch size; its own learning rate
             and schedule are left aside.
-        train: `(images, labels)`, or a dataset of such batches.
+        data: Images and labels in any form.
         lowest: The first learning rate.
         highest: The last; the search ends before it where the loss has grown hopeless.
         steps: How many are tried, each with the next batch; short data is gone over again.
@@ -78,7 +78,7 @@ def find_learning_rate(
         raise ConfigError(f"`lowest` must be below `highest`, got {lowest:g} and {highest:g}.")
     if not isinstance(phase, Phase):
         raise ConfigError(f"`phase` must be a Phase, got {phase!r}.")
-    train = checked(train, model, "train")
+    inputs = validate(data, model)
     plan = plan_freezing(model, phase)
     rates = np.geomspace(lowest, highest, steps)
     with _as_it_was(model), restore_on_exit(keras_private.random_states(phase.augmentation)):
@@ -96,10 +96,10 @@ def find_learning_rate(
         )
         bare = replace(phase, learning_rate=lowest, schedule="constant", warmup=0.0)
         optimizer = bare.create_optimizer()
-        twin.compile(optimizer=optimizer, loss=[choose_loss(phase, train)])
+        twin.compile(optimizer=optimizer, loss=[choose_loss(phase, inputs)])
         if phase.layer_decay < 1:
             optimizers.apply_layer_decay(optimizer, twin, plan, phase.layer_decay)
-        batches = _endless(train, phase, len(model.input_shape), np.random.default_rng(seed))
+        batches = _endless(inputs, phase, len(model.input_shape), np.random.default_rng(seed))
         losses = list(_losses(twin, phase, batches, rates))
     return LearningRates(rates=tuple(rates[: len(losses)].tolist()), losses=tuple(losses))
 
@@ -122,16 +122,16 @@ def _losses(
 
 
 def _endless(
-    train: data.Data, phase: Phase, rank: int, random: np.random.Generator
+    data: Inputs, phase: Phase, rank: int, random: np.random.Generator
 ) -> Iterator[tuple[Any, Any]]:
     while True:
-        source = train
-        if data.is_arrays(train):
-            order = random.permutation(len(train[0]))  # type: ignore[index]  # a pair
-            images, labels = train
-            lazy = data.is_lazy(train)
+        source = data
+        if batches.is_arrays(data):
+            order = random.permutation(len(data[0]))
+            images, labels = data
+            lazy = batches.is_lazy(data)
             source = images.at(order) if lazy else images[order], labels[order]
-        for images, labels in data.batches(source, phase.batch_size):
+        for images, labels in batches.batches(source, phase.batch_size):
             given = images[..., None] if images.ndim == rank - 1 else images
             if phase.augmentation:
                 given = augmentation.changed(given, phase.augmentation)

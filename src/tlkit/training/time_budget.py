@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from tlkit._internal.variables import restore_on_exit
 from tlkit.caching.cache import Cache
-from tlkit.data import batches
+from tlkit.data.batches import Arrays, Data
+from tlkit.training.inputs import validate_arrays
 from tlkit.training.phase import Phase
 from tlkit.training.records import PhaseRun
 from tlkit.training.trainer import train_phase
@@ -26,7 +27,7 @@ _CAUTION = 3.0  # times what ending the timed steps took is kept for ending the 
 def train_within(
     model: keras.Model,
     phase: Phase,
-    train: batches.Data,
+    data: Data,
     *,
     name: str,
     seconds: float,
@@ -43,7 +44,7 @@ def train_within(
     Args:
         model: As for train_phase.
         phase: Its epochs are the most there will be.
-        train: Arrays.
+        data: Images and labels in any form.
         name: What the phase is called.
         seconds: What judging and training may take.
         seed: As for train_phase.
@@ -56,7 +57,8 @@ def train_within(
     until = time.perf_counter() + seconds
     if seconds <= 0:
         return None
-    compiling, epoch, closing = _timed(model, phase, train, cache=cache)
+    arrays = validate_arrays(data, model)
+    compiling, epoch, closing = _timed(model, phase, arrays, cache=cache)
     until -= _CAUTION * closing
     fits = (until - time.perf_counter() - compiling) / epoch
     if fits < 1:
@@ -64,12 +66,12 @@ def train_within(
     phase = replace(phase, warmup=min(phase.warmup, fits / 2, phase.epochs / 2))
     clock = Deadline(until)
     if phase.schedule == "cosine":
-        clock = Annealing(until, phase, steps=-(-len(train[0]) // phase.batch_size))  # type: ignore[index]  # a pair
+        clock = Annealing(until, phase, steps=-(-len(arrays[0]) // phase.batch_size))
         phase = replace(phase, schedule="constant", warmup=0.0)
     return train_phase(
         model,
         replace(phase, callbacks=(*phase.callbacks, clock)),
-        train,
+        arrays,
         name=name,
         seed=seed,
         cache=cache,
@@ -147,11 +149,11 @@ class Annealing(Deadline):
 
 
 def _timed(
-    model: keras.Model, phase: Phase, train: batches.Data, *, cache: Cache | None
+    model: keras.Model, phase: Phase, data: Arrays, *, cache: Cache | None
 ) -> tuple[float, float, float]:
     """Return how long getting ready, one epoch and ending take; the model is what it was after."""
     started = time.perf_counter()
-    images, labels = train
+    images, labels = data
     few = min(_TIMED_STEPS * phase.batch_size, len(images))
     marks: list[float] = []
     clock = keras.callbacks.LambdaCallback(

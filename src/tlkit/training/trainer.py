@@ -14,15 +14,13 @@ from tlkit.caching import plan as frozen
 from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.plan import FrozenPart
 from tlkit.caching.progress import TrunkLines
-from tlkit.data import batches
-from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.batches import Data, Inputs
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import freezing
 from tlkit.models.inspection import probabilities_of
-from tlkit.training import head_solver, progress, verification
+from tlkit.training import head_solver, inputs, progress, verification
 from tlkit.training.divergence import StopOnDivergence, measure_baseline
 from tlkit.training.fit import compile_phase, count_steps, fit_tail, fit_whole
-from tlkit.training.inputs import checked
 from tlkit.training.losses import has_one_hot
 from tlkit.training.phase import Phase, SolvedHead, plan_freezing
 from tlkit.training.records import PhaseRun, Run, to_columns
@@ -72,18 +70,19 @@ class TwoPhaseTrainer:
     def fit(
         self,
         model: keras.Model,
-        train: batches.Data | ImageDataset,
+        data: Data,
         *,
-        validation: batches.Data | ImageDataset | None = None,
+        validation_data: Data | None = None,
         verbose: bool = True,
     ) -> Run:
         """Train the model in place, and return what happened.
 
         Args:
             model: A classifier from build_classifier.
-            train: `(images, labels)`, a dataset of such batches, or a `ImageDataset`. Labels are
-                integers `(count,)` or one-hot `(count, classes)`.
-            validation: The same, to be measured after every epoch.
+            data: Images and labels in any form (`tlkit.data.Data`): an `ImageDataset`, a pair
+                `(images, labels)` of arrays, or a dataset of such batches. Labels are integers
+                `(count,)` or one-hot `(count, classes)`.
+            validation_data: Images and labels, in any form, that are evaluated after every epoch.
             verbose: Whether to write a line for every epoch.
 
         Raises:
@@ -100,8 +99,8 @@ class TwoPhaseTrainer:
         runs = _train_all(
             model,
             named,
-            train,
-            validation=validation,
+            data,
+            validation_data=validation_data,
             seeds=[None if self.seed is None else self.seed + order for order in range(len(named))],
             cache=self.cache,
             verbose=verbose,
@@ -112,10 +111,10 @@ class TwoPhaseTrainer:
 def train_phase(
     model: keras.Model,
     phase: Phase | SolvedHead,
-    train: batches.Data | ImageDataset,
+    data: Data,
     *,
     name: str = "phase",
-    validation: batches.Data | ImageDataset | None = None,
+    validation_data: Data | None = None,
     seed: int | None = None,
     cache: Cache | None = DEFAULT,
     verbose: bool = True,
@@ -128,8 +127,8 @@ def train_phase(
     [run] = _train_all(
         model,
         {name: phase},
-        train,
-        validation=validation,
+        data,
+        validation_data=validation_data,
         seeds=[seed],
         cache=cache,
         verbose=verbose,
@@ -140,9 +139,9 @@ def train_phase(
 def _train_all(
     model: keras.Model,
     phases: Mapping[str, Phase | SolvedHead],
-    given: batches.Data | ImageDataset,
+    given: Data,
     *,
-    validation: batches.Data | ImageDataset | None,
+    validation_data: Data | None,
     seeds: Sequence[int | None],
     cache: Cache | None,
     verbose: bool,
@@ -153,25 +152,25 @@ def _train_all(
         if isinstance(phase, SolvedHead):
             head_solver.head_of(model)
         else:
-            _early_stopping(phase, validation)
-    train, held_out = _checked_both(model, given, validation)
+            _early_stopping(phase, validation_data)
+    data, held_out = _validate_both(model, given, validation_data)
     for phase, seed in zip(phases.values(), seeds, strict=True):
         if isinstance(phase, Phase):
-            count_steps(train, phase)
+            count_steps(data, phase)
         if seed is not None:  # kept copies are drawn from where the layers are now
             seed_layers(phase.augmentation, seed)
     probabilities_of(model).temperature = 1.0  # it was fitted to the model as it was before
     lines = TrunkLines(verbose=verbose)
     augmentations = {name: phase.augmentation for name, phase in phases.items()}
-    parts = frozen.parts(model, plans, augmentations, train, held_out, cache=cache, lines=lines)
+    parts = frozen.parts(model, plans, augmentations, data, held_out, cache=cache, lines=lines)
     try:
         return tuple(
             _train(
                 model,
                 phase,
-                train,
+                data,
                 name=name,
-                validation=held_out,
+                validation_data=held_out,
                 seed=seed,
                 part=parts[name],
                 verbose=verbose,
@@ -186,10 +185,10 @@ def _train_all(
 def _train(
     model: keras.Model,
     phase: Phase | SolvedHead,
-    train: batches.Data,
+    data: Inputs,
     *,
     name: str,
-    validation: batches.Data | None,
+    validation_data: Inputs | None,
     seed: int | None,
     part: FrozenPart | None,
     verbose: bool,
@@ -201,23 +200,23 @@ def _train(
         seed_layers(phase.augmentation, seed)
     guard = stopper = None
     if isinstance(phase, SolvedHead):
-        head_solver.compile_head(model, plan, train)
+        head_solver.compile_head(model, plan, data)
     else:
-        compile_phase(model, phase, plan, train)
+        compile_phase(model, phase, plan, data)
     before = verification.fingerprints(model)
     started = time.perf_counter()
     if isinstance(phase, SolvedHead):
         epochs = head_solver.fit_head(
-            model, phase, train, validation=validation, part=part, seed=seed
+            model, phase, data, validation_data=validation_data, part=part, seed=seed
         )
     else:
-        stopper = _early_stopping(phase, validation)
-        guard = StopOnDivergence(measure_baseline(model, phase, plan, train))
+        stopper = _early_stopping(phase, validation_data)
+        guard = StopOnDivergence(measure_baseline(model, phase, plan, data))
         # the guard goes back last: what the stopper thinks best may be what diverged
         extra = [callback for callback in (stopper, guard, lines) if callback is not None]
         fit = fit_whole if part is None else partial(fit_tail, part=part)
         try:
-            epochs = fit(model, phase, plan, train, validation=validation, extra=extra)
+            epochs = fit(model, phase, plan, data, validation_data=validation_data, extra=extra)
         finally:
             if lines is not None:
                 lines.close()  # Keras tells callbacks nothing of an error or an interrupt
@@ -252,17 +251,17 @@ def _warn_of_divergence(name: str, loss: float, epoch: int, best: int) -> None:
     )
 
 
-def _checked_both(
+def _validate_both(
     model: keras.Model,
-    given: batches.Data | ImageDataset,
-    validation: batches.Data | ImageDataset | None,
-) -> tuple[batches.Data, batches.Data | None]:
-    train = checked(given, model, "train")
-    if validation is None:
-        return train, None
-    held_out = checked(validation, model, "validation")
-    _check_same_form(train, held_out)
-    return train, held_out
+    given: Data,
+    validation_data: Data | None,
+) -> tuple[Inputs, Inputs | None]:
+    data = inputs.validate(given, model)
+    if validation_data is None:
+        return data, None
+    held_out = inputs.validate(validation_data, model, "validation_data")
+    _check_same_form(data, held_out)
+    return data, held_out
 
 
 def _plan(model: keras.Model, phase: Phase | SolvedHead) -> freezing.FreezePlan:
@@ -288,20 +287,22 @@ def _plan(model: keras.Model, phase: Phase | SolvedHead) -> freezing.FreezePlan:
     return plan
 
 
-def _check_same_form(train: batches.Data, validation: batches.Data) -> None:
-    forms = ["one-hot" if has_one_hot(pairs) else "integers" for pairs in (train, validation)]
+def _check_same_form(data: Inputs, validation_data: Inputs) -> None:
+    forms = ["one-hot" if has_one_hot(pairs) else "integers" for pairs in (data, validation_data)]
     if len(set(forms)) > 1:
         raise DataError(
-            f"`validation` labels must have the form of the training labels, {forms[0]}, "
-            f"got {forms[1]}. tlkit.data.encoded makes integers one-hot."
+            f"`validation_data` labels must have the form of the training labels, {forms[0]}, "
+            f"got {forms[1]}. tlkit.data.one_hot makes integers one-hot."
         )
 
 
-def _early_stopping(phase: Phase, validation: object | None) -> keras.callbacks.Callback | None:
+def _early_stopping(
+    phase: Phase, validation_data: object | None
+) -> keras.callbacks.Callback | None:
     if phase.patience is None:
         return None
-    if validation is None and phase.monitor.startswith("val_"):
-        raise ConfigError(f"`validation` must be given: `patience` watches {phase.monitor!r}.")
+    if validation_data is None and phase.monitor.startswith("val_"):
+        raise ConfigError(f"`validation_data` must be given: `patience` watches {phase.monitor!r}.")
     return keras.callbacks.EarlyStopping(
         monitor=phase.monitor, patience=phase.patience, restore_best_weights=True
     )

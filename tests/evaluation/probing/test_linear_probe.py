@@ -94,7 +94,7 @@ def test_a_dataset_gives_what_its_arrays_give() -> None:
             rows = slice(30 * index, 30 * index + 30)
             return images[rows], labels[rows]
 
-    probe = tlkit.probe(_model(), Batches(), validation=(images[:50], labels[:50]))
+    probe = tlkit.probe(_model(), Batches(), validation_data=(images[:50], labels[:50]))
     assert (probe.num_fitted, probe.num_scored) == (300, 50)
     assert probe.chosen.layer == "early"
 
@@ -144,7 +144,10 @@ def test_layers_are_read_together_where_that_helps() -> None:
     ("settings", "words"),
     [
         ({"solver": "lbfgs"}, "`solver` must be 'ridge' where `max_layers` is 2"),
-        ({"validation": _stripes(30)}, "`validation` must be left out where `max_layers` is 2"),
+        (
+            {"validation_data": _stripes(30)},
+            "`validation_data` must be left out where `max_layers` is 2",
+        ),
     ],
 )
 def test_joining_layers_has_its_conditions(settings: dict[str, object], words: str) -> None:
@@ -195,7 +198,7 @@ def _sorted(count: int, classes: int = 3) -> tf.data.Dataset:
 
 def test_the_first_images_of_a_dataset_sorted_by_class_are_refused() -> None:
     words = (
-        "`train` must show at least 2 of the model's 3 classes, got the first 512 images of a "
+        "`data` must show at least 2 of the model's 3 classes, got the first 512 images of a "
         "dataset, all of one class. Shuffle it once before, or give arrays"
     )
     with pytest.raises(DataError, match=words):
@@ -203,7 +206,7 @@ def test_the_first_images_of_a_dataset_sorted_by_class_are_refused() -> None:
 
 
 def test_classes_that_the_first_images_of_a_dataset_lack_are_warned_of() -> None:
-    with pytest.warns(UserWarning, match="`train` shows 2 of the model's 3 classes") as caught:
+    with pytest.warns(UserWarning, match="`data` shows 2 of the model's 3 classes") as caught:
         tlkit.probe(_model(), _sorted(1200), sample=500, max_features=16)
     assert [warning.filename for warning in caught] == [__file__]
 
@@ -219,10 +222,10 @@ def test_a_sorted_dataset_that_is_read_whole_is_probed(recwarn: pytest.WarningsR
 
 def test_arrays_and_validation_of_one_class_are_refused() -> None:
     images, labels = _stripes(100)
-    with pytest.raises(DataError, match="`train` must show .* got 100 images, all of one class.$"):
+    with pytest.raises(DataError, match="`data` must show .* got 100 images, all of one class.$"):
         tlkit.probe(_model(), (images, 0 * labels))
-    with pytest.raises(DataError, match="`validation` must show at least 2 .* got 100 images"):
-        tlkit.probe(_model(), (images, labels), validation=(images, 0 * labels))
+    with pytest.raises(DataError, match="`validation_data` must show at least 2 .* got 100 images"):
+        tlkit.probe(_model(), (images, labels), validation_data=(images, 0 * labels))
 
 
 def test_block_ends_of_mobilenet_v2_are_what_a_reader_would_name() -> None:

@@ -13,13 +13,14 @@ import numpy as np
 from tlkit._internal import arguments
 from tlkit.caching.engines import engine as engines
 from tlkit.data import batches, chunks
+from tlkit.data.batches import Data
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.probing import cross_validation, sites
 from tlkit.evaluation.probing.cross_validation import CrossValidation
 from tlkit.evaluation.probing.result import Probe, ProbedLayer
 from tlkit.models.feature_extraction import Pooling
 from tlkit.training import solvers
-from tlkit.training.inputs import checked
+from tlkit.training.inputs import validate
 
 _ROWS = 512  # images run at a time
 MAX_JOINT_FEATURES = 2048
@@ -30,9 +31,9 @@ _MAX_DEEPER = 1.5  # times the best layer's multiply-adds, which every epoch has
 
 def probe(
     model: keras.Model,
-    train: batches.Data,
+    data: Data,
     *,
-    validation: batches.Data | None = None,
+    validation_data: Data | None = None,
     sample: int | None = 5000,
     solver: solvers.Solver = "ridge",
     max_features: int = 1024,
@@ -47,9 +48,9 @@ def probe(
 
     Args:
         model: A classifier from build_classifier; it is not changed.
-        train: `(images, labels)`, or a dataset of such batches.
-        validation: The images to score on; by default the sample itself, in five folds: each is
-            scored by heads fitted to the others.
+        data: Images and labels in any form.
+        validation_data: Images and labels to score on, in any form; by default the sample itself,
+            in five folds: each is scored by heads fitted to the others.
         sample: How many of the training images to use: chosen by chance from arrays, the first of
             a dataset, which must not be sorted by class then. None uses all: with "ridge", memory
             does not grow with their number.
@@ -77,11 +78,11 @@ def probe(
         ['edges', 'edges']
     """
     started = time.perf_counter()
-    _check(solver, sample, max_features, max_layers, validated=validation is not None)
+    _check(solver, sample, max_features, max_layers, validated=validation_data is not None)
     classes = model.output_shape[-1]
-    train = checked(train, model, "train")
+    inputs = validate(data, model)
     settings = {"rank": len(model.input_shape), "classes": classes, "seed": seed}
-    pieces = _sampled(train, sample, "train", **settings)
+    pieces = _sampled(inputs, sample, "data", **settings)
     first = next(pieces)
     found, reader = sites.find_sites(model, first.images, max_features)
     runner = engines.prepare(engine, reader, first.images[:128])
@@ -89,18 +90,18 @@ def probe(
     random = np.random.default_rng(seed)
     for piece in itertools.chain([first], pieces):
         folds = random.integers(0, cross_validation.NUM_FOLDS, len(piece.labels))
-        if validation is not None:
+        if validation_data is not None:
             folds[:] = cross_validation.FIT_ONLY
         _add(fits, runner, piece, folds)
-    if validation is not None:
-        fitting = checked(validation, model, "validation")
-        for piece in _sampled(fitting, cross_validation.MAX_SCORED, "validation", **settings):
+    if validation_data is not None:
+        held_out = validate(validation_data, model, "validation_data")
+        for piece in _sampled(held_out, cross_validation.MAX_SCORED, "validation_data", **settings):
             _add(fits, runner, piece, np.full(len(piece.labels), cross_validation.SCORE_ONLY))
     num_fitted, num_scored = fits[0].counts
     min_fitted = 2 * max(classes, cross_validation.NUM_FOLDS)
     if num_fitted < min_fitted:
         raise DataError(
-            f"`train` must hold at least {min_fitted} images to fit and score {classes} classes, "
+            f"`data` must hold at least {min_fitted} images to fit and score {classes} classes, "
             f"got {num_fitted}."
         )
     layers = tuple(
@@ -128,7 +129,7 @@ def probe(
 
 
 def select_features(
-    train: batches.Data, *, max_layers: int = 1
+    data: Data, *, max_layers: int = 1
 ) -> Callable[[keras.Model], tuple[list[str], list[Pooling]]]:
     """Return a function that chooses what a head reads by a probe, for `build_classifier`.
 
@@ -136,7 +137,7 @@ def select_features(
     the layers that probe best together, whatever they cost.
 
     Args:
-        train: The training data: `(images, labels)`, or a dataset of such batches.
+        data: The training images and labels, in any form.
         max_layers: How many layers the head may read together.
 
     Raises:
@@ -154,7 +155,7 @@ def select_features(
     arguments.at_least("max_layers", max_layers, 1)
 
     def select(model: keras.Model) -> tuple[list[str], list[Pooling]]:
-        found = probe(model, train, max_layers=max_layers)
+        found = probe(model, data, max_layers=max_layers)
         read = (found.chosen,) if max_layers == 1 else found.joint
         return [each.layer for each in read], [each.pooling for each in read]
 
@@ -175,7 +176,7 @@ def _check(
         raise ConfigError(f"`solver` must be 'ridge' where `max_layers` is {max_layers}.")
     if max_layers > 1 and validated:
         raise ConfigError(
-            f"`validation` must be left out where `max_layers` is {max_layers}: layers are "
+            f"`validation_data` must be left out where `max_layers` is {max_layers}: layers are "
             "joined on the sample's own folds."
         )
     if sample is not None:
@@ -226,7 +227,7 @@ def _select_joint(
 
 
 def _sampled(
-    source: batches.Data, count: int | None, name: str, *, rank: int, classes: int, seed: int
+    source: batches.Inputs, count: int | None, name: str, *, rank: int, classes: int, seed: int
 ) -> Iterator[chunks.Chunk]:
     """Yield about so many images: some by chance of arrays, the first of a dataset."""
     seen, labels, cut = 0, set[int](), False
@@ -240,7 +241,7 @@ def _sampled(
 
 
 def _read(
-    source: batches.Data, count: int | None, *, rank: int, seed: int
+    source: batches.Inputs, count: int | None, *, rank: int, seed: int
 ) -> Iterator[chunks.Chunk]:
     if not batches.is_arrays(source):
         yield from chunks.read(source, rows=_ROWS, rank=rank)
