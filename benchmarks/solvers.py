@@ -81,8 +81,8 @@ def peer(tol: float) -> Solve:
         scaler = StandardScaler().fit(features)
         standard = scaler.transform(features)
         parts = [
-            (fitted[: solvers._CHOSEN_ON], part[: solvers._CHOSEN_ON])
-            for fitted, part in solvers._held_out(len(labels), 0)
+            (fitted[: solvers._MAX_CHOICE], part[: solvers._MAX_CHOICE])
+            for fitted, part in solvers._split(len(labels), 0)
         ]
         models = [_regression(tol) for _ in parts]
         tried = []
@@ -101,7 +101,9 @@ def peer(tol: float) -> Solve:
         final = models[0]
         final.coef_, final.intercept_ = coefficients, intercept
         _fit(final, standard, labels, penalty)
-        return linear.folded(final.coef_.T, final.intercept_, scaler.mean_, scaler.scale_, penalty)
+        return linear.fold_scaling(
+            final.coef_.T, final.intercept_, scaler.mean_, scaler.scale_, penalty
+        )
 
     return solve
 

@@ -17,7 +17,7 @@ def _blobs(count: int = 300, size: int = 6, classes: int = 3) -> tuple[np.ndarra
     return (features * np.arange(1, size + 1) + 7).astype("float32"), labels
 
 
-def test_moments_give_scikit_learns_ridge() -> None:
+def test_moments_solve_ridge_regression_as_scikit_learn_does() -> None:
     features, labels = _blobs()
     moments = linear.Moments(6, 3)
     for start in range(0, 300, 70):
@@ -28,7 +28,7 @@ def test_moments_give_scikit_learns_ridge() -> None:
     np.testing.assert_allclose(found.logits(features), expected, atol=2e-4)
 
 
-def test_lbfgs_gives_scikit_learns_logistic_regression() -> None:
+def test_lbfgs_solves_logistic_regression_as_scikit_learn_does() -> None:
     features, labels = _blobs()
     found = solvers.lbfgs(features, labels, classes=3, penalty=0.01)
     standard = (features - features.mean(axis=0)) / features.std(axis=0)
@@ -63,7 +63,7 @@ def test_probabilities_are_calibrated(solver: str) -> None:
 
 @given(count=st.integers(2, 40), size=st.integers(1, 5), classes=st.integers(2, 4))
 @settings(max_examples=30, deadline=None)
-def test_any_few_images_give_finite_numbers(count: int, size: int, classes: int) -> None:
+def test_a_few_images_give_finite_weights(count: int, size: int, classes: int) -> None:
     random = np.random.default_rng(count)
     features = random.normal(size=(count, size)).astype("float32")
     labels = random.integers(0, classes, count)
@@ -74,15 +74,15 @@ def test_any_few_images_give_finite_numbers(count: int, size: int, classes: int)
         assert found.kernel.shape == (size, classes)
 
 
-def test_the_seed_chooses_what_is_held_out() -> None:
+def test_the_seed_chooses_the_images_held_out() -> None:
     features, labels = _blobs()
     one, same = (solvers.ridge(features, labels, classes=3, seed=1) for _ in range(2))
     np.testing.assert_array_equal(one.kernel, same.kernel)
 
 
 @pytest.mark.parametrize("solver", get_args(solvers.Solver))
-def test_few_images_are_enough_to_know_how_sure_to_be(solver: str) -> None:
-    """A tenth of 40 images is 4, which are all called rightly as often as not."""
+def test_few_images_give_no_overconfident_probabilities(solver: str) -> None:
+    """A tenth of 40 images is 4, which are often all classified correctly."""
     random = np.random.default_rng(3)
     losses = []
     for seed in range(8):
@@ -92,14 +92,14 @@ def test_few_images_are_enough_to_know_how_sure_to_be(solver: str) -> None:
         few, rest = slice(0, 40), slice(40, None)
         found = getattr(solvers, solver)(features[few], labels[few], classes=3, seed=seed)
         losses.append(found.loss(features[rest], labels[rest]))
-    assert max(losses) < np.log(3)  # no worse than knowing nothing
+    assert max(losses) < np.log(3)  # no worse than equal probabilities
 
 
-def test_every_image_is_held_out_once_where_there_are_few() -> None:
+def test_each_image_of_a_small_set_is_held_out_once() -> None:
     for count in (2, 7, 1999):
-        parts = solvers._held_out(count, 0)
+        parts = solvers._split(count, 0)
         assert sorted(np.concatenate([part for _, part in parts])) == list(range(count))
         assert all(len(fitted) + len(part) == count for fitted, part in parts)
         assert all(not set(fitted) & set(part) for fitted, part in parts)
-    [(fitted, part)] = solvers._held_out(2000, 0)
+    [(fitted, part)] = solvers._split(2000, 0)
     assert (len(fitted), len(part)) == (1800, 200)

@@ -188,7 +188,7 @@ def _features(
         found.append(np.asarray(reader.predict_on_batch(chunk.images)))
         labels.append(batches.label_indices(chunk.labels))
     places = np.concatenate(labels).astype("int64")
-    return solvers.stacked(found, len(places)), places
+    return solvers.stack_batches(found, len(places)), places
 
 
 def _check(labels: np.ndarray, names: Sequence[str], folds: int) -> None:

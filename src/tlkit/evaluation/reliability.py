@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 from tlkit._internal import arguments
+from tlkit.training import solvers
 
-_LEAST = 1e-12
-_TEMPERATURES = (0.05, 20.0)
+_MIN_PROBABILITY = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +91,5 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
         probabilities: `(count, classes)`, of images that were not trained on.
         labels: The true class index of each image.
     """
-    logits = np.log(np.maximum(probabilities.astype("float64"), _LEAST))
-    rows = np.arange(len(labels))
-
-    def loss(log_temperature: float) -> float:
-        scaled = log_softmax(logits / np.exp(log_temperature), axis=1)
-        return float(-scaled[rows, labels].mean())
-
-    found = minimize_scalar(loss, bounds=tuple(np.log(_TEMPERATURES)), method="bounded")
-    return float(np.exp(found.x))
+    logits = np.log(np.maximum(probabilities.astype("float64"), _MIN_PROBABILITY))
+    return solvers.fit_temperature(logits, labels)

@@ -141,7 +141,7 @@ def _of_images(
         found.append(made[key].run(chunk.images)[0])
         labels.append(chunk.labels)
         _refuse_weights(chunk.weights)
-    return solvers.stacked(found, sum(map(len, labels))), np.concatenate(labels)
+    return solvers.stack_batches(found, sum(map(len, labels))), np.concatenate(labels)
 
 
 def _of_feed(feed: Feed, part: FrozenPart, wanted: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -165,7 +165,7 @@ def _of_feed(feed: Feed, part: FrozenPart, wanted: Any) -> tuple[np.ndarray, np.
                 yield np.asarray(keras.ops.convert_to_numpy(rest(given, training=False)[0]))
 
     labels = np.concatenate([feed.labels] * len(feed.views))
-    return solvers.stacked(pieces(), len(labels)), labels
+    return solvers.stack_batches(pieces(), len(labels)), labels
 
 
 def _refuse_weights(weights: np.ndarray | None) -> None:

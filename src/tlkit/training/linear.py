@@ -1,4 +1,4 @@
-"""A linear classifier of features, and the sums that ridge regression finds one from."""
+"""A linear classifier of features, and the sums from which ridge regression computes one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""The strengths that are tried: the weight of the squared weights, per image."""
+"""The L2 penalties that are tried: factors of the squared weights, with a loss per image."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -17,7 +17,7 @@ class Linear:
     Attributes:
         kernel: `(features, classes)`.
         bias: `(classes,)`.
-        penalty: How strongly its weights were held small, on standardised features.
+        penalty: The L2 penalty on the weights of standardised features.
     """
 
     kernel: np.ndarray
@@ -29,7 +29,7 @@ class Linear:
         return np.asarray(features @ self.kernel + self.bias)
 
     def accuracy(self, features: np.ndarray, labels: np.ndarray) -> float:
-        """Return the share of the images that are called by their label."""
+        """Return the share of images that are classified correctly."""
         return float((self.logits(features).argmax(axis=1) == labels).mean())
 
     def loss(self, features: np.ndarray, labels: np.ndarray) -> float:
@@ -38,11 +38,11 @@ class Linear:
 
 
 class Moments:
-    """The sums that ridge regression needs, added up batch by batch: memory for no image.
+    """The sums that ridge regression needs, added up batch by batch, so that no image is kept.
 
     Args:
-        size: How many features an image has.
-        classes: How many classes there are.
+        size: Number of features of an image.
+        classes: Number of classes.
     """
 
     def __init__(self, size: int, classes: int) -> None:
@@ -53,7 +53,7 @@ class Moments:
         self._class_counts = np.zeros(classes)
 
     def add(self, features: np.ndarray, labels: np.ndarray) -> None:
-        """Add images' features `(count, size)` and class indices `(count,)`."""
+        """Add features `(count, size)` of images with class indices `(count,)`."""
         targets = np.eye(len(self._class_counts), dtype=features.dtype)[labels]
         self.count += len(features)
         self._products += features.T @ features
@@ -62,34 +62,34 @@ class Moments:
         self._class_counts += targets.sum(axis=0)
 
     def plus(self, other: "Moments", times: int = 1) -> "Moments":
-        """Return the sums with those of other images too."""
-        made = Moments(len(self._sums), len(self._class_counts))
+        """Return the sums over these images and `times` the others."""
+        total = Moments(len(self._sums), len(self._class_counts))
         for name in ("count", "_products", "_targets", "_sums", "_class_counts"):
-            setattr(made, name, getattr(self, name) + times * getattr(other, name))
-        return made
+            setattr(total, name, getattr(self, name) + times * getattr(other, name))
+        return total
 
     def without(self, other: "Moments") -> "Moments":
-        """Return the sums less those of some of the images."""
+        """Return the sums without some of the images."""
         return self.plus(other, times=-1)
 
     def solve(self, penalties: Sequence[float] = PENALTIES) -> list[Linear]:
-        """Return the ridge regression of one-hot labels on standardised features, per penalty."""
+        """Return a ridge regression of one-hot labels on standardised features per penalty."""
         mean, shares = self._sums / self.count, self._class_counts / self.count
         covariance = self._products / self.count - np.outer(mean, mean)
-        scale = scales(np.sqrt(np.maximum(np.diag(covariance), 0)))
+        scale = divisors(np.sqrt(np.maximum(np.diag(covariance), 0)))
         covariance /= np.outer(scale, scale)
-        towards = (self._targets / self.count - np.outer(mean, shares)) / scale[:, None]
+        targets = (self._targets / self.count - np.outer(mean, shares)) / scale[:, None]
         found = []
         for penalty in penalties:
-            held = covariance + penalty * np.eye(len(scale))
-            found.append(folded(np.linalg.solve(held, towards), shares, mean, scale, penalty))
+            kernel = np.linalg.solve(covariance + penalty * np.eye(len(scale)), targets)
+            found.append(fold_scaling(kernel, shares, mean, scale, penalty))
         return found
 
 
-def folded(
+def fold_scaling(
     kernel: np.ndarray, bias: np.ndarray, mean: np.ndarray, scale: np.ndarray, penalty: float
 ) -> Linear:
-    """Return a linear function of standardised features as one of the features themselves."""
+    """Return a classifier of raw features from weights of standardised ones."""
     folded = kernel / scale[:, None]
     return Linear(
         kernel=folded.astype("float32"),
@@ -98,12 +98,12 @@ def folded(
     )
 
 
-def scales(deviations: np.ndarray) -> np.ndarray:
-    """Return what to divide by: a feature that never changes is left alone."""
+def divisors(deviations: np.ndarray) -> np.ndarray:
+    """Return what to divide features by; infinity for a constant feature, which is ignored."""
     return np.where(deviations > 1e-6 * max(deviations.max(initial=0), 1e-12), deviations, np.inf)
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the mean cross-entropy of the logits' softmax, in nats."""
-    right = logits[np.arange(len(labels)), labels]
-    return float((logsumexp(logits, axis=1) - right).mean())
+    correct = logits[np.arange(len(labels)), labels]
+    return float((logsumexp(logits, axis=1) - correct).mean())

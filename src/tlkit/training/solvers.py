@@ -1,4 +1,4 @@
-"""Linear classifiers on features, solved instead of trained: ridge and logistic regression."""
+"""Fit linear classifiers to features: ridge regression and logistic regression."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -7,36 +7,37 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
 
-from tlkit.training.linear import PENALTIES, Linear, Moments, cross_entropy, folded, scales
+from tlkit.training.linear import PENALTIES, Linear, Moments, cross_entropy, divisors, fold_scaling
 
 Solver = Literal["lbfgs", "ridge"]
 """Multinomial logistic regression by L-BFGS, and ridge regression in closed form."""
 
 
-_MOST_STEPS = 200
-_CLOSE_ENOUGH = 1e-5  # a step that lowers the loss by less is the last
+_MAX_ITERATIONS = 200
+_TOLERANCE = 1e-5  # stop when an iteration lowers the loss by a smaller share
 _BLOCK = 4096
-_FEW = 2000  # images of which a tenth says too little
+_LOG_TEMPERATURES = (-6, 3)
+_MIN_HOLDOUT = 2000  # images; a tenth of fewer is too small to choose a penalty on
 _FOLDS = 5
-_CHOSEN_ON = 10_000  # images; more do not change which penalty is best, and cost seconds
+_MAX_CHOICE = 10_000  # images to choose the penalty on; more take seconds and change nothing
 
 
 def ridge(
     features: np.ndarray, labels: np.ndarray, *, classes: int, seed: int | None = None
 ) -> Linear:
-    """Return ridge regression in closed form, scaled so that its softmax is calibrated.
+    """Fit ridge regression in closed form, scaled so that its softmax is calibrated.
 
-    The penalty and the scale are chosen on a tenth of the images that is held out first; of fewer
-    than 2,000, on each fifth in turn.
+    The penalty and the scale are chosen on a tenth of the images, held out for that; with fewer
+    than 2,000 images, by 5-fold cross-validation.
 
     Args:
         features: `(count, size)`.
         labels: Class indices, `(count,)`.
-        classes: How many there are.
-        seed: Chooses the tenth.
+        classes: Number of classes.
+        seed: Chooses the images held out.
     """
     whole = _moments(features, labels, classes)
-    parts = _held_out(len(labels), seed)
+    parts = _split(len(labels), seed)
     found: dict[float, list[np.ndarray]] = {penalty: [] for penalty in PENALTIES}
     for _, part in parts:
         x, y = features[part], labels[part]
@@ -46,7 +47,7 @@ def ridge(
     truth = np.concatenate([labels[part] for _, part in parts])
     logits = {penalty: np.concatenate(each) for penalty, each in found.items()}
     best = max(logits, key=lambda penalty: (logits[penalty].argmax(axis=1) == truth).mean())
-    scale = _temperature(logits[best], truth)
+    scale = 1 / fit_temperature(logits[best], truth, smoothing=1 / (len(truth) + 2))
     [chosen] = whole.solve([best])
     return Linear(
         kernel=chosen.kernel * np.float32(scale),
@@ -63,54 +64,57 @@ def lbfgs(
     penalty: float | None = None,
     seed: int | None = None,
 ) -> Linear:
-    """Return multinomial logistic regression, by SciPy's L-BFGS on standardised features.
+    """Fit multinomial logistic regression by SciPy's L-BFGS on standardised features.
 
     Args:
         features: `(count, size)`.
         labels: Class indices, `(count,)`.
-        classes: How many there are.
-        penalty: How strongly weights are held small; None chooses on a tenth held out first, of
-            fewer than 2,000 images on each fifth in turn.
-        seed: Chooses the tenth.
+        classes: Number of classes.
+        penalty: L2 penalty per image; None chooses one of `linear.PENALTIES` on a tenth of the
+            images, held out for that, or with fewer than 2,000 images by 5-fold cross-validation.
+        seed: Chooses the images held out.
     """
-    standard, mean, scale = _standardised(features)
+    standard, mean, scale = _standardize(features)
     start = np.zeros((features.shape[1] + 1, classes))
     if penalty is None:
-        penalty, start = _chosen_penalty(standard, labels, start, seed=seed)
-    found = _minimum(standard, labels, start, penalty)
-    return folded(found[:-1], found[-1], mean, scale, penalty)
+        penalty, start = _choose_penalty(standard, labels, start, seed=seed)
+    found = _minimize(standard, labels, start, penalty)
+    return fold_scaling(found[:-1], found[-1], mean, scale, penalty)
 
 
-def _chosen_penalty(
+# The penalty path: a strong penalty makes a problem that is solved in a few iterations, and its
+# solution is near that of the next weaker penalty. So the penalties are tried from the strongest
+# on, each solution starting where the last one ended. The path ends as soon as the held-out loss
+# has risen by 5 % over its lowest value: weaker penalties overfit more and take the most
+# iterations. The loss is a mean over images, so the same penalty means the same whatever their
+# number; but more images need less of it, in proportion.
+def _choose_penalty(
     features: np.ndarray, labels: np.ndarray, start: np.ndarray, *, seed: int | None
 ) -> tuple[float, np.ndarray]:
-    """Return the penalty that is best on images held out, and a solution to start from.
-
-    From the strongest on, each solution is where the next one starts.
-    """
+    """Return the penalty with the lowest loss on held-out images, and a solution to start from."""
     parts = [
-        (fitted[:_CHOSEN_ON], part[:_CHOSEN_ON]) for fitted, part in _held_out(len(labels), seed)
+        (fitted[:_MAX_CHOICE], part[:_MAX_CHOICE]) for fitted, part in _split(len(labels), seed)
     ]
     starts = [start] * len(parts)
     tried: list[tuple[float, float, np.ndarray]] = []
     for penalty in sorted(PENALTIES, reverse=True):
         losses = []
-        for number, (fitted, part) in enumerate(parts):
-            found = _minimum(features[fitted], labels[fitted], starts[number], penalty)
+        for index, (fitted, part) in enumerate(parts):
+            found = _minimize(features[fitted], labels[fitted], starts[index], penalty)
             losses.append(cross_entropy(features[part] @ found[:-1] + found[-1], labels[part]))
-            starts[number] = found
+            starts[index] = found
         loss = float(np.average(losses, weights=[len(part) for _, part in parts]))
         tried.append((loss, penalty, starts[0]))
         if loss > 1.05 * min(each[0] for each in tried):
             break
     _, penalty, start = min(tried, key=lambda each: each[0])
-    return penalty * len(parts[0][0]) / len(labels), start  # more images need less of it
+    return penalty * len(parts[0][0]) / len(labels), start
 
 
-def _minimum(
+def _minimize(
     features: np.ndarray, labels: np.ndarray, start: np.ndarray, penalty: float
 ) -> np.ndarray:
-    """Return the weights, with the bias in the last row, of least loss and penalty."""
+    """Return the weights that minimise loss and penalty, with the bias in the last row."""
     rows = np.arange(len(labels))
     shape = start.shape
 
@@ -118,83 +122,89 @@ def _minimum(
         weights = values.reshape(shape)
         logits = features @ weights[:-1].astype("float32") + weights[-1].astype("float32")
         logits -= logits.max(axis=1, keepdims=True)
-        right = logits[rows, labels].astype("float64")
-        shares = np.exp(logits, out=logits)
-        totals = shares.sum(axis=1, keepdims=True)
-        shares /= totals
-        shares[rows, labels] -= 1
+        correct = logits[rows, labels].astype("float64")
+        errors = np.exp(logits, out=logits)
+        totals = errors.sum(axis=1, keepdims=True)
+        errors /= totals  # probabilities
+        errors[rows, labels] -= 1
         gradient = np.empty(shape)
-        gradient[:-1] = features.T @ shares / len(rows) + penalty * weights[:-1]
-        gradient[-1] = shares.mean(axis=0, dtype="float64")
-        value = float((np.log(totals[:, 0], dtype="float64") - right).mean())
+        gradient[:-1] = features.T @ errors / len(rows) + penalty * weights[:-1]
+        gradient[-1] = errors.mean(axis=0, dtype="float64")
+        value = float((np.log(totals[:, 0], dtype="float64") - correct).mean())
         return value + penalty / 2 * float((weights[:-1] ** 2).sum()), gradient.ravel()
 
-    options = {"maxiter": _MOST_STEPS, "ftol": _CLOSE_ENOUGH, "gtol": 0.0}
+    options = {"maxiter": _MAX_ITERATIONS, "ftol": _TOLERANCE, "gtol": 0.0}
     found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x.reshape(shape))
 
 
-def _held_out(count: int, seed: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return which images to fit to and which to hold out: a tenth, of few each fifth in turn."""
+def _split(count: int, seed: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return which images to fit and which to hold out: a tenth, or five folds of a small set."""
     order = np.random.default_rng(seed).permutation(count)
     if count == 1:
         return [(order, order)]
-    if count >= _FEW:
+    if count >= _MIN_HOLDOUT:
         return [(order[count // 10 :], order[: count // 10])]
     folds = np.array_split(order, min(_FOLDS, count))
     return [(np.setdiff1d(order, fold, assume_unique=True), fold) for fold in folds]
 
 
 def _moments(features: np.ndarray, labels: np.ndarray, classes: int) -> Moments:
-    made = Moments(features.shape[1], classes)
+    moments = Moments(features.shape[1], classes)
     for block in _blocks(len(labels)):
-        made.add(features[block], labels[block])
-    return made
+        moments.add(features[block], labels[block])
+    return moments
 
 
-def _temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the factor that makes the softmax of the logits fit the labels best.
+def fit_temperature(logits: np.ndarray, labels: np.ndarray, *, smoothing: float = 0.0) -> float:
+    """Return the number to divide logits by for the lowest cross-entropy.
 
-    Labels are smoothed as by one image in all that is another class (after Platt, 1999): where all
-    are called rightly, the factor would have no bound.
+    Temperature scaling: Guo et al., 2017 (arXiv:1706.04599).
+
+    Args:
+        logits: `(count, classes)`, of images that were not trained on.
+        labels: Class indices, `(count,)`.
+        smoothing: The share of each label that is spread over the other classes. Without it the
+            best temperature of predictions that are all correct is 0; Platt (1999) takes
+            `1 / (count + 2)`.
     """
     count, classes = logits.shape
-    doubt = 1 / (count + 2)
-    targets = np.full(logits.shape, doubt / max(classes - 1, 1))
-    targets[np.arange(count), labels] = 1 - doubt
+    targets = np.full(logits.shape, smoothing / max(classes - 1, 1))
+    targets[np.arange(count), labels] = 1 - smoothing
 
-    def loss(power: float) -> float:
-        scaled = np.exp(power) * logits
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
         return float((logsumexp(scaled, axis=1) - (targets * scaled).sum(axis=1)).mean())
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-3, 6)).x))
+    found = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded")
+    return float(np.exp(found.x))
 
 
-def stacked(batches: Iterable[np.ndarray], count: int) -> np.ndarray:
+def stack_batches(batches: Iterable[np.ndarray], count: int) -> np.ndarray:
     """Return batches of features as one float32 array `(count, size)`.
 
     Args:
-        batches: The features of some images each; each batch is copied and let go.
-        count: Of how many images, all together.
+        batches: Features of some images each; a batch is copied and not kept.
+        count: The number of images in all batches.
     """
-    made, used = np.empty((count, 0), "float32"), 0
+    features, used = np.empty((count, 0), "float32"), 0
     for batch in batches:
         rows = batch.reshape(len(batch), -1)
         if not used:
-            made = np.empty((count, rows.shape[1]), "float32")
-        made[used : used + len(rows)] = rows
+            features = np.empty((count, rows.shape[1]), "float32")
+        features[used : used + len(rows)] = rows
         used += len(rows)
-    return made
+    return features
 
 
-def _standardised(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return features of mean 0 and deviation 1, and what they were; needs room for one copy."""
+def _standardize(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a copy of the features with mean 0 and deviation 1, and their means and deviations."""
     mean = features.mean(axis=0, dtype="float64")
     squares = np.zeros(features.shape[1])
     for block in _blocks(len(features)):
         squares += ((features[block] - mean) ** 2).sum(axis=0)
     shift = mean.astype("float32")
-    scale = scales(np.sqrt(squares / len(features))).astype("float32")
+    scale = divisors(np.sqrt(squares / len(features))).astype("float32")
     standard = features - shift
     standard /= scale
     return standard, shift, scale
