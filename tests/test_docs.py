@@ -31,8 +31,8 @@ ONE_EPOCH = (
 )
 
 # How far a printed number may be from the one that a page shows, by how it is written: the first
-# pattern that fits decides, and a number that fits none must be equal. The allowed difference is the
-# larger one of a number and a share of what the page shows.
+# pattern that fits decides, and a number that fits none must be equal. The allowed difference is
+# the larger one of a number and a share of what the page shows.
 _NUMBER = r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?"
 BOUNDS = {
     # depend on the machine, and on what is installed
