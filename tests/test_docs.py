@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import tlkit
+
 ROOT = Path(__file__).parent.parent
 _FIGURE = re.compile(r"\]\(([^)]*figures/[^)]*)\)")
 _OUTPUT = re.compile(r"```(?:text|console)\n(.*?)```", re.S)
@@ -150,3 +152,15 @@ def test_the_readme_names_commands_that_are_there() -> None:
     assert "python -m pytest -n 2 tests --pyargs tlkit" in (ROOT / "Makefile").read_text().replace(
         "$(PYTHON)", "python"
     )
+
+
+def test_the_maps_of_the_code_name_files_that_exist() -> None:
+    """ "I want to change ... I go to ..." in two places, the shorter one a part of the longer."""
+    page, contributing = (
+        {line for line in (ROOT / path).read_text().splitlines() if re.match(r"\| .*\.py`", line)}
+        for path in ("docs/development/layout.md", "CONTRIBUTING.md")
+    )
+    assert contributing
+    assert contributing < page
+    for file in re.findall(r"`([\w/]+\.(?:py|j2))`", "\n".join(page)):
+        assert (Path(tlkit.__file__).parent / file).exists(), file
