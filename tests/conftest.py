@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
+from tests.samples import small_classifier
 
 from tlkit import datasets, freezing
 from tlkit.cli import app
@@ -40,6 +41,12 @@ def small_backbone() -> keras.Model:
     x = keras.layers.Conv2D(12, 1, activation="relu", name="top_conv")(x)
     x = keras.layers.BatchNormalization(name="top_bn")(x)
     return keras.Model(image, x, name="small_backbone")
+
+
+@pytest.fixture
+def model(small_backbone: keras.Model) -> keras.Model:
+    """A classifier on `small_backbone`, of images of 9 x 9 pixels."""
+    return small_classifier(small_backbone)
 
 
 @pytest.fixture

@@ -1,20 +1,14 @@
 import keras
 import numpy as np
 import pytest
+from tests.samples import make_noise, small_classifier
 
 import tlkit
 from tlkit import Cache, Phase, SolvedHead, freezing, train_phase
 from tlkit.data import augmentation
 from tlkit.errors import ConfigError
 
-
-def _data(count: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    return random.integers(0, 256, (count, 9, 9), "uint8"), np.arange(count) % 3
-
-
-def _model(backbone: keras.Model) -> keras.Model:
-    return tlkit.build_classifier(backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1), seed=0)
+DATA = make_noise(40)
 
 
 def _flip() -> keras.layers.Layer:
@@ -22,7 +16,7 @@ def _flip() -> keras.layers.Layer:
 
 
 def test_images_are_flipped_or_left() -> None:
-    images = _data()[0][..., None]
+    images = DATA[0][..., None]
     changed = augmentation.changed(images, [_flip()])
     assert changed.dtype == "float32"
     flipped = [
@@ -38,7 +32,7 @@ class _Batches(keras.utils.PyDataset):
         return 4
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = _data()
+        images, labels = DATA
         return images[10 * index : 10 * index + 10], labels[10 * index : 10 * index + 10]
 
 
@@ -46,20 +40,20 @@ def test_training_sees_changed_images_and_validation_does_not(
     small_backbone: keras.Model,
 ) -> None:
     darker = keras.layers.RandomBrightness((-0.3, -0.3), value_range=(0, 255), seed=1)
-    images, labels = _data()
+    images, labels = DATA
     dark = (images.astype("float32") - 0.3 * 255).clip(0)
     start = small_backbone.get_weights()
     runs = []
     for train, layers in (((dark, labels), ()), ((images, labels), (darker,))):
         small_backbone.set_weights(start)
         phase = Phase(epochs=2, augmentation=layers, freeze=freezing.first(3))
-        model = _model(small_backbone)
+        model = small_classifier(small_backbone)
         runs.append(
             train_phase(
-                model, phase, train, validation_data=_data(), cache=None, seed=0, verbose=False
+                model, phase, train, validation_data=DATA, cache=None, seed=0, verbose=False
             )
         )
-        score = tlkit.evaluate(model, _data())
+        score = tlkit.evaluate(model, DATA)
         assert runs[-1].history["val_loss"][-1] == pytest.approx(score.loss, rel=1e-3)
     losses = [run.history["loss"] for run in runs]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
@@ -68,7 +62,9 @@ def test_training_sees_changed_images_and_validation_does_not(
 
 def test_a_dataset_is_changed_batch_by_batch(small_backbone: keras.Model) -> None:
     phase = Phase(epochs=2, augmentation=(_flip(),), freeze=freezing.first(3))
-    run = train_phase(_model(small_backbone), phase, _Batches(), cache=None, seed=0, verbose=False)
+    run = train_phase(
+        small_classifier(small_backbone), phase, _Batches(), cache=None, seed=0, verbose=False
+    )
     assert run.num_epochs == 2
     changed = augmentation.dataset(_Batches(), (_flip(),), rank=4)
     assert len(changed) == 4
@@ -78,7 +74,9 @@ def test_a_dataset_is_changed_batch_by_batch(small_backbone: keras.Model) -> Non
 def test_a_phase_with_augmentation_runs_the_whole_model_and_says_why(
     small_backbone: keras.Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = train_phase(_model(small_backbone), Phase(augmentation=(_flip(),)), _data(), seed=0)
+    run = train_phase(
+        small_classifier(small_backbone), Phase(augmentation=(_flip(),)), DATA, seed=0
+    )
     assert run.trunk is None
     assert "augmentation changes its images each time; Cache(views=4)" in " ".join(
         capsys.readouterr().out.split()
@@ -88,20 +86,20 @@ def test_a_phase_with_augmentation_runs_the_whole_model_and_says_why(
 def test_views_keep_changed_copies_and_validation_the_images_themselves(
     small_backbone: keras.Model,
 ) -> None:
-    model = _model(small_backbone)
+    model = small_classifier(small_backbone)
     phase = Phase(epochs=3, augmentation=(_flip(),))
     run = train_phase(
-        model, phase, _data(), validation_data=_data(), cache=Cache(views=3), seed=0, verbose=False
+        model, phase, DATA, validation_data=DATA, cache=Cache(views=3), seed=0, verbose=False
     )
     assert (run.trunk.images, run.trunk.computed) == (3 * 40 + 40, 3 * 40 + 40)
-    score = tlkit.evaluate(model, _data())
+    score = tlkit.evaluate(model, DATA)
     assert run.history["val_loss"][-1] == pytest.approx(score.loss, rel=1e-4)
 
 
 def test_random_layers_in_the_model_leave_kept_validation_alone(
     small_backbone: keras.Model,
 ) -> None:
-    plain = _model(small_backbone)
+    plain = small_classifier(small_backbone)
     inputs = keras.Input((9, 9, 1))
     noisy = keras.layers.RandomBrightness((-1.0, -1.0), value_range=(0, 255), seed=1)(inputs)
     for layer in plain.layers[1:]:
@@ -110,29 +108,29 @@ def test_random_layers_in_the_model_leave_kept_validation_alone(
     run = train_phase(
         model,
         Phase(epochs=1),
-        _data(),
-        validation_data=_data(),
+        DATA,
+        validation_data=DATA,
         cache=Cache(views=2),
         seed=0,
         verbose=False,
     )
-    score = tlkit.evaluate(model, _data())
+    score = tlkit.evaluate(model, DATA)
     assert run.history["val_loss"][-1] == pytest.approx(score.loss, rel=1e-4)
 
 
 def test_a_solver_takes_all_the_views(small_backbone: keras.Model) -> None:
-    model = _model(small_backbone)
+    model = small_classifier(small_backbone)
     phase = SolvedHead(solver="ridge", augmentation=(_flip(),))
-    run = train_phase(model, phase, _data(), cache=Cache(views=2), seed=0, verbose=False)
+    run = train_phase(model, phase, DATA, cache=Cache(views=2), seed=0, verbose=False)
     assert run.trunk.images == 80
     for cache in (None, Cache()):
         with pytest.raises(ConfigError, match="`augmentation` of a SolvedHead needs kept copies"):
-            train_phase(model, phase, _data(), cache=cache, seed=0, verbose=False)
+            train_phase(model, phase, DATA, cache=cache, seed=0, verbose=False)
 
 
 def test_test_time_augmentation_is_the_mean_over_views(small_backbone: keras.Model) -> None:
-    model = _model(small_backbone)
-    images = _data()[0]
+    model = small_classifier(small_backbone)
+    images = DATA[0]
     plain = tlkit.predict(model, images)
     np.testing.assert_allclose(plain, model.predict(images, verbose=0), atol=1e-6)
     always = keras.layers.RandomFlip("horizontal", seed=3)
@@ -142,7 +140,7 @@ def test_test_time_augmentation_is_the_mean_over_views(small_backbone: keras.Mod
     between = np.minimum(plain, flipped) - 1e-5, np.maximum(plain, flipped) + 1e-5
     assert ((looked >= between[0]) & (looked <= between[1])).all()
     assert np.abs(looked - plain).max() > 1e-4
-    score = tlkit.evaluate(model, _data(), augmentation=[always], views=2)
+    score = tlkit.evaluate(model, DATA, augmentation=[always], views=2)
     assert score.count == 40
 
 

@@ -5,15 +5,13 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from tests.samples import make_noise
 
 import tlkit
 from tlkit import sources, splits
 from tlkit.errors import ConfigError, DataError, StoreError
 
-
-def _data(count: int = 50) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    return random.integers(0, 256, (count, 8, 8, 3), "uint8"), np.arange(count) % 3
+DATA = make_noise(50)
 
 
 class _Sequence(keras.utils.PyDataset):
@@ -23,7 +21,7 @@ class _Sequence(keras.utils.PyDataset):
         return 7
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = _data()
+        images, labels = DATA
         return images[8 * index : 8 * index + 8], labels[8 * index : 8 * index + 8]
 
 
@@ -37,7 +35,7 @@ class _Loader:
 
 def _tf_data() -> Any:
     tensorflow = pytest.importorskip("tensorflow")
-    images, labels = _data()
+    images, labels = DATA
     one_hot = tlkit.data.one_hot(labels, 3)
     return tensorflow.data.Dataset.from_tensor_slices((images, one_hot)).batch(8)
 
@@ -48,13 +46,13 @@ def _tf_data() -> Any:
         (_tf_data, {}),
         (_Sequence, {}),
         (_Loader, {"channels_first": True}),
-        (lambda: [(_data()[0][at : at + 25], _data()[1][at : at + 25]) for at in (0, 25)], {}),
+        (lambda: [(DATA[0][at : at + 25], DATA[1][at : at + 25]) for at in (0, 25)], {}),
     ],
 )
 def test_batches_of_any_library_become_the_source_that_arrays_are(
     make: Any, settings: dict
 ) -> None:
-    images, labels = _data()
+    images, labels = DATA
     source = sources.from_batches(make(), class_names="abc", **settings)
     plain = sources.from_arrays(images, labels, class_names="abc")
     np.testing.assert_array_equal(source.images[:], images)
@@ -69,7 +67,7 @@ def test_batches_of_any_library_become_the_source_that_arrays_are(
 
 def test_a_torch_loader_is_taken(tmp_path: Any) -> None:
     torch = pytest.importorskip("torch")
-    images, labels = _data(12)
+    images, labels = make_noise(12)
     tensors = torch.from_numpy(np.moveaxis(images, -1, 1).copy()), torch.from_numpy(labels)
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*tensors), batch_size=5)
     source = sources.from_batches(

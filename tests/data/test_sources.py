@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from tests.samples import make_noise, small_classifier
 
 import tlkit
 from tlkit import Phase, SolvedHead, freezing, sources, train_phase
@@ -13,18 +14,11 @@ from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation import evaluator
 
-
-def _data(count: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    return random.integers(0, 256, (count, 32, 32, 3), "uint8"), np.arange(count) % 3
+DATA = make_noise(40)
 
 
 def _lazy(images: np.ndarray) -> LazyImages:
     return LazyImages(lambda place: images[place], range(len(images)), shape=images.shape[1:])
-
-
-def _model(backbone: keras.Model) -> keras.Model:
-    return tlkit.build_classifier(backbone, 3, pixels=(0, 1), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +34,7 @@ def _model(backbone: keras.Model) -> keras.Model:
 def test_images_read_when_needed_train_to_the_same_as_arrays(
     small_backbone: keras.Model, settings: dict
 ) -> None:
-    images, labels = _data()
+    images, labels = DATA
     start = small_backbone.get_weights()
     losses = []
     cache, rest = settings["cache"], {k: v for k, v in settings.items() if k != "cache"}
@@ -48,7 +42,7 @@ def test_images_read_when_needed_train_to_the_same_as_arrays(
         small_backbone.set_weights(start)
         for layer in rest.get("augmentation", ()):
             layer.generator.state.assign(keras.ops.zeros_like(layer.generator.state))
-        model = _model(small_backbone)
+        model = small_classifier(small_backbone)
         phase = SolvedHead(**rest) if "solver" in rest else Phase(freeze=freezing.first(3), **rest)
         pair = (given, labels)
         run = train_phase(
@@ -59,8 +53,8 @@ def test_images_read_when_needed_train_to_the_same_as_arrays(
 
 
 def test_images_read_when_needed_are_probed_and_measured(small_backbone: keras.Model) -> None:
-    images, labels = _data(60)
-    model = _model(small_backbone)
+    images, labels = make_noise(60)
+    model = small_classifier(small_backbone)
     found = [tlkit.probe(model, (each, labels)).layers for each in (images, _lazy(images))]
     assert found[0] == found[1]
     rates = [
@@ -71,7 +65,7 @@ def test_images_read_when_needed_are_probed_and_measured(small_backbone: keras.M
 
 
 def test_arrays_become_a_source() -> None:
-    images, labels = _data()
+    images, labels = DATA
     source = sources.from_arrays(images, labels, class_names="abc", groups=["p"] * 40)
     assert source.images is images
     assert source.counts == {"a": 14, "b": 13, "c": 13}
@@ -136,7 +130,7 @@ def test_what_is_no_split_of_a_data_set_is_refused() -> None:
 
 
 def test_a_torch_loader_gives_channels_last(small_backbone: keras.Model) -> None:
-    images, labels = _data()
+    images, labels = DATA
 
     class Loader:
         def __len__(self) -> int:
@@ -146,7 +140,7 @@ def test_a_torch_loader_gives_channels_last(small_backbone: keras.Model) -> None
             for start in range(0, 40, 8):
                 yield np.moveaxis(images[start : start + 8], -1, 1), labels[start : start + 8]
 
-    model = _model(small_backbone)
+    model = small_classifier(small_backbone)
     batches = sources.from_loader(Loader())
     assert len(batches) == 5
     score = tlkit.evaluate(model, batches)
@@ -156,15 +150,15 @@ def test_a_torch_loader_gives_channels_last(small_backbone: keras.Model) -> None
 def test_images_read_when_needed_are_called_the_same_a_few_at_a_time(
     small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images, _ = _data(50)
-    model = _model(small_backbone)
+    images, _ = make_noise(50)
+    model = small_classifier(small_backbone)
     monkeypatch.setattr(evaluator, "_BYTES", 1)
     few = tlkit.predict(model, _lazy(images), batch_size=16)
     np.testing.assert_allclose(few, tlkit.predict(model, images), atol=1e-6)
 
 
 def test_labels_are_not_rounded_and_groups_may_be_an_array() -> None:
-    images, labels = _data(6)
+    images, labels = make_noise(6)
     with pytest.raises(DataError, match="`labels` must be whole numbers, got float64"):
         sources.from_arrays(images, labels + 0.2, class_names=["a", "b", "c"])
     made = sources.from_arrays(
@@ -174,7 +168,7 @@ def test_labels_are_not_rounded_and_groups_may_be_an_array() -> None:
 
 
 def test_a_source_is_measured_by_the_names_of_its_classes(small_backbone: keras.Model) -> None:
-    images, labels = _data()
+    images, labels = DATA
     model = tlkit.build_classifier(
         small_backbone, 4, pixels=(0, 1), seed=0, class_names=["c", "x", "b", "a"]
     )

@@ -3,6 +3,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from tests.samples import make_noise, small_classifier
 
 import tlkit
 from tlkit import Phase, train_phase
@@ -11,22 +12,19 @@ from tlkit.evaluation import calibration
 from tlkit.models.inspection import probabilities_of
 from tlkit.models.layers import ClassProbabilities
 
-
-def _data(count: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    return random.integers(0, 256, (count, 16, 16, 3), "uint8"), np.arange(count) % 3
+DATA = make_noise(60)
 
 
 @pytest.fixture
 def sure(small_backbone: keras.Model) -> keras.Model:
     """A classifier that is far too sure of itself."""
-    model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
+    model = small_classifier(small_backbone)
     model.get_layer("logits").kernel.assign(50 * model.get_layer("logits").kernel)
     return model
 
 
 def test_it_sounds_less_sure_and_calls_the_same(sure: keras.Model, tmp_path: Path) -> None:
-    images, labels = _data()
+    images, labels = DATA
     before = tlkit.evaluate(sure, (images, labels))
     found = calibration.calibrate(sure, (images, labels))
     after = tlkit.evaluate(sure, (images, labels))
@@ -47,7 +45,7 @@ def test_it_sounds_less_sure_and_calls_the_same(sure: keras.Model, tmp_path: Pat
 
 
 def test_too_few_wrong_calls_tell_no_temperature(sure: keras.Model) -> None:
-    images, _ = _data()
+    images, _ = DATA
     right = tlkit.predict(sure, images).argmax(axis=1)
     right[:9] = (right[:9] + 1) % 3
     found = calibration.calibrate(sure, (images, right))
@@ -59,9 +57,9 @@ def test_too_few_wrong_calls_tell_no_temperature(sure: keras.Model) -> None:
 
 
 def test_calibrating_again_and_training_start_from_none(sure: keras.Model) -> None:
-    first = calibration.calibrate(sure, _data())
-    assert calibration.calibrate(sure, _data()) == first
-    train_phase(sure, Phase(learning_rate=1e-6), _data(), verbose=False)
+    first = calibration.calibrate(sure, DATA)
+    assert calibration.calibrate(sure, DATA) == first
+    train_phase(sure, Phase(learning_rate=1e-6), DATA, verbose=False)
     assert probabilities_of(sure).temperature == 1.0
 
 

@@ -59,11 +59,6 @@ def test_it_prints_and_goes_into_json() -> None:
     assert json.loads(json.dumps(result.figures()))["confusion"] == result.confusion.tolist()
 
 
-@pytest.fixture
-def model(small_backbone: keras.Model) -> keras.Model:
-    return tlkit.build_classifier(small_backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1))
-
-
 def test_arrays_datasets_and_one_hot_labels_give_the_same(model: keras.Model) -> None:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (20, 9, 9, 1), "uint8")

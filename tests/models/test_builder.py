@@ -1,54 +1,47 @@
 import keras
 import numpy as np
 import pytest
+from tests.samples import make_noise, small_classifier
 
 import tlkit
 from tlkit.errors import ConfigError
 
-
-def _classifier(backbone: keras.Model, **settings: object) -> keras.Model:
-    return tlkit.build_classifier(
-        backbone, 3, **{"input_shape": (9, 9, 1), "pixels": (0, 1), **settings}
-    )
-
-
-def _images(count: int = 6) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, 9, 9, 1), "uint8")
+IMAGES = make_noise(6)[0]
 
 
 def test_probabilities_are_the_parts_applied_one_by_one(small_backbone: keras.Model) -> None:
-    model = _classifier(small_backbone)
-    prepared = tlkit.GrayToRGBResize((16, 16))(_images())
+    model = small_classifier(small_backbone)
+    prepared = tlkit.GrayToRGBResize((16, 16))(IMAGES)
     pooled = np.asarray(small_backbone(prepared, training=False)).mean(axis=(1, 2))
     logits = pooled @ model.get_layer("logits").get_weights()[0]  # a new head's bias is zero
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(model.predict(_images(), verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(model.predict(IMAGES, verbose=0), expected, atol=1e-5)
 
 
 def test_max_pooling_takes_the_maximum(small_backbone: keras.Model) -> None:
-    model = _classifier(small_backbone, pooling="max")
+    model = small_classifier(small_backbone, pooling="max")
     pooled = keras.Model(model.inputs, model.get_layer("pooling").output)
-    maps = small_backbone(tlkit.GrayToRGBResize((16, 16))(_images()), training=False)
+    maps = small_backbone(tlkit.GrayToRGBResize((16, 16))(IMAGES), training=False)
     expected = np.asarray(maps).max(axis=(1, 2))
-    np.testing.assert_allclose(pooled.predict(_images(), verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(pooled.predict(IMAGES, verbose=0), expected, atol=1e-5)
 
 
 def test_dropout_drops_in_training_only(small_backbone: keras.Model) -> None:
-    model = _classifier(small_backbone, dropout=0.9)
-    plain = model(_images(), training=False)
-    np.testing.assert_array_equal(plain, model(_images(), training=False))
-    one, other = (np.asarray(model(_images(), training=True)) for _ in range(2))
+    model = small_classifier(small_backbone, dropout=0.9)
+    plain = model(IMAGES, training=False)
+    np.testing.assert_array_equal(plain, model(IMAGES, training=False))
+    one, other = (np.asarray(model(IMAGES, training=True)) for _ in range(2))
     assert np.abs(one - other).max() > 1e-3  # the batch's statistics are the same both times
 
 
 def test_predict_and_call_agree_and_a_plain_call_moves_no_statistic(
     small_backbone: keras.Model,
 ) -> None:
-    model = _classifier(small_backbone)
+    model = small_classifier(small_backbone)
     before = [np.array(weight) for weight in model.weights]
-    plain = model(_images())
-    np.testing.assert_allclose(plain, model.predict(_images(), verbose=0), atol=1e-6)
-    np.testing.assert_allclose(plain, model(_images(), training=False), atol=1e-6)
+    plain = model(IMAGES)
+    np.testing.assert_allclose(plain, model.predict(IMAGES, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(plain, model(IMAGES, training=False), atol=1e-6)
     for old, new in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(old, new)
 
@@ -63,7 +56,7 @@ def test_a_known_backbone_is_fed_the_pixels_it_was_trained_on() -> None:
 
 def test_a_backbone_that_pools_itself_needs_no_pooling(small_backbone: keras.Model) -> None:
     pooled = keras.layers.GlobalAveragePooling2D()(small_backbone.output)
-    model = _classifier(keras.Model(small_backbone.input, pooled))
+    model = small_classifier(keras.Model(small_backbone.input, pooled))
     assert "pooling" not in [layer.name for layer in model.layers]
     assert model.output_shape == (None, 3)
 
@@ -71,24 +64,24 @@ def test_a_backbone_that_pools_itself_needs_no_pooling(small_backbone: keras.Mod
 def test_any_image_size_is_taken_where_the_input_shape_leaves_it_open(
     small_backbone: keras.Model,
 ) -> None:
-    model = _classifier(small_backbone, input_shape=(None, None, 4))
+    model = small_classifier(small_backbone, input_shape=(None, None, 4))
     for side in (5, 16, 40):
         assert model.predict(np.zeros((1, side, side, 4)), verbose=0).shape == (1, 3)
 
 
 def test_class_names_are_digits_unless_given(small_backbone: keras.Model) -> None:
-    assert tlkit.models.class_names(_classifier(small_backbone)) == ("0", "1", "2")
-    named = _classifier(small_backbone, class_names=["a", "b", "c"])
+    assert tlkit.models.class_names(small_classifier(small_backbone)) == ("0", "1", "2")
+    named = small_classifier(small_backbone, class_names=["a", "b", "c"])
     assert tlkit.models.class_names(named) == ("a", "b", "c")
 
 
 def test_mixed_precision_gives_float32_probabilities(small_backbone: keras.Model) -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = _classifier(small_backbone)
+        model = small_classifier(small_backbone)
     finally:
         keras.config.set_dtype_policy("float32")
-    probabilities = model.predict(_images(), verbose=0)
+    probabilities = model.predict(IMAGES, verbose=0)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
 
@@ -169,7 +162,7 @@ def test_a_model_without_a_nested_backbone_or_names_is_refused() -> None:
 
 def test_the_seed_fixes_the_head(small_backbone: keras.Model) -> None:
     one, same, other = (
-        _classifier(small_backbone, seed=seed).get_layer("logits").get_weights()[0]
+        small_classifier(small_backbone, seed=seed).get_layer("logits").get_weights()[0]
         for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(one, same)

@@ -1,47 +1,40 @@
 import keras
 import numpy as np
 import pytest
+from tests.samples import make_noise, small_classifier
 
 import tlkit
 from tlkit.errors import ConfigError
 from tlkit.models import feature_extraction
 
-
-def _images(count: int = 5) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, 9, 9, 1), "uint8")
-
-
-def _classifier(backbone: keras.Model, **settings: object) -> keras.Model:
-    return tlkit.build_classifier(
-        backbone, 3, **{"input_shape": (9, 9, 1), "pixels": (0, 1), **settings}
-    )
+IMAGES = make_noise(5)[0]
 
 
 def test_the_head_reads_the_layer_named_and_nothing_beyond_is_carried() -> None:
     whole = tlkit.models.backbones.create(
         "mobilenet_v2", image_size=32, weights=None, options={"alpha": 0.35}
     )
-    model = _classifier(whole, features="block_5_add", pooling="flatten")
+    model = small_classifier(whole, features="block_5_add", pooling="flatten")
     tapped = tlkit.models.backbone_of(model)
     assert tapped.layers[-1].name == "block_5_add"
     assert tapped.count_params() < whole.count_params() / 10
     maps = keras.Model(whole.input, whole.get_layer("block_5_add").output)
-    prepared = tlkit.GrayToRGBResize((32, 32))(_images())
+    prepared = tlkit.GrayToRGBResize((32, 32))(IMAGES)
     vectors = np.asarray(maps(prepared, training=False)).reshape(5, -1)
     logits = vectors @ model.get_layer("logits").get_weights()[0]
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(model.predict(_images(), verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(model.predict(IMAGES, verbose=0), expected, atol=1e-5)
 
 
 def test_several_layers_are_read_in_their_order() -> None:
     whole = tlkit.models.backbones.create(
         "mobilenet_v2", image_size=32, weights=None, options={"alpha": 0.35}
     )
-    model = _classifier(whole, features=["block_5_add", "block_2_add"])
+    model = small_classifier(whole, features=["block_5_add", "block_2_add"])
     backbone = tlkit.models.backbone_of(model)
     assert [shape[-1] for shape in backbone.output_shape] == [16, 8]
     assert model.get_layer("logits").input.shape == (None, 24)
-    assert model.predict(_images(), verbose=0).shape == (5, 3)
+    assert model.predict(IMAGES, verbose=0).shape == (5, 3)
 
 
 def test_each_layer_may_be_pooled_in_its_own_way() -> None:
@@ -49,27 +42,27 @@ def test_each_layer_may_be_pooled_in_its_own_way() -> None:
         "mobilenet_v2", image_size=32, weights=None, options={"alpha": 0.35}
     )
     names = ["block_2_add", "block_5_add"]
-    model = _classifier(whole, features=names, pooling=[2, "avg"])
+    model = small_classifier(whole, features=names, pooling=[2, "avg"])
     assert model.get_layer("logits").input.shape == (None, 2 * 2 * 8 + 16)
     with pytest.raises(ConfigError, match="one for each of the 2 layers of `features`, got 3"):
-        _classifier(whole, features=names, pooling=["avg", "avg", 2])
+        small_classifier(whole, features=names, pooling=["avg", "avg", 2])
 
 
 def test_a_tapped_classifier_trains_and_comes_back_from_a_file(tmp_path) -> None:
     whole = tlkit.models.backbones.create(
         "mobilenet_v2", image_size=32, weights=None, options={"alpha": 0.35}
     )
-    model = _classifier(whole, features=["block_2_add", "block_4_add"], pooling=2)
+    model = small_classifier(whole, features=["block_2_add", "block_4_add"], pooling=2)
     labels = np.arange(5) % 3
-    tlkit.training.batchnorm.reestimate(model, tlkit.freezing.batchnorm_within(model), [_images()])
+    tlkit.training.batchnorm.reestimate(model, tlkit.freezing.batchnorm_within(model), [IMAGES])
     trainer = tlkit.TwoPhaseTrainer(
         head=tlkit.Phase(epochs=1),
         fine_tune=tlkit.Phase(epochs=1, freeze=tlkit.freezing.first_blocks(1)),
     )
-    trainer.fit(model, (_images(), labels), verbose=False)
+    trainer.fit(model, (IMAGES, labels), verbose=False)
     loaded = tlkit.load(tlkit.save(model, tmp_path / "tapped.keras"))
     np.testing.assert_allclose(
-        loaded.predict(_images(), verbose=0), model.predict(_images(), verbose=0), atol=1e-6
+        loaded.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0), atol=1e-6
     )
 
 
@@ -103,7 +96,7 @@ def test_a_bad_tap_is_named(
     small_backbone: keras.Model, settings: dict[str, object], words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):
-        _classifier(small_backbone, **settings)
+        small_classifier(small_backbone, **settings)
 
 
 def _sequential() -> keras.Sequential:
@@ -113,22 +106,22 @@ def _sequential() -> keras.Sequential:
 
 def test_a_sequential_backbone_is_read_at_a_layer() -> None:
     chain = _sequential()
-    model = _classifier(chain, features="one", pooling="flatten")
+    model = small_classifier(chain, features="one", pooling="flatten")
     assert [layer.name for layer in tlkit.models.backbone_of(model).layers][1:] == ["one"]
     assert tlkit.models.backbone_of(model).get_layer("one") is chain.get_layer("one")
     maps = np.asarray(
-        chain.get_layer("one")(tlkit.GrayToRGBResize((9, 9), output_range=(0, 1))(_images()))
+        chain.get_layer("one")(tlkit.GrayToRGBResize((9, 9), output_range=(0, 1))(IMAGES))
     )
     logits = maps.reshape(5, -1) @ model.get_layer("logits").get_weights()[0]
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(model.predict(_images(), verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(model.predict(IMAGES, verbose=0), expected, atol=1e-5)
 
 
 def test_a_layer_inside_a_nested_model_is_refused_with_the_model_to_give() -> None:
     backbone = keras.Sequential([keras.Input((9, 9, 3)), _sequential()], name="outer")
     with pytest.raises(ConfigError, match="'one', which is inside its layer 'chain'"):
-        _classifier(backbone, features="one")
-    assert _classifier(backbone, features="chain").output_shape == (None, 3)
+        small_classifier(backbone, features="one")
+    assert small_classifier(backbone, features="chain").output_shape == (None, 3)
 
 
 def test_a_backbone_without_a_graph_can_not_be_tapped() -> None:
@@ -145,4 +138,4 @@ def test_an_open_size_can_only_be_pooled_whole() -> None:
     maps = keras.KerasTensor((None, None, None, 4))
     with pytest.raises(ConfigError, match="where the size of the maps is open"):
         feature_extraction.pooled(maps, "flatten")
-    assert _classifier(backbone, image_size=16).output_shape == (None, 3)
+    assert small_classifier(backbone, image_size=16).output_shape == (None, 3)

@@ -4,6 +4,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from tests.samples import small_classifier
 
 import tlkit
 from tlkit.errors import ConfigError
@@ -24,12 +25,11 @@ LOADS_BY_KERAS = [
     "import keras, tlkit; model = keras.saving.load_model({path!r})",
 ]
 
+
 @pytest.fixture
 def model(small_backbone: keras.Model) -> keras.Model:
     names = ["null", "eins", "zwei"]
-    return tlkit.build_classifier(
-        small_backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1), class_names=names
-    )
+    return small_classifier(small_backbone, class_names=names)
 
 
 def predict_in_a_fresh_process(

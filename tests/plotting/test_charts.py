@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from tests.samples import small_classifier
 
 import tlkit
 from tlkit.errors import ConfigError, DataError
@@ -18,9 +19,7 @@ from tlkit.training.verification import Movement
 
 @pytest.fixture
 def model(small_backbone: keras.Model) -> keras.Model:
-    return tlkit.build_classifier(
-        small_backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1), class_names=["a", "b", "c"]
-    )
+    return small_classifier(small_backbone, class_names=["a", "b", "c"])
 
 
 def _test_set() -> tuple[np.ndarray, np.ndarray]:

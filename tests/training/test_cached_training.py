@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tests.samples import make_stripes
 
 import tlkit
 from tlkit import Cache, Phase, TwoPhaseTrainer, freezing, train_phase
@@ -15,17 +16,11 @@ from tlkit.caching import tail
 from tlkit.errors import DataError
 from tlkit.training import Run
 
+DATA = make_stripes(27, contrast=80)
+
 HEAD = Phase(epochs=2, learning_rate=1e-2, batch_size=8)
 TAIL = Phase(epochs=2, learning_rate=1e-3, batch_size=8, freeze=freezing.first(6))
 Build = Callable[[], keras.Model]
-
-
-def _data(count: int = 27, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Images a class apart in brightness; the last batch of 8 is a short one."""
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 3, count)
-    images = random.integers(0, 80, (count, 9, 9, 1)) + 80 * labels[:, None, None, None]
-    return images.astype("uint8"), labels
 
 
 @pytest.fixture
@@ -50,7 +45,7 @@ def _both(
         trainer = TwoPhaseTrainer(**settings, cache=chosen)
         runs.append(
             trainer.fit(
-                model, _data() if data is None else data, validation_data=validation, verbose=False
+                model, DATA if data is None else data, validation_data=validation, verbose=False
             )
         )
         models.append(model)
@@ -106,12 +101,12 @@ def test_every_setting_works_as_in_plain_keras(build: Build, changes: dict[str, 
         build,
         head=Phase(**settings),
         fine_tune=Phase(**{**settings, "freeze": freezing.first(6)}),
-        validation_data=_data(11, seed=1),
+        validation_data=make_stripes(11, contrast=80, seed=1),
     )
 
 
 def test_one_hot_labels_and_label_smoothing(build: Build) -> None:
-    images, labels = _data()
+    images, labels = DATA
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
     _both(
         build,
@@ -122,7 +117,7 @@ def test_one_hot_labels_and_label_smoothing(build: Build) -> None:
 
 
 def test_early_stopping_goes_back_to_the_best_weights(build: Build) -> None:
-    images, labels = _data(11, seed=1)
+    images, labels = make_stripes(11, contrast=80, seed=1)
     wrong = (images, (labels + 1) % 3)  # the better it learns, the worse the validation
     phase = Phase(epochs=6, learning_rate=1e-2, batch_size=8, patience=1)
     fast, plain = _both(build, head=phase, fine_tune=None, validation_data=wrong)
@@ -131,7 +126,7 @@ def test_early_stopping_goes_back_to_the_best_weights(build: Build) -> None:
 
 
 def test_datasets_keep_their_order_and_their_weights(build: Build) -> None:
-    images, labels = _data()
+    images, labels = DATA
     weights = np.linspace(0.1, 2, 27).astype("float32")
     dataset = tf.data.Dataset.from_tensor_slices((images, labels, weights)).batch(4)
     _both(build, dataset, validation_data=dataset)
@@ -142,7 +137,7 @@ class _Made(keras.utils.PyDataset):
 
     def __init__(self, *, batch: int = 6) -> None:
         super().__init__()
-        self.images, self.labels = _data()
+        self.images, self.labels = DATA
         self.batch, self.made = batch, 0
 
     def __len__(self) -> int:
@@ -162,7 +157,7 @@ def test_a_lazy_dataset_is_gone_over_once(build: Build) -> None:
 
 
 def test_batches_of_different_sizes_are_refused_with_a_way_out(build: Build) -> None:
-    images, labels = _data()
+    images, labels = DATA
     dataset = tf.data.Dataset.from_generator(
         lambda: ((images[:size], labels[:size]) for size in (2, 5, 3)),
         output_signature=(tf.TensorSpec((None, 9, 9, 1)), tf.TensorSpec((None,), tf.int32)),
@@ -175,7 +170,7 @@ def test_batches_of_different_sizes_are_refused_with_a_way_out(build: Build) -> 
 def test_a_shuffling_dataset_trains_uncached_and_says_so(
     build: Build, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shuffled = tf.data.Dataset.from_tensor_slices(_data()).shuffle(27).batch(8)
+    shuffled = tf.data.Dataset.from_tensor_slices(DATA).shuffle(27).batch(8)
     run = train_phase(build(), HEAD, shuffled)
     assert run.trunk is None
     assert "every epoch runs the whole model: `data` begins with other" in capsys.readouterr().out
@@ -192,7 +187,7 @@ def _with_flip(small_backbone: keras.Model) -> keras.Model:
 def test_augmentation_trains_uncached_and_names_the_layer(
     small_backbone: keras.Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = train_phase(_with_flip(small_backbone), HEAD, _data())
+    run = train_phase(_with_flip(small_backbone), HEAD, DATA)
     assert run.trunk is None
     assert "phase: every epoch runs the whole model: 'flip' is random" in capsys.readouterr().out
 
@@ -201,7 +196,7 @@ def test_views_are_taken_in_turn(small_backbone: keras.Model, tmp_path: Path) ->
     """Three epochs over two views that are far apart: the first and the third see the same."""
     model = _with_flip(small_backbone)
     still = Phase(epochs=3, optimizer="sgd", learning_rate=1e-4, batch_size=32)
-    images, labels = _data()
+    images, labels = make_stripes(27, contrast=80)
     images[:, :, :4] = 0  # so that flipping left and right matters
     cache = Cache(views=2, folder=tmp_path)
     train_phase(model, still, (images, labels), cache=cache, seed=0, verbose=False)
@@ -217,7 +212,7 @@ def test_views_are_taken_in_turn(small_backbone: keras.Model, tmp_path: Path) ->
 def test_dropout_in_the_frozen_part_is_off_and_reported() -> None:
     backbone = tlkit.models.backbones.create("efficientnet_b0", image_size=32, weights=None)
     model = tlkit.build_classifier(backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1))
-    run = train_phase(model, Phase(epochs=1, batch_size=8), _data(), verbose=False)
+    run = train_phase(model, Phase(epochs=1, batch_size=8), DATA, verbose=False)
     assert run.trunk.switched_off[0] == "block2b_drop"
 
 
@@ -225,7 +220,9 @@ def test_the_second_run_runs_nothing(build: Build, tmp_path: Path) -> None:
     cache = Cache(folder=tmp_path / "features")
     trainer = TwoPhaseTrainer(head=HEAD, fine_tune=TAIL, seed=3, cache=cache)
     first, second = (
-        trainer.fit(build(), _data(), validation_data=_data(9, seed=1), verbose=False)
+        trainer.fit(
+            build(), DATA, validation_data=make_stripes(9, contrast=80, seed=1), verbose=False
+        )
         for _ in range(2)
     )
     assert first.phases[0].trunk.computed == 36
@@ -244,8 +241,8 @@ def test_on_disk_it_comes_out_the_same(build: Build) -> None:
 
 def test_half_precision_says_what_it_costs(build: Build) -> None:
     trainer = TwoPhaseTrainer(head=HEAD, seed=3, cache=Cache(dtype="float16"))
-    run = trainer.fit(build(), _data(), verbose=False)
-    exact = TwoPhaseTrainer(head=HEAD, seed=3).fit(build(), _data(), verbose=False)
+    run = trainer.fit(build(), DATA, verbose=False)
+    exact = TwoPhaseTrainer(head=HEAD, seed=3).fit(build(), DATA, verbose=False)
     assert 0 < run.phases[0].trunk.rounding < 2**-11
     assert run.phases[0].trunk.bytes == exact.phases[0].trunk.bytes / 2
     np.testing.assert_allclose(run.history["loss"][-1], exact.history["loss"][-1], rtol=1e-2)
@@ -255,7 +252,7 @@ def test_half_precision_says_what_it_costs(build: Build) -> None:
 def test_whatever_changes_a_feature_is_never_taken_from_before(
     build: Build, tmp_path: Path, changed: str
 ) -> None:
-    images, labels = _data()
+    images, labels = DATA
     settings: dict[str, Any] = {"folder": tmp_path / "features"}
     train_phase(build(), HEAD, (images, labels), cache=Cache(**settings), seed=0, verbose=False)
     model = build()
@@ -287,7 +284,7 @@ def test_whatever_changes_a_feature_is_never_taken_from_before(
 
 
 def test_labels_are_never_taken_from_before(build: Build, tmp_path: Path) -> None:
-    images, labels = _data()
+    images, labels = DATA
     cache = Cache(folder=tmp_path)
     first = train_phase(build(), HEAD, (images, labels), cache=cache, seed=0, verbose=False)
     again = train_phase(build(), HEAD, (images, labels[::-1]), cache=cache, seed=0, verbose=False)
@@ -297,12 +294,12 @@ def test_labels_are_never_taken_from_before(build: Build, tmp_path: Path) -> Non
 
 def test_a_damaged_shard_is_made_again(build: Build, tmp_path: Path) -> None:
     cache = Cache(folder=tmp_path)
-    first = train_phase(build(), HEAD, _data(), cache=cache, seed=0, verbose=False)
+    first = train_phase(build(), HEAD, DATA, cache=cache, seed=0, verbose=False)
     for shard in tmp_path.glob("*/*.shard"):
         raw = bytearray(shard.read_bytes())
         raw[len(raw) // 2] ^= 1
         shard.write_bytes(raw)
-    again = train_phase(build(), HEAD, _data(), cache=cache, seed=0, verbose=False)
+    again = train_phase(build(), HEAD, DATA, cache=cache, seed=0, verbose=False)
     assert again.trunk.computed == 27
     assert again.history == first.history
 
@@ -326,30 +323,32 @@ def test_callbacks_see_the_classifier_and_every_batch(build: Build, tmp_path: Pa
                 self.model.stop_training = True
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-            self.measured = self.model.evaluate(*_data(9, seed=1), verbose=0, return_dict=True)
+            self.measured = self.model.evaluate(
+                *make_stripes(9, contrast=80, seed=1), verbose=0, return_dict=True
+            )
             self.input_shape = self.model.input_shape
 
     watch = Watch()
     saved = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="loss")
     model = build()
     run = train_phase(
-        model, Phase(epochs=5, batch_size=8, callbacks=(watch, saved)), _data(), verbose=False
+        model, Phase(epochs=5, batch_size=8, callbacks=(watch, saved)), DATA, verbose=False
     )
     assert watch.batches == [0, 1, 2, 3, 0, 1]
     assert run.num_epochs == 2
     assert watch.input_shape == (None, 9, 9, 1)
     assert watch.measured.keys() == {"accuracy", "loss"}
     kept = tlkit.load(tmp_path / "best.keras")
-    np.testing.assert_array_equal(kept.predict(_data()[0]), model.predict(_data()[0]))
+    np.testing.assert_array_equal(kept.predict(DATA[0]), model.predict(DATA[0]))
 
 
 def test_the_model_goes_on_training_in_plain_keras(build: Build) -> None:
     model = build()
-    train_phase(model, TAIL, _data(), seed=0, verbose=False)
+    train_phase(model, TAIL, DATA, seed=0, verbose=False)
     steps = int(model.optimizer.iterations)
-    model.fit(*_data(), verbose=0)
+    model.fit(*DATA, verbose=0)
     assert int(model.optimizer.iterations) == steps + 1
-    assert tlkit.evaluate(model, _data()).count == 27
+    assert tlkit.evaluate(model, DATA).count == 27
 
 
 @pytest.mark.parametrize("policy", ["frozen", pytest.param("train", marks=pytest.mark.slow)])
@@ -378,7 +377,7 @@ def test_compiled_by_xla_it_comes_out_the_same(
         phase = Phase(
             epochs=2, learning_rate=1e-4, batch_size=9, freeze=freezing.first(100), batchnorm=policy
         )
-        run = train_phase(first, phase, _data(), cache=cache, seed=0, verbose=False)
+        run = train_phase(first, phase, DATA, cache=cache, seed=0, verbose=False)
         losses.append(run.history["loss"])
     assert True in compiled
     np.testing.assert_allclose(*losses, rtol=1e-4)
@@ -394,7 +393,7 @@ def test_known_backbones_train_as_in_plain_keras(name: str, share: float) -> Non
     model = tlkit.build_classifier(backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1), seed=0)
     norms = freezing.batchnorm_within(backbone)
     tlkit.training.batchnorm.reestimate(
-        model, norms, [_data()[0]]
+        model, norms, [DATA[0]]
     )  # else rounding grows from layer to layer
     start = model.get_weights()
     phase = Phase(
@@ -403,7 +402,9 @@ def test_known_backbones_train_as_in_plain_keras(name: str, share: float) -> Non
     losses = []
     for cache in (Cache(), None):
         model.set_weights(start)
-        run = train_phase(model, phase, _data(64), cache=cache, seed=0, verbose=False)
+        run = train_phase(
+            model, phase, make_stripes(64, contrast=80), cache=cache, seed=0, verbose=False
+        )
         losses.append(run.history["loss"][0])
         assert (run.trunk is None) == (cache is None)
     np.testing.assert_allclose(*losses, rtol=1e-4)

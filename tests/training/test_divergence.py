@@ -2,11 +2,15 @@ import keras
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from tests.samples import make_noise, make_stripes, small_classifier
 
 import tlkit
 from tlkit import Phase, SolvedHead, TwoPhaseTrainer, freezing, train_phase
 from tlkit.data.batches import one_hot
 from tlkit.training.divergence import Baseline, StopOnDivergence, measure_baseline
+
+DATA = make_stripes(96, contrast=120)
+UNEQUAL = make_noise(90)[0], np.minimum(np.arange(90) % 4, 2)  # half of the images are of class 2
 
 
 class _Model:
@@ -83,15 +87,6 @@ def test_a_falling_loss_is_a_recovery_if_the_accuracy_agrees(
     assert _train(losses, start=0.5, priors=EVEN, accuracies=accuracies)[0] == diverged
 
 
-def _data() -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 3, 96)
-    images = random.integers(0, 80, (96, 9, 9, 1), "uint8")
-    for image, label in zip(images, labels, strict=True):
-        image[3 * label : 3 * label + 3] += 120
-    return images, labels
-
-
 def _smoothed(truth: object, rows: object) -> object:
     """A user's loss: a function of class indices."""
     one_hot = keras.ops.one_hot(keras.ops.cast(keras.ops.reshape(truth, (-1,)), "int32"), 3)
@@ -116,18 +111,16 @@ def _smoothed(truth: object, rows: object) -> object:
 def test_a_collapsed_phase_gets_the_weights_from_before_it(
     small_backbone: keras.Model, cache: tlkit.Cache | None, settings: dict
 ) -> None:
-    model = tlkit.build_classifier(
-        small_backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1), pooling="flatten"
-    )
-    train_phase(model, SolvedHead(), _data(), seed=0, verbose=False)
-    good = tlkit.evaluate(model, _data()).accuracy
+    model = small_classifier(small_backbone, pooling="flatten")
+    train_phase(model, SolvedHead(), DATA, seed=0, verbose=False)
+    good = tlkit.evaluate(model, DATA).accuracy
     assert good > 0.9
     before = model.get_weights()
     settings = {"learning_rate": 1.0, **settings}
     wild = Phase(epochs=2, freeze=freezing.first(3), **settings)
     with pytest.warns(UserWarning, match=r"The phase 'phase' diverged.*from before it"):
         run = train_phase(
-            model, wild, _data(), validation_data=_data(), cache=cache, seed=0, verbose=False
+            model, wild, DATA, validation_data=DATA, cache=cache, seed=0, verbose=False
         )
     assert run.diverged in (1, 2)
     assert run.best_epoch == 0
@@ -136,26 +129,16 @@ def test_a_collapsed_phase_gets_the_weights_from_before_it(
 
 
 def test_a_run_contains_a_phase_that_diverged(small_backbone: keras.Model) -> None:
-    model = tlkit.build_classifier(small_backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1))
+    model = small_classifier(small_backbone)
     trainer = TwoPhaseTrainer(
         head=Phase(epochs=1),
         fine_tune=Phase(epochs=1, learning_rate=1e30, freeze=freezing.first(3)),
         seed=0,
     )
     with pytest.warns(UserWarning, match="diverged"):
-        run = trainer.fit(model, _data(), verbose=False)
+        run = trainer.fit(model, DATA, verbose=False)
     assert [phase.diverged for phase in run.phases] == [None, 1]
-    assert np.isfinite(tlkit.evaluate(model, _data()).loss)
-
-
-@pytest.fixture
-def model(small_backbone: keras.Model) -> keras.Model:
-    return tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
-
-
-def _unequal(count: int = 90) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    return random.integers(0, 256, (count, 16, 16, 3), "uint8"), np.minimum(np.arange(count) % 4, 2)
+    assert np.isfinite(tlkit.evaluate(model, DATA).loss)
 
 
 def _baseline(model: keras.Model, train: object, **settings: object) -> Baseline | None:
@@ -187,38 +170,38 @@ def _evaluated_loss(model: keras.Model, train: tuple, **settings: object) -> flo
     ],
 )
 def test_the_baseline_loss_is_what_keras_measures(model: keras.Model, settings: dict) -> None:
-    found = _baseline(model, _unequal(), **settings)
-    assert found.loss == pytest.approx(_evaluated_loss(model, _unequal(), **settings), rel=1e-4)
+    found = _baseline(model, UNEQUAL, **settings)
+    assert found.loss == pytest.approx(_evaluated_loss(model, UNEQUAL, **settings), rel=1e-4)
     assert found.majority_share == pytest.approx(44 / 90)
 
 
 def test_the_prior_loss_is_the_entropy_of_the_class_frequencies(model: keras.Model) -> None:
-    shares = np.bincount(_unequal()[1]) / 90
+    shares = np.bincount(UNEQUAL[1]) / 90
     entropy = -(shares * np.log(shares)).sum()
-    images, labels = _unequal()
-    for train in (_unequal(), (images, one_hot(labels, 3))):
+    images, labels = UNEQUAL
+    for train in (UNEQUAL, (images, one_hot(labels, 3))):
         assert _baseline(model, train).prior_loss == pytest.approx(entropy, rel=1e-5)
 
 
 def test_the_baseline_of_a_dataset_needs_more_than_its_first_batch(model: keras.Model) -> None:
     tensorflow = pytest.importorskip("tensorflow")
-    train = tensorflow.data.Dataset.from_tensor_slices(_unequal()).batch(2)
+    train = tensorflow.data.Dataset.from_tensor_slices(UNEQUAL).batch(2)
     assert _baseline(model, train).prior_loss == pytest.approx(
-        _baseline(model, _unequal()).prior_loss, rel=0.02
+        _baseline(model, UNEQUAL).prior_loss, rel=0.02
     )
 
 
 def test_a_summed_loss_and_a_frozen_backbone_have_no_baseline(model: keras.Model) -> None:
     summed = keras.losses.SparseCategoricalCrossentropy(reduction="sum")
-    assert _baseline(model, _unequal(), loss=summed) is None
+    assert _baseline(model, UNEQUAL, loss=summed) is None
     plan = freezing.plan(tlkit.models.backbone_of(model), freezing.everything, batchnorm="frozen")
-    assert measure_baseline(model, Phase(), plan, _unequal()) is None
+    assert measure_baseline(model, Phase(), plan, UNEQUAL) is None
 
 
 def test_class_weights_weigh_the_frequencies_of_the_prior_loss(model: keras.Model) -> None:
     weights = np.array([3.0, 1.0, 0.2])
-    counts = np.bincount(_unequal()[1])
-    found = _baseline(model, _unequal(), class_weight=dict(enumerate(weights))).prior_loss
+    counts = np.bincount(UNEQUAL[1])
+    found = _baseline(model, UNEQUAL, class_weight=dict(enumerate(weights))).prior_loss
 
     def loss(logits: np.ndarray) -> float:
         log_probabilities = logits - np.log(np.exp(logits).sum())

@@ -3,26 +3,14 @@ from typing import get_args
 import keras
 import numpy as np
 import pytest
+from tests.samples import make_stripes, small_classifier
 
 import tlkit
 from tlkit import Cache, Phase, SolvedHead, TwoPhaseTrainer, train_phase
 from tlkit.errors import ConfigError, DataError
 from tlkit.training import solvers
 
-
-def _data(count: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 3, count)
-    images = random.integers(0, 80, (count, 9, 9, 1), "uint8")
-    for image, label in zip(images, labels, strict=True):
-        image[3 * label : 3 * label + 3] += 20
-    return images, labels
-
-
-def _model(backbone: keras.Model, **settings: object) -> keras.Model:
-    return tlkit.build_classifier(
-        backbone, 3, **{"input_shape": (9, 9, 1), "pixels": (0, 1), "seed": 0, **settings}
-    )
+DATA = make_stripes(200, contrast=20)
 
 
 @pytest.mark.parametrize("solver", get_args(solvers.Solver))
@@ -30,9 +18,9 @@ def _model(backbone: keras.Model, **settings: object) -> keras.Model:
 def test_a_solved_head_is_that_of_its_features(
     small_backbone: keras.Model, solver: str, cache: Cache | None
 ) -> None:
-    images, labels = _data()
+    images, labels = DATA
     held_out = images[:50], np.roll(labels[:50], 1)
-    model = _model(small_backbone, pooling="flatten")
+    model = small_classifier(small_backbone, pooling="flatten")
     run = train_phase(
         model,
         SolvedHead(solver=solver),
@@ -68,13 +56,13 @@ def test_a_solved_head_is_that_of_its_features(
 
 
 def test_fine_tuning_goes_on_from_a_solved_head(small_backbone: keras.Model) -> None:
-    model = _model(small_backbone, pooling="flatten")
+    model = small_classifier(small_backbone, pooling="flatten")
     trainer = TwoPhaseTrainer(
         head=SolvedHead(),
         fine_tune=Phase(epochs=2, freeze=tlkit.freezing.first(3), learning_rate=1e-4),
         seed=0,
     )
-    run = trainer.fit(model, _data(), verbose=False)
+    run = trainer.fit(model, DATA, verbose=False)
     assert run.history["phase"] == ["head", "fine_tune", "fine_tune"]
     solved, tuned, _ = run.history["loss"]
     assert tuned < 2 * max(solved, 0.05)
@@ -84,14 +72,14 @@ def test_fine_tuning_goes_on_from_a_solved_head(small_backbone: keras.Model) -> 
 
 
 def test_one_hot_labels_and_datasets_are_solved_alike(small_backbone: keras.Model) -> None:
-    images, labels = _data()
+    images, labels = DATA
     logits = []
     for train in (
         (images, labels),
         (images, tlkit.data.one_hot(labels, 3)),
         _Batches(images, labels),
     ):
-        model = _model(small_backbone)
+        model = small_classifier(small_backbone)
         train_phase(model, SolvedHead(solver="ridge"), train, seed=0, verbose=False)
         logits.append(np.asarray(model.get_layer("logits").kernel))
     np.testing.assert_allclose(logits[0], logits[1], atol=1e-5)
@@ -111,8 +99,8 @@ class _Batches(keras.utils.PyDataset):
 
 
 def test_weights_and_shared_labels_are_refused(small_backbone: keras.Model) -> None:
-    images, labels = _data()
-    model = _model(small_backbone)
+    images, labels = DATA
+    model = small_classifier(small_backbone)
     with pytest.raises(DataError, match="must have no image weights for a SolvedHead"):
         weighted = _Batches(images, labels, np.ones(len(labels)))
         train_phase(model, SolvedHead(solver="ridge"), weighted, verbose=False)
@@ -122,12 +110,12 @@ def test_weights_and_shared_labels_are_refused(small_backbone: keras.Model) -> N
 
 
 def test_a_head_that_is_more_than_one_layer_is_refused(small_backbone: keras.Model) -> None:
-    plain = _model(small_backbone)
+    plain = small_classifier(small_backbone)
     hidden = keras.layers.Dense(8, "relu", name="hidden")(plain.get_layer("pooling").output)
     logits = keras.layers.Dense(3, name="logits")(hidden)
     outputs = tlkit.models.ClassProbabilities(["a", "b", "c"])(logits)
     with pytest.raises(ConfigError, match=r"`solver` needs a head of one .*'hidden', 'logits'"):
-        train_phase(keras.Model(plain.inputs, outputs), SolvedHead(solver="ridge"), _data())
+        train_phase(keras.Model(plain.inputs, outputs), SolvedHead(solver="ridge"), DATA)
 
 
 @pytest.mark.parametrize(

@@ -4,32 +4,22 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from tests.samples import make_stripes, small_classifier
 
 import tlkit
 from tlkit import Phase, SolvedHead, freezing
 from tlkit.errors import ConfigError
 
-
-def _data(count: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    drawn = np.random.default_rng(0)
-    labels = drawn.integers(0, 3, count)
-    images = drawn.integers(0, 80, (count, 9, 9), "uint8")
-    for image, label in zip(images, labels, strict=True):
-        image[3 * label : 3 * label + 3] += 100
-    return images, labels
+DATA = make_stripes(60, contrast=100)
 
 
 @pytest.fixture
 def model(small_backbone: keras.Model) -> keras.Model:
-    return tlkit.build_classifier(
-        small_backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1), pooling="flatten", seed=0
-    )
+    return small_classifier(small_backbone, pooling="flatten")
 
 
 def test_a_rate_that_learns_is_found(model: keras.Model) -> None:
-    found = tlkit.training.find_learning_rate(
-        model, Phase(freeze=freezing.first(3)), _data(), seed=0
-    )
+    found = tlkit.training.find_learning_rate(model, Phase(freeze=freezing.first(3)), DATA, seed=0)
     assert 1e-5 < found.suggestion <= 0.1
     assert len(found.rates) == len(found.losses) <= 100
     assert min(found.losses) < 0.8 * found.losses[0]
@@ -37,7 +27,7 @@ def test_a_rate_that_learns_is_found(model: keras.Model) -> None:
 
 def test_the_search_ends_where_the_loss_blows_up(model: keras.Model) -> None:
     phase = Phase(optimizer="sgd", freeze=freezing.first(3))
-    found = tlkit.training.find_learning_rate(model, phase, _data(), highest=1e12, seed=0)
+    found = tlkit.training.find_learning_rate(model, phase, DATA, highest=1e12, seed=0)
     assert len(found.rates) == len(found.losses) < 100
     assert np.isfinite(found.losses).all()
 
@@ -52,7 +42,7 @@ def test_nothing_is_left_changed(model: keras.Model) -> None:
     keras.utils.set_random_seed(5)
     expected = random.random(), np.random.random(), keras.random.uniform(()).numpy()
     keras.utils.set_random_seed(5)
-    tlkit.training.find_learning_rate(model, Phase(freeze=freezing.first(3)), _data(), steps=5)
+    tlkit.training.find_learning_rate(model, Phase(freeze=freezing.first(3)), DATA, steps=5)
     assert (random.random(), np.random.random(), keras.random.uniform(()).numpy()) == expected
     assert model.optimizer is optimizer
     assert flags == [layer.trainable for layer in model._flatten_layers()]
@@ -73,7 +63,7 @@ def test_a_seeded_search_leaves_no_random_number_changed(model: keras.Model) -> 
     for searched in (False, True):
         keras.utils.set_random_seed(5)
         if searched:
-            tlkit.training.find_learning_rate(model, phase, _data(), steps=5, seed=7)
+            tlkit.training.find_learning_rate(model, phase, DATA, steps=5, seed=7)
         drawn.append(
             (
                 random.random(),
@@ -89,7 +79,7 @@ def test_a_seeded_search_leaves_no_random_number_changed(model: keras.Model) -> 
 def test_the_seed_decides_the_search(model: keras.Model) -> None:
     phase = Phase(freeze=freezing.first(3), batch_size=8)
     one, same, other = (
-        tlkit.training.find_learning_rate(model, phase, _data(), steps=5, seed=seed).losses
+        tlkit.training.find_learning_rate(model, phase, DATA, steps=5, seed=seed).losses
         for seed in (1, 1, 2)
     )
     assert one == same != other
@@ -100,7 +90,7 @@ def test_the_search_trains_as_the_phase_would(model: keras.Model) -> None:
     plain = Phase(freeze=freezing.first(3), batch_size=16)
     found = {
         name: tlkit.training.find_learning_rate(
-            model, phase, _data(), lowest=1e-3, highest=0.1, steps=6, seed=0
+            model, phase, DATA, lowest=1e-3, highest=0.1, steps=6, seed=0
         ).losses
         for name, phase in {
             "plain": plain,
@@ -122,6 +112,6 @@ def test_the_search_trains_as_the_phase_would(model: keras.Model) -> None:
 )
 def test_a_bad_value_is_named(model: keras.Model, settings: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        tlkit.training.find_learning_rate(model, Phase(), _data(), **settings)
+        tlkit.training.find_learning_rate(model, Phase(), DATA, **settings)
     with pytest.raises(ConfigError, match="`phase` must be a Phase"):
-        tlkit.training.find_learning_rate(model, SolvedHead(solver="ridge"), _data())
+        tlkit.training.find_learning_rate(model, SolvedHead(solver="ridge"), DATA)

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from tests.samples import make_noise, small_classifier
 
 import tlkit
 from tlkit import Phase, freezing, train_phase
@@ -8,6 +9,8 @@ from tlkit.errors import ConfigError, DataError
 from tlkit.models import feature_extraction
 from tlkit.training import optimizers
 from tlkit.training.optimizers import layer_rates
+
+DATA = make_noise(48)
 
 
 def _rates(phase: Phase, steps: int) -> list[float]:
@@ -200,24 +203,14 @@ def test_a_tapped_backbone_counts_from_where_it_ends() -> None:
     assert (alone["Conv1"], alone["block_2_expand"], alone["block_5_project"]) == (5, 4, 1)
 
 
-def _data(count: int = 48) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    labels = np.arange(count) % 3
-    return random.integers(0, 256, (count, 9, 9, 1), "uint8"), labels
-
-
-def _model(backbone: keras.Model) -> keras.Model:
-    return tlkit.build_classifier(backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1), seed=0)
-
-
 @pytest.mark.parametrize("cache", [None, tlkit.Cache()])
 def test_layer_decay_moves_early_blocks_less(
     small_backbone: keras.Model, cache: tlkit.Cache | None
 ) -> None:
-    model = _model(small_backbone)
+    model = small_classifier(small_backbone)
     before = [np.array(weight) for weight in small_backbone.weights]
     phase = Phase(optimizer="sgd", learning_rate=0.1, layer_decay=0.1, freeze=freezing.first(3))
-    train_phase(model, phase, _data(), cache=cache, seed=0, verbose=False)
+    train_phase(model, phase, DATA, cache=cache, seed=0, verbose=False)
     moved = {
         weight.path.split("/")[-2]: float(np.abs(np.array(weight) - old).max())
         for weight, old in zip(small_backbone.weights, before, strict=True)
@@ -231,12 +224,12 @@ def test_layer_decay_moves_early_blocks_less(
 def test_a_phase_ends_with_the_averaged_weights_that_validation_saw(
     small_backbone: keras.Model, cache: tlkit.Cache | None
 ) -> None:
-    model = _model(small_backbone)
+    model = small_classifier(small_backbone)
     phase = Phase(epochs=3, learning_rate=0.05, ema_momentum=0.9, freeze=freezing.first(3))
     run = train_phase(
-        model, phase, _data(), validation_data=_data(24), cache=cache, seed=0, verbose=False
+        model, phase, DATA, validation_data=make_noise(24), cache=cache, seed=0, verbose=False
     )
-    score = tlkit.evaluate(model, _data(24))
+    score = tlkit.evaluate(model, make_noise(24))
     assert run.history["val_loss"][-1] == pytest.approx(score.loss, rel=1e-3)
 
 
@@ -244,7 +237,7 @@ def test_a_phase_ends_with_the_averaged_weights_that_validation_saw(
 def test_the_average_is_kept_where_a_callback_stops_training_early(
     small_backbone: keras.Model, cache: tlkit.Cache | None
 ) -> None:
-    model = _model(small_backbone)
+    model = small_classifier(small_backbone)
     seen: list[list[np.ndarray]] = []
 
     def stop(epoch: int, logs: object) -> None:
@@ -259,7 +252,7 @@ def test_the_average_is_kept_where_a_callback_stops_training_early(
         freeze=freezing.first(3),
         callbacks=(stopper,),
     )
-    run = train_phase(model, phase, _data(), cache=cache, seed=0, verbose=False)
+    run = train_phase(model, phase, DATA, cache=cache, seed=0, verbose=False)
     assert run.num_epochs == len(seen) == 2
     for variable, value in zip(model.trainable_variables, seen[-1], strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
@@ -285,8 +278,8 @@ def test_a_cached_training_takes_every_setting_as_a_plain_one(
     losses = []
     for cache in (None, tlkit.Cache()):
         small_backbone.set_weights(start)
-        model = _model(small_backbone)
-        run = train_phase(model, phase, _data(), cache=cache, seed=0, verbose=False)
+        model = small_classifier(small_backbone)
+        run = train_phase(model, phase, DATA, cache=cache, seed=0, verbose=False)
         losses.append(run.history["loss"])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
@@ -296,9 +289,9 @@ def test_a_dataset_of_unknown_length_is_refused_with_a_schedule(
 ) -> None:
     class Unknown:
         def __iter__(self):
-            images, labels = _data(32)
+            images, labels = make_noise(32)
             yield images, labels
 
     with pytest.raises(DataError, match="must have a length for `schedule`"):
         phase = Phase(epochs=2, schedule="cosine")
-        train_phase(_model(small_backbone), phase, Unknown(), cache=None, verbose=False)
+        train_phase(small_classifier(small_backbone), phase, Unknown(), cache=None, verbose=False)

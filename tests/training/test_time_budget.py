@@ -4,15 +4,13 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from tests.samples import make_noise, small_classifier
 
 import tlkit
 from tlkit import Phase, freezing
 from tlkit.training import time_budget
 
-
-def _data(count: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(0)
-    return random.integers(0, 256, (count, 32, 32, 3), "uint8"), np.arange(count) % 3
+DATA = make_noise(64)
 
 
 def _within(
@@ -20,16 +18,12 @@ def _within(
 ) -> tlkit.training.PhaseRun | None:
     phase = Phase(freeze=freezing.first(3), **{"epochs": 4000, **settings})
     return time_budget.train_within(
-        model, phase, _data(), name="tail", seconds=seconds, seed=0, cache=None, verbose=False
+        model, phase, DATA, name="tail", seconds=seconds, seed=0, cache=None, verbose=False
     )
 
 
-def _model(backbone: keras.Model) -> keras.Model:
-    return tlkit.build_classifier(backbone, 3, pixels=(0, 1), seed=0)
-
-
 def test_as_many_epochs_are_trained_as_fit(small_backbone: keras.Model) -> None:
-    run = _within(_model(small_backbone), 15.0)
+    run = _within(small_classifier(small_backbone), 15.0)
     assert run is not None
     assert 1 < run.num_epochs < 4000
 
@@ -40,14 +34,14 @@ def test_a_cosine_ends_with_the_time_or_with_the_epochs(
 ) -> None:
     settings = {"schedule": "cosine", "warmup": 0.5, "learning_rate": 1e-3, "batch_size": 1}
     seconds = 15.0 if cut_short else 600.0
-    run = _within(_model(small_backbone), seconds, epochs=epochs, **settings)
+    run = _within(small_classifier(small_backbone), seconds, epochs=epochs, **settings)
     assert run is not None
     assert (run.num_epochs < epochs) is cut_short
     assert 0 <= run.history["learning_rate"][-1] < 1e-5
 
 
 def test_nothing_changes_where_not_one_epoch_fits(small_backbone: keras.Model) -> None:
-    model = _model(small_backbone)
+    model = small_classifier(small_backbone)
     before = model.get_weights()
     assert _within(model, 0.001) is None
     for weight, old in zip(model.get_weights(), before, strict=True):
@@ -62,7 +56,7 @@ def test_a_phase_that_was_misjudged_is_stopped(small_backbone: keras.Model) -> N
             Slower.batches += 1
             time.sleep(0.5 if Slower.batches > 10 else 0)
 
-    run = _within(_model(small_backbone), 12.0, callbacks=(Slower(),), batch_size=1)
+    run = _within(small_classifier(small_backbone), 12.0, callbacks=(Slower(),), batch_size=1)
     assert run is not None
     assert run.num_epochs == 1
     assert Slower.batches < 64
@@ -122,7 +116,7 @@ def test_a_phase_for_which_there_is_no_time_left_is_not_even_timed(
     small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time_budget, "_timed", lambda *_, **__: pytest.fail("it was timed"))
-    assert _within(_model(small_backbone), -1.0) is None
+    assert _within(small_classifier(small_backbone), -1.0) is None
 
 
 def test_a_first_step_that_moves_nothing_is_not_the_last(clock: _Clock) -> None:

@@ -5,23 +5,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tests.samples import make_noise, small_classifier
 
 import tlkit
 from tlkit import Phase, TwoPhaseTrainer, freezing, train_phase
 from tlkit.errors import ConfigError, DataError, TrainingError
 
+DATA = make_noise()
+
 HEAD = Phase(epochs=2, learning_rate=1e-2, batch_size=8)
 TAIL = Phase(epochs=2, learning_rate=1e-3, batch_size=8, freeze=freezing.first(6))
-
-
-@pytest.fixture
-def model(small_backbone: keras.Model) -> keras.Model:
-    return tlkit.build_classifier(small_backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1))
-
-
-def _data(count: int = 24, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(seed)
-    return random.integers(0, 256, (count, 9, 9, 1), "uint8"), random.integers(0, 3, count)
 
 
 def _weights(layer: keras.Layer) -> dict[str, np.ndarray]:
@@ -36,7 +29,7 @@ def _moved(before: dict[str, np.ndarray], layer: keras.Layer) -> set[str]:
 def test_the_head_phase_leaves_the_backbone_bit_identical(model: keras.Model) -> None:
     backbone = tlkit.models.backbone_of(model)
     before, head = _weights(backbone), _weights(model.get_layer("logits"))
-    run = TwoPhaseTrainer(head=HEAD, seed=0).fit(model, _data(), verbose=False)
+    run = TwoPhaseTrainer(head=HEAD, seed=0).fit(model, DATA, verbose=False)
     assert _moved(before, backbone) == set()
     assert _moved(head, model.get_layer("logits")) == set(head)
     assert run.phases[0].movement.moved == len(head)
@@ -54,7 +47,7 @@ def test_fine_tuning_moves_the_chosen_layers_and_no_others(model: keras.Model, p
         norm = isinstance(layer, keras.layers.BatchNormalization)
         chosen |= {weight.path for weight in layer.weights if not norm or policy != "frozen"}
     before = _weights(backbone)
-    train_phase(model, phase, _data(), seed=0, verbose=False)
+    train_phase(model, phase, DATA, seed=0, verbose=False)
     assert _moved(before, backbone) == chosen
     assert chosen
 
@@ -67,24 +60,24 @@ def test_a_frozen_statistic_stays_although_keras_was_told_to_train_the_backbone(
     norms = freezing.batchnorm_within(backbone)
     before = [np.array(norm.moving_mean) for norm in norms]
     phase = Phase(epochs=1, batch_size=8, freeze=freezing.nothing)
-    train_phase(model, phase, _data(), seed=0, verbose=False)
+    train_phase(model, phase, DATA, seed=0, verbose=False)
     for old, norm in zip(before, norms, strict=True):
         np.testing.assert_array_equal(old, norm.moving_mean)
     model.trainable = True
     for norm in norms:
         norm.trainable = True
     model.compile("adam", "sparse_categorical_crossentropy")
-    model.fit(*_data(), verbose=0)
+    model.fit(*DATA, verbose=0)
     assert any(not np.array_equal(o, n.moving_mean) for o, n in zip(before, norms, strict=True))
 
 
 def test_it_equals_plain_keras(small_backbone: keras.Model) -> None:
     twin = keras.models.clone_model(small_backbone)
     twin.set_weights(small_backbone.get_weights())
-    ours = tlkit.build_classifier(small_backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1))
-    plain = tlkit.build_classifier(twin, 3, input_shape=(9, 9, 1), pixels=(0, 1))
+    ours = small_classifier(small_backbone)
+    plain = small_classifier(twin)
     plain.set_weights(ours.get_weights())
-    images, labels = _data()
+    images, labels = DATA
     run = TwoPhaseTrainer(head=HEAD, fine_tune=TAIL, seed=5).fit(
         ours, (images, labels), verbose=False
     )
@@ -106,18 +99,18 @@ def test_it_equals_plain_keras(small_backbone: keras.Model) -> None:
 def test_a_phase_comes_out_the_same_whatever_ran_before_it(
     model: keras.Model, tmp_path: Path
 ) -> None:
-    TwoPhaseTrainer(head=HEAD, seed=3).fit(model, _data(), verbose=False)
+    TwoPhaseTrainer(head=HEAD, seed=3).fit(model, DATA, verbose=False)
     tlkit.save(model, tmp_path / "head.keras")
     alone = tlkit.load(tmp_path / "head.keras")
-    first = train_phase(model, TAIL, _data(), seed=4, verbose=False)
+    first = train_phase(model, TAIL, DATA, seed=4, verbose=False)
     np.random.default_rng().random(10)
-    again = train_phase(alone, TAIL, _data(), seed=4, verbose=False)
+    again = train_phase(alone, TAIL, DATA, seed=4, verbose=False)
     assert first.history["loss"] == again.history["loss"]
 
 
 def test_one_history_over_both_phases(model: keras.Model) -> None:
     trainer = TwoPhaseTrainer(head=HEAD, fine_tune=TAIL, seed=0)
-    run = trainer.fit(model, _data(), validation_data=_data(9, seed=1), verbose=False)
+    run = trainer.fit(model, DATA, validation_data=make_noise(9, seed=1), verbose=False)
     history = run.history
     assert history["epoch"] == [1, 2, 3, 4]
     assert history["phase"] == ["head", "head", "fine_tune", "fine_tune"]
@@ -126,7 +119,7 @@ def test_one_history_over_both_phases(model: keras.Model) -> None:
     rates = run.history["learning_rate"]
     assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3])
     assert json.loads(json.dumps(run.history)) == run.history
-    assert tlkit.evaluate(model, _data(9, seed=1)).loss == pytest.approx(
+    assert tlkit.evaluate(model, make_noise(9, seed=1)).loss == pytest.approx(
         run.history["val_loss"][-1], rel=1e-5
     )
     assert run.seconds == sum(phase.seconds for phase in run.phases)
@@ -134,7 +127,7 @@ def test_one_history_over_both_phases(model: keras.Model) -> None:
 
 def test_labels_may_be_one_hot_and_data_a_dataset(model: keras.Model) -> None:
     start = model.get_weights()
-    images, labels = _data()
+    images, labels = DATA
     dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(24)
     results = []
     for data in [(images, labels), (images, np.eye(3, dtype="float32")[labels]), dataset]:
@@ -153,7 +146,9 @@ def test_early_stopping_goes_back_to_the_best_weights(model: keras.Model) -> Non
 
     kept: list[list[np.ndarray]] = []
     phase = Phase(epochs=30, learning_rate=0.3, batch_size=8, patience=1, callbacks=(Kept(),))
-    run = train_phase(model, phase, _data(), validation_data=_data(9, 1), seed=0, verbose=False)
+    run = train_phase(
+        model, phase, DATA, validation_data=make_noise(9, seed=1), seed=0, verbose=False
+    )
     losses = run.history["val_loss"]
     assert len(losses) < 30
     assert run.best_epoch == int(np.argmin(losses)) + 1 != len(losses)
@@ -170,7 +165,7 @@ def test_class_weights_losses_metrics_and_optimizers_reach_keras(model: keras.Mo
         optimizer=keras.optimizers.SGD(1e-3, momentum=0.9),
         batch_size=24,
     )
-    images, labels = _data()
+    images, labels = DATA
     before = model.predict(images, verbose=0)
     run = train_phase(model, phase, (images, labels), seed=0, verbose=False)
     weighted = np.where(labels == 0, -np.log(before[np.arange(24), labels]), 0).mean()
@@ -183,12 +178,14 @@ def test_reestimated_statistics_are_what_validation_sees(model: keras.Model) -> 
     phase = Phase(
         epochs=1, learning_rate=1e-3, batch_size=8, freeze=freezing.nothing, batchnorm="reestimate"
     )
-    run = train_phase(model, phase, _data(), validation_data=_data(9, 1), seed=0, verbose=False)
+    run = train_phase(
+        model, phase, DATA, validation_data=make_noise(9, seed=1), seed=0, verbose=False
+    )
     kept = {norm.name: np.array(norm.moving_mean) for norm in _norms(model)}
-    assert tlkit.evaluate(model, _data(9, 1)).loss == pytest.approx(
+    assert tlkit.evaluate(model, make_noise(9, seed=1)).loss == pytest.approx(
         run.history["val_loss"][-1], rel=1e-5
     )
-    batches = (images for images, _ in tlkit.data.batches.batches(_data(), 8))
+    batches = (images for images, _ in tlkit.data.batches.batches(DATA, 8))
     tlkit.training.batchnorm.reestimate(model, _norms(model), batches)
     for norm in _norms(model):
         np.testing.assert_allclose(norm.moving_mean, kept[norm.name], atol=1e-6)
@@ -206,7 +203,7 @@ def test_a_frozen_weight_that_moves_is_a_loud_failure(model: keras.Model) -> Non
 
     phase = Phase(epochs=1, callbacks=(Meddler(),))
     with pytest.raises(TrainingError, match=r"1 .* moved although they were frozen: .*stem/kernel"):
-        train_phase(model, phase, _data(), seed=0, verbose=False)
+        train_phase(model, phase, DATA, seed=0, verbose=False)
 
 
 def test_a_moving_statistic_that_moves_is_a_loud_failure(model: keras.Model) -> None:
@@ -217,7 +214,7 @@ def test_a_moving_statistic_that_moves_is_a_loud_failure(model: keras.Model) -> 
 
     phase = Phase(epochs=1, freeze=freezing.first(6), callbacks=(Meddler(),))
     with pytest.raises(TrainingError, match="moved although they were frozen: .*moving_mean"):
-        train_phase(model, phase, _data(), seed=0, verbose=False)
+        train_phase(model, phase, DATA, seed=0, verbose=False)
 
 
 def test_a_chosen_layer_that_stays_is_a_loud_failure(model: keras.Model) -> None:
@@ -231,7 +228,7 @@ def test_a_chosen_layer_that_stays_is_a_loud_failure(model: keras.Model) -> None
 
     phase = Phase(epochs=1, freeze=freezing.first(6), callbacks=(Undo(),))
     with pytest.raises(TrainingError, match="did not move .*: top_conv"):
-        train_phase(model, phase, _data(), seed=0, verbose=False)
+        train_phase(model, phase, DATA, seed=0, verbose=False)
 
 
 def test_a_diverged_phase_is_a_loud_failure(model: keras.Model) -> None:
@@ -239,7 +236,7 @@ def test_a_diverged_phase_is_a_loud_failure(model: keras.Model) -> None:
     with pytest.warns(
         UserWarning, match="'wild' diverged: its loss was nan in epoch .*from before"
     ):
-        run = train_phase(model, phase, _data(), name="wild", seed=0, verbose=False)
+        run = train_phase(model, phase, DATA, name="wild", seed=0, verbose=False)
     assert run.diverged == run.num_epochs
     assert run.best_epoch == 0
 
@@ -247,13 +244,13 @@ def test_a_diverged_phase_is_a_loud_failure(model: keras.Model) -> None:
 @pytest.mark.parametrize(
     ("train", "words"),
     [
-        ((_data()[0], _data()[1][:5]), "`data` labels must be one for each of the 24 images"),
-        ((_data()[0][:0], _data()[1][:0]), "`data` must hold at least one image"),
-        ((_data()[0], _data()[1] + 1), "`data` labels must be from 0 to 2 for 3 classes, got 3"),
-        ((_data()[0] * 1.5, _data()[1]), r"`data` pixels must lie in \[0, 255\]"),
-        ((_data()[0] / 255, _data()[1]), r"`data` pixels lie in \[0, 1\], but"),
-        ((_data()[0] * np.nan, _data()[1]), "`data` images must be finite"),
-        (_data()[0], r"`data` must be an ImageDataset, a pair \(images, labels\), or a dataset"),
+        ((DATA[0], DATA[1][:5]), "`data` labels must be one for each of the 24 images"),
+        ((DATA[0][:0], DATA[1][:0]), "`data` must hold at least one image"),
+        ((DATA[0], DATA[1] + 1), "`data` labels must be from 0 to 2 for 3 classes, got 3"),
+        ((DATA[0] * 1.5, DATA[1]), r"`data` pixels must lie in \[0, 255\]"),
+        ((DATA[0] / 255, DATA[1]), r"`data` pixels lie in \[0, 1\], but"),
+        ((DATA[0] * np.nan, DATA[1]), "`data` images must be finite"),
+        (DATA[0], r"`data` must be an ImageDataset, a pair \(images, labels\), or a dataset"),
     ],
 )
 def test_bad_data_is_named(model: keras.Model, train: object, words: str) -> None:
@@ -269,21 +266,21 @@ def test_bad_settings_are_named(model: keras.Model) -> None:
     with pytest.raises(
         ConfigError, match="`validation_data` must be given: `patience` watches 'val_"
     ):
-        train_phase(model, Phase(epochs=1, patience=2), _data(), verbose=False)
+        train_phase(model, Phase(epochs=1, patience=2), DATA, verbose=False)
     with pytest.raises(ConfigError, match="`freeze` must leave weights of small_backbone to train"):
         phase = Phase(epochs=1, freeze=freezing.first(11))
-        train_phase(model, phase, _data(), verbose=False)
+        train_phase(model, phase, DATA, verbose=False)
     with pytest.raises(ConfigError, match="`count` must be at most .*, got 100"):
         phase = Phase(epochs=1, freeze=freezing.first(100))
-        train_phase(model, phase, _data(), verbose=False)
+        train_phase(model, phase, DATA, verbose=False)
 
 
 def test_progress_is_written_unless_switched_off(
     model: keras.Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    TwoPhaseTrainer(head=HEAD, seed=0).fit(model, _data(), verbose=False)
+    TwoPhaseTrainer(head=HEAD, seed=0).fit(model, DATA, verbose=False)
     assert capsys.readouterr().out == ""
-    TwoPhaseTrainer(head=HEAD, seed=0).fit(model, _data())
+    TwoPhaseTrainer(head=HEAD, seed=0).fit(model, DATA)
     assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
         ["head:", "cut"],
         ["train:", "keeps"],
@@ -303,18 +300,18 @@ def test_a_fault_in_the_second_phase_costs_no_first(model: keras.Model) -> None:
         Phase(epochs=1, freeze=freezing.first(6), class_weight={"cat": 2.0}),
     ):
         with pytest.raises(ConfigError):
-            TwoPhaseTrainer(head=HEAD, fine_tune=fine_tune).fit(model, _data(), verbose=False)
+            TwoPhaseTrainer(head=HEAD, fine_tune=fine_tune).fit(model, DATA, verbose=False)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
 
 def test_class_weights_name_classes_there_are(model: keras.Model) -> None:
     with pytest.raises(ConfigError, match="`class_weight` must have class indices from 0 to 2"):
-        train_phase(model, Phase(epochs=1, class_weight={3: 1.0}), _data(), verbose=False)
+        train_phase(model, Phase(epochs=1, class_weight={3: 1.0}), DATA, verbose=False)
 
 
 def test_validation_labels_have_the_form_of_the_training_labels(model: keras.Model) -> None:
-    images, labels = _data()
+    images, labels = DATA
     with pytest.raises(DataError, match="form of the training labels, one-hot, got integers"):
         train_phase(model, HEAD, (images, np.eye(3)[labels]), validation_data=(images, labels))
 
@@ -328,7 +325,7 @@ def test_a_diverged_phase_stops_at_once(model: keras.Model) -> None:
     settings = {"optimizer": "sgd", "learning_rate": 1e30, "freeze": freezing.nothing}
     with pytest.warns(UserWarning, match="diverged"):
         phase = Phase(epochs=50, callbacks=(Count(),), **settings)
-        train_phase(model, phase, _data(), seed=0, verbose=False)
+        train_phase(model, phase, DATA, seed=0, verbose=False)
     assert len(begun) < 5
 
 

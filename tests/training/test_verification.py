@@ -8,11 +8,6 @@ from tlkit.errors import TrainingError
 from tlkit.training import verification
 
 
-@pytest.fixture
-def model(small_backbone: keras.Model) -> keras.Model:
-    return tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
-
-
 def _nudge(*weights: keras.Variable) -> None:
     for weight in weights:
         weight.assign(np.asarray(weight) + 1e-3)

@@ -1,0 +1,32 @@
+"""Small images, and a small classifier of them, that many test files use."""
+
+import keras
+import numpy as np
+
+import tlkit
+
+
+def make_noise(
+    count: int = 24, shape: tuple[int, ...] = (9, 9, 1), *, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return images of noise, and labels of three classes in turn."""
+    random = np.random.default_rng(seed)
+    return random.integers(0, 256, (count, *shape), "uint8"), np.arange(count) % 3
+
+
+def make_stripes(
+    count: int, shape: tuple[int, ...] = (9, 9, 1), *, contrast: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return dark noise with a brighter stripe at the height that the label says, and labels."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, count)
+    images = random.integers(0, 80, (count, *shape), "uint8")
+    for image, label in zip(images, labels, strict=True):
+        image[3 * label : 3 * label + 3] += contrast
+    return images, labels
+
+
+def small_classifier(backbone: keras.Model, **settings: object) -> keras.Model:
+    """Return a classifier of grey images of 9 x 9 pixels into three classes."""
+    settings = {"input_shape": (9, 9, 1), "pixels": (0, 1), "seed": 0, **settings}
+    return tlkit.build_classifier(backbone, 3, **settings)
