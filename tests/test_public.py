@@ -1,60 +1,121 @@
+"""What users see: the names of each package, their documentation, and what importing them costs."""
+
 import ast
 import importlib
 import inspect
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-import tlkit
-
 ROOT = Path(__file__).parent.parent
-PACKAGE = Path(tlkit.__file__).parent
-SOURCES = sorted(PACKAGE.rglob("*.py"))
-PACKAGES = sorted(path.parent.relative_to(PACKAGE) for path in PACKAGE.rglob("*/__init__.py"))
-USES_TENSORFLOW = {  # in functions that run on that backend only
-    "caching/batching.py",
-    "caching/kernels.py",
-    "data/augmentation.py",
-    "plotting/saliency.py",
+SOURCE = ROOT / "src" / "tlkit"
+SOURCES = sorted(SOURCE.rglob("*.py"))
+STUBS = sorted(SOURCE.rglob("__init__.pyi"))
+DOORS = {
+    "tlkit.datasets": "tlkit.data.datasets",
+    "tlkit.freezing": "tlkit.models.freezing",
+    "tlkit.recipes": "tlkit.experiments.recipes",
+    "tlkit.sources": "tlkit.data.sources",
+    "tlkit.splits": "tlkit.data.splits",
 }
-SUBMODULES = [name for name in tlkit.__all__ if isinstance(getattr(tlkit, name), ModuleType)]
+"""Short paths, and the module behind each."""
+
+USES_TENSORFLOW = {  # in functions that run on that backend only
+    "tlkit.caching.batching",
+    "tlkit.caching.kernels",
+    "tlkit.data.augmentation",
+    "tlkit.plotting.saliency",
+}
 
 
-def test_all_is_sorted_and_complete() -> None:
-    public = {
-        name
-        for name, value in vars(tlkit).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType) and name != "version"
-    }
-    assert tlkit.__all__ == sorted(tlkit.__all__)
-    assert public <= set(tlkit.__all__)
-    assert all(hasattr(tlkit, name) for name in tlkit.__all__)
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
-def _documented() -> str:
-    return "\n".join(
-        path.read_text() for path in sorted((ROOT / "docs" / "reference").glob("*.md"))
-    )
+def imported_names(file: Path) -> dict[str, str]:
+    """Return each name that a stub or a module imports, and the path it comes from."""
+    found = {}
+    for statement in ast.parse(file.read_text()).body:
+        if isinstance(statement, ast.ImportFrom):
+            relative = [dotted(file)] if statement.level else []
+            origin = [*relative, *filter(None, [statement.module])]
+            found |= {each.name: ".".join([*origin, each.name]) for each in statement.names}
+    return found
 
 
-@pytest.mark.parametrize("name", [n for n in tlkit.__all__ if n != "__version__"])
-def test_every_public_name_is_in_the_reference(name: str) -> None:
-    value = getattr(tlkit, name)
-    path = value.__name__ if isinstance(value, ModuleType) else f"{value.__module__}.{name}"
-    assert re.search(rf"^::: {re.escape(path)}$", _documented(), flags=re.M)
+def resolve(path: str) -> str:
+    """Follow a name through stubs and modules to the one that defines it."""
+    module, _, name = path.rpartition(".")
+    base = SOURCE.parent.joinpath(*module.split("."))
+    for file in (base / "__init__.pyi", base.with_suffix(".py")):
+        origin = imported_names(file).get(name, path) if file.exists() else path
+        if origin != path and origin.startswith("tlkit."):
+            return resolve(origin)
+    return path
 
 
-def _public_callables() -> list[object]:
-    values = [getattr(tlkit, name) for name in tlkit.__all__]
-    for module in SUBMODULES:
-        inside = vars(getattr(tlkit, module)).values()
-        values += [v for v in inside if getattr(v, "__module__", "") == f"tlkit.{module}"]
-    return [v for v in values if callable(v) and not getattr(v, "__name__", "_").startswith("_")]
+PUBLIC = {dotted(stub): imported_names(stub) for stub in STUBS}
 
 
-@pytest.mark.parametrize("value", _public_callables(), ids=lambda value: value.__name__)
+@pytest.mark.parametrize("package", PUBLIC)
+def test_a_package_shows_the_names_of_its_stub(package: str) -> None:
+    module = importlib.import_module(package)
+    assert sorted(module.__all__) == sorted(PUBLIC[package])
+    for name, path in PUBLIC[package].items():
+        value = getattr(module, name)  # a module of a function's name would hide the function
+        if isinstance(value, ModuleType):
+            assert value.__name__ == path
+        else:
+            behind, _, name = resolve(path).rpartition(".")
+            assert value is getattr(importlib.import_module(behind), name)
+
+
+def documented() -> Iterator[re.Pattern[str]]:
+    """Yield a pattern of the paths that each block of the reference pages documents."""
+    for page in sorted((ROOT / "docs" / "reference").glob("*.md")):
+        for block in re.split(r"^(?=::: )", page.read_text(), flags=re.M)[1:]:
+            path = re.escape(block.split()[1])
+            members = re.search(r"members: \[(.*?)\]", block, flags=re.S)
+            inside = r"\w+" if members is None else "|".join(re.findall(r"\w+", members[1]))
+            yield re.compile(rf"{path}(\.({inside}))?")
+
+
+def is_documented(package: str, name: str, patterns: list[re.Pattern[str]]) -> bool:
+    origin = PUBLIC[package][name]
+    paths = [f"{package}.{name}", origin, resolve(origin)]
+    short = [path.replace(module, door) for path in paths for door, module in DOORS.items()]
+    return any(pattern.fullmatch(path) for pattern in patterns for path in (*paths, *short))
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    patterns = list(documented())
+    elsewhere = {*PUBLIC, "tlkit.errors", "tlkit.cli.app.main"}
+    missing = [
+        f"{package}.{name}"
+        for package, names in PUBLIC.items()
+        for name, origin in names.items()
+        if origin not in elsewhere and not is_documented(package, name, patterns)
+    ]
+    assert missing == []
+
+
+def public_callables() -> dict[str, object]:
+    found = {}
+    for package, names in PUBLIC.items():
+        for name in names:
+            value = getattr(importlib.import_module(package), name)
+            inside = vars(value) if isinstance(value, ModuleType) else {name: value}
+            for each, member in inside.items():
+                module = getattr(member, "__module__", "")
+                if not each.startswith("_") and callable(member) and module.startswith("tlkit"):
+                    found[f"{module}.{each}"] = member
+    return found
+
+
+@pytest.mark.parametrize("value", [pytest.param(v, id=k) for k, v in public_callables().items()])
 def test_every_public_callable_says_what_it_does(value: object) -> None:
     first = (inspect.getdoc(value) or "").splitlines()[0]
     assert first.endswith((".", ":")), first
@@ -65,7 +126,44 @@ def test_every_public_callable_says_what_it_does(value: object) -> None:
     assert len(positional) <= 4
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize(("door", "module"), DOORS.items())
+def test_a_short_path_gives_the_same_objects(door: str, module: str) -> None:
+    inner, outer = importlib.import_module(module), importlib.import_module(door)
+    assert {name for name in vars(outer) if not name.startswith("_")} == set(inner.__all__)
+    assert all(getattr(outer, name) is getattr(inner, name) for name in inner.__all__)
+
+
+def test_nothing_lies_beside_the_packages_but_the_short_paths_and_the_errors() -> None:
+    beside = {path.stem for path in SOURCE.glob("*.py")}
+    doors = {door.removeprefix("tlkit.") for door in DOORS}
+    assert beside == {"__init__", "__main__", "errors", *doors}
+
+
+def test_importing_tlkit_imports_no_keras(run_python: Callable[..., str]) -> None:
+    code = "import sys, tlkit; print('tlkit.models' in sys.modules, 'keras' in sys.modules)"
+    assert run_python(code).split()[-2:] == ["False", "False"]
+
+
+def test_every_name_can_be_imported_at_once(run_python: Callable[..., str]) -> None:
+    code = "import tlkit; print(sorted(vars(tlkit).keys() & {'models', 'Phase', 'load'}))"
+    assert run_python(code, EAGER_IMPORT="1").splitlines()[-1] == "['Phase', 'load', 'models']"
+
+
+def test_every_module_can_be_imported_first(run_python: Callable[..., str]) -> None:
+    """Other packages are imported once: a module of tlkit that needs another one still fails."""
+    code = """
+import importlib, sys, keras
+for name in {names!r}:
+    for known in [module for module in sys.modules if module.split(".")[0] == "tlkit"]:
+        del sys.modules[known]
+    importlib.import_module(name)
+print("all")
+"""
+    names = [dotted(path) for path in SOURCES if path.stem != "__main__"]
+    assert run_python(code.format(names=names)).splitlines()[-1] == "all"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=dotted)
 def test_sources_hold_no_assert_no_print_no_pickle_and_no_tensorflow(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         assert not isinstance(node, ast.Assert)
@@ -73,17 +171,16 @@ def test_sources_hold_no_assert_no_print_no_pickle_and_no_tensorflow(path: Path)
             assert node.func.id != "print"
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] + [getattr(node, "module", "") or ""]
-            found = {name.split(".")[0] for name in names}
-            assert "pickle" not in found
+            packages = {name.split(".")[0] for name in names}
+            assert "pickle" not in packages
             in_a_function = node.col_offset > 0
-            allowed = in_a_function and path.relative_to(PACKAGE).as_posix() in USES_TENSORFLOW
-            assert allowed or "tensorflow" not in found
+            allowed = in_a_function and dotted(path) in USES_TENSORFLOW
+            assert allowed or "tensorflow" not in packages
 
 
-@pytest.mark.parametrize("path", PACKAGES, ids=str)
-def test_a_package_offers_what_it_lists_and_names_files_that_exist(path: Path) -> None:
-    package = importlib.import_module(".".join(("tlkit", *path.parts)))
-    assert all(hasattr(package, name) for name in getattr(package, "__all__", ()))
-    assert "Start reading in `" in package.__doc__
-    for file in re.findall(r"`(\w+\.pyi?)`", package.__doc__):
-        assert (PACKAGE / path / file).exists(), file
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*/__init__.py")), ids=dotted)
+def test_a_package_says_where_to_start_reading_and_names_files_that_exist(path: Path) -> None:
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    assert "Start reading in `" in text
+    for file in re.findall(r"`(\w+\.pyi?)`", text):
+        assert (path.parent / file).exists(), file

@@ -13,6 +13,25 @@ from tlkit._internal.tables import build_table, render_text
 from tlkit.errors import ConfigError
 from tlkit.models.flat_graph import block_ends, blocks
 
+__all__ = [
+    "BATCHNORM_POLICIES",
+    "FreezePlan",
+    "FrozenLayer",
+    "Select",
+    "all_but",
+    "apply",
+    "batchnorm_within",
+    "everything",
+    "first",
+    "first_blocks",
+    "first_fraction",
+    "last",
+    "matching",
+    "nothing",
+    "plan",
+    "to_block_end",
+]
+
 Select = Callable[[keras.Model], list[keras.Layer]]
 """A function from a backbone to those of its layers that are to be frozen."""
 
