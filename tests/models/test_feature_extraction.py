@@ -71,7 +71,7 @@ def test_a_tapped_classifier_trains_and_comes_back_from_a_file(tmp_path) -> None
 )
 def test_maps_become_features(pooling: feature_extraction.Pooling, size: int) -> None:
     maps = np.random.default_rng(0).normal(size=(2, 5, 5, 3)).astype("float32")
-    features = np.asarray(feature_extraction.pooled(maps, pooling))
+    features = np.asarray(feature_extraction.pool(maps, pooling))
     assert features.shape == (2, size)
     if pooling == 2:  # squares of 3, those at the end cut short
         np.testing.assert_allclose(features[:, :3], maps[:, :3, :3].mean(axis=(1, 2)), atol=1e-6)
@@ -87,7 +87,7 @@ def test_maps_become_features(pooling: feature_extraction.Pooling, size: int) ->
         ({"pooling": 0}, "`pooling` must be a whole number of at least 1"),
         ({"features": "auto"}, "`features` must be layer names or a function that .* got 'auto'"),
         (
-            {"features": feature_extraction.tapped, "pooling": "avg"},
+            {"features": feature_extraction.truncate, "pooling": "avg"},
             "`pooling` must be left out where `features` is a function, .* got 'avg'",
         ),
     ],
@@ -129,7 +129,7 @@ def test_a_backbone_without_a_graph_can_not_be_tapped() -> None:
         pass
 
     with pytest.raises(ConfigError, match="`features` must be left out with 'own', a Own"):
-        feature_extraction.tapped(Own(name="own"), ["one"])
+        feature_extraction.truncate(Own(name="own"), ["one"])
 
 
 def test_an_open_size_can_only_be_pooled_whole() -> None:
@@ -137,5 +137,5 @@ def test_an_open_size_can_only_be_pooled_whole() -> None:
     backbone = keras.Model(inputs, keras.layers.Conv2D(4, 3)(inputs))
     maps = keras.KerasTensor((None, None, None, 4))
     with pytest.raises(ConfigError, match="where the size of the maps is open"):
-        feature_extraction.pooled(maps, "flatten")
+        feature_extraction.pool(maps, "flatten")
     assert small_classifier(backbone, image_size=16).output_shape == (None, 3)

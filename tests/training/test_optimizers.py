@@ -193,9 +193,9 @@ def test_each_family_learns_by_its_blocks(name: str, expected: dict[str, int]) -
 
 def test_a_tapped_backbone_counts_from_where_it_ends() -> None:
     whole = _create("MobileNetV2")
-    alone = _powers(feature_extraction.tapped(whole, ["block_5_add"]))
+    alone = _powers(feature_extraction.truncate(whole, ["block_5_add"]))
     several = _powers(
-        feature_extraction.tapped(
+        feature_extraction.truncate(
             whole, ["block_1_project_BN", "block_3_project_BN", "block_5_add"]
         )
     )

@@ -4,9 +4,11 @@ import difflib
 import math
 import numbers
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from tlkit.errors import Argument, ConfigError
+
+Word = TypeVar("Word", bound=str)
 
 
 def nearest(value: object, allowed: Iterable[str]) -> str:
@@ -15,11 +17,12 @@ def nearest(value: object, allowed: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
 
 
-def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
-    """Return `value` where it is one of the allowed words."""
+def one_of(name: str, value: Any, allowed: Iterable[Word]) -> Word:
+    """Return `value` if it is one of the allowed words."""
     words = sorted(allowed)
-    if isinstance(value, str) and value in words:
-        return value
+    for word in words:
+        if isinstance(value, str) and value == word:
+            return word
     raise ConfigError(
         Argument(name), f" must be one of {words}, got {value!r}.{nearest(value, words)}"
     )

@@ -13,9 +13,9 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Split
 from tlkit.errors import DataError
 
-_MNIST___all__ = ["ImageSet", "digits", "mnist"]
+__all__ = ["digits", "mnist"]
 
-KEYS = ("x_train", "y_train", "x_test", "y_test")
+_MNIST_KEYS = ("x_train", "y_train", "x_test", "y_test")
 _MNIST_FILE = (
     "Give the path of a file you have (mnist('path/to/mnist.npz'); in the example --data "
     "path/to/mnist.npz), or put it where Keras looks: "

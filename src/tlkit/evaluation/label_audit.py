@@ -15,8 +15,8 @@ from tlkit.data import batches, chunks, splits
 from tlkit.data.batches import Data
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import DataError
-from tlkit.models.inspection import class_names
-from tlkit.training import head_solver, solvers
+from tlkit.models.inspection import class_names, head_of
+from tlkit.training import solvers
 from tlkit.training.inputs import validate
 
 _SAID = 10
@@ -182,7 +182,7 @@ def _features(
     model: keras.Model, data: batches.Inputs, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what the head reads of every image, and the class indices."""
-    reader = keras.Model(model.inputs, head_solver.head_of(model).input)
+    reader = keras.Model(model.inputs, head_of(model).input)
     found, labels = [], []
     for chunk in chunks.read(data, rows=batch_size, rank=len(model.input_shape)):
         found.append(np.asarray(reader.predict_on_batch(chunk.images)))

@@ -100,7 +100,7 @@ def build_classifier(
         backbone: keras.Model,
         pooling: feature_extraction.Pooling | Sequence[feature_extraction.Pooling],
     ) -> keras.Model:
-        vector = feature_extraction.read(backbone(prepared), pooling)
+        vector = feature_extraction.concatenate_features(backbone(prepared), pooling)
         if dropout:
             vector = keras.layers.Dropout(dropout, seed=seed, name="dropout")(vector)
         start = keras.initializers.GlorotUniform(seed)
@@ -111,7 +111,7 @@ def build_classifier(
     if callable(features):
         features, pooling = features(assembled(backbone, "avg"))
     if features is not None:
-        backbone = feature_extraction.tapped(
+        backbone = feature_extraction.truncate(
             backbone, [features] if isinstance(features, str) else features
         )
     return assembled(backbone, "avg" if pooling is None else pooling)

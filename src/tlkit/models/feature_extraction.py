@@ -1,7 +1,7 @@
-"""Where a head reads a backbone: after which layers, and how their maps become features."""
+"""Where a head reads a backbone: after which layers, and how feature maps become features."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import keras
 
@@ -10,17 +10,17 @@ from tlkit._internal.keras_private import flatten_layers, nodes_of
 from tlkit.errors import ConfigError
 from tlkit.models import flat_graph
 
-Pooling = str | int
-"""How maps become features: "avg", "max", "flatten", or the cells a side of a grid of averages."""
+_PoolingName = Literal["avg", "flatten", "max"]
 
-POOLINGS = ("avg", "flatten", "max")
+Pooling = _PoolingName | int
+"""How maps become features: by name, or as a grid of averages with so many cells along a side."""
 
 
 def check_pooling(pooling: object) -> Pooling | tuple[Pooling, ...]:
-    """Return the pooling, or the poolings, where they are some.
+    """Return one pooling, or a tuple of them.
 
     Raises:
-        ConfigError: One is none.
+        ConfigError: A pooling is unknown.
     """
     if isinstance(pooling, tuple | list):
         return tuple(_check_one(each) for each in pooling)
@@ -29,38 +29,38 @@ def check_pooling(pooling: object) -> Pooling | tuple[Pooling, ...]:
 
 def _check_one(pooling: object) -> Pooling:
     if isinstance(pooling, str):
-        return arguments.one_of("pooling", pooling, POOLINGS)
+        return arguments.one_of("pooling", pooling, get_args(_PoolingName))
     return arguments.at_least("pooling", pooling, 1)
 
 
-def tapped(backbone: keras.Model, features: Sequence[str]) -> keras.Model:
-    """Return a backbone that ends at the named layers and carries nothing beyond them.
+def truncate(backbone: keras.Model, features: Sequence[str]) -> keras.Model:
+    """Return a backbone that ends at the named layers, without the layers after them.
 
-    The layers are the backbone's own, not copies.
+    It shares its layers with the backbone: nothing is copied.
 
     Args:
         backbone: A functional or sequential model.
-        features: Names of its layers; with several, the result returns a list, in this order.
+        features: Names of its layers. With several, the result returns a list in this order.
 
     Raises:
-        ConfigError: The backbone has no graph, there is no such layer, it is named twice, or it
-            gives no maps or features.
+        ConfigError: The backbone has no graph, has no such layer, a name is repeated, or a layer
+            returns neither feature maps nor features.
     """
-    seen = flat_graph.functional_of(backbone)
-    if seen is None:
+    functional = flat_graph.functional_of(backbone)
+    if functional is None:
         raise ConfigError(
             f"`features` must be left out with {backbone.name!r}, a {type(backbone).__name__} "
-            "whose graph can't be seen: give a functional or sequential model."
+            "without a graph. Pass a functional or sequential model to choose its layers."
         )
     for name in features:
-        _check_name(name, seen)
+        _check_name(name, functional)
     if not features or len(set(features)) < len(features):
         raise ConfigError(
             f"`features` must be one or more different layer names, got {list(features)}."
         )
-    outputs = [_output(seen, name) for name in features]
+    outputs = [_output(functional, name) for name in features]
     return keras.Model(
-        seen.inputs, outputs[0] if len(outputs) == 1 else outputs, name=backbone.name
+        functional.inputs, outputs[0] if len(outputs) == 1 else outputs, name=backbone.name
     )
 
 
@@ -72,12 +72,12 @@ def _check_name(name: str, backbone: Any) -> None:
         if name in [part.name for part in flatten_layers(layer)[1:]]:
             raise ConfigError(
                 f"`features` must be names of layers of {backbone.name}, got {name!r}, which is "
-                f"inside its layer {layer.name!r}. Where that is a model, give it as the "
+                f"inside its layer {layer.name!r}. If that is a model, pass it as the "
                 f"backbone: backbone.get_layer({layer.name!r})."
             )
     raise ConfigError(
         f"`features` must be names of layers of {backbone.name}, got {name!r}."
-        f"{arguments.nearest(name, names)} A probe (tlkit.probe) lists the block ends."
+        f"{arguments.nearest(name, names)} tlkit.probe lists the layers that are worth reading."
     )
 
 
@@ -86,34 +86,35 @@ def _output(backbone: Any, name: str) -> Any:
     tensors = [tensor for node in nodes for tensor in node.outputs]
     if len(tensors) != 1 or len(tensors[0].shape) not in (2, 4):
         raise ConfigError(
-            f"`features` must be layers that give one tensor of maps (batch, height, width, "
-            f"channels) or features (batch, features), got {name!r}, which gives "
+            "`features` must be layers that return one tensor of maps (batch, height, width, "
+            f"channels) or features (batch, features), got {name!r}, which returns "
             f"{[tensor.shape for tensor in tensors]}."
         )
     return tensors[0]
 
 
-def read(tensors: Any, pooling: Pooling | Sequence[Pooling]) -> Any:
-    """Return one feature vector for each image, of a backbone's output or outputs.
+def concatenate_features(tensors: Any, pooling: Pooling | Sequence[Pooling]) -> Any:
+    """Return one feature vector for each image from a backbone's output or outputs.
 
     Args:
         tensors: A tensor of maps or features, or a list of them.
-        pooling: How maps become features, for all of them or for each.
+        pooling: How maps become features: one way for all tensors, or one for each.
     """
     several = keras.tree.flatten(tensors)
     single = len(several) == 1
     each = [pooling] * len(several) if isinstance(pooling, str | int) else list(pooling)
     vectors = [
-        pooled(tensor, way, name="pooling" if single else f"pooling_{number}")
+        pool(tensor, way, name="pooling" if single else f"pooling_{number}")
         for number, (tensor, way) in enumerate(zip(several, each, strict=True), start=1)
     ]
     return vectors[0] if single else keras.layers.Concatenate(name="features")(vectors)
 
 
-def pooled(maps: Any, pooling: Pooling, *, name: str | None = None) -> Any:
-    """Return the features of maps `(batch, height, width, channels)`; features stay as they are.
+def pool(maps: Any, pooling: Pooling, *, name: str | None = None) -> Any:
+    """Return the features of maps `(batch, height, width, channels)`.
 
-    A grid has at most `pooling` cells a side, each the average of a square of the map.
+    Features `(batch, features)` are returned unchanged. A grid has at most `pooling` cells along
+    each side, and each cell is the average of a square of the map.
     """
     if len(maps.shape) == 2:
         return maps
@@ -123,7 +124,8 @@ def pooled(maps: Any, pooling: Pooling, *, name: str | None = None) -> Any:
         return keras.layers.GlobalMaxPooling2D(name=name)(maps)
     if None in maps.shape[1:3]:
         raise ConfigError(
-            f"`pooling` must be 'avg' or 'max' where the size of the maps is open, got {pooling!r}."
+            "`pooling` must be 'avg' or 'max' for maps of unknown height and width, "
+            f"got {pooling!r}."
         )
     if pooling != "flatten":
         squares = tuple(-(-side // int(pooling)) for side in maps.shape[1:3])

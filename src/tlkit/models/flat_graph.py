@@ -1,4 +1,4 @@
-"""A model as a graph: its calls in one flat list, what crosses between them, where blocks end."""
+"""A functional model as one flat list of calls, and a model that runs some of them."""
 
 import inspect
 import itertools
@@ -9,76 +9,8 @@ from typing import Any
 import keras
 from typing_extensions import override
 
-from tlkit._internal.keras_private import (
-    flatten_layers,
-    functional_inside,
-    has_graph,
-    nodes_in_order,
-    own_trainable,
-)
+from tlkit._internal.keras_private import functional_inside, has_graph, nodes_in_order
 from tlkit.errors import ConfigError
-
-
-def blocks(model: keras.Model) -> list[int | None]:
-    """Return, for each of `model.layers`, the number of its residual block; None outside any.
-
-    A residual block is a run of layers that more than one tensor crosses: the main path and the
-    skip connection beside it. It ends where they meet again in one tensor. Where they meet in a
-    product, as in squeeze and excitation, the run is a gate: part of what it lies in, no block.
-    A model without a graph has none.
-
-    Examples:
-        >>> inputs = keras.Input((4,))
-        >>> hidden = keras.layers.Dense(4)(inputs)
-        >>> blocks(keras.Model(inputs, keras.layers.Add()([inputs, hidden])))
-        [None, 0, 0]
-        >>> blocks(keras.Model(inputs, keras.layers.Multiply()([inputs, hidden])))
-        [None, None, None]
-    """
-    if not has_graph(model):
-        return [None] * len(model.layers)
-    layers = {id(layer) for layer in model.layers}
-    found: list[int | None] = []
-    waiting, crossed, number = 0, False, 0
-    for operation, tensors in zip(model.operations, crossing_tensors(model), strict=True):
-        waiting += id(operation) in layers
-        if tensors > 1:
-            crossed = True
-            continue
-        residual = crossed and not _multiplies(operation)  # only this operation's result goes on
-        found += [number if residual else None] * waiting
-        waiting, crossed, number = 0, False, number + residual
-    return found + [number] * waiting
-
-
-def _multiplies(operation: Any) -> bool:
-    return type(operation).__name__ == "Multiply"  # the layer, or what `x * y` makes
-
-
-def block_ends(model: keras.Model) -> list[int]:
-    """Return, for each of `model.layers`, the index of the layer that ends its residual block.
-
-    A layer outside any block ends itself.
-
-    Examples:
-        >>> inputs = keras.Input((4,))
-        >>> hidden = keras.layers.Dense(4)(inputs)
-        >>> model = keras.Model(inputs, keras.layers.Add()([inputs, hidden]))
-        >>> block_ends(model)
-        [0, 2, 2]
-    """
-    numbers = blocks(model)
-    last = {number: index for index, number in enumerate(numbers)}
-    return [index if each is None else last[each] for index, each in enumerate(numbers)]
-
-
-def has_kernel(layer: keras.Layer) -> bool:
-    """Tell whether a layer, or one inside it, holds more than scales, offsets and statistics."""
-    parts = [
-        part for part in flatten_layers(layer) if not isinstance(part, keras.layers.Normalization)
-    ]
-    own = [weight for part in parts for weight in own_trainable(part)]
-    return any(len(weight.shape) > 1 for weight in own)
 
 
 def functional_of(operation: Any) -> Any:
@@ -96,26 +28,6 @@ def functional_of(operation: Any) -> Any:
     if has_graph(operation):
         return operation
     return functional_inside(operation)
-
-
-def crossing_tensors(model: keras.Model) -> list[int]:
-    """Return, for each operation of a functional model, how many tensors later ones still need.
-
-    An output that nothing else needs counts to the end; one tapped on the way does not.
-    """
-    position = {id(operation): index for index, operation in enumerate(model.operations)}
-    made: dict[int, int] = {}
-    last_use: dict[int, int] = {}
-    for node in nodes_in_order(model):
-        index = position[id(node.operation)]
-        made |= {id(tensor): index for tensor in node.outputs}
-        for tensor in node.input_tensors:
-            last_use[id(tensor)] = max(index, last_use.get(id(tensor), 0))
-    last_use = {id(tensor): len(position) for tensor in model.outputs} | last_use
-    return [
-        sum(made[tensor] <= index < last for tensor, last in last_use.items())
-        for index in range(len(position))
-    ]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tlkit._internal import arguments
 from tlkit._internal.keras_private import flatten_layers
 from tlkit._internal.tables import build_table, render_text
 from tlkit.errors import ConfigError
-from tlkit.models.flat_graph import block_ends, blocks
+from tlkit.models.blocks import find_block_ends, number_blocks
 
 __all__ = [
     "BATCHNORM_POLICIES",
@@ -132,7 +132,7 @@ def to_block_end(select: Select) -> Select:
     """
 
     def snapped(backbone: keras.Model) -> list[keras.Layer]:
-        ends = dict(zip(map(id, backbone.layers), block_ends(backbone), strict=True))
+        ends = dict(zip(map(id, backbone.layers), find_block_ends(backbone), strict=True))
         entered = {ends[id(layer)] for layer in select(backbone)}
         return [layer for layer in backbone.layers if ends[id(layer)] in entered]
 
@@ -285,7 +285,7 @@ def batchnorm_within(layer: keras.Layer) -> list[keras.layers.BatchNormalization
 
 
 def _residual_ends(backbone: keras.Model) -> list[int]:
-    last = {number: index for index, number in enumerate(blocks(backbone))}
+    last = {number: index for index, number in enumerate(number_blocks(backbone))}
     return sorted(index for number, index in last.items() if number is not None)
 
 

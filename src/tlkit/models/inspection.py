@@ -48,6 +48,32 @@ def probabilities_of(model: keras.Model) -> ClassProbabilities:
     return _only(model, ClassProbabilities)  # type: ignore[no-any-return]  # it is there
 
 
+def head_of(model: keras.Model) -> keras.layers.Dense:
+    """Return the dense layer that a solver can set: linear, and next to the probabilities.
+
+    Raises:
+        ConfigError: The model has no such head, or more in its head that is trained.
+    """
+    trained = [
+        layer
+        for layer in model.layers
+        if layer.weights and not isinstance(layer, keras.Model | keras.layers.Normalization)
+    ]
+    fits = (
+        len(trained) == 1
+        and isinstance(trained[0], keras.layers.Dense)
+        and trained[0].activation is keras.activations.linear
+        and trained[0].bias is not None
+        and isinstance(model.layers[-1], ClassProbabilities)
+    )
+    if not fits:
+        raise ConfigError(
+            "`solver` needs a head of one linear dense layer with a bias and then the "
+            f"probabilities, got {[layer.name for layer in trained]}. Train such a head instead."
+        )
+    return trained[0]
+
+
 def value_range(model: keras.Model) -> tuple[float, float] | None:
     """Return what black and white are for a classifier; None where its model does not tell."""
     layer = _only(model, GrayToRGBResize)

@@ -1,7 +1,7 @@
 """The layers tlkit adds to Keras: raw images to a backbone's pixels, logits to named classes."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import keras
 from typing_extensions import override
@@ -9,8 +9,12 @@ from typing_extensions import override
 from tlkit._internal import arguments
 from tlkit.errors import ConfigError, DataError
 
-_INTERPOLATIONS = ("bilinear", "nearest")
-_ALPHAS = ("black", "drop", "white")
+Interpolation = Literal["bilinear", "nearest"]
+"""How images are resized."""
+
+Alpha = Literal["black", "drop", "white"]
+"""What a transparent pixel shows; "drop" ignores the fourth channel."""
+
 _CHANNELS = (1, 3, 4)
 
 
@@ -23,24 +27,23 @@ class GrayToRGBResize(keras.layers.Layer):
     `(batch, *size, 3)` and the layer's compute dtype. Grey is copied to three equal channels. A
     fourth channel is alpha: it is composited over a background, or dropped.
 
-    The work is done in float32 and rounded once at the end, so under a float16 or bfloat16 policy
-    a value of 1e-4 or more is off by at most half a step of that type: 2**-11 or 2**-8 of its size.
-    Bilinear
-    resizing has no antialiasing, because antialiased kernels don't survive export.
+    The layer computes in float32 and rounds once at the end. So under a float16 or bfloat16 policy
+    the relative error of a value of at least 1e-4 is at most 2**-11 or 2**-8, half a unit in the
+    last place. Bilinear resizing does not antialias, because antialiased kernels can't be exported.
 
     Args:
         size: Height and width of the result, or one number for both.
-        input_range: What black and white are in the images given, (0, 255) for 8-bit ones. Values
-            are mapped linearly and not clipped.
-        output_range: What black and white are in the result.
+        input_range: Values of black and white in the input, (0, 255) for 8-bit images. Values are
+            mapped linearly and are not clipped.
+        output_range: Values of black and white in the result.
         interpolation: "bilinear" or "nearest".
-        alpha: What a fourth channel does: shows a "white" or a "black" background through where
-            it is low, or nothing ("drop").
-        **kwargs: Keras' own layer arguments: `name`, `dtype`, `trainable`.
+        alpha: Background of images with a fourth channel: "white", "black", or "drop" to ignore
+            that channel.
+        **kwargs: Arguments of every Keras layer: `name`, `dtype`, `trainable`.
 
     Raises:
-        ConfigError: An argument is wrong.
-        DataError: The input's rank is not 3 or 4, or its channels are not 1, 3 or 4.
+        ConfigError: An argument is invalid.
+        DataError: The input does not have rank 3 or 4, or does not have 1, 3 or 4 channels.
 
     Examples:
         >>> import numpy as np
@@ -56,17 +59,19 @@ class GrayToRGBResize(keras.layers.Layer):
         *,
         input_range: tuple[float, float] = (0, 255),
         output_range: tuple[float, float] = (0, 1),
-        interpolation: str = "bilinear",
-        alpha: str = "white",
+        interpolation: Interpolation = "bilinear",
+        alpha: Alpha = "white",
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("autocast", False)  # a float16 policy must not round the raw pixels
+        kwargs.setdefault("autocast", False)  # else a float16 policy would round the raw pixels
         super().__init__(**kwargs)
         self.size = arguments.size("size", size)
         self.input_range = arguments.interval("input_range", input_range)
         self.output_range = arguments.interval("output_range", output_range)
-        self.interpolation = arguments.one_of("interpolation", interpolation, _INTERPOLATIONS)
-        self.alpha = arguments.one_of("alpha", alpha, _ALPHAS)
+        self.interpolation = arguments.one_of(
+            "interpolation", interpolation, get_args(Interpolation)
+        )
+        self.alpha = arguments.one_of("alpha", alpha, get_args(Alpha))
 
     @override
     def call(self, images: Any) -> Any:
@@ -76,11 +81,11 @@ class GrayToRGBResize(keras.layers.Layer):
         if len(images.shape) == 3:
             pixels = keras.ops.expand_dims(pixels, -1)
         if channels == 4:
-            pixels = self._without_alpha(pixels)
+            pixels = self._remove_alpha(pixels)
         pixels = keras.ops.image.resize(
             pixels, self.size, interpolation=self.interpolation, data_format="channels_last"
         )
-        pixels = self._rescaled(pixels)
+        pixels = self._rescale(pixels)
         if channels == 1:  # copied last: resizing one channel is a third of the work
             pixels = keras.ops.repeat(pixels, 3, axis=-1)
         return keras.ops.cast(pixels, self.compute_dtype)
@@ -103,36 +108,36 @@ class GrayToRGBResize(keras.layers.Layer):
             "alpha": self.alpha,
         }
 
-    def _rescaled(self, pixels: Any) -> Any:
+    def _rescale(self, pixels: Any) -> Any:
         (low, high), (black, white) = self.input_range, self.output_range
         return (pixels - low) * ((white - black) / (high - low)) + black
 
-    def _without_alpha(self, pixels: Any) -> Any:
-        colours, cover = pixels[..., :3], pixels[..., 3:]
+    def _remove_alpha(self, pixels: Any) -> Any:
+        colours, alpha = pixels[..., :3], pixels[..., 3:]
         if self.alpha == "drop":
             return colours
         low, high = self.input_range
-        opacity = (cover - low) / (high - low)
+        opacity = (alpha - low) / (high - low)
         background = high if self.alpha == "white" else low
         return colours * opacity + background * (1 - opacity)
 
 
 @keras.saving.register_keras_serializable(package="tlkit")
 class ClassProbabilities(keras.layers.Layer):
-    """Turns logits into softmax probabilities, and carries the name of each class.
+    """Turns logits into softmax probabilities, and stores the name of each class.
 
-    The names are part of the layer's config, so they travel with the model through every save,
-    load and clone. The softmax is computed in float32 under every dtype policy.
+    The names are part of the layer's config, so a saved, loaded or cloned model has them too. The
+    softmax is computed in float32 under every dtype policy.
 
     Args:
         class_names: A name for each class, in the order of the logits; all different.
-        temperature: The logits are divided by it; above 1 makes the probabilities less sure. See
-            `tlkit.calibrate`.
-        **kwargs: Keras' own layer arguments: `name`, `trainable`.
+        temperature: The logits are divided by it: above 1, the probabilities are less confident.
+            See `tlkit.calibrate`.
+        **kwargs: Arguments of every Keras layer: `name`, `trainable`.
 
     Raises:
-        ConfigError: There are fewer than two names, one comes twice, or the temperature is not
-            above 0.
+        ConfigError: There are fewer than two names, a name is repeated, or the temperature is not
+            positive.
 
     Examples:
         >>> import numpy as np
@@ -145,12 +150,12 @@ class ClassProbabilities(keras.layers.Layer):
         self, class_names: Sequence[str], *, temperature: float = 1.0, **kwargs: Any
     ) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
-        self.class_names = _distinct(class_names)
+        self.class_names = _check_class_names(class_names)
         self.temperature = arguments.positive("temperature", temperature)
 
     @override
     def build(self, input_shape: Sequence[int | None]) -> None:
-        """Check that there is a name for each logit."""
+        """Check that every logit has a name."""
         self.compute_output_shape(input_shape)
 
     @override
@@ -180,17 +185,17 @@ class ClassProbabilities(keras.layers.Layer):
 
 
 def _channels(shape: Sequence[int | None]) -> int:
-    """Return how many channels a batch of this shape has; 1 where it has no channel axis."""
+    """Return the number of channels of a batch of this shape: 1 if it has no channel axis."""
     if len(shape) not in (3, 4):
         raise DataError(
             "Images must have shape (batch, height, width) or (batch, height, width, channels), "
-            f"got {tuple(shape)}. For one image, add the batch axis: image[None]."
+            f"got {tuple(shape)}. For a single image, add the batch axis: image[None]."
         )
     last = shape[-1]
     if len(shape) == 3:
         if last in _CHANNELS:
             raise DataError(
-                f"Images of shape {tuple(shape)} may be one image with {last} channels or a batch "
+                f"Images of shape {tuple(shape)} can be one image with {last} channels or a batch "
                 f"of grey images {last} pixels wide. Add the missing axis: image[None] for one "
                 "image, images[..., None] for a batch."
             )
@@ -203,7 +208,7 @@ def _channels(shape: Sequence[int | None]) -> int:
     return int(last)
 
 
-def _distinct(class_names: Sequence[str]) -> tuple[str, ...]:
+def _check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
         raise ConfigError(f"`class_names` must be a sequence of strings, got {class_names!r}.")
     names = tuple(class_names)

@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 from tlkit._internal import arguments
 from tlkit.data import batches
 from tlkit.data.batches import Data
-from tlkit.models.inspection import class_names
+from tlkit.models.inspection import class_names, head_of
 from tlkit.plotting.image_grids import SMALL, WIDTH
-from tlkit.training import head_solver
 from tlkit.training.inputs import validate_arrays
 
 _ROWS = 64  # images read at a time
@@ -56,7 +55,7 @@ def feature_map(
     images, labels = validate_arrays(data, model)
     truth = batches.label_indices(labels)
     chosen = np.random.default_rng(seed).permutation(len(truth))[:most]
-    reader = keras.Model(model.inputs[0], head_solver.head_of(model).input)
+    reader = keras.Model(model.inputs[0], head_of(model).input)
     features = _read_features(reader, images, chosen, seconds)
     chosen = chosen[: len(features)]
     points, axes = _flat(features, method, seed)

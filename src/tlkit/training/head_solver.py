@@ -17,7 +17,7 @@ from tlkit.data import batches, chunks
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import flat_graph, freezing
 from tlkit.models.flat_graph import Part
-from tlkit.models.layers import ClassProbabilities
+from tlkit.models.inspection import head_of
 from tlkit.training import losses, solvers
 from tlkit.training.linear import Linear
 from tlkit.training.phase import SolvedHead
@@ -77,32 +77,6 @@ def _tell(model: keras.Model, phase: SolvedHead, figures: dict[str, float]) -> N
     told.on_epoch_begin(0)
     told.on_epoch_end(0, dict(figures))
     told.on_train_end(dict(figures))
-
-
-def head_of(model: keras.Model) -> keras.layers.Dense:
-    """Return the dense layer that a solver can set: linear, and next to the probabilities.
-
-    Raises:
-        ConfigError: The model has no such head, or more in its head that is trained.
-    """
-    trained = [
-        layer
-        for layer in model.layers
-        if layer.weights and not isinstance(layer, keras.Model | keras.layers.Normalization)
-    ]
-    fits = (
-        len(trained) == 1
-        and isinstance(trained[0], keras.layers.Dense)
-        and trained[0].activation is keras.activations.linear
-        and trained[0].bias is not None
-        and isinstance(model.layers[-1], ClassProbabilities)
-    )
-    if not fits:
-        raise ConfigError(
-            "`solver` needs a head of one linear dense layer with a bias and then the "
-            f"probabilities, got {[layer.name for layer in trained]}. Train such a head instead."
-        )
-    return trained[0]
 
 
 def _features(

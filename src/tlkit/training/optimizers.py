@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from tlkit.errors import ConfigError
 from tlkit.models import freezing
-from tlkit.models.flat_graph import blocks, has_kernel
+from tlkit.models.blocks import has_kernel, number_blocks
 
 Schedule = Literal["constant", "cosine"]
 """A constant learning rate, or one that falls to 0 along a cosine."""
@@ -102,7 +102,7 @@ def layer_rates(backbone: keras.Model, decay: float) -> dict[int, float]:
 
 def _blocks(backbone: keras.Model) -> list[list[keras.Layer]]:
     """Return the layers grouped into residual blocks and what lies between, or by kernels."""
-    numbers: Sequence[int | None] = blocks(backbone)
+    numbers: Sequence[int | None] = number_blocks(backbone)
     if not any(number is not None for number in numbers):
         numbers = list(itertools.accumulate(map(has_kernel, backbone.layers)))
     pairs = zip(numbers, backbone.layers, strict=True)

@@ -17,7 +17,7 @@ from tlkit.caching.progress import TrunkLines
 from tlkit.data.batches import Data, Inputs
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import freezing
-from tlkit.models.inspection import probabilities_of
+from tlkit.models.inspection import head_of, probabilities_of
 from tlkit.training import head_solver, inputs, progress, verification
 from tlkit.training.divergence import StopOnDivergence, measure_baseline
 from tlkit.training.fit import compile_phase, count_steps, fit_tail, fit_whole
@@ -150,7 +150,7 @@ def _train_all(
     plans = {name: _plan(model, phase) for name, phase in phases.items()}
     for phase in phases.values():  # an error in the second must not cost the first
         if isinstance(phase, SolvedHead):
-            head_solver.head_of(model)
+            head_of(model)
         else:
             _early_stopping(phase, validation_data)
     data, held_out = _validate_both(model, given, validation_data)

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from tlkit.caching import partition
 from tlkit.errors import ConfigError
-from tlkit.models import feature_extraction, flat_graph
+from tlkit.models import blocks, feature_extraction, flat_graph
 from tlkit.models.feature_extraction import Pooling
 from tlkit.models.flat_graph import Graph, Part, Step, TensorId
 from tlkit.models.inspection import backbone_of
@@ -45,7 +45,7 @@ class FeatureReader(Part):
     def call(self, images: Any, training: bool | None = None) -> Any:
         maps = super().call(images, training=training)
         return [
-            keras.ops.cast(feature_extraction.pooled(each, pooling), "float32")
+            keras.ops.cast(feature_extraction.pool(each, pooling), "float32")
             for each, pooling in zip(maps, self._poolings, strict=True)
         ]
 
@@ -99,7 +99,7 @@ def _readable_layers(backbone: keras.Model, outputs: dict[int, Any]) -> list[Any
     nested = [
         layer
         for layer in layers
-        if flat_graph.functional_of(layer) is not None and flat_graph.has_kernel(layer)
+        if flat_graph.functional_of(layer) is not None and blocks.has_kernel(layer)
     ]
     if len(found) < 2 and nested:
         raise ConfigError(
@@ -125,7 +125,7 @@ def _last_layer(layer: Any) -> Any:
 # Where does a block end, so that a head should read there? Features inside a block are worth less
 # than at its end: a wide expansion is about to be squeezed, or a skip connection still carries
 # half of what is known. So a layer is a candidate if a layer with a kernel came before it, one
-# tensor alone goes on from it (`crossing_tensors`), and it is no padding. A candidate is an end
+# tensor alone goes on from it (`count_crossing_tensors`), and it is no padding. It is an end
 # - if it is the last layer, or pools: VGG's blocks end so;
 # - if the next layer returns more numbers: MobileNet's narrow projections before an expansion;
 # - if a residual block has ended since the last end, and the next layer begins another one, by a
@@ -134,15 +134,15 @@ def _last_layer(layer: Any) -> Any:
 #   block, whose every layer adds a few channels.
 def _block_ends(backbone: Any, outputs: Sequence[Any]) -> list[Any]:
     """Return the layers after which a block ends, given the output of each layer."""
-    layers, blocks = backbone.layers, flat_graph.blocks(backbone)
+    layers, numbers = backbone.layers, blocks.number_blocks(backbone)
     operations = map(id, backbone.operations)
-    crossing = dict(zip(operations, flat_graph.crossing_tensors(backbone), strict=True))
+    crossing = dict(zip(operations, blocks.count_crossing_tensors(backbone), strict=True))
     sizes = [0 if output is None else math.prod(output.shape[1:]) for output in outputs]
     found = []
     seen_kernel = seen_residual = False  # the second since the last end
     for index, layer in enumerate(layers):
-        seen_kernel = seen_kernel or flat_graph.has_kernel(layer)
-        seen_residual = seen_residual or blocks[index] is not None
+        seen_kernel = seen_kernel or blocks.has_kernel(layer)
+        seen_residual = seen_residual or numbers[index] is not None
         after = _next_unpadded(layers, index)
         inside = crossing[id(layer)] > 1 and after is not None
         if not seen_kernel or inside or isinstance(layer, _PADDING) or outputs[index] is None:
@@ -152,10 +152,9 @@ def _block_ends(backbone: Any, outputs: Sequence[Any]) -> list[Any]:
             or isinstance(layer, _POOLING)
             or sizes[after] > sizes[index]
             or (
-                seen_residual
-                and (sizes[after] != sizes[index] or flat_graph.has_kernel(layers[after]))
+                seen_residual and (sizes[after] != sizes[index] or blocks.has_kernel(layers[after]))
             )
-            or (blocks[after] is not None and not isinstance(layer, keras.layers.Concatenate))
+            or (numbers[after] is not None and not isinstance(layer, keras.layers.Concatenate))
         ):
             found.append(index)
             seen_residual = False
