@@ -48,7 +48,7 @@ SMALLEST: dict[str, tuple[str, dict[str, Any]]] = {
 """For each family its smallest member, and the options that make it smaller still."""
 
 FAMILIES = sorted(
-    {tlkit.models.backbones.find(name).family for name in tlkit.models.backbones.names()}
+    {tlkit.models.backbones.get(name).family for name in tlkit.models.backbones.names()}
 )
 
 
@@ -123,7 +123,7 @@ def test_every_family_has_a_row() -> None:
 def test_every_model_of_keras_applications_has_a_name() -> None:
     constructors = {value for value in vars(keras.applications).values() if callable(value)}
     known = [
-        tlkit.models.backbones.find(name).constructor for name in tlkit.models.backbones.names()
+        tlkit.models.backbones.get(name).constructor for name in tlkit.models.backbones.names()
     ]
     assert set(known) == constructors
     assert len(known) == len(constructors)
@@ -131,7 +131,7 @@ def test_every_model_of_keras_applications_has_a_name() -> None:
 
 @pytest.mark.parametrize("name", tlkit.models.backbones.names())
 def test_the_pixels_are_those_of_the_familys_own_preprocessing(name: str) -> None:
-    spec = tlkit.models.backbones.find(name)
+    spec = tlkit.models.backbones.get(name)
     inputs = keras.Input((8, 8, 3))
     identity = keras.Model(inputs, keras.layers.Activation("linear")(inputs))
     model = tlkit.build_classifier(identity, 2, input_shape=(8, 8, 3), pixels=spec.pixels)
@@ -145,8 +145,8 @@ def test_the_pixels_are_those_of_the_familys_own_preprocessing(name: str) -> Non
 
 @pytest.mark.parametrize("name", tlkit.models.backbones.names())
 def test_one_pixel_less_than_the_least_size_is_refused_by_keras(name: str) -> None:
-    spec = tlkit.models.backbones.find(name)
-    least = spec.least_size
+    spec = tlkit.models.backbones.get(name)
+    least = spec.min_size
     with pytest.raises(ValueError, match=f"must be at least {least}x{least}"):
         spec.constructor(weights=None, include_top=False, input_shape=(least - 1, least - 1, 3))
 
@@ -174,7 +174,7 @@ def check_family(family: str, folder: Path) -> None:
         name,
         3,
         input_shape=(None, None, 1),
-        image_size=tlkit.models.backbones.find(name).least_size,
+        image_size=tlkit.models.backbones.get(name).min_size,
         weights=None,
         backbone_options=options,
     )

@@ -22,7 +22,7 @@ def channels_first() -> Iterator[None]:
 def test_names_are_sorted_and_each_finds_its_own_spec() -> None:
     names = backbones.names()
     assert list(names) == sorted(set(names))
-    assert [backbones.find(name).name for name in names] == list(names)
+    assert [backbones.get(name).name for name in names] == list(names)
     assert "mobilenet_v2" in names
 
 
@@ -36,7 +36,7 @@ def test_names_are_sorted_and_each_finds_its_own_spec() -> None:
     ],
 )
 def test_a_misspelt_name_is_refused_with_the_nearest(name: str, offer: str) -> None:
-    for search in (backbones.find, backbones.create):
+    for search in (backbones.get, backbones.create):
         with pytest.raises(ConfigError) as caught:
             search(name)
         assert f"must be a keras.Model or a known name, got {name!r}. Did you mean" in str(
@@ -50,7 +50,7 @@ def test_what_is_near_no_name_is_told_where_they_are_listed(name: Any) -> None:
     with pytest.raises(
         ConfigError, match=r"tlkit\.models\.backbones\.names\(\) lists all"
     ) as caught:
-        backbones.find(name)
+        backbones.get(name)
     assert "Did you mean" not in str(caught.value)
     assert f"all {len(backbones.names())}." in str(caught.value)
 
@@ -75,7 +75,7 @@ def test_weights_for_a_size_are_those_that_keras_asks_for(
     sizes = [
         part for part in str(caught.value).split("_") if part in ("96", "128", "160", "192", "224")
     ]
-    assert sizes == [str(backbones.find(name).weights_for(size))]
+    assert sizes == [str(backbones.get(name).weights_for(size))]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_weights_for_a_size_are_those_that_keras_asks_for(
 def test_a_family_with_one_set_of_weights_uses_it_for_every_size(
     name: str, size: tuple[int, int], expected: int
 ) -> None:
-    assert backbones.find(name).weights_for(size) == expected == backbones.find(name).default_size
+    assert backbones.get(name).weights_for(size) == expected == backbones.get(name).default_size
 
 
 @pytest.mark.parametrize(

@@ -390,7 +390,7 @@ def test_a_classifier_tells_its_preprocessing_and_its_parts(small_backbone: kera
         3,
         input_shape=(9, 9, 1),
         value_range=(0, 16),
-        pixels=tlkit.models.backbones.find("resnet50").pixels,
+        pixels=tlkit.models.backbones.get("resnet50").pixels,
         features="block_1_add",
     )
     assert render.preprocessing(model) == (

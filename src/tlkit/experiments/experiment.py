@@ -121,11 +121,11 @@ class Experiment:
                 f"`weights` must be one of {list(WEIGHTS)} or a file, got {self.weights!r}."
                 f"{arguments.nearest(self.weights, WEIGHTS)}"
             )
-        backbone = backbones.find(RECIPES[self.recipe]().backbone)
-        if self.image_size < backbone.least_size:
+        backbone = backbones.get(RECIPES[self.recipe]().backbone)
+        if self.image_size < backbone.min_size:
             raise ConfigError(
                 Argument("image_size"),
-                f" must be at least {backbone.least_size} for {backbone.name}, got "
+                f" must be at least {backbone.min_size} for {backbone.name}, got "
                 f"{self.image_size}.",
             )
 

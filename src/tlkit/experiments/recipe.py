@@ -16,6 +16,7 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES, select_features
 from tlkit.models import backbones
 from tlkit.models.builder import build_classifier
+from tlkit.models.feature_extraction import Pooling
 from tlkit.training.inputs import validate
 from tlkit.training.phase import Phase, SolvedHead, plan_freezing
 from tlkit.training.records import Run
@@ -44,7 +45,7 @@ class Recipe:
     head: Phase | SolvedHead
     fine_tune: Phase | None
     features: str | tuple[str, ...] | None = None
-    pooling: str | int | None = None
+    pooling: Pooling | None = None
     max_layers: int = 1
 
     def build(

@@ -1,35 +1,39 @@
-"""The backbones of keras.applications by name: how each is made and what it must be fed."""
+"""The backbones of keras.applications by name: how each is built and which pixels it takes."""
 
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import keras
 
 from tlkit._internal import arguments
 from tlkit._internal.downloads import bounded_downloads
-from tlkit.errors import ConfigError
+from tlkit.errors import Argument, ConfigError
 from tlkit.models import starter
 
-_WEIGHTS_FILE = (
-    "Weights already downloaded are taken from the `models` folder of KERAS_HOME (~/.keras by "
-    "default); weights='starter' takes the small mobilenet_v2 inside tlkit, None random weights."
+_DOWNLOAD_REMEDY = (
+    "Copy the weights file to the `models` folder of KERAS_HOME (~/.keras by default), or use "
+    "weights='starter' (a small mobilenet_v2 that is part of tlkit) or None (random weights)."
 )
+
+PretrainedWeights = Literal["imagenet", "starter"]
+"""Weights that have a name; any others are a file."""
+
 _OTHER_SIZE_WARNING = "`input_shape` is undefined or non-square"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PixelFormat:
-    """The pixels a backbone was trained on.
+    """The pixels that a backbone takes.
 
     Attributes:
-        range: What black and white become.
-        mean: Subtracted from each channel after that, where given.
-        std: Divides each channel after that, where given.
-        bgr: Whether the channels come as blue, green, red; `mean` and `std` are in that order.
+        range: Values of black and white, before `mean` and `std`.
+        mean: Mean to subtract from each channel, or None.
+        std: Standard deviation to divide each channel by, or None.
+        bgr: Whether the channels are in the order blue, green, red; then `mean` and `std` are too.
     """
 
     range: tuple[float, float]
@@ -47,49 +51,49 @@ TORCH = PixelFormat(range=(0, 1), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224,
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSpec:
-    """What there is to know about one backbone of keras.applications.
+    """How one backbone of keras.applications is built, and what it takes.
 
     Attributes:
-        name: What tlkit calls it.
-        family: The module of keras.applications it belongs to.
-        constructor: Makes the model.
-        pixels: What its ImageNet weights were trained on. `BYTE` where it rescales inside.
-        least_size: The smallest height and width it takes.
-        weight_sizes: The sizes its ImageNet weights were trained at. Where there is more than
-            one, each has weights of its own, and another size gets those of the largest.
+        name: Its name in tlkit.
+        family: Its module in keras.applications.
+        constructor: The function that builds it.
+        pixels: The pixels that its ImageNet weights were trained on; `BYTE` if it rescales itself.
+        min_size: The smallest height and width that it takes.
+        weight_sizes: The image sizes that its ImageNet weights were trained at, the default last.
     """
 
     name: str
     family: str
     constructor: Callable[..., keras.Model]
     pixels: PixelFormat
-    least_size: int
+    min_size: int
     weight_sizes: tuple[int, ...]
 
     @property
     def default_size(self) -> int:
-        """The size of the images that the default weights were trained at."""
+        """The image size that the default weights were trained at."""
         return self.weight_sizes[-1]
 
     def weights_for(self, size: tuple[int, int]) -> int:
-        """Return the image size of the ImageNet weights that Keras loads for this `size`."""
+        """Return the training size of the weights that Keras loads for images of this size."""
         height, width = size
         return height if height == width and height in self.weight_sizes else self.default_size
 
 
 def _spec(
-    name: str, family: str, constructor: str, pixels: PixelFormat, least_size: int, *sizes: int
+    name: str, family: str, constructor: str, pixels: PixelFormat, min_size: int, *sizes: int
 ) -> BackboneSpec:
     return BackboneSpec(
         name=name,
         family=family,
         constructor=getattr(keras.applications, constructor),
         pixels=pixels,
-        least_size=least_size,
+        min_size=min_size,
         weight_sizes=sizes,
     )
 
 
+# A row is all that a backbone needs; of each family, the tests train its first row.
 _TABLE = (
     _spec("convnext_tiny", "convnext", "ConvNeXtTiny", BYTE, 32, 224),
     _spec("convnext_small", "convnext", "ConvNeXtSmall", BYTE, 32, 224),
@@ -136,23 +140,23 @@ _SPECS = {spec.name: spec for spec in _TABLE}
 
 
 def names() -> tuple[str, ...]:
-    """Return the name of every known backbone, sorted.
+    """Return the names of all backbones, sorted.
 
     Examples:
-        >>> len(names()), "mobilenet_v2" in names()
-        (40, True)
+        >>> names()[:2]
+        ('convnext_base', 'convnext_large')
     """
     return tuple(sorted(_SPECS))
 
 
-def find(name: str) -> BackboneSpec:
-    """Return what is known about the backbone of this name.
+def get(name: str) -> BackboneSpec:
+    """Return the specification of a backbone.
 
     Raises:
-        ConfigError: There is none; the message offers the nearest names.
+        ConfigError: The name is unknown; the message suggests similar names.
 
     Examples:
-        >>> find("mobilenet_v2").weight_sizes
+        >>> get("mobilenet_v2").weight_sizes
         (96, 128, 160, 192, 224)
     """
     if isinstance(name, str) and name in _SPECS:
@@ -170,61 +174,62 @@ def create(
     weights: str | None = "imagenet",
     options: Mapping[str, Any] | None = None,
 ) -> keras.Model:
-    """Make a backbone without its classification layers.
+    """Build a backbone without its classification layers.
 
-    `weights="starter"` is a small mobilenet_v2 (alpha 0.35) that comes inside tlkit and needs no
-    download; `tlkit.models.starter.card()` says what it is good for. Some families have ImageNet
-    weights for several image sizes; for any other `image_size`, those of the largest are loaded
-    (`BackboneSpec.weights_for` says which).
+    `weights="starter"` is a small mobilenet_v2 (alpha 0.35) that is part of tlkit and needs no
+    download; `tlkit.models.starter.card()` describes it. Some backbones have ImageNet weights for
+    several image sizes; `BackboneSpec.weights_for` says which of them an `image_size` gets.
 
     Args:
         name: One of `names()`.
-        image_size: Height and width of the images it will be fed, by default the weights' own.
-        weights: "imagenet", "starter", None for random ones, or the path of a weights file.
+        image_size: Height and width of its images. By default the size that the weights were
+            trained at.
+        weights: "imagenet", "starter", None for random weights, or the path of a weights file.
         options: More arguments of its constructor, such as `{"alpha": 0.35}`.
 
     Raises:
-        ConfigError: The name is unknown, the size too small, an option is none of the
-            constructor's, or there is no starter for it.
-        DownloadError: The weights are not on disk and no host answers.
-        DataError: The starter's file is missing or damaged.
+        ConfigError: The name or an option is unknown, the image size is too small, or the
+            backbone has no such weights.
+        DownloadError: The weights are not on disk and can't be downloaded.
+        DataError: The file of the starter's weights is missing or damaged.
 
     Examples:
         >>> create("mobilenet_v2", image_size=32, weights=None).output_shape
         (None, 1, 1, 1280)
     """
-    spec = find(name)
-    extra = dict(options or {})
-    own_size = spec.default_size
+    spec = get(name)
+    options = dict(options or {})
+    default_size = spec.default_size
     if weights == starter.WEIGHTS:
-        extra, own_size = starter.options(name, extra), starter.SIZE
-    height, width = arguments.size("image_size", own_size if image_size is None else image_size)
-    if min(height, width) < spec.least_size:
+        options, default_size = starter.complete_options(name, options), starter.SIZE
+    size = arguments.size("image_size", default_size if image_size is None else image_size)
+    if min(size) < spec.min_size:
         raise ConfigError(
-            f"`image_size` must be at least {spec.least_size}x{spec.least_size} for {name}, "
-            f"got {height}x{width}."
+            Argument("image_size"),
+            f" must be at least {spec.min_size}x{spec.min_size} for {name}, "
+            f"got {size[0]}x{size[1]}.",
         )
     if keras.config.image_data_format() != "channels_last":
         raise ConfigError(
-            "tlkit needs Keras' data format to be 'channels_last', got 'channels_first'. "
-            "Call keras.config.set_image_data_format('channels_last') first."
+            "Keras' image data format must be 'channels_last', got 'channels_first'. Call "
+            "keras.config.set_image_data_format('channels_last') first."
         )
-    _check_options(spec, extra)
+    _check_options(spec, options)
     _check_weights(weights)
-    if weights == starter.WEIGHTS:
-        backbone = _made(spec, (height, width), None, extra)
-        starter.fill(backbone)
-        return backbone
-    return _made(spec, (height, width), weights, extra)
+    if weights != starter.WEIGHTS:
+        return _build(spec, size, weights, options)
+    backbone = _build(spec, size, None, options)
+    starter.load_weights(backbone)
+    return backbone
 
 
-def _made(
+def _build(
     spec: BackboneSpec, size: tuple[int, int], weights: str | None, options: Mapping[str, Any]
 ) -> keras.Model:
     shape = (*size, 3)
     with (
         warnings.catch_warnings(),
-        bounded_downloads(spec.constructor, f"{weights} weights", remedy=_WEIGHTS_FILE),
+        bounded_downloads(spec.constructor, f"{weights} weights", remedy=_DOWNLOAD_REMEDY),
     ):
         warnings.filterwarnings("ignore", message=_OTHER_SIZE_WARNING)
         try:
@@ -233,15 +238,15 @@ def _made(
             )
         except (ValueError, TypeError) as error:
             raise ConfigError(
-                f"Keras can't make {spec.name} with weights={weights!r} and {dict(options)}: "
+                f"Keras can't build {spec.name} with weights={weights!r} and {dict(options)}: "
                 f"{error}"
             ) from error
 
 
-_OURS = {
+_RESERVED_OPTIONS = {
     "classes",
     "classifier_activation",
-    "include_preprocessing",  # BackboneSpec.pixels relies on it
+    "include_preprocessing",  # BackboneSpec.pixels relies on its default
     "include_top",
     "input_shape",
     "input_tensor",
@@ -251,16 +256,17 @@ _OURS = {
 
 
 def _check_options(spec: BackboneSpec, options: Mapping[str, Any]) -> None:
-    allowed = set(inspect.signature(spec.constructor).parameters) - _OURS
+    allowed = set(inspect.signature(spec.constructor).parameters) - _RESERVED_OPTIONS
     for option in options:
         arguments.one_of("backbone_options", option, allowed)
 
 
 def _check_weights(weights: str | None) -> None:
-    if weights is None or weights in ("imagenet", starter.WEIGHTS):
+    if weights is None or weights in get_args(PretrainedWeights):
         return
     if not isinstance(weights, str) or not Path(weights).is_file():
         raise ConfigError(
-            f"`weights` must be 'imagenet', {starter.WEIGHTS!r}, None or the path of a weights "
-            f"file, got {weights!r}."
+            Argument("weights"),
+            f" must be 'imagenet', {starter.WEIGHTS!r}, None or the path of a weights file, "
+            f"got {weights!r}.",
         )

@@ -9,12 +9,15 @@ from tlkit._internal import arguments
 from tlkit.errors import ConfigError
 from tlkit.models import backbones, feature_extraction
 from tlkit.models.backbones import PixelFormat
-from tlkit.models.layers import ClassProbabilities, GrayToRGBResize
+from tlkit.models.feature_extraction import Pooling
+from tlkit.models.layers import ClassProbabilities, GrayToRGBResize, Interpolation
 
-FeatureSelector = Callable[
-    [keras.Model], tuple[Sequence[str], Sequence[feature_extraction.Pooling]]
-]
-"""Takes a classifier on the whole backbone; returns the layers its head should read, and how."""
+FeatureSelector = Callable[[keras.Model], tuple[Sequence[str], Sequence[Pooling]]]
+"""A function that chooses what the head reads.
+
+It takes a classifier on the whole backbone, and returns names of the backbone's layers and a
+pooling for each. `tlkit.evaluation.select_features(data)` makes one that probes the backbone.
+"""
 
 
 def build_classifier(
@@ -25,52 +28,52 @@ def build_classifier(
     image_size: int | tuple[int, int] | None = None,
     value_range: tuple[float, float] = (0, 255),
     pixels: PixelFormat | tuple[float, float] | None = None,
-    interpolation: str = "bilinear",
+    interpolation: Interpolation = "bilinear",
     weights: str | None = "imagenet",
     backbone_options: Mapping[str, Any] | None = None,
     features: str | Sequence[str] | FeatureSelector | None = None,
-    pooling: feature_extraction.Pooling | Sequence[feature_extraction.Pooling] | None = None,
+    pooling: Pooling | Sequence[Pooling] | None = None,
     dropout: float = 0.0,
     class_names: Sequence[str] | None = None,
     seed: int | None = None,
 ) -> keras.Model:
-    """Build a model that takes raw images and gives class probabilities.
+    """Build a model that maps raw images to class probabilities.
 
-    The preprocessing is part of the model, so the saved file takes raw images too. Shapes:
-    `(batch, *input_shape)` in, `(batch, num_classes)` out.
+    Preprocessing is part of the model, so a saved classifier takes raw images too. The input has
+    shape `(batch, *input_shape)`, the output `(batch, num_classes)`.
 
     Args:
         backbone: One of `tlkit.models.backbones.names()`, or a model with one image input and one
-            output of shape `(batch, height, width, channels)` or `(batch, features)`. A model given
-            is used as it is, not copied.
-        num_classes: How many classes there are, at least 2.
-        input_shape: Shape of one raw image: height, width and, except for grey, channels (1, 3 or
-            4). Height and width may be None.
+            output of shape `(batch, height, width, channels)` or `(batch, features)`. A model is
+            used as it is, not copied.
+        num_classes: Number of classes, at least 2.
+        input_shape: Shape of one raw image: height, width and channels (1, 3 or 4; left out, the
+            images are grey). Height and width can be None.
         image_size: Height and width that images are resized to before the backbone. By default the
-            size its weights were trained at, or the size of the model given.
-        value_range: What black and white are in the raw images.
-        pixels: What the backbone is fed: a `(low, high)` range or a `PixelFormat`. By default
-            what a named backbone was trained on; a model given does not tell, so say it.
+            size that the weights were trained at, or the input size of a backbone that is a model.
+        value_range: Values of black and white in the raw images.
+        pixels: What the backbone takes: a `(low, high)` range or a `PixelFormat`. By default what
+            a named backbone was trained on. Required with a backbone that is a model.
         interpolation: How images are resized: "bilinear" or "nearest".
-        weights: Of a named backbone: "imagenet", "starter" (mobilenet_v2 only, no download), None
-            for random, or a file's path.
-        backbone_options: More arguments for a named backbone's constructor: `{"alpha": 0.35}`.
-        features: Names of the backbone's layers that the head reads. The backbone ends at the
-            last: what comes after is neither carried nor run. Or a function that chooses them, such
-            as `tlkit.evaluation.select_features(data)`, which probes the backbone. None reads the
-            backbone's own output.
+        weights: Weights of a named backbone: "imagenet", "starter" (for mobilenet_v2, without a
+            download), None for random weights, or the path of a weights file.
+        backbone_options: More arguments of a named backbone's constructor: `{"alpha": 0.35}`.
+        features: Names of the backbone's layers that the head reads; the layers after the last of
+            them are left out. Or a function that chooses them, such as
+            `tlkit.evaluation.select_features(data)`, which probes the backbone. By default the
+            head reads the backbone's output.
         pooling: How feature maps become features: "avg" or "max" over height and width, "flatten",
-            or a number for a grid of averages with so many cells a side; or one of these for each
-            of `features`. By default "avg", or what the function given as `features` chooses.
-        dropout: Share of the pooled features dropped in training, 0 <= dropout < 1.
+            or a number n for a grid of n x n averages; or a sequence with one of these for each of
+            `features`. By default "avg", or what the function passed as `features` chooses.
+        dropout: Fraction of the pooled features dropped in training, 0 <= dropout < 1.
         class_names: A name for each class; by default "0", "1" and so on.
-        seed: Of the head's random start and its dropout. None leaves them to chance, or to
+        seed: Seed of the head's initial weights and of its dropout. With None, they depend on
             `keras.utils.set_random_seed`.
 
     Raises:
-        ConfigError: An argument is wrong.
+        ConfigError: An argument is invalid.
         DownloadError: The weights are not on disk and can't be downloaded.
-        DataError: The starter's file is missing or damaged.
+        DataError: The file of the starter's weights is missing or damaged.
 
     Examples:
         >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
@@ -81,40 +84,37 @@ def build_classifier(
     arguments.fraction("dropout", dropout)
     _check_features(features, pooling)
     if isinstance(backbone, str):
-        wanted = backbones.find(backbone).pixels if pixels is None else pixels
+        pixels = backbones.get(backbone).pixels if pixels is None else pixels
         backbone = backbones.create(
             backbone, image_size=image_size, weights=weights, options=backbone_options
         )
     else:
-        wanted = _said(pixels)
+        pixels = _require_pixels(pixels)
         _check_backbone(backbone, backbone_options, weights)
-    height_width = _image_size(backbone, image_size)
+    size = _image_size(backbone, image_size)
     if not isinstance(input_shape, tuple | list):
         raise ConfigError(
             f"`input_shape` must be a tuple such as (28, 28, 1), got {input_shape!r}."
         )
     inputs = keras.Input(tuple(input_shape), name="image")
-    prepared = _preprocess(inputs, height_width, value_range, wanted, interpolation)
+    prepared = _preprocess(inputs, size, value_range, pixels, interpolation)
 
-    def assembled(
-        backbone: keras.Model,
-        pooling: feature_extraction.Pooling | Sequence[feature_extraction.Pooling],
-    ) -> keras.Model:
+    def assemble(backbone: keras.Model, pooling: Pooling | Sequence[Pooling]) -> keras.Model:
         vector = feature_extraction.concatenate_features(backbone(prepared), pooling)
         if dropout:
             vector = keras.layers.Dropout(dropout, seed=seed, name="dropout")(vector)
-        start = keras.initializers.GlorotUniform(seed)
-        logits = keras.layers.Dense(num_classes, kernel_initializer=start, name="logits")(vector)
-        outputs = ClassProbabilities(names, name="probabilities")(logits)
+        initializer = keras.initializers.GlorotUniform(seed)
+        dense = keras.layers.Dense(num_classes, kernel_initializer=initializer, name="logits")
+        outputs = ClassProbabilities(names, name="probabilities")(dense(vector))
         return keras.Model(inputs, outputs, name="classifier")
 
     if callable(features):
-        features, pooling = features(assembled(backbone, "avg"))
+        features, pooling = features(assemble(backbone, "avg"))
     if features is not None:
         backbone = feature_extraction.truncate(
             backbone, [features] if isinstance(features, str) else features
         )
-    return assembled(backbone, "avg" if pooling is None else pooling)
+    return assemble(backbone, "avg" if pooling is None else pooling)
 
 
 def _check_features(
@@ -129,17 +129,15 @@ def _check_features(
         return
     if callable(features):
         raise ConfigError(
-            "`pooling` must be left out where `features` is a function, which chooses it too, "
+            "`pooling` must be left out if `features` is a function, which chooses it too, "
             f"got {pooling!r}."
         )
-    several = (
-        len(features) if isinstance(features, Sequence) and not isinstance(features, str) else 1
-    )
-    checked = feature_extraction.check_pooling(pooling)
-    if isinstance(checked, tuple) and len(checked) != several:
+    poolings = feature_extraction.check_pooling(pooling)
+    count = 1 if features is None or isinstance(features, str) else len(features)
+    if isinstance(poolings, tuple) and len(poolings) != count:
         raise ConfigError(
-            f"`pooling` must be one, or one for each of the {several} layers of `features`, "
-            f"got {len(checked)}."
+            f"`pooling` must be one pooling, or one for each of the {count} layers of `features`, "
+            f"got {len(poolings)}."
         )
 
 
@@ -147,25 +145,25 @@ def _preprocess(
     inputs: Any,
     size: tuple[int, int],
     value_range: tuple[float, float],
-    wanted: PixelFormat | tuple[float, float],
-    interpolation: str,
+    pixels: PixelFormat | tuple[float, float],
+    interpolation: Interpolation,
 ) -> Any:
-    if not isinstance(wanted, PixelFormat):
-        wanted = PixelFormat(range=arguments.interval("pixels", wanted))
+    if not isinstance(pixels, PixelFormat):
+        pixels = PixelFormat(range=arguments.interval("pixels", pixels))
     prepared = GrayToRGBResize(
         size,
         input_range=value_range,
-        output_range=wanted.range,
+        output_range=pixels.range,
         interpolation=interpolation,
         name="gray_to_rgb_resize",
     )(inputs)
-    if wanted.bgr:
+    if pixels.bgr:
         prepared = keras.ops.flip(prepared, axis=-1)
-    if wanted.mean is None:
+    if pixels.mean is None:
         return prepared
-    variance = [value**2 for value in wanted.std or (1.0, 1.0, 1.0)]
+    variance = [value**2 for value in pixels.std or (1.0, 1.0, 1.0)]
     normalise = keras.layers.Normalization(
-        mean=wanted.mean, variance=variance, name="normalization"
+        mean=pixels.mean, variance=variance, name="normalization"
     )
     return normalise(prepared)
 
@@ -183,12 +181,14 @@ def _class_names(names: Sequence[str] | None, num_classes: int) -> Sequence[str]
     return names
 
 
-def _said(pixels: PixelFormat | tuple[float, float] | None) -> PixelFormat | tuple[float, float]:
+def _require_pixels(
+    pixels: PixelFormat | tuple[float, float] | None,
+) -> PixelFormat | tuple[float, float]:
     if pixels is None:
         raise ConfigError(
-            "`pixels` must be given with a backbone that is a model: it does not tell which "
-            "pixels it was trained on. For example pixels=(0, 1), pixels=(-1, 1), or "
-            "pixels=tlkit.models.backbones.find('resnet50').pixels."
+            "`pixels` must be what the backbone takes if the backbone is a model, got None. For "
+            "example pixels=(0, 1), pixels=(-1, 1), or "
+            "pixels=tlkit.models.backbones.get('resnet50').pixels."
         )
     return pixels
 
@@ -199,16 +199,16 @@ def _check_backbone(
     if not isinstance(backbone, keras.Model):
         raise ConfigError(f"`backbone` must be a keras.Model or a known name, got {backbone!r}.")
     if options:
-        raise ConfigError("`backbone_options` must be left out where the backbone is a model.")
+        raise ConfigError("`backbone_options` must be left out if the backbone is a model.")
     if weights != "imagenet":
         raise ConfigError(
-            f"`weights` must be left out where the backbone is a model, got {weights!r}: it is "
-            "used with the weights it has."
+            f"`weights` must be left out if the backbone is a model, got {weights!r}. The model "
+            "keeps its own weights."
         )
     if getattr(backbone, "inputs", None) is None:
         raise ConfigError(
-            f"`backbone` must know its input shape, got {backbone.name!r}, which is not built: "
-            "give it a keras.Input."
+            f"`backbone` must be built, got {backbone.name!r} without an input shape. Start it "
+            "with a keras.Input."
         )
     shapes = [tensor.shape for tensor in (*backbone.inputs, *backbone.outputs)]
     if len(shapes) != 2 or len(shapes[0]) != 4 or shapes[0][-1] not in (3, None):
@@ -218,8 +218,8 @@ def _check_backbone(
         )
     if len(shapes[1]) not in (2, 4):
         raise ConfigError(
-            "`backbone` must give feature maps (batch, height, width, channels) or features "
-            f"(batch, features), got shape {shapes[1]}."
+            "`backbone` must return feature maps (batch, height, width, channels) or features "
+            f"(batch, features), got an output of shape {shapes[1]}."
         )
 
 
@@ -228,11 +228,11 @@ def _image_size(backbone: keras.Model, image_size: int | tuple[int, int] | None)
     if image_size is None:
         if None in own:
             raise ConfigError(
-                f"`image_size` must be given: {backbone.name} takes images of any size. "
-                "Say what they are to be resized to."
+                f"`image_size` must be the size that images are resized to if the backbone takes "
+                f"any size, as {backbone.name!r} does, got None."
             )
         return arguments.size("image_size", own)
-    wanted = arguments.size("image_size", image_size)
-    if any(have not in (None, want) for have, want in zip(own, wanted, strict=True)):
-        raise ConfigError(f"`image_size` must be {own}, what the backbone takes, got {wanted}.")
-    return wanted
+    size = arguments.size("image_size", image_size)
+    if any(fixed not in (None, side) for fixed, side in zip(own, size, strict=True)):
+        raise ConfigError(f"`image_size` must be {own}, what the backbone takes, got {size}.")
+    return size

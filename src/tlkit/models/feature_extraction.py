@@ -29,7 +29,8 @@ def check_pooling(pooling: object) -> Pooling | tuple[Pooling, ...]:
 
 def _check_one(pooling: object) -> Pooling:
     if isinstance(pooling, str):
-        return arguments.one_of("pooling", pooling, get_args(_PoolingName))
+        name: _PoolingName = arguments.one_of("pooling", pooling, get_args(_PoolingName))
+        return name
     return arguments.at_least("pooling", pooling, 1)
 
 

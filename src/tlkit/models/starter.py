@@ -1,7 +1,7 @@
-"""The starter: a small pretrained backbone that comes inside the package.
+"""The starter: weights of a small pretrained backbone that are part of the package.
 
-It is MobileNetV2 of alpha 0.35, trained on small pictures of rendered glyphs, shapes and textures;
-`card()` says how, on what, and where it is weak.
+The backbone is MobileNetV2 with alpha 0.35, trained on small rendered images of glyphs, shapes and
+textures. `card()` describes how it was trained, on what, and where it is weak.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import Argument, ConfigError, DataError
 
 WEIGHTS = "starter"
 BACKBONE = "mobilenet_v2"
@@ -22,77 +22,79 @@ SIZE = 32
 
 _SHA256 = "d1226a414d1001d0149839f6d321ad669c844cde30b45c97ef90fdb8aa5af41b"
 _FILES = resources.files("tlkit.models") / "weights"
-_AGAIN = "Install tlkit again: pip install --force-reinstall --no-deps tlkit"
+_REINSTALL = "Reinstall tlkit: pip install --force-reinstall --no-deps tlkit"
 
 
 def card() -> str:
-    """Return the model card, Markdown: what the starter learned from, how well, and its limits.
+    """Return the starter's model card as Markdown: its training data, its accuracy, its limits.
 
     Raises:
-        DataError: The installed package lacks it.
+        DataError: The file is missing from the installed package.
 
     Examples:
         >>> "# The tlkit starter backbone" in card()
         True
     """
-    return _bytes("starter.md").decode("utf-8")
+    return _read_file("starter.md").decode("utf-8")
 
 
-def options(backbone: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the constructor's options with the starter's alpha filled in.
+def complete_options(backbone: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a backbone's constructor, with the starter's alpha added.
 
     Raises:
-        ConfigError: There is no starter for this backbone, or for the alpha given.
+        ConfigError: The starter's weights are of another backbone, or of another alpha.
     """
-    if backbone != BACKBONE or given.get("alpha", ALPHA) != ALPHA:
-        asked = ", ".join([backbone, *(f"{name}={value!r}" for name, value in given.items())])
+    if backbone != BACKBONE or options.get("alpha", ALPHA) != ALPHA:
+        wrong = ", ".join([backbone, *(f"{name}={value!r}" for name, value in options.items())])
         raise ConfigError(
-            f"`weights` can be {WEIGHTS!r} for {BACKBONE} with alpha={ALPHA} only, got {asked}. "
-            "Take weights='imagenet' (a download) or None (random) for others."
+            Argument("weights"),
+            f" can be {WEIGHTS!r} only for {BACKBONE} with alpha={ALPHA}, got {wrong}. Use "
+            "weights='imagenet' (a download) or None (random weights) for other backbones.",
         )
-    return {**given, "alpha": ALPHA}
+    return {**options, "alpha": ALPHA}
 
 
-def fill(backbone: keras.Model) -> None:
-    """Give a MobileNetV2 of alpha 0.35 the starter's weights.
+def load_weights(backbone: keras.Model) -> None:
+    """Set the weights of a MobileNetV2 with alpha 0.35 to the starter's.
 
     Raises:
-        ConfigError: The backbone's weights are others by name or shape.
-        DataError: The file is not the one that was published with this version.
+        ConfigError: A weight of the backbone has another name or shape.
+        DataError: The weights file is missing, or is not the file of this version.
     """
-    kept = _read()
+    stored = _read_weights()
     variables = {
         f"{layer.name}/{variable.name}": variable
         for layer in backbone.layers
         for variable in layer.weights
     }
     shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
-    wanted = {name: values.shape for name, values in kept.items()}
-    if shapes != wanted:
-        odd = sorted({name for name, _ in shapes.items() ^ wanted.items()})
+    expected = {name: values.shape for name, values in stored.items()}
+    if shapes != expected:
+        different = sorted({name for name, _ in shapes.items() ^ expected.items()})
         raise ConfigError(
-            f"`backbone` must be {BACKBONE} with alpha={ALPHA} as keras.applications makes it, got "
-            f"{backbone.name!r}: {len(odd)} weights differ in name or shape, the first {odd[0]!r}."
+            f"`backbone` must be {BACKBONE} with alpha={ALPHA} from keras.applications, got "
+            f"{backbone.name!r}: {len(different)} weights differ in name or shape, the first is "
+            f"{different[0]!r}."
         )
     for name, variable in variables.items():
-        variable.assign(kept[name].astype("float32"))
+        variable.assign(stored[name].astype("float32"))
 
 
-def _read() -> dict[str, np.ndarray]:
-    """Return the weights by layer and name, as they are kept: float16."""
-    content = _bytes("starter.npz")
-    found = hashlib.sha256(content).hexdigest()
-    if found != _SHA256:
+def _read_weights() -> dict[str, np.ndarray]:
+    """Return the weights in float16, as they are stored, by layer and name."""
+    content = _read_file("starter.npz")
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != _SHA256:
         raise DataError(
-            f"The starter's weights must have the SHA-256 {_SHA256}, got {found}: the installed "
-            f"file is damaged. {_AGAIN}"
+            f"The starter's weights must have the SHA-256 digest {_SHA256}, got {digest}: the "
+            f"installed file is damaged. {_REINSTALL}"
         )
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
 
-def _bytes(name: str) -> bytes:
+def _read_file(name: str) -> bytes:
     try:
         return (_FILES / name).read_bytes()
     except FileNotFoundError as error:
-        raise DataError(f"The installed package lacks weights/{name}. {_AGAIN}") from error
+        raise DataError(f"weights/{name} is missing from the package. {_REINSTALL}") from error
