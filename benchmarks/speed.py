@@ -256,7 +256,7 @@ def dropout(options: argparse.Namespace) -> dict:
     figures = {}
     for side, cache in (("on", None), ("off", Cache())):
         model = classifier(32, "efficientnet_b0", weights=None)
-        norms = freezing.batchnorm_within(model)
+        norms = freezing.find_batchnorm(model)
         tlkit.training.batchnorm.reestimate(model, norms, [x[:512]])
         run = train_phase(
             model, Phase(epochs=5), (x[:5000], y[:5000]), cache=cache, seed=0, verbose=False

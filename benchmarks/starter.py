@@ -87,7 +87,7 @@ def one(images: Split, weights: str, seed: int) -> dict[str, float]:
     if weights == "random":  # no statistics come with it; without any its output is constant
         pictures = images.train.images
         batches = (pictures[at : at + 128] for at in range(0, len(pictures), 128))
-        norms = freezing.batchnorm_within(tlkit.models.backbone_of(model))
+        norms = freezing.find_batchnorm(tlkit.models.backbone_of(model))
         tlkit.training.batchnorm.reestimate(model, norms, batches)
     scores = {}
     for number, name in enumerate(("head", "fine_tune")):

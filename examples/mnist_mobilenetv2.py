@@ -20,6 +20,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import keras
 
@@ -244,7 +245,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--batchnorm",
-        choices=freezing.BATCHNORM_POLICIES,
+        choices=get_args(freezing.BatchNormPolicy),
         default="frozen",
         help="what BatchNormalization does in fine-tuning (default: frozen)",
     )

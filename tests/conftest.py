@@ -76,7 +76,7 @@ def keras_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shape = (32, 32, 3)
     backbone = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=shape)
     noise = np.random.default_rng(0).random((64, *shape), "float32")
-    batchnorm.reestimate(backbone, freezing.batchnorm_within(backbone), [noise])
+    batchnorm.reestimate(backbone, freezing.find_batchnorm(backbone), [noise])
     (home / "models").mkdir()
     name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
     with h5py.File(home / "models" / name, "w") as file:  # the layout of Keras' downloads

@@ -178,7 +178,7 @@ def check_family(family: str, folder: Path) -> None:
         weights=None,
         backbone_options=options,
     )
-    norms = freezing.batchnorm_within(tlkit.models.backbone_of(model))
+    norms = freezing.find_batchnorm(tlkit.models.backbone_of(model))
     tlkit.training.batchnorm.reestimate(model, norms, [images])
     half = freezing.first_fraction(0.5)
     if family != "nasnet":  # each of its cells takes two before it: it is all one block

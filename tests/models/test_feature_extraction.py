@@ -54,7 +54,7 @@ def test_a_tapped_classifier_trains_and_comes_back_from_a_file(tmp_path) -> None
     )
     model = small_classifier(whole, features=["block_2_add", "block_4_add"], pooling=2)
     labels = np.arange(5) % 3
-    tlkit.training.batchnorm.reestimate(model, tlkit.freezing.batchnorm_within(model), [IMAGES])
+    tlkit.training.batchnorm.reestimate(model, tlkit.freezing.find_batchnorm(model), [IMAGES])
     trainer = tlkit.TwoPhaseTrainer(
         head=tlkit.Phase(epochs=1),
         fine_tune=tlkit.Phase(epochs=1, freeze=tlkit.freezing.first_blocks(1)),

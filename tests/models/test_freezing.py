@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -77,9 +77,15 @@ def test_a_gate_ends_no_block_of_efficientnet() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (freezing.first, "`count` must be at most 11, the layers there are, got 12"),
-        (freezing.last, "`count` must be at most 11, the layers there are, got 12"),
-        (freezing.first_blocks, "`count` must be at most 2, the residual blocks there are, got 12"),
+        (
+            freezing.first,
+            "`count` must be at most 11, the number of layers of the backbone, got 12",
+        ),
+        (freezing.last, "`count` must be at most 11, the number of layers of the backbone, got 12"),
+        (
+            freezing.first_blocks,
+            "`count` must be at most 2, the number of residual blocks of the backbone, got 12",
+        ),
     ],
 )
 def test_more_than_there_is_says_how_much_there_is(
@@ -92,7 +98,9 @@ def test_more_than_there_is_says_how_much_there_is(
 
 def test_a_backbone_without_blocks_says_so() -> None:
     chain = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
-    with pytest.raises(ConfigError, match="at most 0, the residual blocks there are, got 1"):
+    with pytest.raises(
+        ConfigError, match="at most 0, the number of residual blocks of the backbone, got 1"
+    ):
         freezing.first_blocks(1)(chain)
 
 
@@ -104,8 +112,8 @@ def test_a_backbone_without_blocks_says_so() -> None:
         (freezing.last, True, "`count` must be a whole number of at least 0, got True"),
         (freezing.last, -1, "`count` must be a whole number of at least 0, got -1"),
         (freezing.first_blocks, 0, "`count` must be a whole number of at least 1, got 0"),
-        (freezing.first_fraction, 1, "`share` must be a number of at least 0 and below 1"),
-        (freezing.first_fraction, -0.1, "`share` must be a number of at least 0 and below 1"),
+        (freezing.first_fraction, 1, "`fraction` must be a number of at least 0 and below 1"),
+        (freezing.first_fraction, -0.1, "`fraction` must be a number of at least 0 and below 1"),
         (freezing.first_fraction, "half", "below 1, got 'half'"),
     ],
 )
@@ -120,7 +128,7 @@ def test_a_bad_amount_is_refused_before_there_is_a_backbone(
 def test_a_pattern_that_fits_nothing_offers_the_nearest_name(small_backbone: keras.Model) -> None:
     with pytest.raises(ConfigError) as caught:
         freezing.matching("blokc_1_conv")(small_backbone)
-    assert "`pattern` must fit the name of a layer of small_backbone" in str(caught.value)
+    assert "`pattern` must match the name of a layer of small_backbone" in str(caught.value)
     assert "got 'blokc_1_conv'. Did you mean 'block_1_conv'" in str(caught.value)
 
 
@@ -129,7 +137,7 @@ def test_an_unknown_batchnorm_policy_offers_the_nearest(small_backbone: keras.Mo
         freezing.plan(small_backbone, freezing.nothing, batchnorm="frosen")
 
 
-@pytest.mark.parametrize("policy", freezing.BATCHNORM_POLICIES)
+@pytest.mark.parametrize("policy", get_args(freezing.BatchNormPolicy))
 @pytest.mark.parametrize("count", [0, 4, 11])
 def test_apply_sets_exactly_the_flags_of_the_plan(
     policy: str, count: int, small_backbone: keras.Model
@@ -160,7 +168,7 @@ def test_a_second_plan_undoes_the_first(small_backbone: keras.Model) -> None:
     assert len(small_backbone.trainable_variables) == 4 * 2 + 4 * 2
 
 
-@pytest.mark.parametrize("policy", freezing.BATCHNORM_POLICIES)
+@pytest.mark.parametrize("policy", get_args(freezing.BatchNormPolicy))
 @pytest.mark.parametrize("count", [0, 4])
 def test_every_batchnorm_is_either_frozen_or_trained(
     policy: str, count: int, small_backbone: keras.Model
@@ -200,7 +208,7 @@ def test_batchnorm_inside_a_composite_layer_follows_the_policy(
     assert {variable.path.split("/")[-2] for variable in backbone.trainable_variables} == trained
     norm = backbone.get_layer("outer").get_layer("inner").get_layer("norm")
     assert norm.trainable == ("norm" in trained)
-    assert freezing.batchnorm_within(backbone) == [norm]
+    assert freezing.find_batchnorm(backbone) == [norm]
     row = plan.rows[1]
     assert (row.name, row.batchnorm) == ("outer", "train" if "norm" in trained else "frozen")
     assert row.trainable == ("inner_dense" in trained)
@@ -221,9 +229,9 @@ def test_the_rows_tell_of_each_layer(small_backbone: keras.Model) -> None:
     rows = plan.rows
     assert [row.index for row in rows] == list(range(11))
     assert [row.name for row in rows] == [layer.name for layer in small_backbone.layers]
-    assert [row.kind for row in rows[:3]] == ["InputLayer", "Conv2D", "BatchNormalization"]
+    assert [row.layer_type for row in rows[:3]] == ["InputLayer", "Conv2D", "BatchNormalization"]
     sizes = [sum(weight.numpy().size for weight in each.weights) for each in small_backbone.layers]
-    assert [row.parameters for row in rows] == sizes
+    assert [row.num_parameters for row in rows] == sizes
     assert [row.trainable for row in rows] == [False] * 6 + [True] * 5
     modes = {row.name: row.batchnorm for row in rows if row.batchnorm}
     assert modes == {
@@ -238,7 +246,7 @@ def test_the_rows_tell_of_each_layer(small_backbone: keras.Model) -> None:
 def table_cells(plan: freezing.FreezePlan) -> dict[str, dict[str, str]]:
     """The printed table as text, for each layer the cell under each heading."""
     heading, *lines = str(plan).splitlines()
-    columns = ["#", "layer", "kind", "parameters", "trainable", "BN mode", "block end"]
+    columns = ["#", "layer", "type", "parameters", "trainable", "BatchNorm", "block end"]
     starts = [heading.index(column) for column in columns]
     starts[0], starts[3] = 0, starts[3] - 1  # cells of these two may start before their heading
     cells = [
@@ -259,10 +267,10 @@ def test_the_printed_table_shows_every_row(small_backbone: keras.Model) -> None:
         assert table[row.name] == {
             "#": str(row.index),
             "layer": row.name,
-            "kind": row.kind,
-            "parameters": str(row.parameters),
+            "type": row.layer_type,
+            "parameters": str(row.num_parameters),
             "trainable": "yes" if row.trainable else "",
-            "BN mode": row.batchnorm,
+            "BatchNorm": row.batchnorm or "",
             "block end": "end" if row.block_end else "",
         }
 
@@ -272,7 +280,7 @@ def test_a_selection_of_layers_that_are_not_the_backbones_is_refused(
 ) -> None:
     stranger = keras.layers.Dense(1, name="stranger")
     for wrong in ([stranger], ["stem"]):
-        with pytest.raises(ConfigError, match="`select` must return layers out of `small_backbone"):
+        with pytest.raises(ConfigError, match="`select` must return layers of `small_backbone"):
             freezing.plan(small_backbone, lambda backbone, wrong=wrong: wrong)
 
 

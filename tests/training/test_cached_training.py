@@ -391,7 +391,7 @@ def test_known_backbones_train_as_in_plain_keras(name: str, share: float) -> Non
     keras.utils.set_random_seed(0)
     backbone = tlkit.models.backbones.create(name, image_size=32, weights=None)
     model = tlkit.build_classifier(backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1), seed=0)
-    norms = freezing.batchnorm_within(backbone)
+    norms = freezing.find_batchnorm(backbone)
     tlkit.training.batchnorm.reestimate(
         model, norms, [DATA[0]]
     )  # else rounding grows from layer to layer

@@ -57,7 +57,7 @@ def test_a_frozen_statistic_stays_although_keras_was_told_to_train_the_backbone(
 ) -> None:
     """Keras' guide on transfer learning, taken literally, moves them."""
     backbone = tlkit.models.backbone_of(model)
-    norms = freezing.batchnorm_within(backbone)
+    norms = freezing.find_batchnorm(backbone)
     before = [np.array(norm.moving_mean) for norm in norms]
     phase = Phase(epochs=1, batch_size=8, freeze=freezing.nothing)
     train_phase(model, phase, DATA, seed=0, verbose=False)
@@ -192,7 +192,7 @@ def test_reestimated_statistics_are_what_validation_sees(model: keras.Model) -> 
 
 
 def _norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    return freezing.batchnorm_within(tlkit.models.backbone_of(model))
+    return freezing.find_batchnorm(tlkit.models.backbone_of(model))
 
 
 def test_a_frozen_weight_that_moves_is_a_loud_failure(model: keras.Model) -> None:

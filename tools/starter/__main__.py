@@ -98,7 +98,7 @@ def main() -> None:
 
     known = Pictures(made, batches=200, sides=(32,), seed=options.seed + 1)
     tlkit.training.batchnorm.reestimate(
-        backbone, tlkit.freezing.batchnorm_within(backbone), (known[i][0] for i in range(200))
+        backbone, tlkit.freezing.find_batchnorm(backbone), (known[i][0] for i in range(200))
     )
     _round(backbone)
     test = Pictures(made, batches=TESTED // BATCH, sides=(32,), seed=options.seed + 2)

@@ -12,7 +12,7 @@ from tlkit._internal import arguments
 from tlkit._internal.keras_private import flatten_layers, own_non_trainable, seed_generators
 from tlkit.errors import ConfigError
 from tlkit.models.flat_graph import Graph, Part, Step, TensorId, flatten
-from tlkit.models.freezing import FreezePlan, batchnorm_within
+from tlkit.models.freezing import FreezePlan, find_batchnorm
 
 _RECOMPUTED = 0.05
 """How much of the tail's work may be added by an earlier cut that leaves less to keep."""
@@ -145,7 +145,7 @@ def _is_fixed(operation: Any, kept: set[int], *, views: bool) -> bool:
     parts = flatten_layers(operation)
     return (
         not operation.trainable_variables
-        and not any(norm.trainable for norm in batchnorm_within(operation))
+        and not any(norm.trainable for norm in find_batchnorm(operation))
         and all(_stays(part, kept) for part in parts)
         and all(
             (_is_dropout(part) and id(part) in kept) or (views and id(part) not in kept)

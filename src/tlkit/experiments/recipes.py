@@ -5,6 +5,7 @@ import keras
 from tlkit.experiments.comparison import compare
 from tlkit.experiments.recipe import Recipe, Trained
 from tlkit.models import backbones, freezing
+from tlkit.models.freezing import BatchNormPolicy
 from tlkit.training.phase import Phase, SolvedHead
 
 __all__ = [
@@ -19,7 +20,9 @@ __all__ = [
 ]
 
 
-def mnist_as_described(*, epochs: tuple[int, int] = (10, 5), batchnorm: str = "frozen") -> Recipe:
+def mnist_as_described(
+    *, epochs: tuple[int, int] = (10, 5), batchnorm: BatchNormPolicy = "frozen"
+) -> Recipe:
     """Return the experiment tlkit was made for: MobileNetV2 on grey digits of 32x32 pixels.
 
     Grey is copied to RGB in [0, 1]; global average pooling and a softmax head; the head for 10
@@ -50,7 +53,9 @@ def mnist_as_described(*, epochs: tuple[int, int] = (10, 5), batchnorm: str = "f
     )
 
 
-def few_images(*, epochs: tuple[int, int] = (10, 10), batchnorm: str = "frozen") -> Recipe:
+def few_images(
+    *, epochs: tuple[int, int] = (10, 10), batchnorm: BatchNormPolicy = "frozen"
+) -> Recipe:
     """Return what tlkit recommends for about a thousand small images: MobileNetV2 at 32x32 pixels.
 
     The pixels the backbone was trained on; a softmax head on a frozen backbone, then all but the

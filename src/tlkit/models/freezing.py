@@ -1,8 +1,9 @@
-"""Choose which layers of a backbone are frozen, apply that with a BatchNormalization policy."""
+"""Choose the frozen layers of a backbone and what BatchNormalization does in the others."""
 
 import fnmatch
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import keras
 import rich.table
@@ -14,14 +15,14 @@ from tlkit.errors import ConfigError
 from tlkit.models.blocks import find_block_ends, number_blocks
 
 __all__ = [
-    "BATCHNORM_POLICIES",
+    "BatchNormPolicy",
     "FreezePlan",
-    "FrozenLayer",
+    "PlannedLayer",
     "Select",
     "all_but",
     "apply",
-    "batchnorm_within",
     "everything",
+    "find_batchnorm",
     "first",
     "first_blocks",
     "first_fraction",
@@ -33,9 +34,10 @@ __all__ = [
 ]
 
 Select = Callable[[keras.Model], list[keras.Layer]]
-"""A function from a backbone to those of its layers that are to be frozen."""
+"""A function from a backbone to the layers of it to freeze."""
 
-BATCHNORM_POLICIES = ("frozen", "reestimate", "train")
+BatchNormPolicy = Literal["frozen", "reestimate", "train"]
+"""What BatchNormalization does in layers that are trained; `plan` describes each policy."""
 
 
 def everything(backbone: keras.Model) -> list[keras.Layer]:
@@ -49,54 +51,55 @@ def nothing(backbone: keras.Model) -> list[keras.Layer]:
 
 
 def first(count: int) -> Select:
-    """Select the first `count` layers, the input layer counted, as `model.layers[:count]` does.
+    """Select the first `count` layers, including the input layer, as `model.layers[:count]` does.
 
     Examples:
         >>> backbone = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="a")])
         >>> [layer.name for layer in first(1)(backbone)]
         ['a']
     """
-    wanted = arguments.at_least("count", count, 0)
+    arguments.at_least("count", count, 0)
 
     def select(backbone: keras.Model) -> list[keras.Layer]:
         layers = everything(backbone)
-        return layers[: _within(wanted, len(layers), "layers")]
+        return layers[: _check_count(count, len(layers), "layers")]
 
     return select
 
 
 def last(count: int) -> Select:
     """Select the last `count` layers."""
-    wanted = arguments.at_least("count", count, 0)
+    arguments.at_least("count", count, 0)
 
     def select(backbone: keras.Model) -> list[keras.Layer]:
         layers = everything(backbone)
-        return layers[len(layers) - _within(wanted, len(layers), "layers") :]
+        return layers[len(layers) - _check_count(count, len(layers), "layers") :]
 
     return select
 
 
-def first_fraction(share: float) -> Select:
-    """Select the first `share` of the layers, 0 <= share < 1, rounded down."""
-    wanted = arguments.fraction("share", share)
-    return lambda backbone: everything(backbone)[: int(wanted * len(backbone.layers))]
+def first_fraction(fraction: float) -> Select:
+    """Select the first `fraction` of the layers, 0 <= fraction < 1, rounded down."""
+    arguments.fraction("fraction", fraction)
+    return lambda backbone: everything(backbone)[: int(fraction * len(backbone.layers))]
 
 
 def first_blocks(count: int) -> Select:
-    """Select everything up to the end of the backbone's `count`-th residual block."""
-    wanted = arguments.at_least("count", count, 1)
+    """Select all layers up to the end of the backbone's `count`-th residual block."""
+    arguments.at_least("count", count, 1)
 
     def select(backbone: keras.Model) -> list[keras.Layer]:
         ends = _residual_ends(backbone)
-        return everything(backbone)[: ends[_within(wanted, len(ends), "residual blocks") - 1] + 1]
+        _check_count(count, len(ends), "residual blocks")
+        return everything(backbone)[: ends[count - 1] + 1]
 
     return select
 
 
 def matching(pattern: str) -> Select:
-    """Select the layers whose name fits a shell pattern such as "block_1?_*".
+    """Select the layers whose name matches a shell pattern such as "block_1?_*".
 
-    The selecting function raises ConfigError where no layer's name fits.
+    The returned function raises ConfigError if no layer of the backbone matches.
     """
     if not isinstance(pattern, str):
         raise ConfigError(f"`pattern` must be a string such as 'block_1?_*', got {pattern!r}.")
@@ -106,7 +109,7 @@ def matching(pattern: str) -> Select:
         if not found:
             names = [layer.name for layer in backbone.layers]
             raise ConfigError(
-                f"`pattern` must fit the name of a layer of {backbone.name}, got {pattern!r}."
+                f"`pattern` must match the name of a layer of {backbone.name}, got {pattern!r}."
                 f"{arguments.nearest(pattern, names)}"
             )
         return found
@@ -115,120 +118,119 @@ def matching(pattern: str) -> Select:
 
 
 def all_but(select: Select) -> Select:
-    """Select exactly the layers that `select` leaves out."""
+    """Select exactly the layers that `select` does not."""
 
-    def others(backbone: keras.Model) -> list[keras.Layer]:
-        left_out = {id(layer) for layer in select(backbone)}
-        return [layer for layer in backbone.layers if id(layer) not in left_out]
+    def select_others(backbone: keras.Model) -> list[keras.Layer]:
+        excluded = {id(layer) for layer in select(backbone)}
+        return [layer for layer in backbone.layers if id(layer) not in excluded]
 
-    return others
+    return select_others
 
 
 def to_block_end(select: Select) -> Select:
-    """Widen a selection so that no residual block is cut: each block it enters is selected whole.
+    """Extend a selection to whole residual blocks: all layers of each block that it touches.
 
-    `first(100)` on MobileNetV2 ends inside block 11; `to_block_end(first(100))` takes in the rest
-    of it, up to `block_11_add`: 107 layers.
+    `first(100)` on MobileNetV2 ends inside block 11; `to_block_end(first(100))` includes the rest
+    of that block, up to `block_11_add`: 107 layers.
     """
 
-    def snapped(backbone: keras.Model) -> list[keras.Layer]:
+    def select_blocks(backbone: keras.Model) -> list[keras.Layer]:
         ends = dict(zip(map(id, backbone.layers), find_block_ends(backbone), strict=True))
-        entered = {ends[id(layer)] for layer in select(backbone)}
-        return [layer for layer in backbone.layers if ends[id(layer)] in entered]
+        selected = {ends[id(layer)] for layer in select(backbone)}
+        return [layer for layer in backbone.layers if ends[id(layer)] in selected]
 
-    return snapped
+    return select_blocks
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrozenLayer:
-    """One row of a freeze table.
+class PlannedLayer:
+    """One layer of a backbone in a freeze plan.
 
     Attributes:
-        index: Its place in `backbone.layers`.
-        name: The layer's name.
-        kind: The layer's class.
-        parameters: How many numbers it holds.
+        index: Its index in `backbone.layers`.
+        name: Its name.
+        layer_type: The name of its class.
+        num_parameters: Number of its parameters.
         trainable: Whether the phase trains it.
-        batchnorm: "frozen", "train" or "reestimate"; empty where it holds no BatchNormalization.
+        batchnorm: The policy for the BatchNormalization in it; None if there is none.
         block_end: Whether a residual block ends with it.
     """
 
     index: int
     name: str
-    kind: str
-    parameters: int
+    layer_type: str
+    num_parameters: int
     trainable: bool
-    batchnorm: str
+    batchnorm: BatchNormPolicy | None
     block_end: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class FreezePlan:
-    """Which layers of a backbone a phase trains, and what their BatchNormalization does.
+    """Which layers of a backbone a phase freezes, and what BatchNormalization does in the others.
 
-    `print(plan)` shows it as a table, a row for each layer.
+    `print(plan)` shows a table with a row for each layer.
 
     Attributes:
-        backbone: The backbone it is for.
-        frozen: The layers that stay as they are.
-        batchnorm: The policy for the BatchNormalization of the layers that are trained.
+        backbone: The backbone.
+        frozen: The frozen layers.
+        batchnorm: The policy for BatchNormalization in the layers that are trained.
     """
 
     backbone: keras.Model
     frozen: tuple[keras.Layer, ...]
-    batchnorm: str
+    batchnorm: BatchNormPolicy
 
     @property
     def trained(self) -> list[keras.Layer]:
         """The layers that the phase trains, in order."""
-        kept = {id(layer) for layer in self.frozen}
-        return [layer for layer in self.backbone.layers if id(layer) not in kept]
+        return all_but(lambda _: list(self.frozen))(self.backbone)
 
     @property
     def frozen_batchnorm(self) -> list[keras.Layer]:
-        """Every BatchNormalization whose statistics, scale and offset stay as they are."""
+        """Every BatchNormalization whose statistics, scale and offset do not change."""
         layers = self.backbone.layers if self.batchnorm == "frozen" else self.frozen
-        return [norm for layer in layers for norm in batchnorm_within(layer)]
+        return [norm for layer in layers for norm in find_batchnorm(layer)]
 
     @property
     def training_batchnorm(self) -> list[keras.Layer]:
-        """Every BatchNormalization that uses, and learns from, the statistics of its batch."""
+        """Every BatchNormalization that normalises by its batch and updates its statistics."""
         layers = [] if self.batchnorm == "frozen" else self.trained
-        return [norm for layer in layers for norm in batchnorm_within(layer)]
+        return [norm for layer in layers for norm in find_batchnorm(layer)]
 
     @property
-    def rows(self) -> list[FrozenLayer]:
+    def rows(self) -> list[PlannedLayer]:
         """The plan layer by layer."""
-        still = {id(layer) for layer in self.frozen}
+        frozen = {id(layer) for layer in self.frozen}
         ends = set(_residual_ends(self.backbone))
         return [
-            self._row(index, layer, id(layer) in still, index in ends)
+            self._row(index, layer, id(layer) in frozen, index in ends)
             for index, layer in enumerate(self.backbone.layers)
         ]
 
-    def _row(self, index: int, layer: keras.Layer, still: bool, ends: bool) -> FrozenLayer:
-        norms = batchnorm_within(layer)
-        fixed = still or self.batchnorm == "frozen"
-        return FrozenLayer(
+    def _row(self, index: int, layer: keras.Layer, frozen: bool, ends: bool) -> PlannedLayer:
+        norms = find_batchnorm(layer)
+        policy: BatchNormPolicy = "frozen" if frozen else self.batchnorm
+        return PlannedLayer(
             index=index,
             name=layer.name,
-            kind=type(layer).__name__,
-            parameters=layer.count_params(),
-            trainable=not still and not (fixed and norms == [layer]),
-            batchnorm=("frozen" if fixed else self.batchnorm) if norms else "",
+            layer_type=type(layer).__name__,
+            num_parameters=layer.count_params(),
+            trainable=not frozen and not (policy == "frozen" and norms == [layer]),
+            batchnorm=policy if norms else None,
             block_end=ends,
         )
 
     def __rich__(self) -> rich.table.Table:
-        columns = ("#", "layer", "kind", "parameters", "trainable", "BN mode", "block end")
+        columns = ("#", "layer", "type", "parameters", "trainable", "BatchNorm", "block end")
         rows = [
             (
                 str(row.index),
                 row.name,
-                row.kind,
-                f"{row.parameters:,}",
+                row.layer_type,
+                f"{row.num_parameters:,}",
                 "yes" if row.trainable else "",
-                row.batchnorm,
+                row.batchnorm or "",
                 "end" if row.block_end else "",
             )
             for row in self.rows
@@ -239,47 +241,50 @@ class FreezePlan:
         return render_text(self)
 
 
-def plan(backbone: keras.Model, select: Select, *, batchnorm: str = "frozen") -> FreezePlan:
-    """Work out, without changing anything, which layers a phase would freeze.
+def plan(
+    backbone: keras.Model, select: Select, *, batchnorm: BatchNormPolicy = "frozen"
+) -> FreezePlan:
+    """Return which layers a phase would freeze, without changing the backbone.
 
     Args:
         backbone: The backbone.
         select: Which of its layers to freeze.
-        batchnorm: What the BatchNormalization of the other layers does. "frozen": its statistics,
-            scale and offset are fixed. "train": it normalises by the batch and moves its running
-            statistics. "reestimate": as "train", and after every epoch the running statistics
-            are recomputed over the training data.
+        batchnorm: What BatchNormalization does in the other layers. "frozen": its statistics,
+            scale and offset do not change. "train": it normalises by the batch and updates its
+            moving statistics. "reestimate": as "train", and after every epoch the moving
+            statistics are recomputed over the training data.
 
     Raises:
-        ConfigError: The policy is unknown, or the selection asks for more than there is.
+        ConfigError: The policy is unknown, or the backbone has fewer layers or blocks than
+            `select` asks for.
 
     Examples:
         >>> backbone = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization()])
         >>> [row.batchnorm for row in plan(backbone, nothing, batchnorm="train").rows]
         ['train']
     """
-    policy = arguments.one_of("batchnorm", batchnorm, BATCHNORM_POLICIES)
+    arguments.one_of("batchnorm", batchnorm, get_args(BatchNormPolicy))
     frozen = tuple(select(backbone))
     own = {id(layer) for layer in backbone.layers}
-    strange = [getattr(layer, "name", layer) for layer in frozen if id(layer) not in own]
-    if strange:
+    foreign = [getattr(layer, "name", layer) for layer in frozen if id(layer) not in own]
+    if foreign:
         raise ConfigError(
-            f"`select` must return layers out of `{backbone.name}.layers`, got {strange[0]!r}."
+            f"`select` must return layers of `{backbone.name}.layers`, got {foreign[0]!r}."
         )
-    return FreezePlan(backbone=backbone, frozen=frozen, batchnorm=policy)
+    return FreezePlan(backbone=backbone, frozen=frozen, batchnorm=batchnorm)
 
 
-def apply(chosen: FreezePlan) -> None:
-    """Change the backbone's layers to what the plan says; takes effect when compiled again."""
-    chosen.backbone.trainable = True
-    for layer in chosen.trained:
+def apply(plan: FreezePlan) -> None:
+    """Set `trainable` of the plan's layers; compile the model again for it to take effect."""
+    plan.backbone.trainable = True
+    for layer in plan.trained:
         layer.trainable = True
-    for layer in (*chosen.frozen, *chosen.frozen_batchnorm):
+    for layer in (*plan.frozen, *plan.frozen_batchnorm):
         layer.trainable = False
 
 
-def batchnorm_within(layer: keras.Layer) -> list[keras.layers.BatchNormalization]:
-    """Return the BatchNormalization layers inside a layer, itself included."""
+def find_batchnorm(layer: keras.Layer) -> list[keras.layers.BatchNormalization]:
+    """Return the BatchNormalization layers inside a layer, including the layer itself."""
     parts = flatten_layers(layer)
     return [part for part in parts if isinstance(part, keras.layers.BatchNormalization)]
 
@@ -289,7 +294,9 @@ def _residual_ends(backbone: keras.Model) -> list[int]:
     return sorted(index for number, index in last.items() if number is not None)
 
 
-def _within(wanted: int, there: int, what: str) -> int:
-    if wanted > there:
-        raise ConfigError(f"`count` must be at most {there}, the {what} there are, got {wanted}.")
-    return wanted
+def _check_count(count: int, maximum: int, what: str) -> int:
+    if count > maximum:
+        raise ConfigError(
+            f"`count` must be at most {maximum}, the number of {what} of the backbone, got {count}."
+        )
+    return count

@@ -11,7 +11,7 @@ from typing_extensions import override
 from tlkit._internal.variables import restore_on_exit
 from tlkit.data.batches import Inputs, batches
 from tlkit.errors import DataError
-from tlkit.models.freezing import batchnorm_within
+from tlkit.models.freezing import find_batchnorm
 
 
 class ReestimateBatchNorm(keras.callbacks.Callback):
@@ -128,7 +128,7 @@ def _changed_by_training_mode(model: keras.Model) -> list[Any]:
     """Return the variables that a pass in training mode changes: seeds and all statistics."""
     weights = {id(weight) for weight in model.weights}
     seeds = [variable for variable in model.variables if id(variable) not in weights]
-    norms = batchnorm_within(model)
+    norms = find_batchnorm(model)
     return seeds + [part for norm in norms for part in (norm.moving_mean, norm.moving_variance)]
 
 

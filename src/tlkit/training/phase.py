@@ -69,7 +69,7 @@ class Phase:
     augmentation: tuple[keras.layers.Layer, ...] = ()
     batch_size: int = 32
     freeze: freezing.Select = freezing.everything
-    batchnorm: str = "frozen"
+    batchnorm: freezing.BatchNormPolicy = "frozen"
     optimizer: str | keras.optimizers.Optimizer = "adam"
     loss: str | Callable[..., Any] | None = None
     metrics: tuple[Any, ...] = ("accuracy",)
@@ -81,7 +81,7 @@ class Phase:
     def __post_init__(self) -> None:
         arguments.at_least("epochs", self.epochs, 1)
         arguments.at_least("batch_size", self.batch_size, 1)
-        arguments.one_of("batchnorm", self.batchnorm, freezing.BATCHNORM_POLICIES)
+        arguments.one_of("batchnorm", self.batchnorm, get_args(freezing.BatchNormPolicy))
         if self.patience is not None:
             arguments.at_least("patience", self.patience, 0)
         self._check_rates()

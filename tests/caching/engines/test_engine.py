@@ -56,7 +56,7 @@ def _images(count: int, *shape: int, dtype: str = "uint8") -> np.ndarray:
 def _trunk(inner: keras.Model) -> Trunk:
     """Give it statistics that fit: under made-up ones BatchNormalization magnifies rounding."""
     trunk = Trunk(inner)
-    batchnorm.reestimate(trunk, freezing.batchnorm_within(trunk), [_images(64, 28, 28)])
+    batchnorm.reestimate(trunk, freezing.find_batchnorm(trunk), [_images(64, 28, 28)])
     return trunk
 
 
