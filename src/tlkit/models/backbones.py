@@ -93,8 +93,7 @@ def _spec(
     )
 
 
-# A row is all that a backbone needs; of each family, the tests train its first row.
-_TABLE = (
+TABLE = (
     _spec("convnext_tiny", "convnext", "ConvNeXtTiny", BYTE, 32, 224),
     _spec("convnext_small", "convnext", "ConvNeXtSmall", BYTE, 32, 224),
     _spec("convnext_base", "convnext", "ConvNeXtBase", BYTE, 32, 224),
@@ -136,7 +135,9 @@ _TABLE = (
     _spec("vgg19", "vgg19", "VGG19", CAFFE, 32, 224),
     _spec("xception", "xception", "Xception", SIGNED, 71, 299),
 )
-_SPECS = {spec.name: spec for spec in _TABLE}
+"""One row for each backbone, the smallest of a family first: the tests train that one."""
+
+_SPECS = {spec.name: spec for spec in TABLE}
 
 
 def names() -> tuple[str, ...]:
