@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> Path:
     """Run the experiment; return the folder it wrote."""
     options = _options(arguments)
     if options.out is not None:
-        run_folder.check_free(options.out)  # before the work, not after it
+        run_folder.require_empty(options.out)  # before the work, not after it
     keras.utils.set_random_seed(options.seed)
     logging.getLogger("tensorflow").setLevel(
         logging.ERROR
@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None) -> Path:
         figure.suptitle(about, fontsize=8, color="0.35")
 
     _step(11, "Save the model and the run")
-    folder = run_folder.write(
+    folder = run_folder.save_run(
         options.out or Path("runs") / _name(images, weights),
         model=model,
         run=run,

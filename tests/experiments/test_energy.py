@@ -26,7 +26,7 @@ def machine(tmp_path: Path) -> Path:
 
 
 def test_packages_are_added_up_and_begin_again_at_their_end(machine: Path) -> None:
-    with energy.metered(root=machine) as used:
+    with energy.measure_energy(root=machine) as used:
         _counter(machine, "intel-rapl:0", "package-0", 400_000)
         _counter(machine, "intel-rapl:0:0", "core", 950_000)
         _counter(machine, "intel-rapl:1", "package-1", 100_000)
@@ -35,7 +35,7 @@ def test_packages_are_added_up_and_begin_again_at_their_end(machine: Path) -> No
 
 
 def test_long_runs_are_looked_at_in_between(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with energy.metered(root=machine) as used:
+    with energy.measure_energy(root=machine) as used:
         for value in (700_000, 200_000, 800_000):  # more than once around, in all
             _counter(machine, "intel-rapl:0", "package-0", value)
             used.update()
@@ -48,7 +48,7 @@ def test_a_watcher_looks_while_the_block_runs(
     looked = threading.Event()
     monkeypatch.setattr(energy, "_SECONDS", 0.001)
     monkeypatch.setattr(energy.Energy, "update", lambda self: looked.set())
-    with energy.metered(root=machine):
+    with energy.measure_energy(root=machine):
         assert looked.wait(10)
 
 
@@ -57,7 +57,7 @@ def test_what_cannot_be_read_is_not_measured(machine: Path, broken: str) -> None
     root = machine / "nowhere" if broken == "missing" else machine
     if broken == "unreadable":
         (machine / "intel-rapl:1" / "energy_uj").write_text("")
-    with energy.metered(root=root) as used:
+    with energy.measure_energy(root=root) as used:
         if broken == "gone half way":
             (machine / "intel-rapl:0" / "energy_uj").unlink()
     assert used.joules is None

@@ -31,7 +31,7 @@ def finished(small_backbone: keras.Model) -> dict[str, object]:
 
 
 def test_the_folder_holds_what_happened(finished: dict[str, object], tmp_path: Path) -> None:
-    folder = run_folder.write(tmp_path / "new" / "run", **finished)
+    folder = run_folder.save_run(tmp_path / "new" / "run", **finished)
     names = ["config.json", "empty.png", "history.csv", "metrics.json", "model.keras"]
     assert sorted(path.name for path in folder.iterdir()) == names
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -53,22 +53,22 @@ def test_a_folder_in_use_is_refused_and_left_alone(
 ) -> None:
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(ConfigError, match="`folder` must be new or empty, got .*holds something"):
-        run_folder.write(tmp_path, **finished)
+        run_folder.save_run(tmp_path, **finished)
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
-    assert run_folder.check_free(tmp_path / "new") == tmp_path / "new"
+    assert run_folder.require_empty(tmp_path / "new") == tmp_path / "new"
 
 
 def test_what_can_not_be_written_is_told_before_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigError, match="`folder` must be where files can be written"):
-        run_folder.check_free(tmp_path / "file" / "run")
-    assert run_folder.check_free(tmp_path / "new" / "run") == tmp_path / "new" / "run"
+        run_folder.require_empty(tmp_path / "file" / "run")
+    assert run_folder.require_empty(tmp_path / "new" / "run") == tmp_path / "new" / "run"
     assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_an_empty_folder_is_taken(finished: dict[str, object], tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    assert (run_folder.write(tmp_path / "run", **finished) / "model.keras").is_file()
+    assert (run_folder.save_run(tmp_path / "run", **finished) / "model.keras").is_file()
 
 
 def test_a_failure_half_way_leaves_nothing(finished: dict[str, object], tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_failure_half_way_leaves_nothing(finished: dict[str, object], tmp_path
             raise OSError("No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        run_folder.write(tmp_path / "run", **{**finished, "figures": {"broken": Broken()}})
+        run_folder.save_run(tmp_path / "run", **{**finished, "figures": {"broken": Broken()}})
     assert list(tmp_path.iterdir()) == []
 
 

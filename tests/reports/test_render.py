@@ -416,7 +416,7 @@ def test_a_run_is_written_with_its_report(small_backbone: keras.Model, tmp_path:
     pair = random.integers(0, 256, (24, 9, 9, 1), "uint8"), np.arange(24) % 2
     run = tlkit.TwoPhaseTrainer(head=tlkit.Phase(epochs=2), seed=0).fit(model, pair, verbose=False)
     found = tlkit.evaluate(model, pair)
-    folder = run_folder.write(
+    folder = run_folder.save_run(
         tmp_path / "run",
         model=model,
         run=run,

@@ -1,74 +1,105 @@
-"""The command line: words to one call, and what came of it to lines or JSON."""
+"""The command `tlkit`: call one command with its options, and turn its result into an exit code."""
 
-import argparse
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-import rich.console
+import cyclopts
+from cyclopts.help import DefaultFormatter, PanelSpec
+from rich import box
 
-from tlkit.cli import config
-from tlkit.cli.commands import COMMANDS
-from tlkit.cli.words import (
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    TOO_LOW,
-    WRONG_DATA,
-    WRONG_WORDS,
-    as_typed,
-    parser,
-)
+from tlkit.cli import commands
+from tlkit.cli.config import fill_from_file
 from tlkit.errors import Argument, ConfigError, DataError, MissingExtraError, TlkitError
 
+DONE, TOO_LOW, WRONG_ARGUMENTS, WRONG_DATA, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+_EXIT_CODES = f"""Exit codes:
+- {DONE}: success
+- {TOO_LOW}: the accuracy is below --assert-accuracy
+- {WRONG_ARGUMENTS}: an argument or a config file is wrong, or an extra is not installed
+- {WRONG_DATA}: the images are wrong, such as damaged files or duplicates in different parts
+- {FAILED}: a download, an engine or a training failed
+- {INTERRUPTED}: interrupted"""
 
-def main(words: Sequence[str] | None = None) -> int:
+app = cyclopts.App(
+    name="tlkit",
+    help="Transfer learning for image classification: from a folder of images to a report.",
+    help_epilogue=_EXIT_CODES,
+    help_formatter=DefaultFormatter(panel_spec=PanelSpec(box=box.SIMPLE, padding=(0, 0))),
+    default_parameter=cyclopts.Parameter(
+        consume_multiple=True,
+        negative_iterable=(),
+        show_default=lambda value: "" if value is False or value == () else str(value),
+    ),
+    config=fill_from_file,
+    version_flags=(),
+)
+for _command in (
+    commands.train,
+    commands.evaluate,
+    commands.predict,
+    commands.report,
+    commands.audit,
+    commands.probe,
+    commands.inspect,
+):
+    app.command(_command, sort_key=len(tuple(app)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, and return its exit code.
 
     Args:
-        words: What follows `tlkit` on the command line; by default this process's own.
+        arguments: What follows `tlkit` on the command line; by default those of this process.
     """
-    options = parser().parse_args(words)
-    try:
-        options = config.completed(options)
-        _check_demand(options)
-    except TlkitError as error:
-        return _told(error, options)
-    options.words = sys.argv[1:] if words is None else list(words)
-    console = rich.console.Console(
-        stderr=options.json, highlight=False, soft_wrap=True, markup=False, emoji=False
-    )
-    if not console.is_terminal:
-        console.width = 1000  # in a file or a pipe no table is folded
+    typed = sys.argv[1:] if arguments is None else list(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a file's name may be in no encoding
+            stream.reconfigure(errors="backslashreplace")  # a file name may be in no encoding
     try:
-        values = COMMANDS[options.command](options, console)
+        return _run(typed)
+    except cyclopts.CycloptsError as error:
+        return _fail(str(error), WRONG_ARGUMENTS)
     except TlkitError as error:
-        return _told(error, options)
+        options = _options(typed)
+        message = error.render(lambda argument: _write(argument, options))
+        if isinstance(error, ConfigError | MissingExtraError):
+            return _fail(message, WRONG_ARGUMENTS)
+        return _fail(message, WRONG_DATA if isinstance(error, DataError) else FAILED)
     except KeyboardInterrupt:
-        sys.stderr.write("tlkit: interrupted\n")
-        return INTERRUPTED
-    if options.json:
-        sys.stdout.write(json.dumps(values, indent=2) + "\n")
-    wanted = getattr(options, "assert_accuracy", None)
-    if wanted is not None and values["accuracy"] < wanted:
-        sys.stderr.write(f"tlkit: accuracy {values['accuracy']:.4f} is below {wanted:g}\n")
-        return TOO_LOW
+        return _fail("interrupted", INTERRUPTED)
+
+
+def _run(typed: Sequence[str]) -> int:
+    command, bound, injected = app.parse_args(typed, exit_on_error=False, print_error=False)
+    wanted = bound.arguments.get("assert_accuracy")
+    if wanted is not None and not 0 <= wanted <= 1:
+        raise ConfigError(Argument("assert_accuracy"), f" must be from 0 to 1, got {wanted:g}.")
+    result = command(*bound.args, **bound.kwargs, **dict.fromkeys(injected, typed))
+    if result is None:  # it was the help
+        return DONE
+    if bound.arguments["output"].json:
+        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    if wanted is not None and result["accuracy"] < wanted:
+        return _fail(f"accuracy {result['accuracy']:.4f} is below {wanted:g}", TOO_LOW)
     return DONE
 
 
-def _check_demand(options: argparse.Namespace) -> None:
-    wanted = getattr(options, "assert_accuracy", None)
-    if wanted is not None and not 0 <= wanted <= 1:
-        raise ConfigError(Argument("assert_accuracy"), f" must be from 0 to 1, got {wanted:g}.")
-
-
-def _told(error: TlkitError, options: argparse.Namespace) -> int:
-    message = error.render(lambda argument: as_typed(argument, options.known))
+def _fail(message: str, code: int) -> int:
     sys.stderr.write(f"tlkit: {message}\n")
-    if isinstance(error, ConfigError | MissingExtraError):
-        return WRONG_WORDS
-    return WRONG_DATA if isinstance(error, DataError) else FAILED
+    return code
+
+
+def _options(typed: Sequence[str]) -> set[str]:
+    """Return the options of the command that was typed."""
+    command = app.parse_commands(typed)[1][-1]
+    return {name for argument in command.assemble_argument_collection() for name in argument.names}
+
+
+def _write(argument: Argument, options: Iterable[str]) -> str:
+    """Return an argument of an error's message as it is typed on the command line."""
+    option = f"--{argument.name.replace('_', '-')}"
+    if option not in options:
+        return str(argument)
+    return f"`{option}`" if argument.value in (None, True) else f"`{option} {argument.value}`"

@@ -1,174 +1,235 @@
-"""What each command of the command line does."""
+"""The commands: each signature and docstring gives options and help, each body does the work.
 
-import argparse
+`tlkit` and its packages import their modules on first use, so that `tlkit --help` is quick.
+"""
+
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
-import rich.console
+from cyclopts import Parameter
 
+import tlkit
 from tlkit._internal import arguments
-from tlkit.cli import config
-from tlkit.data import decoding, scanning
-from tlkit.data.image_folders import images_within
-from tlkit.data.lazy_images import LazyImages
-from tlkit.errors import ConfigError, DataError
-from tlkit.evaluation import label_audit
-from tlkit.evaluation.evaluator import evaluate, predict
-from tlkit.evaluation.probing.linear_probe import probe
-from tlkit.experiments import run_folder, runner
-from tlkit.experiments.runner import Experiment
-from tlkit.models.builder import build_classifier
-from tlkit.models.inspection import class_names
-from tlkit.plotting import audit_grids, charts
-from tlkit.training.phase import plan_freezing
-from tlkit.training.trackers import tracker
+from tlkit.cli.config import load_classifier
+from tlkit.errors import Argument, ConfigError, DataError
+from tlkit.experiments.experiment import Experiment, Unreadable
+
+if TYPE_CHECKING:
+    import keras
+
+Tracker = Literal["mlflow", "tensorboard", "wandb"]
+Typed = Annotated[Sequence[str], Parameter(parse=False)]
+_flat = Parameter(name="*")
+_flag = Parameter(negative=())
 
 
-def _train(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    experiment = config.experiment(options)
-    run_folder.check_free(options.out)
-    finished = runner.run(
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where results go, and where options come from.
+
+    Attributes:
+        json: Print one JSON object instead of text.
+        config: A JSON or YAML file with values of options: a run's config.json, or your own. What
+            is typed comes first.
+    """
+
+    json: Annotated[bool, _flag] = False
+    config: Path | None = None
+
+    def print(self, value: object) -> None:
+        """Print a value: to standard error where standard output holds the JSON object."""
+        import rich.console
+
+        console = rich.console.Console(
+            stderr=self.json, highlight=False, soft_wrap=True, markup=False, emoji=False
+        )
+        if not console.is_terminal:
+            console.width = 1000  # a file or a pipe does not fold tables
+        console.print(value)
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Labelled images for a trained classifier.
+
+    Attributes:
+        data: A folder with a subfolder of images for each class, or a .csv or .parquet table.
+        unreadable: What to do with damaged files; by default as in training.
+        path_column: Column of a table that holds image paths; by default as in training.
+        label_column: Column of a table that holds class names; by default as in training.
+        group_column: Column of a table that groups images; by default as in training.
+    """
+
+    data: str
+    _: KW_ONLY
+    unreadable: Unreadable | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    group_column: str | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that were given."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def train(
+    experiment: Annotated[Experiment, _flat],
+    *,
+    out: Path,
+    track: tuple[Tracker, ...] = (),
+    assert_accuracy: float | None = None,
+    output: Annotated[Output, _flat] = Output(),
+    typed: Typed = (),
+) -> dict[str, Any]:
+    """Train a classifier and write a run.
+
+    Args:
+        out: The run's folder; it must be new or empty.
+        track: Log metrics of every epoch to these trackers; TensorBoard's files go beside the run.
+        assert_accuracy: Exit with code 1 if the accuracy is lower.
+    """
+    tlkit.experiments.run_folder.require_empty(out)
+    logs = out.parent / "tensorboard" / out.name
+    result = tlkit.experiments.run(
         experiment,
-        options.out,
-        command=_typed(options),
-        callbacks=[
-            tracker(name, options.out.parent / "tensorboard" / options.out.name)
-            for name in options.track
-        ],
-        tell=console.print,
-        verbose=not options.json,
+        out,
+        command=f"tlkit {shlex.join(typed)}",
+        callbacks=[tlkit.training.tracker(name, logs) for name in track],
+        on_message=output.print,
+        verbose=not output.json,
     )
-    return {"run": str(options.out), **finished.figures()}
+    return {"run": str(out), **result.to_dict()}
 
 
-def _typed(options: argparse.Namespace) -> str:
-    return f"tlkit {shlex.join(options.words)}"
+def evaluate(
+    model: str,
+    images: Annotated[LabelledImages, _flat],
+    *,
+    assert_accuracy: float | None = None,
+    output: Annotated[Output, _flat] = Output(),
+) -> dict[str, Any]:
+    """Evaluate a classifier on labelled images.
+
+    Args:
+        model: A run's folder, or a .keras file.
+        assert_accuracy: Exit with code 1 if the accuracy is lower.
+    """
+    classifier, experiment = load_classifier(model, **images.settings())
+    if images.group_column is None:  # without a split, groups do not matter
+        experiment = replace(experiment, group_column=None)
+    dataset = _load(experiment, classifier)
+    evaluation = tlkit.evaluate(classifier, dataset)
+    output.print(evaluation)
+    return evaluation.figures()
 
 
-def _audit(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    model, experiment = config.model(options)
-    if options.out is not None:
-        _check_picture(options.out)
-    source = experiment.source(class_names(model))
-    found = label_audit.audit(model, source, seed=experiment.seed)
-    console.print(found)
-    if options.out is not None and found.suspects:
-        audit_grids.audit_grid(found, source).savefig(options.out, dpi=150)
-        console.print(f"the first of them are drawn in {options.out}")
+def _load(experiment: Experiment, classifier: "keras.Model") -> "tlkit.data.ImageDataset":
+    names = tlkit.models.class_names(classifier)
+    return tlkit.experiments.loading.load_images(experiment, class_names=names)
+
+
+def predict(
+    model: str,
+    files: list[str],
+    *,
+    top: int = 1,
+    output: Annotated[Output, _flat] = Output(),
+) -> dict[str, Any]:
+    """Predict the classes of images.
+
+    Args:
+        model: A run's folder, or a .keras file.
+        files: Image files, or folders of them.
+        top: Number of classes to name for each image.
+    """
+    loading = tlkit.experiments.loading
+    arguments.at_least("top", top, 1)
+    found = loading.find_files(files)
+    if not found:
+        raise DataError(f"There must be at least one image, got none in {files}.")
+    classifier, experiment = load_classifier(model, data=files[0])
+    damaged, intact, images = loading.read_files(found, experiment)
+    rows: list[dict[str, Any]] = []
+    for file, problem in damaged.items():
+        output.print(f"{file}: unreadable: {problem}")
+        rows.append({"path": str(file), "problem": problem})
+    if not intact:
+        raise DataError(f"None of the {len(damaged):,} files could be read as an image.")
+    names = tlkit.models.class_names(classifier)
+    for file, probabilities in zip(intact, tlkit.predict(classifier, images), strict=True):
+        classes = [
+            {"class": names[index], "probability": float(probabilities[index])}
+            for index in (-probabilities).argsort()[:top]
+        ]
+        shown = [f"{each['class']} {100 * each['probability']:.1f} %" for each in classes]
+        output.print(f"{file}: {', '.join(shown)}")
+        rows.append({"path": str(file), "classes": classes})
+    return {"predictions": rows}
+
+
+def report(run: str, *, output: Annotated[Output, _flat] = Output()) -> dict[str, Any]:
+    """Write a run's report again.
+
+    Args:
+        run: A run's folder; its images must not have moved or changed.
+    """
+    file = tlkit.experiments.report(run) / "report.html"
+    output.print(f"wrote {file}")
+    return {"report": str(file)}
+
+
+def audit(
+    model: str,
+    images: Annotated[LabelledImages, _flat],
+    *,
+    out: Path | None = None,
+    output: Annotated[Output, _flat] = Output(),
+) -> dict[str, Any]:
+    """List labels that are probably wrong.
+
+    Args:
+        model: A run's folder, or a .keras file.
+        out: A .png file for a figure of the first of them.
+    """
+    _check_figure(out)
+    classifier, experiment = load_classifier(model, **images.settings())
+    dataset = _load(experiment, classifier)
+    found = tlkit.audit(classifier, dataset, seed=experiment.seed)
+    output.print(found)
+    if out is not None and found.suspects:
+        tlkit.plotting.audit_grid(found, dataset).savefig(out, dpi=150)
+        output.print(f"wrote {out}, a figure of the first of them")
     return {
         "suspects": [vars(suspect) for suspect in found.suspects],
         "outliers": [vars(outlier) for outlier in found.outliers],
     }
 
 
-def _evaluate(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    model, experiment = config.model(options)
-    if "group_column" not in vars(options):  # what belongs together does not matter here
-        experiment = replace(experiment, group_column=None)
-    found = evaluate(model, experiment.source(class_names(model)))
-    console.print(found)
-    return found.figures()
+def probe(
+    experiment: Annotated[Experiment, _flat],
+    *,
+    sample: int = 5000,
+    out: Path | None = None,
+    output: Annotated[Output, _flat] = Output(),
+) -> dict[str, Any]:
+    """Show which layer's features a head classifies best.
 
-
-def _report(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    folder = runner.report(options.run)
-    console.print(f"wrote {folder / 'report.html'}")
-    return {"report": str(folder / "report.html")}
-
-
-def _predict(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    arguments.at_least("top", options.top, 1)
-    files = [file for given in options.files for file in _files(Path(given))]
-    if not files:
-        raise DataError(f"No image was given: {options.files} hold none.")
-    options.data = str(options.files[0])
-    model, experiment = config.model(options)
-    height, width = model.input_shape[1:3]
-    channels = experiment.channels
-    damaged = {
-        file: each.problem
-        for file, each in zip(files, scanning.scan(files), strict=True)
-        if each.problem
-    }
-    found: list[dict[str, Any]] = []
-    for file, reason in damaged.items():
-        console.print(f"{file}: unreadable: {reason}")
-        found.append({"path": str(file), "problem": reason})
-    files = [file for file in files if file not in damaged]
-    if not files:
-        raise DataError(f"None of the {len(damaged):,} files could be read as an image.")
-    images = LazyImages(
-        lambda place: decoding.decode(
-            files[place], (height, width), fit=experiment.fit, channels=channels
-        ),
-        range(len(files)),
-        shape=(height, width, channels),
-    )
-    names = class_names(model)
-    for file, row in zip(files, predict(model, images), strict=True):
-        order = np.argsort(-row)[: options.top]
-        calls = [{"class": names[at], "probability": float(row[at])} for at in order]
-        said = ", ".join(f"{call['class']} {100 * call['probability']:.1f} %" for call in calls)
-        console.print(f"{file}: {said}")
-        found.append({"path": str(file), "classes": calls})
-    return {"predictions": found}
-
-
-def _inspect(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    experiment = config.experiment(options)
-    experiment.check()
-    source = experiment.source()
-    parts = experiment.split(source)
-    console.print(runner.plan(source, parts))
-    recipe = runner.RECIPES[experiment.recipe]()
-    model = _whole(experiment, source.class_names)
-    phase = recipe.head if recipe.fine_tune is None else recipe.fine_tune
-    table = plan_freezing(model, phase)
-    if options.layers:
-        console.print(table)
-    first = f", training starts at {table.trained[0].name}" if table.trained else ""
-    console.print(
-        f"{recipe.name} ends with {len(table.frozen)} of {len(table.backbone.layers)} layers "
-        f"frozen{first}"
-    )
-    kept = recipe.kept_bytes(model, parts.train)
-    for name, each in kept.items():
-        console.print(_kept(name, each, len(parts.train), most=recipe.features == "auto"))
-    return {
-        "counts": source.counts,
-        "parts": {name: len(getattr(parts, name)) for name in ("train", "validation", "test")},
-        "look_alikes": len(parts.pairs),
-        "problems": [str(problem) for problem in source.problems],
-        "frozen_layers": len(table.frozen),
-        "trained_layers": len(table.trained),
-        "kept_bytes_per_image": kept,
-    }
-
-
-def _kept(phase: str, each: int, count: int, *, most: bool) -> str:
-    if not each:
-        return f"{phase} keeps no features: every epoch runs the whole model"
-    upto = "up to " if most else ""
-    total = each * count / 1e6
-    return f"{phase} keeps {upto}{each:,} bytes of features of each image, {upto}{total:,.1f} MB"
-
-
-def _probe(options: argparse.Namespace, console: rich.console.Console) -> dict[str, Any]:
-    experiment = config.experiment(options)
-    experiment.check()
-    if options.out is not None:
-        _check_picture(options.out)
-    parts = experiment.split(experiment.source())
-    model = _whole(experiment, parts.train.class_names)
-    found = probe(model, parts.train, sample=options.sample, seed=experiment.seed)
-    console.print(found)
-    if options.out is not None:
-        charts.probe_curves(found).savefig(options.out, dpi=150)
-        console.print(f"drawn in {options.out}")
+    Args:
+        sample: Maximum number of images to use.
+        out: A .png file for a figure.
+    """
+    tlkit.experiments.loading.check(experiment)
+    _check_figure(out)
+    split = _split(experiment)
+    classifier = _build(experiment, split.train.class_names)
+    found = tlkit.probe(classifier, split.train, sample=sample, seed=experiment.seed)
+    output.print(found)
+    if out is not None:
+        tlkit.plotting.probe_curves(found).savefig(out, dpi=150)
+        output.print(f"wrote {out}")
     return {
         "chosen": found.chosen.layer,
         "standard_error": found.standard_error,
@@ -176,9 +237,56 @@ def _probe(options: argparse.Namespace, console: rich.console.Console) -> dict[s
     }
 
 
-def _whole(experiment: Experiment, names: Sequence[str]) -> Any:
-    recipe = runner.RECIPES[experiment.recipe]()
-    return build_classifier(
+def inspect(
+    experiment: Annotated[Experiment, _flat],
+    *,
+    layers: Annotated[bool, _flag] = False,
+    output: Annotated[Output, _flat] = Output(),
+) -> dict[str, Any]:
+    """Show memory needed and layers frozen, without training.
+
+    Args:
+        layers: List every layer of the backbone.
+    """
+    loading = tlkit.experiments.loading
+    loading.check(experiment)
+    dataset = loading.load_images(experiment)
+    split = loading.split_images(experiment, dataset)
+    output.print(tlkit.experiments.plan(dataset, split))
+    recipe = tlkit.experiments.recipes.get(experiment.recipe)
+    classifier = _build(experiment, dataset.class_names)
+    phase = recipe.head if recipe.fine_tune is None else recipe.fine_tune
+    plan = tlkit.training.plan_freezing(classifier, phase)
+    if layers:
+        output.print(plan)
+    first = f", training starts at {plan.trained[0].name}" if plan.trained else ""
+    output.print(
+        f"{recipe.name} ends with {len(plan.frozen)} of {len(plan.backbone.layers)} layers "
+        f"frozen{first}"
+    )
+    cached = recipe.kept_bytes(classifier, split.train)
+    upto = "up to " if recipe.features == "auto" else ""
+    for name, size in cached.items():
+        total = size * len(split.train) / 1e6
+        output.print(
+            f"{name} caches {upto}{size:,} bytes of features of each image, {upto}{total:,.1f} MB"
+            if size
+            else f"{name} caches no features: every epoch runs the whole model"
+        )
+    return {
+        "counts": dataset.counts,
+        "parts": {name: len(getattr(split, name)) for name in ("train", "validation", "test")},
+        "duplicates": len(split.pairs),
+        "problems": [str(problem) for problem in dataset.problems],
+        "frozen_layers": len(plan.frozen),
+        "trained_layers": len(plan.trained),
+        "cached_bytes_per_image": cached,
+    }
+
+
+def _build(experiment: Experiment, names: Sequence[str]) -> "keras.Model":
+    recipe = tlkit.experiments.recipes.get(experiment.recipe)
+    return tlkit.build_classifier(
         recipe.backbone,
         len(names),
         input_shape=(experiment.image_size, experiment.image_size, experiment.channels),
@@ -189,24 +297,13 @@ def _whole(experiment: Experiment, names: Sequence[str]) -> Any:
     )
 
 
-def _files(given: Path) -> list[Path]:
-    return sorted(images_within(given)) if given.is_dir() else [given]
+def _split(experiment: Experiment) -> "tlkit.data.Split":
+    loading = tlkit.experiments.loading
+    return loading.split_images(experiment, loading.load_images(experiment))
 
 
-def _check_picture(path: Path) -> None:
-    if path.suffix.lower() != ".png" or not path.parent.is_dir():
+def _check_figure(path: Path | None) -> None:
+    if path is not None and (path.suffix.lower() != ".png" or not path.parent.is_dir()):
         raise ConfigError(
-            f"`out` must be a .png file in a folder that is there, got {str(path)!r}."
+            Argument("out"), f" must be a .png file in an existing folder, got {str(path)!r}."
         )
-
-
-COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
-    "train": _train,
-    "evaluate": _evaluate,
-    "predict": _predict,
-    "report": _report,
-    "audit": _audit,
-    "probe": _probe,
-    "inspect": _inspect,
-}
-"""What each command does: completed options and a console in, what `--json` writes out."""

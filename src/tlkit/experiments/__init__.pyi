@@ -1,3 +1,4 @@
+from . import loading as loading
 from . import recipes as recipes
 from . import run_folder as run_folder
 from .comparison import ComparedRecipe as ComparedRecipe
@@ -6,7 +7,8 @@ from .comparison import compare as compare
 from .experiment import Experiment as Experiment
 from .recipe import Recipe as Recipe
 from .recipe import Trained as Trained
-from .runner import Finished as Finished
+from .runner import ExperimentResult as ExperimentResult
 from .runner import plan as plan
 from .runner import report as report
 from .runner import run as run
+from .runner import train as train

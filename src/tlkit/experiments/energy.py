@@ -1,4 +1,4 @@
-"""The energy a processor takes, where the machine lets its counters be read."""
+"""Measure the energy that processors use, on machines that let their counters be read."""
 
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _SECONDS = 30.0  # the counters wrap around; at 1 kW not sooner than in minutes
 
 
 class Energy:
-    """What the processors took so far."""
+    """The energy that the processors have used so far."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -19,33 +19,34 @@ class Energy:
 
     @property
     def joules(self) -> float | None:
-        """The energy in joules; None where the machine does not let it be read."""
+        """The energy in joules; None if the counters can't be read."""
         return self._microjoules / 1e6 if self._before else None
 
     def update(self) -> None:
-        """Add what was taken since the last time."""
+        """Add the energy used since the last update."""
         now = _read(self._root)
-        if now.keys() != self._before.keys():  # can't be read any more
+        if now.keys() != self._before.keys():  # the counters can no longer be read
             self._before = {}
             return
-        for name, (value, most) in now.items():
-            taken = value - self._before[name][0]
-            self._microjoules += taken if taken >= 0 else taken + most
+        for name, (value, maximum) in now.items():
+            used = value - self._before[name][0]
+            self._microjoules += used if used >= 0 else used + maximum
         self._before = now
 
 
 @contextmanager
-def metered(*, root: Path = _COUNTERS) -> Iterator[Energy]:
+def measure_energy(*, root: Path = _COUNTERS) -> Iterator[Energy]:
     """Measure the processors' energy while a block runs.
 
-    It is what Linux counts for the processor packages (RAPL), whatever runs on them; memory, disks,
-    graphics cards and losses are not in it. Most machines let only root read it.
+    Linux counts the energy of whole processor packages (RAPL), including that of other programs,
+    without memory, disks, graphics cards and the power supply. Most machines let only root read
+    the counters.
 
     Args:
-        root: Where the counters are.
+        root: The folder of the counters.
 
     Examples:
-        >>> with metered() as energy:
+        >>> with measure_energy() as energy:
         ...     total = sum(range(1000))
         >>> energy.joules is None or energy.joules >= 0
         True
@@ -68,7 +69,7 @@ def metered(*, root: Path = _COUNTERS) -> Iterator[Energy]:
 
 
 def _read(root: Path) -> dict[str, tuple[int, int]]:
-    """Return the microjoules, and at how many they begin again, of each processor package."""
+    """Return each processor package's counter in microjoules, and the value where it wraps."""
     found = {}
     for folder in sorted(root.glob("intel-rapl:*")):
         try:

@@ -1,79 +1,70 @@
-"""A whole experiment as one value: from where the images are to a trained classifier."""
+"""The settings of a whole experiment as one value, from the images to a trained classifier."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
-
-import keras
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from tlkit._internal import arguments
-from tlkit.data import decoding, manifests
-from tlkit.data.image_dataset import ImageDataset
-from tlkit.data.image_folders import from_folder, from_manifest
-from tlkit.data.splits import DUPLICATES, Split, split
 from tlkit.errors import Argument, ConfigError
-from tlkit.experiments import recipes
-from tlkit.experiments.recipes import Recipe, Trained
-from tlkit.models import backbones
 
-WEIGHTS = ("imagenet", "starter")
-RECIPES: dict[str, Callable[..., Recipe]] = {
-    "best": recipes.best,
-    "fast": recipes.fast,
-    "few_images": recipes.few_images,
-    "mnist_as_described": recipes.mnist_as_described,
-    "tutorial": recipes.tutorial,
-}
-AUGMENTATIONS: dict[str, Callable[[], keras.layers.Layer]] = {
-    "flip": lambda: keras.layers.RandomFlip("horizontal", seed=1),
-    "rotate": lambda: keras.layers.RandomRotation(0.03, seed=2),
-    "shift": lambda: keras.layers.RandomTranslation(0.1, 0.1, seed=3),
-    "zoom": lambda: keras.layers.RandomZoom(0.15, seed=4),
-}
+# The choices are written out here so that `tlkit --help` imports neither NumPy nor Keras.
+# tests/experiments/test_experiment.py compares them with what exists.
+RecipeName = Literal["best", "fast", "few_images", "mnist_as_described", "tutorial"]
+Augmentation = Literal["flip", "rotate", "shift", "zoom"]
+Fit = Literal["crop", "pad", "squash"]
+Duplicates = Literal["allow", "refuse", "together"]
+Unreadable = Literal["fail", "replace", "skip"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Experiment:
-    """All that decides what comes out; written to a run's `config.json`, and read from there.
+    """All settings that decide the result; a run's `config.json` holds them.
+
+    Each attribute is also an option of `tlkit train`, `probe` and `inspect`, and its line below is
+    the help of that option.
 
     Attributes:
-        data: A folder with a folder of images for each class, or a `.csv` or `.parquet` table.
-        recipe: A recipe's name, of `tlkit.recipes`.
-        image_size: Height and width of the images, in pixels.
+        data: A folder with a subfolder of images for each class, or a .csv or .parquet table.
+        recipe: The training recipe.
+        image_size: Height and width that images are resized to, in pixels.
         channels: 3 for RGB, 1 for grey.
-        fit: "squash", "crop" or "pad", as for `tlkit.sources.from_folder`.
-        weights: "imagenet", "starter", or a file's path.
-        augment: What may change in training: "flip", "rotate", "shift", "zoom"; with `best`.
-        test: The share of images to test on.
-        validation: The share on which the temperature is fitted; none of them is trained on.
-        duplicates: What happens to look-alikes in different parts, as for `tlkit.splits.split`.
-        stratify: Whether each part holds its share of every class to the image, as for
-            `tlkit.splits.split`.
-        unreadable: What happens to damaged files, as for `tlkit.sources.from_folder`.
-        max_unreadable: The share that may be damaged.
-        path_column: As for `tlkit.sources.from_manifest`.
-        label_column: As for `tlkit.sources.from_manifest`.
-        group_column: As for `tlkit.sources.from_manifest`.
-        budget: Minutes for training; None takes what it takes.
-        seed: Of the split and of training.
+        fit: How images that are not square are made square.
+        weights: "imagenet", "starter" (comes with tlkit), or a weights file.
+        augment: Random changes of training images; needs the recipe "best".
+        test: Share of images to test on.
+        validation: Share of images to fit the temperature on; they are not trained on.
+        duplicates: What to do with duplicate and near-duplicate images in different parts.
+        stratify: Keep class proportions equal in every part.
+        unreadable: What to do with damaged files.
+        max_unreadable: Largest share of files that may be damaged.
+        path_column: Column of a table that holds image paths.
+        label_column: Column of a table that holds class names.
+        group_column: Column of a table; rows with the same value stay in the same part.
+        budget: Maximum minutes of training; unlimited by default.
+        seed: Random seed of the split and of training.
 
     Raises:
         ConfigError: A value is wrong.
+
+    Examples:
+        >>> Experiment("photos", recipe="fast").image_size
+        160
     """
 
     data: str
-    recipe: str = "fast"
+    _: KW_ONLY
+    recipe: RecipeName = "fast"
     image_size: int = 160
-    channels: int = 3
-    fit: str = "squash"
+    channels: Literal[1, 3] = 3
+    fit: Fit = "squash"
     weights: str = "imagenet"
-    augment: tuple[str, ...] = ()
+    augment: tuple[Augmentation, ...] = ()
     test: float = 0.2
     validation: float = 0.0
-    duplicates: str = "together"
+    duplicates: Duplicates = "together"
     stratify: bool = False
-    unreadable: str = "fail"
+    unreadable: Unreadable = "fail"
     max_unreadable: float = 0.1
     path_column: str = "path"
     label_column: str = "label"
@@ -83,15 +74,21 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for name in ("data", "weights"):
-            given = getattr(self, name)
-            if not isinstance(given, str | Path):
-                raise ConfigError(f"`{name}` must be a path or a name, got {given!r}.")
-            object.__setattr__(self, name, str(given))  # what JSON keeps
-        arguments.one_of("recipe", self.recipe, RECIPES)
+            value = getattr(self, name)
+            if not isinstance(value, str | Path):
+                raise ConfigError(Argument(name), f" must be a path or a name, got {value!r}.")
+            object.__setattr__(self, name, str(value))  # JSON has no paths
+        for name, hint in get_type_hints(Experiment).items():
+            if get_origin(hint) is Literal and name != "channels":
+                arguments.one_of(name, getattr(self, name), get_args(hint))
+        if self.channels not in (1, 3):
+            raise ConfigError(
+                Argument("channels"), f" must be 3 (RGB) or 1 (grey), got {self.channels!r}."
+            )
         arguments.at_least("image_size", self.image_size, 1)
-        arguments.one_of("duplicates", self.duplicates, DUPLICATES)
-        decoding.check_channels(self.channels)
         arguments.at_least("seed", self.seed, 0)
+        arguments.fraction("validation", self.validation)
+        arguments.fraction("max_unreadable", self.max_unreadable)
         if not arguments.fraction("test", self.test):
             raise ConfigError(
                 Argument("test"), " must be above 0: the classifier is evaluated on test images."
@@ -103,38 +100,19 @@ class Experiment:
         if self.budget is not None:
             arguments.positive("budget", self.budget)
         for name in self.augment:
-            arguments.one_of("augment", name, AUGMENTATIONS)
+            arguments.one_of("augment", name, get_args(Augmentation))
         if self.augment and self.recipe != "best":
             best = Argument("recipe", "best")
             raise ConfigError(
                 Argument("augment"), " needs ", best, f" (recipe is {self.recipe!r})."
             )
 
-    def check(self) -> None:
-        """Refuse a training that could not start, before all its images are read.
-
-        Raises:
-            ConfigError: The weights are of no known name and no file, or `image_size` is too small.
-        """
-        if self.weights not in WEIGHTS and not Path(self.weights).is_file():
-            raise ConfigError(
-                f"`weights` must be one of {list(WEIGHTS)} or a file, got {self.weights!r}."
-                f"{arguments.nearest(self.weights, WEIGHTS)}"
-            )
-        backbone = backbones.get(RECIPES[self.recipe]().backbone)
-        if self.image_size < backbone.min_size:
-            raise ConfigError(
-                Argument("image_size"),
-                f" must be at least {backbone.min_size} for {backbone.name}, got "
-                f"{self.image_size}.",
-            )
-
     @classmethod
-    def of(cls, values: dict[str, Any]) -> "Experiment":
-        """Return the experiment of these values, such as a `config.json` holds under "experiment".
+    def from_dict(cls, values: Mapping[str, Any]) -> "Experiment":
+        """Return the experiment with these settings, the inverse of `to_dict`.
 
         Raises:
-            ConfigError: A value is wrong, or there is none of that name.
+            ConfigError: A value is wrong, or a name is unknown.
         """
         names = [field.name for field in fields(cls)]
         for name in values:
@@ -147,113 +125,26 @@ class Experiment:
             raise ConfigError("An experiment must have `data`: a folder of images, or a table.")
         augment = values.get("augment") or ()
         if isinstance(augment, str) or not isinstance(augment, list | tuple):
-            raise ConfigError(f"`augment` must be a list of names, got {augment!r}.")
+            raise ConfigError(Argument("augment"), f" must be a list of names, got {augment!r}.")
         return cls(**{**values, "augment": tuple(augment)})
 
-    @classmethod
-    def values_of_run(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return the values in a run's `config.json`, its images where they were.
-
-        Raises:
-            ConfigError: What it holds under "experiment" is no values.
-        """
-        values = config["experiment"]
-        if not isinstance(values, dict):
-            raise ConfigError(f"`experiment` must hold names and values, got {values!r}.")
-        there = Path(str(values.get("data", ""))).exists()
-        moved = {} if there else {"data": config.get("making", {}).get("data", values.get("data"))}
-        return {**values, **moved}  # typed in another folder, maybe
-
-    def values(self) -> dict[str, Any]:
-        """Return the values, as JSON keeps them."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as values that JSON can hold."""
         return {**asdict(self), "augment": list(self.augment)}
 
-    def source(self, class_names: Sequence[str] | None = None) -> ImageDataset:
-        """Return the images, looked through but not kept.
 
-        Args:
-            class_names: As for `tlkit.sources.from_folder`.
+def settings_of_run(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the experiment's settings in a run's `config.json`.
 
-        Raises:
-            ConfigError: There is no such folder or table, or columns are named of a folder.
-            DataError: Something is wrong with the files; the message lists them.
-        """
-        how: dict[str, Any] = {
-            "image_size": self.image_size,
-            "channels": self.channels,
-            "fit": self.fit,
-            "unreadable": self.unreadable,
-            "max_unreadable": self.max_unreadable,
-            "class_names": class_names,
-        }
-        path = Path(self.data)
-        if not path.exists() or not (path.is_dir() or path.suffix.lower() in manifests.SUFFIXES):
-            why = "it is neither" if path.exists() else "no such file"
-            raise ConfigError(
-                "`data` must be a folder with a folder for each class, or a .csv or .parquet "
-                f"table, got {self.data!r}: {why}."
-            )
-        if path.is_dir():
-            self._refuse_columns()
-            return from_folder(self.data, **how)
-        return from_manifest(
-            self.data,
-            path_column=self.path_column,
-            label_column=self.label_column,
-            group_column=self.group_column,
-            **how,
-        )
+    A relative path to the images may have been valid only in the folder where the command was
+    typed; the absolute path that the run recorded then replaces it.
 
-    def _refuse_columns(self) -> None:
-        for field in fields(self):
-            given = getattr(self, field.name)
-            if field.name.endswith("_column") and given != field.default:
-                raise ConfigError(
-                    f"`{field.name}` must be left out for a folder, which has no columns, got "
-                    f"{given!r}. Name the images, their labels and groups in a .csv table."
-                )
-
-    def split(self, source: ImageDataset) -> Split:
-        """Return the parts of the images."""
-        return split(
-            source,
-            test=self.test,
-            validation=self.validation,
-            duplicates=self.duplicates,
-            stratify=self.stratify,
-            seed=self.seed,
-        )
-
-    def train(
-        self,
-        parts: Split,
-        *,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
-        verbose: bool = True,
-    ) -> Trained:
-        """Train a classifier on the parts' training images.
-
-        Args:
-            parts: What `split` returned.
-            callbacks: Are told every epoch; a phase that is solved has one.
-            verbose: Whether to write a line for every epoch.
-        """
-        settings: dict[str, Any] = {}
-        if self.augment:
-            settings["augmentation"] = tuple(AUGMENTATIONS[name]() for name in self.augment)
-        return _watched(RECIPES[self.recipe](**settings), callbacks).train(
-            parts.train,
-            image_size=self.image_size,
-            weights=self.weights,
-            seed=self.seed,
-            budget=self.budget,
-            verbose=verbose,
-        )
-
-
-def _watched(recipe: Recipe, callbacks: Sequence[keras.callbacks.Callback]) -> Recipe:
-    head, tail = recipe.head, recipe.fine_tune
-    if tail is not None:
-        tail = replace(tail, callbacks=(*tail.callbacks, *callbacks))
-    head = replace(head, callbacks=(*head.callbacks, *callbacks))
-    return replace(recipe, head=head, fine_tune=tail)
+    Raises:
+        ConfigError: Its entry "experiment" does not hold settings.
+    """
+    values = config["experiment"]
+    if not isinstance(values, dict):
+        raise ConfigError(f"`experiment` must hold names and values, got {values!r}.")
+    if Path(str(values.get("data", ""))).exists():
+        return dict(values)
+    return {**values, "data": config.get("making", {}).get("data", values.get("data"))}

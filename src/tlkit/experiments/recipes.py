@@ -1,7 +1,11 @@
-"""Named, complete settings, each a `Recipe`."""
+"""The named recipes: complete settings, each a function that returns a `Recipe`."""
+
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
+from tlkit._internal import arguments
 from tlkit.experiments.comparison import compare
 from tlkit.experiments.recipe import Recipe, Trained
 from tlkit.models import backbones, freezing
@@ -15,9 +19,38 @@ __all__ = [
     "compare",
     "fast",
     "few_images",
+    "get",
     "mnist_as_described",
+    "names",
     "tutorial",
 ]
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all recipes.
+
+    Examples:
+        >>> names()
+        ('best', 'fast', 'few_images', 'mnist_as_described', 'tutorial')
+    """
+    return tuple(_RECIPES)
+
+
+def get(name: str, **settings: Any) -> Recipe:
+    """Return the recipe of this name.
+
+    Args:
+        name: One of `names()`.
+        settings: Arguments of the recipe's function: `get("best", epochs=3)`.
+
+    Raises:
+        ConfigError: There is no such recipe.
+
+    Examples:
+        >>> get("few_images", epochs=(2, 3)).head.epochs
+        2
+    """
+    return _RECIPES[arguments.one_of("recipe", name, _RECIPES)](**settings)
 
 
 def mnist_as_described(
@@ -174,3 +207,12 @@ def fast() -> Recipe:
         fine_tune=None,
         features="auto",
     )
+
+
+_RECIPES: dict[str, Callable[..., Recipe]] = {
+    "best": best,
+    "fast": fast,
+    "few_images": few_images,
+    "mnist_as_described": mnist_as_described,
+    "tutorial": tutorial,
+}

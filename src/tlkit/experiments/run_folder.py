@@ -1,4 +1,4 @@
-"""A finished run as a folder of files: whole or not at all."""
+"""Save a run to a folder, completely or not at all, and load it again."""
 
 import csv
 import itertools
@@ -27,20 +27,20 @@ from tlkit.training.verification import Movement
 _PACKAGES = ("tlkit", "keras", "tensorflow", "numpy", "scikit-learn")
 
 
-def check_free(folder: str | Path) -> Path:
-    """Return the folder where it can take a run: it is not there yet, or empty, and can be written.
+def require_empty(folder: str | Path) -> Path:
+    """Return the folder if a run can be saved in it: it is new or empty, and can be written.
 
-    Call it before training, so that hours of work don't end in this error. Makes the folder that
-    it is to lie in.
+    Call it before training, so that hours of work don't end in this error. It creates the parent
+    folder.
 
     Raises:
-        ConfigError: Something is in the way.
+        ConfigError: The folder is not empty, or can't be written.
     """
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(
-            f"`folder` must be new or empty, got {str(folder)!r}, which holds something. "
-            "Choose another, or move it away."
+            f"`folder` must be new or empty, got {str(folder)!r}, which is not empty. "
+            "Choose another folder, or move this one."
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def check_free(folder: str | Path) -> Path:
     return target
 
 
-def write(
+def save_run(
     folder: str | Path,
     *,
     model: keras.Model,
@@ -65,28 +65,28 @@ def write(
     report: render.ReportFacts | None = None,
     files: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
-    """Write a run to a new folder: all of it, or nothing.
+    """Save a run to a new folder, completely or not at all.
 
-    The folder holds `model.keras`, `metrics.json` (the evaluation, the seconds, what each phase
-    was proved to move, and how its frozen part was run), `history.csv` (a row an epoch),
-    `config.json` (the settings given, and the versions and the machine they ran on), each figure
-    as `<name>.png`, and, with a report, what `tlkit.reports.write` writes.
+    The folder holds `model.keras`, `metrics.json` (the evaluation, the seconds, which weights each
+    phase moved, and how its frozen part was run), `history.csv` (one row per epoch), `config.json`
+    (the settings, the package versions and the machine), each figure as `<name>.png`, and, with a
+    report, the files of `tlkit.reports.write`.
 
     Args:
-        folder: Where; it must be new or empty.
+        folder: The run's folder; it must be new or empty.
         model: The trained classifier.
-        run: What TwoPhaseTrainer.fit returned.
-        evaluation: What tlkit.evaluate returned.
-        figures: Figures by file name, without ending.
-        about: One line that says what was trained on what; it goes into both JSON files.
-        config: The settings that made the run, seed included, as values that JSON keeps.
-        report: What a report tells of the run; its figures need not be given twice.
-        files: More files, as text by name.
+        run: The result of TwoPhaseTrainer.fit.
+        evaluation: The result of tlkit.evaluate.
+        figures: Figures by file name, without ".png".
+        about: One line about the model and the images; both JSON files hold it.
+        config: The settings of the run, including the seed, as values that JSON can hold.
+        report: The contents of a report; its figures need not be in `figures`.
+        files: More text files by name.
 
     Raises:
-        ConfigError: The folder holds something.
+        ConfigError: The folder is not empty.
     """
-    target = check_free(folder)
+    target = require_empty(folder)
     with replace_atomically(target) as made:
         made.mkdir()
         saving.save(model, made / "model.keras")
@@ -103,14 +103,14 @@ def write(
     return target
 
 
-def read(folder: str | Path) -> Run:
-    """Return what a written run did, but for how its frozen part was run.
+def load_run(folder: str | Path) -> Run:
+    """Return the record of a saved run, without how its frozen part was run.
 
     Args:
-        folder: What `write` wrote.
+        folder: A folder that `save_run` wrote.
 
     Raises:
-        ConfigError: It is no such folder.
+        ConfigError: The folder is not a run.
     """
     target = Path(folder)
     metrics, history = target / "metrics.json", target / "history.csv"
@@ -118,13 +118,13 @@ def read(folder: str | Path) -> Run:
         raise ConfigError(
             f"`folder` must be a run with metrics.json and history.csv, got {str(folder)!r}."
         )
-    told = json.loads(metrics.read_text(encoding="utf-8"))["phases"]
+    phases = json.loads(metrics.read_text(encoding="utf-8"))["phases"]
     with history.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return Run(phases=tuple(_phase(each, rows) for each in told))
+    return Run(phases=tuple(_load_phase(phase, rows) for phase in phases))
 
 
-def _phase(told: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> PhaseRun:
+def _load_phase(phase: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> PhaseRun:
     epochs = [
         {
             name: float(value)
@@ -132,25 +132,25 @@ def _phase(told: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> PhaseR
             if value and name not in ("epoch", "phase")
         }
         for row in rows
-        if row["phase"] == told["name"]
+        if row["phase"] == phase["name"]
     ]
     return PhaseRun(
-        name=told["name"],
+        name=phase["name"],
         history=to_columns(epochs),
-        seconds=told["seconds"],
-        best_epoch=told["best_epoch"],
-        movement=Movement(moved=told["moved"], untouched=told["untouched"]),
+        seconds=phase["seconds"],
+        best_epoch=phase["best_epoch"],
+        movement=Movement(moved=phase["moved"], untouched=phase["untouched"]),
     )
 
 
 def environment() -> dict[str, str]:
-    """Return the versions of what a result depends on, the machine, and the date.
+    """Return the package versions, the machine and the date.
 
-    The processor's model and the memory are left out where the system does not tell them. Cores
-    and memory are those that this process may use.
+    Cores and memory are those that this process may use. The processor's name and the memory are
+    missing on systems that don't report them.
     """
     processor, memory = system.processor(), system.known_memory()
-    told = {
+    known = {
         "processor": processor,
         "memory": None if memory is None else f"{memory / 2**30:.1f} GiB",
     }
@@ -159,7 +159,7 @@ def environment() -> dict[str, str]:
         "keras_backend": keras.config.backend(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {system.cores()} cores",
-        **{name: value for name, value in told.items() if value},
+        **{name: value for name, value in known.items() if value},
         "date": datetime.now(UTC).date().isoformat(),
     }
 

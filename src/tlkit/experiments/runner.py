@@ -1,4 +1,4 @@
-"""Run an experiment whole: images on disk in; a folder with model, figures and report out."""
+"""Run a whole experiment: from images on disk to a folder with model, metrics and report."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -14,18 +14,23 @@ from tlkit.data.splits import Pair, Split
 from tlkit.errors import ConfigError
 from tlkit.evaluation import calibration
 from tlkit.evaluation.evaluator import Evaluation, evaluate
-from tlkit.experiments import energy, run_folder, split_csv
+from tlkit.experiments import energy, recipes, run_folder, split_csv
 from tlkit.experiments import figures as report_figures
-from tlkit.experiments.experiment import AUGMENTATIONS, RECIPES, Experiment
-from tlkit.experiments.recipes import Trained
+from tlkit.experiments.experiment import Experiment, settings_of_run
+from tlkit.experiments.loading import check, load_images, split_images
+from tlkit.experiments.recipe import Recipe, Trained
 from tlkit.models import saving
 from tlkit.models.inspection import probabilities_of
 from tlkit.reports import render
 from tlkit.training.phase import plan_freezing
 
-__all__ = ["AUGMENTATIONS", "RECIPES", "Experiment", "Finished", "plan", "report", "run"]
-
-_SAME_PAIRS = 3
+AUGMENTATIONS: dict[str, Callable[[], keras.layers.Layer]] = {
+    "flip": lambda: keras.layers.RandomFlip("horizontal", seed=1),
+    "rotate": lambda: keras.layers.RandomRotation(0.03, seed=2),
+    "shift": lambda: keras.layers.RandomTranslation(0.1, 0.1, seed=3),
+    "zoom": lambda: keras.layers.RandomZoom(0.15, seed=4),
+}
+_MAX_PAIRS = 3
 _WERE = {
     "allow": "left where they fell",
     "refuse": "all in one part by chance",
@@ -34,27 +39,27 @@ _WERE = {
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Finished:
-    """What an experiment came to.
+class ExperimentResult:
+    """The result of an experiment.
 
     Attributes:
-        folder: Where it was written.
-        parts: What was trained and tested on.
-        trained: The classifier and what its training did.
-        evaluation: What it does on the test images.
+        folder: The run's folder.
+        split: The training, validation and test images.
+        trained: The classifier and the record of its training.
+        evaluation: Metrics on the test images.
     """
 
     folder: Path
-    parts: Split
+    split: Split
     trained: Trained
     evaluation: Evaluation
 
-    def figures(self) -> dict[str, Any]:
-        """Return the figures as plain values that JSON keeps."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the metrics, seconds and counts of images as values that JSON can hold."""
         return {
             **self.evaluation.figures(),
             "seconds": self.trained.seconds,
-            "images": {name: len(getattr(self.parts, name)) for name in split_csv.PARTS},
+            "images": {name: len(getattr(self.split, name)) for name in split_csv.PARTS},
         }
 
 
@@ -64,37 +69,38 @@ def run(
     *,
     command: str = "",
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    tell: Callable[[object], None] = lambda told: None,
+    on_message: Callable[[object], None] = lambda message: None,
     verbose: bool = False,
-) -> Finished:
-    """Train, measure and write a run: model, figures, report, and the config that repeats it.
+) -> ExperimentResult:
+    """Train and evaluate a classifier, and write model, metrics, report and config to a folder.
 
     Args:
-        experiment: What to do.
-        folder: Where to write; it must be new or empty.
-        command: What was typed, for the report; by default this call.
-        callbacks: Are told every epoch, also the one of a phase that is solved; see
-            `tlkit.training.trackers`.
-        tell: Is given the plan before the work, and the figures after it: `print` shows all.
-        verbose: Whether to write a line for every epoch.
+        experiment: The settings.
+        folder: The run's folder; it must be new or empty.
+        command: The command that was typed, for the report; by default this call.
+        callbacks: Keras callbacks, called after every epoch of every phase; a solved head has one
+            epoch. See `tlkit.training.trackers`.
+        on_message: Is called with the plan before training, and with the results after it: `print`
+            shows all.
+        verbose: Whether to print a line for every epoch.
 
     Raises:
-        ConfigError: The folder holds something, or a value is wrong.
+        ConfigError: The folder is not empty, or a value is wrong.
         DataError: Something is wrong with the images.
-        DownloadError: Weights can't be fetched.
+        DownloadError: Weights can't be downloaded.
     """
-    run_folder.check_free(folder)
+    run_folder.require_empty(folder)
     _refuse_within(experiment.data, folder)
-    experiment.check()
-    source = experiment.source()
-    parts = experiment.split(source)
-    tell(plan(source, parts))
-    with energy.metered() as used:
-        trained = experiment.train(parts, callbacks=callbacks, verbose=verbose)
+    check(experiment)
+    source = load_images(experiment)
+    parts = split_images(experiment, source)
+    on_message(plan(source, parts))
+    with energy.measure_energy() as used:
+        trained = train(experiment, parts, callbacks=callbacks, verbose=verbose)
     if len(parts.validation):
-        tell(calibration.calibrate(trained.model, parts.validation))
+        on_message(calibration.calibrate(trained.model, parts.validation))
     evaluation = evaluate(trained.model, parts.test)
-    tell(evaluation)
+    on_message(evaluation)
     about = (
         f"{experiment.recipe} on {source.name}, {experiment.image_size} px, {experiment.weights}"
     )
@@ -104,43 +110,81 @@ def run(
         "joules": used.joules,
         "data": str(Path(experiment.data).resolve()),
     }
-    run_folder.write(
+    run_folder.save_run(
         folder,
         model=trained.model,
         run=trained.run,
         evaluation=evaluation,
         figures={},
         about=about,
-        config={"experiment": experiment.values(), "making": making},
+        config={"experiment": experiment.to_dict(), "making": making},
         report=_report(experiment, source, parts, trained, evaluation, making=making),
-        files={split_csv.NAME: split_csv.written(parts)},
+        files={split_csv.NAME: split_csv.format_split(parts)},
     )
-    return Finished(folder=Path(folder), parts=parts, trained=trained, evaluation=evaluation)
+    return ExperimentResult(
+        folder=Path(folder), split=parts, trained=trained, evaluation=evaluation
+    )
+
+
+def train(
+    experiment: Experiment,
+    split: Split,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: bool = True,
+) -> Trained:
+    """Train a classifier on the training images of a split.
+
+    Args:
+        experiment: The settings.
+        split: The images.
+        callbacks: As for `run`.
+        verbose: Whether to print a line for every epoch.
+    """
+    settings: dict[str, Any] = {}
+    if experiment.augment:
+        settings["augmentation"] = tuple(AUGMENTATIONS[name]() for name in experiment.augment)
+    recipe = _add_callbacks(recipes.get(experiment.recipe, **settings), callbacks)
+    return recipe.train(
+        split.train,
+        image_size=experiment.image_size,
+        weights=experiment.weights,
+        seed=experiment.seed,
+        budget=experiment.budget,
+        verbose=verbose,
+    )
+
+
+def _add_callbacks(recipe: Recipe, callbacks: Sequence[keras.callbacks.Callback]) -> Recipe:
+    head, tail = recipe.head, recipe.fine_tune
+    if tail is not None:
+        tail = replace(tail, callbacks=(*tail.callbacks, *callbacks))
+    head = replace(head, callbacks=(*head.callbacks, *callbacks))
+    return replace(recipe, head=head, fine_tune=tail)
 
 
 def report(folder: str | Path) -> Path:
-    """Write a run's report again, its figures measured anew on its own test images.
+    """Write a run's report again, with figures from its own test images.
 
     Args:
-        folder: What `run` wrote; the images must be where they were.
+        folder: A folder that `run` wrote; its images must not have moved or changed.
 
     Raises:
-        ConfigError: It is no such folder.
-        DataError: Something is wrong with the images, or one of them is gone or changed; images
-            that were added since are left aside.
+        ConfigError: The folder is not such a run.
+        DataError: An image is missing, damaged or changed; images added since are ignored.
     """
     target = Path(folder)
-    done = run_folder.read(target)
+    done = run_folder.load_run(target)
     config = json.loads((target / "config.json").read_text(encoding="utf-8"))
     if not {"experiment", "making"} <= config.keys():
         raise ConfigError(
             "`folder` must be a run that `tlkit train` or `experiments.run` wrote, got "
-            f"{str(folder)!r}, whose config.json doesn't say which experiment made it. For "
-            "another, write the report with tlkit.reports."
+            f"{str(folder)!r}, whose config.json holds no experiment. For another, write the "
+            "report with tlkit.reports."
         )
-    experiment = Experiment.of(Experiment.values_of_run(config))
+    experiment = Experiment.from_dict(settings_of_run(config))
     model = saving.load(target / "model.keras")
-    source, parts = split_csv.read(experiment.source(), target / split_csv.NAME)
+    source, parts = split_csv.load_split(load_images(experiment), target / split_csv.NAME)
     making = config["making"]
     seconds = making["seconds"]
     trained = Trained(recipe=experiment.recipe, model=model, run=done, seconds=seconds)
@@ -158,7 +202,7 @@ def _report(
     *,
     making: Mapping[str, Any],
 ) -> render.ReportFacts:
-    recipe = RECIPES[experiment.recipe]()
+    recipe = recipes.get(experiment.recipe)
     phases = {"head": recipe.head, "fine_tune": recipe.fine_tune}
     told = []
     for run in trained.run.phases:
@@ -193,12 +237,12 @@ def _report(
 
 
 def _refuse_within(images: str, folder: str | Path) -> None:
-    """Refuse to write where the next training would take figures for photos."""
+    """Refuse a run's folder inside the images, where its figures would be read as photos."""
     place = Path(images).resolve()
     if place.is_dir() and Path(folder).resolve().is_relative_to(place):
         raise ConfigError(
-            f"`folder` must lie outside the images' folder {images!r}, got {str(folder)!r}: its "
-            "pictures would be taken for images of a class."
+            f"`folder` must be outside the folder of images {images!r}, got {str(folder)!r}: its "
+            "figures would be read as images of a class."
         )
 
 
@@ -227,7 +271,7 @@ def _temperature(model: keras.Model) -> list[str]:
 
 
 def plan(source: ImageDataset, parts: Split) -> str:
-    """Return what is about to happen: how many images of what, what they take, what looks alike."""
+    """Describe a training before it starts: images of each class and part, duplicates, memory."""
     counts = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     lines = [
         str(source),
@@ -235,26 +279,24 @@ def plan(source: ImageDataset, parts: Split) -> str:
     ]
     if parts.pairs:
         shown = "; ".join(
-            f"{_path(source, pair.first)} and {_path(source, pair.second)}"
-            for pair in parts.pairs[:_SAME_PAIRS]
+            f"{one} and {other}" for one, other in _paths(source, parts.pairs[:_MAX_PAIRS])
         )
-        lines.append(f"{len(parts.pairs):,} pairs are the same or look it, such as {shown}")
+        lines.append(
+            f"{len(parts.pairs):,} pairs of duplicate or near-duplicate images, such as {shown}"
+        )
         twice = sum(_has_two_labels(source, pair) for pair in parts.pairs)
         if twice:
-            lines.append(f"{twice:,} of these are the same image with two labels")
+            lines.append(f"{twice:,} of these pairs are one image with two labels")
     room = system.free_memory() // 2 / 1e9
-    lines.append(
-        f"features of the frozen part are kept in memory up to {room:,.1f} GB, beyond that on disk"
-    )
+    lines.append(f"features are cached in memory up to {room:,.1f} GB, beyond that on disk")
     return "\n".join(lines)
 
 
-def _path(source: ImageDataset, place: int) -> str:
-    return source.paths[place] if source.paths else f"image {place}"
-
-
 def _paths(source: ImageDataset, pairs: Sequence[Pair]) -> list[tuple[str, str]]:
-    return [(_path(source, pair.first), _path(source, pair.second)) for pair in pairs]
+    def path(index: int) -> str:
+        return source.paths[index] if source.paths else f"image {index}"
+
+    return [(path(pair.first), path(pair.second)) for pair in pairs]
 
 
 def _has_two_labels(source: ImageDataset, pair: Pair) -> bool:

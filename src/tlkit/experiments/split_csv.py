@@ -1,4 +1,4 @@
-"""Which image was trained on and which tested, as a file of a run."""
+"""Save in a run's folder which images were trained on and tested on, and load that again."""
 
 import csv
 import io
@@ -15,52 +15,47 @@ NAME = "split.csv"
 PARTS = ("train", "validation", "test")
 
 
-def written(parts: Split) -> str:
-    """Return which image went where, as CSV: each by its path and a hash of its content.
-
-    Args:
-        parts: The parts, of images that are files.
-    """
+def format_split(split: Split) -> str:
+    """Return a split of image files as CSV: each image's part, path and content hash."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("part", "path", "digest"))
     for name in PARTS:
-        part: ImageDataset = getattr(parts, name)
+        part: ImageDataset = getattr(split, name)
         for path, scanned in zip(part.paths, part.scanned, strict=True):
             writer.writerow((name, path, scanned.digest))
     return text.getvalue()
 
 
-def read(source: ImageDataset, file: Path) -> tuple[ImageDataset, Split]:
-    """Return the images that a run was made of, and their parts.
+def load_split(dataset: ImageDataset, file: Path) -> tuple[ImageDataset, Split]:
+    """Return the images of a run, and their split.
 
     Args:
-        source: The images that are there now; those that are new are left aside.
-        file: What `written` returned, as a file.
+        dataset: The images in the folder now; those that the run did not have are ignored.
+        file: A file with the text of `format_split`.
 
     Raises:
         ConfigError: There is no such file.
-        DataError: An image is gone, or not what it was.
+        DataError: An image is missing or has changed.
     """
     if not file.is_file():
-        raise ConfigError(f"`folder` must hold {file.name}: which images are tested on.")
+        raise ConfigError(f"`folder` must hold {file.name}: which images the run was tested on.")
     with file.open(newline="", encoding="utf-8") as opened:
         rows = list(csv.DictReader(opened))
-    there = {
-        (path, scanned.digest): place
-        for place, (path, scanned) in enumerate(zip(source.paths, source.scanned, strict=True))
+    known = {
+        (path, scanned.digest): index
+        for index, (path, scanned) in enumerate(zip(dataset.paths, dataset.scanned, strict=True))
     }
-    gone = [row["path"] for row in rows if (row["path"], row["digest"]) not in there]
-    if gone:
+    changed = [row["path"] for row in rows if (row["path"], row["digest"]) not in known]
+    if changed:
         raise DataError(
-            f"The run's images must be as they were, got {len(gone):,} of {len(rows):,} that are "
-            f"gone or changed: {join_first(gone, limit=3)}."
+            f"The run's images must not have changed, got {len(changed):,} of {len(rows):,} "
+            f"missing or changed: {join_first(changed, limit=3)}."
         )
-    places = {
-        name: [there[row["path"], row["digest"]] for row in rows if row["part"] == name]
+    indices = {
+        name: [known[row["path"], row["digest"]] for row in rows if row["part"] == name]
         for name in PARTS
     }
-    every = sorted(place for each in places.values() for place in each)
-    kept = source.take(every)
-    made = {name: source.take(np.asarray(each, dtype="int64")) for name, each in places.items()}
-    return kept, Split(pairs=tuple(look_alikes(kept)), **made)
+    used = dataset.take(sorted(index for part in indices.values() for index in part))
+    parts = {name: dataset.take(np.asarray(part, dtype="int64")) for name, part in indices.items()}
+    return used, Split(pairs=tuple(look_alikes(used)), **parts)

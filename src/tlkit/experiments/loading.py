@@ -1,0 +1,134 @@
+"""Load the images that an experiment names, split them, and read image files to classify."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from tlkit._internal import arguments
+from tlkit.data import decoding, manifests, scanning
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.image_folders import from_folder, from_manifest, images_within
+from tlkit.data.lazy_images import LazyImages
+from tlkit.data.splits import Split, split
+from tlkit.errors import Argument, ConfigError
+from tlkit.experiments.experiment import Experiment
+from tlkit.experiments.recipes import get
+from tlkit.models import backbones
+
+WEIGHTS = ("imagenet", "starter")
+
+
+def check(experiment: Experiment) -> None:
+    """Refuse a training that cannot start, before any image is read.
+
+    Raises:
+        ConfigError: The weights are neither a known name nor a file, or `image_size` is too small.
+    """
+    if experiment.weights not in WEIGHTS and not Path(experiment.weights).is_file():
+        raise ConfigError(
+            Argument("weights"),
+            f" must be one of {list(WEIGHTS)} or a file, got {experiment.weights!r}."
+            f"{arguments.nearest(experiment.weights, WEIGHTS)}",
+        )
+    backbone = backbones.get(get(experiment.recipe).backbone)
+    if experiment.image_size < backbone.min_size:
+        raise ConfigError(
+            Argument("image_size"),
+            f" must be at least {backbone.min_size} for {backbone.name}, "
+            f"got {experiment.image_size}.",
+        )
+
+
+def load_images(
+    experiment: Experiment, *, class_names: Sequence[str] | None = None
+) -> ImageDataset:
+    """Return the experiment's images; the files are checked now and decoded when needed.
+
+    Args:
+        experiment: Where the images are and how to read them.
+        class_names: As for `tlkit.sources.from_folder`.
+
+    Raises:
+        ConfigError: `data` is neither a folder nor a table, or columns are named for a folder.
+        DataError: Some files are damaged or the classes are wrong; the message lists the problems.
+    """
+    how: dict[str, Any] = {
+        "image_size": experiment.image_size,
+        "channels": experiment.channels,
+        "fit": experiment.fit,
+        "unreadable": experiment.unreadable,
+        "max_unreadable": experiment.max_unreadable,
+        "class_names": class_names,
+    }
+    path = Path(experiment.data)
+    if not path.exists() or not (path.is_dir() or path.suffix.lower() in manifests.SUFFIXES):
+        why = "it is neither" if path.exists() else "no such file"
+        raise ConfigError(
+            "`data` must be a folder with a subfolder for each class, or a .csv or .parquet "
+            f"table, got {experiment.data!r}: {why}."
+        )
+    if path.is_dir():
+        _refuse_columns(experiment)
+        return from_folder(experiment.data, **how)
+    return from_manifest(
+        experiment.data,
+        path_column=experiment.path_column,
+        label_column=experiment.label_column,
+        group_column=experiment.group_column,
+        **how,
+    )
+
+
+def _refuse_columns(experiment: Experiment) -> None:
+    for field in fields(experiment):
+        value = getattr(experiment, field.name)
+        if field.name.endswith("_column") and value != field.default:
+            raise ConfigError(
+                Argument(field.name),
+                f" can only be used with a table, got {value!r} for a folder, which has no "
+                "columns. List the images, their labels and groups in a .csv table.",
+            )
+
+
+def split_images(experiment: Experiment, dataset: ImageDataset) -> Split:
+    """Split images into the experiment's training, validation and test images."""
+    return split(
+        dataset,
+        test=experiment.test,
+        validation=experiment.validation,
+        duplicates=experiment.duplicates,
+        stratify=experiment.stratify,
+        seed=experiment.seed,
+    )
+
+
+def find_files(paths: Iterable[str | Path]) -> list[Path]:
+    """Return the files among the paths, and all image files in the folders among them."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        found += sorted(images_within(path)) if path.is_dir() else [path]
+    return found
+
+
+def read_files(
+    files: Sequence[Path], experiment: Experiment
+) -> tuple[dict[Path, str], list[Path], LazyImages]:
+    """Return what is wrong with damaged files, the other files, and the images in these.
+
+    Args:
+        files: The image files.
+        experiment: How to read them.
+    """
+    scanned = zip(files, scanning.scan(files), strict=True)
+    damaged = {file: each.problem for file, each in scanned if each.problem}
+    intact = [file for file in files if file not in damaged]
+    size = (experiment.image_size, experiment.image_size)
+    images = LazyImages(
+        lambda index: decoding.decode(
+            intact[index], size, fit=experiment.fit, channels=experiment.channels
+        ),
+        range(len(intact)),
+        shape=(*size, experiment.channels),
+    )
+    return damaged, intact, images

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import keras
+import pytest
+
+import tlkit
+from tlkit.cli import app
+from tlkit.experiments import recipes
+from tlkit.experiments.experiment import Experiment
+from tlkit.experiments.loading import load_images, split_images
+from tlkit.experiments.runner import train
+
+
+def test_callbacks_see_every_epoch_of_both_phases(noise_photos: Path) -> None:
+    seen = []
+    watcher = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    experiment = Experiment(noise_photos, image_size=32, weights="starter", recipe="few_images")
+    split = split_images(experiment, load_images(experiment))
+    train(experiment, split, callbacks=[watcher], verbose=False)
+    assert seen == [*range(10), *range(10)]
+
+
+def test_callbacks_see_a_solved_head_as_one_epoch(noise_photos: Path) -> None:
+    seen = []
+
+    class Watcher(keras.callbacks.Callback):
+        def on_train_begin(self, logs: dict | None = None) -> None:
+            seen.append(self.model.count_params())
+
+        def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+            seen.append((epoch, logs))
+
+    experiment = Experiment(noise_photos, image_size=32, weights="starter", recipe="fast")
+    split = split_images(experiment, load_images(experiment))
+    trained = train(experiment, split, callbacks=[Watcher()], verbose=False)
+    [metrics] = trained.run.phases[0].epochs
+    assert seen == [trained.model.count_params(), (0, metrics)]
+    assert {"loss", "accuracy"} <= set(metrics)
+
+
+@pytest.mark.parametrize("name", ["few_images", "fast"])
+def test_the_predicted_memory_is_the_memory_that_training_uses(
+    noise_photos: Path, name: str
+) -> None:
+    experiment = Experiment(noise_photos, image_size=32, weights="starter", recipe=name)
+    split = split_images(experiment, load_images(experiment))
+    recipe = recipes.get(name)
+    whole = tlkit.build_classifier(
+        recipe.backbone, 2, image_size=32, weights="starter", pixels=recipe.pixels
+    )
+    predicted = recipe.kept_bytes(whole, split.train.pair)
+    run = train(experiment, split, verbose=False).run
+    used = {phase.name: phase.trunk.bytes / phase.trunk.images for phase in run.phases}
+    assert used.keys() == predicted.keys()
+    for phase, size in used.items():
+        if name == "fast":
+            assert 0 < size <= predicted[phase]
+        else:
+            assert size == sum(predicted.values())  # one pass caches what both phases read
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (16, 16, 1), (16, 16, 3)])
+def test_predict_and_evaluate_take_a_classifier_of_any_input_shape(
+    small_backbone: keras.Model,
+    noise_photos: Path,
+    tmp_path: Path,
+    shape: tuple[int, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = tlkit.build_classifier(
+        small_backbone, 2, input_shape=shape, pixels=(0, 1), class_names=["a", "b"]
+    )
+    file = str(tlkit.save(model, tmp_path / "model.keras"))
+    assert app.main(["predict", file, str(noise_photos / "a")]) == app.DONE
+    assert len(capsys.readouterr().out.splitlines()) == 20
+    assert app.main(["evaluate", file, str(noise_photos)]) == app.DONE
+    assert "40 images" in capsys.readouterr().out
