@@ -26,12 +26,9 @@ app = cyclopts.App(
     name="tlkit",
     help="Transfer learning for image classification: from a folder of images to a report.",
     help_epilogue=_EXIT_CODES,
+    help_format="plaintext",
     help_formatter=DefaultFormatter(panel_spec=PanelSpec(box=box.SIMPLE, padding=(0, 0))),
-    default_parameter=cyclopts.Parameter(
-        consume_multiple=True,
-        negative_iterable=(),
-        show_default=lambda value: "" if value is False or value == () else str(value),
-    ),
+    default_parameter=cyclopts.Parameter(consume_multiple=True, negative_iterable=()),
     config=fill_from_file,
     version_flags=(),
 )

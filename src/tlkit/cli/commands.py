@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Tracker = Literal["mlflow", "tensorboard", "wandb"]
 Typed = Annotated[Sequence[str], Parameter(parse=False)]
 _flat = Parameter(name="*")
-_flag = Parameter(negative=())
+_flag = Parameter(negative=(), show_default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,7 @@ class Output:
 
     Attributes:
         json: Print one JSON object instead of text.
-        config: A JSON or YAML file with values of options: a run's config.json, or your own. What
-            is typed comes first.
+        config: A JSON or YAML file of options, such as a run's config.json; typed options win.
     """
 
     json: Annotated[bool, _flag] = False
@@ -264,7 +263,7 @@ def inspect(
         f"{recipe.name} ends with {len(plan.frozen)} of {len(plan.backbone.layers)} layers "
         f"frozen{first}"
     )
-    cached = recipe.kept_bytes(classifier, split.train)
+    cached = recipe.cached_bytes(classifier, split.train)
     upto = "up to " if recipe.features == "auto" else ""
     for name, size in cached.items():
         total = size * len(split.train) / 1e6

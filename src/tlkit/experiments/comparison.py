@@ -1,4 +1,4 @@
-"""Compare recipes on the same images, over seeds: means, and how sure they are."""
+"""Compare recipes on the same images over several seeds: means with confidence intervals."""
 
 import math
 import statistics
@@ -22,25 +22,25 @@ from tlkit.evaluation.evaluator import evaluate
 from tlkit.experiments.recipe import Recipe, Trained
 from tlkit.models.saving import save
 
-_LOOK_EVERY = 0.05  # seconds
+_SAMPLING_SECONDS = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A figure over several seeds.
+class Estimate:
+    """The mean of a number over several seeds, with its uncertainty.
 
     Attributes:
-        mean: Its mean.
-        interval: Half the width of the mean's 95 % interval, by Student's t; not a number for one
-            seed.
+        mean: The mean.
+        interval: Half the width of the mean's 95 % confidence interval, by Student's t; NaN for
+            one seed.
     """
 
     mean: float
     interval: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> "Figure":
-        """Return the figure of these values."""
+    def from_values(cls, values: Sequence[float]) -> "Estimate":
+        """Return the estimate from one value per seed."""
         if len(values) < 2:
             return cls(mean=values[0], interval=math.nan)
         spread = statistics.stdev(values) / math.sqrt(len(values))
@@ -49,8 +49,8 @@ class Figure:
             interval=float(student.ppf(0.975, len(values) - 1)) * spread,
         )
 
-    def said(self, unit: float, digits: int) -> str:
-        """Return both in words, in a unit."""
+    def format(self, unit: float, digits: int) -> str:
+        """Return mean and interval as text, in a unit."""
         mean = f"{self.mean / unit:.{digits}f}"
         if math.isnan(self.interval):
             return mean
@@ -59,35 +59,35 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedRecipe:
-    """What one recipe came to.
+    """The results of one recipe.
 
     Attributes:
         name: The recipe's name.
-        accuracy: Of the test images, 0 to 1.
-        loss: Mean cross-entropy on them, in nats.
-        seconds: Of building, probing and training.
-        memory: Bytes that the process grew by meanwhile, at most; None where it can't be seen.
+        accuracy: Accuracy on the test images, 0 to 1.
+        loss: Mean cross-entropy on the test images, in nats.
+        seconds: Time for building, probing and training.
+        memory: Peak growth of the process in bytes; None if the system does not report it.
         model_bytes: Size of the saved model's file.
-        weights: How many numbers the model holds.
+        num_parameters: Number of the model's weights.
     """
 
     name: str
-    accuracy: Figure
-    loss: Figure
-    seconds: Figure
-    memory: Figure | None
-    model_bytes: Figure
-    weights: Figure
+    accuracy: Estimate
+    loss: Estimate
+    seconds: Estimate
+    memory: Estimate | None
+    model_bytes: Estimate
+    num_parameters: Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Several recipes on the same images; `print(comparison)` shows it.
+    """The results of several recipes on the same images; `print(comparison)` shows a table.
 
     Attributes:
-        images: What the images are called.
-        seeds: How many runs each recipe had.
-        recipes: The recipes, as they were given.
+        images: The name of the images.
+        seeds: Number of runs of each recipe.
+        recipes: The results, in the order of the recipes.
     """
 
     images: str
@@ -95,16 +95,24 @@ class Comparison:
     recipes: tuple[ComparedRecipe, ...]
 
     def __rich__(self) -> rich.console.RenderableType:
-        columns = ("recipe", "accuracy, %", "loss", "seconds", "memory, MB", "file, MB", "weights")
+        columns = (
+            "recipe",
+            "accuracy, %",
+            "loss",
+            "seconds",
+            "memory, MB",
+            "file, MB",
+            "parameters",
+        )
         rows = [
             (
                 each.name,
-                each.accuracy.said(0.01, 2),
-                each.loss.said(1, 4),
-                each.seconds.said(1, 1),
-                "?" if each.memory is None else each.memory.said(1e6, 0),
-                each.model_bytes.said(1e6, 2),
-                f"{each.weights.mean:,.0f}",
+                each.accuracy.format(0.01, 2),
+                each.loss.format(1, 4),
+                each.seconds.format(1, 1),
+                "?" if each.memory is None else each.memory.format(1e6, 0),
+                each.model_bytes.format(1e6, 2),
+                f"{each.num_parameters.mean:,.0f}",
             )
             for each in self.recipes
         ]
@@ -127,33 +135,33 @@ def compare(
     budget: float | None = None,
     verbose: bool = True,
 ) -> Comparison:
-    """Train each recipe with each seed, and measure what comes of it on the test images.
+    """Train each recipe with each seed, and evaluate it on the test images.
 
-    The recipes take turns, so that a machine that slows down slows all of them. Keras' state of
-    earlier models is cleared before each run.
+    The recipes take turns, so that a machine that becomes slower affects all of them. Keras' global
+    state is cleared before each run.
 
     Args:
-        recipes: What to compare.
-        data: Training and test images.
-        seeds: How many runs each has: the seeds from 0 on.
+        recipes: The recipes to compare.
+        data: The split: training and test images.
+        seeds: Number of runs of each recipe, with the seeds 0, 1, 2 and so on.
         image_size: As for `Recipe.train`.
         weights: As for `Recipe.train`.
         backbone_options: As for `Recipe.train`.
-        budget: As for `Recipe.train`: minutes for each run.
-        verbose: Whether to write a line for every epoch.
+        budget: Maximum minutes of each run, as for `Recipe.train`.
+        verbose: Whether to print a line for every epoch.
 
     Raises:
-        ConfigError: There is no recipe, two have one name, or a number is wrong.
+        ConfigError: `recipes` is empty or two have the same name, or a number is wrong.
     """
     arguments.at_least("seeds", seeds, 1)
     names = [recipe.name for recipe in recipes]
     if not names or len(set(names)) < len(names):
-        raise ConfigError(f"`recipes` must be one or more of different names, got {names}.")
+        raise ConfigError(f"`recipes` must be at least one, with different names, got {names}.")
     runs: dict[str, list[dict[str, float | None]]] = {name: [] for name in names}
     for seed in range(seeds):
         for recipe in recipes:
             keras.backend.clear_session()
-            trained, memory = _watched(
+            trained, memory = _measure_memory(
                 partial(
                     recipe.train,
                     data.train,
@@ -165,24 +173,24 @@ def compare(
                     verbose=verbose,
                 )
             )
-            runs[recipe.name].append({**_figures(trained, data), "memory": memory})
+            runs[recipe.name].append({**_evaluate(trained, data), "memory": memory})
     return Comparison(
         images=data.train.name,
         seeds=seeds,
         recipes=tuple(
-            ComparedRecipe(name=name, **{key: _over_seeds(rows, key) for key in rows[0]})
+            ComparedRecipe(name=name, **{key: _estimate(rows, key) for key in rows[0]})
             for name, rows in runs.items()
         ),
     )
 
 
-def _over_seeds(rows: Sequence[Mapping[str, float | None]], key: str) -> Any:
+def _estimate(rows: Sequence[Mapping[str, float | None]], key: str) -> Any:
     values = [row[key] for row in rows]
-    there = [value for value in values if value is not None]
-    return Figure.of(there) if len(there) == len(values) else None
+    known = [value for value in values if value is not None]
+    return Estimate.from_values(known) if len(known) == len(values) else None
 
 
-def _figures(trained: Trained, data: Split) -> dict[str, float | None]:
+def _evaluate(trained: Trained, data: Split) -> dict[str, float | None]:
     score = evaluate(trained.model, data.test)
     with tempfile.TemporaryDirectory() as folder:
         file = save(trained.model, Path(folder) / "model.keras")
@@ -192,26 +200,26 @@ def _figures(trained: Trained, data: Split) -> dict[str, float | None]:
         "loss": score.loss,
         "seconds": trained.seconds,
         "model_bytes": float(model_bytes),
-        "weights": float(trained.model.count_params()),
+        "num_parameters": float(trained.model.count_params()),
     }
 
 
-def _watched(work: Callable[[], Trained]) -> tuple[Trained, float | None]:
-    """Do the work, and return how many bytes the process grew by at most."""
+def _measure_memory(work: Callable[[], Trained]) -> tuple[Trained, float | None]:
+    """Return the result of the work, and the peak growth of the process in bytes meanwhile."""
     before = system.resident_bytes()
     if before is None:
         return work(), None
     done = threading.Event()
-    most = [before]
+    peak = [before]
 
     def watch() -> None:
-        while not done.wait(_LOOK_EVERY):
-            most[0] = max(most[0], system.resident_bytes() or 0)
+        while not done.wait(_SAMPLING_SECONDS):
+            peak[0] = max(peak[0], system.resident_bytes() or 0)
 
     thread = threading.Thread(target=watch, daemon=True, name="tlkit-memory")
     thread.start()
     try:
-        return work(), float(max(most[0], system.resident_bytes() or 0) - before)
+        return work(), float(max(peak[0], system.resident_bytes() or 0) - before)
     finally:
         done.set()
         thread.join()

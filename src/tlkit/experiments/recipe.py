@@ -1,4 +1,4 @@
-"""Everything that makes a training, as one value; `tlkit.recipes` has named ones."""
+"""All settings of a training as one value; `tlkit.recipes` has recipes with a name."""
 
 import time
 from collections.abc import Mapping
@@ -26,17 +26,18 @@ from tlkit.training.trainer import TwoPhaseTrainer, train_phase
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A complete way to train a classifier.
+    """All settings of building and training a classifier.
 
     Attributes:
-        name: What it is called.
+        name: The recipe's name.
         backbone: The backbone's name.
-        pixels: What the backbone is fed; None is what it was trained on.
+        pixels: The pixel format that the backbone expects; None is that of its pretraining.
         head: The first phase.
-        fine_tune: The second phase; None leaves it out.
-        features: What the head reads, as in `build_classifier`; "auto" probes the training images.
-        pooling: How maps become features, as in `build_classifier`.
-        max_layers: How many layers "auto" may read together, as in `select_features`.
+        fine_tune: The second phase; None trains the head only.
+        features: The layers that the head reads, as in `build_classifier`; "auto" probes the
+            training images.
+        pooling: How feature maps become features, as in `build_classifier`.
+        max_layers: Maximum number of layers that "auto" joins, as in `select_features`.
     """
 
     name: str
@@ -93,11 +94,11 @@ class Recipe:
         """
         return TwoPhaseTrainer(head=self.head, fine_tune=self.fine_tune, seed=seed, cache=cache)
 
-    def kept_bytes(self, model: keras.Model, data: Data) -> dict[str, int]:
-        """Return how many bytes of features each phase would keep of an image, by phase.
+    def cached_bytes(self, model: keras.Model, data: Data) -> dict[str, int]:
+        """Return the bytes of features that each phase would cache for one image.
 
-        None are kept where every epoch runs the whole model. What "auto" will read is not known
-        before it has probed: then the most that it may be.
+        It is 0 if every epoch runs the whole model. With "auto" features it is an upper bound,
+        because the layers are known only after probing.
 
         Args:
             model: A classifier on the recipe's whole backbone; changes what is trainable.
@@ -138,14 +139,13 @@ class Recipe:
             image_size: As for `build`.
             weights: As for `build`.
             backbone_options: As for `build`.
-            seed: Of the head's start, the order of images, and all else that is random.
-            budget: Minutes that it may take: fine-tuning gets as many of its epochs as fit, is left
-                out where a few steps timed first say that none does, and stops where the time is
-                up, in the middle of an epoch if need be; a cosine then ends there, too. A head that
-                is trained stops in time as well. Building, probing, running the frozen part and
-                solving a head count, and are not cut.
+            seed: Random seed of the initial head, the order of images and everything else.
+            budget: Maximum minutes. A few steps are timed first; fine-tuning then runs as many
+                epochs as fit, or is skipped if not even one does. Both phases stop when the time is
+                up, even within an epoch, and a cosine schedule ends at that time. Building,
+                probing, running the frozen part and solving a head count, but are never stopped.
             cache: As for TwoPhaseTrainer.
-            verbose: Whether to write a line for every epoch.
+            verbose: Whether to print a line for every epoch.
 
         Raises:
             ConfigError: The budget is not above 0.
@@ -185,13 +185,13 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
-    """What a recipe made.
+    """A classifier that a recipe trained.
 
     Attributes:
-        recipe: Its name.
+        recipe: The recipe's name.
         model: The classifier.
-        run: What its phases did.
-        seconds: How long all of it took: building, probing and training.
+        run: The record of its training.
+        seconds: Time for building, probing and training.
     """
 
     recipe: str

@@ -56,16 +56,16 @@ def get(name: str, **settings: Any) -> Recipe:
 def mnist_as_described(
     *, epochs: tuple[int, int] = (10, 5), batchnorm: BatchNormPolicy = "frozen"
 ) -> Recipe:
-    """Return the experiment tlkit was made for: MobileNetV2 on grey digits of 32x32 pixels.
+    """Return the recipe that tlkit was written for: MobileNetV2 on grey digits of 32x32 pixels.
 
-    Grey is copied to RGB in [0, 1]; global average pooling and a softmax head; the head for 10
-    epochs with Adam on a frozen backbone, then all but the first 100 layers for 5 epochs at a
-    learning rate of 1e-5; batches of 32.
+    Grey is copied to RGB in [0, 1], followed by global average pooling and a softmax head. The head
+    is trained for 10 epochs with Adam on a frozen backbone, then all but the first 100 layers for 5
+    epochs at a learning rate of 1e-5, in batches of 32.
 
     Args:
         epochs: Epochs of the head phase and of fine-tuning.
-        batchnorm: What BatchNormalization does in fine-tuning. The description does not say;
-            "train" is what plain Keras does.
+        batchnorm: How BatchNormalization behaves in fine-tuning, as for `Phase`. The original
+            description leaves it open; "train" is the behaviour of plain Keras.
 
     Examples:
         >>> mnist_as_described().fine_tune.learning_rate
@@ -91,12 +91,13 @@ def few_images(
 ) -> Recipe:
     """Return what tlkit recommends for about a thousand small images: MobileNetV2 at 32x32 pixels.
 
-    The pixels the backbone was trained on; a softmax head on a frozen backbone, then all but the
-    first 100 layers at a learning rate that moves them, BatchNormalization frozen.
+    Pixels are scaled as in pretraining; a softmax head is trained on a frozen backbone, then all
+    but the first 100 layers are fine-tuned at a larger learning rate than usual, with
+    BatchNormalization frozen.
 
     Args:
         epochs: Epochs of the head phase and of fine-tuning.
-        batchnorm: What BatchNormalization does in fine-tuning.
+        batchnorm: How BatchNormalization behaves in fine-tuning, as for `Phase`.
 
     Examples:
         >>> few_images().fine_tune.learning_rate
@@ -118,10 +119,10 @@ def few_images(
 
 
 def tutorial(*, epochs: tuple[int, int] = (10, 10)) -> Recipe:
-    """Return what Keras' guide on transfer learning does, with MobileNetV2.
+    """Return the recipe of Keras' guide on transfer learning, with MobileNetV2.
 
-    The pixels the backbone was trained on; the last layer pooled, the head alone, then the whole
-    backbone at a learning rate of 1e-5 with BatchNormalization frozen
+    Pixels are scaled as in pretraining; the head on the pooled last layer is trained alone, then
+    the whole backbone at a learning rate of 1e-5 with BatchNormalization frozen
     (https://keras.io/guides/transfer_learning).
 
     Args:
@@ -149,21 +150,21 @@ def best(
     freeze: freezing.Select = freezing.nothing,
     augmentation: tuple[keras.layers.Layer, ...] = (),
 ) -> Recipe:
-    """Return what is most accurate where minutes don't matter: `fast`, then gentle fine-tuning.
+    """Return the most accurate recipe, which takes minutes: `fast`, then gentle fine-tuning.
 
-    The head reads up to four layers together and is solved; then the backbone is trained with it,
-    BatchNormalization frozen, gradients clipped, at a learning rate that rises, then falls along a
-    cosine. The defaults suit about a thousand photos. Tens of thousands of small images bear
-    larger steps, `learning_rate=2e-3, batch_size=256`, and gain nothing from the first two blocks,
-    which cost a third of the time: `freeze=freezing.first(18)`.
+    The head reads up to four layers joined, and is solved. Then head and backbone are fine-tuned
+    with BatchNormalization frozen and gradients clipped, at a learning rate that rises and then
+    falls along a cosine. The defaults suit about a thousand photos. For tens of thousands of small
+    images use larger steps, `learning_rate=2e-3, batch_size=256`, and freeze the first two blocks,
+    `freeze=freezing.first(18)`: training them takes a third of the time and gains nothing.
 
     Args:
-        epochs: Epochs of fine-tuning; `Recipe.train(budget=...)` takes as many as fit.
-        learning_rate: The highest that fine-tuning has.
-        batch_size: Images a step of fine-tuning.
-        freeze: What of the backbone fine-tuning leaves as it is.
-        augmentation: Layers that change training images at random. Which changes leave the class
-            what it is depends on the images: flips for photos, not for digits.
+        epochs: Epochs of fine-tuning; with `Recipe.train(budget=...)`, as many of them as fit.
+        learning_rate: The maximum learning rate of fine-tuning.
+        batch_size: Images per step of fine-tuning.
+        freeze: The layers of the backbone that fine-tuning does not train.
+        augmentation: Layers that change training images at random. Choose changes that keep the
+            class: flips suit photos, but not digits.
 
     Examples:
         >>> best().fine_tune.schedule
@@ -190,10 +191,10 @@ def best(
 
 
 def fast() -> Recipe:
-    """Return the quickest way to a good classifier: read where it pays, and solve the head.
+    """Return the fastest recipe: a logistic regression on the features of a frozen backbone.
 
-    The backbone is probed, ends at the cheapest layer within one standard error of the best, and
-    is not trained; the head is a logistic regression by L-BFGS.
+    A probe finds the layers whose features are classified best. The backbone ends at the cheapest
+    layer within one standard error of the best, and the head is solved by L-BFGS.
 
     Examples:
         >>> fast().head.solver
