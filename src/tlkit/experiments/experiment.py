@@ -79,8 +79,11 @@ class Experiment:
                 raise ConfigError(Argument(name), f" must be a path or a name, got {value!r}.")
             object.__setattr__(self, name, str(value))  # JSON has no paths
         for name, hint in get_type_hints(Experiment).items():
+            value = getattr(self, name, None)
             if get_origin(hint) is Literal and name != "channels":
-                arguments.one_of(name, getattr(self, name), get_args(hint))
+                arguments.one_of(name, value, get_args(hint))
+            if hint is bool and not isinstance(value, bool):
+                raise ConfigError(Argument(name), f" must be true or false, got {value!r}.")
         if self.channels not in (1, 3):
             raise ConfigError(
                 Argument("channels"), f" must be 3 (RGB) or 1 (grey), got {self.channels!r}."
@@ -92,10 +95,6 @@ class Experiment:
         if not arguments.fraction("test", self.test):
             raise ConfigError(
                 Argument("test"), " must be above 0: the classifier is evaluated on test images."
-            )
-        if not isinstance(self.stratify, bool):
-            raise ConfigError(
-                Argument("stratify"), f" must be true or false, got {self.stratify!r}."
             )
         if self.budget is not None:
             arguments.positive("budget", self.budget)
