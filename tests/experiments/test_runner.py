@@ -48,7 +48,7 @@ def test_the_predicted_memory_is_the_memory_that_training_uses(
     whole = tlkit.build_classifier(
         recipe.backbone, 2, image_size=32, weights="starter", pixels=recipe.pixels
     )
-    predicted = recipe.cached_bytes(whole, split.train.pair)
+    predicted = recipe.cached_bytes(whole, split.train)
     run = train(experiment, split, verbose=False).run
     used = {phase.name: phase.trunk.bytes / phase.trunk.images for phase in run.phases}
     assert used.keys() == predicted.keys()
