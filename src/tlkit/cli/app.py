@@ -18,7 +18,7 @@ _EXIT_CODES = f"""Exit codes:
 - {DONE}: success
 - {TOO_LOW}: the accuracy is below --assert-accuracy
 - {WRONG_ARGUMENTS}: an argument or a config file is wrong, or an extra is not installed
-- {WRONG_DATA}: the images are wrong, such as damaged files or duplicates in different parts
+- {WRONG_DATA}: the images are wrong, such as damaged files or duplicates across parts
 - {FAILED}: a download, an engine or a training failed
 - {INTERRUPTED}: interrupted"""
 
