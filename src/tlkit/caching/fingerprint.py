@@ -12,7 +12,7 @@ import numpy as np
 
 from tlkit.models.flat_graph import Step, TensorId
 
-_FORMAT = 1  # raise it, and nothing that was kept before is used again
+_FORMAT = 2  # raise it, and nothing that was stored before is used again
 _NO_MATTER = ("build_config", "name", "shared_object_id", "trainable")
 
 

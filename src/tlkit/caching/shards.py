@@ -1,73 +1,118 @@
-"""Arrays in one file with a checksum, to be mapped into memory."""
+"""Arrays in a safetensors file with a checksum beside it, to be mapped into memory.
+
+A shard is two files. `NAME.safetensors` holds the arrays `array_0`, `array_1` and so on, for any
+program that knows the format. `NAME.sha256` holds its checksum as `sha256sum --check` reads it;
+it is written first, so that a shard that exists has one.
+"""
 
 import errno
 import hashlib
-import io
-import math
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 
 from tlkit.errors import DataError
 
-_CHECKSUM_BYTES = 32
-_KINDS = "biufcmMSU"  # of dtypes that a .npy file can name; bfloat16 is not among them
-_MAGIC = b"tlkit shard 1, arrays: "
-_PART_BYTES = 64  # a shard's parts begin at multiples of it, as the data in a .npy file does
+SUFFIX = ".safetensors"
+
+_CHECKSUM_SUFFIX = ".sha256"
+_DTYPES = {  # those of NumPy that the format knows, by the name in its header
+    "BOOL": "bool",
+    "C64": "complex64",
+    "F16": "float16",
+    "F32": "float32",
+    "F64": "float64",
+    **{
+        f"{letter}{bits}": f"{kind}{bits}"
+        for letter, kind in (("I", "int"), ("U", "uint"))
+        for bits in (8, 16, 32, 64)
+    },
+}
+_NAME = "array_{}"
+_PREFIX_BYTES = 8  # the length of the header
 
 
 class DamagedError(OSError):
     """A shard is not what was written."""
 
 
-def write(file: io.BufferedRandom, arrays: Sequence[np.ndarray]) -> None:
-    """Write arrays to an empty file, and their checksum."""
-    file.write((_MAGIC + str(len(arrays)).encode()).ljust(_PART_BYTES))
-    for array in arrays:
-        np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
-        file.write(bytes(-file.tell() % _PART_BYTES))
-    file.seek(0)
-    file.write(hashlib.file_digest(file, _checksum).digest())
+def checksum_path(shard: Path) -> Path:
+    """Return the path of a shard's checksum."""
+    return shard.with_suffix(_CHECKSUM_SUFFIX)
+
+
+def to_bytes(arrays: Sequence[np.ndarray]) -> bytes:
+    """Return the content of a shard's file for arrays that `to_storable` returned."""
+    named = {_NAME.format(index): array for index, array in enumerate(arrays)}
+    return safetensors.numpy.save(named)
+
+
+def checksum(content: Any, name: str) -> bytes:
+    """Return the content of the checksum's file for that of a shard of this name."""
+    return f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode()
 
 
 def load(path: Path) -> list[np.ndarray]:
-    """Return the arrays of a file, memory-mapped and read-only.
+    """Return the arrays of a shard, memory-mapped and read-only, after a check.
 
     Raises:
-        DamagedError: It is not what was written.
+        DamagedError: The shard is not what was written.
+        FileNotFoundError: It does not exist.
     """
+    whole = _map_file(path)
+    try:
+        wanted = checksum_path(path).read_bytes()
+    except FileNotFoundError:
+        raise DamagedError(errno.EIO, "it has no checksum", str(path)) from None
+    if wanted != checksum(whole, path.name):
+        raise DamagedError(errno.EIO, "its checksum is wrong", str(path))
+    return _split_arrays(whole)
+
+
+def load_unchecked(path: Path) -> list[np.ndarray]:
+    """Return the arrays of a shard that has just been written, as `load` does."""
+    return _split_arrays(_map_file(path))
+
+
+def _map_file(path: Path) -> np.memmap:
+    """Map a whole file at once: each mapping keeps a file open."""
     with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:  # nor can an empty file be mapped
-            raise DamagedError(errno.EIO, "it is not a shard", str(path))
-        whole = np.memmap(file, np.uint8, mode="r")  # one for all arrays: each holds a file open
-        if _checksum(whole[:-_CHECKSUM_BYTES]).digest() != whole[-_CHECKSUM_BYTES:].tobytes():
-            raise DamagedError(errno.EIO, "its checksum is wrong", str(path))
-        arrays, start = [], _PART_BYTES
-        for _ in range(int(whole[len(_MAGIC) : _PART_BYTES].tobytes())):
-            file.seek(start)
-            np.lib.format.read_magic(file)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-            begin, end = file.tell(), file.tell() + math.prod(shape) * dtype.itemsize
-            arrays.append(whole[begin:end].view(dtype).reshape(shape))
-            start = end + -end % _PART_BYTES
+        try:
+            return np.memmap(file, np.uint8, mode="r")
+        except ValueError:  # an empty file can't be mapped
+            raise DamagedError(errno.EIO, "it is empty", str(path)) from None
+
+
+def _split_arrays(whole: np.memmap) -> list[np.ndarray]:
+    """Return the arrays in a mapped file, as parts of it: the package would copy them.
+
+    The format is the length of a header in 8 bytes, the header as JSON with the dtype, shape and
+    place of each array, and the arrays' data.
+    """
+    start = _PREFIX_BYTES + int.from_bytes(whole[:_PREFIX_BYTES].tobytes(), "little")
+    header = json.loads(whole[_PREFIX_BYTES:start].tobytes())
+    arrays = []
+    for index in range(len(header)):
+        entry = header[_NAME.format(index)]
+        begin, end = entry["data_offsets"]
+        data = whole[start + begin : start + end].view(_DTYPES[entry["dtype"]])
+        arrays.append(data.reshape(entry["shape"]))
     return arrays
 
 
-def storable(array: np.ndarray) -> np.ndarray:
-    """Return an array in one piece, as it can be kept.
+def to_storable(array: np.ndarray) -> np.ndarray:
+    """Return an array as a shard can hold it: contiguous, in the machine's byte order.
 
     Raises:
-        DataError: It is of a kind that can't be kept, or has no axis.
+        DataError: safetensors has no such dtype, or the array has no axis.
     """
-    if not array.ndim or array.dtype.kind not in _KINDS:
+    if not array.ndim or array.dtype.name not in _DTYPES.values():
         raise DataError(
-            f"Arrays must have an axis and a dtype of NumPy's own to be kept, got {array.dtype} of "
-            f"shape {array.shape}. Convert it, such as with astype('float32')."
+            "Features must have an axis and a dtype that safetensors and NumPy share, got "
+            f"{array.dtype} of shape {array.shape}. Convert them, such as with astype('float32')."
         )
-    return np.ascontiguousarray(array)
-
-
-def _checksum(data: Any = b"") -> "hashlib.blake2b":
-    return hashlib.blake2b(data, digest_size=_CHECKSUM_BYTES)
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))

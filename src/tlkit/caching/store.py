@@ -1,4 +1,15 @@
-"""Arrays on disk under a key that says what made them: what was computed once is read again."""
+"""Features on disk, under a key made from everything that determines them.
+
+How several processes can write, read and prune one folder at the same time, without locks:
+
+- An entry is a folder named by its key, with shards and `facts.json`, whose date is the last use.
+- Every file is written under a temporary name and then renamed: it is whole, or does not exist.
+- The facts and a shard's checksum are in place before the shard. So each shard can be checked, and
+  an entry with shards can be listed. A damaged shard, or one that two processes wrote at once with
+  different numbers, fails its check; it is deleted and computed again.
+- Pruning renames the entry's folder, then deletes it. A process that has a shard mapped keeps it.
+  One that is writing a shard finds that its temporary file is gone, and writes again.
+"""
 
 import hashlib
 import itertools
@@ -25,12 +36,13 @@ from tlkit.errors import ConfigError
 _ATTEMPTS = 10  # to write a shard while other processes prune
 _DAY_SECONDS = 86_400
 _FACTS = "facts.json"
-_LEFT_BEHIND_SECONDS = 3_600
+_LEFTOVER_SECONDS = 3_600  # no write takes an hour: an older temporary file has no writer
+_PRUNED = ".pruned-"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EntryInfo:
-    """What a store holds under one key: from which facts, how much, and when it was last used."""
+    """What a store holds under one key, how large it is, and when it was last used."""
 
     key: str
     facts: dict[str, Any]
@@ -41,7 +53,7 @@ class EntryInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """A folder of cached arrays, made when first written to; processes may share it.
+    """A folder of cached arrays that several processes may share; the first write creates it.
 
     Examples:
         >>> import tempfile
@@ -57,11 +69,11 @@ class Store:
         object.__setattr__(self, "folder", Path(self.folder))
 
     def key(self, facts: Mapping[str, Any]) -> str:
-        """Return the key of the entry with these facts, whether or not it is there."""
-        return _key(_canonical(facts))
+        """Return the key that an entry with these facts has, whether it exists or not."""
+        return _hash_json(_to_json(facts))
 
     def entry(self, facts: Mapping[str, Any]) -> "Entry":
-        """Return the entry of the arrays that were made from these facts.
+        """Return the entry for arrays that these facts determine.
 
         Args:
             facts: Every fact that changes a number, as values that JSON can hold.
@@ -69,14 +81,14 @@ class Store:
         Raises:
             ConfigError: JSON can't hold them.
         """
-        text = _canonical(facts)
-        entry = Entry(folder=self.folder, key=_key(text), facts=text)
-        entry._touch()
+        text = _to_json(facts)
+        entry = Entry(folder=self.folder, key=_hash_json(text), facts=text)
+        entry._mark_used()
         return entry
 
     def entries(self) -> list[EntryInfo]:
-        """Return what is there, newest use first; what others put there is left out."""
-        found = [info for folder in _key_folders(self.folder) if (info := _info(folder))]
+        """Return all entries, the last used first; other files in the folder are ignored."""
+        found = [info for folder in _find_folders(self.folder) if (info := _read_info(folder))]
         return sorted(found, key=lambda info: info.last_used, reverse=True)
 
     def prune(
@@ -86,20 +98,20 @@ class Store:
         keep_bytes: int | None = None,
         key: str | None = None,
     ) -> int:
-        """Delete entries, and what killed processes left behind; return the bytes freed.
+        """Delete entries, and files that killed processes left; return the number of bytes freed.
 
         Args:
-            older_than_days: Delete what was not used for that long.
-            keep_bytes: Delete what was not used for longest until no more than this is left.
-            key: Delete this one.
+            older_than_days: Delete entries that were not used for this long.
+            keep_bytes: Delete the entries used longest ago until no more than this is left.
+            key: Delete this entry.
 
         Raises:
-            ConfigError: Nothing is given, or there is no such key.
+            ConfigError: No argument is given, or no entry has that key.
             StoreError: The folder can't be changed.
         """
         if older_than_days is None and keep_bytes is None and key is None:
             raise ConfigError(
-                "`prune` must be told what to delete, got nothing. "
+                "`prune` must be told what to delete, got no argument. "
                 "Give older_than_days, keep_bytes or key."
             )
         kept = entries = self.entries()
@@ -107,22 +119,23 @@ class Store:
             arguments.one_of("key", key, [info.key for info in entries])
             kept = [info for info in kept if info.key != key]
         if older_than_days is not None:
-            kept = _used_within(arguments.positive("older_than_days", older_than_days), kept)
+            kept = _select_recent(arguments.positive("older_than_days", older_than_days), kept)
         if keep_bytes is not None:
-            kept = _fitting(arguments.at_least("keep_bytes", keep_bytes, 0), kept)
+            kept = _select_fitting(arguments.at_least("keep_bytes", keep_bytes, 0), kept)
         doomed = {info.key for info in entries} - {info.key for info in kept}
         try:
-            return sum(_remove(self.folder / each) for each in doomed) + _sweep(self.folder)
+            freed = sum(_delete_entry(self.folder / each) for each in doomed)
+            return freed + _delete_leftovers(self.folder)
         except OSError as error:
             raise files.to_store_error("delete", self.folder, error) from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Shards of arrays under one key, each under the digest of what it was computed from.
+    """The shards under one key, each named by the digest of the images it was computed from.
 
     Attributes:
-        folder: The store's folder; the shards lie in a folder in it that is named by the key.
+        folder: The store's folder; the shards are in a folder in it named by the key.
         key: The digest of the facts.
         facts: The facts as JSON.
     """
@@ -132,35 +145,35 @@ class Entry:
     facts: bytes = field(repr=False)
 
     def read(self, digest: str) -> list[np.ndarray] | None:
-        """Return a shard's arrays, memory-mapped and read-only; None where it is not there.
+        """Return a shard's arrays, memory-mapped and read-only; None if it does not exist.
 
-        A damaged file is deleted and taken as not there.
+        A damaged shard is deleted, and does not exist then.
 
         Raises:
             StoreError: The file can't be opened.
         """
         path = self._path(digest)
-        self._touch()
+        self._mark_used()
         try:
             return shards.load(path)
         except FileNotFoundError:
             return None
         except shards.DamagedError:
-            with suppress(OSError):  # a folder that is read-only
+            with suppress(OSError):  # in a folder that is read-only
                 path.unlink()
             return None
         except OSError as error:
             raise files.to_store_error("read", path, error) from error
 
     def write(self, digest: str, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Keep arrays as a shard, all of them or nothing; return them as `read` would.
+        """Write arrays as a shard, all of them or none; return them as `read` does.
 
         Raises:
-            DataError: An array is of a kind that can't be kept, or has no axis.
+            DataError: An array has a dtype that can't be stored, or no axis.
             StoreError: There is no room, or no permission.
         """
         path = self._path(digest)
-        whole = [shards.storable(array) for array in arrays]
+        whole = [shards.to_storable(array) for array in arrays]
         try:
             for _ in range(_ATTEMPTS - 1):
                 with suppress(FileNotFoundError, FileExistsError):  # pruned meanwhile
@@ -175,19 +188,25 @@ class Entry:
 
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.replace_atomically(path) as temporary:
-            with temporary.open("x+b") as file:
-                shards.write(file, arrays)
-            if not facts.exists():  # here: if pruned from now on, the shard is gone with its folder
-                with files.replace_atomically(facts) as another:
-                    another.write_bytes(self.facts)
-        return shards.load(path)
+            content = shards.to_bytes(arrays)
+            temporary.write_bytes(content)
+            # the temporary file exists: if the folder is pruned from now on, it goes too
+            if not facts.exists():
+                _write_bytes(facts, self.facts)
+            _write_bytes(shards.checksum_path(path), shards.checksum(content, path.name))
+        return shards.load_unchecked(path)
 
     def _path(self, digest: str) -> Path:
-        return self.folder / self.key / f"{digest}.shard"
+        return self.folder / self.key / f"{digest}{shards.SUFFIX}"
 
-    def _touch(self) -> None:
-        with suppress(OSError):  # not there yet, or read-only
+    def _mark_used(self) -> None:
+        with suppress(OSError):  # it does not exist yet, or is read-only
             os.utime(self.folder / self.key / _FACTS)
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    with files.replace_atomically(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def digest(*arrays: np.ndarray) -> str:
@@ -204,87 +223,88 @@ def digest(*arrays: np.ndarray) -> str:
     return found.hexdigest()
 
 
-def _canonical(facts: Mapping[str, Any]) -> bytes:
+def _to_json(facts: Mapping[str, Any]) -> bytes:
     try:
         return json.dumps(dict(facts), indent=2, sort_keys=True, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"`facts` must be what JSON can hold, got {dict(facts)!r}: {error}. Give it as text."
+            f"`facts` must be values that JSON can hold, got {dict(facts)!r}: {error}. "
+            "Convert them to text."
         ) from error
 
 
-def _key(facts: bytes) -> str:
+def _hash_json(facts: bytes) -> str:
     return hashlib.blake2b(facts, digest_size=16).hexdigest()
 
 
-def _key_folders(store: Path) -> list[Path]:
+def _find_folders(store: Path) -> list[Path]:
     return [folder for folder in store.glob("*") if re.fullmatch("[0-9a-f]{32}", folder.name)]
 
 
-def _info(folder: Path) -> EntryInfo | None:
+def _read_info(folder: Path) -> EntryInfo | None:
     facts = folder / _FACTS
     try:
         text, used = facts.read_bytes(), facts.stat().st_mtime
-    except OSError:  # someone else's, or pruned meanwhile
+    except OSError:  # it belongs to another program, or was pruned meanwhile
         return None
-    if _key(text) != folder.name:
+    if _hash_json(text) != folder.name:
         return None
-    sizes = _sizes(folder)
+    sizes = _measure_files(folder)
     return EntryInfo(
         key=folder.name,
         facts=json.loads(text),
         bytes=sum(sizes.values()),
-        shards=sum(path.suffix == ".shard" for path in sizes),
+        shards=sum(path.suffix == shards.SUFFIX for path in sizes),
         last_used=datetime.fromtimestamp(used, UTC),
     )
 
 
-def _used_within(days: float, infos: Sequence[EntryInfo]) -> list[EntryInfo]:
+def _select_recent(days: float, infos: Sequence[EntryInfo]) -> list[EntryInfo]:
     oldest = time.time() - days * _DAY_SECONDS
     return [info for info in infos if info.last_used.timestamp() > oldest]
 
 
-def _fitting(room: int, infos: Sequence[EntryInfo]) -> list[EntryInfo]:
-    """Return as many as fit, from the first on."""
+def _select_fitting(room: int, infos: Sequence[EntryInfo]) -> list[EntryInfo]:
+    """Return the first entries whose sizes add up to no more than there is room."""
     totals = itertools.accumulate(info.bytes for info in infos)
     return [info for info, total in zip(infos, totals, strict=True) if total <= room]
 
 
-def _sizes(folder: Path) -> dict[Path, int]:
+def _measure_files(folder: Path) -> dict[Path, int]:
     sizes = {}
     for parent, _, names in os.walk(folder):
         for path in (Path(parent, name) for name in names):
-            with suppress(FileNotFoundError):  # a temporary name
+            with suppress(FileNotFoundError):  # a temporary file that was renamed meanwhile
                 sizes[path] = path.stat().st_size
     return sizes
 
 
-def _remove(folder: Path) -> int:
-    """Delete an entry, at one blow for who reads and writes; return the bytes freed."""
-    doomed = folder.with_name(f".pruned-{uuid.uuid4().hex}")
+def _delete_entry(folder: Path) -> int:
+    """Delete an entry atomically; return the bytes freed."""
+    doomed = folder.with_name(f"{_PRUNED}{uuid.uuid4().hex}")
     try:
         folder.rename(doomed)
-    except FileNotFoundError:  # another process was faster
+    except FileNotFoundError:  # another process has deleted it
         return 0
-    return _delete(doomed)
+    return _delete_folder(doomed)
 
 
-def _delete(doomed: Path) -> int:
-    size = sum(_sizes(doomed).values())
-    shutil.rmtree(doomed, ignore_errors=True)  # another process may be at it too
-    return size - sum(_sizes(doomed).values())
+def _delete_folder(doomed: Path) -> int:
+    size = sum(_measure_files(doomed).values())
+    shutil.rmtree(doomed, ignore_errors=True)  # another process may be deleting it too
+    return size - sum(_measure_files(doomed).values())
 
 
-def _sweep(store: Path) -> int:
-    """Delete what killed processes left behind; return the bytes freed."""
-    freed = sum(_delete(doomed) for doomed in store.glob(".pruned-*"))
-    for folder in _key_folders(store):
-        for path, size in _sizes(folder).items():
+def _delete_leftovers(store: Path) -> int:
+    """Delete files that killed processes left; return the bytes freed."""
+    freed = sum(_delete_folder(doomed) for doomed in store.glob(f"{_PRUNED}*"))
+    for folder in _find_folders(store):
+        for path, size in _measure_files(folder).items():
             with suppress(FileNotFoundError):
-                old = time.time() - path.stat().st_mtime > _LEFT_BEHIND_SECONDS
+                old = time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS
                 if path.name.startswith(files.TEMPORARY) and old:
                     path.unlink()
                     freed += size
-        with suppress(OSError):  # it holds something
+        with suppress(OSError):  # it is not empty
             folder.rmdir()
     return freed
