@@ -124,7 +124,7 @@ def test_a_solver_takes_all_the_views(small_backbone: keras.Model) -> None:
     run = train_phase(model, phase, DATA, cache=Cache(views=2), seed=0, verbose=False)
     assert run.trunk.images == 80
     for cache in (None, Cache()):
-        with pytest.raises(ConfigError, match="`augmentation` of a SolvedHead needs kept copies"):
+        with pytest.raises(ConfigError, match="`augmentation` of a SolvedHead needs stored copies"):
             train_phase(model, phase, DATA, cache=cache, seed=0, verbose=False)
 
 

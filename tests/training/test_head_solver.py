@@ -15,7 +15,7 @@ DATA = make_stripes(200, contrast=20)
 
 @pytest.mark.parametrize("solver", get_args(solvers.Solver))
 @pytest.mark.parametrize("cache", [None, Cache()])
-def test_a_solved_head_is_that_of_its_features(
+def test_the_solved_head_is_the_solution_on_its_features(
     small_backbone: keras.Model, solver: str, cache: Cache | None
 ) -> None:
     images, labels = DATA
@@ -40,22 +40,22 @@ def test_a_solved_head_is_that_of_its_features(
         rtol=0.02,
         atol=0.05,
     )
-    figures = {name: values[0] for name, values in run.history.items()}
+    metrics = {name: values[0] for name, values in run.history.items()}
     assert run.num_epochs == 1
     score = tlkit.evaluate(model, (images, labels))
-    assert figures["accuracy"] == pytest.approx(score.accuracy, abs=0.006)
-    assert figures["loss"] == pytest.approx(score.loss, rel=0.01, abs=1e-5)
-    assert figures["accuracy"] > 0.9
+    assert metrics["accuracy"] == pytest.approx(score.accuracy, abs=0.006)
+    assert metrics["loss"] == pytest.approx(score.loss, rel=0.01, abs=1e-5)
+    assert metrics["accuracy"] > 0.9
     other = tlkit.evaluate(model, held_out)
-    assert figures["val_accuracy"] == pytest.approx(other.accuracy, abs=0.03)
-    assert figures["val_loss"] > 2  # nearly all of these labels are wrong
-    assert {"val_loss", "val_accuracy", "penalty"} < set(figures)
+    assert metrics["val_accuracy"] == pytest.approx(other.accuracy, abs=0.03)
+    assert metrics["val_loss"] > 2  # nearly all of these labels are wrong
+    assert {"val_loss", "val_accuracy", "penalty"} < set(metrics)
     assert (run.best_epoch, run.diverged) == (1, None)
     assert run.movement.moved == 2
     assert (run.trunk is None) == (cache is None)
 
 
-def test_fine_tuning_goes_on_from_a_solved_head(small_backbone: keras.Model) -> None:
+def test_fine_tuning_continues_from_a_solved_head(small_backbone: keras.Model) -> None:
     model = small_classifier(small_backbone, pooling="flatten")
     trainer = TwoPhaseTrainer(
         head=SolvedHead(),
@@ -71,7 +71,7 @@ def test_fine_tuning_goes_on_from_a_solved_head(small_backbone: keras.Model) -> 
     assert rates == pytest.approx([1e-4, 1e-4])
 
 
-def test_one_hot_labels_and_datasets_are_solved_alike(small_backbone: keras.Model) -> None:
+def test_one_hot_labels_and_datasets_have_the_same_solution(small_backbone: keras.Model) -> None:
     images, labels = DATA
     logits = []
     for train in (
@@ -98,23 +98,23 @@ class _Batches(keras.utils.PyDataset):
         return tuple(array[32 * index : 32 * index + 32] for array in self.arrays)
 
 
-def test_weights_and_shared_labels_are_refused(small_backbone: keras.Model) -> None:
+def test_image_weights_and_soft_labels_are_refused(small_backbone: keras.Model) -> None:
     images, labels = DATA
     model = small_classifier(small_backbone)
     with pytest.raises(DataError, match="must have no image weights for a SolvedHead"):
         weighted = _Batches(images, labels, np.ones(len(labels)))
         train_phase(model, SolvedHead(solver="ridge"), weighted, verbose=False)
     shared = np.full((len(images), 3), 1 / 3, "float32")
-    with pytest.raises(DataError, match="must each name one class for a SolvedHead"):
+    with pytest.raises(DataError, match="must each be of a single class for a SolvedHead"):
         train_phase(model, SolvedHead(solver="ridge"), (images, shared), verbose=False)
 
 
-def test_a_head_that_is_more_than_one_layer_is_refused(small_backbone: keras.Model) -> None:
+def test_a_head_of_several_layers_is_refused(small_backbone: keras.Model) -> None:
     plain = small_classifier(small_backbone)
     hidden = keras.layers.Dense(8, "relu", name="hidden")(plain.get_layer("pooling").output)
     logits = keras.layers.Dense(3, name="logits")(hidden)
     outputs = tlkit.models.ClassProbabilities(["a", "b", "c"])(logits)
-    with pytest.raises(ConfigError, match=r"`solver` needs a head of one .*'hidden', 'logits'"):
+    with pytest.raises(ConfigError, match=r"needs a head of one .*'hidden', 'logits'"):
         train_phase(keras.Model(plain.inputs, outputs), SolvedHead(solver="ridge"), DATA)
 
 

@@ -27,7 +27,7 @@ def test_a_rate_that_learns_is_found(model: keras.Model) -> None:
 
 def test_the_search_ends_where_the_loss_blows_up(model: keras.Model) -> None:
     phase = Phase(optimizer="sgd", freeze=freezing.first(3))
-    found = tlkit.training.find_learning_rate(model, phase, DATA, highest=1e12, seed=0)
+    found = tlkit.training.find_learning_rate(model, phase, DATA, max_rate=1e12, seed=0)
     assert len(found.rates) == len(found.losses) < 100
     assert np.isfinite(found.losses).all()
 
@@ -90,7 +90,7 @@ def test_the_search_trains_as_the_phase_would(model: keras.Model) -> None:
     plain = Phase(freeze=freezing.first(3), batch_size=16)
     found = {
         name: tlkit.training.find_learning_rate(
-            model, phase, DATA, lowest=1e-3, highest=0.1, steps=6, seed=0
+            model, phase, DATA, min_rate=1e-3, max_rate=0.1, steps=6, seed=0
         ).losses
         for name, phase in {
             "plain": plain,
@@ -107,7 +107,7 @@ def test_the_search_trains_as_the_phase_would(model: keras.Model) -> None:
     ("settings", "words"),
     [
         ({"steps": 1}, "`steps` must be a whole number of at least 2"),
-        ({"lowest": 2.0}, "`lowest` must be below `highest`, got 2 and 1"),
+        ({"min_rate": 2.0}, "`min_rate` must be below `max_rate`, got 2 and 1"),
     ],
 )
 def test_a_bad_value_is_named(model: keras.Model, settings: dict[str, object], words: str) -> None:

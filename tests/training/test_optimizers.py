@@ -80,7 +80,7 @@ def test_an_optimizer_that_decays_by_itself_spares_them_too() -> None:
         ({"warmup": -1}, "`warmup` must be a number above 0"),
         ({"layer_decay": 1.5}, "`layer_decay` must be at most 1, got 1.5"),
         ({"label_smoothing": 1.0}, "`label_smoothing` must be a number from 0"),
-        ({"label_smoothing": 0.1, "loss": "mse"}, "`label_smoothing` must be left out with a loss"),
+        ({"label_smoothing": 0.1, "loss": "mse"}, "`label_smoothing` must be left out with `loss`"),
         ({"ema_momentum": 2.0}, "`ema_momentum` must be a number from 0"),
         ({"weight_decay": 0}, "`weight_decay` must be a number above 0"),
         ({"global_clipnorm": -1}, "`global_clipnorm` must be a number above 0"),
@@ -89,7 +89,7 @@ def test_an_optimizer_that_decays_by_itself_spares_them_too() -> None:
                 "learning_rate": keras.optimizers.schedules.CosineDecay(0.1, 10),
                 "schedule": "cosine",
             },
-            "`learning_rate` must be a number where `schedule` or `warmup` shapes it",
+            "`learning_rate` must be a number if `schedule` or `warmup` is set",
         ),
         ({"augmentation": ("flip",)}, "`augmentation` must be a tuple of Keras layers"),
         (

@@ -20,7 +20,7 @@ def _fitted(**console: object) -> str:
 
 def test_a_log_gets_one_plain_line_an_epoch() -> None:
     first, *epochs = _fitted().splitlines()
-    assert first == "head: trains 10 of 10 parameters"
+    assert first == "head: training 10 of 10 parameters"
     assert [line.split()[:2] for line in epochs] == [["head", "1/2"], ["head", "2/2"]]
     assert all("accuracy" in line and " % " in line and "loss" in line for line in epochs)
     assert "\x1b" not in "".join(epochs)

@@ -40,7 +40,7 @@ def test_a_cosine_ends_with_the_time_or_with_the_epochs(
     assert 0 <= run.history["learning_rate"][-1] < 1e-5
 
 
-def test_nothing_changes_where_not_one_epoch_fits(small_backbone: keras.Model) -> None:
+def test_nothing_changes_if_no_epoch_fits(small_backbone: keras.Model) -> None:
     model = small_classifier(small_backbone)
     before = model.get_weights()
     assert _within(model, 0.001) is None
@@ -48,7 +48,7 @@ def test_nothing_changes_where_not_one_epoch_fits(small_backbone: keras.Model) -
         np.testing.assert_array_equal(weight, old)
 
 
-def test_a_phase_that_was_misjudged_is_stopped(small_backbone: keras.Model) -> None:
+def test_a_phase_that_takes_longer_than_measured_is_stopped(small_backbone: keras.Model) -> None:
     class Slower(keras.callbacks.Callback):
         batches = 0
 
@@ -76,52 +76,55 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     return made
 
 
-def _rates(clock: _Clock, *, seconds_a_step: float) -> list[float]:
+def _rates(clock: _Clock, *, seconds_per_step: float) -> list[float]:
     """Return the rates of a phase of 3 epochs of 4 steps that has 100 seconds."""
     phase = Phase(epochs=3, schedule="cosine", warmup=0.5, learning_rate=0.1)
     model = SimpleNamespace(optimizer=SimpleNamespace(learning_rate=None), stop_training=False)
-    callback = time_budget.Annealing(100.0, phase, steps=4)
-    callback.set_model(model)
-    callback.on_train_begin()
+    callbacks = [time_budget.Deadline(100.0), time_budget.TimedCosine(100.0, phase, steps=4)]
+    for callback in callbacks:
+        callback.set_model(model)
+        callback.on_train_begin()
     rates = []
     while len(rates) < 12 and not model.stop_training:
-        callback.on_train_batch_begin(0)
+        for callback in callbacks:
+            callback.on_train_batch_begin(0)
         rates.append(model.optimizer.learning_rate)
-        clock.now += seconds_a_step
-        callback.on_train_batch_end(0)
+        clock.now += seconds_per_step
+        for callback in callbacks:
+            callback.on_train_batch_end(0)
     return rates
 
 
-def test_where_there_is_time_the_rate_is_the_usual_cosine(clock: _Clock) -> None:
+def test_with_enough_time_the_rate_is_the_cosine_of_keras(clock: _Clock) -> None:
     usual = keras.optimizers.schedules.CosineDecay(
         0.0, decay_steps=10, warmup_target=0.1, warmup_steps=2
     )
     np.testing.assert_allclose(
-        _rates(clock, seconds_a_step=1.0), [float(usual(step)) for step in range(12)], atol=1e-7
+        _rates(clock, seconds_per_step=1.0), [float(usual(step)) for step in range(12)], atol=1e-7
     )
 
 
-def test_where_there_is_not_the_rate_falls_with_the_time(clock: _Clock) -> None:
-    rates = _rates(clock, seconds_a_step=16.0)
+def test_without_enough_time_the_rate_falls_with_the_time(clock: _Clock) -> None:
+    rates = _rates(clock, seconds_per_step=16.0)
     fall = [0.05 * (1 + np.cos(np.pi * spent / 68)) for spent in (0, 16, 32, 48)]
     np.testing.assert_allclose(rates, [0.0, 0.05, *fall], atol=1e-12)
 
 
-def test_no_step_begins_that_would_end_after_the_time(clock: _Clock) -> None:
-    _rates(clock, seconds_a_step=16.0)
+def test_no_step_starts_that_would_end_after_the_deadline(clock: _Clock) -> None:
+    _rates(clock, seconds_per_step=16.0)
     assert clock.now == 96.0  # a seventh step would have ended at 112 of 100
 
 
-def test_a_phase_for_which_there_is_no_time_left_is_not_even_timed(
+def test_without_any_time_no_steps_are_timed(
     small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(time_budget, "_timed", lambda *_, **__: pytest.fail("it was timed"))
+    monkeypatch.setattr(time_budget, "_time_steps", lambda *_, **__: pytest.fail("it was timed"))
     assert _within(small_classifier(small_backbone), -1.0) is None
 
 
-def test_a_first_step_that_moves_nothing_is_not_the_last(clock: _Clock) -> None:
+def test_a_first_step_at_rate_0_is_not_the_last(clock: _Clock) -> None:
     clock.now = 99.0
-    assert _rates(clock, seconds_a_step=50.0) == pytest.approx([0.0, 0.05])
+    assert _rates(clock, seconds_per_step=50.0) == pytest.approx([0.0, 0.05])
 
 
 def test_a_head_that_is_trained_stops_in_time() -> None:

@@ -96,7 +96,7 @@ def test_it_equals_plain_keras(small_backbone: keras.Model) -> None:
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_a_phase_comes_out_the_same_whatever_ran_before_it(
+def test_a_seeded_phase_does_not_depend_on_what_ran_before_it(
     model: keras.Model, tmp_path: Path
 ) -> None:
     TwoPhaseTrainer(head=HEAD, seed=3).fit(model, DATA, verbose=False)
@@ -195,29 +195,29 @@ def _norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     return freezing.find_batchnorm(tlkit.models.backbone_of(model))
 
 
-def test_a_frozen_weight_that_moves_is_a_loud_failure(model: keras.Model) -> None:
+def test_a_frozen_weight_that_changes_is_an_error(model: keras.Model) -> None:
     class Meddler(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             weight = tlkit.models.backbone_of(self.model).get_layer("stem").weights[0]
             weight.assign(weight + 1e-6)
 
     phase = Phase(epochs=1, callbacks=(Meddler(),))
-    with pytest.raises(TrainingError, match=r"1 .* moved although they were frozen: .*stem/kernel"):
+    with pytest.raises(TrainingError, match="Frozen weights changed .*: .*stem/kernel"):
         train_phase(model, phase, DATA, seed=0, verbose=False)
 
 
-def test_a_moving_statistic_that_moves_is_a_loud_failure(model: keras.Model) -> None:
+def test_a_frozen_moving_statistic_that_changes_is_an_error(model: keras.Model) -> None:
     class Meddler(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             norm = tlkit.models.backbone_of(self.model).get_layer("top_bn")
             norm.moving_mean.assign(norm.moving_mean + 1)
 
     phase = Phase(epochs=1, freeze=freezing.first(6), callbacks=(Meddler(),))
-    with pytest.raises(TrainingError, match="moved although they were frozen: .*moving_mean"):
+    with pytest.raises(TrainingError, match="Frozen weights changed .*: .*moving_mean"):
         train_phase(model, phase, DATA, seed=0, verbose=False)
 
 
-def test_a_chosen_layer_that_stays_is_a_loud_failure(model: keras.Model) -> None:
+def test_a_trained_layer_that_does_not_change_is_an_error(model: keras.Model) -> None:
     class Undo(keras.callbacks.Callback):
         def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
             self.layer = tlkit.models.backbone_of(self.model).get_layer("top_conv")
@@ -227,11 +227,11 @@ def test_a_chosen_layer_that_stays_is_a_loud_failure(model: keras.Model) -> None
             self.layer.set_weights(self.before)
 
     phase = Phase(epochs=1, freeze=freezing.first(6), callbacks=(Undo(),))
-    with pytest.raises(TrainingError, match="did not move .*: top_conv"):
+    with pytest.raises(TrainingError, match="did not change .*: top_conv"):
         train_phase(model, phase, DATA, seed=0, verbose=False)
 
 
-def test_a_diverged_phase_is_a_loud_failure(model: keras.Model) -> None:
+def test_a_phase_that_diverges_warns_and_restores_weights(model: keras.Model) -> None:
     phase = Phase(epochs=2, optimizer="sgd", learning_rate=1e30, freeze=freezing.nothing)
     with pytest.warns(
         UserWarning, match="'wild' diverged: its loss was nan in epoch .*from before"
@@ -285,13 +285,13 @@ def test_progress_is_written_unless_switched_off(
         ["head:", "cut"],
         ["train:", "keeps"],
         ["train:", "ran"],
-        ["head:", "trains"],
+        ["head:", "training"],
         ["head", "1/2"],
         ["head", "2/2"],
     ]
 
 
-def test_a_fault_in_the_second_phase_costs_no_first(model: keras.Model) -> None:
+def test_the_second_phase_is_checked_before_the_first_starts(model: keras.Model) -> None:
     before = model.get_weights()
     for fine_tune in (
         Phase(epochs=1, freeze=freezing.first(99)),
@@ -305,7 +305,7 @@ def test_a_fault_in_the_second_phase_costs_no_first(model: keras.Model) -> None:
         np.testing.assert_array_equal(old, new)
 
 
-def test_class_weights_name_classes_there_are(model: keras.Model) -> None:
+def test_class_weights_must_be_of_known_classes(model: keras.Model) -> None:
     with pytest.raises(ConfigError, match="`class_weight` must have class indices from 0 to 2"):
         train_phase(model, Phase(epochs=1, class_weight={3: 1.0}), DATA, verbose=False)
 

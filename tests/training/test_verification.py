@@ -21,44 +21,44 @@ def _planned(model: keras.Model, frozen: int, batchnorm: str) -> freezing.Freeze
     return plan
 
 
-def test_what_was_to_move_may_and_is_counted(model: keras.Model) -> None:
+def test_weights_that_change_as_planned_are_counted(model: keras.Model) -> None:
     plan = _planned(model, 9, "train")  # leaves top_conv and top_bn
-    before = verification.fingerprints(model)
+    before = verification.hash_weights(model)
     _nudge(
         *model.trainable_weights, tlkit.models.backbone_of(model).get_layer("top_bn").moving_mean
     )
-    movement = verification.check_movement(model, plan, before)
+    movement = verification.verify_movement(model, plan, before)
     assert movement.moved == len(model.trainable_weights) + 1
     assert movement.untouched == sum(len(layer.weights) for layer in plan.frozen)
 
 
-def test_a_statistic_that_was_to_move_and_did_not_is_named(model: keras.Model) -> None:
+def test_a_moving_statistic_that_should_change_and_did_not_is_named(model: keras.Model) -> None:
     plan = _planned(model, 9, "train")
-    before = verification.fingerprints(model)
+    before = verification.hash_weights(model)
     _nudge(*model.trainable_weights)
-    with pytest.raises(TrainingError, match="did not move .*: top_bn"):
-        verification.check_movement(model, plan, before)
+    with pytest.raises(TrainingError, match="did not change .*: top_bn"):
+        verification.verify_movement(model, plan, before)
 
 
-def test_one_bit_of_a_frozen_weight_is_enough(model: keras.Model) -> None:
+def test_a_change_of_one_bit_in_a_frozen_weight_is_found(model: keras.Model) -> None:
     plan = _planned(model, 9, "frozen")
-    before = verification.fingerprints(model)
+    before = verification.hash_weights(model)
     _nudge(*model.trainable_weights)
-    verification.check_movement(model, plan, before)
+    verification.verify_movement(model, plan, before)
     kernel = tlkit.models.backbone_of(model).get_layer("stem").kernel
     values = np.array(kernel)
     values.flat[0] = np.nextafter(values.flat[0], np.float32(np.inf))
     kernel.assign(values)
-    with pytest.raises(TrainingError, match="1 of the model's parts moved .*: stem/kernel"):
-        verification.check_movement(model, plan, before)
+    with pytest.raises(TrainingError, match="Frozen weights changed .*: stem/kernel"):
+        verification.verify_movement(model, plan, before)
 
 
 def test_a_long_list_of_names_is_cut(model: keras.Model) -> None:
     plan = _planned(model, 9, "frozen")
-    before = verification.fingerprints(model)
+    before = verification.hash_weights(model)
     _nudge(*model.weights)
-    with pytest.raises(TrainingError, match=r"\d\d of .* and \d\d more. Leave"):
-        verification.check_movement(model, plan, before)
+    with pytest.raises(TrainingError, match=r"Frozen weights .* and \d\d more. Let"):
+        verification.verify_movement(model, plan, before)
 
 
 @pytest.mark.parametrize(

@@ -49,10 +49,10 @@ def probabilities_of(model: keras.Model) -> ClassProbabilities:
 
 
 def head_of(model: keras.Model) -> keras.layers.Dense:
-    """Return the dense layer that a solver can set: linear, and next to the probabilities.
+    """Return the head's linear dense layer, whose outputs become the probabilities.
 
     Raises:
-        ConfigError: The model has no such head, or more in its head that is trained.
+        ConfigError: The head has other layers with weights, or is not linear.
     """
     trained = [
         layer
@@ -68,8 +68,9 @@ def head_of(model: keras.Model) -> keras.layers.Dense:
     )
     if not fits:
         raise ConfigError(
-            "`solver` needs a head of one linear dense layer with a bias and then the "
-            f"probabilities, got {[layer.name for layer in trained]}. Train such a head instead."
+            "A SolvedHead needs a head of one linear dense layer with a bias, followed by "
+            f"ClassProbabilities, got {[layer.name for layer in trained]}. Train this head with a "
+            "Phase instead."
         )
     return trained[0]
 

@@ -17,14 +17,14 @@ from tlkit.models.freezing import find_batchnorm
 class ReestimateBatchNorm(keras.callbacks.Callback):
     """Recomputes moving statistics after every epoch, before Keras validates.
 
-    Training itself never reads the moving statistics, so this changes no step of it, only what
-    validation, checkpoints and the trained model use.
+    Training does not use the moving statistics, so this changes only what validation, checkpoints
+    and the trained model use.
 
     Args:
         layers: The BatchNormalization layers.
         data: The training data.
-        batch_size: Images a batch, for arrays; the training's own is the right one.
-        model: What takes the data; by default the model that is trained.
+        batch_size: Images per batch, for arrays; use that of training.
+        model: The model that takes the data; by default the model that is trained.
     """
 
     def __init__(
@@ -38,18 +38,18 @@ class ReestimateBatchNorm(keras.callbacks.Callback):
         super().__init__()
         self.layers, self.data, self.batch_size = layers, data, batch_size
         self._runs = (model,)  # in a tuple: Callback has a `model` of its own
-        self._stale = False
+        self._outdated = False
         self._forward: _TrainingForward | None = None
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Start afresh: one callback may serve several fits."""
+        """Reset, since one callback may be used for several fits."""
         self._forward = _TrainingForward(self._runs[0] or self.model)
 
     @override
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Note that the coming steps make the statistics stale."""
-        self._stale = True
+        """Mark the statistics as outdated."""
+        self._outdated = True
 
     @override
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -58,32 +58,30 @@ class ReestimateBatchNorm(keras.callbacks.Callback):
 
     @override
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Recompute here where there was no validation."""
+        """Recompute, unless validation did."""
         self._refresh()
 
     def _refresh(self) -> None:
-        if self._stale and self._forward is not None:
+        if self._outdated and self._forward is not None:
             images = (pair[0] for pair in batches(self.data, self.batch_size))
             _reestimate(self._forward, self.layers, images)
-            self._stale = False
+            self._outdated = False
 
 
 def reestimate(
     model: keras.Model, layers: Sequence[keras.layers.BatchNormalization], images: Iterable[Any]
 ) -> None:
-    """Set the layers' moving statistics to those of all the images, and change nothing else.
+    """Set the layers' moving statistics to those of all the images; nothing else changes.
 
-    Each batch is run as in training, and the means and variances it gives are pooled over the
-    images: "precise BatchNorm" (Wu and Johnson, 2021, arXiv:2105.07576). A moving average with
-    Keras' momentum 0.99 or 0.999 needs hundreds to thousands of steps to say the same.
+    "Precise BatchNorm" (Wu and Johnson, 2021, arXiv:2105.07576).
 
     Args:
-        model: The model the layers are part of.
+        model: The model that contains the layers.
         layers: BatchNormalization layers with `trainable` set; frozen ones keep their statistics.
         images: Batches of images.
 
     Raises:
-        DataError: There is no batch.
+        DataError: `images` is empty.
     """
     _reestimate(_TrainingForward(model), layers, images)
 
@@ -100,6 +98,12 @@ class _TrainingForward(keras.Model):
         return self.inner(images, training=True)
 
 
+# A moving average with Keras' momentum of 0.99 or 0.999 needs hundreds to thousands of steps to
+# follow the weights. Instead, with momentum 0, a forward pass in training mode leaves the mean and
+# variance of its one batch in the moving statistics. They are pooled over all batches, weighted by
+# the number of images: the mean is the mean of means, the variance the mean of (variance + mean**2)
+# less the square of the pooled mean. All else that training mode changes, such as random states
+# and the statistics of other layers, is restored.
 def _reestimate(
     forward: _TrainingForward,
     layers: Sequence[keras.layers.BatchNormalization],
@@ -108,7 +112,7 @@ def _reestimate(
     count = 0
     means = [np.zeros(layer.moving_mean.shape) for layer in layers]
     squares = [np.zeros(layer.moving_mean.shape) for layer in layers]
-    with _only_the_batch(layers), restore_on_exit(_changed_by_training_mode(forward.inner)):
+    with _set_zero_momentum(layers), restore_on_exit(_changed_by_training_mode(forward.inner)):
         for batch in images:
             forward.predict_on_batch(batch)
             weight = len(keras.tree.flatten(batch)[0])
@@ -133,8 +137,8 @@ def _changed_by_training_mode(model: keras.Model) -> list[Any]:
 
 
 @contextmanager
-def _only_the_batch(layers: Sequence[keras.layers.BatchNormalization]) -> Iterator[None]:
-    """Make the moving statistics be those of the last batch alone."""
+def _set_zero_momentum(layers: Sequence[keras.layers.BatchNormalization]) -> Iterator[None]:
+    """Make the moving statistics those of the last batch alone."""
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.momentum = 0.0

@@ -1,4 +1,4 @@
-"""A head that is solved on its frozen backbone's features, instead of trained."""
+"""Solve a linear head on the features of its frozen backbone, instead of training it."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -22,7 +22,7 @@ from tlkit.training import losses, solvers
 from tlkit.training.linear import Linear
 from tlkit.training.phase import SolvedHead
 
-_ROWS = 1024
+_ROWS = 1024  # images at a time
 
 
 def compile_head(model: keras.Model, plan: freezing.FreezePlan, data: batches.Inputs) -> None:
@@ -32,6 +32,12 @@ def compile_head(model: keras.Model, plan: freezing.FreezePlan, data: batches.In
     model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
 
 
+# How a head is solved: with the backbone frozen, what the head reads of an image never changes. So
+# the network before the head runs once for every image, and the features and labels go to a solver
+# that finds the best weights in seconds. With a cache, the frozen part up to its cut has been run
+# and stored; its features are those of the head if the cut is right before the head (then they are
+# used without a copy), or the layers between cut and head run on them. With several augmented
+# copies of each image, all of them are solved for. Without a cache, the network runs on the images.
 def fit_head(
     model: keras.Model,
     phase: SolvedHead,
@@ -41,49 +47,48 @@ def fit_head(
     part: FrozenPart | None,
     seed: int | None,
 ) -> tuple[dict[str, float], ...]:
-    """Set the head to what its phase's solver finds, and return the one epoch's figures.
+    """Set the head to the solution of its phase's solver, and return the metrics of one epoch.
 
     Raises:
         ConfigError: The head is not one dense layer before the probabilities, or `augmentation`
             has no `Cache(views=...)`.
-        DataError: Labels are shared between classes, or images are weighted.
+        DataError: A label is not of a single class, or images have weights.
     """
     head = head_of(model)
     if phase.augmentation and part is None:
         raise ConfigError(
-            "`augmentation` of a SolvedHead needs kept copies of the images to solve for: "
+            "`augmentation` of a SolvedHead needs stored copies of the images to solve for: "
             "cache=tlkit.Cache(views=4), for example."
         )
-    features_of = partial(_features, model, head, part=part, batch_size=phase.batch_size)
-    features, labels = features_of("train", data)
-    solve = getattr(solvers, phase.solver)
-    found = solve(features, labels, classes=head.units, seed=seed)
-    head.kernel.assign(found.kernel)
-    head.bias.assign(found.bias)
-    figures = _figures(found, features, labels)
+    read = partial(_read_features, model, head, part=part, batch_size=phase.batch_size)
+    features, labels = read("data", data)
+    solution = getattr(solvers, phase.solver)(features, labels, classes=head.units, seed=seed)
+    head.kernel.assign(solution.kernel)
+    head.bias.assign(solution.bias)
+    metrics = _measure(solution, features, labels)
     if validation_data is not None:
-        held_out = features_of("validation", validation_data)
-        figures |= {f"val_{key}": value for key, value in _figures(found, *held_out).items()}
-    figures["penalty"] = found.penalty
-    _tell(model, phase, figures)
-    return (figures,)
+        held_out = _measure(solution, *read("validation_data", validation_data))
+        metrics |= {f"val_{name}": value for name, value in held_out.items()}
+    metrics["penalty"] = solution.penalty
+    _notify_callbacks(model, phase, metrics)
+    return (metrics,)
 
 
-def _tell(model: keras.Model, phase: SolvedHead, figures: dict[str, float]) -> None:
-    told = keras.callbacks.CallbackList(
+def _notify_callbacks(model: keras.Model, phase: SolvedHead, metrics: dict[str, float]) -> None:
+    callbacks = keras.callbacks.CallbackList(
         list(phase.callbacks), model=model, epochs=1, steps=0, verbose=0
     )
-    told.on_train_begin()
-    told.on_epoch_begin(0)
-    told.on_epoch_end(0, dict(figures))
-    told.on_train_end(dict(figures))
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(0)
+    callbacks.on_epoch_end(0, dict(metrics))
+    callbacks.on_train_end(dict(metrics))
 
 
-def _features(
+def _read_features(
     model: keras.Model,
     head: keras.layers.Dense,
     name: str,
-    source: batches.Inputs,
+    data: batches.Inputs,
     *,
     part: FrozenPart | None,
     batch_size: int,
@@ -92,71 +97,74 @@ def _features(
     whole = flat_graph.flatten(model) if part is None else part.cut.graph
     step = next(step for step in whole.steps if step.operation is head)
     if part is None:
-        found, labels = _of_images(model, source, whole, step.inputs)
+        features, labels = _run_images(model, data, whole, step.inputs)
     else:
-        feed = part.once.feed(part.cut, name, source, batch_size=batch_size)
-        found, labels = _of_feed(feed, part, step.inputs)
-    return found, _indices(labels, name)
+        pass_name = "train" if name == "data" else "validation"
+        feed = part.once.feed(part.cut, pass_name, data, batch_size=batch_size)
+        features, labels = _run_cached(feed, part, step.inputs)
+    return features, _class_indices(labels, name)
 
 
-def _of_images(
-    model: keras.Model, source: batches.Inputs, whole: flat_graph.Graph, wanted: Any
+def _run_images(
+    model: keras.Model, data: batches.Inputs, whole: flat_graph.Graph, outputs: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    steps = partition.needed(whole.steps, wanted)
+    """Return the head's input and the labels by running the network before the head."""
+    steps = partition.needed(whole.steps, outputs)
     before = Part(
-        steps, whole.inputs, wanted, input_dtype=model.inputs[0].dtype, name="before_the_head"
+        steps, whole.inputs, outputs, input_dtype=model.inputs[0].dtype, name="before_the_head"
     )
-    made: dict[Any, engine.Engine] = {}
-    found, labels = [], []
-    for chunk in chunks.read(source, rows=_ROWS, rank=len(model.input_shape)):
+    engines: dict[Any, engine.Engine] = {}
+    features, labels = [], []
+    for chunk in chunks.read(data, rows=_ROWS, rank=len(model.input_shape)):
         key = (chunk.images.shape[1:], chunk.images.dtype)
-        if key not in made:
-            made[key] = engine.prepare("keras", before, chunk.images[:128])
-        found.append(made[key].run(chunk.images)[0])
+        if key not in engines:
+            engines[key] = engine.prepare("keras", before, chunk.images[:128])
+        features.append(engines[key].run(chunk.images)[0])
         labels.append(chunk.labels)
-        _refuse_weights(chunk.weights)
-    return solvers.stack_batches(found, sum(map(len, labels))), np.concatenate(labels)
+        _check_unweighted(chunk.weights)
+    return solvers.stack_batches(features, sum(map(len, labels))), np.concatenate(labels)
 
 
-def _of_feed(feed: Feed, part: FrozenPart, wanted: Any) -> tuple[np.ndarray, np.ndarray]:
-    _refuse_weights(feed.weights)
-    kept = feed.views[0]
-    if part.cut.tensors == tuple(wanted) and len(feed.views) == 1 and isinstance(kept, Rows):
-        [whole] = kept.arrays()  # what is kept, and no copy of it
-        return whole.reshape(len(whole), -1).astype("float32", copy=False), feed.labels
-    steps = partition.needed(part.cut.tail, wanted)
-    rest = Part(steps, part.cut.tensors, wanted, name="between_cut_and_head")
-    starts = range(0, feed.count, _ROWS)
+def _run_cached(feed: Feed, part: FrozenPart, outputs: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the head's input and the labels by running what lies between cut and head."""
+    _check_unweighted(feed.weights)
+    stored = feed.views[0]
+    if part.cut.tensors == tuple(outputs) and len(feed.views) == 1 and isinstance(stored, Rows):
+        [features] = stored.arrays()  # without a copy
+        return features.reshape(len(features), -1).astype("float32", copy=False), feed.labels
+    steps = partition.needed(part.cut.tail, outputs)
+    rest = Part(steps, part.cut.tensors, outputs, name="between_cut_and_head")
 
-    def pieces() -> Iterator[np.ndarray]:
+    def run() -> Iterator[np.ndarray]:
         for view in range(len(feed.views)):
-            for start in starts:
+            for start in range(0, feed.count, _ROWS):
                 rows = np.arange(start, min(start + _ROWS, feed.count))
-                kept = feed.take(rows, view)[0]
-                given = [
-                    each.astype(dtype) for each, dtype in zip(kept, part.cut.dtypes, strict=True)
+                tensors = [
+                    tensor.astype(dtype)
+                    for tensor, dtype in zip(feed.take(rows, view)[0], part.cut.dtypes, strict=True)
                 ]
-                yield np.asarray(keras.ops.convert_to_numpy(rest(given, training=False)[0]))
+                yield np.asarray(keras.ops.convert_to_numpy(rest(tensors, training=False)[0]))
 
     labels = np.concatenate([feed.labels] * len(feed.views))
-    return solvers.stack_batches(pieces(), len(labels)), labels
+    return solvers.stack_batches(run(), len(labels)), labels
 
 
-def _refuse_weights(weights: np.ndarray | None) -> None:
+def _check_unweighted(weights: np.ndarray | None) -> None:
     if weights is not None:
         raise DataError(
             "`data` must have no image weights for a SolvedHead, which would ignore them."
         )
 
 
-def _indices(labels: np.ndarray, name: str) -> np.ndarray:
+def _class_indices(labels: np.ndarray, name: str) -> np.ndarray:
     if batches.is_one_hot(labels) and not np.isin(labels, (0, 1)).all():
         raise DataError(
-            f"`{name}` labels must each name one class for a SolvedHead, got shares between 0 "
-            "and 1."
+            f"`{name}` labels must each be of a single class for a SolvedHead, got shares between "
+            "0 and 1."
         )
     return np.asarray(batches.label_indices(labels).astype("int64"))
 
 
-def _figures(found: Linear, features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    return {"loss": found.loss(features, labels), "accuracy": found.accuracy(features, labels)}
+def _measure(solution: Linear, features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    loss, accuracy = solution.loss(features, labels), solution.accuracy(features, labels)
+    return {"loss": loss, "accuracy": accuracy}

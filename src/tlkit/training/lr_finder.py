@@ -1,4 +1,4 @@
-"""Find a learning rate by trying all of them for a step each, and leave no trace."""
+"""Find a learning rate: train a step at each of many rising rates, then restore the model."""
 
 import random
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from tlkit.training.losses import choose_loss
 from tlkit.training.phase import Phase, plan_freezing
 
 _SMOOTHING = 0.9
-_HOPELESS = 4.0  # times the lowest loss
+_MAX_RISE = 4.0  # times the lowest loss; above it the search ends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,24 +49,23 @@ def find_learning_rate(
     phase: Phase,
     data: Data,
     *,
-    lowest: float = 1e-6,
-    highest: float = 1.0,
+    min_rate: float = 1e-6,
+    max_rate: float = 1.0,
     steps: int = 100,
     seed: int | None = None,
 ) -> LearningRates:
-    """Train a few steps at rising learning rates, then put everything back.
+    """Train a few steps at rising learning rates, then restore the model.
 
-    Weights, statistics, what is trainable, the compiled state and all random numbers are
-    afterwards as they were.
+    Weights, statistics, `trainable`, the compiled state and all random states are restored.
 
     Args:
         model: A classifier from build_classifier.
-        phase: What is frozen, the optimizer, the loss and the batch size; its own learning rate
-            and schedule are left aside.
+        phase: Selects what is frozen, the optimizer, the loss and the batch size; its learning rate
+            and schedule are ignored.
         data: Images and labels in any form.
-        lowest: The first learning rate.
-        highest: The last; the search ends before it where the loss has grown hopeless.
-        steps: How many are tried, each with the next batch; short data is gone over again.
+        min_rate: The first learning rate.
+        max_rate: The last; the search ends earlier when the loss is four times its lowest value.
+        steps: Number of learning rates, each tried on the next batch; a small set is repeated.
         seed: Chooses the order of arrays and seeds random layers.
 
     Raises:
@@ -74,14 +73,16 @@ def find_learning_rate(
         DataError: Images or labels don't fit the model.
     """
     arguments.at_least("steps", steps, 2)
-    if not arguments.positive("lowest", lowest) < arguments.positive("highest", highest):
-        raise ConfigError(f"`lowest` must be below `highest`, got {lowest:g} and {highest:g}.")
+    if not arguments.positive("min_rate", min_rate) < arguments.positive("max_rate", max_rate):
+        raise ConfigError(
+            f"`min_rate` must be below `max_rate`, got {min_rate:g} and {max_rate:g}."
+        )
     if not isinstance(phase, Phase):
         raise ConfigError(f"`phase` must be a Phase, got {phase!r}.")
     inputs = validate(data, model)
     plan = plan_freezing(model, phase)
-    rates = np.geomspace(lowest, highest, steps)
-    with _as_it_was(model), restore_on_exit(keras_private.random_states(phase.augmentation)):
+    rates = np.geomspace(min_rate, max_rate, steps)
+    with _restore_model(model), restore_on_exit(keras_private.random_states(phase.augmentation)):
         if seed is not None:
             seed_layers([model, *phase.augmentation], seed)
             keras_private.set_shared_generator(keras.random.SeedGenerator(seed))
@@ -94,17 +95,19 @@ def find_learning_rate(
             input_dtype=model.inputs[0].dtype,
             name="learning_rate_finder",
         )
-        bare = replace(phase, learning_rate=lowest, schedule="constant", warmup=0.0)
+        bare = replace(phase, learning_rate=min_rate, schedule="constant", warmup=0.0)
         optimizer = bare.create_optimizer()
         twin.compile(optimizer=optimizer, loss=[choose_loss(phase, inputs)])
         if phase.layer_decay < 1:
             optimizers.apply_layer_decay(optimizer, twin, plan, phase.layer_decay)
-        batches = _endless(inputs, phase, len(model.input_shape), np.random.default_rng(seed))
-        losses = list(_losses(twin, phase, batches, rates))
+        batches = _repeat_batches(
+            inputs, phase, len(model.input_shape), np.random.default_rng(seed)
+        )
+        losses = list(_train_steps(twin, phase, batches, rates))
     return LearningRates(rates=tuple(rates[: len(losses)].tolist()), losses=tuple(losses))
 
 
-def _losses(
+def _train_steps(
     twin: keras.Model, phase: Phase, batches: Iterator[tuple[Any, Any]], rates: np.ndarray
 ) -> Iterator[float]:
     average, lowest = 0.0, np.inf
@@ -115,13 +118,13 @@ def _losses(
         loss = float(np.mean(twin.train_on_batch(images, labels, class_weight=weights)))
         average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
         smoothed = average / (1 - _SMOOTHING**step)
-        if not np.isfinite(smoothed) or smoothed > _HOPELESS * lowest:
+        if not np.isfinite(smoothed) or smoothed > _MAX_RISE * lowest:
             return
         lowest = min(lowest, smoothed)
         yield smoothed
 
 
-def _endless(
+def _repeat_batches(
     data: Inputs, phase: Phase, rank: int, random: np.random.Generator
 ) -> Iterator[tuple[Any, Any]]:
     while True:
@@ -132,14 +135,14 @@ def _endless(
             lazy = batches.is_lazy(data)
             source = images.at(order) if lazy else images[order], labels[order]
         for images, labels in batches.batches(source, phase.batch_size):
-            given = images[..., None] if images.ndim == rank - 1 else images
+            inputs = images[..., None] if images.ndim == rank - 1 else images
             if phase.augmentation:
-                given = augmentation.changed(given, phase.augmentation)
-            yield given, labels
+                inputs = augmentation.changed(inputs, phase.augmentation)
+            yield inputs, labels
 
 
 @contextmanager
-def _as_it_was(model: keras.Model) -> Iterator[None]:
+def _restore_model(model: keras.Model) -> Iterator[None]:
     flags = [(layer, layer.trainable) for layer in keras_private.flatten_layers(model)]
     shared = keras_private.shared_generator()  # what layers without a seed draw from
     states = random.getstate(), np.random.get_state()  # which a user's layers may draw from

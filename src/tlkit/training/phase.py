@@ -22,32 +22,33 @@ class Phase:
         epochs: Number of passes over the training data, at least 1.
         learning_rate: A number above 0 or a Keras schedule; by default the optimizer's own.
         schedule: "constant", or "cosine" for a learning rate that falls to 0 along a cosine.
-        warmup: Epochs, or a part of one, in which the learning rate first rises from 0.
-        layer_decay: Each block of the backbone learns at so many times the rate of the one after
-            it (Clark et al., 2020, arXiv:2003.10555), 0 < layer_decay <= 1.
-        weight_decay: As the optimizer of that setting takes it, such as "adamw"; biases and
-            normalisation are spared, or what your optimizer's exclude_from_weight_decay names.
-        global_clipnorm: The gradient of all weights together is cut to this length.
-        label_smoothing: How much of a label is spread over all classes, 0 <= value < 1; part of the
-            default loss.
-        ema_momentum: Keep an exponential moving average of the weights with this momentum, such
-            as 0.99 or 0.999. Validation measures the average, and the phase ends with it. Where
-            BatchNormalization trains, "reestimate" is what gives the average its own statistics.
-        augmentation: Keras preprocessing layers that change the raw images at random, in training
-            alone: the model never holds them. With `Cache(views=k)` k augmented copies of each
-            image are kept for the frozen part; without, such a phase runs the whole model.
-        batch_size: Images a step, for arrays; a dataset has its own.
-        freeze: Selects the backbone layers that stay as they are; see `tlkit.freezing`.
+        warmup: Number of epochs, or a fraction, in which the learning rate first rises from 0.
+        layer_decay: Factor between the learning rates of a block of the backbone and of the next
+            one (Clark et al., 2020, arXiv:2003.10555), 0 < layer_decay <= 1.
+        weight_decay: For an optimizer that accepts it, such as "adamw". Biases and normalisation
+            are excluded, or what your optimizer's exclude_from_weight_decay names.
+        global_clipnorm: Largest norm of the gradient of all weights together.
+        label_smoothing: Share of a label that is spread over all classes, 0 <= value < 1; part of
+            the default loss.
+        ema_momentum: Momentum of an exponential moving average of the weights, such as 0.99.
+            Validation uses the average, and the phase ends with it. If BatchNormalization trains,
+            "reestimate" gives the average statistics of its own.
+        augmentation: Keras preprocessing layers that change the raw images at random, during
+            training only; they are not part of the model. With `Cache(views=k)` k augmented copies
+            of each image go through the frozen part once; otherwise every epoch runs the whole
+            model.
+        batch_size: Images per step, for arrays; a dataset has its own.
+        freeze: Selects the backbone layers to freeze; see `tlkit.freezing`.
         batchnorm: What the BatchNormalization of the other layers does: "frozen", "train" or
             "reestimate"; see `tlkit.freezing.plan`.
-        optimizer: A Keras optimizer's name, or an optimizer; each phase starts a fresh copy.
+        optimizer: A Keras optimizer's name, or an optimizer; each phase uses a new copy.
         loss: Any Keras loss; by default cross-entropy for the labels' form, integer or one-hot.
-        metrics: Keras metrics, beside the loss.
+        metrics: Keras metrics, besides the loss.
         class_weight: Weight of each class index in the loss.
         callbacks: Keras callbacks.
-        patience: Stop when `monitor` has not improved for so many epochs, and go back to the best
-            weights. None trains all the epochs and keeps the last weights.
-        monitor: What `patience` watches.
+        patience: Number of epochs without an improvement of `monitor` after which training stops
+            and the best weights are restored. None trains all epochs and keeps the last weights.
+        monitor: The metric that `patience` watches, such as "val_loss".
 
     Raises:
         ConfigError: A value is wrong.
@@ -97,11 +98,10 @@ class Phase:
         self.create_optimizer()
 
     def _check_rates(self) -> None:
-        own = keras.optimizers.schedules.LearningRateSchedule
-        if isinstance(self.learning_rate, own):
+        if isinstance(self.learning_rate, keras.optimizers.schedules.LearningRateSchedule):
             if self.schedule != "constant" or self.warmup:
                 raise ConfigError(
-                    "`learning_rate` must be a number where `schedule` or `warmup` shapes it, got "
+                    "`learning_rate` must be a number if `schedule` or `warmup` is set, got "
                     f"{type(self.learning_rate).__name__}."
                 )
         elif self.learning_rate is not None:
@@ -109,8 +109,8 @@ class Phase:
         arguments.one_of("schedule", self.schedule, get_args(optimizers.Schedule))
         if arguments.fraction("label_smoothing", self.label_smoothing) and self.loss is not None:
             raise ConfigError(
-                "`label_smoothing` must be left out with a loss of your own, which it would not "
-                "change: smooth labels there, as keras.losses.CategoricalCrossentropy can."
+                "`label_smoothing` must be left out with `loss`, which it would not change. Smooth "
+                "labels in that loss, as keras.losses.CategoricalCrossentropy can."
             )
         if self.warmup and arguments.positive("warmup", self.warmup) >= self.epochs:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Training progress a person can read: a bar while an epoch runs, a line when it is done."""
+"""Show the progress of training: a bar while an epoch runs, and a line for each epoch."""
 
 import math
 import time
@@ -11,10 +11,10 @@ from typing_extensions import override
 
 
 class EpochLines(keras.callbacks.Callback):
-    """Writes a line for every epoch, and shows a bar meanwhile where there is a terminal.
+    """Writes a line for every epoch, and in a terminal shows a bar while it runs.
 
     Args:
-        title: What the phase is called.
+        title: The phase's name.
         console: Where to write; standard output by default.
     """
 
@@ -26,10 +26,10 @@ class EpochLines(keras.callbacks.Callback):
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Say how much of the model is about to be trained."""
+        """Write how many of the model's parameters are trained."""
         trained = sum(math.prod(weight.shape) for weight in self.model.trainable_weights)
         total = self.model.count_params()
-        self.console.print(f"{self.title}: trains {trained:,} of {total:,} parameters")
+        self.console.print(f"{self.title}: training {trained:,} of {total:,} parameters")
 
     @override
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -37,12 +37,12 @@ class EpochLines(keras.callbacks.Callback):
         self._started = time.perf_counter()
         if self.console.is_terminal:
             self._bar = rich.progress.Progress(console=self.console, transient=True)
-            self._task = self._bar.add_task(self._place(epoch), total=self.params.get("steps"))
+            self._task = self._bar.add_task(self._label(epoch), total=self.params.get("steps"))
             self._bar.start()
 
     @override
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Move the bar on."""
+        """Advance the bar."""
         if self._bar is not None:
             self._bar.update(self._task, completed=batch + 1)
 
@@ -51,29 +51,30 @@ class EpochLines(keras.callbacks.Callback):
         """Write the epoch's line."""
         self.close()
         seconds = time.perf_counter() - self._started
-        figures = "  ".join(_figure(name, value) for name, value in (logs or {}).items())
-        self.console.print(f"{self._place(epoch)}  {figures}  {seconds:.1f} s")
+        self.console.print(f"{self._label(epoch)}  {_metrics(logs or {})}  {seconds:.1f} s")
 
     @override
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Take the bar away, also after a training that was stopped."""
+        """Remove the bar."""
         self.close()
 
-    def tell_solved(self, solver: str, figures: dict[str, float], seconds: float) -> None:
-        """Write the line of a head that was solved."""
-        values = "  ".join(_figure(name, value) for name, value in figures.items())
-        self.console.print(f"{self.title:<10} {solver}  {values}  {seconds:.1f} s")
+    def write_solution(self, solver: str, metrics: dict[str, float], seconds: float) -> None:
+        """Write the line of a solved head."""
+        self.console.print(f"{self.title:<10} {solver}  {_metrics(metrics)}  {seconds:.1f} s")
 
-    def _place(self, epoch: int) -> str:
+    def _label(self, epoch: int) -> str:
         epochs = self.params["epochs"]
         return f"{self.title:<10} {epoch + 1:>{len(str(epochs))}}/{epochs}"
 
     def close(self) -> None:
-        """Take the bar away where one is shown."""
+        """Remove the bar, if one is shown."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
 
-def _figure(name: str, value: float) -> str:
-    return f"{name} {100 * value:.2f} %" if name.endswith("accuracy") else f"{name} {value:.4g}"
+def _metrics(logs: dict[str, float]) -> str:
+    return "  ".join(
+        f"{name} {100 * value:.2f} %" if name.endswith("accuracy") else f"{name} {value:.4g}"
+        for name, value in logs.items()
+    )

@@ -1,4 +1,4 @@
-"""Train a phase within a time: its learning rate falls with the time, and ends with it."""
+"""Train a phase within a time budget, with a learning rate that reaches 0 when the time is up."""
 
 import itertools
 import math
@@ -20,8 +20,8 @@ from tlkit.training.records import PhaseRun
 from tlkit.training.trainer import train_phase
 
 _TIMED_STEPS = 10
-_FEWEST_STEPS = 2  # of which the first, in a warm-up, moves nothing
-_CAUTION = 3.0  # times what ending the timed steps took is kept for ending the phase
+_MIN_STEPS = 2  # the first of a warm-up has a learning rate of 0
+_END_RESERVE = 3.0  # times the seconds that the end of the timed steps took
 
 
 def train_within(
@@ -35,42 +35,40 @@ def train_within(
     cache: Cache | None,
     verbose: bool,
 ) -> PhaseRun | None:
-    """Train a phase for as long as there is time, if a few steps that are undone say it will do.
+    """Train a phase until its epochs or the time are over, if at least one epoch fits.
 
-    A cosine is one over the time, not over the steps, so that it ends where the time does: how
-    fast a machine will be can't be known from a few steps (Li et al., 2019, arXiv:1905.04753,
-    anneal over the budget there is).
+    A few steps are timed first and undone. A cosine schedule follows the time, not the steps.
 
     Args:
         model: As for train_phase.
-        phase: Its epochs are the most there will be.
+        phase: The phase; its epochs are an upper limit.
         data: Images and labels in any form.
-        name: What the phase is called.
-        seconds: What judging and training may take.
+        name: The phase's name.
+        seconds: The time for the timed steps and for training.
         seed: As for train_phase.
         cache: As for train_phase.
         verbose: As for train_phase.
 
     Returns:
-        What it did, the last epoch cut short where the time was up; None where not one epoch fits.
+        What the phase did, its last epoch possibly cut short; None if not even one epoch fits.
     """
     until = time.perf_counter() + seconds
     if seconds <= 0:
         return None
     arrays = validate_arrays(data, model)
-    compiling, epoch, closing = _timed(model, phase, arrays, cache=cache)
-    until -= _CAUTION * closing
-    fits = (until - time.perf_counter() - compiling) / epoch
-    if fits < 1:
+    start, epoch, end = _time_steps(model, phase, arrays, cache=cache)
+    until -= _END_RESERVE * end
+    epochs = (until - time.perf_counter() - start) / epoch
+    if epochs < 1:
         return None
-    phase = replace(phase, warmup=min(phase.warmup, fits / 2, phase.epochs / 2))
-    clock = Deadline(until)
+    phase = replace(phase, warmup=min(phase.warmup, epochs / 2, phase.epochs / 2))
+    clocks: list[keras.callbacks.Callback] = [Deadline(until)]
     if phase.schedule == "cosine":
-        clock = Annealing(until, phase, steps=-(-len(arrays[0]) // phase.batch_size))
+        clocks.append(TimedCosine(until, phase, steps=-(-len(arrays[0]) // phase.batch_size)))
         phase = replace(phase, schedule="constant", warmup=0.0)
     return train_phase(
         model,
-        replace(phase, callbacks=(*phase.callbacks, clock)),
+        replace(phase, callbacks=(*phase.callbacks, *clocks)),
         arrays,
         name=name,
         seed=seed,
@@ -80,10 +78,10 @@ def train_within(
 
 
 class Deadline(keras.callbacks.Callback):
-    """Stops training before the step that would end after a time, if it took as long as the last.
+    """Stops training before a step that would end after a deadline, if it took as long as the last.
 
     Args:
-        until: The time, of `time.perf_counter`.
+        until: The deadline, by `time.perf_counter`.
     """
 
     def __init__(self, until: float) -> None:
@@ -92,66 +90,69 @@ class Deadline(keras.callbacks.Callback):
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Begin to count."""
+        """Start to count steps."""
         self._before, self._done = time.perf_counter(), 0
 
     @override
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Stop where there is no time for another step."""
+        """Stop if there is no time for another step."""
         now = time.perf_counter()
         self._done += 1
-        if now + (now - self._before) > self._until and self._done >= _FEWEST_STEPS:
+        if now + (now - self._before) > self._until and self._done >= _MIN_STEPS:
             self.model.stop_training = True
         self._before = now
 
 
-class Annealing(Deadline):
-    """Lets the learning rate rise for some steps, then fall along a cosine to 0 at a time.
-
-    Where the last step comes before that time, it is 0 there.
+# Annealing over time: a cosine schedule must end at 0 when training ends, but how many steps fit
+# into a budget is not known in advance, since the speed measured on a few steps is a guess. So
+# the schedule follows the clock: its progress is the share of the time since warm-up that has
+# passed, or the share of the planned steps that are done, whichever is larger. It reaches 0 at the
+# deadline, or at the last planned step if that comes first (Li et al., 2019, arXiv:1905.04753).
+class TimedCosine(keras.callbacks.Callback):
+    """Raises the learning rate during warm-up, then lowers it to 0 along a cosine by a deadline.
 
     Args:
-        until: The time, of `time.perf_counter`.
+        until: The deadline, by `time.perf_counter`.
         phase: Has the highest learning rate, the warm-up and the epochs.
-        steps: How many an epoch has.
+        steps: Number of steps of an epoch.
     """
 
     def __init__(self, until: float, phase: Phase, *, steps: int) -> None:
-        super().__init__(until)
+        super().__init__()
+        self._until = until
         self._highest = float(keras.ops.convert_to_numpy(phase.create_optimizer().learning_rate))
-        self._rising = round(phase.warmup * steps)
+        self._warmup = round(phase.warmup * steps)
         self._steps = phase.epochs * steps
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Begin at the first step."""
-        super().on_train_begin(logs)
+        """Start at the first step."""
         self._step = 0
 
     @override
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Set the step's learning rate."""
         now = time.perf_counter()
-        if self._step < self._rising:
-            share = self._step / self._rising
+        if self._step < self._warmup:
+            share = self._step / self._warmup
         else:
-            if self._step == self._rising:
-                self._risen = now
-            share = (1 + math.cos(math.pi * self._fallen(now))) / 2
+            if self._step == self._warmup:
+                self._warm_at = now
+            share = (1 + math.cos(math.pi * self._progress(now))) / 2
         self.model.optimizer.learning_rate = self._highest * share
         self._step += 1
 
-    def _fallen(self, now: float) -> float:
-        """Return how far along its fall the learning rate is, by steps or by time."""
-        steps = (self._step - self._rising) / (self._steps - self._rising)
-        seconds = (now - self._risen) / (self._until - self._risen)
+    def _progress(self, now: float) -> float:
+        """Return the share of the cosine that is done, by steps or by time."""
+        steps = (self._step - self._warmup) / (self._steps - self._warmup)
+        seconds = (now - self._warm_at) / (self._until - self._warm_at)
         return min(max(steps, seconds), 1.0)
 
 
-def _timed(
+def _time_steps(
     model: keras.Model, phase: Phase, data: Arrays, *, cache: Cache | None
 ) -> tuple[float, float, float]:
-    """Return how long getting ready, one epoch and ending take; the model is what it was after."""
+    """Return the seconds that start, one epoch and end of a phase take; restores the model."""
     started = time.perf_counter()
     images, labels = data
     few = min(_TIMED_STEPS * phase.batch_size, len(images))
@@ -168,8 +169,8 @@ def _timed(
             cache=cache,
             verbose=False,
         )
-        closing = time.perf_counter() - marks[-1]
-    each = [after - before for before, after in itertools.pairwise(marks)]
+        end = time.perf_counter() - marks[-1]
+    durations = [after - before for before, after in itertools.pairwise(marks)]
     steps = -(-len(images) // phase.batch_size)
-    epoch = statistics.median(each or [marks[0] - started]) * steps
-    return marks[0] - started, epoch, closing
+    epoch = statistics.median(durations or [marks[0] - started]) * steps
+    return marks[0] - started, epoch, end

@@ -1,4 +1,4 @@
-"""What others watch trainings with, as Keras callbacks: TensorBoard, MLflow, Weights & Biases."""
+"""Log metrics to TensorBoard, MLflow or Weights & Biases, by Keras callbacks."""
 
 from collections.abc import Callable
 from itertools import count
@@ -12,26 +12,26 @@ from tlkit._internal import arguments, optional
 
 
 def tracker(name: str, folder: str | Path) -> keras.callbacks.Callback:
-    """Return a callback that hands every epoch's figures on, epochs counted through all phases.
+    """Return a callback that logs the metrics of every epoch, numbered through all phases.
 
-    Give it to `Phase(callbacks=...)`: the same one to each phase. A phase that is solved has one
-    epoch.
+    Pass the same callback to each phase, as `Phase(callbacks=...)` or `SolvedHead(callbacks=...)`.
+    A solved head has one epoch.
 
     Args:
         name: "tensorboard", "mlflow" or "wandb", each an extra of that name. The last two log to
-            the run that is active, or start one as their own settings say.
-        folder: Where TensorBoard's files go: a folder for each run, `tensorboard --logdir` the one
-            that holds them.
+            the active run, or start one by their own settings.
+        folder: The folder for TensorBoard's files, one for each run; `tensorboard --logdir` takes
+            the folder that contains them.
 
     Raises:
-        ConfigError: There is no such tracker.
+        ConfigError: The tracker is unknown.
         MissingExtraError: Its package is not installed.
     """
-    return _KINDS[arguments.one_of("name", name, _KINDS)](Path(folder))
+    return _FACTORIES[arguments.one_of("name", name, _FACTORIES)](Path(folder))
 
 
 class _TensorBoard(keras.callbacks.TensorBoard):
-    """Keras' own, which counts each phase's epochs from 0 and so draws them over each other."""
+    """The callback of Keras, but with one count of epochs: Keras draws phases over each other."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -52,7 +52,7 @@ def _mlflow(folder: Path) -> keras.callbacks.Callback:
     epochs = count()
 
     def log(epoch: int, logs: dict[str, Any] | None) -> None:
-        mlflow.log_metrics(_plain(logs), step=next(epochs))
+        mlflow.log_metrics(_to_floats(logs), step=next(epochs))
 
     return keras.callbacks.LambdaCallback(on_epoch_end=log)
 
@@ -64,18 +64,18 @@ def _wandb(folder: Path) -> keras.callbacks.Callback:
         wandb.init()
 
     def log(epoch: int, logs: dict[str, Any] | None) -> None:
-        wandb.log({**_plain(logs), "epoch": next(epochs)})
+        wandb.log({**_to_floats(logs), "epoch": next(epochs)})
 
     return keras.callbacks.LambdaCallback(on_epoch_end=log)
 
 
-def _plain(logs: dict[str, Any] | None) -> dict[str, float]:
+def _to_floats(logs: dict[str, Any] | None) -> dict[str, float]:
     return {name: float(value) for name, value in (logs or {}).items()}
 
 
-_KINDS: dict[str, Callable[[Path], keras.callbacks.Callback]] = {
+_FACTORIES: dict[str, Callable[[Path], keras.callbacks.Callback]] = {
     "mlflow": _mlflow,
     "tensorboard": _tensorboard,
     "wandb": _wandb,
 }
-NAMES = tuple(_KINDS)
+NAMES = tuple(_FACTORIES)

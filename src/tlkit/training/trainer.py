@@ -1,4 +1,4 @@
-"""Train a classifier in two phases, the head and then the tail."""
+"""Train a classifier in two phases: first the head, then the end of the backbone with it."""
 
 import time
 import warnings
@@ -28,20 +28,20 @@ from tlkit.training.records import PhaseRun, Run, to_columns
 
 @dataclass(frozen=True, kw_only=True)
 class TwoPhaseTrainer:
-    """Trains a new head on a frozen backbone, then the backbone's tail with it.
+    """Trains a new head on a frozen backbone, then fine-tunes the end of the backbone with it.
 
-    It alone compiles and sets `trainable`. After each phase it proves that the frozen weights and
-    moving statistics are bit for bit what they were, and that every chosen layer moved.
+    The trainer sets `trainable` and compiles. After each phase it verifies that frozen weights and
+    moving statistics are unchanged to the bit, and that every layer to be trained has changed.
 
     Attributes:
         head: The first phase. A Phase freezes the whole backbone by default; a SolvedHead always
             does.
-        fine_tune: The second phase; its `freeze` says what stays frozen. None leaves it out.
+        fine_tune: The second phase; its `freeze` selects what stays frozen. None omits the phase.
         seed: Seeds Python, NumPy and Keras for the whole process at the start of each phase, and
-            the layers of its augmentation, so that a phase comes out the same whatever ran before
-            it. (A Dropout layer keeps a seed of its own, which goes on.) None leaves chance alone.
-        cache: How the frozen part is run once and kept, for both phases. None is the switch that
-            turns all of that off: Keras' own fit then runs the whole model in every epoch.
+            the layers of its augmentation, so that the result of a phase does not depend on what
+            ran before it. (A Dropout layer has a seed of its own.) None sets no seed.
+        cache: How the frozen part is run once and its features are stored, for both phases. None
+            turns the cache off: Keras' fit then runs the whole model in every epoch.
 
     Raises:
         ConfigError: A phase freezes everything that it could train.
@@ -63,7 +63,7 @@ class TwoPhaseTrainer:
         tuned = self.fine_tune
         if isinstance(tuned, SolvedHead) or (tuned and tuned.freeze is freezing.everything):
             raise ConfigError(
-                "`fine_tune` must leave some of the backbone to train: say what it freezes, for "
+                "`fine_tune` must leave some of the backbone to train. Set what it freezes, for "
                 "example Phase(..., freeze=tlkit.freezing.first(100)) or tlkit.freezing.nothing."
             )
 
@@ -75,7 +75,7 @@ class TwoPhaseTrainer:
         validation_data: Data | None = None,
         verbose: bool = True,
     ) -> Run:
-        """Train the model in place, and return what happened.
+        """Train the model in place, and return the history of its phases.
 
         Args:
             model: A classifier from build_classifier.
@@ -86,12 +86,12 @@ class TwoPhaseTrainer:
             verbose: Whether to write a line for every epoch.
 
         Raises:
-            ConfigError: A phase does not fit the model; told before the first one starts.
+            ConfigError: A phase does not fit the model; raised before the first one starts.
             DataError: Images or labels don't fit the model.
-            TrainingError: A phase did not move what it was to move and that alone.
+            TrainingError: A frozen weight changed, or a layer to be trained did not.
 
         Warns:
-            UserWarning: A phase diverged; the model has the best weights it had before.
+            UserWarning: A phase diverged, and the best weights before that were restored.
         """
         named: dict[str, Phase | SolvedHead] = {"head": self.head}
         if self.fine_tune is not None:
@@ -119,10 +119,10 @@ def train_phase(
     cache: Cache | None = DEFAULT,
     verbose: bool = True,
 ) -> PhaseRun:
-    """Freeze, compile and train one phase in place, and prove what moved.
+    """Freeze, compile and train one phase in place, and verify which weights changed.
 
-    TwoPhaseTrainer is made of this; call it for another number of phases. Arguments and errors
-    are those of `TwoPhaseTrainer.fit`; `name` is what the phase is called in the history.
+    For any other number of phases than two. Arguments and errors are those of
+    `TwoPhaseTrainer.fit`; `name` is the phase's name in the history.
     """
     [run] = _train_all(
         model,
@@ -146,9 +146,9 @@ def _train_all(
     cache: Cache | None,
     verbose: bool,
 ) -> tuple[PhaseRun, ...]:
-    """Train phase after phase on one pass of the frozen part, all of them checked first."""
+    """Check all phases, then train one after the other on one pass of the frozen part."""
     plans = {name: _plan(model, phase) for name, phase in phases.items()}
-    for phase in phases.values():  # an error in the second must not cost the first
+    for phase in phases.values():  # before the first one has taken its time
         if isinstance(phase, SolvedHead):
             head_of(model)
         else:
@@ -157,9 +157,9 @@ def _train_all(
     for phase, seed in zip(phases.values(), seeds, strict=True):
         if isinstance(phase, Phase):
             count_steps(data, phase)
-        if seed is not None:  # kept copies are drawn from where the layers are now
+        if seed is not None:  # the cache draws its augmented copies from this state
             seed_layers(phase.augmentation, seed)
-    probabilities_of(model).temperature = 1.0  # it was fitted to the model as it was before
+    probabilities_of(model).temperature = 1.0  # it was fitted to the untrained model
     lines = TrunkLines(verbose=verbose)
     augmentations = {name: phase.augmentation for name, phase in phases.items()}
     parts = frozen.parts(model, plans, augmentations, data, held_out, cache=cache, lines=lines)
@@ -198,54 +198,70 @@ def _train(
     if seed is not None:
         keras.utils.set_random_seed(seed)
         seed_layers(phase.augmentation, seed)
-    guard = stopper = None
     if isinstance(phase, SolvedHead):
         head_solver.compile_head(model, plan, data)
     else:
         compile_phase(model, phase, plan, data)
-    before = verification.fingerprints(model)
+    before = verification.hash_weights(model)
     started = time.perf_counter()
+    best_epoch, diverged = 1, None
     if isinstance(phase, SolvedHead):
         epochs = head_solver.fit_head(
             model, phase, data, validation_data=validation_data, part=part, seed=seed
         )
     else:
-        stopper = _early_stopping(phase, validation_data)
-        guard = StopOnDivergence(measure_baseline(model, phase, plan, data))
-        # the guard goes back last: what the stopper thinks best may be what diverged
-        extra = [callback for callback in (stopper, guard, lines) if callback is not None]
-        fit = fit_whole if part is None else partial(fit_tail, part=part)
-        try:
-            epochs = fit(model, phase, plan, data, validation_data=validation_data, extra=extra)
-        finally:
-            if lines is not None:
-                lines.close()  # Keras tells callbacks nothing of an error or an interrupt
+        epochs, best_epoch, diverged = _fit(
+            model, phase, plan, data, validation_data=validation_data, part=part, lines=lines
+        )
     seconds = time.perf_counter() - started
     if lines is not None and isinstance(phase, SolvedHead):
-        lines.tell_solved(phase.solver, epochs[0], seconds)
-    best = len(epochs) if stopper is None else stopper.best_epoch + 1
-    diverged = None if guard is None else guard.diverged
-    if guard is not None and diverged is not None:
-        best = guard.best_epoch
-        _warn_of_divergence(name, epochs[diverged - 1]["loss"], diverged, best)
+        lines.write_solution(phase.solver, epochs[0], seconds)
+    if diverged is not None:
+        _warn_of_divergence(name, epochs[diverged - 1]["loss"], diverged, best_epoch)
     return PhaseRun(
         name=name,
         history=to_columns(epochs),
         seconds=seconds,
-        best_epoch=best,
+        best_epoch=best_epoch,
         diverged=diverged,
-        movement=verification.check_movement(
-            model, plan, before, moved=best > 0 and isinstance(phase, Phase)
+        movement=verification.verify_movement(
+            model, plan, before, trained=best_epoch > 0 and isinstance(phase, Phase)
         ),
         trunk=None if part is None else part.once.report(part.cut),
     )
 
 
+def _fit(
+    model: keras.Model,
+    phase: Phase,
+    plan: freezing.FreezePlan,
+    data: Inputs,
+    *,
+    validation_data: Inputs | None,
+    part: FrozenPart | None,
+    lines: progress.EpochLines | None,
+) -> tuple[tuple[dict[str, float], ...], int, int | None]:
+    """Train a phase; return its epochs' metrics, its best epoch, and the one that diverged."""
+    stopper = _early_stopping(phase, validation_data)
+    guard = StopOnDivergence(measure_baseline(model, phase, plan, data))
+    # The guard restores weights last: the stopper's best epoch may be one that diverged.
+    extra = [callback for callback in (stopper, guard, lines) if callback is not None]
+    fit = fit_whole if part is None else partial(fit_tail, part=part)
+    try:
+        epochs = fit(model, phase, plan, data, validation_data=validation_data, extra=extra)
+    finally:
+        if lines is not None:
+            lines.close()  # on an error or an interrupt, Keras does not call its callbacks
+    if guard.diverged is not None:
+        return epochs, guard.best_epoch, guard.diverged
+    return epochs, len(epochs) if stopper is None else stopper.best_epoch + 1, None
+
+
 def _warn_of_divergence(name: str, loss: float, epoch: int, best: int) -> None:
-    where = f"those of its epoch {best}" if best else "those from before it"
+    where = f"those of epoch {best}" if best else "those from before the phase"
     warnings.warn(
-        f"The phase {name!r} diverged: its loss was {loss:.4g} in epoch {epoch}. The model has the "
-        f"best weights again, {where}. Lower the phase's learning_rate, or set warmup and "
+        f"The phase {name!r} diverged: its loss was {loss:.4g} in epoch {epoch}. The best weights "
+        f"were restored, {where}. Lower the phase's learning_rate, or set warmup and "
         "global_clipnorm.",
         stacklevel=4,
     )
@@ -275,14 +291,14 @@ def _plan(model: keras.Model, phase: Phase | SolvedHead) -> freezing.FreezePlan:
         raise ConfigError(
             f"`freeze` must leave weights of {plan.backbone.name} to train, got a selection of "
             f"{len(plan.frozen)} of its {len(plan.backbone.layers)} layers that leaves none. "
-            "Freeze fewer, or say tlkit.freezing.everything to train the head alone."
+            "Freeze fewer, or use tlkit.freezing.everything to train the head alone."
         )
     classes = range(model.output_shape[-1])
-    strange = [key for key in phase.class_weight or {} if key not in classes]
-    if strange:
+    unknown = [key for key in phase.class_weight or {} if key not in classes]
+    if unknown:
         raise ConfigError(
             f"`class_weight` must have class indices from 0 to {len(classes) - 1}, "
-            f"got {strange[0]!r}."
+            f"got {unknown[0]!r}."
         )
     return plan
 
