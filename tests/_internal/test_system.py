@@ -9,7 +9,6 @@ from tlkit._internal import system
 
 GIB = 2**30
 MEMINFO = f"MemTotal: {16 * 2**20} kB\nMemFree: 5 kB\nMemAvailable: {8 * 2**20} kB\n"
-PERIOD = 100_000
 
 
 def _tree(root: Path, files: dict[str, str | int]) -> Path:
@@ -20,25 +19,10 @@ def _tree(root: Path, files: dict[str, str | int]) -> Path:
     return root
 
 
-@pytest.fixture(autouse=True)
-def eight_cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "real" not in request.node.name:
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-
-
 def test_without_cgroups_it_is_the_whole_machine(tmp_path: Path) -> None:
     root = _tree(tmp_path, {})
-    assert system.cores(root) == 8
     assert system.memory(root) == 16 * GIB
     assert system.free_memory(root) == 8 * GIB
-
-
-@pytest.mark.parametrize(
-    ("quota", "cores"), [(f"max {PERIOD}", 8), (f"150000 {PERIOD}", 2), (f"1000 {PERIOD}", 1)]
-)
-def test_version_2_rounds_the_quota_up(tmp_path: Path, quota: str, cores: int) -> None:
-    files = {"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": quota}
-    assert system.cores(_tree(tmp_path, files)) == cores
 
 
 def test_version_2_memory_counts_cached_files_as_free(tmp_path: Path) -> None:
@@ -61,27 +45,21 @@ def test_the_narrowest_group_around_the_process_counts(tmp_path: Path) -> None:
         tmp_path,
         {
             "proc/self/cgroup": "0::/job/task",
-            "sys/fs/cgroup/job/cpu.max": f"300000 {PERIOD}",
-            "sys/fs/cgroup/job/task/cpu.max": f"600000 {PERIOD}",
             "sys/fs/cgroup/job/memory.max": 6 * GIB,
             "sys/fs/cgroup/job/memory.current": 5 * GIB,
             "sys/fs/cgroup/job/task/memory.max": 3 * GIB,
             "sys/fs/cgroup/job/task/memory.current": GIB,
-            "sys/fs/cgroup/other/cpu.max": f"100000 {PERIOD}",
             "sys/fs/cgroup/other/memory.max": 1,
         },
     )
-    assert system.cores(root) == 3
     assert system.memory(root) == 3 * GIB
     assert system.free_memory(root) == GIB
 
 
-def _version_1(quota: int, limit: int, used: int) -> dict[str, str | int]:
+def _version_1(limit: int, used: int) -> dict[str, str | int]:
     """The host's path is not to be seen in the container."""
     return {
         "proc/self/cgroup": "4:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n1:name=systemd:/",
-        "sys/fs/cgroup/cpu/cpu.cfs_quota_us": quota,
-        "sys/fs/cgroup/cpu/cpu.cfs_period_us": PERIOD,
         "sys/fs/cgroup/memory/memory.limit_in_bytes": limit,
         "sys/fs/cgroup/memory/memory.usage_in_bytes": used,
         "sys/fs/cgroup/memory/memory.stat": "inactive_file 7\ntotal_inactive_file 1024",
@@ -89,31 +67,26 @@ def _version_1(quota: int, limit: int, used: int) -> dict[str, str | int]:
 
 
 def test_version_1(tmp_path: Path) -> None:
-    root = _tree(tmp_path, _version_1(250_000, 2 * GIB, GIB))
-    assert system.cores(root) == 3
+    root = _tree(tmp_path, _version_1(2 * GIB, GIB))
     assert system.memory(root) == 2 * GIB
     assert system.free_memory(root) == GIB + 1024
 
 
 def test_version_1_without_limits(tmp_path: Path) -> None:
-    root = _tree(tmp_path, _version_1(-1, 9223372036854771712, GIB))
-    assert system.cores(root) == 8
+    root = _tree(tmp_path, _version_1(9223372036854771712, GIB))
     assert system.memory(root) == 16 * GIB
     assert system.free_memory(root) == 8 * GIB
 
 
 def test_a_group_over_its_limit_has_nothing_free(tmp_path: Path) -> None:
-    assert system.free_memory(_tree(tmp_path, _version_1(-1, GIB, 2 * GIB))) == 0
+    assert system.free_memory(_tree(tmp_path, _version_1(GIB, 2 * GIB))) == 0
 
 
 def test_other_systems_are_asked_in_their_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 5)
     pages = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
     monkeypatch.setattr(os, "sysconf", pages.__getitem__)
-    assert system.cores(tmp_path) == 5
     assert system.memory(tmp_path) == 4_096_000
     assert system.free_memory(tmp_path) == 2_048_000
     monkeypatch.delattr(os, "sysconf")

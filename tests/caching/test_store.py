@@ -297,7 +297,7 @@ def test_different_numbers_written_at_once_are_never_mixed(entry: Entry) -> None
     versions = [[np.full(1000, number)] for number in range(2)]
 
     def write(number: int) -> None:
-        for _ in range(50):
+        for _ in range(15):
             found = entry.write("aa", versions[number])
             assert any(same(found, each) for each in versions)
 

@@ -1,6 +1,8 @@
-"""How many cores and how much memory this process may use, the limits of a container included."""
+"""How much memory this process may use, with a container's limits, and the processor's name.
 
-import math
+`joblib.cpu_count` does the same for cores.
+"""
+
 import os
 import platform
 import subprocess
@@ -12,23 +14,8 @@ _ROOT = Path("/")
 _ASSUMED_MEMORY = 4 * 2**30
 
 
-def cores(root: Path = _ROOT) -> int:
-    """Return how many cores this process may use, at least 1.
-
-    On Linux, those it is bound to, or fewer where a cgroup grants less of their time.
-
-    Args:
-        root: Where /proc and /sys are.
-    """
-    try:
-        bound = len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
-    return min([bound, *map(math.ceil, _quotas(root))])
-
-
 def processor(root: Path = _ROOT) -> str | None:
-    """Return the processor's model; None where the system does not tell.
+    """Return the processor's model; None if the system does not name it.
 
     Args:
         root: Where /proc is.
@@ -43,7 +30,7 @@ def processor(root: Path = _ROOT) -> str | None:
 
 
 def known_memory(root: Path = _ROOT) -> int | None:
-    """Return what `memory` does; None where the system does not tell and it is assumed.
+    """Return the same as `memory`; None if the system does not report it.
 
     Args:
         root: Where /proc and /sys are.
@@ -52,9 +39,9 @@ def known_memory(root: Path = _ROOT) -> int | None:
 
 
 def memory(root: Path = _ROOT) -> int:
-    """Return how many bytes of memory this process may use, those in use included.
+    """Return how many bytes of memory this process may use, including those in use.
 
-    Where the system doesn't say (Windows), 4 GiB are assumed.
+    4 GiB are assumed if the system does not report it (Windows).
 
     Args:
         root: Where /proc and /sys are.
@@ -65,20 +52,20 @@ def memory(root: Path = _ROOT) -> int:
 def free_memory(root: Path = _ROOT) -> int:
     """Return how many more bytes of memory this process may use now.
 
-    Files that the system only keeps in memory to read them faster count as free. Where the system
-    doesn't say (macOS, Windows), half of `memory()` is assumed.
+    The system's cache of files counts as free. Half of `memory()` is assumed if the system does
+    not report it (macOS, Windows).
 
     Args:
         root: Where /proc and /sys are.
     """
-    available = _in_meminfo(root, "MemAvailable")
+    available = _read_meminfo(root, "MemAvailable")
     if available is None:
         available = _physical(root) // 2
     return max(0, min([available, *(limit - used for limit, used in _limits(root))]))
 
 
 def resident_bytes(root: Path = _ROOT) -> int | None:
-    """Return how much memory this process holds now; None where the system does not tell.
+    """Return how many bytes this process holds now; None if the system does not report it.
 
     Args:
         root: Where /proc is.
@@ -88,12 +75,12 @@ def resident_bytes(root: Path = _ROOT) -> int | None:
 
 
 def _physical(root: Path) -> int:
-    told = _known_physical(root)
-    return _ASSUMED_MEMORY if told is None else told
+    known = _known_physical(root)
+    return _ASSUMED_MEMORY if known is None else known
 
 
 def _known_physical(root: Path) -> int | None:
-    total = _in_meminfo(root, "MemTotal")
+    total = _read_meminfo(root, "MemTotal")
     if total is not None:
         return total
     try:
@@ -110,25 +97,13 @@ def _output_of(*command: str) -> str | None:
     return done.stdout.strip() or None
 
 
-def _in_meminfo(root: Path, name: str) -> int | None:
+def _read_meminfo(root: Path, name: str) -> int | None:
     kibibytes = _field(root / "proc/meminfo", f"{name}:")
     return None if kibibytes is None else 1024 * kibibytes
 
 
-def _quotas(root: Path) -> Iterator[float]:
-    """Yield the cores' worth of time that each cgroup around this process grants."""
-    for group in _groups(root, "cpu"):
-        words = _read(group / "cpu.max").split() or [
-            _read(group / "cpu.cfs_quota_us"),
-            _read(group / "cpu.cfs_period_us"),
-        ]
-        quota, period = map(_number, words)
-        if quota and period:
-            yield quota / period
-
-
 def _limits(root: Path) -> Iterator[tuple[int, int]]:
-    """Yield the bytes that each cgroup around this process may use, and those it does."""
+    """Yield the memory limit of each cgroup around this process, and the bytes it uses."""
     versions = (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -144,8 +119,8 @@ def _limits(root: Path) -> Iterator[tuple[int, int]]:
 def _groups(root: Path, controller: str) -> Iterator[Path]:
     """Yield the folder of every cgroup around this process, of version 1 and 2.
 
-    Inside a container its own group may be mounted as the topmost while the path is still the
-    host's, so some of the folders may not exist.
+    Inside a container, its own group may be mounted as the root while the path is still that of
+    the host: some of these folders do not exist then.
     """
     mount = root / "sys/fs/cgroup"
     for line in _read(root / "proc/self/cgroup").splitlines():
@@ -158,13 +133,13 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _field(path: Path, name: str) -> int | None:
-    """Return the number after a name at the start of one of the file's lines."""
+    """Return the number after a name that starts a line of a file; None if no line does."""
     words = (line.split() for line in _read(path).splitlines())
     return next((_number(line[1]) for line in words if len(line) > 1 and line[0] == name), None)
 
 
 def _number(text: str) -> int | None:
-    """Return a whole number; None for "max", -1 and nothing, which all mean no limit."""
+    """Return a whole number; None for "max", -1 and an empty text, which mean no limit."""
     return int(text) if text.strip().isdecimal() else None
 
 

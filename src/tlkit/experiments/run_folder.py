@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import joblib
 import keras
 from matplotlib.figure import Figure
 
@@ -158,7 +159,7 @@ def environment() -> dict[str, str]:
         **{package: version(package) for package in _PACKAGES},
         "keras_backend": keras.config.backend(),
         "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {system.cores()} cores",
+        "machine": f"{platform.system()} {platform.machine()}, {joblib.cpu_count()} cores",
         **{name: value for name, value in known.items() if value},
         "date": datetime.now(UTC).date().isoformat(),
     }

@@ -18,9 +18,9 @@ from typing import Any
 
 import keras
 import numpy as np
+from joblib import cpu_count
 
 from tlkit._internal.optional import installed, require
-from tlkit._internal.system import cores
 
 Run = Callable[[np.ndarray], list[np.ndarray]]
 """Runs one batch of the length it was compiled for; returns one array per output."""
@@ -125,7 +125,7 @@ def _litert(function: Any) -> Run:
     with warnings.catch_warnings():
         message = r"\s*Warning: tf\.lite\.Interpreter is deprecated"
         warnings.filterwarnings("ignore", message, UserWarning)
-        program = package.Interpreter(model_content=converter.convert(), num_threads=cores())
+        program = package.Interpreter(model_content=converter.convert(), num_threads=cpu_count())
     runner = program.get_signature_runner()
     count = len(frozen.structured_outputs)
     return lambda images: _in_order(runner(**{_INPUT: images}), count)
@@ -138,7 +138,7 @@ def _onnxruntime(function: Any) -> Run:
     model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=_OPSET)
     names = [_OUTPUT.format(index) for index in range(len(model.graph.output))]
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cores()
+    options.intra_op_num_threads = cpu_count()
     # a thread that waits by spinning takes the core from whoever prepares the next batch
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(
@@ -152,7 +152,7 @@ def _openvino(function: Any) -> Run:
     openvino = _without_telemetry()
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 on processors that have it
-        "INFERENCE_NUM_THREADS": cores(),
+        "INFERENCE_NUM_THREADS": cpu_count(),
         "PERFORMANCE_HINT": "LATENCY",  # all threads on one batch
     }
     frozen = function.get_concrete_function()
