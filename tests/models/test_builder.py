@@ -156,7 +156,7 @@ def test_a_model_without_a_nested_backbone_or_names_is_refused() -> None:
     plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     with pytest.raises(ConfigError, match="exactly one nested backbone"):
         tlkit.models.backbone_of(plain)
-    with pytest.raises(ConfigError, match="must carry class names"):
+    with pytest.raises(ConfigError, match="must have class names"):
         tlkit.models.class_names(plain)
 
 

@@ -101,5 +101,5 @@ def test_wrong_files_are_named(model: keras.Model, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="that Keras can read"):
         tlkit.load(tmp_path / "text.keras")
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "other.keras")
-    with pytest.raises(ConfigError, match="must carry class names"):
+    with pytest.raises(ConfigError, match="must have class names"):
         tlkit.load(tmp_path / "other.keras")

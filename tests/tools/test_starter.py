@@ -23,8 +23,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> forms.Forms:
         (folder / name).write_bytes((FONTS / name).read_bytes())
     (folder / "broken.ttf").write_bytes(b"no font")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(characters, "wanted", lambda: dict.fromkeys("ABxX7", 3))
-        patch.setattr(forms, "LEAST_FONTS", 3)
+        patch.setattr(characters, "fonts_per_character", lambda: dict.fromkeys("ABxX7", 3))
+        patch.setattr(forms, "MIN_FONTS", 3)
         patch.setattr(shapes, "COPIES", 2)
         return forms.make(folder, seed=0)
 
@@ -110,7 +110,7 @@ def test_a_sheet_shows_the_pictures_row_by_row() -> None:
 
 
 def test_enlarging_after_shrinking_keeps_the_mean_and_a_linear_ramp() -> None:
-    shrink, enlarge = pictures._area(32, 8), pictures._linear(8, 32)
+    shrink, enlarge = pictures._averaging_matrix(32, 8), pictures._enlarging_matrix(8, 32)
     np.testing.assert_allclose(shrink.sum(1), 1, rtol=1e-6)
     np.testing.assert_allclose(enlarge.sum(1), 1, rtol=1e-6)
     ramp = np.arange(32.0)
@@ -123,7 +123,7 @@ def test_only_coarse_pictures_are_shrunk_and_enlarged() -> None:
     given = ramp.copy()
     given[0, ::2] += 1  # fine stripes, that 8 pixels can't hold
     given[1] = given[0]
-    done = pictures._enlarged(given.copy(), np.array([32, 8, 8]), 32)
+    done = pictures._shrink_and_enlarge(given.copy(), np.array([32, 8, 8]), 32)
     np.testing.assert_array_equal(done[0], given[0])
     np.testing.assert_allclose(done[1, 2:-2], ramp[1, 2:-2] + 0.5, atol=1e-4)
     np.testing.assert_allclose(done[2, 2:-2], ramp[2, 2:-2], atol=1e-4)
@@ -160,7 +160,7 @@ def test_every_head_names_its_kind() -> None:
 
 def test_the_card_is_its_template_with_the_facts_of_the_making() -> None:
     made = json.loads((ROOT / "tools" / "starter" / "made.json").read_text("utf-8"))
-    assert starter.card() == pack.card(made)
+    assert starter.card() == pack.fill_card(made)
     assert f"{made['fonts']:,} font files" in starter.card()
     assert f"{made['scores']['form_accuracy']:.1%} for the form" in starter.card()
 
@@ -196,6 +196,12 @@ def test_frequent_forms_are_taken_less_than_their_share() -> None:
     assert often.sum() == pytest.approx(1)
 
 
+def test_the_weights_are_packed_where_the_package_reads_them() -> None:
+    assert (pack.MODELS / "starter.py").read_text("utf-8").count("_SHA256 = ") == 1
+    assert (pack.MODELS / "weights" / "starter.npz").exists()
+    assert Path(starter.__file__).parent == pack.MODELS or not (ROOT / "src").exists()
+
+
 def test_packing_rounds_to_float16_and_nothing_else(tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
     backbone = keras.applications.MobileNetV2(
@@ -204,8 +210,8 @@ def test_packing_rounds_to_float16_and_nothing_else(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     backbone.set_weights([random.normal(size=weight.shape) for weight in backbone.get_weights()])
     backbone.save_weights(tmp_path / "some.weights.h5")
-    content = pack.packed(tmp_path / "some.weights.h5")
-    assert content == pack.packed(tmp_path / "some.weights.h5")  # the same bytes, the same hash
+    content = pack.pack_weights(tmp_path / "some.weights.h5")
+    assert content == pack.pack_weights(tmp_path / "some.weights.h5")  # so the same hash
     (tmp_path / "some.npz").write_bytes(content)
     with np.load(tmp_path / "some.npz") as kept:
         for layer in backbone.layers:

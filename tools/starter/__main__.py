@@ -1,19 +1,19 @@
-"""Make the starter backbone, from nothing but code and fonts.
+"""Train the starter backbone on images rendered from fonts and code.
 
     xargs apt-get install -y --no-install-recommends < tools/starter/fonts.txt  # Debian 12
     python -m tools.starter --fonts /usr/share/fonts --out build/starter
     python -m tools.starter.pack --made build/starter
 
-The second command, about an hour on 2 cores, writes weights, facts and a sheet of the pictures; the
-third puts what the package and the docs show in its place. fonts.txt names the packages that the
-shipped starter was made with, made.json the facts of its making.
+The second command takes about an hour on 2 cores and writes weights, facts and a sample of the
+pictures; the third copies them to the package and the docs. fonts.txt lists the packages that the
+shipped starter was trained with, made.json the facts of its training.
 """
 
 import argparse
 import json
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's own threads only get in the way
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's own threads slow the rendering down
 
 import platform
 import time
@@ -28,16 +28,16 @@ from tools.starter import forms, pictures, textures
 import tlkit
 
 BATCH = 256
-SIDES = (32, 48, 64, 32, 32, 32, 32, 32)  # of the pictures, batch after batch; Keras looks at three
-PIXELS = 32 * 32 * BATCH  # in a batch, whatever its side
-PEAK = 3e-3
+SIDES = (32, 48, 64, 32, 32, 32, 32, 32)  # of the pictures of each batch, in turn
+PIXELS = 32 * 32 * BATCH  # of every batch, of whatever side
+PEAK = 3e-3  # learning rate
 TAPS = {"block_2_add": 8, "block_5_add": 4, "block_12_add": 2}  # sides of their maps at 32 px
-HARD = 0.9  # the most pictures of a batch that are not tame
+HARD = 0.9  # largest fraction of pictures in a batch that are altered
 TESTED = 20_000
 
 
 class Pictures(keras.utils.PyDataset):
-    """Batches rendered as they are asked for: batch `index` is the same each time."""
+    """Batches that are rendered on access; a batch is the same each time."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Pictures(keras.utils.PyDataset):
         self.often = np.cumsum(pictures.weights(made))
 
     def __len__(self) -> int:
-        """Return how many batches there are."""
+        """Return the number of batches."""
         return self.batches
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -70,13 +70,13 @@ class Pictures(keras.utils.PyDataset):
         return batch.pictures, {**labels, **dict.fromkeys(TAPS, batch.form)}
 
     def _hard(self, index: int) -> float:
-        """Return how much may happen to the pictures: from nothing at first, growing."""
+        """Return the fraction of altered pictures, which can grow from none over the batches."""
         done = index / self.batches
         return min(max((done - 0.03) / 0.3, 0), 1) * HARD if self.growing else HARD
 
 
 def main() -> None:
-    """Render, train, test, write."""
+    """Render pictures, train on them, evaluate, and write the results."""
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(options.seed)
@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def _facts(made: forms.Forms, options: argparse.Namespace) -> dict[str, object]:
-    """Return what there is to know about this run, but for its time and its scores."""
+    """Return the facts of this training, without its duration and its scores."""
     steps = range(options.steps)
     packages = ("keras", "tensorflow", "numpy", "scipy", "pillow", "fonttools")
     return {
@@ -138,7 +138,7 @@ def _facts(made: forms.Forms, options: argparse.Namespace) -> dict[str, object]:
 
 
 def _flat(test: Pictures) -> dict[str, float]:
-    """Return the shares of flat forms and grounds: the accuracy of calling every texture flat."""
+    """Return the fractions of flat forms and grounds: the accuracy of always predicting flat."""
     labels = [test[index][1] for index in range(len(test))]
     return {
         f"{name}_flat": float(np.mean(np.concatenate([each[name] for each in labels]) == 0))
@@ -147,10 +147,10 @@ def _flat(test: Pictures) -> dict[str, float]:
 
 
 def _classifier(backbone: keras.Model, forms: int) -> keras.Model:
-    """Put five heads on the backbone: three at its end, and helpers that teach its early blocks.
+    """Return the backbone with three heads at its end and one after each layer of TAPS.
 
-    Without these it hardly learns: the deep blocks, a few channels wide and one pixel high, pass
-    little back to the first ones.
+    Without the heads on early layers it hardly learns: the deep blocks, with few channels and maps
+    of one pixel, pass too little gradient back to the early ones.
     """
     taps = [backbone.get_layer(name).output for name in TAPS]
     *early, last = keras.Model(backbone.inputs, [*taps, backbone.output])(backbone.inputs)
@@ -166,7 +166,7 @@ def _classifier(backbone: keras.Model, forms: int) -> keras.Model:
 
 
 def _start(backbone: keras.Model, seed: int) -> None:
-    """Draw the depthwise kernels anew: Keras draws them as if each output summed all channels."""
+    """Reinitialize the depthwise kernels, whose fan-in Keras overestimates by the channels."""
     rng = np.random.default_rng(seed)
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.DepthwiseConv2D):
@@ -191,12 +191,12 @@ def _compile(model: keras.Model, steps: int) -> None:
 
 
 def _round(backbone: keras.Model) -> None:
-    """Round every weight to float16, the precision it is shipped in."""
+    """Round every weight to float16, in which it is stored in the package."""
     backbone.set_weights([weight.astype("float16") for weight in backbone.get_weights()])
 
 
 class _Lines(keras.callbacks.Callback):
-    """Prints a line now and then, and keeps the weights so far."""
+    """Prints a line every 250 batches, and saves the model every 1000."""
 
     def __init__(self, folder: Path):
         super().__init__()
@@ -209,7 +209,7 @@ class _Lines(keras.callbacks.Callback):
             print(f"{batch + 1:6} {time.perf_counter() - self.start:6.0f} s  {values}", flush=True)
             self.model.reset_metrics()
         if (batch + 1) % 1000 == 0:
-            self.model.save(self.folder / "so-far.keras")
+            self.model.save(self.folder / "unfinished.keras")
 
 
 def _options() -> argparse.Namespace:

@@ -1,8 +1,8 @@
-"""The characters the starter learns: letters, digits and signs of many scripts."""
+"""The characters that the starter learns: letters, digits and symbols of many scripts."""
 
-# ruff: noqa: RUF001  # letters that look like others are the point
+# ruff: noqa: RUF001  # similar letters are intended
 
-LATIN_FONTS, OTHER_FONTS = 400, 90  # the most font files that draw one character
+LATIN_FONTS, OTHER_FONTS = 400, 90  # maximum number of fonts for a character
 
 LOOK_ALIKE = {"0": "O", "o": "O", "l": "I", **{letter: letter.upper() for letter in "csvwxz"}}
 _LATIN = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -41,8 +41,8 @@ _BLOCKS = (  # first and last code point of letters and digits, one script each
 )
 
 
-def wanted() -> dict[str, int]:
-    """Return every character to draw, and by how many fonts at most."""
+def fonts_per_character() -> dict[str, int]:
+    """Return all characters to draw, each with its maximum number of fonts."""
     letters = [chr(code) for first, last in _BLOCKS for code in range(first, last + 1)]
     letters += [chr(0xAC00 + 588 * lead + 28 * vowel) for lead in range(19) for vowel in (0, 4, 13)]
     letters += [chr(0x1200 + 8 * row) for row in range(32)]  # Ethiopic

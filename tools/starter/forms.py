@@ -1,7 +1,7 @@
-"""The forms the starter learns to tell apart: glyphs of many scripts, and drawn shapes.
+"""The forms that the starter learns to distinguish: glyphs of many scripts, and drawn shapes.
 
-Each form is kept as a signed distance: how far a point is inside (+) or outside (-) its edge. From
-that its stroke can be drawn thick, thin, soft or hollow later, at any size.
+A form is stored as its signed distance: how far each point is inside (+) or outside (-) its edge.
+From it, strokes of any size can be drawn thick, thin, soft or hollow.
 """
 
 import multiprocessing
@@ -16,10 +16,10 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 from tools.starter import characters, shapes
 
-SIDE = 64  # of a form, in pixels
-INK = 52  # the longer side of what is drawn in it
-STEPS = 6  # of distance, in a pixel
-LEAST_FONTS = 12  # a character fewer fonts can draw is left out
+SIDE = 64  # height and width of a form in pixels
+INK = 52  # longer side of the drawing within it
+STEPS = 6  # steps of distance in a pixel
+MIN_FONTS = 12  # characters that fewer fonts have are left out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +27,10 @@ class Forms:
     """Every drawing of every form.
 
     Attributes:
-        distance: One a drawing, int8 of shape (drawings, SIDE, SIDE), in 1/STEPS of a pixel.
-        label: The form each drawing shows.
-        names: What each form is called.
-        fonts: The font files that drew them.
+        distance: Signed distances in 1/STEPS of a pixel, int8 of shape (drawings, SIDE, SIDE).
+        label: The index of each drawing's form.
+        names: The name of each form.
+        fonts: The font files that the drawings are from.
     """
 
     distance: np.ndarray
@@ -40,18 +40,18 @@ class Forms:
 
 
 def make(font_folder: Path, *, seed: int) -> Forms:
-    """Draw every form: glyphs by all fonts below a folder, and shapes."""
+    """Draw all forms: glyphs of all fonts in a folder, and shapes."""
     fonts = sorted(
         path for path in font_folder.rglob("*") if path.suffix.lower() in (".ttf", ".otf", ".ttc")
     )
     rng = np.random.default_rng(seed)
-    jobs = _assigned(fonts, rng)
+    jobs = _assign_characters(fonts, rng)
     spawn = multiprocessing.get_context("spawn")  # TensorFlow's threads don't survive a fork
     with ProcessPoolExecutor(os.cpu_count(), mp_context=spawn) as pool:
-        drawn = list(pool.map(_glyphs, jobs.keys(), jobs.values(), chunksize=8))
+        drawn = list(pool.map(_draw_glyphs, jobs.keys(), jobs.values(), chunksize=8))
     pairs = [pair for one in drawn for pair in one]
     for name, canvas in shapes.draw(rng):
-        mask = _fitted(canvas)
+        mask = _fit(canvas)
         if mask is not None:
             pairs.append((name, _distance(mask)))
     names = tuple(sorted({name for name, _ in pairs}))
@@ -64,33 +64,33 @@ def make(font_folder: Path, *, seed: int) -> Forms:
     )
 
 
-def _assigned(fonts: list[Path], rng: np.random.Generator) -> dict[Path, str]:
-    """Say which characters each font is to draw."""
-    caps = characters.wanted()
-    able: dict[str, list[Path]] = {character: [] for character in caps}
+def _assign_characters(fonts: list[Path], rng: np.random.Generator) -> dict[Path, str]:
+    """Return the characters that each font draws."""
+    caps = characters.fonts_per_character()
+    fonts_with: dict[str, list[Path]] = {character: [] for character in caps}
     for path in fonts:
-        for character in caps.keys() & _covered(path):
-            able[character].append(path)
+        for character in caps.keys() & _list_characters(path):
+            fonts_with[character].append(path)
     jobs: dict[Path, str] = {}
-    for character, paths in able.items():
-        if len(paths) >= LEAST_FONTS:
+    for character, paths in fonts_with.items():
+        if len(paths) >= MIN_FONTS:
             chosen = rng.permutation(len(paths))[: caps[character]]
             for number in chosen:
                 jobs[paths[number]] = jobs.get(paths[number], "") + character
     return jobs
 
 
-def _covered(path: Path) -> set[str]:
+def _list_characters(path: Path) -> set[str]:
     try:
         font = TTCollection(path).fonts[0] if path.suffix.lower() == ".ttc" else TTFont(path)
         return {chr(code) for code in font.getBestCmap() or ()}
     except Exception as error:  # a damaged font may raise anything; there are a thousand others
-        print(f"left out {path.name}: {error}")
+        print(f"skipped {path.name}: {error}")
         return set()
 
 
-def _glyphs(path: Path, letters: str) -> list[tuple[str, np.ndarray]]:
-    """Draw characters by one font; those that come out empty are left out."""
+def _draw_glyphs(path: Path, letters: str) -> list[tuple[str, np.ndarray]]:
+    """Draw characters in one font, without those that turn out empty."""
     try:
         font = ImageFont.truetype(path, size=80)
     except OSError:  # a format that FreeType can't scale
@@ -102,14 +102,14 @@ def _glyphs(path: Path, letters: str) -> list[tuple[str, np.ndarray]]:
             ImageDraw.Draw(canvas).text((80, 80), character, fill=255, font=font, anchor="lt")
         except (OSError, ValueError):
             continue
-        mask = _fitted(canvas)
+        mask = _fit(canvas)
         if mask is not None:
             drawn.append((characters.LOOK_ALIKE.get(character, character), _distance(mask)))
     return drawn
 
 
-def _fitted(canvas: Image.Image) -> np.ndarray | None:
-    """Cut out what was drawn and set it into the middle, its longer side INK pixels."""
+def _fit(canvas: Image.Image) -> np.ndarray | None:
+    """Crop the drawing, resize its longer side to INK pixels, and center it."""
     box = canvas.getbbox()
     if box is None or min(box[2] - box[0], box[3] - box[1]) < 4:
         return None

@@ -1,4 +1,4 @@
-"""Pictures of the forms, rendered as they are needed: no two are alike."""
+"""Random pictures of the forms; no two are the same."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,18 @@ from PIL import Image
 from tools.starter import textures
 from tools.starter.forms import INK, SIDE, STEPS, Forms
 
-PLAIN = 0.5  # of the pictures are grey, flat ink on flat ground
-NO_FORM = 0.06  # of the pictures are a texture alone
-COARSE = 0.4  # of the pictures are drawn smaller and enlarged
+PLAIN = 0.5  # fraction of pictures in grey, with flat ink on flat ground
+NO_FORM = 0.06  # fraction of pictures with a texture but no form
+COARSE = 0.4  # fraction of pictures that are drawn smaller and enlarged
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Pictures, and what there is to see in them.
+    """Pictures and their labels.
 
     Attributes:
-        pictures: float32 in [-1, 1], of shape (many, side, side, 3).
-        form: The number of the form; one past the last where there is none.
+        pictures: float32 in [-1, 1], of shape (count, side, side, 3).
+        form: The index of the form; the number of forms if there is none.
         fill: The texture of the form, an index into `textures.KINDS`.
         ground: The texture of the background.
     """
@@ -30,7 +30,7 @@ class Batch:
 
 
 def weights(forms: Forms) -> np.ndarray:
-    """Return how often each drawing is taken: a form with four times the drawings, twice."""
+    """Return each drawing's probability: 4 times the drawings make a form twice as likely."""
     counts = np.bincount(forms.label)
     weight = counts[forms.label] ** -0.5
     return weight / weight.sum()
@@ -43,30 +43,30 @@ def render(
 
     Args:
         forms: All drawings.
-        taken: Indices of those to render.
-        side: Of the pictures.
-        rng: Where chance comes from.
-        hard: The share of pictures to which anything may happen; the others are tame: white on
-            black, clear, and hardly bent.
+        taken: Indices of the drawings to render.
+        side: Height and width of the pictures.
+        rng: Random generator.
+        hard: Fraction of pictures that are altered in any way; the others are tame: white on
+            black, sharp, and hardly distorted.
     """
     count = len(taken)
     tame = rng.random(count) >= hard
-    coarse = np.where(tame, side, _coarse_side(count, side, rng))
-    inside = _ink(forms, taken, side, rng, pixel=SIDE / coarse, tame=tame)
+    coarse = np.where(tame, side, _choose_coarse_side(count, side, rng))
+    inside = _draw_ink(forms, taken, side, rng, pixel=SIDE / coarse, tame=tame)
     bare = (rng.random(count) < NO_FORM) & ~tame
     inside[bare] = 0
     plain = tame | (rng.random(count) < PLAIN) & ~bare
     fill, ground = rng.integers(0, len(textures.KINDS), (2, count))
     fill[plain | bare | (rng.random(count) < 0.4)] = 0
     ground[plain | ~bare & (rng.random(count) < 0.5)] = 0
-    ink, paper = _colours(count, plain, rng)
+    ink, paper = _choose_colours(count, plain, rng)
     ink[tame], paper[tame] = 1, 0
-    drawn = inside[..., None] * _painted(ink, fill, side, rng) + (1 - inside[..., None]) * _painted(
+    drawn = inside[..., None] * _paint(ink, fill, side, rng) + (1 - inside[..., None]) * _paint(
         paper, ground, side, rng
     )
-    drawn = _enlarged(drawn, coarse, side)
+    drawn = _shrink_and_enlarge(drawn, coarse, side)
     return Batch(
-        pictures=_photographed(drawn, tame, rng),
+        pictures=_degrade(drawn, tame, rng),
         form=np.where(bare, len(forms.names), forms.label[taken]),
         fill=fill,
         ground=ground,
@@ -74,7 +74,7 @@ def render(
 
 
 def sheet(pictures: np.ndarray, *, columns: int) -> Image.Image:
-    """Return pictures in rows of so many; those that don't fill a row are left out."""
+    """Return pictures in rows of `columns`, without those that do not fill a row."""
     side = pictures.shape[1]
     rows = len(pictures) // columns
     grid = pictures[: rows * columns].reshape(rows, columns, side, side, 3).swapaxes(1, 2)
@@ -82,13 +82,13 @@ def sheet(pictures: np.ndarray, *, columns: int) -> Image.Image:
     return Image.fromarray(bytes_.reshape(rows * side, columns * side, 3))
 
 
-def _coarse_side(count: int, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Choose the size each picture is drawn at before it is enlarged to its side."""
+def _choose_coarse_side(count: int, side: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the size that each picture is drawn at before it is enlarged."""
     smaller = rng.choice([8, 10, 12, 16, 20, 24, 28], count)
     return np.where(rng.random(count) < COARSE, np.minimum(smaller, side), side)
 
 
-def _ink(
+def _draw_ink(
     forms: Forms,
     taken: np.ndarray,
     side: int,
@@ -97,9 +97,9 @@ def _ink(
     pixel: np.ndarray,
     tame: np.ndarray,
 ) -> np.ndarray:
-    """Return how much ink is on each pixel, 0..1: the forms, turned, bent, thicker or thinner."""
-    row, column = _bent_grid(side, np.where(tame, 0.3, 1), rng)
-    distance = _sampled(forms.distance, taken, row, column) / STEPS
+    """Return the ink of each pixel in 0..1: the forms rotated, warped, thicker or thinner."""
+    row, column = _warp_grid(side, np.where(tame, 0.3, 1), rng)
+    distance = _sample(forms.distance, taken, row, column) / STEPS
     wide = np.maximum(distance.max((1, 2)), 1)  # of the thickest stroke, from its middle
     shift = np.where(
         (rng.random(len(taken)) < 0.7) & ~tame,
@@ -114,10 +114,10 @@ def _ink(
     return np.clip(0.5 + shifted / soft[:, None, None], 0, 1).astype("float32")
 
 
-def _bent_grid(
+def _warp_grid(
     side: int, much: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return where in a form each pixel looks: an affine map of its own, and a smooth bend."""
+    """Return the coordinates that each pixel samples: a random affine map and a smooth warp."""
     count = len(much)
     turned = np.where(rng.random(count) < 0.9, rng.normal(0, 0.2, count), rng.normal(0, 0.7, count))
     turned = turned * much
@@ -150,10 +150,8 @@ def _as_4d(values: np.ndarray) -> np.ndarray:
     return values.astype("float32")[:, None, None, None]
 
 
-def _sampled(
-    bank: np.ndarray, taken: np.ndarray, row: np.ndarray, column: np.ndarray
-) -> np.ndarray:
-    """Read drawings between their pixels, bilinearly; beyond the edge the edge goes on."""
+def _sample(bank: np.ndarray, taken: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Sample drawings bilinearly; coordinates are clipped to their edges."""
     row, column = np.clip(row, 0, SIDE - 1.001), np.clip(column, 0, SIDE - 1.001)
     top, left = row.astype("int32"), column.astype("int32")
     down, right = row - top, column - left  # parts of a pixel
@@ -164,10 +162,10 @@ def _sampled(
     return upper * (1 - down) + lower * down
 
 
-def _colours(
+def _choose_colours(
     count: int, plain: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose two colours for ink and two for paper, (count, 2, 3) in 0..1, on average apart."""
+    """Return two colours for ink and two for paper, of shape (count, 2, 3) in 0..1."""
     paper = rng.random((count, 2, 3), "float32")
     ink = rng.random((count, 2, 3), "float32")
     grey = plain | (rng.random(count) < 0.3)
@@ -182,42 +180,42 @@ def _colours(
     return ink, paper
 
 
-def _painted(
+def _paint(
     colours: np.ndarray, kind: np.ndarray, side: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Paint the first colour over the second as the textures say."""
+    """Mix the two colours by the textures."""
     mix = textures.make(kind, side, rng)[..., None]
     return colours[:, None, None, 0] * (1 - mix) + colours[:, None, None, 1] * mix
 
 
-def _enlarged(pictures: np.ndarray, coarse: np.ndarray, side: int) -> np.ndarray:
-    """Shrink each picture to its coarse size and enlarge it again, in place; return them."""
+def _shrink_and_enlarge(pictures: np.ndarray, coarse: np.ndarray, side: int) -> np.ndarray:
+    """Shrink each picture to its coarse size and enlarge it again, in place."""
     for size in np.unique(coarse[coarse < side]):
         chosen = np.flatnonzero(coarse == size)
-        both = _linear(size, side) @ _area(side, size)
+        both = _enlarging_matrix(size, side) @ _averaging_matrix(side, size)
         pictures[chosen] = np.einsum(
             "yr,nrcd,xc->nyxd", both, pictures[chosen], both, optimize=True
         )
     return pictures
 
 
-def _area(source: int, target: int) -> np.ndarray:
-    """Return the matrix that averages `source` pixels to `target` fewer ones."""
+def _averaging_matrix(source: int, target: int) -> np.ndarray:
+    """Return the matrix that averages `source` pixels to fewer, `target`."""
     edges = np.arange(target + 1) * source / target
     pixel = np.arange(source)
     covered = np.minimum(pixel + 1, edges[1:, None]) - np.maximum(pixel, edges[:-1, None])
     return (np.clip(covered, 0, None) * target / source).astype("float32")
 
 
-def _linear(source: int, target: int) -> np.ndarray:
+def _enlarging_matrix(source: int, target: int) -> np.ndarray:
     """Return the matrix that enlarges `source` pixels to `target`, bilinearly."""
     place = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
     pixel = np.arange(source)
     return np.clip(1 - np.abs(place[:, None] - pixel), 0, 1).astype("float32")
 
 
-def _photographed(pictures: np.ndarray, tame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blur, dim, brighten and roughen some of the pictures in 0..1; return all in [-1, 1]."""
+def _degrade(pictures: np.ndarray, tame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Blur some pictures, change the contrast of some, add noise to some; return all in [-1, 1]."""
     count, side = pictures.shape[:2]
     blurred = np.where(
         (rng.random(count) < 0.3) & ~tame, rng.choice([0.4, 0.6, 0.8, 1.0, 1.2], count), 0

@@ -14,7 +14,7 @@ Outline = Callable[[np.random.Generator], Polygon]
 
 
 def draw(rng: np.random.Generator) -> Iterator[tuple[str, Image.Image]]:
-    """Draw every shape COPIES times, each time a little differently."""
+    """Draw every shape COPIES times with small random variations."""
     for name, outline in _outlines(rng).items():
         for _ in range(COPIES):
             canvas = Image.new("L", (240, 240))
@@ -32,7 +32,7 @@ def _outlines(rng: np.random.Generator) -> dict[str, Outline]:
     found.update(_OUTLINES)
     for number in range(SILHOUETTES):
         profile = rng.uniform(0.15, 1, 7)
-        found[f"silhouette {number}"] = lambda rng, p=profile: _mirrored(p, rng)
+        found[f"silhouette {number}"] = lambda rng, p=profile: _mirror(p, rng)
     return found
 
 
@@ -48,12 +48,12 @@ def _curve(radius: Callable[[float], float], start: float = 0, stop: float = mat
     return [(radius(a) * math.cos(a), radius(a) * math.sin(a)) for a in angles]
 
 
-def _scaled(points: Polygon, y: float) -> Polygon:
+def _scale(points: Polygon, y: float) -> Polygon:
     return [(px, py * y) for px, py in points]
 
 
-def _mirrored(profile: np.ndarray, rng: np.random.Generator) -> Polygon:
-    """Outline a mirror-symmetric thing by its half width at seven heights."""
+def _mirror(profile: np.ndarray, rng: np.random.Generator) -> Polygon:
+    """Return a mirror-symmetric outline from its half width at seven heights."""
     widths = profile + rng.normal(0, 0.05, len(profile))
     heights = np.linspace(-1, 1, len(profile)) * rng.uniform(0.8, 1.2)
     right = [(float(w), float(h)) for w, h in zip(widths, heights, strict=True)]
@@ -68,7 +68,7 @@ def _blocks(*corners: tuple[float, float]) -> Outline:
 
 
 _OUTLINES: dict[str, Outline] = {
-    "ellipse": lambda rng: _scaled(_curve(lambda _: 1), rng.uniform(0.4, 1)),
+    "ellipse": lambda rng: _scale(_curve(lambda _: 1), rng.uniform(0.4, 1)),
     "sector": lambda rng: [(0, 0), *_curve(lambda _: 1, 0.6, 5.7 + rng.uniform(-0.3, 0.3))],
     "half disc": lambda rng: _curve(lambda _: 1, 0, math.pi + rng.uniform(-0.2, 0.2)),
     "crescent": lambda rng: [
@@ -82,13 +82,13 @@ _OUTLINES: dict[str, Outline] = {
         )
         for t in np.linspace(0, math.tau, 90)
     ],
-    "flower 3": lambda rng: _scaled(
+    "flower 3": lambda rng: _scale(
         _curve(lambda a: 0.6 + 0.4 * math.cos(3 * a)), rng.uniform(0.8, 1)
     ),
-    "flower 5": lambda rng: _scaled(
+    "flower 5": lambda rng: _scale(
         _curve(lambda a: 0.65 + 0.35 * math.cos(5 * a)), rng.uniform(0.8, 1)
     ),
-    "drop": lambda rng: _scaled(
+    "drop": lambda rng: _scale(
         _curve(lambda a: 0.4 + 0.6 * max(0.0, math.cos(a)) ** 3), rng.uniform(0.8, 1.2)
     ),
     "cross": _blocks(

@@ -1,4 +1,4 @@
-"""Procedural textures, many at a time: values in 0..1 that a picture turns into two colours."""
+"""Procedural textures: values in 0..1 that mix two colours."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ KINDS = (
 
 
 def make(kind: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Return textures of the given kinds (indices into KINDS), float32 (many, side, side)."""
+    """Return float32 textures of shape (count, side, side), by indices into KINDS."""
     textures = np.zeros((len(kind), side, side), "float32")
     for number in np.unique(kind[kind > 0]):
         chosen = np.flatnonzero(kind == number)
@@ -29,11 +29,11 @@ def make(kind: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
 def smooth(count: int, side: int, cells: int, rng: np.random.Generator) -> np.ndarray:
     """Return noise in 0..1 that changes over a `cells`-th of a side, (count, side, side)."""
     knots = rng.random((count, cells + 1, cells + 1), "float32")
-    spread = _spread(side, cells)
+    spread = _interpolating_matrix(side, cells)
     return spread @ knots @ spread.T
 
 
-def _spread(side: int, cells: int) -> np.ndarray:
+def _interpolating_matrix(side: int, cells: int) -> np.ndarray:
     """Return the matrix that interpolates `cells` + 1 knots to `side` points, smoothly."""
     place = np.linspace(0, cells, side)
     left = np.minimum(place.astype(int), cells - 1)
@@ -45,21 +45,26 @@ def _spread(side: int, cells: int) -> np.ndarray:
     return matrix
 
 
-def _turned(
-    count: int, side: int, rng: np.random.Generator, *, least: float = 1.5, most: float = 7
+def _turn(
+    count: int,
+    side: int,
+    rng: np.random.Generator,
+    *,
+    min_periods: float = 1.5,
+    max_periods: float = 7,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return two coordinates at right angles, turned, shifted, `least` to `most` periods long."""
+    """Return two orthogonal coordinates, rotated, shifted, over a random number of periods."""
     grid = np.linspace(-0.5, 0.5, side, dtype="float32")
     angle = rng.uniform(0, np.pi, (count, 1, 1)).astype("float32")
-    periods = rng.uniform(least, most, (count, 1, 1)).astype("float32")
+    periods = rng.uniform(min_periods, max_periods, (count, 1, 1)).astype("float32")
     u = (np.cos(angle) * grid + np.sin(angle) * grid[:, None]) * periods
     v = (np.cos(angle) * grid[:, None] - np.sin(angle) * grid) * periods
     shift = rng.random((2, count, 1, 1), "float32")
     return u + shift[0], v + shift[1]
 
 
-def _sharpened(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Make the flanks of waves in -1..1 steeper, each as much as chance wants; return 0..1."""
+def _sharpen(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return waves in -1..1 with random steepness, as values in 0..1."""
     steepness = rng.uniform(0.5, 4, (len(wave), 1, 1)).astype("float32")
     return np.clip(0.5 + wave * steepness / 2, 0, 1)
 
@@ -69,39 +74,39 @@ def _sine(value: np.ndarray) -> np.ndarray:
 
 
 def _gradient(count: int, side: int, rng: np.random.Generator) -> np.ndarray:
-    u, _ = _turned(count, side, rng, least=0.7, most=1.4)
+    u, _ = _turn(count, side, rng, min_periods=0.7, max_periods=1.4)
     return np.clip(u - u.mean((1, 2), keepdims=True) + 0.5, 0, 1)
 
 
 def _stripes(count: int, side: int, rng: np.random.Generator) -> np.ndarray:
-    u, _ = _turned(count, side, rng)
-    return _sharpened(_sine(u) + rng.uniform(-0.6, 0.6, (count, 1, 1)), rng)
+    u, _ = _turn(count, side, rng)
+    return _sharpen(_sine(u) + rng.uniform(-0.6, 0.6, (count, 1, 1)), rng)
 
 
 def _checks(count: int, side: int, rng: np.random.Generator) -> np.ndarray:
-    u, v = _turned(count, side, rng, most=5)
-    return _sharpened(2 * _sine(u) * _sine(v), rng)
+    u, v = _turn(count, side, rng, max_periods=5)
+    return _sharpen(2 * _sine(u) * _sine(v), rng)
 
 
 def _dots(count: int, side: int, rng: np.random.Generator) -> np.ndarray:
-    u, v = _turned(count, side, rng, least=2)
+    u, v = _turn(count, side, rng, min_periods=2)
     apart = np.hypot(u % 1 - 0.5, v % 1 - 0.5)
     return np.clip((rng.uniform(0.2, 0.4, (count, 1, 1)) - apart) * side / 5 + 0.5, 0, 1)
 
 
 def _rings(count: int, side: int, rng: np.random.Generator) -> np.ndarray:
-    u, v = _turned(count, side, rng, least=1, most=4)
-    return _sharpened(_sine(np.hypot(u - 0.5, v - 0.5) * 1.5), rng)
+    u, v = _turn(count, side, rng, min_periods=1, max_periods=4)
+    return _sharpen(_sine(np.hypot(u - 0.5, v - 0.5) * 1.5), rng)
 
 
 def _weave(count: int, side: int, rng: np.random.Generator) -> np.ndarray:
-    u, v = _turned(count, side, rng)
-    return (_sharpened(_sine(u), rng) + _sharpened(_sine(v), rng)) / 2
+    u, v = _turn(count, side, rng)
+    return (_sharpen(_sine(u), rng) + _sharpen(_sine(v), rng)) / 2
 
 
 def _waves(count: int, side: int, rng: np.random.Generator) -> np.ndarray:
-    u, v = _turned(count, side, rng)
-    return _sharpened(_sine(u + rng.uniform(0.15, 0.4, (count, 1, 1)) * _sine(v)), rng)
+    u, v = _turn(count, side, rng)
+    return _sharpen(_sine(u + rng.uniform(0.15, 0.4, (count, 1, 1)) * _sine(v)), rng)
 
 
 def _clouds(count: int, side: int, rng: np.random.Generator) -> np.ndarray:

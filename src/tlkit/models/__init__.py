@@ -1,7 +1,7 @@
 """The classifier: its layers, its backbone, how they are joined, frozen, saved and loaded.
 
 Start reading in `builder.py`, which joins the layers of `layers.py` and a backbone of
-`backbones.py` into one Keras model. `freezing.py` chooses layers, `flat_graph.py` finds where
+`backbones.py` into one Keras model. `freezing.py` chooses layers, `blocks.py` finds where
 blocks end, and `saving.py` writes and reads `.keras` files.
 
 Public: what `__init__.pyi` lists, and `tlkit.freezing`.

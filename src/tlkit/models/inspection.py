@@ -1,51 +1,52 @@
-"""What is inside a classifier that build_classifier made."""
+"""The parts of a classifier: its backbone, its head, its class names and its value range."""
 
-from typing import Any
+from typing import TypeVar
 
 import keras
 
 from tlkit.errors import ConfigError
 from tlkit.models.layers import ClassProbabilities, GrayToRGBResize
 
+_Layer = TypeVar("_Layer", bound=keras.Layer)
+
 
 def backbone_of(model: keras.Model) -> keras.Model:
-    """Return the backbone inside a classifier: the one model nested in it.
+    """Return the backbone of a classifier: the model that is nested in it.
 
     Raises:
-        ConfigError: No model is nested in it, or several are.
+        ConfigError: The classifier has no nested model, or several.
     """
     nested = [layer for layer in model.layers if isinstance(layer, keras.Model)]
     if len(nested) != 1:
         raise ConfigError(
-            "`model` must have exactly one nested backbone, as build_classifier makes it, "
+            "`model` must have exactly one nested backbone, as build_classifier returns it, "
             f"got {len(nested)}: {[layer.name for layer in nested]}."
         )
     return nested[0]
 
 
 def class_names(model: keras.Model) -> tuple[str, ...]:
-    """Return the class names that a classifier carries, in the order of its outputs.
+    """Return the class names of a classifier, in the order of its outputs.
 
     Raises:
-        ConfigError: The model carries none.
+        ConfigError: The model has no class names.
     """
-    layer = _only(model, ClassProbabilities)
-    if layer is None:
-        raise ConfigError(
-            "`model` must carry class names, as build_classifier makes it, got "
-            f"{model.name!r} without a ClassProbabilities layer."
-        )
-    return tuple(layer.class_names)
+    return tuple(probabilities_of(model).class_names)
 
 
 def probabilities_of(model: keras.Model) -> ClassProbabilities:
-    """Return a classifier's last layer, which knows its class names and its temperature.
+    """Return the last layer of a classifier, which stores its class names and its temperature.
 
     Raises:
-        ConfigError: The model has none.
+        ConfigError: The model has no such layer.
     """
-    class_names(model)
-    return _only(model, ClassProbabilities)  # type: ignore[no-any-return]  # it is there
+    layer = _find_layer(model, ClassProbabilities)
+    if layer is None:
+        raise ConfigError(
+            "`model` must have class names, as build_classifier returns it, got "
+            f"{model.name!r} without a ClassProbabilities layer."
+        )
+    return layer
 
 
 def head_of(model: keras.Model) -> keras.layers.Dense:
@@ -59,14 +60,14 @@ def head_of(model: keras.Model) -> keras.layers.Dense:
         for layer in model.layers
         if layer.weights and not isinstance(layer, keras.Model | keras.layers.Normalization)
     ]
-    fits = (
+    is_solvable = (
         len(trained) == 1
         and isinstance(trained[0], keras.layers.Dense)
         and trained[0].activation is keras.activations.linear
         and trained[0].bias is not None
         and isinstance(model.layers[-1], ClassProbabilities)
     )
-    if not fits:
+    if not is_solvable:
         raise ConfigError(
             "A SolvedHead needs a head of one linear dense layer with a bias, followed by "
             f"ClassProbabilities, got {[layer.name for layer in trained]}. Train this head with a "
@@ -76,11 +77,11 @@ def head_of(model: keras.Model) -> keras.layers.Dense:
 
 
 def value_range(model: keras.Model) -> tuple[float, float] | None:
-    """Return what black and white are for a classifier; None where its model does not tell."""
-    layer = _only(model, GrayToRGBResize)
+    """Return the values of black and white in a classifier's images; None if it has no resizing."""
+    layer = _find_layer(model, GrayToRGBResize)
     return None if layer is None else layer.input_range
 
 
-def _only(model: keras.Model, kind: type[keras.Layer]) -> Any:
-    found = [layer for layer in model.layers if isinstance(layer, kind)]
+def _find_layer(model: keras.Model, layer_type: type[_Layer]) -> _Layer | None:
+    found = [layer for layer in model.layers if isinstance(layer, layer_type)]
     return found[0] if len(found) == 1 else None

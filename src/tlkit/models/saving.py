@@ -1,4 +1,4 @@
-"""A classifier to a `.keras` file and back."""
+"""Save a classifier to a `.keras` file, and load it."""
 
 from pathlib import Path
 
@@ -10,32 +10,32 @@ from tlkit.models.inspection import class_names
 
 
 def save(model: keras.Model, path: str | Path) -> Path:
-    """Write a classifier to a `.keras` file, whole or not at all; an older file is replaced.
+    """Save a classifier to a `.keras` file, replacing an older file atomically.
 
-    What the file holds is what `predict` needs: architecture, weights, preprocessing and class
-    names; no optimizer state, no pickle, no code.
+    The file contains what prediction needs: architecture, weights, preprocessing and class names.
+    It contains no optimizer state, no pickle and no code.
 
     Raises:
-        ConfigError: The name does not end in .keras, or the model carries no class names.
+        ConfigError: The path does not end in .keras, or the model has no class names.
     """
     target = Path(path)
     if target.suffix != ".keras":
         raise ConfigError(f"`path` must end in .keras, got {str(path)!r}.")
     class_names(model)
-    bare = keras.Model(model.inputs, model.outputs, name=model.name)  # without the optimizer
+    without_optimizer = keras.Model(model.inputs, model.outputs, name=model.name)
     target.parent.mkdir(parents=True, exist_ok=True)
     with replace_atomically(target) as temporary:
-        bare.save(temporary)
+        without_optimizer.save(temporary)
     return target
 
 
 def load(path: str | Path) -> keras.Model:
-    """Read a classifier that `save` wrote, ready to predict; train it by a TwoPhaseTrainer.
+    """Load a classifier that `save` wrote; it is not compiled, but can predict and be trained.
 
-    The file is read in Keras' safe mode: no code in it is run.
+    Keras reads the file in its safe mode, which runs no code from it.
 
     Raises:
-        ConfigError: There is no such file, or it holds no classifier of tlkit.
+        ConfigError: The file does not exist, or does not contain a classifier of tlkit.
     """
     if not Path(path).is_file():
         raise ConfigError(f"`path` must be a .keras file, got {str(path)!r}: no such file.")
