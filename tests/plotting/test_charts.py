@@ -12,7 +12,7 @@ from tests.samples import small_classifier
 
 import tlkit
 from tlkit.errors import ConfigError, DataError
-from tlkit.evaluation import evaluator
+from tlkit.evaluation.metrics import compute_metrics
 from tlkit.plotting import charts, image_grids, saliency
 from tlkit.training.verification import Movement
 
@@ -108,7 +108,7 @@ def test_curves_run_over_both_phases_and_mark_the_change() -> None:
 def test_the_confusion_matrix_shows_every_count() -> None:
     labels = np.array([0, 0, 0, 1, 1])
     rows = np.eye(2)[[0, 0, 1, 1, 1]]
-    result = evaluator.score(labels, rows, class_names=["kitten", "puppy"])
+    result = compute_metrics(labels, rows, class_names=["kitten", "puppy"])
     panel = charts.confusion_matrix(result).axes[0]
     shown = {text.get_position(): text.get_text() for text in panel.texts}
     assert shown == {(0, 0): "2", (1, 0): "1", (1, 1): "2"}
@@ -203,7 +203,9 @@ def test_the_grid_shows_the_errors_that_are_asked_for(
 def test_the_reliability_diagram_shows_each_bin_that_has_calls() -> None:
     rows = np.array([[0.55, 0.45]] * 10 + [[0.95, 0.05]] * 10)
     labels = np.array([0, 1] * 5 + [0] * 9 + [1])
-    figure = charts.reliability_diagram(evaluator.score(labels, rows, class_names="ab"), bins=10)
+    figure = charts.reliability_diagram(
+        compute_metrics(labels, rows, class_names="ab"), num_bins=10
+    )
     above, below = figure.axes
     x, y = above.lines[1].get_data()
     np.testing.assert_allclose(x, [0.55, 0.95])
@@ -243,7 +245,7 @@ def _smallest(figure: Figure) -> float:
 def _wide_evaluation(classes: int) -> tlkit.evaluation.Evaluation:
     labels = np.arange(4 * classes) % classes
     rows = np.random.default_rng(0).dirichlet(np.ones(classes), len(labels))
-    return evaluator.score(labels, rows, class_names=[f"class {n}" for n in range(classes)])
+    return compute_metrics(labels, rows, class_names=[f"class {n}" for n in range(classes)])
 
 
 @pytest.mark.parametrize(

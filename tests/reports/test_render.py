@@ -18,7 +18,7 @@ from tests.reading import read_markdown, shown
 import tlkit
 from tlkit import freezing
 from tlkit.errors import ConfigError, DataError, MissingExtraError
-from tlkit.evaluation import evaluator
+from tlkit.evaluation.metrics import compute_metrics
 from tlkit.experiments import run_folder
 from tlkit.reports import images as drawing
 from tlkit.reports import limitations, render, sections
@@ -47,7 +47,7 @@ def _outcome(
     logits = random.normal(size=(count, len(names)))
     logits[np.arange(count), labels] += sure
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return labels, probabilities, evaluator.score(labels, probabilities, class_names=names)
+    return labels, probabilities, compute_metrics(labels, probabilities, class_names=names)
 
 
 def _phase(name: str = "head", **change: object) -> PhaseFacts:
@@ -252,7 +252,7 @@ def test_weak_classes_and_the_commonest_mistake_are_named() -> None:
     confusion = np.array([[50, 0, 0], [20, 30, 0], [1, 0, 49]])
     labels = np.repeat([0, 1, 2], confusion.sum(axis=1))
     called = np.concatenate([np.repeat([0, 1, 2], row) for row in confusion])
-    found = evaluator.score(labels, np.eye(3)[called] * 0.9 + 0.1 / 3, class_names=["x", "y", "z"])
+    found = compute_metrics(labels, np.eye(3)[called] * 0.9 + 0.1 / 3, class_names=["x", "y", "z"])
     said = _limits(_facts(found))
     assert "Recall below 80 %: y (60.0 %)." in said
     assert "The most frequent error is to take y for x: 20 images, 40.0 % of y." in said
@@ -261,7 +261,7 @@ def test_weak_classes_and_the_commonest_mistake_are_named() -> None:
 
 
 def test_a_class_without_a_test_image_is_not_called_weak() -> None:
-    found = evaluator.score(np.array([0, 0, 1]), np.eye(3)[[0, 0, 1]], class_names=["x", "y", "z"])
+    found = compute_metrics(np.array([0, 0, 1]), np.eye(3)[[0, 0, 1]], class_names=["x", "y", "z"])
     facts = _facts(found)
     assert "Nothing is known about z: the test set has no such image." in _limits(facts)
     assert "Recall below" not in _limits(facts)
@@ -457,7 +457,7 @@ def _sure(confidence: float, count: int = 400) -> tlkit.evaluation.Evaluation:
     called = np.where(np.arange(count) % 10 < 7, labels, (labels + 1) % 4)
     rows = np.full((count, 4), (1 - confidence) / 3)
     rows[np.arange(count), called] = confidence
-    return evaluator.score(labels, rows, class_names="abcd")
+    return compute_metrics(labels, rows, class_names="abcd")
 
 
 @pytest.mark.parametrize(
@@ -493,7 +493,7 @@ def test_what_could_not_be_drawn_is_said() -> None:
 
 
 def test_a_class_without_a_test_image_has_dashes() -> None:
-    found = evaluator.score(np.array([0, 0, 1]), np.eye(3)[[0, 1, 1]], class_names=["x", "y", "z"])
+    found = compute_metrics(np.array([0, 0, 1]), np.eye(3)[[0, 1, 1]], class_names=["x", "y", "z"])
     assert "y\n50.0 %\n100.0 %\n66.7 %\n1" in _text(_facts(found))
     assert "z\n-\n-\n-\n0" in _text(_facts(found))
 

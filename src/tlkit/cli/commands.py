@@ -122,7 +122,7 @@ def evaluate(
     dataset = _load(experiment, classifier)
     evaluation = tlkit.evaluate(classifier, dataset)
     output.print(evaluation)
-    return evaluation.figures()
+    return evaluation.to_dict()
 
 
 def _load(experiment: Experiment, classifier: "keras.Model") -> "tlkit.data.ImageDataset":

@@ -7,10 +7,10 @@ from .label_audit import Audit as Audit
 from .label_audit import Outlier as Outlier
 from .label_audit import Suspect as Suspect
 from .label_audit import audit as audit
-from .metrics import ClassScore as ClassScore
-from .metrics import Confused as Confused
+from .metrics import ClassMetrics as ClassMetrics
+from .metrics import ConfusedPair as ConfusedPair
 from .metrics import Evaluation as Evaluation
-from .metrics import score as score
+from .metrics import compute_metrics as compute_metrics
 from .probing import Probe as Probe
 from .probing import ProbedLayer as ProbedLayer
 from .probing import probe as probe

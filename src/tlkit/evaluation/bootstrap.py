@@ -1,76 +1,87 @@
-"""How far chance moves the figures of a test: bootstrap intervals over its images."""
+"""Bootstrap intervals of an evaluation's metrics: how far chance in the test images moves them.
+
+The percentile bootstrap draws as many images as there are, with replacement, and measures that
+resample; the interval spans the middle 95 % of 1,000 such measurements. Loss and calibration error
+draw from all images. Metrics that are means over classes draw within each class, so that every
+resample has every class as often as the test set: drawn from all images, a small class would be
+missing from some resamples, whose mean over fewer classes can be far off. SciPy's bootstrap has no
+such draws.
+"""
 
 import numpy as np
 
 from tlkit.evaluation.reliability import calibration_error
 
-_RESAMPLES = 1000
-_AT_ONCE = 50  # resamples; bounds the memory
-
-
-def means(
-    hit: np.ndarray, tested: np.ndarray, predicted: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return balanced accuracy and macro F1 of several outcomes on the same images.
-
-    A class that no outcome has anything of is left out, as scikit-learn does.
-
-    Args:
-        hit: How many images of each class were found, `(outcomes, classes)`.
-        tested: How many there are of each class, `(classes,)`.
-        predicted: How many were predicted as each class, `(outcomes, classes)`.
-    """
-    recall = hit / np.maximum(tested, 1)
-    f1 = 2 * hit / np.maximum(tested + predicted, 1)
-    there = (tested > 0) | (predicted > 0).any(axis=0)
-    return recall[:, tested > 0].mean(axis=1), f1[:, there].mean(axis=1)
+_NUM_RESAMPLES = 1000
+_BATCH = 50  # resamples at a time, to bound the memory
 
 
 def intervals(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Return percentile intervals over resamples of the images, a few of them at a time."""
+    """Return the 95 % interval of each metric, by its name."""
     random = np.random.default_rng(0)
-    found = [
-        {**_of_all(labels, probabilities, random), **_within_classes(labels, probabilities, random)}
-        for _ in range(_RESAMPLES // _AT_ONCE)
+    batches = [
+        {
+            **_resample_images(labels, probabilities, random),
+            **_resample_within_classes(labels, probabilities, random),
+        }
+        for _ in range(_NUM_RESAMPLES // _BATCH)
     ]
     return {
         name: tuple(
-            np.percentile(np.concatenate([each[name] for each in found]), [2.5, 97.5]).tolist()
+            np.percentile(np.concatenate([batch[name] for batch in batches]), [2.5, 97.5]).tolist()
         )
-        for name in found[0]
+        for name in batches[0]
     }
 
 
-def _of_all(
+def mean_over_classes(
+    correct: np.ndarray, support: np.ndarray, predicted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return balanced accuracy and macro F1 of several outcomes on the same images.
+
+    As in scikit-learn, the first leaves out classes without images, the second those that were not
+    predicted either.
+
+    Args:
+        correct: Images of each class that were classified correctly, `(outcomes, classes)`.
+        support: Images of each class, `(classes,)`.
+        predicted: Images predicted as each class, `(outcomes, classes)`.
+    """
+    recall = correct / np.maximum(support, 1)
+    f1 = 2 * correct / np.maximum(support + predicted, 1)
+    defined = (support > 0) | (predicted > 0).any(axis=0)
+    return recall[:, support > 0].mean(axis=1), f1[:, defined].mean(axis=1)
+
+
+def _resample_images(
     labels: np.ndarray, probabilities: np.ndarray, random: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Return loss and calibration error of some resamples of all images."""
+    """Return loss and calibration error of a batch of resamples of all images."""
     count = len(labels)
     losses = -np.log(np.maximum(probabilities[np.arange(count), labels], np.finfo("float64").eps))
-    drawn = random.integers(0, count, (_AT_ONCE, count))
-    errors = [calibration_error(probabilities[row], labels[row]) for row in drawn]
+    drawn = random.integers(0, count, (_BATCH, count))
+    errors = [calibration_error(labels[rows], probabilities[rows]) for rows in drawn]
     return {"loss": losses[drawn].mean(axis=1), "calibration_error": np.array(errors)}
 
 
-def _within_classes(
+# All resamples of a batch are drawn at once. With the images sorted by class, those of a class lie
+# side by side, so that a random number scaled to the size of a class, added to where the class
+# starts, draws one of its images: each image is replaced by another of its class. Numbering the
+# classes of the second resample from `classes` on, and so forth, lets one `bincount` count all.
+def _resample_within_classes(
     labels: np.ndarray, probabilities: np.ndarray, random: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Return the means over classes of some resamples, each of which has every class as often.
-
-    Were the classes drawn with the images, a small one would be missing in some, and the mean
-    there be one over fewer classes: of a constant classifier by far the better.
-    """
+    """Return balanced accuracy and macro F1 of a batch of resamples within each class."""
     classes = probabilities.shape[1]
     order = np.argsort(labels, kind="stable")
-    truth, tested = labels[order], np.bincount(labels, minlength=classes)
-    start = (np.cumsum(tested) - tested)[truth]
-    place = (random.random((_AT_ONCE, len(labels))) * tested[truth]).astype("int64")
-    drawn = probabilities.argmax(axis=1)[order[start + place]]
-    resample = classes * np.arange(_AT_ONCE)[:, None]
-    size = classes * _AT_ONCE
-    hit = np.bincount((resample + drawn)[drawn == truth], minlength=size)
-    predicted = np.bincount((resample + drawn).ravel(), minlength=size)
-    balanced, macro = means(
-        hit.reshape(_AT_ONCE, classes), tested, predicted.reshape(_AT_ONCE, classes)
+    truth, support = labels[order], np.bincount(labels, minlength=classes)
+    start = (np.cumsum(support) - support)[truth]
+    offset = (random.random((_BATCH, len(labels))) * support[truth]).astype("int64")
+    drawn = probabilities.argmax(axis=1)[order[start + offset]]
+    numbered = classes * np.arange(_BATCH)[:, None] + drawn
+    correct = np.bincount(numbered[drawn == truth], minlength=classes * _BATCH)
+    predicted = np.bincount(numbered.ravel(), minlength=classes * _BATCH)
+    balanced_accuracy, macro_f1 = mean_over_classes(
+        correct.reshape(_BATCH, classes), support, predicted.reshape(_BATCH, classes)
     )
-    return {"balanced_accuracy": balanced, "macro_f1": macro}
+    return {"balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1}

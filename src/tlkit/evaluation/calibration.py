@@ -77,7 +77,7 @@ def calibrate(model: keras.Model, data: Data) -> Calibration:
     temperature = 1.0
     wrong = round(before.count * (1 - before.accuracy))
     if wrong >= _LEAST_WRONG:
-        temperature = fit_temperature(before.probabilities, before.labels)
+        temperature = fit_temperature(before.labels, before.probabilities)
         _set_temperature(model, temperature)
         after = evaluate(model, data)
     return Calibration(

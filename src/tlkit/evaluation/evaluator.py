@@ -12,13 +12,11 @@ from tlkit.data import augmentation as augmenting
 from tlkit.data import batches
 from tlkit.data.batches import Data
 from tlkit.data.lazy_images import LazyImages
-from tlkit.evaluation.metrics import ClassScore, Confused, Evaluation, score
+from tlkit.evaluation.metrics import Evaluation, compute_metrics
 from tlkit.models.inspection import class_names as names_of
 from tlkit.training.inputs import validate, validate_arrays
 
 _BYTES = 64 * 2**20  # of images that are read when they are asked for, at a time
-
-__all__ = ["ClassScore", "Confused", "Evaluation", "evaluate", "predict", "score"]
 
 
 def predict(
@@ -123,7 +121,7 @@ def evaluate(
         probabilities = predict(
             model, images, augmentation=augmentation, views=views, batch_size=batch_size, seed=seed
         )
-        return score(batches.label_indices(labels), probabilities, class_names=names)
+        return compute_metrics(batches.label_indices(labels), probabilities, class_names=names)
     look = partial(predict, model, augmentation=augmentation, views=views, seed=None)
     with temporary_seed(augmentation, seed):
         pairs = [
@@ -134,4 +132,4 @@ def evaluate(
             for images, labels in batches.batches(inputs, batch_size)
         ]
     probabilities, indices = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    return score(indices, probabilities, class_names=names)
+    return compute_metrics(indices, probabilities, class_names=names)

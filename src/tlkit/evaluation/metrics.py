@@ -1,6 +1,6 @@
-"""How good probabilities are, in figures: with intervals, class by class, and where they err."""
+"""The metrics of a classifier on a test set: overall, with intervals, and for each class."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,32 +24,33 @@ _TOP = (1, 3, 5)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Confused:
+class ConfusedPair:
     """Images of one class that were predicted as another.
 
     Attributes:
-        true: What they are.
-        called: What they were predicted as.
-        count: How many.
-        share: Of the images of the true class.
+        true: Their class.
+        predicted: The predicted class.
+        count: How many images.
+        share: The share of the images of their class, 0 to 1.
     """
 
     true: str
-    called: str
+    predicted: str
     count: int
     share: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassScore:
-    """The figures of one class; what is undefined is 0 here, see `Evaluation.defined`.
+class ClassMetrics:
+    """The metrics of one class, as scikit-learn defines them; 0 where one is undefined.
 
     Attributes:
         name: The class.
-        precision: Of the images predicted as this class, the share that are.
-        recall: Of the images of this class, the share found.
+        precision: The share of the images predicted as this class that are of it.
+        recall: The share of the images of this class that were predicted as it.
         f1: The harmonic mean of both.
         support: How many images of this class were tested.
+        num_predicted: How many images were predicted as this class.
     """
 
     name: str
@@ -57,26 +58,40 @@ class ClassScore:
     recall: float
     f1: float
     support: int
+    num_predicted: int
+
+    def defined(self) -> tuple[float | None, float | None, float | None]:
+        """Return precision, recall and F1, with None in place of 0 for those that are undefined.
+
+        Precision is undefined if no image was predicted as the class, recall if no image of it
+        was tested, F1 if both are so. The means over classes leave it out.
+        """
+        return (
+            self.precision if self.num_predicted else None,
+            self.recall if self.support else None,
+            self.f1 if self.num_predicted or self.support else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """What a classifier did on a test set; `print(evaluation)` shows it.
+    """The metrics of a classifier on a test set; `print(evaluation)` shows a table.
 
     Attributes:
         count: How many images were tested.
         accuracy: The share classified correctly, 0 to 1.
         accuracy_interval: The 95 % interval of the accuracy, by Wilson's method.
         loss: Mean cross-entropy, in nats.
-        top_k: The share whose class is among the k likeliest, by k: 1, 3 and 5, fewer than classes.
+        top_k: The share whose class is among the k most probable, for k of 1, 3 and 5 as far as
+            there are more classes.
         balanced_accuracy: The mean recall of the classes that were tested.
         macro_f1: The mean F1 of the classes that were tested or predicted.
-        calibration_error: How far confidence is from accuracy on average, 0 to 1; see
+        calibration_error: The expected calibration error, 0 to 1; see
             `tlkit.evaluation.reliability`.
         intervals: The 95 % intervals of loss, balanced_accuracy, macro_f1 and calibration_error,
-            by 1,000 bootstrap resamples of the images (seeded); for the two means over classes,
-            of the images within each class.
-        classes: The figures of each class.
+            by 1,000 bootstrap resamples of the images; for the two means over classes, within
+            each class.
+        classes: The metrics of each class.
         confusion: How many images of each true class (row) were predicted as each (column).
         probabilities: `(count, classes)`, in the order of the test set.
         labels: The true class index of each image.
@@ -91,7 +106,7 @@ class Evaluation:
     macro_f1: float
     calibration_error: float
     intervals: dict[str, tuple[float, float]]
-    classes: tuple[ClassScore, ...]
+    classes: tuple[ClassMetrics, ...]
     confusion: np.ndarray
     probabilities: np.ndarray
     labels: np.ndarray
@@ -99,9 +114,9 @@ class Evaluation:
     @property
     def class_names(self) -> tuple[str, ...]:
         """The name of each class, in order."""
-        return tuple(score.name for score in self.classes)
+        return tuple(each.name for each in self.classes)
 
-    def confused(self, count: int = 10) -> tuple[Confused, ...]:
+    def most_confused(self, count: int = 10) -> tuple[ConfusedPair, ...]:
         """Return the pairs of classes that are confused most often, the most frequent first.
 
         Args:
@@ -111,40 +126,21 @@ class Evaluation:
             ConfigError: `count` is below 1.
         """
         arguments.at_least("count", count, 1)
-        wrong = self.confusion - np.diag(np.diag(self.confusion))
-        tested = self.confusion.sum(axis=1)
-        order = np.argsort(-wrong, axis=None, kind="stable")[:count]
-        pairs = (np.unravel_index(at, wrong.shape) for at in order if wrong.flat[at])
+        errors = self.confusion - np.diag(np.diag(self.confusion))
+        order = np.argsort(-errors, axis=None, kind="stable")[:count]
+        pairs = (np.unravel_index(at, errors.shape) for at in order if errors.flat[at])
         return tuple(
-            Confused(
+            ConfusedPair(
                 true=self.class_names[row],
-                called=self.class_names[column],
-                count=int(wrong[row, column]),
-                share=float(wrong[row, column] / tested[row]),
+                predicted=self.class_names[column],
+                count=int(errors[row, column]),
+                share=float(errors[row, column] / self.classes[row].support),
             )
             for row, column in pairs
         )
 
-    def defined(
-        self,
-    ) -> Iterator[tuple[ClassScore, tuple[float | None, float | None, float | None]]]:
-        """Yield each class's score with its precision, recall and F1; None for what is undefined.
-
-        Precision is where nothing was predicted as the class, recall where no image of it was
-        tested, F1 where neither was. The means leave such classes out.
-        """
-        for score, predicted in zip(self.classes, self.confusion.sum(axis=0), strict=True):
-            yield (
-                score,
-                (
-                    score.precision if predicted else None,
-                    score.recall if score.support else None,
-                    score.f1 if predicted or score.support else None,
-                ),
-            )
-
-    def figures(self) -> dict[str, Any]:
-        """Return all but the per-image arrays as plain values that JSON keeps."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the metrics as values that JSON keeps, without the arrays of single images."""
         return {
             "count": self.count,
             "accuracy": self.accuracy,
@@ -155,12 +151,12 @@ class Evaluation:
             "macro_f1": self.macro_f1,
             "calibration_error": self.calibration_error,
             "intervals": {name: list(bounds) for name, bounds in self.intervals.items()},
-            "classes": [asdict(score) for score in self.classes],
+            "classes": [asdict(each) for each in self.classes],
             "confusion": self.confusion.tolist(),
         }
 
     def summary(self) -> str:
-        """Return the figures of all classes together, in two lines."""
+        """Return the metrics over all classes, in two lines."""
         low, high = self.accuracy_interval
         more = [
             *(f"top-{k} {100 * share:.2f} %" for k, share in self.top_k.items() if k > 1),
@@ -175,11 +171,11 @@ class Evaluation:
     def __rich__(self) -> rich.console.RenderableType:
         rows = [
             (
-                score.name,
-                *("-" if value is None else f"{value:.3f}" for value in values),
-                f"{score.support:,}",
+                each.name,
+                *("-" if value is None else f"{value:.3f}" for value in each.defined()),
+                f"{each.support:,}",
             )
-            for score, values in self.defined()
+            for each in self.classes
         ]
         columns = ("class", "precision", "recall", "f1", "images")
         return rich.console.Group(self.summary(), build_table(columns, rows, align="lrrrr"))
@@ -188,10 +184,10 @@ class Evaluation:
         return render_text(self)
 
 
-def score(
+def compute_metrics(
     labels: np.ndarray, probabilities: np.ndarray, *, class_names: Sequence[str]
 ) -> Evaluation:
-    """Compare probabilities with the truth.
+    """Compare predicted probabilities with the true classes.
 
     Args:
         labels: The true class index of each image, `(count,)`.
@@ -202,41 +198,54 @@ def score(
         DataError: The shapes don't agree, a label is out of range, or a probability not finite.
 
     Examples:
-        >>> sure = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
-        >>> result = score(np.array([0, 1, 1]), sure, class_names=["cat", "dog"])
+        >>> rows = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+        >>> result = compute_metrics(np.array([0, 1, 1]), rows, class_names=["cat", "dog"])
         >>> round(result.accuracy, 3), result.confusion.tolist()
         (0.667, [[1, 0], [1, 1]])
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     _check(labels, probabilities, len(class_names))
     indices = np.arange(len(class_names))
-    called = probabilities.argmax(axis=1)
-    right = int((called == labels).sum())
-    interval = binomtest(right, len(labels)).proportion_ci(0.95, method="wilson")
-    per_class = precision_recall_fscore_support(labels, called, labels=indices, zero_division=0.0)
-    rows = zip(class_names, *(figures.tolist() for figures in per_class), strict=True)
-    fine = probabilities.astype("float64")  # float32 rows add up to 1 only within 1e-7
-    fine = fine / fine.sum(axis=1, keepdims=True)
-    counts = confusion_matrix(labels, called, labels=indices)
-    tested, predicted = counts.sum(axis=1), counts.sum(axis=0)
-    balanced, macro = bootstrap.means(np.diag(counts)[None], tested, predicted[None])
+    predicted = probabilities.argmax(axis=1)
+    num_correct = int((predicted == labels).sum())
+    interval = binomtest(num_correct, len(labels)).proportion_ci(0.95, method="wilson")
+    precise = probabilities.astype("float64")  # float32 rows add up to 1 only within 1e-7
+    precise = precise / precise.sum(axis=1, keepdims=True)
+    confusion = confusion_matrix(labels, predicted, labels=indices)
+    support, num_predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    balanced_accuracy, macro_f1 = bootstrap.mean_over_classes(
+        np.diag(confusion)[None], support, num_predicted[None]
+    )
+    per_class = precision_recall_fscore_support(
+        labels, predicted, labels=indices, zero_division=0.0
+    )
+    columns = (values.tolist() for values in (*per_class, num_predicted))
     return Evaluation(
         count=len(labels),
-        accuracy=right / len(labels),
+        accuracy=num_correct / len(labels),
         accuracy_interval=(float(interval.low), float(interval.high)),
-        loss=float(log_loss(labels, fine, labels=indices)),
+        loss=float(log_loss(labels, precise, labels=indices)),
         top_k=_top_k(labels, probabilities),
-        balanced_accuracy=float(balanced[0]),
-        macro_f1=float(macro[0]),
-        calibration_error=calibration_error(probabilities, labels),
-        intervals=bootstrap.intervals(labels, fine),
+        balanced_accuracy=float(balanced_accuracy[0]),
+        macro_f1=float(macro_f1[0]),
+        calibration_error=calibration_error(labels, probabilities),
+        intervals=bootstrap.intervals(labels, precise),
         classes=tuple(
-            ClassScore(name=name, precision=precision, recall=recall, f1=f1, support=support)
-            for name, precision, recall, f1, support in rows
+            ClassMetrics(
+                name=name,
+                precision=precision,
+                recall=recall,
+                f1=f1,
+                support=tested,
+                num_predicted=count,
+            )
+            for name, precision, recall, f1, tested, count in zip(
+                class_names, *columns, strict=True
+            )
         ),
-        confusion=counts,
+        confusion=confusion,
         probabilities=probabilities,
-        labels=np.asarray(labels),
+        labels=labels,
     )
 
 

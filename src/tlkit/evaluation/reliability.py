@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: of calls at 80 %, are 80 % right?"""
+"""Whether confidences are accuracies: of predictions at 80 %, are 80 % correct?"""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ _MIN_PROBABILITY = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bin:
-    """The calls whose confidence lies within some bounds.
+class CalibrationBin:
+    """The predictions whose confidence lies between two bounds.
 
     Attributes:
-        low: The bound below.
-        high: The bound above.
-        count: How many calls there are.
-        confidence: Their mean confidence; 0 where there are none.
-        accuracy: The share of them that is right; 0 where there are none.
+        low: The lower bound, not included.
+        high: The upper bound, included.
+        count: How many predictions there are.
+        confidence: Their mean confidence; 0 if there are none.
+        accuracy: The share of them that is correct; 0 if there are none.
     """
 
     low: float
@@ -29,67 +29,76 @@ class Bin:
     accuracy: float
 
 
-def reliability(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = 15) -> list[Bin]:
-    """Return how often calls are right, by their confidence: the highest probability.
+def calibration_curve(
+    labels: np.ndarray, probabilities: np.ndarray, *, num_bins: int = 15
+) -> list[CalibrationBin]:
+    """Return the accuracy of predictions by their confidence, the highest probability.
+
+    scikit-learn's function of this name is for two classes. This one is for any number, and keeps
+    empty bins and the count of each.
 
     Args:
-        probabilities: `(count, classes)`.
         labels: The true class index of each image.
-        bins: How many there are, equally wide from 0 to 1.
+        probabilities: `(count, classes)`.
+        num_bins: How many bins of equal width to divide 0 to 1 into.
 
     Examples:
-        >>> sure = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
-        >>> [(each.count, each.accuracy) for each in reliability(sure, np.array([0, 1, 1]), bins=2)]
-        [(0, 0.0), (3, 0.6666666666666666)]
+        >>> rows = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
+        >>> curve = calibration_curve(np.array([0, 1, 1]), rows, num_bins=2)
+        >>> [(each.count, round(each.accuracy, 3)) for each in curve]
+        [(0, 0.0), (3, 0.667)]
     """
-    arguments.at_least("bins", bins, 1)
+    arguments.at_least("num_bins", num_bins, 1)
     confidence = probabilities.max(axis=1).astype("float64")
-    right = (probabilities.argmax(axis=1) == labels).astype("float64")
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    count = np.bincount(place, minlength=bins)
-    each = np.maximum(count, 1)
-    sure = np.bincount(place, confidence, minlength=bins) / each
-    true = np.bincount(place, right, minlength=bins) / each
+    correct = (probabilities.argmax(axis=1) == labels).astype("float64")
+    index = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
+    count = np.bincount(index, minlength=num_bins)
+    mean_confidence, accuracy = (
+        np.bincount(index, values, minlength=num_bins) / np.maximum(count, 1)
+        for values in (confidence, correct)
+    )
     return [
-        Bin(
-            low=at / bins,
-            high=(at + 1) / bins,
+        CalibrationBin(
+            low=at / num_bins,
+            high=(at + 1) / num_bins,
             count=int(count[at]),
-            confidence=float(sure[at]),
-            accuracy=float(true[at]),
+            confidence=float(mean_confidence[at]),
+            accuracy=float(accuracy[at]),
         )
-        for at in range(bins)
+        for at in range(num_bins)
     ]
 
 
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = 15) -> float:
-    """Return the expected calibration error: how far confidence is from accuracy, on average.
+def calibration_error(
+    labels: np.ndarray, probabilities: np.ndarray, *, num_bins: int = 15
+) -> float:
+    """Return the expected calibration error: the mean distance of confidence from accuracy.
 
     Naeini et al., 2015, as Guo et al., 2017 (arXiv:1706.04599) use it.
 
     Args:
-        probabilities: `(count, classes)`.
         labels: The true class index of each image.
-        bins: As for `reliability`.
+        probabilities: `(count, classes)`.
+        num_bins: As for `calibration_curve`.
 
     Examples:
-        >>> calibration_error(np.array([[0.75, 0.25]] * 4), np.array([0, 0, 0, 1]))
+        >>> calibration_error(np.array([0, 0, 0, 1]), np.array([[0.75, 0.25]] * 4))
         0.0
     """
-    found = reliability(probabilities, labels, bins=bins)
-    apart = sum(each.count * abs(each.confidence - each.accuracy) for each in found)
-    return float(apart / len(labels))
+    curve = calibration_curve(labels, probabilities, num_bins=num_bins)
+    distance = sum(each.count * abs(each.confidence - each.accuracy) for each in curve)
+    return float(distance / len(labels))
 
 
-def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the number by which logits are to be divided for the lowest cross-entropy.
+def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the temperature that divides the logits for the lowest cross-entropy.
 
-    Temperature scaling: Guo et al., 2017 (arXiv:1706.04599). Above 1 the probabilities were too
-    sure. Which class is called stays the same.
+    Temperature scaling: Guo et al., 2017 (arXiv:1706.04599). Above 1 the confidences were too
+    high. The predicted classes stay the same.
 
     Args:
-        probabilities: `(count, classes)`, of images that were not trained on.
         labels: The true class index of each image.
+        probabilities: `(count, classes)`, of images that were not trained on.
     """
     logits = np.log(np.maximum(probabilities.astype("float64"), _MIN_PROBABILITY))
     return solvers.fit_temperature(logits, labels)

@@ -12,13 +12,13 @@ from tlkit.evaluation.metrics import Evaluation
 
 @dataclass(frozen=True, kw_only=True)
 class McNemar:
-    """What `mcnemar` found; `print(it)` shows it.
+    """A comparison of two classifiers; `print` shows it in a sentence.
 
     Attributes:
-        accuracies: Of the first and the second.
-        only_first: How many images the first alone calls rightly.
-        only_second: How many the second alone does.
-        p_value: How likely a difference at least as large is where both are equally good.
+        accuracies: The accuracy of the first and of the second.
+        only_first: How many images the first alone classifies correctly.
+        only_second: How many images the second alone classifies correctly.
+        p_value: The probability of a difference at least as large if both were equally good.
     """
 
     accuracies: tuple[float, float]
@@ -29,8 +29,8 @@ class McNemar:
     def __rich__(self) -> str:
         first, second = self.accuracies
         return (
-            f"{100 * first:.2f} % and {100 * second:.2f} %: {self.only_first:,} images right in "
-            f"the first alone, {self.only_second:,} in the second alone, p = {self.p_value:.2g}"
+            f"{100 * first:.2f} % and {100 * second:.2f} %: {self.only_first:,} images correct by "
+            f"the first alone, {self.only_second:,} by the second alone, p = {self.p_value:.2g}"
         )
 
     def __str__(self) -> str:
@@ -40,19 +40,21 @@ class McNemar:
 def mcnemar(first: Evaluation, second: Evaluation) -> McNemar:
     """Compare two classifiers by the test images on which they differ.
 
-    McNemar's test, exact: of the images that one alone calls rightly, half would be either's.
+    McNemar's exact test: if both were equally good, each would be the correct one on half of the
+    images that only one of them classifies correctly.
 
     Args:
-        first: What tlkit.evaluate returned for one.
-        second: The same for the other, on the same images in the same order.
+        first: The evaluation of one.
+        second: The evaluation of the other, on the same images in the same order.
 
     Raises:
-        DataError: The labels are not the same.
+        DataError: The labels differ.
 
     Examples:
-        >>> from tlkit.evaluation.metrics import score
-        >>> labels, sure = np.zeros(10, int), np.tile([0.9, 0.1], (10, 1))
-        >>> good, bad = (score(labels, rows, class_names="ab") for rows in (sure, sure[:, ::-1]))
+        >>> from tlkit.evaluation.metrics import compute_metrics
+        >>> rows = np.tile([0.9, 0.1], (10, 1))
+        >>> good = compute_metrics(np.zeros(10, int), rows, class_names="ab")
+        >>> bad = compute_metrics(np.zeros(10, int), rows[:, ::-1], class_names="ab")
         >>> round(mcnemar(good, bad).p_value, 4)
         0.002
     """
@@ -61,8 +63,8 @@ def mcnemar(first: Evaluation, second: Evaluation) -> McNemar:
             "`first` and `second` must be measured on the same images in the same order, got "
             f"{first.count:,} and {second.count:,} images with different labels."
         )
-    right = [each.probabilities.argmax(axis=1) == each.labels for each in (first, second)]
-    only = [int((one & ~other).sum()) for one, other in (right, right[::-1])]
+    correct = [each.probabilities.argmax(axis=1) == each.labels for each in (first, second)]
+    only = [int((one & ~other).sum()) for one, other in (correct, correct[::-1])]
     return McNemar(
         accuracies=(first.accuracy, second.accuracy),
         only_first=only[0],

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from tlkit.data.batches import Data
 from tlkit.errors import DataError
-from tlkit.evaluation.evaluator import Evaluation
+from tlkit.evaluation.metrics import Evaluation
 from tlkit.plotting import charts, saliency
 from tlkit.training.records import Run
 

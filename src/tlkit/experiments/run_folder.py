@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from tlkit._internal import system
 from tlkit._internal.files import replace_atomically
 from tlkit.errors import ConfigError
-from tlkit.evaluation.evaluator import Evaluation
+from tlkit.evaluation.metrics import Evaluation
 from tlkit.models import saving
 from tlkit.reports import render
 from tlkit.training.records import PhaseRun, Run, to_columns
@@ -177,7 +177,7 @@ def _metrics(run: Run, evaluation: Evaluation) -> dict[str, Any]:
         }
         for phase in run.phases
     ]
-    return {**evaluation.figures(), "seconds": run.seconds, "phases": phases}
+    return {**evaluation.to_dict(), "seconds": run.seconds, "phases": phases}
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:

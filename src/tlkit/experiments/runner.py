@@ -13,7 +13,8 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Pair, Split
 from tlkit.errors import ConfigError
 from tlkit.evaluation import calibration
-from tlkit.evaluation.evaluator import Evaluation, evaluate
+from tlkit.evaluation.evaluator import evaluate
+from tlkit.evaluation.metrics import Evaluation
 from tlkit.experiments import energy, recipes, run_folder, split_csv
 from tlkit.experiments import figures as report_figures
 from tlkit.experiments.experiment import Experiment, settings_of_run
@@ -57,7 +58,7 @@ class ExperimentResult:
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics, seconds and counts of images as values that JSON can hold."""
         return {
-            **self.evaluation.figures(),
+            **self.evaluation.to_dict(),
             "seconds": self.trained.seconds,
             "images": {name: len(getattr(self.split, name)) for name in split_csv.PARTS},
         }

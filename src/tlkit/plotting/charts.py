@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tlkit._internal.text import percent
-from tlkit.evaluation.evaluator import Evaluation
+from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.probing.result import Probe
-from tlkit.evaluation.reliability import reliability
+from tlkit.evaluation.reliability import calibration_curve
 from tlkit.plotting.image_grids import RIGHT, SMALL, WIDTH, WRONG, prediction_grid
 from tlkit.training.records import Run
 
@@ -28,14 +28,14 @@ __all__ = [
 _MOST_COUNTED = 12  # classes, beyond which numbers do not fit into the cells of a matrix
 
 
-def reliability_diagram(evaluation: Evaluation, *, bins: int = 15) -> Figure:
+def reliability_diagram(evaluation: Evaluation, *, num_bins: int = 15) -> Figure:
     """Draw how often predictions are correct, by their confidence, and how many there are of each.
 
     Args:
         evaluation: What tlkit.evaluate returned.
-        bins: How many steps of confidence.
+        num_bins: How many bins of confidence.
     """
-    found = reliability(evaluation.probabilities, evaluation.labels, bins=bins)
+    found = calibration_curve(evaluation.labels, evaluation.probabilities, num_bins=num_bins)
     there = [each for each in found if each.count]
     figure = Figure(figsize=(WIDTH, 5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -48,7 +48,7 @@ def reliability_diagram(evaluation: Evaluation, *, bins: int = 15) -> Figure:
     above.set_title(f"expected calibration error {error}", fontsize=10)
     above.legend(loc="lower right")
     middles = [(each.low + each.high) / 2 for each in found]
-    below.bar(middles, [each.count for each in found], width=0.9 / bins, color=RIGHT)
+    below.bar(middles, [each.count for each in found], width=0.9 / num_bins, color=RIGHT)
     below.set_ylabel("predictions")
     below.set_xlabel("confidence: the highest probability")
     below.set_xlim(0, 1)

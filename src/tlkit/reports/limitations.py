@@ -88,9 +88,9 @@ def _of_the_classes(found: Evaluation) -> Iterator[str]:
     if low:
         named = [f"{score.name} ({percent(score.recall, of=found.count)})" for score in low]
         yield f"Recall below {100 * _LOW_RECALL:.0f} %: {join_first(named)}."
-    for pair in found.confused(1):
+    for pair in found.most_confused(1):
         yield (
-            f"The most frequent error is to take {pair.true} for {pair.called}: "
+            f"The most frequent error is to take {pair.true} for {pair.predicted}: "
             f"{plural(pair.count, 'image')}, {percent(pair.share, of=found.count)} of {pair.true}."
         )
 

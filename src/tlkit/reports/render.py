@@ -54,8 +54,8 @@ def summary(facts: ReportFacts) -> str:
     """
     found = facts.evaluation
     weakest = least_found(found)
-    most = found.confused(1)
-    mistake = f"; most frequent error: {most[0].true} taken for {most[0].called}" if most else ""
+    most = found.most_confused(1)
+    mistake = f"; most frequent error: {most[0].true} taken for {most[0].predicted}" if most else ""
     share = partial(percent, of=found.count)
     lines = (
         facts.title,

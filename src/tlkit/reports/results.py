@@ -76,18 +76,18 @@ def _per_class(found: Evaluation) -> Table:
         columns=("class", "precision", "recall", "F1", "images"),
         rows=tuple(
             (
-                score.name,
-                *("-" if value is None else percent(value, of=found.count) for value in values),
-                f"{score.support:,}",
+                each.name,
+                *("-" if x is None else percent(x, of=found.count) for x in each.defined()),
+                f"{each.support:,}",
             )
-            for score, values in found.defined()
+            for each in found.classes
         ),
     )
 
 
 def _confusion(facts: ReportFacts) -> Iterator[Block]:
     found = facts.evaluation
-    pairs = found.confused(_MOST_PAIRS)
+    pairs = found.most_confused(_MOST_PAIRS)
     if not pairs:
         yield Paragraph(text="No test image was misclassified.")
         return
@@ -95,7 +95,7 @@ def _confusion(facts: ReportFacts) -> Iterator[Block]:
         caption="The classes confused most often.",
         columns=("true class", "predicted class", "images", "share of the true class"),
         rows=tuple(
-            (pair.true, pair.called, f"{pair.count:,}", percent(pair.share, of=found.count))
+            (pair.true, pair.predicted, f"{pair.count:,}", percent(pair.share, of=found.count))
             for pair in pairs
         ),
         words=2,

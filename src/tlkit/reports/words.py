@@ -1,6 +1,6 @@
 """How a report says a number, a time or a list: one way for every place."""
 
-from tlkit.evaluation.metrics import ClassScore, Evaluation
+from tlkit.evaluation.metrics import ClassMetrics, Evaluation
 
 _WEIGHTS = {
     "imagenet": "ImageNet weights",
@@ -24,7 +24,7 @@ def commonest_share(evaluation: Evaluation) -> float:
     return max(score.support for score in evaluation.classes) / evaluation.count
 
 
-def least_found(evaluation: Evaluation) -> ClassScore:
+def least_found(evaluation: Evaluation) -> ClassMetrics:
     """Return the class of lowest recall, among those that were tested."""
     tested = [score for score in evaluation.classes if score.support]
     return min(tested, key=lambda score: score.recall)
