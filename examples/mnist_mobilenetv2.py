@@ -1,17 +1,16 @@
-"""Handwritten digits with MobileNetV2: the short way, and the experiment tlkit was made for.
+"""Classify handwritten digits with MobileNetV2: by the recipe `fast`, and by fine-tuning.
 
-The short way ends the backbone where a linear head reads best, and solves the head; the experiment
-trains a head after the last layer, then fine-tunes. Both see the same images, and are compared.
+`fast` solves a linear head on the layer whose features are classified best. The other recipe trains
+a head after the last layer, then fine-tunes. Both use the same images and are compared at the end.
 
-    python examples/mnist_mobilenetv2.py                            # whatever can be reached
+    python examples/mnist_mobilenetv2.py                            # downloads, if it can
     python examples/mnist_mobilenetv2.py --data path/to/mnist.npz   # MNIST from a file
     python examples/mnist_mobilenetv2.py --batchnorm train          # as plain Keras does it
-    python examples/mnist_mobilenetv2.py --weights starter          # nothing downloaded but MNIST
-    python examples/mnist_mobilenetv2.py --recipe fast              # one of them alone
+    python examples/mnist_mobilenetv2.py --weights starter          # downloads MNIST only
+    python examples/mnist_mobilenetv2.py --recipe fast              # one recipe only
 
-By default it loads MNIST and ImageNet weights the ordinary way, from KERAS_HOME or by download.
-Where they can't be reached it says so, and takes what comes with the installed packages:
-scikit-learn's digits, and tlkit's own small starter backbone.
+By default it loads MNIST and ImageNet weights from KERAS_HOME or downloads them. If that fails, it
+prints so and uses scikit-learn's digits and tlkit's small starter backbone, which are installed.
 """
 
 import argparse
@@ -31,51 +30,46 @@ from tlkit.experiments import run_folder
 from tlkit.plotting import charts
 from tlkit.recipes import Recipe
 
-RECIPES = {
-    "mnist_as_described": recipes.mnist_as_described,
-    "few_images": recipes.few_images,
-    "fast": recipes.fast,
-}
+RECIPES = ("mnist_as_described", "few_images", "fast")
 IMAGENET = "ImageNet weights"
 STARTER = "tlkit's starter weights (alpha 0.35)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One way in the comparison."""
+    """The results of one recipe."""
 
     name: str
     evaluation: tlkit.evaluation.Evaluation
     seconds: float
-    weights: int
+    num_parameters: int
 
 
 def main(arguments: list[str] | None = None) -> Path:
-    """Run the experiment; return the folder it wrote."""
+    """Run the example, and return the run's folder."""
     options = _options(arguments)
     if options.out is not None:
-        run_folder.require_empty(options.out)  # before the work, not after it
+        run_folder.require_empty(options.out)  # before training, not after it
     keras.utils.set_random_seed(options.seed)
-    logging.getLogger("tensorflow").setLevel(
-        logging.ERROR
-    )  # several models are compiled, once each
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every new model
 
     _step(1, "Load the images")
     images, missing = _images(options)
     _step(2, "Load the backbone's weights")
-    model, recipe, weights = _model(images, options, described=not missing)
+    model, recipe, weights = _model(images, options, has_mnist=not missing)
     if weights == STARTER and options.weights is None:
         missing = [*missing, f"{weights} in place of ImageNet's"]
     if missing:
-        print(f"   Can't be reached from here, so this run takes {' and '.join(missing)}.")
-    about = f"{recipe.name} on {images.train.name}: {recipe.backbone}, {weights}, {options.size} px"
+        print(f"   Downloads failed; this run uses {' and '.join(missing)}.")
+    name = images.train.name
+    about = f"{recipe.name} on {name}: {recipe.backbone}, {weights}, {options.image_size} px"
     print(f"   {about}; {len(images.train):,} images to train, {len(images.test):,} to test")
 
     rows = []
     if options.recipe is None:
-        _step(3, "The short way first: probe the backbone, end it there, solve the head")
-        rows.append(_short_way(images, weights, options))
-    _step(4, "Grey to RGB, resized and rescaled inside the model; pooling and a softmax head")
+        _step(3, "Train by the recipe fast: probe the backbone, cut it, solve the head")
+        rows.append(_train_fast(images, weights, options))
+    _step(4, "Build the model: grey to RGB, resizing, rescaling, backbone, pooling, softmax head")
     print(f"   {model.input_shape} raw pixels in, {model.output_shape} probabilities out")
     _step(5, "Encode the labels one-hot")
     classes = len(images.train.class_names)
@@ -83,22 +77,21 @@ def main(arguments: list[str] | None = None) -> Path:
         (part.images, tlkit.data.one_hot(part.labels, classes))
         for part in (images.train, images.test)
     )
-    _step(6, "Choose what fine-tuning freezes")
-    print(_frozen(model, recipe))
+    _step(6, "Choose the layers that fine-tuning freezes")
+    print(_describe_freezing(model, recipe))
 
-    _step(7, "Train the head, and 8. fine-tune the tail")
+    _step(7, "Train the head, then fine-tune the last layers")
     cache = None if options.plain else tlkit.Cache()
     started = time.perf_counter()
     run = recipe.trainer(seed=options.seed, cache=cache).fit(model, train, validation_data=test)
     seconds = time.perf_counter() - started
 
-    _step(9, "Evaluate on the test images")
+    _step(8, "Evaluate on the test images")
     evaluation = tlkit.evaluate(model, test)
     print(evaluation)
-    count = model.count_params()
-    rows.append(Row(name=recipe.name, evaluation=evaluation, seconds=seconds, weights=count))
+    rows.append(_row(recipe.name, model, evaluation, seconds))
 
-    _step(10, "Draw the predictions, the learning curves and the confusion matrix")
+    _step(9, "Draw the predictions, the learning curves and the confusion matrix")
     figures = {
         "predictions": charts.prediction_grid(model, test, seed=options.seed),
         "curves": charts.learning_curves(run),
@@ -107,7 +100,7 @@ def main(arguments: list[str] | None = None) -> Path:
     for figure in figures.values():
         figure.suptitle(about, fontsize=8, color="0.35")
 
-    _step(11, "Save the model and the run")
+    _step(10, "Save the model and the run")
     folder = run_folder.save_run(
         options.out or Path("runs") / _name(images, weights),
         model=model,
@@ -116,7 +109,7 @@ def main(arguments: list[str] | None = None) -> Path:
         figures=figures,
         about=about,
         config={
-            "data": images.train.name,
+            "data": name,
             "weights": weights,
             "recipe": recipe.name,
             **_settings(options, arguments),
@@ -125,15 +118,15 @@ def main(arguments: list[str] | None = None) -> Path:
     )
     print(f"   {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     if len(rows) > 1:
-        _step(12, "Compare both ways, on the same test images")
-        print(_compared(rows))
+        _step(11, "Compare both recipes on the same test images")
+        print(_compare(rows))
     return folder
 
 
-def _short_way(images: Split, weights: str, options: argparse.Namespace) -> Row:
+def _train_fast(images: Split, weights: str, options: argparse.Namespace) -> Row:
     trained = recipes.fast().train(
         images.train,
-        image_size=options.size,
+        image_size=options.image_size,
         weights="imagenet" if weights == IMAGENET else "starter",
         seed=options.seed,
         verbose=False,
@@ -141,18 +134,25 @@ def _short_way(images: Split, weights: str, options: argparse.Namespace) -> Row:
     evaluation = tlkit.evaluate(trained.model, images.test)
     last = tlkit.models.backbone_of(trained.model).layers[-1].name
     print(
-        f"   the head reads {last}: {100 * evaluation.accuracy:.2f} % of the test images right "
-        f"after {trained.seconds:.0f} s"
+        f"   the head reads {last}; {evaluation.accuracy:.2%} of the test images are classified "
+        f"correctly after {trained.seconds:.0f} s"
     )
-    count = trained.model.count_params()
-    return Row(name="fast", evaluation=evaluation, seconds=trained.seconds, weights=count)
+    return _row("fast", trained.model, evaluation, trained.seconds)
 
 
-def _compared(rows: list[Row]) -> str:
-    lines = [f"   {'':<20}{'accuracy':>10}{'loss':>9}{'training':>11}{'weights':>12}"]
+def _row(
+    name: str, model: keras.Model, evaluation: tlkit.evaluation.Evaluation, seconds: float
+) -> Row:
+    return Row(
+        name=name, evaluation=evaluation, seconds=seconds, num_parameters=model.count_params()
+    )
+
+
+def _compare(rows: list[Row]) -> str:
+    lines = [f"   {'':<20}{'accuracy':>10}{'loss':>9}{'training':>11}{'parameters':>12}"]
     lines += [
         f"   {row.name:<20}{row.evaluation.accuracy:>10.2%}{row.evaluation.loss:>9.4f}"
-        f"{row.seconds:>9.0f} s{row.weights:>12,}"
+        f"{row.seconds:>9.0f} s{row.num_parameters:>12,}"
         for row in rows
     ]
     first, second = (row.evaluation for row in rows)
@@ -160,7 +160,7 @@ def _compared(rows: list[Row]) -> str:
 
 
 def _images(options: argparse.Namespace) -> tuple[Split, list[str]]:
-    """Load the images; only where none were asked for may the built-in set take their place."""
+    """Load the images, and describe the substitute if MNIST was not asked for and is missing."""
     missing = []
     if options.data not in (None, "mnist"):
         images = tlkit.datasets.mnist(options.data)
@@ -177,30 +177,34 @@ def _images(options: argparse.Namespace) -> tuple[Split, list[str]]:
 
 def _recipe(options: argparse.Namespace, *, fallback: str) -> Recipe:
     if options.recipe == "fast":
-        return recipes.fast()  # it has no epochs, and trains no BatchNormalization
-    given = {} if options.epochs is None else {"epochs": tuple(options.epochs)}
-    return RECIPES[options.recipe or fallback](batchnorm=options.batchnorm, **given)
+        return recipes.fast()  # it has neither epochs nor BatchNormalization to choose
+    settings = {} if options.epochs is None else {"epochs": tuple(options.epochs)}
+    return recipes.get(options.recipe or fallback, batchnorm=options.batchnorm, **settings)
 
 
 def _model(
-    images: Split, options: argparse.Namespace, *, described: bool
+    images: Split, options: argparse.Namespace, *, has_mnist: bool
 ) -> tuple[keras.Model, Recipe, str]:
-    """Build on ImageNet weights or, where they can't be reached, on the starter's.
+    """Build the model on ImageNet weights or, if they can't be downloaded, the starter's.
 
-    The described experiment is MNIST on ImageNet weights; anything else gets another recipe.
+    The recipe `mnist_as_described` is for MNIST and ImageNet weights; `few_images` for the others.
     """
     if options.weights != "starter":
-        recipe = _recipe(options, fallback="mnist_as_described" if described else "few_images")
+        recipe = _recipe(options, fallback="mnist_as_described" if has_mnist else "few_images")
         try:
-            return recipe.build(images.train, image_size=options.size), recipe, IMAGENET
+            return recipe.build(images.train, image_size=options.image_size), recipe, IMAGENET
         except tlkit.errors.DownloadError:
             if options.weights == "imagenet":
                 raise
     recipe = _recipe(options, fallback="few_images")
-    return recipe.build(images.train, image_size=options.size, weights="starter"), recipe, STARTER
+    return (
+        recipe.build(images.train, image_size=options.image_size, weights="starter"),
+        recipe,
+        STARTER,
+    )
 
 
-def _frozen(model: keras.Model, recipe: Recipe) -> str:
+def _describe_freezing(model: keras.Model, recipe: Recipe) -> str:
     phase = recipe.fine_tune
     backbone = tlkit.models.backbone_of(model)
     if phase is None:
@@ -220,10 +224,10 @@ def _name(images: Split, weights: str) -> str:
 
 
 def _settings(options: argparse.Namespace, arguments: list[str] | None) -> dict[str, object]:
-    said_elsewhere = ("data", "out", "recipe", "weights")
-    settings = {name: value for name, value in vars(options).items() if name not in said_elsewhere}
-    words = sys.argv[1:] if arguments is None else arguments
-    return {**settings, "command": ["examples/mnist_mobilenetv2.py", *words]}
+    recorded = ("data", "out", "recipe", "weights")
+    settings = {name: value for name, value in vars(options).items() if name not in recorded}
+    typed = sys.argv[1:] if arguments is None else arguments
+    return {**settings, "command": ["examples/mnist_mobilenetv2.py", *typed]}
 
 
 def _step(number: int, what: str) -> None:
@@ -235,19 +239,19 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--recipe",
         choices=RECIPES,
-        help="only this one (default: fast, then mnist_as_described for MNIST on ImageNet "
+        help="run only this recipe (default: fast, then mnist_as_described with MNIST and ImageNet "
         "weights, else few_images)",
     )
     parser.add_argument(
         "--weights",
         choices=("imagenet", "starter"),
-        help="of the backbone (default: ImageNet's, or the starter where they can't be reached)",
+        help="weights of the backbone (default: imagenet, or starter if the download fails)",
     )
     parser.add_argument(
         "--batchnorm",
         choices=get_args(freezing.BatchNormPolicy),
         default="frozen",
-        help="what BatchNormalization does in fine-tuning (default: frozen)",
+        help="how BatchNormalization behaves in fine-tuning (default: frozen)",
     )
     parser.add_argument(
         "--epochs",
@@ -261,15 +265,19 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="run the frozen part again in every epoch, as plain Keras does",
     )
-    parser.add_argument("--size", type=int, default=32, help="image size (default: 32)")
+    parser.add_argument(
+        "--image-size", type=int, default=32, help="size that images are resized to (default: 32)"
+    )
     parser.add_argument(
         "--data",
-        help="path of an mnist.npz, or 'mnist' to insist on MNIST "
-        "(default: MNIST, or scikit-learn's digits where it can't be reached)",
+        help="path of an mnist.npz, or 'mnist' to stop if MNIST can't be downloaded "
+        "(default: MNIST, or scikit-learn's digits if the download fails)",
     )
-    parser.add_argument("--out", type=Path, help="new or empty folder (default: runs/<name>)")
+    parser.add_argument(
+        "--out", type=Path, help="the run's folder, new or empty (default: runs/<name>)"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=int, help="use only so many training images")
+    parser.add_argument("--limit", type=int, help="maximum number of training images")
     return parser.parse_args(arguments)
 
 
