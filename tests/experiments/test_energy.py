@@ -6,12 +6,12 @@ import pytest
 from tlkit.experiments import energy
 
 
-def _counter(root: Path, name: str, kind: str, microjoules: int, most: int = 1_000_000) -> Path:
+def _counter(root: Path, name: str, kind: str, microjoules: int, maximum: int = 1_000_000) -> Path:
     folder = root / name
     folder.mkdir(exist_ok=True, parents=True)
     (folder / "name").write_text(f"{kind}\n")
     (folder / "energy_uj").write_text(f"{microjoules}\n")
-    (folder / "max_energy_range_uj").write_text(f"{most}\n")
+    (folder / "max_energy_range_uj").write_text(f"{maximum}\n")
     return folder
 
 
@@ -25,7 +25,7 @@ def machine(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_packages_are_added_up_and_begin_again_at_their_end(machine: Path) -> None:
+def test_packages_are_summed_and_counters_may_wrap(machine: Path) -> None:
     with energy.measure_energy(root=machine) as used:
         _counter(machine, "intel-rapl:0", "package-0", 400_000)
         _counter(machine, "intel-rapl:0:0", "core", 950_000)
@@ -34,30 +34,30 @@ def test_packages_are_added_up_and_begin_again_at_their_end(machine: Path) -> No
     assert used.joules == pytest.approx(0.3 + 0.2)
 
 
-def test_long_runs_are_looked_at_in_between(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counters_that_wrap_several_times_are_read_in_between(machine: Path) -> None:
     with energy.measure_energy(root=machine) as used:
-        for value in (700_000, 200_000, 800_000):  # more than once around, in all
+        for value in (700_000, 200_000, 800_000):  # wraps more than once
             _counter(machine, "intel-rapl:0", "package-0", value)
             used.update()
     assert used.joules == pytest.approx(0.6 + 0.5 + 0.6)
 
 
-def test_a_watcher_looks_while_the_block_runs(
+def test_a_thread_updates_while_the_block_runs(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked = threading.Event()
+    updated = threading.Event()
     monkeypatch.setattr(energy, "_SECONDS", 0.001)
-    monkeypatch.setattr(energy.Energy, "update", lambda self: looked.set())
+    monkeypatch.setattr(energy.Energy, "update", lambda self: updated.set())
     with energy.measure_energy(root=machine):
-        assert looked.wait(10)
+        assert updated.wait(10)
 
 
-@pytest.mark.parametrize("broken", ["missing", "unreadable", "gone half way"])
-def test_what_cannot_be_read_is_not_measured(machine: Path, broken: str) -> None:
+@pytest.mark.parametrize("broken", ["missing", "unreadable", "disappears"])
+def test_counters_that_cannot_be_read_give_no_energy(machine: Path, broken: str) -> None:
     root = machine / "nowhere" if broken == "missing" else machine
     if broken == "unreadable":
         (machine / "intel-rapl:1" / "energy_uj").write_text("")
     with energy.measure_energy(root=root) as used:
-        if broken == "gone half way":
+        if broken == "disappears":
             (machine / "intel-rapl:0" / "energy_uj").unlink()
     assert used.joules is None

@@ -8,7 +8,7 @@ from tlkit.models import backbones
 from tlkit.models.layers import GrayToRGBResize
 
 
-def test_the_experiment_is_the_one_described() -> None:
+def test_mnist_as_described_is_the_described_experiment() -> None:
     recipe = recipes.mnist_as_described()
     model = recipe.build(
         tlkit.datasets.digits().train, weights=None, backbone_options={"alpha": 0.35}
@@ -34,7 +34,7 @@ def test_the_experiment_is_the_one_described() -> None:
     assert isinstance(recipe.head.create_optimizer(), keras.optimizers.Adam)
 
 
-def test_few_images_takes_the_backbones_own_pixels_and_moves_what_it_frees() -> None:
+def test_few_images_uses_the_backbones_pixels_and_fine_tunes_more_slowly_than_the_head() -> None:
     recipe = recipes.few_images(epochs=(1, 2), batchnorm="train")
     model = recipe.build(tlkit.datasets.digits().train, weights="starter")
     resize = next(layer for layer in model.layers if isinstance(layer, GrayToRGBResize))
@@ -47,14 +47,21 @@ def test_few_images_takes_the_backbones_own_pixels_and_moves_what_it_frees() -> 
     assert recipe.fine_tune.learning_rate < recipe.head.learning_rate
 
 
-def test_epochs_and_the_batchnorm_policy_may_be_chosen() -> None:
+def test_a_recipe_is_found_by_its_name() -> None:
+    assert {recipes.get(name).name for name in recipes.names()} == set(recipes.names())
+    assert recipes.get("best", epochs=3) == recipes.best(epochs=3)
+    with pytest.raises(ConfigError, match="`recipe` must be one of .* Did you mean 'fast'"):
+        recipes.get("fats")
+
+
+def test_epochs_and_batchnorm_policy_can_be_chosen() -> None:
     recipe = recipes.mnist_as_described(epochs=(1, 2), batchnorm="train")
     assert (recipe.head.epochs, recipe.fine_tune.epochs) == (1, 2)
     assert recipe.fine_tune.batchnorm == "train"
     assert recipe.trainer(seed=7).seed == 7
 
 
-def test_fast_ends_the_backbone_where_it_pays_and_solves_the_head() -> None:
+def test_fast_cuts_the_backbone_and_solves_the_head() -> None:
     digits = tlkit.datasets.digits()
     trained = recipes.fast().train(digits.train, weights="starter", verbose=False)
     assert trained.recipe == "fast"
@@ -71,7 +78,7 @@ def test_tutorial_is_keras_guide() -> None:
     assert (recipe.fine_tune.batchnorm, recipe.features) == ("frozen", None)
 
 
-def test_a_budget_cuts_the_epochs_of_fine_tuning_and_leaves_the_rest() -> None:
+def test_a_budget_reduces_only_the_epochs_of_fine_tuning() -> None:
     digits = tlkit.datasets.digits().limited(200)
     recipe = recipes.few_images(epochs=(1, 500))
     train = {"weights": "starter", "verbose": False, "seed": 0}
@@ -83,12 +90,12 @@ def test_a_budget_cuts_the_epochs_of_fine_tuning_and_leaves_the_rest() -> None:
     assert [phase.name for phase in none.run.phases] == ["head"]
 
 
-def test_a_budget_must_be_above_nothing() -> None:
+def test_a_budget_of_zero_is_refused() -> None:
     with pytest.raises(ConfigError, match="`budget` must be a number above 0"):
         recipes.fast().train(tlkit.datasets.digits().train, budget=0)
 
 
-def test_best_reads_solves_and_fine_tunes_gently() -> None:
+def test_best_solves_the_head_and_fine_tunes_with_batchnorm_frozen() -> None:
     digits = tlkit.datasets.digits().limited(300)
     recipe = recipes.best(epochs=1)
     assert recipe.max_layers == 4

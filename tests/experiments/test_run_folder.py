@@ -30,7 +30,9 @@ def finished(small_backbone: keras.Model) -> dict[str, object]:
     }
 
 
-def test_the_folder_holds_what_happened(finished: dict[str, object], tmp_path: Path) -> None:
+def test_the_folder_holds_model_metrics_history_and_config(
+    finished: dict[str, object], tmp_path: Path
+) -> None:
     folder = run_folder.save_run(tmp_path / "new" / "run", **finished)
     names = ["config.json", "empty.png", "history.csv", "metrics.json", "model.keras"]
     assert sorted(path.name for path in folder.iterdir()) == names
@@ -48,17 +50,17 @@ def test_the_folder_holds_what_happened(finished: dict[str, object], tmp_path: P
     assert tlkit.load(folder / "model.keras").output_shape == (None, 2)
 
 
-def test_a_folder_in_use_is_refused_and_left_alone(
+def test_a_folder_that_is_not_empty_is_refused_and_unchanged(
     finished: dict[str, object], tmp_path: Path
 ) -> None:
     (tmp_path / "precious.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="`folder` must be new or empty, got .*holds something"):
+    with pytest.raises(ConfigError, match="`folder` must be new or empty, got .*is not empty"):
         run_folder.save_run(tmp_path, **finished)
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
     assert run_folder.require_empty(tmp_path / "new") == tmp_path / "new"
 
 
-def test_what_can_not_be_written_is_told_before_training(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_refused_before_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigError, match="`folder` must be where files can be written"):
         run_folder.require_empty(tmp_path / "file" / "run")
@@ -66,12 +68,14 @@ def test_what_can_not_be_written_is_told_before_training(tmp_path: Path) -> None
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_an_empty_folder_is_taken(finished: dict[str, object], tmp_path: Path) -> None:
+def test_an_empty_folder_is_accepted(finished: dict[str, object], tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     assert (run_folder.save_run(tmp_path / "run", **finished) / "model.keras").is_file()
 
 
-def test_a_failure_half_way_leaves_nothing(finished: dict[str, object], tmp_path: Path) -> None:
+def test_a_failure_while_saving_leaves_no_files(
+    finished: dict[str, object], tmp_path: Path
+) -> None:
     class Broken(Figure):
         def savefig(self, *arguments: object, **settings: object) -> None:
             raise OSError("No space left on device")
@@ -82,18 +86,21 @@ def test_a_failure_half_way_leaves_nothing(finished: dict[str, object], tmp_path
 
 
 @pytest.mark.parametrize(
-    ("processor", "memory", "told"),
+    ("processor", "memory", "recorded"),
     [
         ("AMD EPYC", 24 * 2**30, {"processor": "AMD EPYC", "memory": "24.0 GiB"}),
         (None, None, {}),
     ],
 )
-def test_the_machine_is_told_as_far_as_it_tells_itself(
-    monkeypatch: pytest.MonkeyPatch, processor: str | None, memory: int | None, told: dict[str, str]
+def test_processor_and_memory_are_recorded_if_the_system_reports_them(
+    monkeypatch: pytest.MonkeyPatch,
+    processor: str | None,
+    memory: int | None,
+    recorded: dict[str, str],
 ) -> None:
     monkeypatch.setattr(system, "processor", lambda: processor)
     monkeypatch.setattr(system, "known_memory", lambda: memory)
     monkeypatch.setattr(system, "cores", lambda: 3)
     found = run_folder.environment()
-    assert {name: found[name] for name in ("processor", "memory") if name in found} == told
+    assert {name: found[name] for name in ("processor", "memory") if name in found} == recorded
     assert found["machine"].endswith(", 3 cores")

@@ -52,10 +52,10 @@ def measure_energy(*, root: Path = _COUNTERS) -> Iterator[Energy]:
         True
     """
     energy = Energy(root)
-    over = threading.Event()
+    stop = threading.Event()
 
     def watch() -> None:
-        while not over.wait(_SECONDS):
+        while not stop.wait(_SECONDS):
             energy.update()
 
     watcher = threading.Thread(target=watch, name="tlkit-energy", daemon=True)
@@ -63,7 +63,7 @@ def measure_energy(*, root: Path = _COUNTERS) -> Iterator[Energy]:
     try:
         yield energy
     finally:
-        over.set()
+        stop.set()
         watcher.join()
         energy.update()
 
