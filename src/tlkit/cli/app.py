@@ -76,7 +76,7 @@ def _run(typed: Sequence[str]) -> int:
     result = command(*bound.args, **bound.kwargs, **dict.fromkeys(injected, typed))
     if result is None:  # it was the help
         return DONE
-    if bound.arguments["output"].json:
+    if bound.arguments.get("output", commands.Output()).json:  # absent if nothing of it was typed
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     if wanted is not None and result["accuracy"] < wanted:
         return _fail(f"accuracy {result['accuracy']:.4f} is below {wanted:g}", TOO_LOW)
