@@ -60,7 +60,7 @@ class Runner:
         self._plain = self._random = make()
         if random:
             inside = {id(part) for part in random}
-            self._random = make(instead=[_as_in_training(step, inside) for step in self._steps])
+            self._random = make(functions=[_as_in_training(step, inside) for step in self._steps])
         self.row_bytes = _row_bytes(cuts, cache.dtype)
         self._engines: dict[Any, engines.Engine] = {}
         self._name = "keras" if random and cache.engine == "auto" else cache.engine

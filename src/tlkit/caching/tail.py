@@ -43,7 +43,7 @@ class Tail(Part):
         self.compiled_by_xla = cheaper and steps >= WORTH_COMPILING and _fit_for_xla(cut, functions)
         if cheaper and not self.compiled_by_xla:
             functions = _cheaper(cut, compiled=False)
-        super().__init__(cut.tail, cut.tensors, cut.graph.outputs, instead=functions, name="tail")
+        super().__init__(cut.tail, cut.tensors, cut.graph.outputs, functions=functions, name="tail")
         self._classifier = weakref.ref(classifier)  # else it would be a layer of this model
         self._given = cut.dtypes
         self.history = None  # fit returns it; the classifier's callbacks write the classifier's

@@ -14,9 +14,9 @@ from tlkit.errors import ConfigError
 
 
 def functional_of(operation: Any) -> Any:
-    """Return the functional model that this operation is, or holds as a Sequential does.
+    """Return an operation that is a functional model, or the functional model in a Sequential.
 
-    None where it is no model, or one whose graph can't be seen.
+    None for other operations, and for a subclass of `keras.Model` with a `call` of its own.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dense")])
@@ -44,8 +44,8 @@ class Step:
     Attributes:
         operation: What is called: a Keras layer or operation.
         arguments: `(args, kwargs)` of the call, with a TensorId in place of each tensor.
-        inputs: The tensors it takes.
-        outputs: The tensors it gives.
+        inputs: The tensors that it takes.
+        outputs: The tensors that it returns.
     """
 
     operation: Any
@@ -56,12 +56,12 @@ class Step:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Graph:
-    """A functional model as one flat list of calls, with no model nested in another.
+    """A functional model as one flat list of calls, without nested models.
 
     Attributes:
-        inputs: What the model is given.
-        outputs: What it returns.
-        steps: The calls, each after all that it needs.
+        inputs: The tensors that the model takes.
+        outputs: The tensors that it returns.
+        steps: The calls, each after those whose outputs it takes.
     """
 
     inputs: tuple[TensorId, ...]
@@ -70,10 +70,10 @@ class Graph:
 
 
 def flatten(model: keras.Model) -> Graph:
-    """Return a functional model's graph, that of every functional model nested in it included.
+    """Return the graph of a functional model and of all functional models nested in it.
 
-    The steps call the model's own layers: nothing is copied, and no node is added to a layer, so
-    it can be done any number of times.
+    The steps call the model's own layers. No layer is copied or called, so a model can be
+    flattened any number of times.
 
     Raises:
         ConfigError: The model has no graph: it is a subclass with a `call` of its own.
@@ -89,24 +89,24 @@ def flatten(model: keras.Model) -> Graph:
     if graph is None:
         raise ConfigError(
             f"`model` must be a functional model, got {model.name!r}, a "
-            f"{type(model).__name__} whose graph can't be seen."
+            f"{type(model).__name__} without a graph."
         )
     numbers = itertools.count()
     inputs = [TensorId(next(numbers)) for _ in graph.inputs]
     steps: list[Step] = []
-    outputs = _append(graph, inputs, steps, numbers)
+    outputs = _append_steps(graph, inputs, steps, numbers)
     return Graph(inputs=tuple(inputs), outputs=tuple(outputs), steps=tuple(steps))
 
 
 class Part(keras.Model):
-    """Runs some steps of a flat graph on the layers of the model it was made from.
+    """Runs some steps of a flat graph, with the layers of the model that was flattened.
 
     Args:
-        steps: The steps, each after all that it needs.
-        inputs: What it is given, in order.
-        outputs: What it returns, in order; a list also of one.
-        instead: What to call in each step; by default its own operation.
-        input_dtype: What the inputs are cast to first; None leaves them.
+        steps: The steps, each after those whose outputs it takes.
+        inputs: The tensors that it takes, in order.
+        outputs: The tensors that it returns, in order, always as a list.
+        functions: What to call in each step; by default the step's operation.
+        input_dtype: The dtype that inputs are cast to; None does not cast.
         name: The Keras name.
     """
 
@@ -116,17 +116,18 @@ class Part(keras.Model):
         inputs: Sequence[TensorId],
         outputs: Sequence[TensorId],
         *,
-        instead: Sequence[Callable[..., Any]] | None = None,
+        functions: Sequence[Callable[..., Any]] | None = None,
         input_dtype: str | None = None,
         name: str,
     ) -> None:
         super().__init__(name=name, autocast=False)
-        functions = [step.operation for step in steps] if instead is None else instead
+        if functions is None:
+            functions = [step.operation for step in steps]
         self.calls = tuple(zip(functions, steps, strict=True))
-        self.ends = (tuple(inputs), tuple(outputs))
-        self.given_dtype = input_dtype
+        self.tensor_ids = (tuple(inputs), tuple(outputs))
+        self.cast_dtype = input_dtype
         unique = {id(step.operation): step.operation for step in steps}
-        self.parts = [each for each in unique.values() if isinstance(each, keras.Layer)]
+        self.own_layers = [each for each in unique.values() if isinstance(each, keras.Layer)]
         self.built = True
 
     @override
@@ -135,36 +136,42 @@ class Part(keras.Model):
         return self.run(tensors, training=training)[0]
 
     def run(self, tensors: Any, *, training: bool | None) -> tuple[list[Any], dict[TensorId, Any]]:
-        """Return the outputs, and every tensor on the way."""
-        inputs, outputs = self.ends
-        given = keras.tree.flatten(tensors)
-        if self.given_dtype is not None:
-            given = [keras.ops.cast(tensor, self.given_dtype) for tensor in given]
-        known = dict(zip(inputs, given, strict=True))
+        """Return the outputs, and the value of every tensor of the steps."""
+        inputs, outputs = self.tensor_ids
+        arrays = keras.tree.flatten(tensors)
+        if self.cast_dtype is not None:
+            arrays = [keras.ops.cast(array, self.cast_dtype) for array in arrays]
+        values = dict(zip(inputs, arrays, strict=True))
         for function, step in self.calls:
-            results = _call(function, step, known, training)
-            known |= zip(step.outputs, keras.tree.flatten(results), strict=True)
-        return [known[tensor] for tensor in outputs], known
+            results = _call(function, step, values, training)
+            values |= zip(step.outputs, keras.tree.flatten(results), strict=True)
+        return [values[tensor] for tensor in outputs], values
 
 
 def _call(
-    function: Callable[..., Any], step: Step, known: dict[TensorId, Any], training: bool | None
+    function: Callable[..., Any], step: Step, values: dict[TensorId, Any], training: bool | None
 ) -> Any:
     args, kwargs = keras.tree.map_structure(
-        lambda value: known[value] if isinstance(value, TensorId) else value, step.arguments
+        lambda value: values[value] if isinstance(value, TensorId) else value, step.arguments
     )
-    if isinstance(function, keras.Layer) and _knows_training(function):
-        # Said to each layer. What its node holds may be no more than the default of its `call`,
-        # and left unsaid, a layer whose default is True would pass that on to the rest.
+    if isinstance(function, keras.Layer) and _takes_training(function):
+        # Passed to each layer: its node stores only the default of its `call`, and Keras hands
+        # the default of one layer, such as True, on to the layers after it.
         kwargs = {**kwargs, "training": training}
     return function(*args, **kwargs)
 
 
-def _knows_training(layer: keras.Layer) -> bool:
+def _takes_training(layer: keras.Layer) -> bool:
     return "training" in inspect.signature(layer.call).parameters
 
 
-def _append(
+# How nested models are flattened. Keras records each call of a layer as a node, and a nested model
+# is one node of the outer model, with nodes of its own that name its own input tensors. `known`
+# maps the tensors of one model, by identity, to their numbers in the flat list. To enter a nested
+# model, its inputs get the numbers of the tensors that it is called with, its nodes are appended
+# in their order, and the node in the outer model gets the numbers of its outputs. So a model that
+# is called twice is appended twice, with other numbers but the same layers.
+def _append_steps(
     graph: Any, inputs: Sequence[TensorId], steps: list[Step], numbers: Iterator[int]
 ) -> list[TensorId]:
     """Append the steps of a graph that is called with these inputs; return its outputs."""
@@ -172,24 +179,25 @@ def _append(
     for node in nodes_in_order(graph):
         if node.is_input:
             continue
-        arguments = _with_ids((node.arguments.args, node.arguments.kwargs), known)
-        taken = [known[id(tensor)] for tensor in node.input_tensors]
+        node_inputs = [known[id(tensor)] for tensor in node.input_tensors]
         inner = functional_of(node.operation)
         if inner is not None:
-            given = _append(inner, taken, steps, numbers)
+            node_outputs = _append_steps(inner, node_inputs, steps, numbers)
         else:
-            given = [TensorId(next(numbers)) for _ in node.outputs]
+            node_outputs = [TensorId(next(numbers)) for _ in node.outputs]
             steps.append(
                 Step(
                     operation=node.operation,
-                    arguments=arguments,
-                    inputs=tuple(taken),
-                    outputs=tuple(given),
+                    arguments=_replace_tensors(node.arguments, known),
+                    inputs=tuple(node_inputs),
+                    outputs=tuple(node_outputs),
                 )
             )
-        known |= zip(map(id, node.outputs), given, strict=True)
+        known |= zip(map(id, node.outputs), node_outputs, strict=True)
     return [known[id(tensor)] for tensor in graph.outputs]
 
 
-def _with_ids(arguments: Any, known: dict[int, TensorId]) -> Any:
-    return keras.tree.map_structure(lambda value: known.get(id(value), value), arguments)
+def _replace_tensors(arguments: Any, known: dict[int, TensorId]) -> Any:
+    return keras.tree.map_structure(
+        lambda value: known.get(id(value), value), (arguments.args, arguments.kwargs)
+    )
