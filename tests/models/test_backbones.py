@@ -46,7 +46,7 @@ def test_a_misspelt_name_is_refused_with_the_nearest(name: str, offer: str) -> N
 
 
 @pytest.mark.parametrize("name", ["zzz", "", None, 3])
-def test_what_is_near_no_name_is_told_where_they_are_listed(name: Any) -> None:
+def test_a_name_similar_to_none_is_refused_with_the_function_that_lists_them(name: Any) -> None:
     with pytest.raises(
         ConfigError, match=r"tlkit\.models\.backbones\.names\(\) lists all"
     ) as caught:
@@ -176,7 +176,7 @@ def test_weights_on_disk_are_loaded_for_another_size_without_a_warning(
 
 
 def test_what_keras_refuses_is_a_config_error_with_its_reason(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"can't make mobilenet_v2 .*'alpha': 'wide'"):
+    with pytest.raises(ConfigError, match=r"can't build mobilenet_v2 .*'alpha': 'wide'"):
         backbones.create("mobilenet_v2", image_size=32, weights=None, options={"alpha": "wide"})
     with pytest.raises(ConfigError, match=r"`weights` must be 'imagenet', 'starter', None or"):
         backbones.create("mobilenet_v2", image_size=32, weights=3)

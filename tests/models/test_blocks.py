@@ -102,7 +102,7 @@ def test_layer_100_of_mobilenet_v2_is_inside_block_11(mobilenet_v2: keras.Model)
     assert count_crossing_tensors(mobilenet_v2)[99] == 2
 
 
-def test_the_blocks_of_mobilenet_v2_are_those_that_its_names_tell(
+def test_the_blocks_of_mobilenet_v2_match_its_layer_names(
     mobilenet_v2: keras.Model,
 ) -> None:
     names = [layer.name for layer in mobilenet_v2.layers]
@@ -116,7 +116,7 @@ def test_the_blocks_of_mobilenet_v2_are_those_that_its_names_tell(
     assert find_block_ends(mobilenet_v2) == expected
 
 
-def test_a_layer_tapped_on_the_way_joins_no_blocks_together(mobilenet_v2: keras.Model) -> None:
+def test_an_output_inside_the_model_changes_no_block(mobilenet_v2: keras.Model) -> None:
     one = feature_extraction.truncate(mobilenet_v2, ["block_5_add"])
     two = feature_extraction.truncate(
         mobilenet_v2, ["block_1_project_BN", "block_3_project_BN", "block_5_add"]
@@ -131,7 +131,7 @@ def gated(maps: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return keras.layers.Multiply(name=f"{name}_excite")([maps, share])
 
 
-def test_a_gate_is_no_block_but_part_of_one() -> None:
+def test_a_gate_is_not_a_block_of_its_own() -> None:
     inputs = keras.Input((8, 8, 3))
     x = gated(keras.layers.Conv2D(4, 3)(inputs), "alone")
     y = gated(keras.layers.Conv2D(4, 1)(x), "inside")
@@ -152,7 +152,7 @@ def test_blocks_one_after_another_have_their_own_numbers(small_backbone: keras.M
     assert number_blocks(small_backbone) == [None] * 3 + [0] * 3 + [1] * 3 + [None] * 2
 
 
-def test_a_block_of_one_layer_is_one() -> None:
+def test_a_block_can_have_one_layer() -> None:
     inputs = keras.Input((2,))
     x = keras.layers.Dense(2)(inputs)
     model = keras.Model(inputs, keras.layers.Dense(2)(x + keras.layers.Dense(2)(x)))

@@ -61,7 +61,7 @@ def test_a_backbone_that_pools_itself_needs_no_pooling(small_backbone: keras.Mod
     assert model.output_shape == (None, 3)
 
 
-def test_any_image_size_is_taken_where_the_input_shape_leaves_it_open(
+def test_images_of_any_size_are_accepted_without_an_input_size(
     small_backbone: keras.Model,
 ) -> None:
     model = small_classifier(small_backbone, input_shape=(None, None, 4))
@@ -69,7 +69,7 @@ def test_any_image_size_is_taken_where_the_input_shape_leaves_it_open(
         assert model.predict(np.zeros((1, side, side, 4)), verbose=0).shape == (1, 3)
 
 
-def test_class_names_are_digits_unless_given(small_backbone: keras.Model) -> None:
+def test_class_names_are_numbers_by_default(small_backbone: keras.Model) -> None:
     assert tlkit.models.class_names(small_classifier(small_backbone)) == ("0", "1", "2")
     named = small_classifier(small_backbone, class_names=["a", "b", "c"])
     assert tlkit.models.class_names(named) == ("a", "b", "c")
@@ -94,16 +94,16 @@ def test_mixed_precision_gives_float32_probabilities(small_backbone: keras.Model
         ({"class_names": ["a", "b", "a"]}, r"different names, got \['a'\] more than once"),
         ({"dropout": 1.0}, "`dropout` must be a number from 0 up to"),
         ({"pooling": "agv"}, r"`pooling` must be one of .*Did you mean 'avg'\?"),
-        ({"pixels": None}, "`pixels` must be given with a backbone that is a model"),
+        ({"pixels": None}, "`pixels` must be what the backbone takes if the backbone is a model"),
         ({"pixels": (1, 0)}, r"`pixels` must be a pair \(low, high\)"),
         (
             {"image_size": 8},
             r"`image_size` must be \(16, 16\), what the backbone takes, got \(8, 8\)",
         ),
-        ({"weights": None}, "`weights` must be left out where the backbone is a model, got None"),
+        ({"weights": None}, "`weights` must be left out if the backbone is a model, got None"),
         ({"input_shape": 28}, r"`input_shape` must be a tuple such as \(28, 28, 1\), got 28"),
         ({"class_names": 5}, "`class_names` must be a sequence of strings, got 5"),
-        ({"backbone": keras.Sequential()}, "must know its input shape"),
+        ({"backbone": keras.Sequential()}, "must be built, got .* without an input shape"),
         (
             {
                 "backbone": "mobilenet_v3_small",
@@ -136,9 +136,11 @@ def test_a_bad_argument_is_named(
         tlkit.build_classifier(arguments.pop("backbone"), arguments.pop("num_classes"), **arguments)
 
 
-def test_a_backbone_without_a_size_of_its_own_wants_one() -> None:
+def test_a_backbone_without_an_input_size_requires_one() -> None:
     open_size = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 3)])
-    with pytest.raises(ConfigError, match="`image_size` must be given"):
+    with pytest.raises(
+        ConfigError, match="`image_size` must be the size that images are resized to"
+    ):
         tlkit.build_classifier(open_size, 2, pixels=(0, 1))
     assert tlkit.build_classifier(open_size, 2, pixels=(0, 1), image_size=8).output_shape == (
         None,
@@ -148,7 +150,7 @@ def test_a_backbone_without_a_size_of_its_own_wants_one() -> None:
 
 def test_a_backbone_must_give_maps_or_features() -> None:
     tokens = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Reshape((16, 3))])
-    with pytest.raises(ConfigError, match=r"must give feature maps .*\(None, 16, 3\)"):
+    with pytest.raises(ConfigError, match=r"must return feature maps .*\(None, 16, 3\)"):
         tlkit.build_classifier(tokens, 2, pixels=(0, 1))
 
 

@@ -10,7 +10,7 @@ from tlkit.models import feature_extraction
 IMAGES = make_noise(5)[0]
 
 
-def test_the_head_reads_the_layer_named_and_nothing_beyond_is_carried() -> None:
+def test_the_head_reads_the_named_layer_and_later_layers_are_left_out() -> None:
     whole = tlkit.models.backbones.create(
         "mobilenet_v2", image_size=32, weights=None, options={"alpha": 0.35}
     )
@@ -37,7 +37,7 @@ def test_several_layers_are_read_in_their_order() -> None:
     assert model.predict(IMAGES, verbose=0).shape == (5, 3)
 
 
-def test_each_layer_may_be_pooled_in_its_own_way() -> None:
+def test_each_layer_can_have_its_own_pooling() -> None:
     whole = tlkit.models.backbones.create(
         "mobilenet_v2", image_size=32, weights=None, options={"alpha": 0.35}
     )
@@ -48,7 +48,7 @@ def test_each_layer_may_be_pooled_in_its_own_way() -> None:
         small_classifier(whole, features=names, pooling=["avg", "avg", 2])
 
 
-def test_a_tapped_classifier_trains_and_comes_back_from_a_file(tmp_path) -> None:
+def test_a_truncated_classifier_trains_saves_and_loads(tmp_path) -> None:
     whole = tlkit.models.backbones.create(
         "mobilenet_v2", image_size=32, weights=None, options={"alpha": 0.35}
     )
@@ -88,11 +88,11 @@ def test_maps_become_features(pooling: feature_extraction.Pooling, size: int) ->
         ({"features": "auto"}, "`features` must be layer names or a function that .* got 'auto'"),
         (
             {"features": feature_extraction.truncate, "pooling": "avg"},
-            "`pooling` must be left out where `features` is a function, .* got 'avg'",
+            "`pooling` must be left out if `features` is a function, .* got 'avg'",
         ),
     ],
 )
-def test_a_bad_tap_is_named(
+def test_bad_features_are_refused_by_name(
     small_backbone: keras.Model, settings: dict[str, object], words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):
@@ -124,7 +124,7 @@ def test_a_layer_inside_a_nested_model_is_refused_with_the_model_to_give() -> No
     assert small_classifier(backbone, features="chain").output_shape == (None, 3)
 
 
-def test_a_backbone_without_a_graph_can_not_be_tapped() -> None:
+def test_a_backbone_without_a_graph_can_not_be_truncated() -> None:
     class Own(keras.Model):
         pass
 
@@ -132,10 +132,10 @@ def test_a_backbone_without_a_graph_can_not_be_tapped() -> None:
         feature_extraction.truncate(Own(name="own"), ["one"])
 
 
-def test_an_open_size_can_only_be_pooled_whole() -> None:
+def test_maps_of_unknown_size_can_only_be_pooled_globally() -> None:
     inputs = keras.Input((None, None, 3))
     backbone = keras.Model(inputs, keras.layers.Conv2D(4, 3)(inputs))
     maps = keras.KerasTensor((None, None, None, 4))
-    with pytest.raises(ConfigError, match="where the size of the maps is open"):
+    with pytest.raises(ConfigError, match="maps of unknown height and width"):
         feature_extraction.pool(maps, "flatten")
     assert small_classifier(backbone, image_size=16).output_shape == (None, 3)

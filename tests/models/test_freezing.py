@@ -88,7 +88,7 @@ def test_a_gate_ends_no_block_of_efficientnet() -> None:
         ),
     ],
 )
-def test_more_than_there_is_says_how_much_there_is(
+def test_a_count_that_is_too_large_is_refused_with_the_maximum(
     make: Callable[[int], freezing.Select], words: str, small_backbone: keras.Model
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -96,7 +96,7 @@ def test_more_than_there_is_says_how_much_there_is(
     assert words in str(caught.value)
 
 
-def test_a_backbone_without_blocks_says_so() -> None:
+def test_a_backbone_without_blocks_is_refused() -> None:
     chain = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
     with pytest.raises(
         ConfigError, match="at most 0, the number of residual blocks of the backbone, got 1"
@@ -117,7 +117,7 @@ def test_a_backbone_without_blocks_says_so() -> None:
         (freezing.first_fraction, "half", "below 1, got 'half'"),
     ],
 )
-def test_a_bad_amount_is_refused_before_there_is_a_backbone(
+def test_a_bad_count_is_refused_before_there_is_a_backbone(
     make: Callable[[Any], freezing.Select], value: Any, words: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -125,14 +125,16 @@ def test_a_bad_amount_is_refused_before_there_is_a_backbone(
     assert words in str(caught.value)
 
 
-def test_a_pattern_that_fits_nothing_offers_the_nearest_name(small_backbone: keras.Model) -> None:
+def test_a_pattern_that_matches_nothing_suggests_the_nearest_name(
+    small_backbone: keras.Model,
+) -> None:
     with pytest.raises(ConfigError) as caught:
         freezing.matching("blokc_1_conv")(small_backbone)
     assert "`pattern` must match the name of a layer of small_backbone" in str(caught.value)
     assert "got 'blokc_1_conv'. Did you mean 'block_1_conv'" in str(caught.value)
 
 
-def test_an_unknown_batchnorm_policy_offers_the_nearest(small_backbone: keras.Model) -> None:
+def test_an_unknown_batchnorm_policy_suggests_the_nearest(small_backbone: keras.Model) -> None:
     with pytest.raises(ConfigError, match=r"`batchnorm` must be one of .*Did you mean 'frozen'\?"):
         freezing.plan(small_backbone, freezing.nothing, batchnorm="frosen")
 
@@ -156,7 +158,7 @@ def test_apply_sets_exactly_the_flags_of_the_plan(
     assert moving == weighted - still
 
 
-def test_working_out_a_plan_changes_no_flag(small_backbone: keras.Model) -> None:
+def test_planning_changes_no_flag(small_backbone: keras.Model) -> None:
     str(freezing.plan(small_backbone, freezing.everything))
     assert all(layer.trainable for layer in small_backbone.layers)
 
@@ -224,7 +226,7 @@ def test_frozen_batchnorm_keeps_its_statistics_in_a_training_call(
         np.testing.assert_array_equal(old, new)
 
 
-def test_the_rows_tell_of_each_layer(small_backbone: keras.Model) -> None:
+def test_the_rows_describe_each_layer(small_backbone: keras.Model) -> None:
     plan = freezing.plan(small_backbone, freezing.first_blocks(1), batchnorm="reestimate")
     rows = plan.rows
     assert [row.index for row in rows] == list(range(11))

@@ -61,7 +61,7 @@ def hat_weights(have: int, want: int) -> np.ndarray:
 
 
 @given(SEEDS, SIZES, SIZES, CHANNELS, INTERPOLATIONS, RANGES, RANGES)
-def test_every_legal_float_batch_comes_out_in_shape_and_range(
+def test_every_valid_float_batch_has_the_right_shape_and_range(
     seed: int,
     have: tuple[int, int],
     want: tuple[int, int],
@@ -346,7 +346,7 @@ def test_the_numpy_backend_gives_the_same_result_without_tensorflow(
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (1, 2, 28, 28, 1), (28,)])
-def test_a_wrong_rank_says_which_shapes_there_are(shape: tuple[int, ...]) -> None:
+def test_a_wrong_rank_is_refused_with_the_valid_shapes(shape: tuple[int, ...]) -> None:
     with pytest.raises(
         DataError, match=r"\(batch, height, width, channels\), got .*add the batch axis"
     ):
@@ -354,13 +354,13 @@ def test_a_wrong_rank_says_which_shapes_there_are(shape: tuple[int, ...]) -> Non
 
 
 @pytest.mark.parametrize("channels", [2, 5])
-def test_other_channel_counts_say_which_there_are(channels: int) -> None:
+def test_other_channel_counts_are_refused_with_the_valid_ones(channels: int) -> None:
     with pytest.raises(DataError, match=rf"1 \(grey\), 3 .* got {channels} in shape"):
         GrayToRGBResize(8)(np.zeros((1, 8, 8, channels), "float32"))
 
 
 @pytest.mark.parametrize("width", [1, 3, 4])
-def test_a_batch_that_may_be_one_image_is_refused(width: int) -> None:
+def test_a_batch_that_can_be_one_image_is_refused(width: int) -> None:
     with pytest.raises(DataError, match=rf"one image with {width} channels or a batch .*\[None\]"):
         GrayToRGBResize(8)(np.zeros((9, 9, width), "uint8"))
 
@@ -412,7 +412,9 @@ def test_a_bad_range_is_refused_by_name(argument: str, value: Any) -> None:
         ("alpha", None, "must be one of ['black', 'drop', 'white'], got None"),
     ],
 )
-def test_a_misspelt_word_is_refused_with_the_nearest(argument: str, value: Any, offer: str) -> None:
+def test_a_misspelt_choice_is_refused_with_the_nearest(
+    argument: str, value: Any, offer: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         GrayToRGBResize(8, **{argument: value})
     assert f"`{argument}`" in str(caught.value)

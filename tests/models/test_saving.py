@@ -92,7 +92,7 @@ def test_a_failed_save_leaves_the_old_file_whole(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_wrong_files_are_named(model: keras.Model, tmp_path: Path) -> None:
+def test_wrong_files_are_refused_by_name(model: keras.Model, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"`path` must end in \.keras, got 'm.h5'"):
         tlkit.save(model, "m.h5")
     with pytest.raises(ConfigError, match="no such file"):

@@ -20,7 +20,7 @@ def _features(backbone: keras.Model, images: np.ndarray) -> np.ndarray:
     return backbone.predict(layer(images), verbose=0, batch_size=256).mean((1, 2))
 
 
-def test_it_is_the_network_that_keras_makes_with_the_weights_of_the_file() -> None:
+def test_it_is_the_network_of_keras_with_the_weights_of_the_file() -> None:
     backbone = backbones.create("mobilenet_v2", weights="starter")
     plain = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None)
     assert backbone.input_shape == (None, 32, 32, 3)
@@ -41,7 +41,7 @@ def test_the_file_is_small_and_finite() -> None:
 
 
 @pytest.mark.parametrize("given", [{}, {"alpha": 0.35}, {"alpha": 0.35, "name": "mine"}])
-def test_its_alpha_need_not_be_given(given: dict[str, Any]) -> None:
+def test_its_alpha_can_be_left_out(given: dict[str, Any]) -> None:
     backbone = backbones.create("mobilenet_v2", image_size=64, weights="starter", options=given)
     assert backbone.count_params() == 410_208
     assert backbone.input_shape == (None, 64, 64, 3)
@@ -54,14 +54,14 @@ def test_its_alpha_need_not_be_given(given: dict[str, Any]) -> None:
         ("resnet50", {}, "got resnet50."),
     ],
 )
-def test_there_is_one_for_one_network_only(name: str, options: dict[str, Any], got: str) -> None:
+def test_it_exists_for_one_network_only(name: str, options: dict[str, Any], got: str) -> None:
     with pytest.raises(ConfigError) as caught:
         tlkit.build_classifier(name, 10, weights="starter", backbone_options=options)
-    assert "can be 'starter' for mobilenet_v2 with alpha=0.35 only" in str(caught.value)
+    assert "can be 'starter' only for mobilenet_v2 with alpha=0.35" in str(caught.value)
     assert got in str(caught.value)
 
 
-def test_another_network_is_not_filled() -> None:
+def test_another_network_is_refused_and_not_changed() -> None:
     wide = keras.applications.MobileNetV2((32, 32, 3), alpha=0.5, include_top=False, weights=None)
     before = [weight.copy() for weight in wide.get_weights()]
     with pytest.raises(ConfigError, match="187 weights differ in name or shape, the first"):
@@ -72,7 +72,9 @@ def test_another_network_is_not_filled() -> None:
 def test_a_missing_file_is_a_data_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starter, "_FILES", tmp_path)
     for ask in (starter.card, lambda: backbones.create("mobilenet_v2", weights="starter")):
-        with pytest.raises(DataError, match="lacks weights/starter.*Install tlkit again"):
+        with pytest.raises(
+            DataError, match="weights/starter.* is missing from the package. Reinstall tlkit"
+        ):
             ask()
 
 
@@ -96,7 +98,7 @@ def test_a_damaged_file_is_refused(
     assert "pip install --force-reinstall" in str(caught.value)
 
 
-def test_its_features_tell_digits_apart_and_random_ones_do_not() -> None:
+def test_its_features_separate_digits_better_than_random_ones() -> None:
     """Ridge regression on 1,000 frozen features, without any training by tlkit."""
     digits = tlkit.datasets.digits()
     scores = {}
@@ -111,7 +113,7 @@ def test_its_features_tell_digits_apart_and_random_ones_do_not() -> None:
     assert scores["starter"] > scores[None] + 0.1
 
 
-def test_the_card_says_where_it_comes_from_and_where_it_is_weak() -> None:
+def test_the_card_states_the_training_data_and_the_limits() -> None:
     card = starter.card()
     assert card.startswith("---\nlibrary_name: keras\nlicense: mit\n")
     for words in ("python -m tools.starter", "seed 0", "minutes", "MIT", "Fashion-MNIST", "photo"):

@@ -41,7 +41,7 @@ def test_every_font_draws_every_letter_and_look_alikes_share_a_form(made: forms.
     assert counts["heart"] == counts["silhouette 63"] == 2
 
 
-def test_a_distance_is_the_way_to_the_edge() -> None:
+def test_the_distance_is_measured_to_the_edge() -> None:
     mask = np.zeros((forms.SIDE, forms.SIDE), bool)
     mask[:, 20:40] = True
     distance = forms._distance(mask)[5] / forms.STEPS
@@ -82,7 +82,7 @@ def test_pictures_are_in_range_differ_and_repeat_by_seed(made: forms.Forms, side
     assert first.pictures.std((1, 2, 3)).min() > 0.005
 
 
-def test_what_a_picture_is_said_to_show_is_in_it(made: forms.Forms) -> None:
+def test_the_labels_describe_the_pictures(made: forms.Forms) -> None:
     taken = _taken(made, 2000)
     batch = pictures.render(made, taken, 32, np.random.default_rng(5))
     bare = batch.form == len(made.names)
@@ -129,7 +129,7 @@ def test_only_coarse_pictures_are_shrunk_and_enlarged() -> None:
     np.testing.assert_allclose(done[2, 2:-2], ramp[2, 2:-2], atol=1e-4)
 
 
-def test_a_batch_is_the_same_each_time_it_is_asked_for(made: forms.Forms) -> None:
+def test_a_batch_is_the_same_on_every_access(made: forms.Forms) -> None:
     batches = making.Pictures(made, batches=100, sides=making.SIDES, seed=0, growing=True)
     first, labels = batches[1]
     again, _ = batches[1]
@@ -158,7 +158,7 @@ def test_every_head_names_its_kind() -> None:
     assert sizes == {"form": 7, "fill": kinds, "ground": kinds, **dict.fromkeys(making.TAPS, 7)}
 
 
-def test_the_card_is_its_template_with_the_facts_of_the_making() -> None:
+def test_the_card_is_its_template_with_the_facts_of_the_training() -> None:
     made = json.loads((ROOT / "tools" / "starter" / "made.json").read_text("utf-8"))
     assert starter.card() == pack.fill_card(made)
     assert f"{made['fonts']:,} font files" in starter.card()
@@ -188,7 +188,7 @@ def test_a_table_replaces_what_is_between_the_marks_of_a_page(
         assert path.read_text() == page
 
 
-def test_frequent_forms_are_taken_less_than_their_share() -> None:
+def test_forms_with_more_drawings_are_drawn_less_than_proportionally() -> None:
     label = np.array([0] * 4 + [1] * 16)
     one = forms.Forms(distance=np.zeros((20, 2, 2)), label=label, names=("a", "b"), fonts=())
     often = pictures.weights(one)
