@@ -15,7 +15,7 @@ import keras
 from scipy.stats import t as student
 
 import tlkit
-from tlkit.experiments.runner import Experiment
+from tlkit import experiments
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -24,18 +24,18 @@ def main(arguments: list[str] | None = None) -> None:
     rows = []
     for seed in range(options.seeds):
         keras.backend.clear_session()
-        experiment = Experiment(
+        experiment = experiments.Experiment(
             data=options.folder,
             recipe=options.recipe,
             seed=seed,
             augment=("flip", "shift", "zoom") if options.recipe == "best" else (),
         )
-        parts = experiment.split(experiment.source())
+        split = experiments.split_images(experiment, experiments.load_images(experiment))
         started = time.perf_counter()
-        trained = experiment.train(parts, verbose=False)
-        score = tlkit.evaluate(trained.model, parts.test)
+        trained = experiments.train(experiment, split, verbose=False)
+        score = tlkit.evaluate(trained.model, split.test)
         rows.append({"accuracy": score.accuracy, "seconds": time.perf_counter() - started})
-        print(seed, len(parts.train), len(parts.test), json.dumps(rows[-1]), flush=True)
+        print(seed, len(split.train), len(split.test), json.dumps(rows[-1]), flush=True)
     accuracies = [row["accuracy"] for row in rows]
     wide = student.ppf(0.975, len(rows) - 1) * statistics.stdev(accuracies) / math.sqrt(len(rows))
     print(f"{options.recipe}: {statistics.mean(accuracies):.4f} +- {wide:.4f}")

@@ -5,6 +5,8 @@ from .comparison import ComparedRecipe as ComparedRecipe
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .experiment import Experiment as Experiment
+from .loading import load_images as load_images
+from .loading import split_images as split_images
 from .recipe import Recipe as Recipe
 from .recipe import Trained as Trained
 from .runner import ExperimentResult as ExperimentResult
