@@ -1,11 +1,11 @@
-"""Run the code of Markdown pages, and write what it prints beside it.
+"""Run the code blocks of Markdown pages, and update the output shown after them.
 
     python tools/run_docs.py README.md docs/tutorial.md
 
-The blocks of a page run in order in one namespace, in an empty folder. A ```text block that follows
-a ```python block is replaced by what that block printed. In a ```console block each line that
-begins with "$ tlkit" is run, in the same folder, and followed by what it wrote. Each picture that
-the page shows from a folder `figures` is the file of that name that its code wrote.
+The blocks of a page run in order in one namespace, in an empty folder. A ```text block after a
+```python block is replaced by the output of that block. In a ```console block each line that begins
+with "$ tlkit" is run in the same folder and followed by its output. Each image that the page shows
+from a folder `figures` is replaced by the file with that name that its code wrote.
 """
 
 import contextlib
@@ -26,12 +26,12 @@ _BLOCK = re.compile(r"```python\n(?P<code>.*?)```\n(?P<gap>\n)?(?P<text>```text\
 
 
 def run(page: str) -> str:
-    """Return the page with each output replaced by what its code prints now."""
+    """Return the page with the current output of its code."""
     namespace: dict[str, object] = {"__name__": "__main__"}
 
-    def ran(block: re.Match[str]) -> str:
+    def run_block(block: re.Match[str]) -> str:
         if block["lines"] is not None:
-            return f"```console\n{_commands(block['lines'])}```\n"
+            return f"```console\n{_run_commands(block['lines'])}```\n"
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(block["code"], "<page>", "exec"), namespace)  # noqa: S102  # its purpose
@@ -40,11 +40,11 @@ def run(page: str) -> str:
         text = "".join(f"{line.rstrip()}\n" for line in printed.getvalue().splitlines())
         return f"```python\n{block['code']}```\n\n```text\n{text}```\n"
 
-    return re.sub(f"{_BLOCK.pattern}|{_COMMANDS.pattern}", ran, page, flags=re.S)
+    return re.sub(f"{_BLOCK.pattern}|{_COMMANDS.pattern}", run_block, page, flags=re.S)
 
 
-def _commands(lines: str) -> str:
-    """Return the commands among the lines, each followed by what it writes now."""
+def _run_commands(lines: str) -> str:
+    """Return the commands among the lines, each followed by its current output."""
     shown = []
     for line in lines.splitlines():
         if not line.startswith("$ tlkit "):
@@ -65,7 +65,7 @@ def _commands(lines: str) -> str:
 
 @contextlib.contextmanager
 def empty_folder() -> Iterator[Path]:
-    """Work in an empty folder meanwhile."""
+    """Make an empty folder the working directory within a block."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -76,7 +76,7 @@ def empty_folder() -> Iterator[Path]:
 
 
 def main() -> None:
-    """Run each page named on the command line and write it back."""
+    """Update each page named on the command line."""
     for path in [Path(name).resolve() for name in sys.argv[1:]]:
         with empty_folder() as folder:
             page = run(path.read_text(encoding="utf-8"))
