@@ -1,4 +1,4 @@
-"""What a reader's browser makes of the page; skipped where there is no Chromium."""
+"""The page as HTML, and in a browser; the latter is skipped where there is no Chromium."""
 
 import html
 import io
@@ -14,26 +14,16 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tlkit.reports import document_html
-from tlkit.reports.documents import (
-    Bullets,
-    Code,
-    Document,
-    KeyFigures,
-    Paragraph,
-    Picture,
-    Section,
-    Table,
-)
+from tlkit.reports.page import render_page
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
+in_browser = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
 
 PHONE, DESKTOP = 375, 1280
 LONG = "a/very_long_path_without_any_space/" * 8
 DARK, LIGHT = 0, 1
 
-# Looks into frames as wide as a phone and a desk's screen, and leaves what it saw as the title.
+# Measures frames as wide as a phone and a desktop, and writes the result to the title.
 LOOK = """<script>
 addEventListener("load", () => {
   const seen = [...document.querySelectorAll("iframe")].map((frame) => {
@@ -49,7 +39,7 @@ addEventListener("load", () => {
       text: parseFloat(style.fontSize),
       drawn: [...page.images].filter((image) => image.clientWidth).map((image) =>
         image.currentSrc.slice(0, 15)),
-      tiles: [...page.querySelectorAll("dd")].map((each) =>
+      tiles: [...page.querySelectorAll("#abstract strong")].map((each) =>
         each.clientHeight / parseFloat(frame.contentWindow.getComputedStyle(each).lineHeight)),
       hints: [...page.querySelectorAll(".scroll")].map((each) =>
         frame.contentWindow.getComputedStyle(each).backgroundAttachment),
@@ -63,42 +53,76 @@ addEventListener("load", () => {
 </script>"""
 
 
+WIDE = "class" + "".join(f" | column {number}" for number in range(12))
+MARKDOWN = f"""# A &lt;script&gt;document.title='run'&lt;/script&gt; title
+
+## Abstract
+
+- accuracy **97.5 %**
+- 95 % interval **84.56 to 91.55 %**
+- test images **322**
+- time **1 min 12 s**
+
+## Data
+
+Text and {LONG}
+
+- {LONG}
+
+*Wide.*
+
+| {WIDE} |
+| ---{" | ---:" * 12} |
+| rose{" | 99.99 %" * 12} |
+| a class of many words{" | 99.99 %" * 12} |
+
+*Paths.*
+
+| a | b |
+| --- | --- |
+| {LONG} | {LONG} |
+
+![Curves.](curves.png)
+
+*Curves.*
+
+```sh
+python train.py {LONG} 5 %
+```
+"""
+
+
 @cache
 def _page() -> str:
     figure = Figure(figsize=(8, 3))
     figure.subplots().plot(np.arange(5))
-    columns = ("class", *(f"column {number}" for number in range(12)))
-    rows = tuple((name, *("99.99 %",) * 12) for name in ("rose", "a class of many words"))
-    document = Document(
-        title="A <script>document.title='run'</script> title",
-        sections=(
-            Section(
-                title="Data",
-                blocks=(
-                    KeyFigures(
-                        figures={
-                            "accuracy": "97.5 %",
-                            "95 % interval": "84.56 to 91.55 %",
-                            "test images": "322",
-                            "time": "1 min 12 s",
-                        }
-                    ),
-                    Paragraph(text=f"Words and {LONG}"),
-                    Bullets(items=(LONG,)),
-                    Table(caption="Wide.", columns=columns, rows=rows),
-                    Table(caption="Paths.", columns=("a", "b"), rows=((LONG, LONG),), words=2),
-                    Picture(name="curves", caption="Curves."),
-                    Code(text=f"python train.py {LONG}", language="sh"),
-                ),
-            ),
-        ),
-    )
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=150)
-    night = io.BytesIO()
-    figure.savefig(night, dpi=150, format="jpeg")
-    light, dark = {"curves": picture.getvalue()}, {"curves": night.getvalue()}
-    return document_html.written(document, light, dark=dark)
+    files = {"png": io.BytesIO(), "jpeg": io.BytesIO()}
+    for kind, file in files.items():
+        figure.savefig(file, dpi=150, format=kind)
+    light, dark = ({"curves": file.getvalue()} for file in files.values())
+    return render_page(MARKDOWN, light, dark=dark)
+
+
+def test_tables_have_headings_and_a_name() -> None:
+    page = _page()
+    assert '<th style="text-align:right" scope="col">column 3</th>' in page
+    assert '<th scope="row">rose</th>\n<td style="text-align:right">99.99\u00a0%</td>' in page
+    assert re.findall('role="region" aria-label="(.*?)"', page) == ["Wide.", "Paths."]
+
+
+def test_the_contents_link_to_the_sections() -> None:
+    contents = re.findall(r'<a href="#(.*?)">', _page())
+    assert contents == re.findall(r'<section id="(.*?)">', _page()) == ["abstract", "data"]
+
+
+def test_a_percent_sign_stays_with_its_number_but_not_in_code() -> None:
+    assert "95\u00a0% interval" in _page()
+    assert "/ 5 %\n</code>" in _page()
+
+
+def test_markdown_can_hold_no_html() -> None:
+    page = render_page("# a\n\n## b\n\n<script>x</script> <b>y</b>\n", {})
+    assert "&lt;script&gt;x" in page and "&lt;b&gt;y" in page
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +132,7 @@ def look(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def _seen(page: str, folder: Path, scheme: int) -> dict[int, dict[str, Any]]:
-    """Return what a phone and a desk's screen show of a page."""
+    """Return measurements of a page on a phone and a desktop."""
     frames = "".join(
         f'<iframe style="width:{width}px;height:800px;border:0" '
         f'srcdoc="{html.escape(page)}"></iframe>'
@@ -148,6 +172,7 @@ def _title(dom: str) -> str:
     return html.unescape(title)
 
 
+@in_browser
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
 def test_nothing_is_wider_than_the_screen(look: Any, width: int) -> None:
     view = look(LIGHT)[width]
@@ -158,13 +183,15 @@ def test_nothing_is_wider_than_the_screen(look: Any, width: int) -> None:
         assert natural == 1200  # 8 inches: the data in the page could be read
 
 
+@in_browser
 def test_wide_tables_scroll_within_themselves_on_a_phone(look: Any) -> None:
     wide, paths = look(LIGHT)[PHONE]["tables"]
     assert wide[1] < PHONE < wide[0]
     assert paths[1] < PHONE
 
 
-def test_it_is_light_or_dark_as_the_reader_has_it(look: Any) -> None:
+@in_browser
+def test_the_page_is_light_or_dark_as_the_system_is(look: Any) -> None:
     def brightness(colour: str) -> float:
         return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 3
 
@@ -173,40 +200,46 @@ def test_it_is_light_or_dark_as_the_reader_has_it(look: Any) -> None:
     assert brightness(dark["ink"]) > 200 > 60 > brightness(dark["paper"])
 
 
+@in_browser
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
 def test_no_key_figure_wraps(look: Any, width: int) -> None:
     assert [round(lines) for lines in look(LIGHT)[width]["tiles"]] == [1, 1, 1, 1]
 
 
-def test_a_table_that_scrolls_shows_it_at_its_edge(look: Any) -> None:
+@in_browser
+def test_a_table_that_scrolls_has_shadows_at_its_edges(look: Any) -> None:
     for hint in look(LIGHT)[PHONE]["hints"]:
         assert hint == "local, local, scroll, scroll"  # covers move, the shadows beneath don't
 
 
-def test_a_picture_is_as_wide_as_its_text_is_large_and_no_wider_than_the_screen(look: Any) -> None:
+@in_browser
+def test_a_picture_fits_the_screen(look: Any) -> None:
     assert look(LIGHT)[DESKTOP]["pictures"] == [[1200, 760]]  # 960, but for the column
     assert look(LIGHT)[PHONE]["pictures"] == [[1200, PHONE - 40]]
 
 
+@in_browser
 def test_a_dark_page_shows_the_dark_pictures(look: Any) -> None:
     assert look(LIGHT)[PHONE]["drawn"] == ["data:image/png;"]
     assert look(DARK)[PHONE]["drawn"] == ["data:image/jpeg"]
 
 
-def test_paper_shows_the_light_pictures_whatever_the_reader_has() -> None:
+def test_the_printed_page_shows_the_light_pictures() -> None:
     style = _page().split("<style>")[1].split("</style>")[0]
-    assert re.findall(r"(@media[^{]*)\{\s*img\.day", style) == [
+    assert re.findall(r"(@media[^{]*)\{\s*img\.light", style) == [
         "@media screen and (prefers-color-scheme: dark) "
     ]
-    assert "img.night { display: none; }" in style.split("@media screen")[0]
+    assert "img.dark { display: none; }" in style.split("@media screen")[0]
 
 
+@in_browser
 def test_no_text_runs_as_a_script(look: Any) -> None:
     assert look(LIGHT)[PHONE]["scripted"] == "A <script>document.title='run'</script> title"
 
 
+@in_browser
 @pytest.mark.parametrize("scheme", [LIGHT, DARK])
-def test_the_report_of_a_run_is_whole_on_a_phone_and_a_desk(
+def test_the_report_of_a_run_fits_a_phone_and_a_desktop(
     trained: Path, tmp_path: Path, scheme: int
 ) -> None:
     metrics = json.loads((trained / "metrics.json").read_text())
@@ -226,7 +259,7 @@ def test_the_report_of_a_run_is_whole_on_a_phone_and_a_desk(
             "Training",
             "Results",
             "Visualisations",
-            "Limits",
+            "Limitations",
             "How to reproduce",
         ]
         words = " ".join(view["words"].split())  # spaces that don't break among them

@@ -1,7 +1,6 @@
-"""The figures that a report of a run shows, and why one that it could not make is missing."""
+"""The figures of a report, and why a figure could not be drawn."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import keras
@@ -13,60 +12,52 @@ from tlkit.evaluation.metrics import Evaluation
 from tlkit.plotting import charts, saliency
 from tlkit.training.records import Run
 
-_MOST_CLASSES = 30  # that colours and marks of a map still tell apart
-_SECONDS = 4.0  # for reading images for the map
-_FEWEST = 10  # images, below which a map shows nothing
+_MAX_CLASSES = 30  # that colors and markers distinguish
+_SECONDS = 4.0  # for computing features
+_MIN_IMAGES = 10
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Figures:
-    """What `figures` made.
+def draw(
+    model: keras.Model, run: Run, evaluation: Evaluation, data: Data
+) -> tuple[dict[str, Figure], dict[str, str]]:
+    """Return the figures of a run by name, and why others could not be drawn, half a sentence each.
 
-    Attributes:
-        made: Figures by name.
-        left_out: Why a figure could not be made, by its name: half a sentence.
-    """
-
-    made: dict[str, Figure]
-    left_out: dict[str, str]
-
-
-def figures(model: keras.Model, run: Run, evaluation: Evaluation, data: Data) -> Figures:
-    """Return the figures of a run; what explains the classifier takes a few seconds at most.
+    Figures that explain the classifier take a few seconds at most.
 
     Args:
         model: The classifier.
-        run: What its training did.
-        evaluation: What it does on the test images.
+        run: The training.
+        evaluation: Of the classifier, on the test images.
         data: The test images and their labels.
     """
-    known = evaluation.probabilities
-    grid = partial(charts.prediction_grid, model, data, probabilities=known)
-    made = {
+    probabilities = evaluation.probabilities
+    grid = partial(charts.prediction_grid, model, data, probabilities=probabilities)
+    figures = {
         "confusion": charts.confusion_matrix(evaluation),
         "calibration": charts.reliability_diagram(evaluation),
         "predictions": grid(count=9),
         "errors": grid(which="confident", count=9),
     }
     if len(run.history["epoch"]) > 1:  # a solved head alone has no curve
-        made["curves"] = charts.learning_curves(run)
-    explained: dict[str, Callable[[], Figure]] = {
-        "grad_cam": partial(saliency.grad_cam_grid, model, data, probabilities=known),
+        figures["curves"] = charts.learning_curves(run)
+    explanations: dict[str, Callable[[], Figure]] = {
+        "grad_cam": partial(saliency.grad_cam_grid, model, data, probabilities=probabilities),
         "features": partial(_map, model, evaluation, data),
     }
-    left_out = {}
-    for name, make in explained.items():
+    errors = {}
+    for name, make in explanations.items():
         try:
-            made[name] = make()
-        except Exception as error:  # no picture is worth losing a training for
-            left_out[name] = next(iter(str(error).splitlines()), type(error).__name__)
-    return Figures(made=made, left_out=left_out)
+            figures[name] = make()
+        except Exception as error:  # a figure is not worth losing the training
+            errors[name] = next(iter(str(error).splitlines()), type(error).__name__)
+    return figures, errors
 
 
 def _map(model: keras.Model, evaluation: Evaluation, data: Data) -> Figure:
     classes = len(evaluation.classes)
-    if classes > _MOST_CLASSES:
-        raise DataError(f"{classes:,} classes are more than colours and marks can tell apart")
-    if evaluation.count < _FEWEST:
-        raise DataError(f"{evaluation.count} test images are too few for one")
-    return saliency.feature_map(model, data, seconds=_SECONDS)  # t-SNE takes too long
+    if classes > _MAX_CLASSES:
+        raise DataError(f"{classes:,} classes are more than colors and markers can distinguish")
+    if evaluation.count < _MIN_IMAGES:
+        raise DataError(f"{evaluation.count} test images are too few")
+    # By principal components: t-SNE takes too long.
+    return saliency.feature_map(model, data, seconds=_SECONDS)

@@ -22,6 +22,7 @@ from tlkit.errors import ConfigError
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.models import saving
 from tlkit.reports import render
+from tlkit.reports.facts import ReportFacts
 from tlkit.training.records import PhaseRun, Run, to_columns
 from tlkit.training.verification import Movement
 
@@ -63,7 +64,7 @@ def save_run(
     figures: Mapping[str, Figure],
     about: str,
     config: Mapping[str, Any],
-    report: render.ReportFacts | None = None,
+    report: ReportFacts | None = None,
     files: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Save a run to a new folder, completely or not at all.

@@ -15,14 +15,13 @@ from tlkit.errors import ConfigError
 from tlkit.evaluation import calibration
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.metrics import Evaluation
-from tlkit.experiments import energy, recipes, run_folder, split_csv
-from tlkit.experiments import figures as report_figures
+from tlkit.experiments import energy, figures, recipes, run_folder, split_csv
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.experiments.loading import check, load_images, split_images
 from tlkit.experiments.recipe import Recipe, Trained
 from tlkit.models import saving
-from tlkit.models.inspection import probabilities_of
 from tlkit.reports import render
+from tlkit.reports.facts import ReportFacts, model_facts, phase_facts
 from tlkit.training.phase import plan_freezing
 
 AUGMENTATIONS: dict[str, Callable[[], keras.layers.Layer]] = {
@@ -32,11 +31,6 @@ AUGMENTATIONS: dict[str, Callable[[], keras.layers.Layer]] = {
     "zoom": lambda: keras.layers.RandomZoom(0.15, seed=4),
 }
 _MAX_PAIRS = 3
-_WERE = {
-    "allow": "left where they fell",
-    "refuse": "all in one part by chance",
-    "together": "kept in one part",
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -202,7 +196,7 @@ def _report(
     evaluation: Evaluation,
     *,
     making: Mapping[str, Any],
-) -> render.ReportFacts:
+) -> ReportFacts:
     recipe = recipes.get(experiment.recipe)
     phases = {"head": recipe.head, "fine_tune": recipe.fine_tune}
     told = []
@@ -210,21 +204,24 @@ def _report(
         phase = phases[run.name]
         if phase is not None:
             plan = plan_freezing(trained.model, phase)
-            told.append(render.phase_facts(run, plan))
-    shown = report_figures.figures(trained.model, trained.run, evaluation, parts.test)
+            told.append(phase_facts(run, plan))
+    drawn, errors = figures.draw(trained.model, trained.run, evaluation, parts.test)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
-    return render.ReportFacts(
+    conflicting = [pair for pair in parts.pairs if _has_two_labels(source, pair)]
+    return ReportFacts(
         title=f"Classifying {source.name}",
         source=source.name,
         counts={name: part.counts for name, part in named.items() if len(part)},
-        preprocessing=(*_reading(experiment), *render.preprocessing(trained.model)),
+        image_size=experiment.image_size,
+        fit=experiment.fit,
+        augmentation=experiment.augment,
         backbone=recipe.backbone,
         weights=experiment.weights,
-        model=(*render.model_lines(trained.model), *_temperature(trained.model)),
+        model=model_facts(trained.model),
         phases=told,
         evaluation=evaluation,
-        figures=shown.made,
-        left_out=shown.left_out,
+        figures=drawn,
+        figure_errors=errors,
         environment=run_folder.environment(),
         seed=experiment.seed,
         command=making["command"],
@@ -232,8 +229,8 @@ def _report(
         joules=making["joules"],
         unreadable=[(problem.path, problem.reason) for problem in source.problems],
         duplicates=_paths(source, parts.pairs),
-        two_labels=_paths(source, [pair for pair in parts.pairs if _has_two_labels(source, pair)]),
-        duplicates_were=_WERE[experiment.duplicates],
+        conflicting_labels=_paths(source, conflicting),
+        duplicates_policy=experiment.duplicates,
     )
 
 
@@ -245,30 +242,6 @@ def _refuse_within(images: str, folder: str | Path) -> None:
             f"`folder` must be outside the folder of images {images!r}, got {str(folder)!r}: its "
             "figures would be read as images of a class."
         )
-
-
-def _reading(experiment: Experiment) -> list[str]:
-    """Return what was done to the images before the classifier saw them."""
-    ways = {
-        "crop": "cropped to a square",
-        "pad": "padded with black to a square",
-        "squash": "stretched to a square",
-    }
-    lines = [
-        f"Files are read at {experiment.image_size} x {experiment.image_size} pixels, "
-        f"{ways[experiment.fit]}, rotated as their EXIF data say, with transparency on white."
-    ]
-    if experiment.augment:
-        changed = ", ".join(experiment.augment)
-        lines.append(f"During training only, images were also changed at random: {changed}.")
-    return lines
-
-
-def _temperature(model: keras.Model) -> list[str]:
-    found = probabilities_of(model).temperature
-    if found == 1:
-        return []
-    return [f"Logits are divided by a temperature of {found:.3f}, fitted on validation images."]
 
 
 def plan(source: ImageDataset, parts: Split) -> str:

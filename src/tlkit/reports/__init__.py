@@ -1,7 +1,8 @@
 """A finished run as text: an HTML page, Markdown, a model card, a summary of five lines.
 
-Start reading in `facts.py` (the values that a report states) and `render.py` (the functions that
-users call). The other modules turn the values into sections, and sections into HTML and Markdown.
+Start reading in `facts.py` (the values that a report states) and `templates/report.md.j2` (the
+sentences); `render.py` has the functions that users call. `escaping.py` lets no name of a file or
+class become markup, `page.py` turns the Markdown into the HTML page.
 
 Public: what `__init__.pyi` lists.
 The package imports `evaluation` and the packages below it, but not `plotting`: figures are passed

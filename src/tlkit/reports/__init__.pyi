@@ -1,8 +1,8 @@
+from .facts import ModelFacts as ModelFacts
 from .facts import PhaseFacts as PhaseFacts
 from .facts import ReportFacts as ReportFacts
-from .facts import model_lines as model_lines
+from .facts import model_facts as model_facts
 from .facts import phase_facts as phase_facts
-from .facts import preprocessing as preprocessing
 from .render import card as card
 from .render import html as html
 from .render import markdown as markdown

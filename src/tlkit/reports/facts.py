@@ -1,17 +1,18 @@
-"""What a report tells of a finished run, as plain values that agree with each other."""
+"""The values that a report states about a finished run, checked to agree with each other."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 from matplotlib.figure import Figure
 
 from tlkit._internal.keras_private import operation_of
 from tlkit.errors import ConfigError, DataError
-from tlkit.evaluation.metrics import Evaluation
+from tlkit.evaluation.metrics import ClassMetrics, Evaluation
 from tlkit.models.freezing import FreezePlan
-from tlkit.models.inspection import backbone_of
+from tlkit.models.inspection import backbone_of, probabilities_of
 from tlkit.models.layers import GrayToRGBResize
 from tlkit.training.records import PhaseRun
 
@@ -20,80 +21,115 @@ _FILE_NAME = re.compile(r"[\w-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseFacts:
-    """One phase of training, as a report tells it; `phase_facts` makes it.
+    """What a report states about one phase of training; `phase_facts` reads it from a run.
 
     Attributes:
         name: "head" or "fine_tune".
-        epochs: How many there were.
-        best_epoch: The one whose weights were kept, from 1; 0 for those from before the phase.
-        learning_rate: In words.
-        frozen_layers: How many layers of the backbone stayed as they were.
-        trained_layers: How many were trained.
-        seconds: How long it took.
-        moved: How many weight tensors moved.
-        untouched: How many were proved to be the same, bit for bit.
-        last: The loss and the metrics of the last epoch by name.
-        solved: Whether the head was computed at once, not trained in epochs.
+        epochs: The number of epochs.
+        best_epoch: The epoch whose weights were kept, from 1; 0 for those from before the phase.
+        learning_rates: Those after the first and the last epoch; None if the head was solved,
+            which takes no epochs.
+        frozen_layers: How many layers of the backbone were frozen.
+        trained_layers: How many layers of the backbone were trained.
+        seconds: How long the phase took.
+        moved: How many weight tensors changed.
+        untouched: How many weight tensors are the same, bit for bit.
+        metrics: The loss and the metrics of the last epoch by name.
     """
 
     name: str
     epochs: int
     best_epoch: int
-    learning_rate: str
+    learning_rates: tuple[float, float] | None
     frozen_layers: int
     trained_layers: int
     seconds: float
     moved: int
     untouched: int
-    last: Mapping[str, float] = field(default_factory=dict)
-    solved: bool = False
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """What a report states about a classifier; `model_facts` reads it from one.
+
+    Attributes:
+        input_size: Height and width of the images that the classifier takes; None if any.
+        resized_to: Height and width that it resizes them to; None if it does not.
+        interpolation: How it resizes them.
+        input_range: The lowest and the highest pixel value that it takes.
+        output_range: The values that these become.
+        grayscale: Whether it copies one channel to three.
+        standardized: Whether it shifts and scales each channel, as the backbone's weights expect.
+        feature_layers: The layers of the backbone whose outputs are the head's input.
+        head_weights: How many weights the head has.
+        backbone_layers: How many layers the backbone has.
+        backbone_weights: How many weights the backbone has.
+        temperature: What the logits are divided by.
+    """
+
+    input_size: tuple[int, int] | None = None
+    resized_to: tuple[int, int] | None = None
+    interpolation: str = "bilinear"
+    input_range: tuple[float, float] = (0, 255)
+    output_range: tuple[float, float] = (0, 255)
+    grayscale: bool = False
+    standardized: bool = False
+    feature_layers: tuple[str, ...]
+    head_weights: int
+    backbone_layers: int
+    backbone_weights: int
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReportFacts:
-    """All that a report is made of.
+    """Everything that a report states.
 
     Attributes:
-        title: Its heading.
+        title: The title of the report.
         source: Where the images come from, in a few words.
         counts: How many images of each class each part has: `{"train": {"cat": 10, ...}, ...}`;
             one part is "test".
-        preprocessing: What is done to an image, a sentence each; see `preprocessing`.
-        backbone: Its name.
-        weights: What it began with: "imagenet", "starter", None for random, or a file's path.
-        model: What the classifier is made of, a sentence each; see `model_lines`.
-        phases: What training did.
-        evaluation: How good it is on the test images.
-        figures: Figures by name; "curves", "confusion" and "calibration" have a place of their
-            own, the others are shown in their order.
+        backbone: The name of the backbone.
+        weights: What it started from: "imagenet", "starter", None for random weights, or the path
+            of a file.
+        model: What the classifier consists of.
+        phases: What each phase of training did.
+        evaluation: How well the classifier does on the test images.
+        figures: Figures by name. "curves", "confusion" and "calibration" are shown in the sections
+            they belong to, the others in their order under "Visualisations".
         environment: Versions, the machine and the date, as
             `tlkit.experiments.run_folder.environment` returns them.
-        command: What was typed, to be typed again; empty where nothing was.
-        seed: What all that is random began with.
-        seconds: How long it all took.
-        unreadable: The files and folders that could not be used, and why; None where images were
-            not read from files.
-        duplicates: Pairs of images that are the same or look it; None where nobody looked.
-        duplicates_were: What was done about them, such as "kept in one part".
-        two_labels: Those of the pairs that are the same image with different labels.
-        test_source: Where the test images come from, if from elsewhere.
-        joules: The energy it took; None where it was not measured.
-        captions: What figures show, by name, for those that tlkit does not know.
-        left_out: Why a figure could not be made, by its name: half a sentence.
-        license: The model's, for its card, as Hugging Face names it: "mit".
+        command: The command that repeats the run; may be empty.
+        seed: The seed of the run.
+        seconds: How long the whole training took.
+        image_size: The height and width at which image files were read; None if they were not.
+        fit: How images that are not square were read: "crop", "pad" or "squash".
+        augmentation: The random changes to images during training.
+        unreadable: Files and folders that could not be used, and why; None if the images were not
+            read from files.
+        duplicates: Pairs of identical or nearly identical images; None if they were not searched
+            for.
+        duplicates_policy: How the split treated them: "together", "allow" or "refuse".
+        conflicting_labels: The pairs of identical images with different labels.
+        test_source: Where the test images come from, if not from `source`.
+        joules: The energy used; None if it was not measured.
+        captions: Captions of figures by name, for figures that tlkit has no caption for.
+        figure_errors: Why a figure could not be drawn, by its name: half a sentence.
+        license: The license of the model for its card, as Hugging Face names it, such as "mit".
 
     Raises:
-        ConfigError: A figure's name can't be a file's.
+        ConfigError: The name of a figure can't be that of a file.
         DataError: The counts are not those of the evaluation.
     """
 
     title: str
     source: str
     counts: Mapping[str, Mapping[str, int]]
-    preprocessing: Sequence[str]
     backbone: str
     weights: str | None
-    model: Sequence[str]
+    model: ModelFacts
     phases: Sequence[PhaseFacts]
     evaluation: Evaluation
     figures: Mapping[str, Figure]
@@ -101,64 +137,82 @@ class ReportFacts:
     command: str
     seed: int
     seconds: float
+    image_size: int | None = None
+    fit: str = "squash"
+    augmentation: Sequence[str] = ()
     unreadable: Sequence[tuple[str, str]] | None = None
     duplicates: Sequence[tuple[str, str]] | None = None
-    duplicates_were: str = "kept in one part"
-    two_labels: Sequence[tuple[str, str]] = ()
+    duplicates_policy: str = "together"
+    conflicting_labels: Sequence[tuple[str, str]] = ()
     test_source: str | None = None
     joules: float | None = None
     captions: Mapping[str, str] = field(default_factory=dict)
-    left_out: Mapping[str, str] = field(default_factory=dict)
+    figure_errors: Mapping[str, str] = field(default_factory=dict)
     license: str | None = None
 
     def __post_init__(self) -> None:
         for name in self.figures:
             if not _FILE_NAME.fullmatch(name):
                 raise ConfigError(
-                    "`figures` must be named by letters, digits, - and _, for their files, got "
-                    f"{name!r}."
+                    "`figures` must have names of letters, digits, - and _, as their files are "
+                    f"named after them, got {name!r}."
                 )
         tested = {score.name: score.support for score in self.evaluation.classes}
         if dict(self.counts.get("test", {})) != tested:
             raise DataError(
-                f"`counts` must hold what was tested under 'test', {tested}, "
-                f"got {dict(self.counts.get('test', {}))}."
+                "`counts` must have the evaluation's number of test images under 'test', "
+                f"{tested}, got {dict(self.counts.get('test', {}))}."
             )
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of the data that have images, such as "train" and "test"."""
+        return tuple(part for part in self.counts if self.total(part))
 
     def total(self, part: str) -> int:
         """Return how many images a part has."""
         return sum(self.counts.get(part, {}).values())
 
+    @property
+    def majority_share(self) -> float:
+        """The accuracy of always predicting the most frequent class of the test images."""
+        return max(score.support for score in self.evaluation.classes) / self.evaluation.count
+
+    @property
+    def weakest_class(self) -> ClassMetrics:
+        """The class of lowest recall, among those with test images."""
+        tested = [score for score in self.evaluation.classes if score.support]
+        return min(tested, key=lambda score: score.recall)
+
 
 def phase_facts(run: PhaseRun, plan: FreezePlan) -> PhaseFacts:
-    """Return what a report tells of a phase.
+    """Return what a report states about a phase.
 
     Args:
         run: What the phase did: one of `Run.phases`.
-        plan: What it froze, by `tlkit.freezing.plan`.
+        plan: What it froze, from `tlkit.freezing.plan`.
     """
-    last = {
-        name: values[-1]
-        for name, values in run.history.items()
-        if not name.endswith("learning_rate")
-    }
+    rates = run.history.get("learning_rate", [])
     return PhaseFacts(
         name=run.name,
         epochs=run.num_epochs,
         best_epoch=run.best_epoch,
-        learning_rate=_learning_rate(run),
+        learning_rates=(rates[0], rates[-1]) if rates else None,
         frozen_layers=len(plan.frozen),
         trained_layers=len(plan.trained),
         seconds=run.seconds,
         moved=run.movement.moved,
         untouched=run.movement.untouched,
-        last=last,
-        solved=not _rates(run),
+        metrics={
+            name: values[-1]
+            for name, values in run.history.items()
+            if not name.endswith("learning_rate")
+        },
     )
 
 
-def preprocessing(model: keras.Model) -> tuple[str, ...]:
-    r"""Return what a classifier does to a raw image before its backbone, a sentence each.
+def model_facts(model: keras.Model) -> ModelFacts:
+    """Return what a report states about a classifier.
 
     Args:
         model: A classifier from build_classifier.
@@ -166,61 +220,29 @@ def preprocessing(model: keras.Model) -> tuple[str, ...]:
     Examples:
         >>> from tlkit import build_classifier
         >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
-        >>> print(*preprocessing(build_classifier(backbone, 2, pixels=(0, 1))), sep="\n")
-        Images are resized to 8 x 8 pixels (bilinear).
-        Values from 0 to 255 become values from 0 to 1.
-        All of this is part of the model: its file takes raw images.
-    """
-    lines = []
-    for layer in model.layers:
-        if isinstance(layer, GrayToRGBResize):
-            height, width = layer.size
-            lines += [
-                f"Images are resized to {height} x {width} pixels ({layer.interpolation}).",
-                f"Values from {_interval(layer.input_range)} become values from "
-                f"{_interval(layer.output_range)}.",
-            ]
-            if model.input_shape[-1] == 1 or len(model.input_shape) == 3:
-                lines.append("Grey is copied to three equal channels.")
-        if isinstance(layer, keras.layers.Normalization):
-            lines.append("Each channel is shifted and scaled as the backbone's weights expect.")
-    height, width = model.input_shape[1:3]
-    takes = "raw images" if height is None else f"images of {height} x {width} pixels"
-    return (*lines, f"All of this is part of the model: its file takes {takes}.")
-
-
-def model_lines(model: keras.Model) -> tuple[str, ...]:
-    """Return what a classifier is made of, a sentence each.
-
-    Args:
-        model: A classifier from build_classifier.
+        >>> facts = model_facts(build_classifier(backbone, 2, pixels=(0, 1)))
+        >>> facts.resized_to, facts.output_range, facts.head_weights
+        ((8, 8), (0.0, 1.0), 10)
     """
     backbone = backbone_of(model)
-    read = [repr(operation_of(tensor).name) for tensor in backbone.outputs]
-    head = sum(layer.count_params() for layer in model.layers if layer is not backbone)
-    return (
-        f"The head reads the backbone after {' and '.join(read)} and has {head:,} weights.",
-        "The backbone is kept as far as the head reads it; any layers of the original network "
-        f"beyond that are not part of the classifier. So it has {len(backbone.layers):,} layers "
-        f"with {backbone.count_params():,} weights here.",
-        f"The output is a probability for each of {model.output_shape[-1]:,} classes (softmax).",
+    height, width = model.input_shape[1:3]
+    pixels: dict[str, Any] = {}
+    for layer in model.layers:
+        if isinstance(layer, GrayToRGBResize):
+            pixels = {
+                "resized_to": layer.size,
+                "interpolation": layer.interpolation,
+                "input_range": layer.input_range,
+                "output_range": layer.output_range,
+                "grayscale": model.input_shape[-1] == 1 or len(model.input_shape) == 3,
+            }
+    return ModelFacts(
+        **pixels,
+        input_size=None if height is None else (height, width),
+        standardized=any(isinstance(each, keras.layers.Normalization) for each in model.layers),
+        feature_layers=tuple(operation_of(tensor).name for tensor in backbone.outputs),
+        head_weights=sum(each.count_params() for each in model.layers if each is not backbone),
+        backbone_layers=len(backbone.layers),
+        backbone_weights=backbone.count_params(),
+        temperature=probabilities_of(model).temperature,
     )
-
-
-def _rates(run: PhaseRun) -> list[float]:
-    """Return the learning rate of each epoch; none where the head was solved."""
-    return run.history.get("learning_rate", [])
-
-
-def _learning_rate(run: PhaseRun) -> str:
-    rates = _rates(run)
-    if not rates:
-        return "none: the head was solved"
-    if rates[0] == rates[-1]:
-        return f"{rates[0]:.3g}"
-    return f"{rates[0]:.3g} after the first epoch, {rates[-1]:.3g} after the last"
-
-
-def _interval(bounds: tuple[float, float]) -> str:
-    low, high = bounds
-    return f"{low:g} to {high:g}"

@@ -1,75 +1,52 @@
-"""A finished run as something to read: a page, Markdown, a model card, five lines."""
+"""A finished run as text: an HTML page, Markdown, a model card, a summary of five lines.
 
-from collections.abc import Mapping
-from functools import partial
+All sentences are in `templates/`: Markdown with Jinja2. Every value that a template inserts is
+escaped, so that the names of files and classes can't become markup. The HTML page is the Markdown,
+rendered, so that the two can't disagree.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from tlkit._internal import optional
+from tlkit._internal import optional, text
 from tlkit._internal.files import replace_atomically
-from tlkit._internal.text import duration, interval, percent, plural
-from tlkit.reports import document_html, document_markdown, images, sections
-from tlkit.reports.documents import plain
-from tlkit.reports.facts import PhaseFacts, ReportFacts, model_lines, phase_facts, preprocessing
-from tlkit.reports.words import commonest_share, how, least_found, weights
+from tlkit.reports import escaping, images, limitations
+from tlkit.reports.facts import ReportFacts
+from tlkit.reports.page import render_page
 
-__all__ = [
-    "PhaseFacts",
-    "ReportFacts",
-    "card",
-    "html",
-    "markdown",
-    "model_lines",
-    "phase_facts",
-    "preprocessing",
-    "summary",
-    "write",
-]
+__all__ = ["card", "html", "markdown", "summary", "write"]
 
 
 def html(facts: ReportFacts) -> str:
     """Return the report as one HTML page with its figures inside; it loads nothing.
 
     Args:
-        facts: Of the run.
+        facts: What the report states.
     """
-    return _page(facts, _drawn(facts.figures))
+    return _page(facts, _draw(facts.figures))
 
 
 def markdown(facts: ReportFacts) -> str:
     """Return the same report as Markdown; its figures are linked as `<name>.png`.
 
     Args:
-        facts: Of the run.
+        facts: What the report states.
     """
-    return document_markdown.written(sections.report(facts))
+    return _fill("report.md.j2", facts, escape=escaping.escape)
 
 
 def summary(facts: ReportFacts) -> str:
-    """Return the run in five plain lines, as for a portfolio.
+    """Return the run in five lines of plain text.
 
     Args:
-        facts: Of the run.
+        facts: What the report states.
     """
-    found = facts.evaluation
-    weakest = least_found(found)
-    most = found.most_confused(1)
-    mistake = f"; most frequent error: {most[0].true} taken for {most[0].predicted}" if most else ""
-    share = partial(percent, of=found.count)
-    lines = (
-        facts.title,
-        f"Trained {how(facts.weights)}: {facts.backbone} with {weights(facts.weights)}, "
-        f"{plural(facts.total('train'), 'training image')} of {len(found.classes):,} classes, "
-        f"from {facts.source}.",
-        f"Accuracy {share(found.accuracy)} on {plural(found.count, 'test image')} (95 % interval "
-        f"{interval(found.accuracy_interval, of=found.count)}); always predicting the most "
-        f"frequent class: {share(commonest_share(found))}.",
-        f"Weakest class: {weakest.name}, recall {share(weakest.recall)}{mistake}.",
-        f"Training took {duration(facts.seconds)} on "
-        f"{facts.environment.get('machine', 'one machine')}; seed {facts.seed}; made with tlkit.",
-    )
-    return "\n".join(plain(line) for line in lines) + "\n"
+    return _fill("summary.txt.j2", facts, escape=_plain)
 
 
 def card(facts: ReportFacts) -> str:
@@ -78,27 +55,26 @@ def card(facts: ReportFacts) -> str:
     Saved as `README.md` beside `model.keras`, it is the page of a model repository.
 
     Args:
-        facts: Of the run.
+        facts: What the report states.
 
     Raises:
         MissingExtraError: huggingface_hub is not installed.
     """
     hub = optional.require("huggingface_hub", extra="card")
     measured = {"accuracy": facts.evaluation.accuracy, "f1": facts.evaluation.macro_f1}
-    source = plain(facts.test_source or facts.source)
-    about = hub.ModelCardData(
+    metadata = hub.ModelCardData(
         language="en",
         license=facts.license,
         library_name="keras",
         pipeline_tag="image-classification",
         tags=["image-classification", "tlkit", "transfer-learning"],
         metrics=list(measured),
-        model_name=plain(facts.title),
+        model_name=escaping.plain(facts.title),
         eval_results=[
             hub.EvalResult(
                 task_type="image-classification",
                 dataset_type="images",
-                dataset_name=source,
+                dataset_name=escaping.plain(facts.test_source or facts.source),
                 dataset_split="test",
                 metric_type=name,
                 metric_value=value,
@@ -107,22 +83,22 @@ def card(facts: ReportFacts) -> str:
             for name, value in measured.items()
         ],
     )
-    text = document_markdown.written(sections.card(facts))
-    return str(hub.ModelCard(f"---\n{about.to_yaml()}\n---\n\n{text}"))
+    body = _fill("card.md.j2", facts, escape=escaping.escape)
+    return str(hub.ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n{body}"))
 
 
 def write(folder: str | Path, facts: ReportFacts) -> Path:
     """Write `report.html`, `report.md`, `summary.txt` and each figure as `<name>.png`.
 
-    Where huggingface_hub is installed, `model_card.md` too. Files of those names are replaced,
-    each at once; others in the folder stay.
+    If huggingface_hub is installed, also `model_card.md`. Files of those names are replaced, each
+    atomically; other files in the folder stay.
 
     Args:
-        folder: Where; it is made where it is not there.
-        facts: Of the run.
+        folder: Where to write; it is created if it does not exist.
+        facts: What the report states.
     """
     target = Path(folder)
-    pictures = _drawn(facts.figures)
+    pictures = _draw(facts.figures)
     texts = {
         "report.html": _page(facts, pictures),
         "report.md": markdown(facts),
@@ -130,7 +106,7 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
     }
     if optional.installed("huggingface_hub"):
         texts["model_card.md"] = card(facts)
-    files = {name: text.encode() for name, text in texts.items()}
+    files = {name: content.encode() for name, content in texts.items()}
     files |= {f"{name}.png": data for name, data in pictures.items()}
     target.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
@@ -139,11 +115,53 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
     return target
 
 
-def _drawn(figures: Mapping[str, Figure]) -> dict[str, bytes]:
+def _plain(value: object) -> Markup:
+    return Markup(escaping.plain(value))  # noqa: S704 (not markup: the summary is plain text)
+
+
+def _draw(figures: Mapping[str, Figure]) -> dict[str, bytes]:
     """Return each figure as a PNG file."""
     return {name: images.light(figure) for name, figure in figures.items()}
 
 
 def _page(facts: ReportFacts, pictures: Mapping[str, bytes]) -> str:
     dark = {name: images.dark(facts.figures[name], light) for name, light in pictures.items()}
-    return document_html.written(sections.report(facts), pictures, dark=dark)
+    return render_page(markdown(facts), pictures, dark=dark)
+
+
+def _fill(name: str, facts: ReportFacts, *, escape: Callable[[object], Markup]) -> str:
+    """Return a template with the facts of a run filled in, each value escaped."""
+    evaluation = facts.evaluation
+    filled = (
+        _environment(escape)
+        .get_template(name)
+        .render(
+            facts=facts,
+            evaluation=evaluation,
+            limitations=limitations.find(evaluation, majority_share=facts.majority_share),
+            few_images=limitations.FEW_IMAGES,
+            low_recall=limitations.LOW_RECALL,
+        )
+    )
+    return filled.rstrip() + "\n"
+
+
+@cache
+def _environment(escape: Callable[[object], Markup]) -> Environment:
+    """Return what fills templates.
+
+    Jinja2 passes every value to `finalize`, and what that returns to its own escaping for HTML.
+    Both leave a `Markup` as it is: what `escape` returned, what a macro returned.
+    """
+    environment = Environment(
+        loader=PackageLoader("tlkit.reports"),
+        autoescape=True,
+        finalize=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    functions = (text.percent, text.interval, text.duration, text.join_first, text.plural)
+    environment.filters |= {function.__name__: function for function in (*functions, text.to_words)}
+    environment.filters |= {"thousands": "{:,}".format, "fence": escaping.fence}
+    return environment

@@ -1,0 +1,68 @@
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from tests.reports import example
+
+import tlkit
+from tlkit import freezing
+from tlkit.errors import ConfigError, DataError
+from tlkit.reports import facts
+
+
+def test_facts_that_contradict_each_other_are_refused() -> None:
+    good = example.facts()
+    with pytest.raises(DataError, match="`counts` must have the evaluation's number of test"):
+        replace(good, counts={**good.counts, "test": dict.fromkeys(example.NAMES, 1)})
+    with pytest.raises(ConfigError, match="`figures` must have names of letters.*got '../x'"):
+        replace(good, figures={"../x": Figure()})
+
+
+@pytest.mark.parametrize(
+    ("phase", "rates"),
+    [
+        (tlkit.Phase(epochs=2, learning_rate=0.01), (0.01, 0.01)),
+        (tlkit.Phase(solver="lbfgs"), None),
+        (tlkit.Phase(epochs=3, learning_rate=0.01, schedule="cosine"), (0.0075, 0.0)),
+    ],
+)
+def test_phase_facts_are_those_of_the_run(
+    small_backbone: keras.Model, phase: tlkit.Phase, rates: tuple[float, float] | None
+) -> None:
+    model = tlkit.build_classifier(small_backbone, 2, input_shape=(9, 9, 1), pixels=(0, 1))
+    random = np.random.default_rng(0)
+    pair = random.integers(0, 256, (24, 9, 9, 1), "uint8"), np.arange(24) % 2
+    run = tlkit.train_phase(model, phase, pair, name="head", seed=0, verbose=False)
+    found = facts.phase_facts(run, freezing.plan(small_backbone, phase.freeze))
+    assert found.learning_rates == (None if rates is None else pytest.approx(rates, abs=1e-4))
+    assert (found.frozen_layers, found.trained_layers) == (len(small_backbone.layers), 0)
+    assert (found.moved, found.untouched) == (2, len(small_backbone.weights))
+    assert found.metrics["loss"] == run.history["loss"][-1]
+    assert "learning_rate" not in found.metrics
+
+
+def test_model_facts_are_those_of_the_classifier(small_backbone: keras.Model) -> None:
+    model = tlkit.build_classifier(
+        small_backbone,
+        3,
+        input_shape=(9, 9, 1),
+        value_range=(0, 16),
+        pixels=tlkit.models.backbones.find("resnet50").pixels,
+        features="block_1_add",
+    )
+    backbone = tlkit.models.backbone_of(model)
+    assert facts.model_facts(model) == facts.ModelFacts(
+        input_size=(9, 9),
+        resized_to=(16, 16),
+        interpolation="bilinear",
+        input_range=(0, 16),
+        output_range=(0, 255),
+        grayscale=True,
+        standardized=True,
+        feature_layers=("block_1_add",),
+        head_weights=27,
+        backbone_layers=len(backbone.layers),
+        backbone_weights=backbone.count_params(),
+    )

@@ -1,0 +1,77 @@
+import pytest
+from tests.reading import shown
+from tests.reports.example import facts, outcome, predicted
+
+from tlkit.evaluation.metrics import Evaluation
+from tlkit.reports import limitations, render
+
+GOOD = {"unreadable": [], "test_source": "elsewhere", "weights": "imagenet"}
+
+
+def _limitations(evaluation: Evaluation | None = None, **change: object) -> str:
+    text = "\n".join(shown(render.html(facts(evaluation, figures={}, **change))))
+    return text.split("\nLimitations\n")[1].split("\nHow to reproduce\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("outcome_of", "change", "sentence"),
+    [
+        ({"count": 60}, {}, "The test set is small: with 60 images, the 95 % interval"),
+        ({"count": 60}, {}, 'fewer than 30 test images: <b>rose</b> & co, tu"lip'),
+        ({"sure": 0.0}, {}, "not shown to be better than always predicting the most frequent"),
+        ({}, {"weights": "starter"}, "starter weights: a small network"),
+        ({}, {"weights": None}, "nothing was transferred"),
+        ({}, {"duplicates": None}, "The images were not searched for duplicates."),
+        ({}, {}, "1 file or folder was left out"),
+        ({}, {}, "come from the same source as the training images, a folder of flowers"),
+    ],
+)
+def test_a_limitation_follows_from_the_facts(
+    outcome_of: dict[str, float], change: dict[str, object], sentence: str
+) -> None:
+    assert sentence in _limitations(outcome(**outcome_of)[2], **change)
+    good = _limitations(outcome(count=4000, sure=9.0)[2], **GOOD)
+    assert sentence not in good
+    assert "one run with seed 3." in good
+
+
+def test_weak_classes_and_the_most_frequent_error_are_named() -> None:
+    text = _limitations(predicted([[50, 0, 0], [20, 30, 0], [1, 0, 49]], "xyz"))
+    assert "These classes have a recall below 80 %: y." in text
+    assert "The most frequent error is to predict x for y: 20 images, 40.0 % of y." in text
+
+
+def test_a_class_without_test_images_is_not_called_weak() -> None:
+    text = _limitations(predicted([[2, 0, 0], [0, 1, 0], [0, 0, 0]], "xyz"))
+    assert "no test images, so that nothing is known about them: z." in text
+    assert "recall below" not in text
+
+
+@pytest.mark.parametrize(
+    ("confidence", "judged", "sentences"),
+    [
+        (0.72, "reliable", ()),
+        (0.76, "approximate", ("is only approximately the probability", "by 6.0", "over")),
+        (0.64, "approximate", ("is only approximately the probability", "by 6.0", "under")),
+        (0.95, "unreliable", ("is not the probability", "by 25.0 percentage points", "over")),
+    ],
+)
+def test_confidences_are_judged_by_the_calibration_error(
+    confidence: float, judged: str, sentences: tuple[str, ...]
+) -> None:
+    evaluation = predicted([[70, 30], [30, 70]], "ab", confidence)
+    found = limitations.find(evaluation, majority_share=0.5)
+    text = _limitations(evaluation)
+    assert found.confidences == judged
+    assert all(sentence in text for sentence in sentences)
+    assert ("confidence of a prediction" in text) == bool(sentences)
+
+
+def test_images_with_two_labels_are_named() -> None:
+    pairs = [(f"a/{n}.jpg", f"b/{n}.jpg") for n in range(7)]
+    text = _limitations(duplicates=pairs, conflicting_labels=pairs)
+    assert "7 pairs of identical images have two different labels" in text
+    assert "a/0.jpg and b/0.jpg; a/1.jpg and b/1.jpg" in text
+    assert "and 2 more" in text
+    assert "One pair of identical images has two" in _limitations(conflicting_labels=pairs[:1])
+    assert "different labels" not in _limitations(duplicates=pairs)
