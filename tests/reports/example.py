@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from tlkit.evaluation.metrics import Evaluation, score
+from tlkit.evaluation.metrics import Evaluation, compute_metrics
 from tlkit.reports import ModelFacts, PhaseFacts, ReportFacts
 
 NAMES = ("<b>rose</b> & co", 'tu"lip', "a_b*c|d", "line\nbreak", "Gänseblümchen")
@@ -22,7 +22,7 @@ def outcome(
     logits = random.normal(size=(count, len(names)))
     logits[np.arange(count), labels] += sure
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return labels, probabilities, score(labels, probabilities, class_names=names)
+    return labels, probabilities, compute_metrics(labels, probabilities, class_names=names)
 
 
 def predicted(confusion: list[list[int]], names: str, confidence: float = 0.9) -> Evaluation:
@@ -31,7 +31,7 @@ def predicted(confusion: list[list[int]], names: str, confidence: float = 0.9) -
     true, called = (np.repeat(index.ravel(), counts.ravel()) for index in np.indices(counts.shape))
     rows = np.full((len(true), classes), (1 - confidence) / (classes - 1))
     rows[np.arange(len(true)), called] = confidence
-    return score(true, rows, class_names=list(names))
+    return compute_metrics(true, rows, class_names=list(names))
 
 
 def phase(name: str = "head", **change: Any) -> PhaseFacts:

@@ -1,10 +1,10 @@
 from dataclasses import replace
 
 import keras
-import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from tests.reports import example
+from tests.samples import make_noise, small_classifier
 
 import tlkit
 from tlkit import freezing
@@ -24,17 +24,17 @@ def test_facts_that_contradict_each_other_are_refused() -> None:
     ("phase", "rates"),
     [
         (tlkit.Phase(epochs=2, learning_rate=0.01), (0.01, 0.01)),
-        (tlkit.Phase(solver="lbfgs"), None),
+        (tlkit.SolvedHead(), None),
         (tlkit.Phase(epochs=3, learning_rate=0.01, schedule="cosine"), (0.0075, 0.0)),
     ],
 )
 def test_phase_facts_are_those_of_the_run(
-    small_backbone: keras.Model, phase: tlkit.Phase, rates: tuple[float, float] | None
+    small_backbone: keras.Model,
+    phase: tlkit.Phase | tlkit.SolvedHead,
+    rates: tuple[float, float] | None,
 ) -> None:
-    model = tlkit.build_classifier(small_backbone, 2, input_shape=(9, 9, 1), pixels=(0, 1))
-    random = np.random.default_rng(0)
-    pair = random.integers(0, 256, (24, 9, 9, 1), "uint8"), np.arange(24) % 2
-    run = tlkit.train_phase(model, phase, pair, name="head", seed=0, verbose=False)
+    model = small_classifier(small_backbone)
+    run = tlkit.train_phase(model, phase, make_noise(), name="head", seed=0, verbose=False)
     found = facts.phase_facts(run, freezing.plan(small_backbone, phase.freeze))
     assert found.learning_rates == (None if rates is None else pytest.approx(rates, abs=1e-4))
     assert (found.frozen_layers, found.trained_layers) == (len(small_backbone.layers), 0)

@@ -3,6 +3,7 @@ import io
 import re
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
 from tests.reading import Tags, read_markdown, shown
 from tests.reports.example import NAMES, facts, model, outcome, phase, predicted
 from tests.reports.test_escaping import HARMFUL
+from tests.samples import make_noise, small_classifier
 
 import tlkit
 from tlkit.errors import MissingExtraError
@@ -106,11 +108,16 @@ def _named(text: str) -> ReportFacts:
     )
 
 
+@cache
+def _usual_tags() -> list[tuple[str, ...]]:
+    return Tags.of(render.html(_named("usual")))
+
+
 @given(text=HARMFUL)
 def test_no_text_becomes_markup(text: str) -> None:
     report = _named(text)
     page = render.html(report)
-    assert Tags.of(page) == Tags.of(render.html(_named("usual")))
+    assert Tags.of(page) == _usual_tags()
     assert shown(page) == read_markdown(render.markdown(report))
     for index in range(len(NAMES)):
         assert escaping.plain(f"{index}{text}") in shown(page)
@@ -337,14 +344,12 @@ def test_a_figure_that_fails_leaves_the_old_report(tmp_path: Path) -> None:
     assert files == [("report.html", "old")]
 
 
-def test_a_run_is_written_with_its_report(small_backbone: keras.Model, tmp_path: Path) -> None:
-    classifier = tlkit.build_classifier(small_backbone, 2, input_shape=(9, 9, 1), pixels=(0, 1))
-    random = np.random.default_rng(0)
-    pair = random.integers(0, 256, (24, 9, 9, 1), "uint8"), np.arange(24) % 2
+def test_a_run_is_saved_with_its_report(small_backbone: keras.Model, tmp_path: Path) -> None:
+    classifier, data = small_classifier(small_backbone), make_noise()
     trainer = tlkit.TwoPhaseTrainer(head=tlkit.Phase(epochs=2), seed=0)
-    run = trainer.fit(classifier, pair, verbose=False)
-    evaluation = tlkit.evaluate(classifier, pair)
-    folder = run_folder.write(
+    run = trainer.fit(classifier, data, verbose=False)
+    evaluation = tlkit.evaluate(classifier, data)
+    folder = run_folder.save_run(
         tmp_path / "run",
         model=classifier,
         run=run,
