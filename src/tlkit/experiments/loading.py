@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tlkit._internal import arguments
 from tlkit.data import decoding, manifests, scanning
@@ -16,7 +16,7 @@ from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.recipes import get
 from tlkit.models import backbones
 
-WEIGHTS = ("imagenet", "starter")
+WEIGHTS: tuple[str, ...] = get_args(backbones.PretrainedWeights)
 
 
 def check(experiment: Experiment) -> None:
