@@ -19,6 +19,27 @@ from tlkit.errors import ConfigError
         ({"metrics": "accuracy"}, "`metrics` must be a tuple of metrics, got 'accuracy'"),
         ({"callbacks": ("stop",)}, "`callbacks` must be a tuple of Keras callbacks"),
         ({"optimizer": "adamm"}, "`optimizer` must be a Keras optimizer or its name, got 'adamm'"),
+        ({"schedule": "cosin"}, r"`schedule` must be one of .*Did you mean 'cosine'\?"),
+        ({"warmup": 1.0}, "`warmup` must be shorter than the phase's 1 epochs, got 1"),
+        ({"warmup": -1}, "`warmup` must be a number above 0"),
+        ({"layer_decay": 1.5}, "`layer_decay` must be at most 1, got 1.5"),
+        ({"label_smoothing": 1.0}, "`label_smoothing` must be a number from 0"),
+        ({"label_smoothing": 0.1, "loss": "mse"}, "`label_smoothing` must be left out with `loss`"),
+        ({"ema_momentum": 2.0}, "`ema_momentum` must be a number from 0"),
+        ({"weight_decay": 0}, "`weight_decay` must be a number above 0"),
+        ({"global_clipnorm": -1}, "`global_clipnorm` must be a number above 0"),
+        (
+            {
+                "learning_rate": keras.optimizers.schedules.CosineDecay(0.1, 10),
+                "schedule": "cosine",
+            },
+            "`learning_rate` must be a number if `schedule` or `warmup` is set",
+        ),
+        ({"augmentation": ("flip",)}, "`augmentation` must be a tuple of Keras layers"),
+        (
+            {"global_clipnorm": 1.0, "optimizer": keras.optimizers.Adam(clipnorm=1.0)},
+            "`optimizer` must accept its settings together",
+        ),
     ],
 )
 def test_a_bad_value_is_named(settings: dict[str, object], words: str) -> None:

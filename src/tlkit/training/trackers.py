@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import keras
 from typing_extensions import override
 
 from tlkit._internal import arguments, optional
 
+Tracker = Literal["mlflow", "tensorboard", "wandb"]
+"""The names of the trackers, each an extra of tlkit."""
 
-def tracker(name: str, folder: str | Path) -> keras.callbacks.Callback:
+
+def tracker(name: Tracker, folder: str | Path) -> keras.callbacks.Callback:
     """Return a callback that logs the metrics of every epoch, numbered through all phases.
 
     Pass the same callback to each phase, as `Phase(callbacks=...)` or `SolvedHead(callbacks=...)`.
@@ -27,7 +30,7 @@ def tracker(name: str, folder: str | Path) -> keras.callbacks.Callback:
         ConfigError: The tracker is unknown.
         MissingExtraError: Its package is not installed.
     """
-    return _FACTORIES[arguments.one_of("name", name, _FACTORIES)](Path(folder))
+    return _FACTORIES[arguments.one_of("name", name, get_args(Tracker))](Path(folder))
 
 
 class _TensorBoard(keras.callbacks.TensorBoard):
@@ -78,4 +81,3 @@ _FACTORIES: dict[str, Callable[[Path], keras.callbacks.Callback]] = {
     "tensorboard": _tensorboard,
     "wandb": _wandb,
 }
-NAMES = tuple(_FACTORIES)
