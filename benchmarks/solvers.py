@@ -123,7 +123,7 @@ def synthetic(count: int, size: int, classes: int) -> Features:
     random = np.random.default_rng(0)
     total = count + count // 2
     labels = random.integers(0, classes, total)
-    factors = random.normal(size=(total, 40)) + 1.2 * random.normal(size=(classes, 40))[labels]
+    factors = random.normal(size=(total, 40)) + 0.6 * random.normal(size=(classes, 40))[labels]
     mixed = factors @ random.normal(size=(40, size)) / np.sqrt(40)
     features = np.maximum(mixed + random.normal(size=(total, size)), 0).astype("float32")
     return features[:count], labels[:count], features[count:], labels[count:]
