@@ -118,7 +118,7 @@ def test_a_collapsed_phase_gets_the_weights_from_before_it(
     before = model.get_weights()
     settings = {"learning_rate": 1.0, **settings}
     wild = Phase(epochs=2, freeze=freezing.first(3), **settings)
-    with pytest.warns(UserWarning, match=r"The phase 'phase' diverged.*from before it"):
+    with pytest.warns(UserWarning, match=r"The phase 'phase' diverged.*from before the phase"):
         run = train_phase(
             model, wild, DATA, validation_data=DATA, cache=cache, seed=0, verbose=False
         )
