@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import tlkit
 from tlkit import sources, splits
@@ -18,37 +19,36 @@ def _run(epochs: int) -> tlkit.training.Run:
     return tlkit.training.Run(phases=(phase,))
 
 
-def _figures(backbone: keras.Model, *, classes: int = 3, count: int = 30) -> figures.Figures:
+def _draw(
+    backbone: keras.Model, *, classes: int = 3, count: int = 30
+) -> tuple[dict[str, Figure], dict[str, str]]:
     model = tlkit.build_classifier(backbone, classes, pixels=(0, 1))
     images = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), "uint8")
     labels = np.arange(count) % classes
     found = tlkit.evaluate(model, (images, labels))
-    return figures.figures(model, _run(2), found, (images, labels))
+    return figures.draw(model, _run(2), found, (images, labels))
 
 
 def test_a_run_has_figures_that_explain_it(small_backbone: keras.Model) -> None:
-    found = _figures(small_backbone)
+    drawn, errors = _draw(small_backbone)
     names = ["calibration", "confusion", "curves", "errors", "features", "grad_cam", "predictions"]
-    assert sorted(found.made) == names
-    assert found.left_out == {}
+    assert sorted(drawn) == names
+    assert errors == {}
 
 
 def test_without_maps_there_is_no_grad_cam_but_a_reason() -> None:
     image = keras.Input((16, 16, 3))
     backbone = keras.Model(image, keras.layers.GlobalAveragePooling2D()(image))
-    found = _figures(backbone)
-    assert "grad_cam" not in found.made
-    assert found.left_out == {
-        "grad_cam": "Grad-CAM needs a backbone that gives maps, got features alone."
-    }
+    drawn, errors = _draw(backbone)
+    assert "grad_cam" not in drawn
+    assert errors == {"grad_cam": "Grad-CAM needs a backbone that gives maps, got features alone."}
 
 
 def test_too_many_classes_or_too_few_images_have_no_map(small_backbone: keras.Model) -> None:
-    many = _figures(small_backbone, classes=31, count=62).left_out["features"]
-    assert many == "31 classes are more than colours and marks can tell apart"
-    assert _figures(small_backbone, count=9).left_out["features"] == (
-        "9 test images are too few for one"
-    )
+    _, many = _draw(small_backbone, classes=31, count=62)
+    assert many["features"] == "31 classes are more than colors and markers can distinguish"
+    _, few = _draw(small_backbone, count=9)
+    assert few["features"] == "9 test images are too few"
 
 
 def test_a_figure_that_fails_does_not_cost_the_training(
@@ -58,9 +58,9 @@ def test_a_figure_that_fails_does_not_cost_the_training(
         raise MemoryError
 
     monkeypatch.setattr(saliency, "feature_map", fails)
-    found = _figures(small_backbone)
-    assert found.left_out == {"features": "MemoryError"}
-    assert "grad_cam" in found.made
+    drawn, errors = _draw(small_backbone)
+    assert errors == {"features": "MemoryError"}
+    assert "grad_cam" in drawn
 
 
 def test_only_the_same_image_with_two_labels_counts_as_such() -> None:
@@ -71,16 +71,3 @@ def test_only_the_same_image_with_two_labels_counts_as_such() -> None:
     assert len(pairs) == 2
     assert runner._paths(source, pairs) == [("image 0", "image 2"), ("image 1", "image 3")]
     assert [runner._has_two_labels(source, pair) for pair in pairs] == [True, False]
-
-
-@pytest.mark.parametrize(
-    ("fit", "said"),
-    [
-        ("squash", "stretched to a square"),
-        ("crop", "cropped to a square"),
-        ("pad", "padded with black to a square"),
-    ],
-)
-def test_how_images_become_square_is_said_plainly(fit: str, said: str) -> None:
-    [line] = runner._reading(runner.Experiment(data="photos", fit=fit))
-    assert f"read at 160 x 160 pixels, {said}, rotated" in line
