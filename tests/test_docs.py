@@ -153,12 +153,16 @@ def test_the_readme_names_commands_that_are_there() -> None:
 
 
 def test_the_maps_of_the_code_name_files_that_exist() -> None:
-    """ "I want to change ... I go to ..." in two places, the shorter one a part of the longer."""
+    """CONTRIBUTING shows some rows of the page's table."""
     page, contributing = (
-        {line for line in (ROOT / path).read_text().splitlines() if re.match(r"\| .*\.py`", line)}
+        {
+            line
+            for line in (ROOT / path).read_text().splitlines()
+            if re.match(r"\| .*\.(py|j2)`", line)
+        }
         for path in ("docs/development/layout.md", "CONTRIBUTING.md")
     )
     assert contributing
     assert contributing < page
-    for file in re.findall(r"`([\w/]+\.(?:py|j2))`", "\n".join(page)):
+    for file in re.findall(r"`([\w/]+\.(?:py|md\.j2|css))`", "\n".join(page)):
         assert (Path(tlkit.__file__).parent / file).exists(), file
