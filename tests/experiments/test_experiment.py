@@ -1,3 +1,5 @@
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
@@ -45,6 +47,11 @@ def test_the_choices_are_all_that_exist() -> None:
     assert set(get_args(experiment.Fit)) == set(decoding.FITS)
     assert set(get_args(experiment.Duplicates)) == set(splits.DUPLICATES)
     assert set(get_args(experiment.Unreadable)) == set(image_folders.POLICIES)
+
+
+def test_every_setting_has_a_line_of_help() -> None:
+    described = re.findall(r"^        (\w+): ", experiment.Experiment.__doc__, re.M)
+    assert [field.name for field in fields(Experiment)] == described[: len(fields(Experiment))]
 
 
 def test_the_recorded_path_replaces_a_relative_one_that_is_no_longer_valid(tmp_path: Path) -> None:
