@@ -152,7 +152,7 @@ def test_imagenet_without_a_network_is_an_error_that_names_the_starter(
     done = _run(*arguments, home=tmp_path, prefix=no_network)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("DownloadError: Can't download imagenet weights")
-    assert "weights='starter' takes the small mobilenet_v2 inside tlkit" in done.stderr
+    assert "weights='starter' (a small mobilenet_v2 that is part of tlkit)" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -294,4 +294,4 @@ def test_the_help_imports_neither_keras_nor_numpy(run_python) -> None:
 
 
 def test_every_tracker_can_be_chosen() -> None:
-    assert get_args(commands.Tracker) == trackers.NAMES
+    assert get_args(commands.Tracker) == get_args(trackers.Tracker)
