@@ -27,8 +27,8 @@ examples:                ## the example, shortened
 
 check: lint types imports docs examples test  ## everything CI runs
 
-lock:                    ## every version and hash, without hosts; needs uv
-	uv lock --upgrade
-	uv export --quiet --format requirements-txt --extra test --extra docs --extra hub --extra onnx --extra openvino \
-		--extra audit --extra card --extra datasets --extra parquet --extra tensorboard --extra yaml --group lint \
-		--no-emit-project --no-header --no-annotate --output-file requirements.lock
+lock:                    ## add what is missing to the lock, with hashes and without hosts; UPGRADE=--upgrade renews all; needs uv
+	uv pip compile --quiet $(UPGRADE) --universal --generate-hashes --no-header --no-annotate \
+		--extra test --extra docs --extra hub --extra onnx --extra openvino --extra audit --extra card \
+		--extra datasets --extra parquet --extra tensorboard --extra yaml --extra pandas --group lint \
+		pyproject.toml --output-file requirements.lock
