@@ -28,7 +28,7 @@ import tensorflow as tf
 
 import tlkit
 from tlkit import Cache, Phase, TwoPhaseTrainer, freezing, train_phase
-from tlkit.caching import partition
+from tlkit.caching import cost, partition
 
 PAGE = Path("docs/explanation/speed.md")
 FROZEN = freezing.first(100)
@@ -132,7 +132,7 @@ def speed(name: str, options: argparse.Namespace) -> dict:
     return {
         **figures,
         "engine": trunk.engine,
-        "error": trunk.error,
+        "error": trunk.engine_error,
         "trunk": trunk.seconds,
         "matmul": matmul_speed(),
         **work,
@@ -294,9 +294,9 @@ def memory_of(what: str, options: argparse.Namespace) -> dict:
     return {
         "before": before,
         "peak": peak(),
-        "bytes": run.trunk.bytes,
+        "bytes": run.trunk.num_bytes,
         "on_disk": run.trunk.on_disk,
-        "images_per_second": run.trunk.images / run.trunk.seconds,
+        "images_per_second": run.trunk.num_images / run.trunk.seconds,
     }
 
 
@@ -341,13 +341,15 @@ def multiply_adds(model: keras.Model, sample: np.ndarray) -> dict:
     """Return the multiply-adds of the trunk and of the tail, forward, for one image."""
     plan = freezing.plan(tlkit.models.backbone_of(model), FROZEN, batchnorm="frozen")
     freezing.apply(plan)
-    cut = partition.find(model, plan, sample[:1, ..., None])
+    cut = partition.find_cut(model, plan, sample[:1, ..., None])
     whole = partition.Part(cut.graph.steps, cut.graph.inputs, cut.graph.outputs, name="whole")
     known = whole.run(tf.cast(sample[:1, ..., None], "float32"), training=False)[1]
     inside = {id(step) for step in cut.trunk}
     work = {True: 0, False: 0}
     for step in cut.graph.steps:
-        work[id(step) in inside] += partition.work(step.operation, known[step.outputs[0]].shape)
+        work[id(step) in inside] += cost.count_multiply_adds(
+            step.operation, known[step.outputs[0]].shape
+        )
     return {"trunk_work": sum(work.values()), "tail_work": work[False]}
 
 

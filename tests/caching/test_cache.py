@@ -16,7 +16,7 @@ from tlkit.errors import ConfigError
         ({"memory_limit": -1}, "`memory_limit` must be a whole number of at least 0, got -1"),
         ({"tolerance": 0}, "`tolerance` must be a number above 0, got 0"),
         ({"folder": 3}, "`folder` must be a path, got 3"),
-        ({"engine": "litert", "views": 2}, "`engine` must be 'keras' where `views` is 2"),
+        ({"engine": "litert", "views": 2}, "`engine` must be 'keras' if `views` is 2"),
     ],
 )
 def test_a_wrong_value_is_named(settings: dict[str, Any], words: str) -> None:
@@ -26,18 +26,18 @@ def test_a_wrong_value_is_named(settings: dict[str, Any], words: str) -> None:
 
 def test_what_was_done_reads_as_a_sentence() -> None:
     run = TrunkRun(
-        why="cut after 'pooling', where training starts",
+        cut_reason="caching after pooling, where training starts",
         engine="litert 2.3.0",
-        error=1e-5,
-        images=70_000,
-        computed=60_000,
-        bytes=466_000_000,
+        engine_error=1e-5,
+        num_images=70_000,
+        num_computed=60_000,
+        num_bytes=466_000_000,
         on_disk=False,
         seconds=9.25,
-        rounding=0.0,
-        switched_off=(),
+        float16_error=0.0,
+        disabled_layers=(),
     )
     assert str(run) == (
-        "cut after 'pooling', where training starts. Frozen part by litert 2.3.0: "
+        "caching after pooling, where training starts. Frozen part by litert 2.3.0: "
         "ran 60,000 of 70,000 images in 9.2 s, 466 MB in memory"
     )

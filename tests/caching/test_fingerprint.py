@@ -21,7 +21,7 @@ def _model(*, units: int = 4, activation: str = "relu", name: str = "one") -> ke
 
 def _facts(model: keras.Model, sample: np.ndarray = SAMPLE, dtype: str = "float32") -> dict:
     graph = flatten(model)
-    return fingerprint.of_trunk(graph.steps, graph.outputs, sample=sample, dtype=dtype)
+    return fingerprint.fingerprint_trunk(graph.steps, graph.outputs, sample=sample, dtype=dtype)
 
 
 def test_names_and_trainable_flags_do_not_matter() -> None:
@@ -56,10 +56,10 @@ def test_another_output_and_another_version_are_other_facts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     graph = flatten(_model())
-    first = fingerprint.of_trunk(
+    first = fingerprint.fingerprint_trunk(
         graph.steps, graph.steps[0].outputs, sample=SAMPLE, dtype="float32"
     )
-    last = fingerprint.of_trunk(graph.steps, graph.outputs, sample=SAMPLE, dtype="float32")
+    last = fingerprint.fingerprint_trunk(graph.steps, graph.outputs, sample=SAMPLE, dtype="float32")
     assert first["outputs"] != last["outputs"]
     before = _facts(_model())
     monkeypatch.setattr(keras, "__version__", "9.9")

@@ -20,7 +20,7 @@ def _agrees(layer: keras.Layer, maps: np.ndarray, name: str) -> None:
     for variable in layer.weights:  # a bias of zeros would hide that it is left out
         variable.assign(np.random.default_rng(1).normal(size=variable.shape))
     expected = keras.ops.convert_to_numpy(layer(maps))
-    rewrite = kernels.find(layer, maps.shape, compiled=True)
+    rewrite = kernels.find_rewrite(layer, maps.shape, compiled=True)
     assert rewrite is not None
     assert rewrite.name == name
     found = rewrite.make(layer, maps.shape)(keras.ops.convert_to_tensor(maps))
@@ -31,7 +31,7 @@ def _agrees(layer: keras.Layer, maps: np.ndarray, name: str) -> None:
 def test_a_small_depthwise_convolution_is_the_same_for_every_kernel_stride_and_padding(
     monkeypatch: pytest.MonkeyPatch, height: int, width: int
 ) -> None:
-    monkeypatch.setattr(kernels, "_FEW_PRODUCTS", 1000)
+    monkeypatch.setattr(kernels, "_MAX_PRODUCTS", 1000)
     for size, stride, padding in itertools.product((1, 2, 3, 5), (1, 2, 3), ("same", "valid")):
         if padding == "same" or size <= min(height, width):
             layer = keras.layers.DepthwiseConv2D(size, stride, padding=padding, activation="relu")
@@ -66,18 +66,20 @@ def test_a_grouped_convolution_is_the_same(multiplier: int, padding: str) -> Non
     ids=lambda layer: type(layer).__name__,
 )
 def test_what_is_not_known_is_left_alone(layer: keras.Layer) -> None:
-    assert kernels.find(layer, (4, 3, 3, 6), compiled=True) is None
+    assert kernels.find_rewrite(layer, (4, 3, 3, 6), compiled=True) is None
 
 
 def test_a_depthwise_convolution_waits_for_xla() -> None:
     layer = keras.layers.DepthwiseConv2D(3, padding="same")
-    assert kernels.find(layer, (4, 2, 2, 6), compiled=False) is None
-    assert kernels.find(layer, (4, 2, 2, 6), compiled=True) is REWRITES[1]
-    assert kernels.find(layer, (4, 3, 3, 6), compiled=True) is None
+    assert kernels.find_rewrite(layer, (4, 2, 2, 6), compiled=False) is None
+    assert kernels.find_rewrite(layer, (4, 2, 2, 6), compiled=True) is REWRITES[1]
+    assert kernels.find_rewrite(layer, (4, 3, 3, 6), compiled=True) is None
 
 
 def test_a_large_depthwise_convolution_is_left_alone() -> None:
-    assert kernels.find(keras.layers.DepthwiseConv2D(3), (4, 9, 9, 6), compiled=True) is None
+    assert (
+        kernels.find_rewrite(keras.layers.DepthwiseConv2D(3), (4, 9, 9, 6), compiled=True) is None
+    )
 
 
 def test_a_subclass_is_left_alone_for_its_call_may_be_another() -> None:
@@ -85,7 +87,7 @@ def test_a_subclass_is_left_alone_for_its_call_may_be_another() -> None:
         def call(self, inputs: object) -> object:
             return 2 * super().call(inputs)
 
-    assert kernels.find(Doubled(6, 1), (4, 3, 3, 6), compiled=True) is None
+    assert kernels.find_rewrite(Doubled(6, 1), (4, 3, 3, 6), compiled=True) is None
 
 
 def test_the_gradient_reaches_the_same_variable() -> None:
@@ -95,7 +97,7 @@ def test_the_gradient_reaches_the_same_variable() -> None:
     layer = keras.layers.DepthwiseConv2D(3, padding="same")
     layer(maps)
     gradients = []
-    rewrite = kernels.find(layer, maps.shape, compiled=True)
+    rewrite = kernels.find_rewrite(layer, maps.shape, compiled=True)
     assert rewrite is not None
     for call in (layer, rewrite.make(layer, maps.shape)):
         with tf.GradientTape() as tape:

@@ -5,7 +5,7 @@ import pytest
 import tlkit
 from tlkit import freezing
 from tlkit.caching import partition
-from tlkit.caching.partition import Cut, NoFixedTrunk
+from tlkit.caching.partition import Cut, NoFrozenPart
 from tlkit.errors import ConfigError
 from tlkit.models.flat_graph import Part
 
@@ -18,7 +18,7 @@ def _cut(
     plan = freezing.plan(tlkit.models.backbone_of(model), select, batchnorm=batchnorm)
     model.trainable = True
     freezing.apply(plan)
-    return partition.find(model, plan, IMAGES, **options)  # type: ignore[arg-type]
+    return partition.find_cut(model, plan, IMAGES, **options)  # type: ignore[arg-type]
 
 
 def _classifier(backbone: keras.Model, **options: object) -> keras.Model:
@@ -41,7 +41,7 @@ def test_both_parts_give_what_the_whole_gives_wherever_it_is_cut(
     model = _classifier(small_backbone)
     expected = model.predict(IMAGES, verbose=0)
     if count == 1:  # the input layer alone: nothing frozen has weights
-        with pytest.raises(NoFixedTrunk):
+        with pytest.raises(NoFrozenPart):
             _cut(model, freezing.first(count))
         return
     cut = _cut(model, freezing.first(count))
@@ -65,7 +65,7 @@ def test_a_skip_connection_across_the_cut_makes_two_tensors_cross(
 ) -> None:
     cut = _cut(_classifier(small_backbone), freezing.first(4), after="block_1_conv")
     assert len(cut.tensors) == 2
-    assert cut.why == "cut after 'block_1_conv', as asked"
+    assert cut.reason == "caching after block_1_conv, as `cut` asks"
 
 
 def test_cutting_adds_no_node_to_a_layer(small_backbone: keras.Model) -> None:
@@ -84,14 +84,14 @@ def test_the_smallest_tensors_are_kept_where_little_is_run_again() -> None:
         pixels=(0, 1),
     )
     cut = _cut(model, freezing.first(100))
-    assert cut.why.startswith("cut after 'block_10_project_BN': 7 times less")
+    assert cut.reason.startswith("caching after block_10_project_BN: 7x smaller; ")
     assert cut.shapes == ((2, 2, 96),)
     assert cut.bytes_per_image == 4 * 384
     whole = _cut(model, freezing.everything)
-    assert whole.why == "cut after 'pooling', where training starts"
-    assert cut.within(whole)
-    assert not whole.within(cut)
-    steps, tensors = partition.shared_trunk([whole, cut])
+    assert whole.reason == "caching after pooling, where training starts"
+    assert cut.is_within(whole)
+    assert not whole.is_within(cut)
+    steps, tensors = partition.merge_trunks([whole, cut])
     assert len(steps) == len(whole.trunk)
     assert tensors == (*whole.tensors, *cut.tensors)
 
@@ -101,7 +101,7 @@ def test_a_loaded_model_is_cut_alike(small_backbone: keras.Model, tmp_path: obje
     tlkit.save(model, f"{tmp_path}/model.keras")
     loaded = tlkit.load(f"{tmp_path}/model.keras")
     one, other = (_cut(each, freezing.first(6)) for each in (model, loaded))
-    assert one.why == other.why
+    assert one.reason == other.reason
     np.testing.assert_allclose(_joined(one, model), _joined(other, loaded), rtol=1e-6)
 
 
@@ -125,21 +125,21 @@ def _with_front(small_backbone: keras.Model, layer: keras.Layer) -> keras.Model:
 def test_a_random_layer_before_the_backbone_stands_in_the_way(
     small_backbone: keras.Model, layer: keras.Layer, words: str
 ) -> None:
-    with pytest.raises(NoFixedTrunk, match=words):
+    with pytest.raises(NoFrozenPart, match=words):
         _cut(_with_front(small_backbone, layer), freezing.everything)
 
 
 def test_views_take_a_random_layer_into_the_trunk(small_backbone: keras.Model) -> None:
     model = _with_front(small_backbone, keras.layers.RandomFlip(name="flip"))
-    assert _cut(model, freezing.everything, views=True).random == ("flip",)
+    assert _cut(model, freezing.everything, views=True).random_layers == ("flip",)
 
 
 def test_dropout_inside_the_frozen_backbone_is_switched_off_and_named() -> None:
     backbone = tlkit.models.backbones.create("efficientnet_b0", image_size=32, weights=None)
     model = tlkit.build_classifier(backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1))
     cut = _cut(model, freezing.everything)
-    assert cut.switched_off[:2] == ("block2b_drop", "block3b_drop")
-    assert cut.random == ()
+    assert cut.disabled_layers[:2] == ("block2b_drop", "block3b_drop")
+    assert cut.random_layers == ()
 
 
 def test_noise_inside_the_backbone_ends_the_trunk() -> None:
@@ -163,7 +163,7 @@ def test_batchnorm_that_trains_ends_the_trunk(small_backbone: keras.Model) -> No
 
 
 def test_nothing_frozen_first_is_said(small_backbone: keras.Model) -> None:
-    with pytest.raises(NoFixedTrunk, match="no frozen layer comes before 'stem', which is trained"):
+    with pytest.raises(NoFrozenPart, match="no frozen layer comes before 'stem', which is trained"):
         _cut(_classifier(small_backbone), freezing.nothing)
 
 

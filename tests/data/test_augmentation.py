@@ -91,7 +91,7 @@ def test_views_keep_changed_copies_and_validation_the_images_themselves(
     run = train_phase(
         model, phase, DATA, validation_data=DATA, cache=Cache(views=3), seed=0, verbose=False
     )
-    assert (run.trunk.images, run.trunk.computed) == (3 * 40 + 40, 3 * 40 + 40)
+    assert (run.trunk.num_images, run.trunk.num_computed) == (3 * 40 + 40, 3 * 40 + 40)
     score = tlkit.evaluate(model, DATA)
     assert run.history["val_loss"][-1] == pytest.approx(score.loss, rel=1e-4)
 
@@ -122,7 +122,7 @@ def test_a_solver_takes_all_the_views(small_backbone: keras.Model) -> None:
     model = small_classifier(small_backbone)
     phase = SolvedHead(solver="ridge", augmentation=(_flip(),))
     run = train_phase(model, phase, DATA, cache=Cache(views=2), seed=0, verbose=False)
-    assert run.trunk.images == 80
+    assert run.trunk.num_images == 80
     for cache in (None, Cache()):
         with pytest.raises(ConfigError, match="`augmentation` of a SolvedHead needs stored copies"):
             train_phase(model, phase, DATA, cache=cache, seed=0, verbose=False)

@@ -39,7 +39,7 @@ def test_the_folder_holds_model_metrics_history_and_config(
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["accuracy"] == finished["evaluation"].accuracy
     assert metrics["phases"][0]["untouched"] > 0
-    assert metrics["phases"][0]["frozen_part"]["computed"] > 0
+    assert metrics["phases"][0]["frozen_part"]["num_computed"] > 0
     config = json.loads((folder / "config.json").read_text())
     assert (config["about"], config["seed"]) == ("a test", 0)
     assert config["environment"]["keras"] == keras.__version__

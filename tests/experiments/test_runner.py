@@ -50,7 +50,7 @@ def test_the_predicted_memory_is_the_memory_that_training_uses(
     )
     predicted = recipe.cached_bytes(whole, split.train)
     run = train(experiment, split, verbose=False).run
-    used = {phase.name: phase.trunk.bytes / phase.trunk.images for phase in run.phases}
+    used = {phase.name: phase.trunk.num_bytes / phase.trunk.num_images for phase in run.phases}
     assert used.keys() == predicted.keys()
     for phase, size in used.items():
         if name == "fast":

@@ -72,14 +72,14 @@ def test_it_equals_plain_keras_wherever_it_is_cut(build: Build, count: int, poli
         batchnorm=policy,
     )
     fast, _ = _both(build, head=Phase(epochs=1, batch_size=8), fine_tune=phase)
-    assert fast.phases[0].trunk.computed == 27  # one pass for both phases
-    assert fast.phases[1].trunk.computed == 27
+    assert fast.phases[0].trunk.num_computed == 27  # one pass for both phases
+    assert fast.phases[1].trunk.num_computed == 27
 
 
 @pytest.mark.parametrize("name", ["block_1_conv", "block_1_add"])
 def test_it_equals_plain_keras_at_a_chosen_cut(build: Build, name: str) -> None:
     fast, _ = _both(build, head=TAIL, fine_tune=None, cache=Cache(cut=name))
-    assert fast.phases[0].trunk.why == f"cut after '{name}', as asked"
+    assert fast.phases[0].trunk.cut_reason == f"caching after {name}, as `cut` asks"
 
 
 @pytest.mark.parametrize(
@@ -204,8 +204,8 @@ def test_views_are_taken_in_turn(small_backbone: keras.Model, tmp_path: Path) ->
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: seen.append(logs["loss"]))
     still = Phase(epochs=3, optimizer="sgd", learning_rate=1e-4, batch_size=32, callbacks=(watch,))
     run = train_phase(model, still, (images, labels), cache=cache, seed=0, verbose=False)
-    assert run.trunk.images == 54
-    assert run.trunk.computed == 0  # the seeds of the views are part of what is kept
+    assert run.trunk.num_images == 54
+    assert run.trunk.num_computed == 0  # the seeds of the views are part of what is kept
     assert abs(seen[0] - seen[2]) < 0.1 * abs(seen[0] - seen[1])
 
 
@@ -213,7 +213,7 @@ def test_dropout_in_the_frozen_part_is_off_and_reported() -> None:
     backbone = tlkit.models.backbones.create("efficientnet_b0", image_size=32, weights=None)
     model = tlkit.build_classifier(backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1))
     run = train_phase(model, Phase(epochs=1, batch_size=8), DATA, verbose=False)
-    assert run.trunk.switched_off[0] == "block2b_drop"
+    assert run.trunk.disabled_layers[0] == "block2b_drop"
 
 
 def test_the_second_run_runs_nothing(build: Build, tmp_path: Path) -> None:
@@ -225,9 +225,9 @@ def test_the_second_run_runs_nothing(build: Build, tmp_path: Path) -> None:
         )
         for _ in range(2)
     )
-    assert first.phases[0].trunk.computed == 36
-    assert second.phases[0].trunk.computed == 0
-    assert second.phases[0].trunk.error is None
+    assert first.phases[0].trunk.num_computed == 36
+    assert second.phases[0].trunk.num_computed == 0
+    assert second.phases[0].trunk.engine_error is None
     assert second.history == first.history
 
 
@@ -243,8 +243,8 @@ def test_half_precision_says_what_it_costs(build: Build) -> None:
     trainer = TwoPhaseTrainer(head=HEAD, seed=3, cache=Cache(dtype="float16"))
     run = trainer.fit(build(), DATA, verbose=False)
     exact = TwoPhaseTrainer(head=HEAD, seed=3).fit(build(), DATA, verbose=False)
-    assert 0 < run.phases[0].trunk.rounding < 2**-11
-    assert run.phases[0].trunk.bytes == exact.phases[0].trunk.bytes / 2
+    assert 0 < run.phases[0].trunk.float16_error < 2**-11
+    assert run.phases[0].trunk.num_bytes == exact.phases[0].trunk.num_bytes / 2
     np.testing.assert_allclose(run.history["loss"][-1], exact.history["loss"][-1], rtol=1e-2)
 
 
@@ -271,7 +271,7 @@ def test_whatever_changes_a_feature_is_never_taken_from_before(
     twin = keras.models.clone_model(model)
     twin.set_weights(model.get_weights())
     run = train_phase(model, HEAD, (images, labels), cache=Cache(**settings), seed=0, verbose=False)
-    assert run.trunk.computed == len(images)
+    assert run.trunk.num_computed == len(images)
     fresh = train_phase(
         twin,
         HEAD,
@@ -288,7 +288,7 @@ def test_labels_are_never_taken_from_before(build: Build, tmp_path: Path) -> Non
     cache = Cache(folder=tmp_path)
     first = train_phase(build(), HEAD, (images, labels), cache=cache, seed=0, verbose=False)
     again = train_phase(build(), HEAD, (images, labels[::-1]), cache=cache, seed=0, verbose=False)
-    assert again.trunk.computed == 0
+    assert again.trunk.num_computed == 0
     assert again.history != first.history
 
 
@@ -300,7 +300,7 @@ def test_a_damaged_shard_is_made_again(build: Build, tmp_path: Path) -> None:
         raw[len(raw) // 2] ^= 1
         shard.write_bytes(raw)
     again = train_phase(build(), HEAD, DATA, cache=cache, seed=0, verbose=False)
-    assert again.trunk.computed == 27
+    assert again.trunk.num_computed == 27
     assert again.history == first.history
 
 
@@ -308,7 +308,7 @@ def test_a_phase_that_trains_what_a_later_one_keeps_gets_a_pass_of_its_own(build
     early = Phase(epochs=1, learning_rate=1e-3, batch_size=8, freeze=freezing.first(3))
     late = Phase(epochs=1, learning_rate=1e-3, batch_size=8, freeze=freezing.first(6))
     fast, _ = _both(build, head=early, fine_tune=late)
-    assert [phase.trunk.computed for phase in fast.phases] == [27, 27]
+    assert [phase.trunk.num_computed for phase in fast.phases] == [27, 27]
 
 
 def test_callbacks_see_the_classifier_and_every_batch(build: Build, tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_compiled_by_xla_it_comes_out_the_same(
         compile_as(self, *args, **options)
 
     monkeypatch.setattr(keras.Model, "compile", watched)
-    monkeypatch.setattr(tail, "WORTH_COMPILING", 0)
+    monkeypatch.setattr(tail, "MIN_STEPS_FOR_XLA", 0)
     losses = []
     for cache in (Cache(), None):
         first.set_weights(start)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import rich.console
 
-from tlkit.caching.progress import TrunkLines
+from tlkit.caching.progress import CacheProgress
 from tlkit.training.progress import EpochLines
 
 
@@ -34,12 +34,12 @@ def test_a_terminal_also_gets_a_bar() -> None:
 
 def _metered(*, verbose: bool = True, total: int | None = 20, **console: object) -> str:
     page = io.StringIO()
-    lines = TrunkLines(
+    lines = CacheProgress(
         verbose=verbose, console=rich.console.Console(file=page, width=120, **console)
     )
-    lines.tell("train: keeps [all] of it")
+    lines.print("train: keeps [all] of it")
     for done in (10, 20):
-        lines.meter(done, total)
+        lines.update(done, total)
     lines.close()
     return page.getvalue()
 

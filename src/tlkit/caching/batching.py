@@ -1,4 +1,4 @@
-"""Kept features and their labels as what Keras' fit takes, in the order it would have them."""
+"""Features and labels as a dataset for Keras' fit, in the order that Keras gives to arrays."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,15 +12,16 @@ from tlkit.caching.rows import LazyRows, Rows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Feed:
-    """Features of a set of images, and what the images are.
+class FeatureDataset:
+    """The features of images, with their labels.
 
     Attributes:
-        views: A row for each image, for each view of the images; epoch after epoch takes the next.
-        labels: A label for each image, in the form they were given.
-        weights: A weight for each image, where the data has them.
-        batch_size: Images a step.
-        shuffle: Whether every epoch has an order of its own, as arrays do.
+        views: A row for each image, in each augmented copy of the images; each epoch takes the
+            next copy.
+        labels: A label for each image, as integers or one-hot.
+        weights: A weight for each image, if the data has weights.
+        batch_size: Images per step.
+        shuffle: Whether every epoch has another order, as Keras gives to arrays.
     """
 
     views: tuple[Rows | LazyRows, ...]
@@ -45,27 +46,31 @@ class Feed:
         extra = () if self.weights is None else (self.weights[indices],)
         return (features, self.labels[indices], *extra)
 
-    def in_order(self) -> "Feed":
-        """Return the same without shuffling."""
+    def in_order(self) -> "FeatureDataset":
+        """Return the same dataset without shuffling."""
         return replace(self, shuffle=False)
 
 
-def dataset(feed: Feed, turn: "NextView") -> Any:
-    """Return what fit takes, with the view that `turn` knows.
+def make_dataset(features: FeatureDataset, turn: "NextView") -> Any:
+    """Return a dataset for Keras' fit.
 
-    On TensorFlow it is a `tf.data.Dataset` that shuffles as Keras shuffles arrays: under one seed
-    the batches are those that plain Keras would train on.
+    On TensorFlow it is a `tf.data.Dataset` that shuffles as Keras shuffles arrays: with the same
+    seed, the batches are those that plain Keras would train on.
+
+    Args:
+        features: The features.
+        turn: The callback that chooses the view.
     """
     if keras.backend.backend() == "tensorflow":
-        return _tensorflow(feed, turn)
-    return Batches(feed, turn)
+        return _make_tf_dataset(features, turn)
+    return FeatureBatches(features, turn)
 
 
 class NextView(keras.callbacks.Callback):
-    """Knows which view of the images the running epoch takes: each epoch the next.
+    """Chooses which view of the images an epoch takes: each epoch the next one.
 
     Args:
-        views: How many there are.
+        views: How many views there are.
     """
 
     def __init__(self, views: int) -> None:
@@ -74,49 +79,49 @@ class NextView(keras.callbacks.Callback):
 
     @override
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Take the epoch's view."""
+        """Choose the epoch's view."""
         self.view = epoch % self.views
 
 
-class Batches(keras.utils.PyDataset):
-    """Batches by their place, for whatever does without tf.data.
+class FeatureBatches(keras.utils.PyDataset):
+    """Batches by index, for backends other than TensorFlow.
 
     Args:
-        feed: The features.
-        turn: Which view to take.
+        features: The features.
+        turn: The callback that chooses the view.
     """
 
-    def __init__(self, feed: Feed, turn: NextView) -> None:
+    def __init__(self, features: FeatureDataset, turn: NextView) -> None:
         super().__init__()
-        self.feed, self.turn = feed, turn
-        self._order = self._permuted()
+        self.features, self.turn = features, turn
+        self._order = self._permute()
 
     def __len__(self) -> int:
-        return self.feed.steps
+        return self.features.steps
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        size = self.feed.batch_size
-        return self.feed.take(self._order[index * size : (index + 1) * size], self.turn.view)
+        size = self.features.batch_size
+        return self.features.take(self._order[index * size : (index + 1) * size], self.turn.view)
 
     @override
     def on_epoch_end(self) -> None:
-        self._order = self._permuted()
+        self._order = self._permute()
 
-    def _permuted(self) -> np.ndarray:
-        count = self.feed.count
-        # NumPy's global generator is what Keras seeds, and shuffles arrays with
-        return np.random.permutation(count) if self.feed.shuffle else np.arange(count)
+    def _permute(self) -> np.ndarray:
+        count = self.features.count
+        # Keras seeds NumPy's global generator, and shuffles arrays with it
+        return np.random.permutation(count) if self.features.shuffle else np.arange(count)
 
 
-def _tensorflow(feed: Feed, turn: NextView) -> Any:
+def _make_tf_dataset(features: FeatureDataset, turn: NextView) -> Any:
     import tensorflow as tf
 
-    count, size = feed.count, feed.batch_size
+    count, size = features.count, features.batch_size
     whole = count // size
 
-    def order(_: Any) -> Any:  # as Keras' own adapter for arrays makes it
+    def order(_: Any) -> Any:  # as in Keras' own adapter for arrays
         indices = tf.range(count, dtype=tf.int64)
-        return tf.random.shuffle(indices) if feed.shuffle else indices
+        return tf.random.shuffle(indices) if features.shuffle else indices
 
     def cut(indices: Any) -> Any:
         full = tf.reshape(indices[: whole * size], [whole, size])
@@ -127,18 +132,18 @@ def _tensorflow(feed: Feed, turn: NextView) -> Any:
         return batches
 
     indices = tf.data.Dataset.range(1).map(order).prefetch(1).flat_map(cut)
-    batches = indices.map(_taker(feed, turn, tf), num_parallel_calls=1)
+    batches = indices.map(_make_reader(features, turn, tf), num_parallel_calls=1)
     batches = batches.prefetch(tf.data.AUTOTUNE)
-    return batches.apply(tf.data.experimental.assert_cardinality(feed.steps))
+    return batches.apply(tf.data.experimental.assert_cardinality(features.steps))
 
 
-def _taker(feed: Feed, turn: NextView, tf: Any) -> Callable[[Any], Any]:
-    """Return the function from indices to a batch: NumPy reads the rows, in place or from disk."""
-    first = feed.take(np.arange(min(1, feed.count)))
+def _make_reader(features: FeatureDataset, turn: NextView, tf: Any) -> Callable[[Any], Any]:
+    """Return a function from indices to a batch, whose rows NumPy reads from memory or disk."""
+    first = features.take(np.arange(min(1, features.count)))
     flat = keras.tree.flatten(first)
 
     def read(indices: np.ndarray) -> list[np.ndarray]:
-        return list(keras.tree.flatten(feed.take(indices, turn.view)))
+        return list(keras.tree.flatten(features.take(indices, turn.view)))
 
     def take(indices: Any) -> Any:
         values = tf.numpy_function(read, [indices], [value.dtype for value in flat])

@@ -1,8 +1,8 @@
-"""Run a frozen trunk over images once, and keep what it gives."""
+"""Extract the features of all images by running a frozen trunk over them once."""
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,10 @@ import numpy as np
 
 from tlkit._internal import files, system
 from tlkit.caching import store
-from tlkit.caching.batching import Feed
+from tlkit.caching.batching import FeatureDataset
 from tlkit.caching.cache import Cache, TrunkRun
 from tlkit.caching.partition import Cut
+from tlkit.caching.progress import CacheProgress
 from tlkit.caching.rows import Rows
 from tlkit.caching.runner import BATCH, Runner
 from tlkit.data import batches, chunks
@@ -21,20 +22,17 @@ from tlkit.errors import DataError
 
 _SHARD_BYTES = 32 * 2**20
 _SHARD_ROWS = 4096
-_MOST_SHARDS = 256
-
-Tell = Callable[[str], None]
-Meter = Callable[[int, int | None], None]
+_MAX_SHARDS = 256
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Kept:
-    """What one pass over a set of images left; a list of shards for each view."""
+class _Extracted:
+    """The features of one set of images, as a list of shards for each view, and their labels."""
 
     views: list[list[list[np.ndarray]]]
     labels: np.ndarray
     weights: np.ndarray | None
-    batch_size: int | None  # of a dataset; arrays have none
+    batch_size: int | None  # of a dataset; None for arrays
 
     @property
     def on_disk(self) -> bool:
@@ -42,16 +40,15 @@ class _Kept:
         return any(isinstance(array, np.memmap) for array in arrays)
 
 
-class Pass:
-    """One run of a frozen trunk that serves several cuts of a model.
+class Extraction:
+    """Runs a frozen trunk once over each set of images, for several cuts of a model.
 
     Args:
         model: The classifier.
         cuts: Where it is cut.
-        cache: How to run and keep.
-        augmentation: Layers that change the training images, for each view of them anew.
-        tell: Is given lines for the user.
-        meter: Is told how many images are done, and of how many, None where unknown.
+        cache: How to run and store.
+        augmentation: Layers that augment the training images, for each view of them.
+        progress: Prints what is stored where, and shows how far the run is.
     """
 
     def __init__(
@@ -61,134 +58,141 @@ class Pass:
         cache: Cache,
         *,
         augmentation: Sequence[keras.layers.Layer] = (),
-        tell: Tell = lambda line: None,
-        meter: Meter = lambda done, total: None,
+        progress: CacheProgress | None = None,
     ) -> None:
-        self._cache, self._tell, self._meter = cache, tell, meter
+        self._cache, self._progress = cache, progress or CacheProgress(verbose=False)
         self._rank = len(model.inputs[0].shape)
         self._runner = Runner(model, cuts, cache, augmentation=augmentation)
         limit = cache.memory_limit
         self._room = system.free_memory() // 2 if limit is None else limit
-        self._kept: dict[str, _Kept] = {}
+        self._extracted: dict[str, _Extracted] = {}
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._images = 0
         self._seconds = 0.0
 
-    def feed(self, cut: Cut, name: str, source: batches.Inputs, *, batch_size: int) -> Feed:
-        """Return what crosses one of the cuts for all the images, running the trunk if need be.
+    def extract(
+        self, cut: Cut, name: str, data: batches.Inputs, *, batch_size: int
+    ) -> FeatureDataset:
+        """Return what crosses one of the cuts for all images; runs the trunk the first time.
+
+        Args:
+            cut: One of the cuts.
+            name: "train" or "validation"; only training images are augmented.
+            data: The images and labels.
+            batch_size: Images per step, for arrays; a dataset has its own batches.
 
         Raises:
             DataError: A dataset's batches differ in size.
-            EngineError: The engine can't run the trunk, or gives other numbers than Keras.
+            EngineError: The engine can't run the trunk, or its numbers differ from those of Keras.
             StoreError: There is not enough room on the disk.
         """
-        if name not in self._kept:
-            started, ran = time.perf_counter(), self._runner.computed
-            self._kept[name] = self._collect(source, name)
+        if name not in self._extracted:
+            started, ran = time.perf_counter(), self._runner.num_computed
+            self._extracted[name] = self._collect(data, name)
             seconds = time.perf_counter() - started
             self._seconds += seconds
-            ran = self._runner.computed - ran
-            self._tell(f"{name}: ran {ran:,} by {self._runner.engine} in {seconds:.1f} s")
-        kept = self._kept[name]
+            ran = self._runner.num_computed - ran
+            self._progress.print(f"{name}: ran {ran:,} by {self._runner.engine} in {seconds:.1f} s")
+        extracted = self._extracted[name]
         places = [self._runner.outputs.index(tensor) for tensor in cut.tensors]
-        return Feed(
+        return FeatureDataset(
             views=tuple(
                 Rows([[shard[place] for place in places] for shard in shards])
-                for shards in kept.views
+                for shards in extracted.views
             ),
-            labels=kept.labels,
-            weights=kept.weights,
-            batch_size=kept.batch_size or batch_size,
-            shuffle=kept.batch_size is None,
+            labels=extracted.labels,
+            weights=extracted.weights,
+            batch_size=extracted.batch_size or batch_size,
+            shuffle=extracted.batch_size is None,
         )
 
-    def report(self, cut: Cut) -> TrunkRun:
-        """Return how it went."""
+    def summarize(self, cut: Cut) -> TrunkRun:
+        """Return how the trunk was run."""
         return TrunkRun(
-            why=cut.why,
+            cut_reason=cut.reason,
             engine=self._runner.engine,
-            error=self._runner.error,
-            images=self._images,
-            computed=self._runner.computed,
-            bytes=self._images * self._runner.row_bytes,
-            on_disk=any(kept.on_disk for kept in self._kept.values()),
+            engine_error=self._runner.engine_error,
+            num_images=self._images,
+            num_computed=self._runner.num_computed,
+            num_bytes=self._images * self._runner.row_bytes,
+            on_disk=any(extracted.on_disk for extracted in self._extracted.values()),
             seconds=self._seconds,
-            rounding=self._runner.rounding,
-            switched_off=cut.switched_off,
+            float16_error=self._runner.float16_error,
+            disabled_layers=cut.disabled_layers,
         )
 
     def close(self) -> None:
-        """Let go of the features; those that lie on disk for this training alone are deleted."""
-        self._kept.clear()
+        """Release the features; temporary ones on disk are deleted."""
+        self._extracted.clear()
         if self._temporary is not None:
             self._temporary.cleanup()
             self._temporary = None
 
-    def _collect(self, source: batches.Inputs, name: str) -> _Kept:
-        some = BATCH if batches.is_arrays(source) else 1  # of a dataset, one batch
-        first = next(chunks.read(source, rows=some, rank=self._rank)).images[:BATCH]
-        random = name == "train"  # validation is measured on images as they are
-        views = self._runner.views if random else 1
-        most = chunks.at_most(source)
-        on_disk = self._plan(name, most, views)
-        entry = self._entry(first, most, views, on_disk=on_disk)
-        rows = _shard_rows(self._runner.row_bytes, first[0].nbytes, most)
-        shelves = [_Shelf(None if on_disk else most) for _ in range(views)]
+    def _collect(self, data: batches.Inputs, name: str) -> _Extracted:
+        rows = BATCH if batches.is_arrays(data) else 1  # of a dataset, one batch
+        first = next(chunks.read(data, rows=rows, rank=self._rank)).images[:BATCH]
+        augmented = name == "train"
+        views = self._runner.views if augmented else 1
+        max_images = chunks.at_most(data)
+        on_disk = self._choose_disk(name, max_images, views)
+        entry = self._open_entry(first, max_images, views, on_disk=on_disk)
+        rows = _count_shard_rows(self._runner.row_bytes, first[0].nbytes, max_images)
+        collectors = [_Collector(None if on_disk else max_images) for _ in range(views)]
         labels: list[np.ndarray] = []
         weights: list[np.ndarray] = []
         sizes: list[int] = []
         done = 0
-        for number, chunk in enumerate(
-            chunks.ahead(chunks.read(source, rows=rows, rank=self._rank))
-        ):
-            for view, shelf in enumerate(shelves):
-                place = (view, number) if random else None
-                shelf.add(self._runner.features(chunk.images, entry, place=place))
+        for number, chunk in enumerate(chunks.ahead(chunks.read(data, rows=rows, rank=self._rank))):
+            for view, collector in enumerate(collectors):
+                place = (view, number) if augmented else None
+                collector.add(self._runner.compute_features(chunk.images, entry, place=place))
                 done += len(chunk.images)
-                self._meter(done, None if most is None else most * views)
+                self._progress.update(done, None if max_images is None else max_images * views)
             labels.append(chunk.labels)
             weights += [] if chunk.weights is None else [chunk.weights]
             sizes += chunk.sizes
         self._images += done
-        return _Kept(
-            views=[shelf.shards() for shelf in shelves],
+        return _Extracted(
+            views=[collector.shards() for collector in collectors],
             labels=np.concatenate(labels),
             weights=np.concatenate(weights) if weights else None,
-            batch_size=None if batches.is_arrays(source) else _one_size(sizes, name),
+            batch_size=None if batches.is_arrays(data) else _check_sizes(sizes, name),
         )
 
-    def _plan(self, name: str, most: int | None, views: int) -> bool:
-        """Tell whether the features go to disk, and say how much room they take."""
-        a_row = self._runner.row_bytes
-        if most is None:
-            self._tell(f"{name}: keeps {a_row:,} bytes an image on disk; how many is not known yet")
+    def _choose_disk(self, name: str, max_images: int | None, views: int) -> bool:
+        """Choose whether the features are stored on disk; prints how much room they take."""
+        row_bytes = self._runner.row_bytes
+        if max_images is None:
+            self._progress.print(
+                f"{name}: stores {row_bytes:,} bytes per image on disk; their number is unknown"
+            )
             return True
-        total = most * views * a_row
+        total = max_images * views * row_bytes
         on_disk = total > self._room
         where = "on disk" if on_disk else "in memory"
         copies = f" in {views} views" if views > 1 else ""
-        self._tell(
-            f"{name}: keeps {a_row:,} bytes of each of {most:,} images{copies}, "
+        self._progress.print(
+            f"{name}: stores {row_bytes:,} bytes for each of {max_images:,} images{copies}, "
             f"{total / 1e6:,.1f} MB {where}"
         )
         if not on_disk:
             self._room -= total
         return on_disk
 
-    def _entry(
-        self, first: np.ndarray, most: int | None, views: int, *, on_disk: bool
+    def _open_entry(
+        self, first: np.ndarray, max_images: int | None, views: int, *, on_disk: bool
     ) -> store.Entry | None:
-        """Return where features are kept on disk, if they are, with room for what is missing."""
+        """Return the entry for features on disk, if the disk has room; None to store none there."""
         if self._cache.folder is None and not on_disk:
             return None
-        kept = store.Store(folder=self._folder())
-        entry = self._runner.entry(kept, first)
-        there = sum(info.bytes for info in kept.entries() if info.key == entry.key)
-        wanted = (most or 0) * views * self._runner.row_bytes
-        files.check_room(kept.folder, max(wanted - there, 0))
+        stored = store.Store(folder=self._choose_folder())
+        entry = self._runner.open_entry(stored, first)
+        there = sum(info.bytes for info in stored.entries() if info.key == entry.key)
+        wanted = (max_images or 0) * views * self._runner.row_bytes
+        files.check_room(stored.folder, max(wanted - there, 0))
         return entry
 
-    def _folder(self) -> Path:
+    def _choose_folder(self) -> Path:
         if self._cache.folder is not None:
             return Path(self._cache.folder)
         if self._temporary is None:
@@ -196,20 +200,22 @@ class Pass:
         return Path(self._temporary.name)
 
 
-class _Shelf:
-    """Takes features chunk by chunk; into one array for each tensor where the number is known."""
+class _Collector:
+    """Collects features chunk by chunk: in one array per tensor if their number is known."""
 
-    def __init__(self, most: int | None) -> None:
-        self._most, self._used = most, 0
+    def __init__(self, max_images: int | None) -> None:
+        self._max_images, self._used = max_images, 0
         self._whole: list[np.ndarray] = []
         self._shards: list[list[np.ndarray]] = []
 
     def add(self, arrays: list[np.ndarray]) -> None:
-        if self._most is None:
+        if self._max_images is None:
             self._shards.append(arrays)
             return
         if not self._whole:
-            self._whole = [np.empty((self._most, *each.shape[1:]), each.dtype) for each in arrays]
+            self._whole = [
+                np.empty((self._max_images, *each.shape[1:]), each.dtype) for each in arrays
+            ]
         end = self._used + len(arrays[0])
         for whole, array in zip(self._whole, arrays, strict=True):
             whole[self._used : end] = array
@@ -219,20 +225,21 @@ class _Shelf:
         return self._shards or [[whole[: self._used] for whole in self._whole]]
 
 
-def _shard_rows(row_bytes: int, image_bytes: int, most: int | None) -> int:
-    """Return how many images make a shard: whole engine batches, and little enough to lose.
+def _count_shard_rows(row_bytes: int, image_bytes: int, max_images: int | None) -> int:
+    """Return how many images make a shard: whole batches of the engine, and about 32 MB.
 
-    Each shard on disk is an open file, of which a process may have about a thousand.
+    A run that is interrupted loses at most one shard. There are about 256: each is an open file, of
+    which a process may have about a thousand.
     """
     rows = min(_SHARD_ROWS, _SHARD_BYTES // max(row_bytes, image_bytes))
-    rows = max(rows, (most or 0) // _MOST_SHARDS)
+    rows = max(rows, (max_images or 0) // _MAX_SHARDS)
     return max(rows // BATCH, 1) * BATCH
 
 
-def _one_size(sizes: Sequence[int], name: str) -> int:
+def _check_sizes(sizes: Sequence[int], name: str) -> int:
     if any(size != sizes[0] for size in sizes[:-1]) or sizes[-1] > sizes[0]:
         raise DataError(
-            f"`{name}` must be a dataset whose batches have one size to be kept, got sizes from "
-            f"{min(sizes)} to {max(sizes)}. Batch it evenly, or train with cache=None."
+            f"`{name}` must have batches of one size to be cached, got sizes from {min(sizes)} to "
+            f"{max(sizes)}. Batch it evenly, or train with cache=None."
         )
     return sizes[0]

@@ -1,4 +1,4 @@
-"""The same layers, computed in cheaper ways on the same variables."""
+"""Layers computed in cheaper ways, on the same variables and with the same results."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import keras
 Shape = tuple[int, ...]
 Call = Callable[..., Any]
 
-_FEW_PRODUCTS = 16  # of a position with a tap: a 3x3 kernel has 16 on a 2x2 map, 49 on a 3x3
+_MAX_PRODUCTS = 16  # of a position and a kernel tap: a 3x3 kernel has 16 on 2x2 maps, 49 on 3x3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +18,10 @@ class Rewrite:
     """One way to compute a layer for less.
 
     Attributes:
-        name: What is computed in place of what.
-        compiled: Whether it helps only where XLA compiles what it is part of.
-        fits: Tells whether a layer that is given tensors of this shape can be computed so.
-        make: Returns the function to call in the layer's place, for tensors of this shape.
+        name: The layer and what replaces it.
+        compiled: Whether it is faster only if XLA compiles it.
+        fits: Whether a layer can be computed this way, for inputs of this shape.
+        make: Returns the function to call instead of the layer, for inputs of this shape.
     """
 
     name: str
@@ -30,23 +30,23 @@ class Rewrite:
     make: Callable[[Any, Shape], Call]
 
 
-def find(layer: Any, shape: Shape, *, compiled: bool) -> Rewrite | None:
-    """Return the first rewrite that fits a layer given tensors of this shape, if one does.
+def find_rewrite(layer: Any, shape: Shape, *, compiled: bool) -> Rewrite | None:
+    """Return the first rewrite that fits a layer and its input's shape; None if none does.
 
-    They were measured on processors with the TensorFlow backend, and are used nowhere else.
+    They are faster on CPUs with the TensorFlow backend, and are not used anywhere else.
 
     Args:
         layer: A layer or operation.
-        shape: The shape it is given, the batch axis included.
-        compiled: Whether XLA is to compile it.
+        shape: The shape of its input, with the batch axis.
+        compiled: Whether XLA will compile it.
     """
-    if not (_on_processor() and _plain(layer)):
+    if not (_uses_tensorflow_cpu() and _has_plain_call(layer)):
         return None
     fitting = (each for each in REWRITES if each.fits(layer, shape))
     return next((each for each in fitting if compiled or not each.compiled), None)
 
 
-def _on_processor() -> bool:
+def _uses_tensorflow_cpu() -> bool:
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
@@ -54,8 +54,8 @@ def _on_processor() -> bool:
     return not tf.config.list_physical_devices("GPU")
 
 
-def _plain(layer: Any) -> bool:
-    """Tell whether a layer does nothing around its `call` that a rewrite would leave out."""
+def _has_plain_call(layer: Any) -> bool:
+    """Tell whether a layer does nothing besides its `call`, such as casts, that a rewrite lacks."""
     return (
         isinstance(layer, keras.Layer)
         and layer.compute_dtype == layer.variable_dtype == "float32"
@@ -74,14 +74,14 @@ def _is_pointwise(layer: Any, shape: Shape) -> bool:
     return _is_convolution(layer) and layer.kernel_size == (1, 1) and layer.groups == 1
 
 
-def _as_product(layer: Any, shape: Shape) -> Call:
+def _make_product(layer: Any, shape: Shape) -> Call:
     channels, (down, right) = shape[-1], layer.strides
 
     def call(maps: Any) -> Any:
         maps = maps[:, ::down, ::right]
         rows = keras.ops.reshape(maps, (-1, channels))
         product = keras.ops.matmul(rows, keras.ops.reshape(layer.kernel, (channels, -1)))
-        return _finished(layer, keras.ops.reshape(product, (-1, *maps.shape[1:3], layer.filters)))
+        return _activate(layer, keras.ops.reshape(product, (-1, *maps.shape[1:3], layer.filters)))
 
     return call
 
@@ -91,21 +91,21 @@ def _is_small_depthwise(layer: Any, shape: Shape) -> bool:
         type(layer) is keras.layers.DepthwiseConv2D
         and layer.depth_multiplier == 1
         and tuple(layer.dilation_rate) == (1, 1)
-        and math.prod(sum(map(len, axis)) for axis in _joined_axes(layer, shape)) <= _FEW_PRODUCTS
+        and math.prod(sum(map(len, axis)) for axis in _pair_axes(layer, shape)) <= _MAX_PRODUCTS
     )
 
 
-def _as_multiply_adds(layer: Any, shape: Shape) -> Call:
-    """Add up each position of the input times the tap that joins it to a position of the output.
+def _make_multiply_adds(layer: Any, shape: Shape) -> Call:
+    """Compute each output position as the sum of its input positions times the kernel's taps.
 
-    Taps that only ever meet the padding are left out: of nine on a 1x1 map, eight.
+    Products with the padding are left out: on a 1x1 map, eight of nine.
     """
     channels = shape[-1]
-    rows, columns = _joined_axes(layer, shape)
+    rows, columns = _pair_axes(layer, shape)
 
     def call(maps: Any) -> Any:
         taps = keras.ops.reshape(layer.kernel, (*layer.kernel_size, channels))
-        made = [
+        sums = [
             sum(
                 maps[:, row, column] * taps[down, right]
                 for row, down in above
@@ -115,18 +115,18 @@ def _as_multiply_adds(layer: Any, shape: Shape) -> Call:
             for beside in columns
         ]
         shape = (-1, len(rows), len(columns), channels)
-        return _finished(layer, keras.ops.reshape(keras.ops.stack(made, axis=1), shape))
+        return _activate(layer, keras.ops.reshape(keras.ops.stack(sums, axis=1), shape))
 
     return call
 
 
-def _joined_axes(layer: Any, shape: Shape) -> list[list[list[tuple[int, int]]]]:
+def _pair_axes(layer: Any, shape: Shape) -> list[list[list[tuple[int, int]]]]:
     lengths = zip(shape[1:3], layer.kernel_size, layer.strides, strict=True)
-    return [_joined(length, size, stride, layer.padding) for length, size, stride in lengths]
+    return [_pair_axis(length, size, stride, layer.padding) for length, size, stride in lengths]
 
 
-def _joined(length: int, size: int, stride: int, padding: str) -> list[list[tuple[int, int]]]:
-    """Return, for each position of the output, the positions of the input and their taps."""
+def _pair_axis(length: int, size: int, stride: int, padding: str) -> list[list[tuple[int, int]]]:
+    """Return, for each output position on an axis, pairs of an input position and a tap."""
     before = 0
     count = (length - size) // stride + 1
     if padding == "same":
@@ -142,7 +142,7 @@ def _is_grouped_depthwise(layer: Any, shape: Shape) -> bool:
     return _is_convolution(layer) and layer.groups == shape[-1] > 1
 
 
-def _as_depthwise(layer: Any, shape: Shape) -> Call:
+def _make_depthwise(layer: Any, shape: Shape) -> Call:
     rows, columns = layer.kernel_size
     channels = shape[-1]
 
@@ -151,12 +151,12 @@ def _as_depthwise(layer: Any, shape: Shape) -> Call:
         result = keras.ops.depthwise_conv(
             maps, kernel, strides=layer.strides, padding=layer.padding, data_format="channels_last"
         )
-        return _finished(layer, result)
+        return _activate(layer, result)
 
     return call
 
 
-def _finished(layer: Any, result: Any) -> Any:
+def _activate(layer: Any, result: Any) -> Any:
     result = result if layer.bias is None else result + layer.bias
     return result if layer.activation is None else layer.activation(result)
 
@@ -166,19 +166,19 @@ REWRITES = (
         name="1x1 convolution as a matrix product",
         compiled=False,
         fits=_is_pointwise,
-        make=_as_product,
+        make=_make_product,
     ),
     Rewrite(
         name="depthwise convolution of a small map as multiply-adds",
         compiled=True,
         fits=_is_small_depthwise,
-        make=_as_multiply_adds,
+        make=_make_multiply_adds,
     ),
     Rewrite(
         name="convolution in one group a channel as a depthwise one",
         compiled=False,
         fits=_is_grouped_depthwise,
-        make=_as_depthwise,
+        make=_make_depthwise,
     ),
 )
-"""Every rewrite; the first that fits is used. Another is one more entry."""
+"""All rewrites; the first that fits is used. To add one, add an entry."""

@@ -1,4 +1,4 @@
-"""Each phase's frozen part: found, or the reason why every epoch runs the whole model."""
+"""Which part of the model each phase can run once, or why it has to run all of it every epoch."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,101 +7,115 @@ import keras
 
 from tlkit.caching import partition
 from tlkit.caching.cache import Cache
-from tlkit.caching.extraction import Pass
-from tlkit.caching.partition import Cut, NoFixedTrunk
-from tlkit.caching.progress import TrunkLines
+from tlkit.caching.extraction import Extraction
+from tlkit.caching.partition import Cut, NoFrozenPart
+from tlkit.caching.progress import CacheProgress
 from tlkit.data import batches, chunks
 from tlkit.models import freezing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FrozenPart:
-    """The frozen part of one phase: where it is cut off, and the pass that runs it once."""
+    """The frozen part of one phase.
+
+    Attributes:
+        cut: Where the model is cut for this phase.
+        extraction: What runs the part before the cut; phases may share it.
+        cache: How it is run and stored.
+    """
 
     cut: Cut
-    once: Pass
+    extraction: Extraction
     cache: Cache
 
 
-def parts(
+def find_frozen_parts(
     model: keras.Model,
     plans: Mapping[str, freezing.FreezePlan],
     augmentations: Mapping[str, Sequence[keras.layers.Layer]],
-    train: batches.Inputs,
-    validation: batches.Inputs | None,
+    data: batches.Inputs,
     *,
+    validation_data: batches.Inputs | None,
     cache: Cache | None,
-    lines: TrunkLines,
+    progress: CacheProgress,
 ) -> dict[str, FrozenPart | None]:
     """Find each phase's frozen part; changes what is trainable.
 
-    One pass serves several phases as long as none of them trains what a later one runs.
-
     Args:
         model: The classifier.
-        plans: What each phase freezes, by its name.
-        augmentations: The layers with which each phase changes its training images.
-        train: The training images.
-        validation: The validation images.
-        cache: How to run and keep; None finds nothing.
-        lines: Is told why a phase has none.
+        plans: What each phase freezes, by the phase's name.
+        augmentations: The layers with which each phase augments its training images.
+        data: The training images.
+        validation_data: The validation images.
+        cache: How to run and store; with None, no phase has a frozen part.
+        progress: Prints where each phase is cut, or why it is not.
     """
-    found: dict[str, FrozenPart | None] = dict.fromkeys(plans)
+    parts: dict[str, FrozenPart | None] = dict.fromkeys(plans)
     if cache is None:
-        return found
-    sample = next(chunks.read(train, rows=1, rank=len(model.input_shape))).images
+        return parts
+    sample = next(chunks.read(data, rows=1, rank=len(model.input_shape))).images
     cuts: dict[str, Cut] = {}
     for name, plan in plans.items():
         try:
-            _require_repeating(train, validation)
+            _check_repeats(data, validation_data)
             if augmentations[name] and cache.views == 1:
-                raise NoFixedTrunk(
-                    "augmentation changes its images each time; Cache(views=4) would keep four "
-                    "changed copies of each"
+                raise NoFrozenPart(
+                    "augmentation changes its images each time; Cache(views=4) would store four "
+                    "augmented copies of each"
                 )
-            apply(model, plan)
-            cuts[name] = partition.find(model, plan, sample, after=cache.cut, views=cache.views > 1)
-            lines.tell(f"{name}: {cuts[name].why}")
-        except NoFixedTrunk as reason:
-            lines.tell(f"{name}: every epoch runs the whole model: {reason}.")
-    group: list[str] = []
-    for name, cut in cuts.items():
-        if not all(
-            cut.within(cuts[earlier]) and augmentations[name] == augmentations[earlier]
-            for earlier in group
-        ):
-            group = []
-        group.append(name)
-        once = Pass(
+            set_trainable(model, plan)
+            cuts[name] = partition.find_cut(
+                model, plan, sample, after=cache.cut, views=cache.views > 1
+            )
+            progress.print(f"{name}: {cuts[name].reason}")
+        except NoFrozenPart as reason:
+            progress.print(f"{name}: every epoch runs the whole model: {reason}.")
+    for group in _group_phases(cuts, augmentations):
+        extraction = Extraction(
             model,
-            [cuts[each] for each in group],
+            [cuts[name] for name in group],
             cache,
-            augmentation=augmentations[name],
-            tell=lines.tell,
-            meter=lines.meter,
+            augmentation=augmentations[group[0]],
+            progress=progress,
         )
-        for each in group:
-            found[each] = FrozenPart(cut=cuts[each], once=once, cache=cache)
-    return found
+        for name in group:
+            parts[name] = FrozenPart(cut=cuts[name], extraction=extraction, cache=cache)
+    return parts
 
 
-def _require_repeating(train: batches.Inputs, validation: batches.Inputs | None) -> None:
-    for name, source in {"data": train, "validation_data": validation}.items():
+def _group_phases(
+    cuts: Mapping[str, Cut], augmentations: Mapping[str, Sequence[keras.layers.Layer]]
+) -> list[list[str]]:
+    """Group phases that one extraction serves: a later one trains no layer of an earlier trunk."""
+    groups: list[list[str]] = []
+    for name, cut in cuts.items():
+        if groups and all(
+            cut.is_within(cuts[earlier]) and augmentations[name] == augmentations[earlier]
+            for earlier in groups[-1]
+        ):
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return groups
+
+
+def _check_repeats(data: batches.Inputs, validation_data: batches.Inputs | None) -> None:
+    for name, source in {"data": data, "validation_data": validation_data}.items():
         if source is not None and not chunks.repeats(source):
-            raise NoFixedTrunk(
+            raise NoFrozenPart(
                 f"`{name}` begins with other images each time, as a dataset does that shuffles "
                 "or augments"
             )
 
 
-def apply(model: keras.Model, plan: freezing.FreezePlan) -> None:
-    """Set what is trainable of a classifier; takes effect when it is compiled."""
+def set_trainable(model: keras.Model, plan: freezing.FreezePlan) -> None:
+    """Set which layers of a classifier are trainable; takes effect when it is compiled."""
     model.trainable = True
     freezing.apply(plan)
 
 
-def close(found: Iterable[FrozenPart | None]) -> None:
-    """Let go of all features."""
-    for part in found:
+def close_all(parts: Iterable[FrozenPart | None]) -> None:
+    """Release the features of all parts."""
+    for part in parts:
         if part is not None:
-            part.once.close()
+            part.extraction.close()

@@ -1,4 +1,4 @@
-"""How the frozen part is run, shown on the terminal: lines, and a bar while it runs."""
+"""Progress of the frozen part on the terminal: lines, and a bar while it runs."""
 
 import time
 
@@ -6,12 +6,12 @@ import rich.console
 import rich.progress
 
 
-class TrunkLines:
-    """Tells how the frozen part is run: lines, and a bar meanwhile where there is a terminal.
+class CacheProgress:
+    """Prints lines, and shows a bar while the frozen part runs if the output is a terminal.
 
     Args:
-        verbose: Whether to write anything.
-        console: Where to write; standard output by default.
+        verbose: Whether to print anything.
+        console: Where to print; standard output by default.
     """
 
     def __init__(self, *, verbose: bool, console: rich.console.Console | None = None) -> None:
@@ -19,18 +19,18 @@ class TrunkLines:
         self.console = console or rich.console.Console(highlight=False, soft_wrap=True)
         self._bar: rich.progress.Progress | None = None
 
-    def tell(self, line: str) -> None:
-        """Write a line."""
+    def print(self, line: str) -> None:
+        """Print a line."""
         if self.verbose:
             self.console.print(line, markup=False)
 
-    def meter(self, done: int, total: int | None) -> None:
-        """Show how many images are done, how many a second, and the time left."""
+    def update(self, done: int, total: int | None) -> None:
+        """Show how many images are done, how many per second, and the time left."""
         if not (self.verbose and self.console.is_terminal):
             return
         if self._bar is None:
             self._started = time.perf_counter()
-            self._bar = _images_bar(self.console)
+            self._bar = _create_bar(self.console)
             self._task = self._bar.add_task("", total=total)
             self._bar.start()
         speed = done / max(time.perf_counter() - self._started, 1e-3)
@@ -39,13 +39,13 @@ class TrunkLines:
             self.close()
 
     def close(self) -> None:
-        """Take the bar away where one is shown."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
 
-def _images_bar(console: rich.console.Console) -> rich.progress.Progress:
+def _create_bar(console: rich.console.Console) -> rich.progress.Progress:
     return rich.progress.Progress(
         rich.progress.TextColumn("frozen part"),
         rich.progress.BarColumn(),

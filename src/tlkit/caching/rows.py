@@ -1,4 +1,4 @@
-"""Rows of arrays that belong together, wherever their shards lie."""
+"""Rows of several arrays by index, from shards in memory or on disk."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ class Rows:
     """Rows of several arrays that belong together, in memory or in shards on disk.
 
     Args:
-        shards: Each one array per tensor, all with the same number of rows.
+        shards: Lists of one array per tensor, all with the same number of rows.
 
     Raises:
-        DataError: There is no shard, or they don't fit together.
+        DataError: There is no shard, or their shapes or dtypes differ.
 
     Examples:
         >>> Rows([[np.arange(3)], [np.arange(3, 5)]]).take(np.array([4, 0, 4]))
@@ -23,7 +23,7 @@ class Rows:
     """
 
     def __init__(self, shards: Sequence[Sequence[np.ndarray]]) -> None:
-        _check_fit(shards)
+        _check_shards(shards)
         self.shapes = tuple(array.shape[1:] for array in shards[0])
         self.dtypes = tuple(array.dtype for array in shards[0])
         self.nbytes = sum(array.nbytes for shard in shards for array in shard)
@@ -38,12 +38,12 @@ class Rows:
         return self.take(np.arange(*rows.indices(len(self))))
 
     def take(self, indices: np.ndarray) -> list[np.ndarray]:
-        """Return the rows with these indices, in their order, as fresh arrays in memory.
+        """Return the rows with these indices, in this order, as new arrays in memory.
 
         Raises:
-            IndexError: An index is below 0, too large, or no whole number.
+            IndexError: An index is below 0, too large, or not a whole number.
         """
-        wanted = self._checked(indices)
+        wanted = self._check_indices(indices)
         if len(self._shards) == 1:
             return [array[wanted] for array in self._shards[0]]
         order = np.argsort(wanted, kind="stable")
@@ -58,12 +58,12 @@ class Rows:
         return taken
 
     def arrays(self) -> list[np.ndarray]:
-        """Return each tensor whole, in memory; not copied where it is one array there."""
+        """Return each tensor as one array in memory, without a copy if it is one already."""
         if len(self._shards) == 1 and self.in_memory:
             return list(self._shards[0])
         return [np.concatenate(parts) for parts in zip(*self._shards, strict=True)]
 
-    def _checked(self, indices: np.ndarray) -> np.ndarray:
+    def _check_indices(self, indices: np.ndarray) -> np.ndarray:
         if indices.ndim != 1 or indices.dtype.kind not in "iu":
             raise IndexError(
                 f"`indices` must be whole numbers on one axis, got {indices.dtype} of shape "
@@ -76,7 +76,7 @@ class Rows:
 
 
 class LazyRows:
-    """Images that are read when they are asked for, as rows of one array.
+    """Images that are read from their files when rows are taken.
 
     Args:
         images: The images.
@@ -86,11 +86,11 @@ class LazyRows:
         self._images = images
 
     def take(self, indices: np.ndarray) -> list[np.ndarray]:
-        """Return the images with these indices, in their order."""
+        """Return the images with these indices, in this order."""
         return [self._images[indices]]
 
 
-def _check_fit(shards: Sequence[Sequence[np.ndarray]]) -> None:
+def _check_shards(shards: Sequence[Sequence[np.ndarray]]) -> None:
     if not shards or not shards[0]:
         raise DataError("`shards` must hold at least one shard of one array, got none.")
     wanted = [(array.dtype, array.shape[1:]) for array in shards[0]]

@@ -1,5 +1,13 @@
 """A classifier's tail as a model of its own: the same layers and variables, trained faster."""
 
+# How a tail is trained in place of the whole classifier. Its steps call the classifier's own layers
+# with the classifier's own variables, so whatever training changes is changed in both. Training it
+# must not be told from training the whole: batches come in the order that Keras would give them,
+# the optimizer is the classifier's and sees the variables in the classifier's order, and callbacks
+# are given the classifier as their model, so that what they read, save or stop is the whole one.
+# A tail has fewer layers; besides, Keras runs 32 steps in one call if no callback has hooks for
+# batches, and layers on small maps are computed in cheaper ways.
+
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,13 +17,13 @@ from typing_extensions import override
 
 from tlkit._internal.keras_private import flatten_layers, seed_generators
 from tlkit.caching import kernels
-from tlkit.caching.batching import Feed, NextView, dataset
+from tlkit.caching.batching import FeatureDataset, NextView, make_dataset
 from tlkit.caching.partition import Cut
 from tlkit.models.flat_graph import Part
 
-_STEPS_A_CALL = 32
-WORTH_COMPILING = 1000
-"""Steps from which on XLA is used: it compiles for about 10 seconds, and saves 10 ms a step."""
+_STEPS_PER_CALL = 32
+MIN_STEPS_FOR_XLA = 1000
+"""XLA compiles for about 10 seconds and saves 10 ms a step: fewer steps are not worth it."""
 
 _BATCH_HOOKS = (
     "on_batch_begin",
@@ -26,40 +34,37 @@ _BATCH_HOOKS = (
 
 
 class Tail(Part):
-    """What comes after a cut, as a model from features to probabilities.
-
-    Its variables are the classifier's own. Callbacks that belong to the classifier see that one,
-    and stop this one through it.
+    """The layers after a cut, as a model from features to probabilities.
 
     Args:
         classifier: The whole model.
         cut: Where it was cut.
-        cheaper: Whether to compute layers in cheaper ways where those are known.
+        rewrites: Whether to compute layers in cheaper ways (`kernels.py`).
         steps: How many steps it will be trained for.
     """
 
-    def __init__(self, classifier: keras.Model, cut: Cut, *, cheaper: bool, steps: int) -> None:
-        functions = _cheaper(cut, compiled=True) if cheaper else _own(cut)
-        self.compiled_by_xla = cheaper and steps >= WORTH_COMPILING and _fit_for_xla(cut, functions)
-        if cheaper and not self.compiled_by_xla:
-            functions = _cheaper(cut, compiled=False)
+    def __init__(self, classifier: keras.Model, cut: Cut, *, rewrites: bool, steps: int) -> None:
+        functions = _rewrite_layers(cut, compiled=True) if rewrites else _list_layers(cut)
+        self.uses_xla = rewrites and steps >= MIN_STEPS_FOR_XLA and _gains_from_xla(cut, functions)
+        if rewrites and not self.uses_xla:
+            functions = _rewrite_layers(cut, compiled=False)
         super().__init__(cut.tail, cut.tensors, cut.graph.outputs, functions=functions, name="tail")
-        self._classifier = weakref.ref(classifier)  # else it would be a layer of this model
-        self._given = cut.dtypes
+        self._classifier = weakref.ref(classifier)  # an attribute would be its layer
+        self._dtypes = cut.dtypes
         self.history = None  # fit returns it; the classifier's callbacks write the classifier's
 
     @override
     def call(self, features: Any, training: bool | None = None) -> Any:
-        """Return the classifier's output for features, kept in whatever dtype."""
+        """Return the classifier's output for features of any dtype."""
         tensors = [
             keras.ops.cast(tensor, dtype)
-            for tensor, dtype in zip(keras.tree.flatten(features), self._given, strict=True)
+            for tensor, dtype in zip(keras.tree.flatten(features), self._dtypes, strict=True)
         ]
         return super().call(tensors, training=training)[0]
 
     @property
     def trainable_weights(self) -> list[Any]:
-        """What is trained, in the classifier's order: Keras' optimizer averages by place."""
+        """The trainable weights in the classifier's order, which the optimizer's state has too."""
         place = {id(weight): index for index, weight in enumerate(self._whole.trainable_weights)}
         return sorted(super().trainable_weights, key=lambda weight: place[id(weight)])
 
@@ -69,18 +74,18 @@ class Tail(Part):
 
     @property
     def stop_training(self) -> bool:
-        """Whether a callback told the classifier to stop."""
+        """Whether a callback has stopped the classifier's training."""
         return bool(self._whole.stop_training)
 
     @stop_training.setter
     def stop_training(self, value: bool) -> None:
         self._whole.stop_training = value
 
-    def fit_as(
+    def fit_features(
         self,
-        feed: Feed,
+        features: FeatureDataset,
         *,
-        validation: Feed | None,
+        validation: FeatureDataset | None,
         epochs: int,
         loss: Any,
         metrics: Sequence[Any],
@@ -92,15 +97,15 @@ class Tail(Part):
         """Run Keras' fit on features, with the compiled classifier's optimizer.
 
         Args:
-            feed: The training features.
-            validation: Those to be measured after every epoch.
-            epochs: How often to go over them.
+            features: The training features.
+            validation: The features to evaluate after every epoch.
+            epochs: The number of epochs.
             loss: As for compile.
             metrics: As for compile.
             class_weight: As for fit.
-            callbacks: The user's; where one of them looks at batches, steps run one by one.
-            first: Callbacks to be told before the user's; one call for many batches will do.
-            last: The same, to be told after them.
+            callbacks: The user's callbacks; if one has hooks for batches, each step is a call.
+            first: Callbacks that run before the user's, and need no call for each batch.
+            last: Callbacks that run after the user's, and need no call for each batch.
         """
         classifier = self._whole
         watched = any(_watches_batches(callback) for callback in callbacks)
@@ -109,22 +114,22 @@ class Tail(Part):
             loss=loss,
             metrics=list(metrics),
             auto_scale_loss=False,  # the classifier's optimizer has been wrapped where need be
-            steps_per_execution=1 if watched else min(_STEPS_A_CALL, feed.steps),
-            jit_compile=True if self.compiled_by_xla else "auto",
+            steps_per_execution=1 if watched else min(_STEPS_PER_CALL, features.steps),
+            jit_compile=True if self.uses_xla else "auto",
         )
-        turn = NextView(len(feed.views))
+        turn = NextView(len(features.views))
         seen = keras.callbacks.CallbackList(
             [*first, *callbacks, *last, turn],
             add_history=True,
             model=classifier,
             epochs=epochs,
-            steps=feed.steps,
+            steps=features.steps,
             verbose=0,
         )
         self.fit(
-            dataset(feed, turn),
+            make_dataset(features, turn),
             epochs=epochs,
-            validation_data=None if validation is None else dataset(validation, NextView(1)),
+            validation_data=None if validation is None else make_dataset(validation, NextView(1)),
             class_weight=None if class_weight is None else dict(class_weight),
             shuffle=False,  # the dataset does it
             callbacks=seen,
@@ -132,24 +137,24 @@ class Tail(Part):
         )
 
 
-def _own(cut: Cut) -> list[Any]:
+def _list_layers(cut: Cut) -> list[Any]:
     return [step.operation for step in cut.tail]
 
 
-def _cheaper(cut: Cut, *, compiled: bool) -> list[Any]:
-    """Return what to call in each step of the tail: what is cheaper, or else its own layer."""
+def _rewrite_layers(cut: Cut, *, compiled: bool) -> list[Any]:
+    """Return a function for each step of the tail: a rewrite if there is one, or its layer."""
     functions = []
-    for step, shape in zip(cut.tail, cut.inputs, strict=True):
-        rewrite = kernels.find(step.operation, shape, compiled=compiled)
+    for step, shape in zip(cut.tail, cut.input_shapes, strict=True):
+        rewrite = kernels.find_rewrite(step.operation, shape, compiled=compiled)
         functions.append(step.operation if rewrite is None else rewrite.make(step.operation, shape))
     return functions
 
 
-def _fit_for_xla(cut: Cut, functions: Sequence[Any]) -> bool:
-    """Tell whether XLA makes steps faster and changes no number but by rounding.
+def _gains_from_xla(cut: Cut, functions: Sequence[Any]) -> bool:
+    """Tell whether XLA makes steps faster and changes numbers only by rounding.
 
-    On a processor its convolutions are many times slower than TensorFlow's own, so none may be
-    left, and a head alone gains nothing. It draws other random numbers from the same seed.
+    On a CPU its convolutions are many times slower than TensorFlow's, so all must be rewritten;
+    a head alone gains nothing. It draws other random numbers, so no layer may be random.
     """
     left = [layer for layer in functions if isinstance(layer, keras.Layer)]
     parts = flatten_layers(*left)

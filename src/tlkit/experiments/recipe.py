@@ -8,9 +8,9 @@ from typing import Any
 import keras
 
 from tlkit._internal import arguments
-from tlkit.caching import partition, plan
+from tlkit.caching import cost, plan
 from tlkit.caching.cache import DEFAULT, Cache
-from tlkit.caching.progress import TrunkLines
+from tlkit.caching.progress import CacheProgress
 from tlkit.data.batches import Data
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES, select_features
@@ -109,15 +109,17 @@ class Recipe:
             phases["fine_tune"] = self.fine_tune
         plans = {name: plan_freezing(model, phase) for name, phase in phases.items()}
         augmentations = {name: phase.augmentation for name, phase in phases.items()}
-        lines = TrunkLines(verbose=False)
+        lines = CacheProgress(verbose=False)
         train = validate(data, model)
-        parts = plan.parts(model, plans, augmentations, train, None, cache=DEFAULT, lines=lines)
-        plan.close(parts.values())
+        parts = plan.find_frozen_parts(
+            model, plans, augmentations, train, validation_data=None, cache=DEFAULT, progress=lines
+        )
+        plan.close_all(parts.values())
         kept = {
             name: 0 if part is None else part.cut.bytes_per_image for name, part in parts.items()
         }
         if self.features == "auto" and kept["head"]:
-            kept["head"] = MAX_JOINT_FEATURES * partition.KEPT_BYTES
+            kept["head"] = MAX_JOINT_FEATURES * cost.FEATURE_BYTES
         return kept
 
     def train(

@@ -8,7 +8,7 @@ import numpy as np
 from typing_extensions import override
 
 from tlkit.caching import batching
-from tlkit.caching import plan as frozen
+from tlkit.caching import plan as caching_plan
 from tlkit.caching.plan import FrozenPart
 from tlkit.caching.rows import LazyRows, Rows
 from tlkit.caching.tail import Tail
@@ -25,7 +25,7 @@ def compile_phase(
     model: keras.Model, phase: Phase, plan: freezing.FreezePlan, data: batches.Inputs
 ) -> None:
     """Set which layers are trainable, then compile; Keras ignores changes after that."""
-    frozen.apply(model, plan)
+    caching_plan.set_trainable(model, plan)
     for metric in phase.metrics:
         if isinstance(metric, keras.Metric):  # Keras resets it only once it has been used
             metric.reset_state()
@@ -99,14 +99,14 @@ def _to_dataset(data: batches.Inputs, phase: Phase, *, shuffle: bool = True) -> 
     if not batches.is_arrays(data):
         return data
     images, labels = data
-    feed = batching.Feed(
+    dataset = batching.FeatureDataset(
         views=(LazyRows(images) if batches.is_lazy(data) else Rows([[images]]),),
         labels=np.asarray(labels),
         weights=None,
         batch_size=phase.batch_size,
         shuffle=shuffle,
     )
-    return batching.dataset(feed, batching.NextView(1))
+    return batching.make_dataset(dataset, batching.NextView(1))
 
 
 def _averaging_callbacks(phase: Phase) -> list[keras.callbacks.Callback]:
@@ -126,23 +126,23 @@ def fit_tail(
 ) -> tuple[dict[str, float], ...]:
     """Run the frozen part once, train the rest by Keras' fit, and return each epoch's metrics."""
     size = phase.batch_size
-    feed = part.once.feed(part.cut, "train", data, batch_size=size)
+    dataset = part.extraction.extract(part.cut, "train", data, batch_size=size)
     held_out = None
     if validation_data is not None:
-        held_out = part.once.feed(part.cut, "validation", validation_data, batch_size=size)
-    steps = phase.epochs * feed.steps
-    tail = Tail(model, part.cut, cheaper=part.cache.rewrites, steps=steps)
+        held_out = part.extraction.extract(part.cut, "validation", validation_data, batch_size=size)
+    steps = phase.epochs * dataset.steps
+    tail = Tail(model, part.cut, rewrites=part.cache.rewrites, steps=steps)
     recorder = _EpochRecorder()
     own = [*extra, recorder, keras.callbacks.TerminateOnNaN()]
     first = _averaging_callbacks(phase)
     if plan.batchnorm == "reestimate":
-        features = batching.Batches(feed.in_order(), batching.NextView(1))
+        features = batching.FeatureBatches(dataset.in_order(), batching.NextView(1))
         first.append(
             ReestimateBatchNorm(plan.training_batchnorm, features, batch_size=size, model=tail)
         )
     model.optimizer.build(model.trainable_variables)  # in the classifier's order, not the tail's
-    tail.fit_as(
-        feed,
+    tail.fit_features(
+        dataset,
         validation=held_out,
         epochs=phase.epochs,
         loss=choose_loss(phase, data),

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from tlkit.caching import partition
-from tlkit.caching import plan as frozen
-from tlkit.caching.batching import Feed
-from tlkit.caching.engines import engine
+from tlkit.caching import plan as caching_plan
+from tlkit.caching.batching import FeatureDataset
+from tlkit.caching.engines import selection
 from tlkit.caching.plan import FrozenPart
 from tlkit.caching.rows import Rows
 from tlkit.data import batches, chunks
@@ -27,7 +27,7 @@ _ROWS = 1024  # images at a time
 
 def compile_head(model: keras.Model, plan: freezing.FreezePlan, data: batches.Inputs) -> None:
     """Freeze the backbone and compile, so that the solved classifier can be evaluated by Keras."""
-    frozen.apply(model, plan)
+    caching_plan.set_trainable(model, plan)
     loss = losses.crossentropy(one_hot=losses.has_one_hot(data))
     model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
 
@@ -100,8 +100,8 @@ def _read_features(
         features, labels = _run_images(model, data, whole, step.inputs)
     else:
         pass_name = "train" if name == "data" else "validation"
-        feed = part.once.feed(part.cut, pass_name, data, batch_size=batch_size)
-        features, labels = _run_cached(feed, part, step.inputs)
+        dataset = part.extraction.extract(part.cut, pass_name, data, batch_size=batch_size)
+        features, labels = _run_cached(dataset, part, step.inputs)
     return features, _class_indices(labels, name)
 
 
@@ -109,43 +109,47 @@ def _run_images(
     model: keras.Model, data: batches.Inputs, whole: flat_graph.Graph, outputs: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the head's input and the labels by running the network before the head."""
-    steps = partition.needed(whole.steps, outputs)
+    steps = partition.select_needed(whole.steps, outputs)
     before = Part(
         steps, whole.inputs, outputs, input_dtype=model.inputs[0].dtype, name="before_the_head"
     )
-    engines: dict[Any, engine.Engine] = {}
+    engines: dict[Any, selection.Engine] = {}
     features, labels = [], []
     for chunk in chunks.read(data, rows=_ROWS, rank=len(model.input_shape)):
         key = (chunk.images.shape[1:], chunk.images.dtype)
         if key not in engines:
-            engines[key] = engine.prepare("keras", before, chunk.images[:128])
+            engines[key] = selection.prepare("keras", before, chunk.images[:128])
         features.append(engines[key].run(chunk.images)[0])
         labels.append(chunk.labels)
         _check_unweighted(chunk.weights)
     return solvers.stack_batches(features, sum(map(len, labels))), np.concatenate(labels)
 
 
-def _run_cached(feed: Feed, part: FrozenPart, outputs: Any) -> tuple[np.ndarray, np.ndarray]:
+def _run_cached(
+    dataset: FeatureDataset, part: FrozenPart, outputs: Any
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the head's input and the labels by running what lies between cut and head."""
-    _check_unweighted(feed.weights)
-    stored = feed.views[0]
-    if part.cut.tensors == tuple(outputs) and len(feed.views) == 1 and isinstance(stored, Rows):
+    _check_unweighted(dataset.weights)
+    stored = dataset.views[0]
+    if part.cut.tensors == tuple(outputs) and len(dataset.views) == 1 and isinstance(stored, Rows):
         [features] = stored.arrays()  # without a copy
-        return features.reshape(len(features), -1).astype("float32", copy=False), feed.labels
-    steps = partition.needed(part.cut.tail, outputs)
+        return features.reshape(len(features), -1).astype("float32", copy=False), dataset.labels
+    steps = partition.select_needed(part.cut.tail, outputs)
     rest = Part(steps, part.cut.tensors, outputs, name="between_cut_and_head")
 
     def run() -> Iterator[np.ndarray]:
-        for view in range(len(feed.views)):
-            for start in range(0, feed.count, _ROWS):
-                rows = np.arange(start, min(start + _ROWS, feed.count))
+        for view in range(len(dataset.views)):
+            for start in range(0, dataset.count, _ROWS):
+                rows = np.arange(start, min(start + _ROWS, dataset.count))
                 tensors = [
                     tensor.astype(dtype)
-                    for tensor, dtype in zip(feed.take(rows, view)[0], part.cut.dtypes, strict=True)
+                    for tensor, dtype in zip(
+                        dataset.take(rows, view)[0], part.cut.dtypes, strict=True
+                    )
                 ]
                 yield np.asarray(keras.ops.convert_to_numpy(rest(tensors, training=False)[0]))
 
-    labels = np.concatenate([feed.labels] * len(feed.views))
+    labels = np.concatenate([dataset.labels] * len(dataset.views))
     return solvers.stack_batches(run(), len(labels)), labels
 
 

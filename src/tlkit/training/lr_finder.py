@@ -11,7 +11,7 @@ import numpy as np
 
 from tlkit._internal import arguments, keras_private
 from tlkit._internal.variables import restore_on_exit, seed_layers
-from tlkit.caching import plan as frozen
+from tlkit.caching import plan as caching_plan
 from tlkit.data import augmentation, batches
 from tlkit.data.batches import Data, Inputs
 from tlkit.errors import ConfigError
@@ -86,7 +86,7 @@ def find_learning_rate(
         if seed is not None:
             seed_layers([model, *phase.augmentation], seed)
             keras_private.set_shared_generator(keras.random.SeedGenerator(seed))
-        frozen.apply(model, plan)
+        caching_plan.set_trainable(model, plan)
         whole = flat_graph.flatten(model)
         twin = Part(
             whole.steps,

@@ -10,10 +10,10 @@ import keras
 
 from tlkit._internal import arguments
 from tlkit._internal.variables import seed_layers
-from tlkit.caching import plan as frozen
+from tlkit.caching import plan as caching_plan
 from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.plan import FrozenPart
-from tlkit.caching.progress import TrunkLines
+from tlkit.caching.progress import CacheProgress
 from tlkit.data.batches import Data, Inputs
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import freezing
@@ -160,9 +160,11 @@ def _train_all(
         if seed is not None:  # the cache draws its augmented copies from this state
             seed_layers(phase.augmentation, seed)
     probabilities_of(model).temperature = 1.0  # it was fitted to the untrained model
-    lines = TrunkLines(verbose=verbose)
+    lines = CacheProgress(verbose=verbose)
     augmentations = {name: phase.augmentation for name, phase in phases.items()}
-    parts = frozen.parts(model, plans, augmentations, data, held_out, cache=cache, lines=lines)
+    parts = caching_plan.find_frozen_parts(
+        model, plans, augmentations, data, validation_data=held_out, cache=cache, progress=lines
+    )
     try:
         return tuple(
             _train(
@@ -178,7 +180,7 @@ def _train_all(
             for (name, phase), seed in zip(phases.items(), seeds, strict=True)
         )
     finally:
-        frozen.close(parts.values())
+        caching_plan.close_all(parts.values())
         lines.close()
 
 
@@ -227,7 +229,7 @@ def _train(
         movement=verification.verify_movement(
             model, plan, before, trained=best_epoch > 0 and isinstance(phase, Phase)
         ),
-        trunk=None if part is None else part.once.report(part.cut),
+        trunk=None if part is None else part.extraction.summarize(part.cut),
     )
 
 

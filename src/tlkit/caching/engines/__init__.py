@@ -1,6 +1,6 @@
 """What runs the frozen part of a model: Keras, or a compiler checked against Keras.
 
-Start reading in `engine.py`. `keras_engine.py` is the default; `compilers.py` has LiteRT, ONNX
+Start reading in `selection.py`. `keras_engine.py` is the default; `compilers.py` has LiteRT, ONNX
 Runtime and OpenVINO, each in an optional package. "Add an engine" in CONTRIBUTING.md shows how
 another one is added.
 """

@@ -1,5 +1,5 @@
-from .engine import ENGINES as ENGINES
-from .engine import Engine as Engine
-from .engine import installed as installed
-from .engine import prepare as prepare
-from .engine import version as version
+from .selection import ENGINES as ENGINES
+from .selection import Engine as Engine
+from .selection import get_version as get_version
+from .selection import list_installed as list_installed
+from .selection import prepare as prepare

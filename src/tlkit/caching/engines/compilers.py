@@ -1,6 +1,8 @@
-"""A frozen model as a graph of constants, compiled by LiteRT, ONNX Runtime or OpenVINO.
+"""A frozen model compiled by LiteRT, ONNX Runtime or OpenVINO.
 
-With its weights as constants, each compiler folds BatchNormalization into the convolutions.
+The model is given to them as a graph with constant weights, so that they fold BatchNormalization
+into the convolutions. To add a compiler, write a function like `_compile_litert`, add an entry to
+`COMPILERS`, and its name to `tlkit.caching.cache.EngineName`.
 """
 
 import importlib
@@ -12,6 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,14 +26,7 @@ from joblib import cpu_count
 from tlkit._internal.optional import installed, require
 
 Run = Callable[[np.ndarray], list[np.ndarray]]
-"""Runs one batch of the length it was compiled for; returns one array per output."""
-
-NEEDS = {
-    "litert": ("tensorflow",),
-    "onnxruntime": ("onnxruntime", "tf2onnx"),
-    "openvino": ("openvino",),
-}
-"""The modules that each compiler imports."""
+"""Runs a batch of the size that it was compiled for; returns one array per output."""
 
 _LITERT = "ai_edge_litert.interpreter"
 _INPUT = "images"
@@ -44,36 +40,31 @@ def compile_trunk(
     """Compile a model for batches of one shape.
 
     Args:
-        name: A key of `NEEDS`.
-        trunk: The model; it keeps its weights, changes to them are not seen later.
-        shape: A batch of images, the batch length included.
-        dtype: Theirs.
+        name: A key of `COMPILERS`.
+        trunk: The model; later changes of its weights have no effect.
+        shape: The shape of a batch of images.
+        dtype: The dtype of the images.
 
     Raises:
         MissingExtraError: The engine is not installed.
-        Exception: Whatever the engine raises about a model it can't run.
+        Exception: The engine can't run the model; each has its own classes of errors.
     """
-    compilers = {"litert": _litert, "onnxruntime": _onnxruntime, "openvino": _openvino}
-    with quiet():
-        return compilers[name](_constant_function(trunk, shape, dtype))
+    with silence():
+        return COMPILERS[name].compile(_freeze_weights(trunk, shape, dtype))
 
 
-def version(name: str) -> str:
-    """Return the version of the package that runs what is compiled.
+def get_version(name: str) -> str:
+    """Return the version of the package that runs the compiled model.
 
     Raises:
         MissingExtraError: It is not installed.
     """
-    if name == "onnxruntime":
-        return str(require("onnxruntime", extra="onnx").__version__)
-    if name == "openvino":
-        return str(_without_telemetry().__version__)
-    return importlib.metadata.version("ai-edge-litert" if installed(_LITERT) else "tensorflow")
+    return COMPILERS[name].get_version()
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Throw away what is logged, or written to stdout and stderr by any thread, C++ included."""
+def silence() -> Iterator[None]:
+    """Discard logs, and output to stdout and stderr by any thread, including C++ code."""
     level = logging.root.manager.disable
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # as under pythonw
@@ -92,8 +83,8 @@ def quiet() -> Iterator[None]:
                 os.close(copy)
 
 
-def _constant_function(trunk: keras.Model, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    """Return the model as a TensorFlow function that holds its weights as constants."""
+def _freeze_weights(trunk: keras.Model, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """Return the model as a TensorFlow function with constant weights."""
     tensorflow = importlib.import_module("tensorflow")
     weights = [
         [keras.ops.convert_to_numpy(variable) for variable in variables]
@@ -110,12 +101,12 @@ def _constant_function(trunk: keras.Model, shape: tuple[int, ...], dtype: np.dty
     return tensorflow.function(forward, input_signature=signature, autograph=False)
 
 
-def _in_order(outputs: Any, count: int) -> list[np.ndarray]:
-    """Return outputs by name as a list: compilers keep their names, not their order."""
+def _sort_outputs(outputs: Any, count: int) -> list[np.ndarray]:
+    """Return named outputs as a list: compilers preserve their names, not their order."""
     return [outputs[_OUTPUT.format(index)] for index in range(count)]
 
 
-def _litert(function: Any) -> Run:
+def _compile_litert(function: Any) -> Run:
     tensorflow = importlib.import_module("tensorflow")
     frozen = function.get_concrete_function()
     converter = tensorflow.lite.TFLiteConverter.from_concrete_functions(
@@ -128,18 +119,18 @@ def _litert(function: Any) -> Run:
         program = package.Interpreter(model_content=converter.convert(), num_threads=cpu_count())
     runner = program.get_signature_runner()
     count = len(frozen.structured_outputs)
-    return lambda images: _in_order(runner(**{_INPUT: images}), count)
+    return lambda images: _sort_outputs(runner(**{_INPUT: images}), count)
 
 
-def _onnxruntime(function: Any) -> Run:
+def _compile_onnxruntime(function: Any) -> Run:
     onnxruntime = require("onnxruntime", extra="onnx")
-    onnxruntime.disable_telemetry_events()  # a compiler has no reason to tell anyone
+    onnxruntime.disable_telemetry_events()  # it would report to Microsoft
     tf2onnx = require("tf2onnx", extra="onnx")
     model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=_OPSET)
     names = [_OUTPUT.format(index) for index in range(len(model.graph.output))]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu_count()
-    # a thread that waits by spinning takes the core from whoever prepares the next batch
+    # a thread that spins while it waits takes a core from the one that prepares the next batch
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -147,9 +138,9 @@ def _onnxruntime(function: Any) -> Run:
     return lambda images: session.run(names, {_INPUT: images})
 
 
-def _openvino(function: Any) -> Run:
+def _compile_openvino(function: Any) -> Run:
     tensorflow = importlib.import_module("tensorflow")
-    openvino = _without_telemetry()
+    openvino = _import_openvino()
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 on processors that have it
         "INFERENCE_NUM_THREADS": cpu_count(),
@@ -161,18 +152,56 @@ def _openvino(function: Any) -> Run:
         tensorflow.saved_model.save(tensorflow.Module(), folder, signatures=frozen)
         compiled = core.compile_model(core.read_model(folder), "CPU", settings)
     count = len(frozen.structured_outputs)
-    return lambda images: _in_order(compiled([images]), count)
+    return lambda images: _sort_outputs(compiled([images]), count)
 
 
-def _without_telemetry() -> ModuleType:
-    """Import OpenVINO, which else tells Google Analytics and writes to the home folder.
+def _import_openvino() -> ModuleType:
+    """Import OpenVINO without its telemetry package.
 
-    It does so when imported, and does without where its telemetry package is missing.
+    That would report to Google Analytics and write to the home folder at import; OpenVINO works
+    without it.
     """
     if {"openvino", "openvino_telemetry"} & sys.modules.keys():
         return require("openvino", extra="openvino")
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # Python's "is missing"
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # marks it as not installed
     try:
         return require("openvino", extra="openvino")
     finally:
         del sys.modules["openvino_telemetry"]
+
+
+def _get_litert_version() -> str:
+    return importlib.metadata.version("ai-edge-litert" if installed(_LITERT) else "tensorflow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiler:
+    """One compiler.
+
+    Attributes:
+        modules: The modules that must be installed.
+        compile: Compiles a TensorFlow function with constant weights.
+        get_version: Returns the version of its package.
+    """
+
+    modules: tuple[str, ...]
+    compile: Callable[[Any], Run]
+    get_version: Callable[[], str]
+
+
+COMPILERS = {
+    "litert": Compiler(
+        modules=("tensorflow",), compile=_compile_litert, get_version=_get_litert_version
+    ),
+    "onnxruntime": Compiler(
+        modules=("onnxruntime", "tf2onnx"),
+        compile=_compile_onnxruntime,
+        get_version=lambda: str(require("onnxruntime", extra="onnx").__version__),
+    ),
+    "openvino": Compiler(
+        modules=("openvino",),
+        compile=_compile_openvino,
+        get_version=lambda: str(_import_openvino().__version__),
+    ),
+}
+"""All compilers, by the engine's name."""

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments
-from tlkit.caching.engines import engine as engines
+from tlkit.caching.engines import selection
 from tlkit.data import batches, chunks
 from tlkit.data.batches import Data
 from tlkit.errors import ConfigError, DataError
@@ -85,7 +85,7 @@ def probe(
     pieces = _sampled(inputs, sample, "data", **settings)
     first = next(pieces)
     found, reader = sites.find_sites(model, first.images, max_features)
-    runner = engines.prepare(engine, reader, first.images[:128])
+    runner = selection.prepare(engine, reader, first.images[:128])
     fits = [CrossValidation(site.num_features, classes, solver) for site in found]
     random = np.random.default_rng(seed)
     for piece in itertools.chain([first], pieces):
@@ -185,7 +185,7 @@ def _check(
 
 def _add(
     fits: Sequence[CrossValidation],
-    runner: engines.Engine,
+    runner: selection.Engine,
     piece: chunks.Chunk,
     folds: np.ndarray,
 ) -> None:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from typing_extensions import override
 
-from tlkit.caching import partition
+from tlkit.caching import cost, partition
 from tlkit.errors import ConfigError
 from tlkit.models import blocks, feature_extraction, flat_graph
 from tlkit.models.feature_extraction import Pooling
@@ -37,7 +37,7 @@ class FeatureReader(Part):
 
     def __init__(self, graph: Graph, sites: Sequence[Site], input_dtype: str) -> None:
         tensors = [site.tensor for site in sites]
-        steps = partition.needed(graph.steps, tensors)
+        steps = partition.select_needed(graph.steps, tensors)
         super().__init__(steps, graph.inputs, tensors, input_dtype=input_dtype, name="features")
         self._poolings = [site.pooling for site in sites]
 
@@ -72,7 +72,9 @@ def find_sites(
     sites = []
     for layer in _readable_layers(backbone_of(model), outputs):
         tensor = tensors[id(_last_layer(layer))]
-        multiply_adds, num_parameters = _cost(partition.needed(graph.steps, [tensor]), values)
+        multiply_adds, num_parameters = _cost(
+            partition.select_needed(graph.steps, [tensor]), values
+        )
         sites += [
             Site(
                 layer=layer.name,
@@ -169,7 +171,9 @@ def _next_unpadded(layers: Sequence[Any], index: int) -> int | None:
 
 def _cost(steps: Sequence[Step], values: dict[TensorId, Any]) -> tuple[int, int]:
     """Return the multiply-adds and the parameters of some steps."""
-    work = sum(partition.work(step.operation, values[step.outputs[0]].shape) for step in steps)
+    work = sum(
+        cost.count_multiply_adds(step.operation, values[step.outputs[0]].shape) for step in steps
+    )
     layers = {id(step.operation): step.operation for step in steps}.values()
     return work, sum(layer.count_params() for layer in layers if isinstance(layer, keras.Layer))
 

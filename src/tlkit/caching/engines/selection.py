@@ -1,4 +1,4 @@
-"""Run a frozen model by Keras or, faster, by an engine proven to give the same numbers."""
+"""Run a frozen model by Keras or, faster, by an engine checked to give the same numbers."""
 
 import contextlib
 import dataclasses
@@ -7,18 +7,20 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import get_args
 
 import keras
 import numpy as np
 
 from tlkit._internal import arguments, optional
+from tlkit.caching.cache import EngineName
 from tlkit.caching.engines import compilers
-from tlkit.caching.engines.compilers import NEEDS, Run, compile_trunk
-from tlkit.caching.engines.keras_engine import batch_size_of, keras_function
+from tlkit.caching.engines.compilers import COMPILERS, Run, compile_trunk
+from tlkit.caching.engines.keras_engine import choose_batch_size, make_keras_function
 from tlkit.errors import DataError, EngineError, MissingExtraError
 
-ENGINES = ("keras", "litert", "onnxruntime", "openvino")
-"""What can run a frozen model: Keras itself, and three compilers for processors."""
+ENGINES = get_args(EngineName)
+"""The names of all engines: Keras itself, and the compilers in `compilers.py`."""
 
 _SECONDS_TIMED = 0.3
 
@@ -29,13 +31,13 @@ class Engine:
 
     Attributes:
         name: One of `ENGINES`.
-        version: That of Keras and its backend, or of the engine.
-        run: Takes images of the shape and dtype it was prepared for, any number from 1; returns
-            one float32 array per output, the batch first.
-        batch_size: How many images it runs at a time; fewer are filled up.
-        error: The greatest difference from Keras on the sample, as a share of the greatest value
-            of each output; 0 for Keras.
-        timings: The images a second of each engine that was tried, empty unless chosen by "auto".
+        version: The version of the engine's package, or of Keras and its backend.
+        run: Takes one or more images of the shape and dtype that it was prepared for; returns one
+            float32 array per output, with the batch axis first.
+        batch_size: How many images it runs at a time; smaller batches are filled up.
+        error: The largest difference from Keras on the sample, relative to the largest number of
+            each output; 0 for Keras.
+        timings: Images per second of each engine that was timed; empty unless "auto" chose.
     """
 
     name: str
@@ -46,19 +48,22 @@ class Engine:
     timings: dict[str, float] = field(default_factory=dict)
 
 
-def installed() -> list[str]:
-    """Return the names of the engines that can be used here, "keras" first.
+def list_installed() -> list[str]:
+    """Return the names of the engines that are installed, "keras" first.
 
     Examples:
-        >>> installed()[0]
+        >>> list_installed()[0]
         'keras'
     """
     if keras.config.backend() != "tensorflow":  # the others compile TensorFlow's graphs
         return ["keras"]
-    return ["keras", *(name for name in NEEDS if all(map(optional.installed, NEEDS[name])))]
+    return [
+        "keras",
+        *(name for name, each in COMPILERS.items() if all(map(optional.installed, each.modules))),
+    ]
 
 
-def version(name: str) -> str:
+def get_version(name: str) -> str:
     """Return the version of Keras and its backend, or of another engine's package.
 
     Raises:
@@ -66,7 +71,7 @@ def version(name: str) -> str:
         MissingExtraError: The engine is not installed.
     """
     if arguments.one_of("engine", name, ENGINES) != "keras":
-        return compilers.version(name)
+        return compilers.get_version(name)
     backend = keras.config.backend()
     return f"{keras.__version__}+{backend}-{importlib.import_module(backend).__version__}"
 
@@ -74,20 +79,20 @@ def version(name: str) -> str:
 def prepare(
     name: str, trunk: keras.Model, sample: np.ndarray, *, tolerance: float = 1e-3
 ) -> Engine:
-    """Make an engine of a frozen model, and prove on a sample that it gives Keras' numbers.
+    """Prepare an engine for a frozen model, and check on a sample that it gives Keras' numbers.
 
-    The weights are those of now: the model must not change as long as the engine is used.
+    The engine has a copy of the weights: the model must not change as long as it is used.
 
     Args:
         name: One of `ENGINES`, or "auto" for the fastest of those installed.
         trunk: The model; called as `trunk(images, training=False)`, it returns a list of tensors.
-        sample: A batch of real images. Others must have their shape and dtype.
-        tolerance: The greatest `Engine.error` that is accepted.
+        sample: A batch of real images; all others must have their shape and dtype.
+        tolerance: The largest `Engine.error` that is accepted.
 
     Raises:
         ConfigError: The name or the tolerance is wrong.
         DataError: The sample is empty.
-        EngineError: The engine can't run the model, or its numbers differ by more than that.
+        EngineError: The engine can't run the model, or its error is larger than the tolerance.
         MissingExtraError: The engine is not installed.
 
     Examples:
@@ -100,27 +105,27 @@ def prepare(
     tolerance = arguments.positive("tolerance", tolerance)
     if len(sample) == 0:
         raise DataError("`sample` must hold at least one image, got none.")
-    reference = _keras(trunk, sample)
+    reference = _prepare_keras(trunk, sample)
     if name == "keras":
         return reference
     expected = reference.run(sample)
     if name != "auto":
-        return _proven(name, trunk, sample, expected, tolerance)
+        return _prepare_compiled(name, trunk, sample, expected, tolerance)
     candidates = [reference]
-    for other in installed()[1:]:
+    for other in list_installed()[1:]:
         with contextlib.suppress(EngineError):
-            candidates.append(_proven(other, trunk, sample, expected, tolerance))
-    return _fastest(candidates, sample)
+            candidates.append(_prepare_compiled(other, trunk, sample, expected, tolerance))
+    return _choose_fastest(candidates, sample)
 
 
-def _fastest(engines: list[Engine], sample: np.ndarray) -> Engine:
-    timings = {engine.name: _images_per_second(engine, sample) for engine in engines}
+def _choose_fastest(engines: list[Engine], sample: np.ndarray) -> Engine:
+    timings = {engine.name: _time_images(engine, sample) for engine in engines}
     fastest = max(engines, key=lambda engine: timings[engine.name])
     return dataclasses.replace(fastest, timings=timings)
 
 
-def _images_per_second(engine: Engine, sample: np.ndarray) -> float:
-    """Return the median speed over batches, after one that warms the engine up."""
+def _time_images(engine: Engine, sample: np.ndarray) -> float:
+    """Return the median speed over batches, after a first one that is not timed."""
     images = np.resize(sample, (engine.batch_size, *sample.shape[1:]))  # repeats the sample
     engine.run(images)
     seconds: list[float] = []
@@ -131,7 +136,7 @@ def _images_per_second(engine: Engine, sample: np.ndarray) -> float:
     return len(images) / statistics.median(seconds)
 
 
-def _proven(
+def _prepare_compiled(
     name: str,
     trunk: keras.Model,
     sample: np.ndarray,
@@ -144,14 +149,14 @@ def _proven(
             f"engine={name!r} needs Keras' TensorFlow backend, got {backend!r}. "
             'Use engine="keras".'
         )
-    batch_size = batch_size_of(trunk, sample)
+    batch_size = choose_batch_size(trunk, sample)
     try:
         shape = (batch_size, *sample.shape[1:])
         compiled = compile_trunk(name, trunk, shape, sample.dtype)
-        run = _in_batches(compiled, batch_size, sample)
-        with compilers.quiet():  # LiteRT speaks when it runs first
+        run = _run_in_batches(compiled, batch_size, sample)
+        with compilers.silence():  # LiteRT prints in its first run
             outputs = run(sample)
-        error = _difference(outputs, expected)
+        error = _compute_error(outputs, expected)
     except MissingExtraError:
         raise
     except Exception as failure:  # each engine has errors of its own
@@ -161,14 +166,14 @@ def _proven(
         ) from failure
     if not error <= tolerance:  # also where it is NaN
         raise EngineError(
-            f"engine={name!r} must give Keras' numbers within {tolerance:g} of the greatest of "
-            f'each output, got a difference of {error:.2g}. Use engine="keras".'
+            f"engine={name!r} must differ from Keras by at most {tolerance:g} of an output's "
+            f'largest number, got {error:.2g}. Use engine="keras".'
         )
-    return Engine(name=name, version=version(name), run=run, batch_size=batch_size, error=error)
+    return Engine(name=name, version=get_version(name), run=run, batch_size=batch_size, error=error)
 
 
-def _difference(outputs: list[np.ndarray], expected: list[np.ndarray]) -> float:
-    """Return the greatest difference as a share of the greatest number expected in that output."""
+def _compute_error(outputs: list[np.ndarray], expected: list[np.ndarray]) -> float:
+    """Return the largest difference, relative to the largest expected number of that output."""
     shares = [0.0]
     for output, wanted in zip(outputs, expected, strict=True):
         if output.shape != wanted.shape:
@@ -179,21 +184,22 @@ def _difference(outputs: list[np.ndarray], expected: list[np.ndarray]) -> float:
     return float(np.max(shares))  # NaN where one is
 
 
-def _keras(trunk: keras.Model, sample: np.ndarray) -> Engine:
-    run, batch_size = keras_function(trunk, sample)
+def _prepare_keras(trunk: keras.Model, sample: np.ndarray) -> Engine:
+    run, batch_size = make_keras_function(trunk, sample)
     return Engine(
         name="keras",
-        version=version("keras"),
-        run=_in_batches(run, batch_size, sample),
+        version=get_version("keras"),
+        run=_run_in_batches(run, batch_size, sample),
         batch_size=batch_size,
         error=0.0,
     )
 
 
-def _in_batches(run: Run, batch_size: int, sample: np.ndarray) -> Run:
-    """Return `run` for any number of images; the last batch is filled up with its last image.
+def _run_in_batches(run: Run, batch_size: int, sample: np.ndarray) -> Run:
+    """Return a function that runs any number of images, in batches of one size.
 
-    So a row's numbers don't depend on how many images there are: kernels round by batch size.
+    The last batch is filled up with its last image: kernels round differently for other sizes,
+    and an image's features must not depend on how many others there are.
     """
     shape, dtype = sample.shape[1:], sample.dtype
 

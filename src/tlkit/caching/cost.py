@@ -1,0 +1,130 @@
+"""Which place to cut a classifier at costs least: bytes to store against layers to run again."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from tlkit._internal import arguments
+from tlkit.errors import ConfigError
+from tlkit.models.flat_graph import Graph, Step, TensorId
+
+FEATURE_BYTES = 4
+"""A feature is a float32, whatever the model computes in."""
+
+_MAX_RECOMPUTED = 0.05  # of a training step's work
+_TRAINING_WORK = 3  # a step forward, and twice as much backward
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A place where a classifier can be cut.
+
+    Attributes:
+        num_steps: How many of the fixed steps come before it.
+        name: The name of the last layer before it.
+        tensors: The tensors that cross it.
+        num_bytes: The bytes that cross it for one image.
+    """
+
+    num_steps: int
+    name: str
+    tensors: tuple[TensorId, ...]
+    num_bytes: int
+
+
+def list_places(graph: Graph, fixed: Sequence[Step], values: Mapping[TensorId, Any]) -> list[Place]:
+    """Return every place after one of the fixed steps that the image itself need not cross.
+
+    Args:
+        graph: The whole graph.
+        fixed: The steps that give the same for an image every time, in order.
+        values: What each tensor of the graph is for some image.
+    """
+    return [
+        Place(
+            num_steps=count,
+            name=fixed[count - 1].operation.name,
+            tensors=tensors,
+            num_bytes=sum(math.prod(values[each].shape[1:]) for each in tensors) * FEATURE_BYTES,
+        )
+        for count in range(1, len(fixed) + 1)
+        if (tensors := _find_crossing(graph, fixed[:count]))
+    ]
+
+
+def choose_named(places: Sequence[Place], name: str) -> Place:
+    """Return the place after the layer of this name.
+
+    Raises:
+        ConfigError: No place is after a layer of this name.
+    """
+    names = [place.name for place in places]
+    if name not in names:
+        close = arguments.nearest(name, names) or f" The last is {names[-1]!r}."
+        raise ConfigError(
+            f"`cut` must be the name of a layer before all that are trained, got {name!r}.{close}"
+        )
+    return places[names.index(name)]
+
+
+# The cut decides two costs. Every epoch reads the tensors that cross it, and stores them once: the
+# fewer bytes the better. Every epoch also runs what comes after it: the later the better. The last
+# possible cut, right before the first trained layer, leaves least to run, but blocks are wide
+# inside and narrow at their ends, and a skip connection makes a second tensor cross. A little
+# before the last cut, a fraction of the bytes often crosses. So of all places that add at most 5 %
+# to the work of a training step, the one with the fewest bytes is taken, and of equal ones the
+# last. A cut before any layer with weights would store as much as it saves, and is no choice.
+def choose_cheapest(
+    graph: Graph, fixed: Sequence[Step], values: Mapping[TensorId, Any], places: Sequence[Place]
+) -> Place:
+    """Return the place with the fewest bytes of those that add little work to a training step."""
+    work = {
+        id(step): count_multiply_adds(step.operation, values[step.outputs[0]].shape)
+        for step in graph.steps
+    }
+    before = [work[id(step)] for step in fixed]
+    allowed = _MAX_RECOMPUTED * _TRAINING_WORK * (sum(work.values()) - sum(before))
+    possible = [
+        place
+        for place in places
+        if sum(before[place.num_steps :]) <= allowed and sum(before[: place.num_steps]) > 0
+    ]
+    return min(possible, key=lambda place: (place.num_bytes, -place.num_steps))
+
+
+def explain_choice(places: Sequence[Place], chosen: Place, *, by_name: bool) -> str:
+    """Return a line that says where the cut is and why."""
+    line = f"caching after {chosen.name}"
+    if by_name:
+        return f"{line}, as `cut` asks"
+    times = places[-1].num_bytes / chosen.num_bytes
+    if times == 1:
+        return f"{line}, where training starts"
+    factor = f"{times:.0f}" if times >= 2 else f"{times:.1f}"
+    return f"{line}: {factor}x smaller; the few layers after it run again each epoch"
+
+
+def count_multiply_adds(operation: Any, shape: Sequence[int]) -> int:
+    """Return about how many multiply-adds a layer does for one image, from its weights.
+
+    Args:
+        operation: A layer; an operation without weights counts as nothing.
+        shape: The shape of its output, with the batch axis.
+    """
+    weights = operation.weights if isinstance(operation, keras.Layer) else []
+    kernels = sum(math.prod(weight.shape) for weight in weights if len(weight.shape) > 1)
+    return int(kernels * math.prod(shape[1:-1]))
+
+
+def _find_crossing(graph: Graph, inside: Sequence[Step]) -> tuple[TensorId, ...]:
+    """Return the tensors that cross a cut; none if the image itself would have to."""
+    own = {id(step) for step in inside}
+    used = {tensor for step in graph.steps if id(step) not in own for tensor in step.inputs}
+    used.update(graph.outputs)
+    if used.intersection(graph.inputs):
+        return ()
+    given = dict.fromkeys(tensor for step in inside for tensor in step.outputs)
+    return tuple(tensor for tensor in given if tensor in used)
