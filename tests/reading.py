@@ -1,4 +1,4 @@
-"""What a reader sees of a page, found in another way than the page was made."""
+"""The text and tags of HTML and Markdown, to compare pages."""
 
 import html as html_text
 import re
@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 
 
 def shown(page: str) -> list[str]:
-    """Return what a reader sees of an HTML page, piece by piece, in order, without the contents."""
+    """Return the pieces of text that an HTML page shows, in order, without the list of contents."""
     body = page.split("</nav>")[-1] if "</nav>" in page else page
     title = re.findall(r"<h1>(.*?)</h1>", page, flags=re.S)
     pieces = re.split(r"<[^>]*>", body)
@@ -20,7 +20,7 @@ def shown(page: str) -> list[str]:
 
 
 def read_markdown(text: str) -> list[str]:
-    """Return what a reader sees of Markdown, as another library renders it."""
+    """Return the pieces of text that Markdown shows; unlike a report's page, it may hold HTML."""
     return shown(MarkdownIt("commonmark").enable("table").render(text))
 
 

@@ -2,7 +2,7 @@ import html
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from tests.reading import read_markdown
@@ -15,6 +15,12 @@ HARMFUL = st.text(max_size=30) | st.text(
 
 
 @given(text=HARMFUL)
+@example("1. a")
+@example("- a")
+@example("# a")
+@example("===")
+@example("<b>a</b> &amp; <https://a.b>")
+@example("![a](b) [a][b] **a** _a_ `a` ~~a~~")
 @pytest.mark.parametrize(
     "markdown", ["{}", "a\n\n{}", "a\n\n- {}", "a {} b", "# {}", "**x** {}", "| a |\n|---|\n| {} |"]
 )

@@ -13,8 +13,8 @@ def test_a_dark_figure_has_the_color_of_the_page_and_unchanged_photos() -> None:
     left, right = figure.subplots(1, 2)
     left.imshow(np.full((4, 4, 3), [200, 30, 60], "uint8"))
     right.plot([0, 1], color="black")
-    light = images.light(figure)
-    night = np.asarray(Image.open(io.BytesIO(images.dark(figure, light))).convert("RGB"))
+    light = images.render_light(figure)
+    night = np.asarray(Image.open(io.BytesIO(images.render_dark(figure, light))).convert("RGB"))
     assert night.shape == (150, 300, 3)
     np.testing.assert_allclose(
         night[0, 0], [0x15, 0x17, 0x1B], atol=2
@@ -27,7 +27,9 @@ def test_a_dark_figure_has_the_color_of_the_page_and_unchanged_photos() -> None:
 
 def test_a_dark_figure_keeps_its_hues() -> None:
     figure = Figure(figsize=(1, 1), facecolor="#000080")
-    turned = Image.open(io.BytesIO(images.dark(figure, images.light(figure)))).convert("RGB")
+    turned = Image.open(
+        io.BytesIO(images.render_dark(figure, images.render_light(figure)))
+    ).convert("RGB")
     red, green, blue = turned.getpixel((5, 5))
     assert blue > 250
     assert 100 < red < 150 and 100 < green < 150
@@ -40,7 +42,9 @@ def test_a_dark_figure_inverts_the_frame_of_a_photo_but_not_the_photo(points: fl
     panel.imshow(np.zeros((4, 4, 3), "uint8"), aspect="auto")
     for edge in panel.spines.values():
         edge.set(color="0.8", linewidth=points)
-    picture = Image.open(io.BytesIO(images.dark(figure, images.light(figure)))).convert("RGB")
+    picture = Image.open(
+        io.BytesIO(images.render_dark(figure, images.render_light(figure)))
+    ).convert("RGB")
     across = np.asarray(picture).mean(axis=-1)[75]
     half = points / 2 * 150 / 72
     assert across[30 + round(half) + 4 : 120 - round(half) - 4].max() < 20  # black stays black

@@ -1,4 +1,4 @@
-"""Figures as files: for white paper, and for a dark page on which photos stay as they are."""
+"""Figures as image files, for light and for dark pages."""
 
 import io
 import math
@@ -10,11 +10,11 @@ from matplotlib.image import AxesImage
 from PIL import Image
 
 _DOTS_PER_INCH = 150
-_PAPER = np.array([21, 23, 27])  # of the dark page, #15171b
+_DARK_PAPER = np.array([21, 23, 27])  # --paper of style.css in dark mode, #15171b
 
 
-def light(figure: Figure) -> bytes:
-    """Return a figure as a PNG file, on white.
+def render_light(figure: Figure) -> bytes:
+    """Return a figure as a PNG file with a white background.
 
     Args:
         figure: The figure.
@@ -24,24 +24,27 @@ def light(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def dark(figure: Figure, drawn: bytes) -> bytes:
-    """Return the same picture for a dark page: white becomes the page's colour, black white.
+def render_dark(figure: Figure, light: bytes) -> bytes:
+    """Return the same picture for a dark page: a PNG file, or with photos a smaller JPEG file.
 
-    Hues stay; lightness is turned around, but for what is drawn in full colour: photos and their
-    scales. With photos it is a JPEG file, which takes a fraction of the room.
+    White becomes the color of the page and black becomes white, hues stay. Photos do not change.
 
     Args:
-        figure: The figure, after `light` drew it, which settles where its parts lie.
-        drawn: What `light` returned.
+        figure: The figure, after `render_light` has laid it out.
+        light: What `render_light` returned.
     """
-    pixels = np.asarray(Image.open(io.BytesIO(drawn)).convert("RGB")).astype("int16")
-    turned = pixels + 255 - pixels.max(axis=-1, keepdims=True) - pixels.min(axis=-1, keepdims=True)
-    turned = _PAPER + turned * (255 - _PAPER) / 255
+    pixels = np.asarray(Image.open(io.BytesIO(light)).convert("RGB")).astype("int16")
+    # For a color (r, g, b), c = 255 - max - min swaps the lightness and keeps the hue: each channel
+    # plus c has the extremes 255 - min and 255 - max. Then 0 to 255 is scaled to the page's color
+    # to white.
+    extremes = pixels.max(axis=-1, keepdims=True) + pixels.min(axis=-1, keepdims=True)
+    inverted = pixels + 255 - extremes
+    inverted = _DARK_PAPER + inverted * (255 - _DARK_PAPER) / 255
     photos = _photos(figure, pixels.shape[0], pixels.shape[1])
     for rows, columns in photos:
-        turned[rows, columns] = pixels[rows, columns]
+        inverted[rows, columns] = pixels[rows, columns]
     file = io.BytesIO()
-    picture = Image.fromarray(turned.round().astype("uint8"))
+    picture = Image.fromarray(inverted.round().astype("uint8"))
     if photos:
         picture.save(file, "JPEG", quality=92, subsampling=0)
     else:
@@ -50,10 +53,10 @@ def dark(figure: Figure, drawn: bytes) -> bytes:
 
 
 def _photos(figure: Figure, height: int, width: int) -> list[tuple[slice, slice]]:
-    """Return where in the picture photos are, within their frames."""
+    """Return the rows and columns of each photo, without its frame."""
     found = []
     for panel in figure.axes:
-        if any(_has_own_colours(image) for image in panel.images):
+        if any(_is_photo(image) for image in panel.images):
             box, frame = panel.get_position(), _frame(panel)
             top, bottom = round((1 - box.y1) * height), round((1 - box.y0) * height)
             left, right = round(box.x0 * width), round(box.x1 * width)
@@ -61,14 +64,14 @@ def _photos(figure: Figure, height: int, width: int) -> list[tuple[slice, slice]
     return found
 
 
-def _has_own_colours(image: AxesImage) -> bool:
-    """Tell a photo, in colour or in grey, from numbers that are shaded."""
+def _is_photo(image: AxesImage) -> bool:
+    """Tell whether an image is a photo, in color or gray, and not a matrix of numbers."""
     pixels = image.get_array()
     return (pixels is not None and pixels.ndim == 3) or image.cmap.name == "gray"
 
 
 def _frame(panel: Axes) -> int:
-    """Return how many pixels of a photo's edge its frame covers: the inner half of its line."""
+    """Return how many pixels of a photo its frame covers at each edge: half of the line."""
     if not panel.axison:
         return 0
     points = max(edge.get_linewidth() for edge in panel.spines.values())

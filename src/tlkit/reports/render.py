@@ -121,11 +121,13 @@ def _plain(value: object) -> Markup:
 
 def _draw(figures: Mapping[str, Figure]) -> dict[str, bytes]:
     """Return each figure as a PNG file."""
-    return {name: images.light(figure) for name, figure in figures.items()}
+    return {name: images.render_light(figure) for name, figure in figures.items()}
 
 
 def _page(facts: ReportFacts, pictures: Mapping[str, bytes]) -> str:
-    dark = {name: images.dark(facts.figures[name], light) for name, light in pictures.items()}
+    dark = {
+        name: images.render_dark(facts.figures[name], light) for name, light in pictures.items()
+    }
     return render_page(markdown(facts), pictures, dark=dark)
 
 
