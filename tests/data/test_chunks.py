@@ -47,12 +47,6 @@ def test_how_many_there_are_at_most() -> None:
     assert chunks.at_most(dataset.batch(4).filter(lambda *_: True)) is None
 
 
-def test_a_shuffle_is_seen() -> None:
-    dataset = tf.data.Dataset.from_tensor_slices((np.arange(99.0)[:, None], np.zeros(99)))
-    assert chunks.repeats(dataset.batch(9))
-    assert not chunks.repeats(dataset.shuffle(99).batch(9))
-
-
 def test_reading_ahead_changes_nothing_and_hands_errors_on() -> None:
     plain = chunks.read(_dataset([2, 3, 1]), rows=2, rank=4)
     ahead = chunks.ahead(chunks.read(_dataset([2, 3, 1]), rows=2, rank=4))

@@ -17,7 +17,7 @@ def test_only_what_is_asked_for_is_read() -> None:
     read: list[int] = []
     images = _counting(read)
     assert (images.shape, images.ndim, images.size, len(images)) == ((5, 2, 3), 3, 30, 5)
-    assert images.at([0, 4]).at(slice(1, None)).shape == (1, 2, 3)
+    assert images.take([0, 4]).take(slice(1, None)).shape == (1, 2, 3)
     assert read == []
     assert images[3][0, 0] == 11
     assert images[1:3][:, 0, 0].tolist() == [7, 9]
@@ -37,7 +37,7 @@ def test_only_what_is_asked_for_is_read() -> None:
 def test_it_is_indexed_as_an_array_is(index: object, wanted: object) -> None:
     assert _counting([])[index][..., 0, 0].tolist() == wanted
     if not isinstance(index, int):
-        assert _counting([]).at(index)[:][..., 0, 0].tolist() == wanted
+        assert _counting([]).take(index)[:][..., 0, 0].tolist() == wanted
 
 
 def test_it_never_becomes_one_array_by_accident() -> None:

@@ -167,15 +167,6 @@ def test_batches_of_different_sizes_are_refused_with_a_way_out(build: Build) -> 
     assert train_phase(build(), HEAD, dataset, cache=None, verbose=False).num_epochs == 2
 
 
-def test_a_shuffling_dataset_trains_uncached_and_says_so(
-    build: Build, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shuffled = tf.data.Dataset.from_tensor_slices(DATA).shuffle(27).batch(8)
-    run = train_phase(build(), HEAD, shuffled)
-    assert run.trunk is None
-    assert "every epoch runs the whole model: `data` begins with other" in capsys.readouterr().out
-
-
 def _with_flip(small_backbone: keras.Model) -> keras.Model:
     inputs = keras.Input((9, 9, 1))
     rgb = keras.layers.RandomFlip(seed=1, name="flip")(tlkit.GrayToRGBResize(16)(inputs))

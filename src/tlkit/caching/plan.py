@@ -2,15 +2,19 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
+from tlkit._internal.text import byte_size
 from tlkit.caching import partition
 from tlkit.caching.cache import Cache
 from tlkit.caching.extraction import Extraction
 from tlkit.caching.partition import Cut, NoFrozenPart
 from tlkit.caching.progress import CacheProgress
-from tlkit.data import batches, chunks
+from tlkit.data import batches, chunks, fixed_order
+from tlkit.data.fixed_order import has_fixed_order
+from tlkit.errors import DataError
 from tlkit.models import freezing
 
 
@@ -57,7 +61,7 @@ def find_frozen_parts(
     cuts: dict[str, Cut] = {}
     for name, plan in plans.items():
         try:
-            _check_repeats(data, validation_data)
+            _check_order(data, validation_data)
             if augmentations[name] and cache.views == 1:
                 raise NoFrozenPart(
                     "augmentation changes its images each time; Cache(views=4) would store four "
@@ -99,13 +103,48 @@ def _group_phases(
     return groups
 
 
-def _check_repeats(data: batches.Inputs, validation_data: batches.Inputs | None) -> None:
+def _check_order(data: batches.Inputs, validation_data: batches.Inputs | None) -> None:
     for name, source in {"data": data, "validation_data": validation_data}.items():
-        if source is not None and not chunks.repeats(source):
-            raise NoFrozenPart(
-                f"`{name}` begins with other images each time, as a dataset does that shuffles "
-                "or augments"
-            )
+        if source is not None and not has_fixed_order(source):
+            raise NoFrozenPart(f"`{name}` has no fixed order")
+
+
+def fix_order(
+    data: batches.Inputs,
+    validation_data: batches.Inputs | None,
+    *,
+    cache: Cache,
+    progress: CacheProgress,
+) -> tuple[batches.Inputs, batches.Inputs | None, int | None]:
+    """Return shuffled datasets as images in a fixed order, and the batch size of `data` if it was.
+
+    Other data is returned as it is. So is a dataset whose order can't be fixed, after a line that
+    says why and what to do.
+
+    Args:
+        data: The training images and labels.
+        validation_data: The validation images and labels.
+        cache: Its folder gets the images.
+        progress: Prints what was done.
+    """
+    given: dict[str, Any] = {"data": data, "validation_data": validation_data}
+    batch_size = None
+    for name, each in given.items():
+        if each is None or has_fixed_order(each):
+            continue
+        try:
+            fixed = fixed_order.fix_order(each, folder=cache.folder)
+        except DataError as reason:
+            progress.print(f"`{name}` can't be cached: {reason}.")
+            break
+        given[name] = fixed.images, fixed.labels
+        batch_size = fixed.batch_size if name == "data" else batch_size
+        progress.print(
+            f"`{name}` is shuffled: its {len(fixed.labels):,} images were read once into a "
+            f"temporary file ({byte_size(fixed.images.size * fixed.images.dtype.itemsize)}), and "
+            f"are {'shuffled again in every epoch' if name == 'data' else 'evaluated from there'}."
+        )
+    return given["data"], given["validation_data"], batch_size
 
 
 def set_trainable(model: keras.Model, plan: freezing.FreezePlan) -> None:

@@ -63,14 +63,6 @@ def at_most(source: batches.Inputs) -> int | None:
     return count * len(next(batches.batches(source, 1))[0])
 
 
-def repeats(source: batches.Inputs) -> bool:
-    """Tell whether the data begins with the same batch each time it is gone over."""
-    if batches.is_arrays(source):
-        return True
-    first, again = (next(batches.batches(source, 1)) for _ in range(2))
-    return all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
-
-
 def ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     """Yield the same chunks, with the next ones being read in a thread meanwhile."""
     made: queue.Queue[Any] = queue.Queue(maxsize=_READ_AHEAD)

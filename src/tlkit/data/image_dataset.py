@@ -74,7 +74,7 @@ class ImageDataset:
         lazy = isinstance(self.images, LazyImages)
         return replace(
             self,
-            images=self.images.at(places) if lazy else self.images[places],
+            images=self.images.take(places) if lazy else self.images[places],
             labels=self.labels[places],
             paths=chosen(self.paths, places),
             groups=chosen(self.groups, places),

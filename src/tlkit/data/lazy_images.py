@@ -63,7 +63,7 @@ class LazyImages:
             found[row] = image
         return found
 
-    def at(self, index: Any) -> "LazyImages":
+    def take(self, index: Any) -> "LazyImages":
         """Return the images of these indices, without reading one."""
         return LazyImages(
             self._read, self._places[index], shape=self.shape[1:], dtype=str(self.dtype)

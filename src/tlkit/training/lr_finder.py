@@ -133,7 +133,7 @@ def _repeat_batches(
             order = random.permutation(len(data[0]))
             images, labels = data
             lazy = batches.is_lazy(data)
-            source = images.at(order) if lazy else images[order], labels[order]
+            source = images.take(order) if lazy else images[order], labels[order]
         for images, labels in batches.batches(source, phase.batch_size):
             inputs = images[..., None] if images.ndim == rank - 1 else images
             if phase.augmentation:

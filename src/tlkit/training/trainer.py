@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import keras
@@ -161,6 +161,15 @@ def _train_all(
             seed_layers(phase.augmentation, seed)
     probabilities_of(model).temperature = 1.0  # it was fitted to the untrained model
     lines = CacheProgress(verbose=verbose)
+    if cache is not None and any(
+        plans[name].frozen and (cache.views > 1 or not phase.augmentation)
+        for name, phase in phases.items()
+    ):
+        data, held_out, batch_size = caching_plan.fix_order(
+            data, held_out, cache=cache, progress=lines
+        )
+        if batch_size is not None:
+            phases = {name: replace(each, batch_size=batch_size) for name, each in phases.items()}
     augmentations = {name: phase.augmentation for name, phase in phases.items()}
     parts = caching_plan.find_frozen_parts(
         model, plans, augmentations, data, validation_data=held_out, cache=cache, progress=lines
