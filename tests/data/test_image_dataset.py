@@ -7,7 +7,7 @@ from tlkit.data.image_dataset import ImageDataset, Problem
 from tlkit.errors import DataError
 
 
-def _source() -> ImageDataset:
+def _dataset() -> ImageDataset:
     return ImageDataset(
         name="pets",
         images=np.arange(4 * 4, dtype="uint8").reshape(4, 2, 2),
@@ -18,24 +18,24 @@ def _source() -> ImageDataset:
 
 
 def test_labels_follow_the_order_of_a_classifiers_classes() -> None:
-    named = _source().reorder(["eel", "ape", "cat", "dog"])
+    named = _dataset().reorder(["eel", "ape", "cat", "dog"])
     assert named.labels.tolist() == [2, 3, 0, 3]
     assert named.class_names == ("eel", "ape", "cat", "dog")
     assert named.counts == {"eel": 1, "ape": 0, "cat": 1, "dog": 2}
     with pytest.raises(DataError, match=r"that the classifier knows, \['cat', 'dog'\], got \['eel"):
-        _source().reorder(["cat", "dog"])
+        _dataset().reorder(["cat", "dog"])
 
 
-def test_what_was_scanned_goes_with_the_images() -> None:
-    source = _source()
-    digests = [each.digest for each in source.scanned]
+def test_scans_go_with_the_images() -> None:
+    dataset = _dataset()
+    digests = [each.digest for each in dataset.scans]
     assert len(set(digests)) == 4
-    assert [each.digest for each in source.take([2, 0]).scanned] == [digests[2], digests[0]]
-    assert [each.digest for each in _source().take([2, 0]).scanned] == [digests[2], digests[0]]
+    assert [each.digest for each in dataset.take([2, 0]).scans] == [digests[2], digests[0]]
+    assert [each.digest for each in _dataset().take([2, 0]).scans] == [digests[2], digests[0]]
 
 
 def test_a_long_list_of_problems_is_cut_short_and_counted() -> None:
     problems = tuple(Problem(path=f"{number}.png", reason="it is empty") for number in range(12))
-    line = str(replace(_source(), problems=problems)).splitlines()[-1]
+    line = str(replace(_dataset(), problems=problems)).splitlines()[-1]
     assert line.startswith("12 left out or replaced: 0.png: it is empty; 1.png: it is empty; ")
     assert line.endswith("9.png: it is empty; and 2 more")

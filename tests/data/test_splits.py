@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
-from tlkit import sources, splits
+from tlkit import sources
+from tlkit.data import splits
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.data.scanning import Scanned
+from tlkit.data.scanning import Scan
 from tlkit.errors import ConfigError, DataError
 
 
@@ -25,8 +26,8 @@ def _source(count: int, *, classes: int = 2, groups: tuple[str, ...] = ()) -> Im
         class_names=tuple("abcdef"[:classes]),
         paths=tuple(f"{number}.png" for number in range(count)),
         groups=groups,
-        known=tuple(
-            Scanned(digest=f"digest {number}", likeness=mark)
+        known_scans=tuple(
+            Scan(digest=f"digest {number}", perceptual_hash=mark)
             for number, mark in enumerate(_far_apart(count))
         ),
     )
@@ -36,9 +37,10 @@ def _marked(marks: list[int], digests: list[str] | None = None) -> ImageDataset:
     made = _source(len(marks))
     digests = digests or [f"digest {place}" for place in range(len(marks))]
     known = tuple(
-        Scanned(digest=digest, likeness=mark) for digest, mark in zip(digests, marks, strict=True)
+        Scan(digest=digest, perceptual_hash=mark)
+        for digest, mark in zip(digests, marks, strict=True)
     )
-    return ImageDataset(**{**vars(made), "known": known})
+    return ImageDataset(**{**vars(made), "known_scans": known})
 
 
 def test_a_split_is_whole_and_about_as_large_as_asked() -> None:
@@ -77,8 +79,8 @@ def test_a_stratified_part_holds_its_share_of_every_class(
     """Off by no more than half of the largest group; groups are of one class here."""
     labels = np.asarray([label for label, _ in images])
     groups = tuple(f"{label} {group}" for label, group in images)
-    numbers = splits._even(splits._numbers(groups, 0), labels)
-    parts = splits._parts(numbers, {"test": share, "validation": 0.0})
+    numbers = splits._spread_evenly(splits._hash_to_unit(groups, 0), labels)
+    parts = splits._assign_parts(numbers, {"test": share, "validation": 0.0})
     for label in np.unique(labels):
         largest = max(groups.count(name) for name in groups if name.startswith(f"{label} "))
         wanted = share * (labels == label).sum()
@@ -96,9 +98,9 @@ def test_a_stratified_split_moves_few_of_the_old_for_the_new() -> None:
     assert len(splits.split(_source(10), duplicates="allow", stratify=True).test) == 2
 
 
-def test_look_alikes_are_found() -> None:
+def test_near_duplicates_are_found() -> None:
     source = _marked([1 << 40, 0xFFFF, 0xFFF0, 0xF0F0F0F0F0F0])
-    pairs = list(splits.look_alikes(source))
+    pairs = splits.find_duplicates(source)
     assert [(pair.first, pair.second, pair.exact) for pair in pairs] == [(1, 2, False)]
 
 
@@ -108,7 +110,7 @@ def test_look_alikes_are_found() -> None:
     st.lists(st.lists(st.integers(0, 63), max_size=6), max_size=12),
     st.randoms(use_true_random=False),
 )
-def test_all_within_four_bits_hang_together(
+def test_all_hashes_within_four_bits_are_connected(
     marks: list[int], flips: list[list[int]], random: Random
 ) -> None:
     """Each flip changes an earlier mark, so that there are chains, and marks that are equal."""
@@ -118,7 +120,7 @@ def test_all_within_four_bits_hang_together(
             near ^= 1 << bit
         marks = [*marks, near or 1]
     random.shuffle(marks)
-    pairs = [(pair.first, pair.second) for pair in splits.look_alikes(_marked(marks))]
+    pairs = [(pair.first, pair.second) for pair in splits.find_duplicates(_marked(marks))]
     assert all((marks[one] ^ marks[other]).bit_count() <= 4 for one, other in pairs)
     wanted = [
         (one, other)
@@ -126,18 +128,20 @@ def test_all_within_four_bits_hang_together(
         for one in range(other)
         if (marks[one] ^ marks[other]).bit_count() <= 4
     ]
-    assert _linked(len(marks), pairs) == _linked(len(marks), wanted)
+    assert _components(len(marks), pairs) == _components(len(marks), wanted)
     assert all(one < other for one, other in pairs)
-    assert len(pairs) == len(marks) - len(set(_linked(len(marks), pairs)))  # and none to spare
+    assert len(pairs) == len(marks) - len(
+        set(_components(len(marks), pairs))
+    )  # and no more than needed
 
 
-def _linked(count: int, pairs: list[tuple[int, int]]) -> list[int]:
-    """Return the number of what each hangs together with."""
+def _components(count: int, pairs: list[tuple[int, int]]) -> list[int]:
+    """Return the number of the connected component of each."""
     matrix = np.zeros((count, count))
     for pair in pairs:
         matrix[pair] = 1
-    linked: list[int] = connected_components(matrix, directed=False)[1].tolist()
-    return linked
+    components: list[int] = connected_components(matrix, directed=False)[1].tolist()
+    return components
 
 
 def _apart(made: splits.Split) -> bool:
@@ -150,39 +154,41 @@ def _two_alike(seed: int) -> splits.Split:
     return splits.split(_marked(marks), duplicates="allow", seed=seed)
 
 
-def test_look_alikes_in_different_parts_are_refused_or_brought_together() -> None:
+def test_duplicates_in_different_parts_are_refused_or_kept_together() -> None:
     seed = next(seed for seed in range(100) if _apart(_two_alike(seed)))
     marks = [0b1111, 0b1110, *_far_apart(60)]
     with pytest.raises(DataError, match=r"1 pairs .* 0\.png \(t.*\) and 1\.png \(t.*together"):
         splits.split(_marked(marks), seed=seed)
     made = splits.split(_marked(marks), seed=seed, duplicates="together")
     assert not _apart(made)
-    assert [(pair.first, pair.second) for pair in made.pairs] == [(0, 1)]
+    assert [(pair.first, pair.second) for pair in made.duplicates] == [(0, 1)]
 
 
 def test_the_same_image_with_two_labels_is_refused() -> None:
     digests = ["same", "same", *(f"digest {place}" for place in range(60))]
     marks = [5, 5, *_far_apart(60)]
-    with pytest.raises(DataError, match=r"0 pairs .* 1 images have two labels: 0\.png"):
+    with pytest.raises(
+        DataError, match=r"0 pairs .* 1 pairs of identical images have different labels: 0\.png"
+    ):
         splits.split(_marked(marks, digests))
-    with pytest.raises(DataError, match=r"0\.png .* Keep one label of each"):
+    with pytest.raises(DataError, match=r"0\.png .* Keep one label for each of them"):
         splits.split(_marked(marks, digests), duplicates="together")
     splits.split(_marked(marks, digests), duplicates="allow")
 
 
-def test_a_class_without_an_image_in_a_part_is_told() -> None:
-    with pytest.raises(DataError, match=r"Every class must have images in each part, got none"):
+def test_a_part_without_an_image_of_a_class_is_refused() -> None:
+    with pytest.raises(DataError, match=r"Every part must have images of every class, got none"):
         splits.split(_source(4), test=0.2, duplicates="allow")
-    with pytest.raises(ConfigError, match="`test \\+ validation` must be a number from 0"):
+    with pytest.raises(ConfigError, match="`test \\+ validation` must be a number of at least 0"):
         splits.split(_source(4), test=0.6, validation=0.5)
 
 
-def test_arrays_are_told_apart_by_their_pixels() -> None:
+def test_duplicate_arrays_are_found_by_their_pixels() -> None:
     images = np.random.default_rng(0).integers(0, 256, (50, 16, 16, 3), "uint8")
     images = np.concatenate([images, images[:1]])
     labels = np.arange(51) % 2
     labels[50] = labels[0]
     source = sources.from_arrays(images, labels, class_names=["a", "b"])
-    assert [(p.first, p.second, p.exact) for p in splits.look_alikes(source)] == [(0, 50, True)]
+    assert [(p.first, p.second, p.exact) for p in splits.find_duplicates(source)] == [(0, 50, True)]
     made = splits.split(source)
     assert len(made.train) + len(made.test) == 51

@@ -4,12 +4,14 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import tlkit
+from tlkit import recipes, sources
 from tlkit.data import batches
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import ConfigError, DataError, MissingExtraError
@@ -86,6 +88,36 @@ def test_the_strange_image_is_the_furthest_outlier(model: keras.Model) -> None:
     nearness = [each.score for each in found.outliers]
     assert nearness == sorted(nearness)
     assert len(found.outliers) < 10
+
+
+@pytest.mark.usefixtures("cleanlab")
+def test_duplicates_in_an_image_dataset_do_not_vouch_for_each_other() -> None:
+    """Each image is held twice with the same label, of which one in six is wrong."""
+    digits = tlkit.datasets.digits().train.take(slice(300))
+    labels = digits.labels.copy()
+    wrong = np.random.default_rng(0).choice(300, 50, replace=False)
+    labels[wrong] = (labels[wrong] + 1 + np.arange(50) % 9) % 10
+    data = sources.from_arrays(
+        np.concatenate([digits.images] * 2),
+        np.concatenate([labels] * 2),
+        class_names=digits.class_names,
+        value_range=digits.value_range,
+    )
+    model = recipes.few_images().build(data, weights="starter")
+    found = [
+        {each.index % 300 for each in label_audit.audit(model, data, **settings).suspects}
+        for settings in ({"groups": ()}, {})
+    ]
+    alone, with_groups = (len(indices & set(wrong.tolist())) for indices in found)
+    assert with_groups > 2 * alone
+
+
+@pytest.mark.usefixtures("cleanlab")
+def test_a_dataset_that_shuffles_is_refused(model: keras.Model) -> None:
+    images, labels, _ = _coloured()
+    shuffled = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(90).batch(9)
+    with pytest.raises(DataError, match="`data` must have a fixed order"):
+        label_audit.audit(model, shuffled)
 
 
 @pytest.mark.usefixtures("cleanlab")

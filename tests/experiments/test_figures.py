@@ -67,7 +67,7 @@ def test_only_the_same_image_with_two_labels_counts_as_such() -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 8), "uint8")
     images[2:] = images[:2]
     source = sources.from_arrays(images, [0, 1, 1, 1], class_names="ab")
-    pairs = tuple(splits.look_alikes(source))
+    pairs = tuple(splits.find_duplicates(source))
     assert len(pairs) == 2
     assert runner._paths(source, pairs) == [("image 0", "image 2"), ("image 1", "image 3")]
     assert [runner._has_two_labels(source, pair) for pair in pairs] == [True, False]

@@ -130,10 +130,10 @@ class Extraction:
 
     def _collect(self, data: batches.Inputs, name: str) -> _Extracted:
         rows = BATCH if batches.is_arrays(data) else 1  # of a dataset, one batch
-        first = next(chunks.read(data, rows=rows, rank=self._rank)).images[:BATCH]
+        first = next(chunks.read_chunks(data, rows=rows, rank=self._rank)).images[:BATCH]
         augmented = name == "train"
         views = self._runner.views if augmented else 1
-        max_images = chunks.at_most(data)
+        max_images = chunks.max_images(data)
         on_disk = self._choose_disk(name, max_images, views)
         entry = self._open_entry(first, max_images, views, on_disk=on_disk)
         rows = _count_shard_rows(self._runner.row_bytes, first[0].nbytes, max_images)
@@ -142,7 +142,9 @@ class Extraction:
         weights: list[np.ndarray] = []
         sizes: list[int] = []
         done = 0
-        for number, chunk in enumerate(chunks.ahead(chunks.read(data, rows=rows, rank=self._rank))):
+        for number, chunk in enumerate(
+            chunks.read_ahead(chunks.read_chunks(data, rows=rows, rank=self._rank))
+        ):
             for view, collector in enumerate(collectors):
                 place = (view, number) if augmented else None
                 collector.add(self._runner.compute_features(chunk.images, entry, place=place))

@@ -57,7 +57,7 @@ def find_frozen_parts(
     parts: dict[str, FrozenPart | None] = dict.fromkeys(plans)
     if cache is None:
         return parts
-    sample = next(chunks.read(data, rows=1, rank=len(model.input_shape))).images
+    sample = next(chunks.read_chunks(data, rows=1, rank=len(model.input_shape))).images
     cuts: dict[str, Cut] = {}
     for name, plan in plans.items():
         try:

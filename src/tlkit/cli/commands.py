@@ -275,7 +275,7 @@ def inspect(
     return {
         "counts": dataset.counts,
         "parts": {name: len(getattr(split, name)) for name in ("train", "validation", "test")},
-        "duplicates": len(split.pairs),
+        "duplicates": len(split.duplicates),
         "problems": [str(problem) for problem in dataset.problems],
         "frozen_layers": len(plan.frozen),
         "trained_layers": len(plan.trained),

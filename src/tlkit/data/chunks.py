@@ -30,40 +30,40 @@ class Chunk:
     sizes: tuple[int, ...]
 
 
-def read(source: batches.Inputs, *, rows: int, rank: int) -> Iterator[Chunk]:
+def read_chunks(data: batches.Inputs, *, rows: int, rank: int) -> Iterator[Chunk]:
     """Yield all the images in order, about `rows` at a time; a dataset's batches stay whole.
 
     Args:
-        source: Arrays, or a dataset of batches.
+        data: Arrays, or a dataset of batches.
         rows: How many images a chunk has at least, but for the last, or the last of one shape.
         rank: How many axes the model's input has; a lone channel axis is added or taken off.
     """
     waiting: list[tuple[Any, ...]] = []
-    for images, labels, weights in batches.weighted_batches(source, rows):
-        batch = (_fitted(images, rank), labels, weights)
+    for images, labels, weights in batches.weighted_batches(data, rows):
+        batch = (_fit_channels(images, rank), labels, weights)
         if waiting and waiting[0][0].shape[1:] != batch[0].shape[1:]:
-            yield _joined(waiting)
+            yield _join(waiting)
             waiting = []
         waiting.append(batch)
         if sum(len(each[0]) for each in waiting) >= rows:
-            yield _joined(waiting)
+            yield _join(waiting)
             waiting = []
     if waiting:
-        yield _joined(waiting)
+        yield _join(waiting)
 
 
-def at_most(source: batches.Inputs) -> int | None:
-    """Return how many images there are at most; None where the data does not tell."""
-    if batches.is_arrays(source):
-        return len(source[0])
+def max_images(data: batches.Inputs) -> int | None:
+    """Return an upper bound of the number of images; None for a dataset without a length."""
+    if batches.is_arrays(data):
+        return len(data[0])
     try:
-        count = len(source)  # type: ignore[arg-type]  # many datasets have a length
+        count = len(data)  # type: ignore[arg-type]  # many datasets have a length
     except TypeError:
         return None
-    return count * len(next(batches.batches(source, 1))[0])
+    return count * len(next(batches.batches(data, 1))[0])
 
 
-def ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+def read_ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     """Yield the same chunks, with the next ones being read in a thread meanwhile."""
     made: queue.Queue[Any] = queue.Queue(maxsize=_READ_AHEAD)
     stop = threading.Event()
@@ -100,7 +100,7 @@ def _put(made: "queue.Queue[Any]", item: Any, stop: threading.Event) -> bool:
     return False
 
 
-def _joined(parts: list[tuple[Any, ...]]) -> Chunk:
+def _join(parts: list[tuple[Any, ...]]) -> Chunk:
     images, labels, weights = zip(*parts, strict=True)
     return Chunk(
         images=_one(images),
@@ -114,7 +114,7 @@ def _one(parts: tuple[np.ndarray, ...]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _fitted(images: np.ndarray, rank: int) -> np.ndarray:
+def _fit_channels(images: np.ndarray, rank: int) -> np.ndarray:
     if images.ndim == rank - 1:
         return images[..., None]
     return images[..., 0] if images.ndim == rank + 1 else images

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from tlkit._internal import arguments
 from tlkit.errors import Argument, ConfigError, DataError
 
-FITS = ("crop", "pad", "squash")
+Fit = Literal["crop", "pad", "squash"]
 _WHITE = (255, 255, 255, 255)
 _SIXTEEN = 257.0  # 65535 becomes 255
 _DAMAGE = (
@@ -43,10 +43,10 @@ _TURNS = {
 
 
 class UnreadableImageError(DataError):
-    """A file is no image that can be shown; the message says which and why.
+    """A file can't be read as an image; the message says which and why.
 
     Attributes:
-        reason: Why, without the file.
+        reason: Why, without the file's name.
     """
 
     def __init__(self, file: object, reason: str) -> None:
@@ -55,23 +55,24 @@ class UnreadableImageError(DataError):
 
 
 def decode(
-    file: Path | Image.Image, size: tuple[int, int], *, fit: str = "squash", channels: int = 3
+    file: Path | Image.Image, size: tuple[int, int], *, fit: Fit = "squash", channels: int = 3
 ) -> np.ndarray:
     """Return an image as `(height, width, channels)` in uint8.
 
-    The first picture of several; turned as EXIF says; transparency over white; 16 bits scaled to
-    8; palettes, CMYK and grey to the channels asked for.
+    Of a file with several pictures the first is read. It is rotated as its EXIF data say,
+    transparent pixels become white, 16 bits are scaled to 8, and palettes, CMYK and grey are
+    converted to the number of channels.
 
     Args:
-        file: Its path, or a picture of Pillow.
+        file: A path, or an image of Pillow.
         size: Height and width of the result.
-        fit: What happens where the sides' ratio differs: "squash" keeps all of the picture and
-            bends it, "crop" cuts off what is too long, "pad" adds black.
+        fit: How an image with another aspect ratio is fitted: "squash" distorts it, "crop" cuts off
+            its longer sides, "pad" adds black borders.
         channels: 3 for RGB, 1 for grey.
 
     Raises:
-        UnreadableImageError: It is damaged, empty, no image, or of a kind whose black and white
-            are not known.
+        UnreadableImageError: The file is damaged, empty or not an image, or the values of black
+            and white are unknown in its format.
 
     Examples:
         >>> decode(Image.new("CMYK", (4, 2)), (8, 8))[0, 0].tolist()
@@ -79,12 +80,12 @@ def decode(
     """
     height, width = size
     try:
-        with _opened(file) as picture:
+        with _open(file) as picture:
             picture.draft(None, (2 * width, 2 * height))  # a JPEG is decoded smaller, and faster
             picture.load()
-            upright = _eight_bits(_upright(picture))
+            upright = _to_eight_bits(_rotate_upright(picture))
             coloured = upright.convert("RGB" if channels == 3 else "L")
-            pixels = np.asarray(_SIZED[fit](coloured, (width, height)))
+            pixels = np.asarray(_RESIZERS[fit](coloured, (width, height)))
     except UnreadableImageError:
         raise
     except _DAMAGE as error:
@@ -92,32 +93,33 @@ def decode(
     return pixels if channels == 3 else pixels[..., None]
 
 
-def check_fit(fit: Any) -> str:
-    """Return `fit` where it is one of the ways."""
-    return arguments.one_of("fit", fit, FITS)
+def check_fit(fit: Fit) -> Fit:
+    """Return `fit` if it is a known way to fit an image into a shape."""
+    arguments.one_of("fit", fit, get_args(Fit))
+    return fit
 
 
 def check_channels(channels: Any) -> int:
-    """Return `channels` where it is 3 or 1."""
+    """Return `channels` if it is 3 or 1."""
     if channels not in (1, 3):
         raise ConfigError(Argument("channels"), f" must be 3 (RGB) or 1 (grey), got {channels!r}.")
     return int(channels)
 
 
-def _opened(file: Path | Image.Image) -> AbstractContextManager[Image.Image]:
+def _open(file: Path | Image.Image) -> AbstractContextManager[Image.Image]:
     return nullcontext(file) if isinstance(file, Image.Image) else Image.open(file)
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    """Return the picture as EXIF says it was held; Pillow's own way fails where EXIF is odd.
+def _rotate_upright(picture: Image.Image) -> Image.Image:
+    """Return the picture rotated as its EXIF data say.
 
-    It writes the rest of EXIF anew, which is of no use here.
+    Pillow's own function also rewrites the rest of the EXIF data, and fails if these are damaged.
     """
     turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     return picture if turn is None else picture.transpose(turn)
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
+def _to_eight_bits(picture: Image.Image) -> Image.Image:
     mode = picture.mode
     if mode.startswith("I;16") or mode == "I":
         values = np.asarray(picture).astype("float64")
@@ -148,7 +150,7 @@ def _pad(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     return ImageOps.pad(picture, size, Image.Resampling.BILINEAR)
 
 
-_SIZED: dict[str, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {
+_RESIZERS: dict[Fit, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {
     "crop": _crop,
     "pad": _pad,
     "squash": _squash,

@@ -10,7 +10,7 @@ import numpy as np
 from tlkit._internal import arguments, files
 from tlkit.data import batches as data
 from tlkit.data import chunks
-from tlkit.data.image_dataset import ImageDataset, checked_labels
+from tlkit.data.image_dataset import ImageDataset, validate_labels
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import ConfigError, DataError
 
@@ -59,12 +59,12 @@ def from_batches(
     images, given = store_images(
         _unweighted(batches, channels_first=channels_first),
         folder=where,
-        max_images=(chunks.at_most(batches) or 0) if hasattr(batches, "__len__") else 0,
+        max_images=(chunks.max_images(batches) or 0) if hasattr(batches, "__len__") else 0,
     )
     return ImageDataset(
         name=name or type(batches).__name__,
         images=images,
-        labels=checked_labels(data.label_indices(given), class_names),
+        labels=validate_labels(data.label_indices(given), class_names),
         class_names=tuple(class_names),
         value_range=arguments.interval("value_range", value_range),
     )

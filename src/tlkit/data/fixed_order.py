@@ -51,7 +51,7 @@ def fix_order(data: batches.Inputs, *, folder: str | Path | None = None) -> Fixe
         DataError: The order can't be fixed; the message says why, and what to do to have the
             dataset cached.
     """
-    count = chunks.at_most(data)
+    count = chunks.max_images(data)
     if count is None:
         raise DataError(
             "it shuffles or augments and has no length. Leave out repeat(), and give a "

@@ -1,4 +1,4 @@
-"""Labelled images in one form, wherever they come from."""
+"""Images and labels with what belongs to them, wherever they come from."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,11 +15,11 @@ from tlkit.errors import DataError
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What is wrong with a file or a folder.
+    """A file or folder that can't be used.
 
     Attributes:
-        path: Which, from the source's folder.
-        reason: Why, in words.
+        path: Its path, relative to the dataset's folder.
+        reason: What is wrong with it.
     """
 
     path: str
@@ -31,17 +31,18 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageDataset:
-    """Labelled images; `print(source)` shows how many of which, and what they take.
+    """Images and labels; `print(dataset)` shows the number of images of each class, and their size.
 
     Attributes:
-        name: What to call them in a report.
-        images: `(count, height, width, channels)`: an array, or files read when they are asked for.
-        labels: The class index of each, `(count,)`.
-        class_names: The name of each index.
-        paths: The file of each, from the source's folder; empty for arrays.
-        groups: What each belongs with, such as a patient; images of one group are never split.
-        problems: What was left out or replaced, and why.
-        value_range: What black and white are.
+        name: The name of the dataset in a report.
+        images: `(count, height, width, channels)`: an array, or files that are read when indexed.
+        labels: The class index of each image, `(count,)`.
+        class_names: The name of each class.
+        paths: The file of each image, relative to the dataset's folder; empty for arrays.
+        groups: The group of each image, such as a patient, which is never split; empty without.
+        problems: Files that were skipped or replaced, and why.
+        value_range: The values of black and white.
+        known_scans: A scan of each image where there is one; otherwise `scans` makes them.
     """
 
     name: str
@@ -52,33 +53,33 @@ class ImageDataset:
     groups: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     value_range: tuple[float, float] = (0, 255)
-    known: tuple[scanning.Scanned, ...] = ()
+    known_scans: tuple[scanning.Scan, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many images each class has."""
+        """The number of images of each class."""
         found = np.bincount(self.labels, minlength=len(self.class_names)).tolist()
         return dict(zip(self.class_names, found, strict=True))
 
     @cached_property
-    def scanned(self) -> tuple[scanning.Scanned, ...]:
-        """What each image is like; arrays are looked through when this is first asked for."""
-        return self.known or tuple(scanning.scan_array(self.images, self.value_range))
+    def scans(self) -> tuple[scanning.Scan, ...]:
+        """A scan of each image, with hashes to find duplicates; made when first asked for."""
+        return self.known_scans or tuple(scanning.scan_images(self.images, self.value_range))
 
     def take(self, index: Any) -> "ImageDataset":
-        """Return the images of these indices, without reading one."""
-        places = np.arange(len(self))[index]
+        """Return the images at these indices without reading them."""
+        indices = np.arange(len(self))[index]
         lazy = isinstance(self.images, LazyImages)
         return replace(
             self,
-            images=self.images.take(places) if lazy else self.images[places],
-            labels=self.labels[places],
-            paths=chosen(self.paths, places),
-            groups=chosen(self.groups, places),
-            known=chosen(self.known or vars(self).get("scanned", ()), places),
+            images=self.images.take(indices) if lazy else self.images[indices],
+            labels=self.labels[indices],
+            paths=pick(self.paths, indices),
+            groups=pick(self.groups, indices),
+            known_scans=pick(self.known_scans or vars(self).get("scans", ()), indices),
         )
 
     def reorder(self, class_names: Sequence[str]) -> "ImageDataset":
@@ -99,6 +100,10 @@ class ImageDataset:
         order = np.asarray([list(class_names).index(name) for name in self.class_names])
         return replace(self, labels=order[self.labels], class_names=tuple(class_names))
 
+    def name_image(self, index: int) -> str:
+        """Return the path of an image, or its index where there is none."""
+        return self.paths[index] if self.paths else f"image {index}"
+
     def __str__(self) -> str:
         each = int(np.prod(self.images.shape[1:])) * self.images.dtype.itemsize
         how = "read as needed" if isinstance(self.images, LazyImages) else "in memory"
@@ -113,16 +118,16 @@ class ImageDataset:
         return "\n".join(lines)
 
 
-def chosen(values: tuple[Any, ...], places: Iterable[int]) -> tuple[Any, ...]:
-    """Return the values of these places; nothing where there are none at all."""
-    return tuple(values[place] for place in places) if values else ()
+def pick(values: tuple[Any, ...], indices: Iterable[int]) -> tuple[Any, ...]:
+    """Return the values at these indices; an empty tuple stays empty."""
+    return tuple(values[place] for place in indices) if values else ()
 
 
-def checked_labels(labels: Any, class_names: Sequence[str]) -> np.ndarray:
-    """Return labels as class indices that all have a name.
+def validate_labels(labels: Any, class_names: Sequence[str]) -> np.ndarray:
+    """Return labels as class indices, each with a name.
 
     Raises:
-        DataError: There is none, one is no whole number, or has no name.
+        DataError: There is no label, one is not a whole number, or one has no name.
     """
     given = np.asarray(labels).reshape(-1)
     if given.dtype.kind not in "iub":

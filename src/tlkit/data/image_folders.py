@@ -1,21 +1,22 @@
-"""Image files in a folder for each class, or named by a table, as a source of labelled images."""
+"""Image files as a dataset: in a folder for each class, or listed in a table."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
 from tlkit._internal import arguments
 from tlkit._internal.text import join_first
 from tlkit.data import decoding, manifests, scanning
-from tlkit.data.image_dataset import ImageDataset, Problem, chosen
+from tlkit.data.image_dataset import ImageDataset, Problem, pick
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import Argument, ConfigError, DataError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-POLICIES = ("fail", "replace", "skip")
+Unreadable = Literal["fail", "replace", "skip"]
 _PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 _GREY = 128  # what stands in for an image that can't be read
 
@@ -24,50 +25,50 @@ def from_folder(
     folder: str | Path,
     *,
     image_size: int | tuple[int, int],
-    fit: str = "squash",
+    fit: decoding.Fit = "squash",
     channels: int = 3,
-    unreadable: str = "fail",
+    unreadable: Unreadable = "fail",
     max_unreadable: float = 0.1,
     class_names: Sequence[str] | None = None,
 ) -> ImageDataset:
-    """Return the images of a folder that has a folder for each class.
+    """Return the images of a folder that has a subfolder for each class.
 
-    A class's own folders are looked through too, and links followed, though never in a circle.
-    Every file is read once at the start; damaged ones are found then, not in the third epoch.
-    Files whose names don't end as images do are passed over.
+    The folder of a class is searched with all its subfolders and links. Every file is read once at
+    the start, so that damaged files are found then and not in the third epoch. Files without the
+    ending of an image format are ignored.
 
     Args:
-        folder: The folder. Class names are its folders' names, sorted.
-        image_size: Height and width that images are read at.
+        folder: The folder. Class names are the names of its subfolders, sorted.
+        image_size: Height and width that images are resized to.
         fit: "squash", "crop" or "pad", as for `tlkit.data.decoding.decode`.
         channels: 3 for RGB, 1 for grey.
-        unreadable: What happens to damaged files, images in no class's folder and classes without
-            an image: "fail" raises, "skip" leaves them out, "replace" has a grey picture in place
-            of a damaged file and leaves the others out.
+        unreadable: What to do with damaged files, images outside the folder of a class, and classes
+            without an image: "fail" raises an error, "skip" leaves them out, "replace" puts a grey
+            image in place of a damaged file and leaves the others out.
         max_unreadable: The share of images that may be damaged, 0 to below 1.
-        class_names: Which classes there are, in the order of their numbers, such as a trained
-            classifier's; images of no more than some of them will do. By default those there are.
+        class_names: The classes in the order of their indices, such as a trained classifier's;
+            there need not be images of all of them. By default those with a folder, sorted.
 
     Raises:
         ConfigError: An argument is wrong, or the folder has parts such as train/ and test/.
         DataError: Something is wrong with the files; the message lists them.
     """
     root = Path(folder)
-    classes = _class_folders(root)
+    classes = _find_class_folders(root)
     files: list[Path] = []
     labels: list[str] = []
     problems = [
-        Problem(path=path.name, reason="it lies in no class's folder")
+        Problem(path=path.name, reason="not in the folder of a class")
         for path in sorted(root.iterdir())
         if path.is_file() and _is_image(path)
     ]
     for each in classes:
-        found = sorted(images_within(each))
+        found = sorted(find_images(each))
         files += found
         labels += [each.name] * len(found)
         if not found:
-            problems.append(Problem(path=f"{each.name}/", reason="it holds no image"))
-    how = _How(
+            problems.append(Problem(path=f"{each.name}/", reason="contains no image"))
+    options = _ReadOptions(
         image_size=image_size,  # type: ignore[arg-type]  # a number becomes a pair
         fit=fit,
         channels=channels,
@@ -76,7 +77,7 @@ def from_folder(
         class_names=class_names,
     )
     return _from_files(
-        files, labels, name=root.resolve().name, root=root, problems=problems, how=how
+        files, labels, name=root.resolve().name, root=root, problems=problems, options=options
     )
 
 
@@ -88,21 +89,21 @@ def from_manifest(
     path_column: str = "path",
     label_column: str = "label",
     group_column: str | None = None,
-    fit: str = "squash",
+    fit: decoding.Fit = "squash",
     channels: int = 3,
-    unreadable: str = "fail",
+    unreadable: Unreadable = "fail",
     max_unreadable: float = 0.1,
     class_names: Sequence[str] | None = None,
 ) -> ImageDataset:
-    """Return the images that a table names, with a label for each.
+    """Return the images that are listed in a table, with their labels.
 
     Args:
         manifest: A `.csv` file in UTF-8, or a `.parquet` file (extra `parquet`).
         image_size: As for `from_folder`.
-        folder: Where the paths begin; by default the manifest's own folder.
+        folder: The folder that paths are relative to; by default the manifest's own.
         path_column: The column of paths.
         label_column: The column of class names.
-        group_column: The column of what each image belongs with; None where each is alone.
+        group_column: The column of groups, such as patients, that a split keeps together.
         fit: As for `from_folder`.
         channels: As for `from_folder`.
         unreadable: As for `from_folder`.
@@ -116,9 +117,9 @@ def from_manifest(
     """
     path = Path(manifest)
     wanted = [path_column, label_column, *([group_column] if group_column else [])]
-    table = manifests.columns(path, wanted)
+    table = manifests.read_columns(path, wanted)
     root = path.parent if folder is None else Path(folder)
-    how = _How(
+    options = _ReadOptions(
         image_size=image_size,  # type: ignore[arg-type]  # a number becomes a pair
         fit=fit,
         channels=channels,
@@ -129,18 +130,18 @@ def from_manifest(
     groups = tuple(table[group_column]) if group_column else ()
     files = [root / each for each in table[path_column]]
     return _from_files(
-        files, table[label_column], name=path.stem, root=root, groups=groups, how=how
+        files, table[label_column], name=path.stem, root=root, groups=groups, options=options
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _How:
-    """How files become images."""
+class _ReadOptions:
+    """How files are read as images."""
 
     image_size: tuple[int, int]
-    fit: str
+    fit: decoding.Fit
     channels: int
-    unreadable: str
+    unreadable: Unreadable
     max_unreadable: float
     class_names: Sequence[str] | None
 
@@ -148,7 +149,7 @@ class _How:
         object.__setattr__(self, "image_size", arguments.size("image_size", self.image_size))
         decoding.check_fit(self.fit)
         decoding.check_channels(self.channels)
-        arguments.one_of("unreadable", self.unreadable, POLICIES)
+        arguments.one_of("unreadable", self.unreadable, get_args(Unreadable))
         arguments.fraction("max_unreadable", self.max_unreadable)
 
     @property
@@ -165,38 +166,41 @@ def _from_files(
     *,
     name: str,
     root: Path,
-    how: _How,
+    options: _ReadOptions,
     groups: Sequence[str] = (),
     problems: Sequence[Problem] = (),
 ) -> ImageDataset:
-    paths = tuple(_told(file, root) for file in files)
-    scanned = tuple(scanning.scan(files))
-    damaged = [place for place, each in enumerate(scanned) if each.problem]
-    found = [Problem(path=paths[place], reason=scanned[place].problem) for place in damaged]
+    paths = tuple(_relative_path(file, root) for file in files)
+    scans = tuple(scanning.scan_files(files))
+    damaged = {index for index, scan in enumerate(scans) if scan.problem}
+    found = [Problem(path=paths[index], reason=scans[index].problem) for index in sorted(damaged)]
     problems = (*problems, *found)
-    _judge(problems, found, len(files), how)
-    gone = set(damaged)
-    replaced = how.unreadable == "replace"
-    kept = [place for place in range(len(files)) if replaced or place not in gone]
-    names = _class_names({labels[place] for place in kept}, how.class_names, root)
-    grey = np.full(how.shape, _GREY, "uint8")
+    _check_problems(problems, found, len(files), options)
+    replace = options.unreadable == "replace"
+    kept = [index for index in range(len(files)) if replace or index not in damaged]
+    names = _class_names({labels[index] for index in kept}, options.class_names, root)
+    grey = np.full(options.shape, _GREY, "uint8")
     return ImageDataset(
         name=name,
         images=LazyImages(
-            lambda place: grey if place in gone else how.read(files[place]), kept, shape=how.shape
+            lambda index: grey if index in damaged else options.read(files[index]),
+            kept,
+            shape=options.shape,
         ),
-        labels=np.asarray([names.index(labels[place]) for place in kept], dtype="int64"),
+        labels=np.asarray([names.index(labels[index]) for index in kept], dtype="int64"),
         class_names=names,
-        paths=chosen(paths, kept),
-        groups=chosen(tuple(groups), kept),
+        paths=pick(paths, kept),
+        groups=pick(tuple(groups), kept),
         problems=problems,
-        known=chosen(scanned, kept),
+        known_scans=pick(scans, kept),
     )
 
 
-def _class_names(there: Iterable[str], wanted: Sequence[str] | None, root: Path) -> tuple[str, ...]:
-    """Return the names that labels are numbered by."""
-    found = tuple(sorted(there))
+def _class_names(
+    present: Iterable[str], wanted: Sequence[str] | None, root: Path
+) -> tuple[str, ...]:
+    """Return the class names that labels are indices into."""
+    found = tuple(sorted(present))
     if wanted is None and len(found) < 2:
         raise DataError(
             f"{str(root)!r} must have images of at least 2 classes, got {list(found) or 'none'}."
@@ -210,25 +214,27 @@ def _class_names(there: Iterable[str], wanted: Sequence[str] | None, root: Path)
     return found if wanted is None else tuple(wanted)
 
 
-def _told(file: Path, root: Path) -> str:
+def _relative_path(file: Path, root: Path) -> str:
     try:
         return Path(os.path.relpath(file, root)).as_posix()
-    except ValueError:  # it lies on another drive of Windows
+    except ValueError:  # on another drive of Windows
         return file.as_posix()
 
 
-def _judge(problems: Sequence[Problem], damaged: Sequence[Problem], count: int, how: _How) -> None:
-    """Refuse what the policy does not bear."""
-    if problems and how.unreadable == "fail":
+def _check_problems(
+    problems: Sequence[Problem], damaged: Sequence[Problem], count: int, options: _ReadOptions
+) -> None:
+    """Raise an error for problems that the options do not allow."""
+    if problems and options.unreadable == "fail":
         raise DataError(
             f"{len(problems):,} problems found: {join_first(problems, limit=10, separator='; ')}. "
             "Fix the files, or skip them with ",
             Argument("unreadable", "skip"),
             ".",
         )
-    if len(damaged) > how.max_unreadable * count:
+    if len(damaged) > options.max_unreadable * count:
         raise DataError(
-            f"At most {100 * how.max_unreadable:g} % of the images may be unreadable, got "
+            f"At most {100 * options.max_unreadable:g} % of the images may be unreadable, got "
             f"{len(damaged):,} of {count:,}: {join_first(damaged, limit=10, separator='; ')}. "
             "To accept more, raise ",
             Argument("max_unreadable"),
@@ -236,7 +242,7 @@ def _judge(problems: Sequence[Problem], damaged: Sequence[Problem], count: int, 
         )
 
 
-def _class_folders(root: Path) -> list[Path]:
+def _find_class_folders(root: Path) -> list[Path]:
     if not root.is_dir():
         raise ConfigError(f"`folder` must be a folder, got {str(root)!r}: no such folder.")
     classes = sorted(
@@ -258,10 +264,10 @@ def _class_folders(root: Path) -> list[Path]:
     return classes
 
 
-def images_within(folder: Path) -> Iterator[Path]:
-    """Yield the image files of a folder and its folders; none of those is entered twice.
+def find_images(folder: Path) -> Iterator[Path]:
+    """Yield the image files in a folder and its subfolders.
 
-    Nor is a folder that this one lies in, to which a link may lead back.
+    Links to folders are followed, but no folder is entered twice, nor one that contains this one.
 
     Args:
         folder: The folder.

@@ -11,7 +11,7 @@ from tlkit.errors import ConfigError, DataError
 SUFFIXES = (".csv", ".parquet")
 
 
-def columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[str]]:
+def read_columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[str]]:
     """Return columns of a `.csv` table in UTF-8, or of a `.parquet` one, as text.
 
     Args:
@@ -29,7 +29,7 @@ def columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[str]]:
     if kind not in SUFFIXES:
         raise ConfigError(f"`manifest` must end in .csv or .parquet, got {str(path)!r}.")
     try:
-        table = _parquet(path) if kind == ".parquet" else _csv(path)
+        table = _read_parquet(path) if kind == ".parquet" else _read_csv(path)
     except (ValueError, OSError, csv.Error) as error:  # Arrow's errors are those too
         raise DataError(
             f"{str(path)!r} must be a {kind[1:]} table" + (" in UTF-8" * (kind == ".csv")) + ", "
@@ -53,13 +53,13 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _parquet(path: Path) -> Mapping[str, list[Any]]:
+def _read_parquet(path: Path) -> Mapping[str, list[Any]]:
     found: Mapping[str, list[Any]]
     found = optional.require("pyarrow.parquet", extra="parquet").read_table(path).to_pydict()
     return found
 
 
-def _csv(path: Path) -> Mapping[str, list[Any]]:
+def _read_csv(path: Path) -> Mapping[str, list[Any]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     for number, row in enumerate(rows, start=1):

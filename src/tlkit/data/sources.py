@@ -10,14 +10,14 @@ from tlkit._internal import arguments
 from tlkit._internal.text import join_first
 from tlkit.data import decoding
 from tlkit.data.disk_images import from_batches
-from tlkit.data.image_dataset import ImageDataset, Problem, checked_labels
+from tlkit.data.image_dataset import ImageDataset, Problem, validate_labels
 from tlkit.data.image_folders import from_folder, from_manifest
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import ConfigError, DataError
 
 __all__ = [
-    "Batches",
     "ImageDataset",
+    "LoaderBatches",
     "Problem",
     "from_arrays",
     "from_batches",
@@ -37,20 +37,20 @@ def from_arrays(
     name: str = "arrays",
     value_range: tuple[float, float] = (0, 255),
 ) -> ImageDataset:
-    """Return images that are in memory already, not copied.
+    """Return images in memory as a dataset, without copying them.
 
     Args:
         images: `(count, height, width)` or with a channel axis.
-        labels: The class index of each.
-        class_names: The name of each index.
-        groups: What each belongs with; empty where each is alone.
-        name: What to call them.
-        value_range: What black and white are.
+        labels: The class index of each image.
+        class_names: The name of each class.
+        groups: The group of each image, such as a patient, that a split keeps together.
+        name: The name of the dataset in a report.
+        value_range: The values of black and white.
 
     Raises:
-        DataError: There are not as many labels as images, or a label has no name.
+        DataError: The numbers of labels and images differ, or a label has no name.
     """
-    indices = checked_labels(labels, class_names)
+    indices = validate_labels(labels, class_names)
     if len(indices) != len(images) or len(groups) not in (0, len(images)):
         raise DataError(
             f"`labels` and `groups` must be one for each of the {len(images)} images, got "
@@ -73,26 +73,26 @@ def from_huggingface(
     image: str = "image",
     label: str = "label",
     group: str | None = None,
-    fit: str = "squash",
+    fit: decoding.Fit = "squash",
     channels: int = 3,
 ) -> ImageDataset:
     """Return the images of a Hugging Face `datasets.Dataset`, decoded as they are needed.
 
     Get one with `pip install 'tlkit[datasets]'` and `datasets.load_dataset(name, split="train")`.
 
-    Class names are those of its ClassLabel, in its order; other labels are named by their value.
+    Class names are those of its `ClassLabel`; labels of another type are named by their value.
 
     Args:
-        dataset: One split, with an image column.
+        dataset: One split with a column of images.
         image_size: As for `from_folder`.
         image: The column of images.
         label: The column of labels.
-        group: The column of what each image belongs with.
+        group: The column of groups, such as patients, that a split keeps together.
         fit: As for `from_folder`.
         channels: As for `from_folder`.
 
     Raises:
-        ConfigError: There is no such column, or it is several splits, or a stream.
+        ConfigError: A column is missing, or the dataset is several splits or a stream.
         DataError: An image has no label.
     """
     if isinstance(dataset, Mapping):
@@ -121,7 +121,7 @@ def from_huggingface(
     return ImageDataset(
         name="Hugging Face data set",
         images=LazyImages(
-            lambda place: decode(dataset[place][image]),
+            lambda index: decode(dataset[index][image]),
             np.arange(len(indices)),
             shape=(height, width, channels),
         ),
@@ -135,11 +135,11 @@ def _labels(
     values: Sequence[Any], names: Sequence[str] | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return class indices and names; a public test's labels are often missing, or -1."""
-    known = None if names is None else range(len(names))
+    indices = None if names is None else range(len(names))
     missing = [
         row
         for row, value in enumerate(values)
-        if value is None or (known is not None and value not in known)
+        if value is None or (indices is not None and value not in indices)
     ]
     if missing:
         raise DataError(
@@ -152,8 +152,8 @@ def _labels(
     return np.asarray(values, dtype="int64"), tuple(map(str, names))
 
 
-class Batches:
-    """A torch DataLoader's batches as NumPy, for training and evaluation; see `from_loader`."""
+class LoaderBatches:
+    """The batches of a torch `DataLoader` as NumPy arrays; see `from_loader`."""
 
     def __init__(self, loader: Any, *, channels_first: bool) -> None:
         self._loader, self._channels_first = loader, channels_first
@@ -170,13 +170,13 @@ class Batches:
             )
 
 
-def from_loader(loader: Any, *, channels_first: bool = True) -> Batches:
-    """Return a torch `DataLoader` as batches that training and evaluation take as they come.
+def from_loader(loader: Any, *, channels_first: bool = True) -> LoaderBatches:
+    """Return a torch `DataLoader` as a dataset of batches for training and evaluation.
 
-    `from_batches` makes a source of one, that can be split and reported on.
+    `from_batches` returns an `ImageDataset` instead, which can be split and reported on.
 
     Args:
-        loader: Gives `(images, labels)`; one that shuffles can't be cached.
+        loader: Yields `(images, labels)`.
         channels_first: Whether images are `(batch, channels, height, width)`, as torch has them.
     """
-    return Batches(loader, channels_first=channels_first)
+    return LoaderBatches(loader, channels_first=channels_first)

@@ -1,20 +1,23 @@
-"""Split images into parts that stay apart: by content, by group, and without look-alikes across."""
+"""Split images into parts by content and by group, without duplicates across parts."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from tlkit._internal import arguments
 from tlkit._internal.text import join_first
-from tlkit.data.duplicates import Pair, look_alikes
+from tlkit.data.duplicates import DuplicatePair, find_duplicates
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import Argument, DataError
 
-__all__ = ["DUPLICATES", "Pair", "Split", "groups", "look_alikes", "split"]
+__all__ = ["DuplicatePair", "Duplicates", "Split", "find_duplicates", "find_groups", "split"]
 
-DUPLICATES = ("allow", "refuse", "together")
+Duplicates = Literal["allow", "refuse", "together"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,13 +28,13 @@ class Split:
         train: Images to train on.
         validation: Images to choose and calibrate by; may be empty.
         test: Images to measure on.
-        pairs: The duplicates and near-duplicates that were found in the whole dataset.
+        duplicates: The duplicates and near-duplicates that were found in the whole dataset.
     """
 
     train: ImageDataset
     validation: ImageDataset
     test: ImageDataset
-    pairs: tuple[Pair, ...] = ()
+    duplicates: tuple[DuplicatePair, ...] = ()
 
     def limited(self, count: int) -> "Split":
         """Return the same split with only the first `count` training images."""
@@ -40,32 +43,32 @@ class Split:
 
 
 def split(
-    source: ImageDataset,
+    data: ImageDataset,
     *,
     test: float = 0.2,
     validation: float = 0.0,
-    duplicates: str = "refuse",
+    duplicates: Duplicates = "refuse",
     stratify: bool = False,
     seed: int = 0,
 ) -> Split:
-    """Split a source by its images' content, each class alike.
+    """Split images by their content, each class in about the same proportions.
 
-    A hash of an image, or of its group's name, says which part it goes to. So a part holds about
-    its share of every class, the same on every machine, and files that are added later move none
-    that were there; but where look-alikes are kept together, a new one may take those it is like
-    to another part. With `stratify` a part holds its share of every class to the image, or to the
-    group; then files that are added later move those few that lie at the border.
+    A hash of an image's content, or of its group's name, decides which part it belongs to. So the
+    split is the same on every machine, and files that are added later do not move the others,
+    unless they are near-duplicates of them and duplicates are kept together. With `stratify`, class
+    proportions are equal in every part, as far as whole images and groups allow; files that are
+    added later then move a few of the others.
 
     Args:
-        source: The images.
-        test: The share of the test, 0 to below 1.
-        validation: The share for validation.
-        duplicates: What happens to images that are the same or look it in different parts:
-            "refuse" raises, "together" moves them into one part, "allow" leaves them. The same
-            image with two labels is refused but for "allow".
-        stratify: Whether each class is dealt out by the order of the hashes, not by their size. A
-            group counts as of its commonest class.
-        seed: Another seed, another split.
+        data: The images.
+        test: The share of test images, 0 to below 1.
+        validation: The share of validation images.
+        duplicates: What to do with duplicates and near-duplicates in different parts: "refuse"
+            raises an error, "together" moves them into one part, "allow" accepts them. Identical
+            images with different labels are accepted by "allow" only.
+        stratify: Whether to keep class proportions equal in every part. A group counts as its
+            most frequent class.
+        seed: Another seed gives another split.
 
     Raises:
         ConfigError: The shares leave nothing to train on.
@@ -74,11 +77,11 @@ def split(
     Examples:
         >>> from tlkit import sources
         >>> images = np.random.default_rng(0).integers(0, 256, (200, 8, 8), "uint8")
-        >>> made = split(
+        >>> parts = split(
         ...     sources.from_arrays(images, np.arange(200) % 2, class_names=["a", "b"]),
         ...     duplicates="allow",
         ... )
-        >>> len(made.train) + len(made.test)
+        >>> len(parts.train) + len(parts.test)
         200
     """
     shares = {
@@ -86,126 +89,125 @@ def split(
         "validation": arguments.fraction("validation", validation),
     }
     arguments.fraction("test + validation", test + validation)
-    arguments.one_of("duplicates", duplicates, DUPLICATES)
-    pairs = tuple(look_alikes(source))
-    keys = _joined(_keys(source), pairs) if duplicates == "together" else _keys(source)
-    numbers = _numbers(keys, seed)
-    parts = _parts(_even(numbers, source.labels) if stratify else numbers, shares)
+    arguments.one_of("duplicates", duplicates, get_args(Duplicates))
+    pairs = tuple(find_duplicates(data))
+    keys = _join_keys(_keys(data), pairs) if duplicates == "together" else _keys(data)
+    positions = _hash_to_unit(keys, seed)
+    if stratify:
+        positions = _spread_evenly(positions, data.labels)
+    parts = _assign_parts(positions, shares)
     if duplicates != "allow":
-        _refuse(source, pairs, parts)
-    _require_all_classes(source, parts, shares)
-    made = {name: source.take(parts == name) for name in ("train", "validation", "test")}
-    return Split(pairs=pairs, **made)
+        _check_duplicates(data, pairs, parts)
+    _check_all_classes(data, parts, shares)
+    split_parts = {name: data.take(parts == name) for name in ("train", "validation", "test")}
+    return Split(duplicates=pairs, **split_parts)
 
 
-def groups(source: ImageDataset) -> list[str]:
-    """Return a name for each image that those it belongs with share: its group's and look-alikes'.
+def find_groups(data: ImageDataset) -> list[str]:
+    """Return a name for each image that it shares with its group, duplicates and near-duplicates.
 
     Args:
-        source: The images.
+        data: The images.
 
     Examples:
         >>> from tlkit import sources
         >>> images = np.random.default_rng(0).integers(0, 256, (3, 8, 8), "uint8")
         >>> images[2] = images[0]
-        >>> first, second, third = groups(sources.from_arrays(images, [0, 1, 0], class_names="ab"))
+        >>> data = sources.from_arrays(images, [0, 1, 0], class_names="ab")
+        >>> first, second, third = find_groups(data)
         >>> first == third, first == second
         (True, False)
     """
-    return _joined(_keys(source), look_alikes(source))
+    return _join_keys(_keys(data), find_duplicates(data))
 
 
-def _keys(source: ImageDataset) -> list[str]:
-    return list(source.groups) or [scanned.digest for scanned in source.scanned]
+def _keys(data: ImageDataset) -> list[str]:
+    """Return the group of each image, or a hash of its content where there are no groups."""
+    return list(data.groups) or [scan.digest for scan in data.scans]
 
 
-def _joined(keys: Sequence[str], pairs: Iterable[Pair]) -> list[str]:
-    """Return keys that are one for all that are paired, or share a key."""
-    parent = {key: key for key in keys}
-
-    def root(key: str) -> str:
-        while parent[key] != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
-
-    for pair in pairs:
-        one, other = sorted((root(keys[pair.first]), root(keys[pair.second])))
-        parent[other] = one
-    return [root(key) for key in keys]
+def _join_keys(keys: Sequence[str], pairs: Iterable[DuplicatePair]) -> list[str]:
+    """Return one key, the first in the alphabet, for all images that share a key or are paired."""
+    names, nodes = np.unique(keys, return_inverse=True)
+    edges = np.asarray([(nodes[pair.first], nodes[pair.second]) for pair in pairs], dtype="int64")
+    first, second = edges.reshape(-1, 2).T
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(names), len(names)))
+    _, component = connected_components(graph, directed=False)
+    smallest = names[np.unique(component, return_index=True)[1]]  # names are sorted
+    joined: list[str] = smallest[component[nodes]].tolist()
+    return joined
 
 
-def _numbers(keys: Sequence[str], seed: int) -> np.ndarray:
-    """Return a number from 0 to 1 for each key: its hash."""
+def _hash_to_unit(keys: Sequence[str], seed: int) -> np.ndarray:
+    """Return a number from 0 to 1 for each key, which looks random but is always the same."""
     digests = (hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest() for key in keys)
     return np.asarray([int.from_bytes(digest, "big") / 2**64 for digest in digests])
 
 
-def _even(numbers: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return numbers in the same order within each class, spread evenly from 0 to 1.
+# Hashes are spread evenly only on average: of 10 images of a class, 0 to 5 may lie below 0.2. So
+# the images of each class are lined up in the order of their hashes and given new positions at
+# equal distances: with n images, the middle of each n-th part of the line from 0 to 1. Then the
+# share below 0.2 is right to the image. A group, whose images have one hash, takes as much of the
+# line as it has images, and is put at the middle of that.
+def _spread_evenly(positions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return positions in the same order within each class, spread evenly from 0 to 1.
 
-    Images of one number, which belong together, keep one, and count as of their commonest class.
+    Images with the same position are a group: they keep one position, and count as their most
+    frequent class.
     """
-    _, group, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
-    votes = np.zeros((len(sizes), labels.max() + 1), "int64")
-    np.add.at(votes, (group, labels), 1)
-    home = votes.argmax(axis=1)
+    _, group, sizes = np.unique(positions, return_inverse=True, return_counts=True)
+    counts = np.zeros((len(sizes), labels.max() + 1), "int64")
+    np.add.at(counts, (group, labels), 1)
+    group_class = counts.argmax(axis=1)
     spread = np.empty(len(sizes))
-    for each in np.unique(home):
-        own = home == each  # in the order of their numbers, as np.unique sorts
+    for each in np.unique(group_class):
+        own = group_class == each  # in the order of their positions, as np.unique sorts
         spread[own] = (np.cumsum(sizes[own]) - sizes[own] / 2) / sizes[own].sum()
     return np.asarray(spread[group])
 
 
-def _parts(numbers: np.ndarray, shares: Mapping[str, float]) -> np.ndarray:
-    """Return the part of each, by a number from 0 to 1."""
-    in_test = numbers < shares["test"]
-    in_validation = numbers < shares["test"] + shares["validation"]
+def _assign_parts(positions: np.ndarray, shares: Mapping[str, float]) -> np.ndarray:
+    """Return the name of the part of each image, by its position from 0 to 1."""
+    in_test = positions < shares["test"]
+    in_validation = positions < shares["test"] + shares["validation"]
     return np.where(in_test, "test", np.where(in_validation, "validation", "train"))
 
 
-def _refuse(source: ImageDataset, pairs: Sequence[Pair], parts: np.ndarray) -> None:
+def _check_duplicates(
+    data: ImageDataset, pairs: Sequence[DuplicatePair], parts: np.ndarray
+) -> None:
     across = [pair for pair in pairs if parts[pair.first] != parts[pair.second]]
-    twice = [
-        pair
-        for pair in pairs
-        if pair.exact and source.labels[pair.first] != source.labels[pair.second]
+    conflicting = [
+        pair for pair in pairs if pair.exact and data.labels[pair.first] != data.labels[pair.second]
     ]
-    if not across and not twice:
+    if not across and not conflicting:
         return
-    told = [*twice, *(pair for pair in across if pair not in twice)]
+    shown = [
+        f"{data.name_image(pair.first)} ({parts[pair.first]}) and "
+        f"{data.name_image(pair.second)} ({parts[pair.second]})"
+        for pair in (*conflicting, *(pair for pair in across if pair not in conflicting))
+    ]
     together = Argument("duplicates", "together")
     apart = ("Look at them, then keep each pair in one part with ", together)
-    named = [
-        f"{_said(source, pair.first)} ({parts[pair.first]}) and "
-        f"{_said(source, pair.second)} ({parts[pair.second]})"
-        for pair in told
-    ]
     raise DataError(
-        f"{len(across):,} pairs of duplicate or near-duplicate images would lie in different "
-        f"parts, and {len(twice):,} images have two labels: {join_first(named, separator='; ')}. ",
-        *(("Keep one label of each",) if twice else apart),
+        f"{len(across):,} pairs of duplicate or near-duplicate images are in different parts, and "
+        f"{len(conflicting):,} pairs of identical images have different labels: "
+        f"{join_first(shown, separator='; ')}. ",
+        *(("Keep one label for each of them",) if conflicting else apart),
         ", or accept them with ",
         Argument("duplicates", "allow"),
         ".",
     )
 
 
-def _said(source: ImageDataset, place: int) -> str:
-    return source.paths[place] if source.paths else f"image {place}"
-
-
-def _require_all_classes(
-    source: ImageDataset, parts: np.ndarray, shares: Mapping[str, float]
-) -> None:
-    wanted = ["train", *(name for name, share in shares.items() if share)]
-    for part in wanted:
-        there = set(source.labels[parts == part].tolist())
-        missing = [name for index, name in enumerate(source.class_names) if index not in there]
+def _check_all_classes(data: ImageDataset, parts: np.ndarray, shares: Mapping[str, float]) -> None:
+    for part in ("train", *(name for name, share in shares.items() if share)):
+        present = set(data.labels[parts == part].tolist())
+        missing = [name for index, name in enumerate(data.class_names) if index not in present]
         if missing:
             raise DataError(
-                f"Every class must have images in each part, got none for {missing} in {part}. "
-                "Give more images, a larger share, or ",
+                f"Every part must have images of every class, got none of {missing} in {part}. "
+                "Add images, increase the share, or set ",
                 Argument("stratify", True),
                 ".",
             )

@@ -13,6 +13,7 @@ from tlkit._internal.tables import build_table, render_text
 from tlkit._internal.text import join_first
 from tlkit.data import batches, chunks, splits
 from tlkit.data.batches import Data
+from tlkit.data.fixed_order import has_fixed_order
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import DataError
 from tlkit.models.inspection import class_names, head_of
@@ -124,7 +125,7 @@ def audit(
             are read a few at a time; their features are kept in memory, 4 bytes a number.
         paths: The file of each image, for the list; by default those of an `ImageDataset`.
         groups: A name for each image that it shares with those it belongs to; empty where each is
-            alone. By default what `tlkit.splits.groups` finds in an `ImageDataset`.
+            alone. By default what `tlkit.splits.find_groups` finds in an `ImageDataset`.
         folds: In how many parts the images are judged.
         seed: Chooses the folds.
         batch_size: Images a step.
@@ -142,9 +143,15 @@ def audit(
     names = class_names(model)
     if isinstance(data, ImageDataset):
         paths = data.paths if paths is None else paths
-        groups = splits.groups(data) if groups is None else groups
-    paths, groups = paths or (), groups or ()
-    features, labels = _features(model, validate(data, model), batch_size)
+        groups = splits.find_groups(data) if groups is None else groups
+    paths, groups = list(paths or ()), list(groups or ())
+    inputs = validate(data, model)
+    if not has_fixed_order(inputs):
+        raise DataError(
+            "`data` must have a fixed order, got a dataset that shuffles or augments. Pass one "
+            "that does not, such as image_dataset_from_directory(..., shuffle=False)."
+        )
+    features, labels = _features(model, inputs, batch_size)
     _check(labels, names, folds)
     for name, given in {"paths": paths, "groups": groups}.items():
         if given and len(given) != len(labels):
@@ -184,7 +191,7 @@ def _features(
     """Return what the head reads of every image, and the class indices."""
     reader = keras.Model(model.inputs, head_of(model).input)
     found, labels = [], []
-    for chunk in chunks.read(data, rows=batch_size, rank=len(model.input_shape)):
+    for chunk in chunks.read_chunks(data, rows=batch_size, rank=len(model.input_shape)):
         found.append(np.asarray(reader.predict_on_batch(chunk.images)))
         labels.append(batches.label_indices(chunk.labels))
     places = np.concatenate(labels).astype("int64")

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from tlkit._internal import arguments
 from tlkit.data import decoding, manifests, scanning
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.data.image_folders import from_folder, from_manifest, images_within
+from tlkit.data.image_folders import find_images, from_folder, from_manifest
 from tlkit.data.lazy_images import LazyImages
 from tlkit.data.splits import Split, split
 from tlkit.errors import Argument, ConfigError
@@ -107,7 +107,7 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
     """Return the files among the paths, and all image files in the folders among them."""
     found: list[Path] = []
     for path in map(Path, paths):
-        found += sorted(images_within(path)) if path.is_dir() else [path]
+        found += sorted(find_images(path)) if path.is_dir() else [path]
     return found
 
 
@@ -120,7 +120,7 @@ def read_files(
         files: The image files.
         experiment: How to read them.
     """
-    scanned = zip(files, scanning.scan(files), strict=True)
+    scanned = zip(files, scanning.scan_files(files), strict=True)
     damaged = {file: each.problem for file, each in scanned if each.problem}
     intact = [file for file in files if file not in damaged]
     size = (experiment.image_size, experiment.image_size)

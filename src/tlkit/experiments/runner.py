@@ -10,7 +10,7 @@ import keras
 
 from tlkit._internal import system
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.data.splits import Pair, Split
+from tlkit.data.splits import DuplicatePair, Split
 from tlkit.errors import ConfigError
 from tlkit.evaluation import calibration
 from tlkit.evaluation.evaluator import evaluate
@@ -207,7 +207,7 @@ def _report(
             told.append(phase_facts(run, plan))
     drawn, errors = figures.draw(trained.model, trained.run, evaluation, parts.test)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
-    conflicting = [pair for pair in parts.pairs if _has_two_labels(source, pair)]
+    conflicting = [pair for pair in parts.duplicates if _has_two_labels(source, pair)]
     return ReportFacts(
         title=f"Classifying {source.name}",
         source=source.name,
@@ -228,7 +228,7 @@ def _report(
         seconds=making["seconds"],
         joules=making["joules"],
         unreadable=[(problem.path, problem.reason) for problem in source.problems],
-        duplicates=_paths(source, parts.pairs),
+        duplicates=_paths(source, parts.duplicates),
         conflicting_labels=_paths(source, conflicting),
         duplicates_policy=experiment.duplicates,
     )
@@ -251,14 +251,15 @@ def plan(source: ImageDataset, parts: Split) -> str:
         str(source),
         ", ".join(f"{name} {len(part):,}" for name, part in counts.items() if len(part)),
     ]
-    if parts.pairs:
+    if parts.duplicates:
         shown = "; ".join(
-            f"{one} and {other}" for one, other in _paths(source, parts.pairs[:_MAX_PAIRS])
+            f"{one} and {other}" for one, other in _paths(source, parts.duplicates[:_MAX_PAIRS])
         )
         lines.append(
-            f"{len(parts.pairs):,} pairs of duplicate or near-duplicate images, such as {shown}"
+            f"{len(parts.duplicates):,} pairs of duplicate or near-duplicate images, "
+            f"such as {shown}"
         )
-        twice = sum(_has_two_labels(source, pair) for pair in parts.pairs)
+        twice = sum(_has_two_labels(source, pair) for pair in parts.duplicates)
         if twice:
             lines.append(f"{twice:,} of these pairs are one image with two labels")
     room = system.free_memory() // 2 / 1e9
@@ -266,12 +267,12 @@ def plan(source: ImageDataset, parts: Split) -> str:
     return "\n".join(lines)
 
 
-def _paths(source: ImageDataset, pairs: Sequence[Pair]) -> list[tuple[str, str]]:
+def _paths(source: ImageDataset, pairs: Sequence[DuplicatePair]) -> list[tuple[str, str]]:
     def path(index: int) -> str:
         return source.paths[index] if source.paths else f"image {index}"
 
     return [(path(pair.first), path(pair.second)) for pair in pairs]
 
 
-def _has_two_labels(source: ImageDataset, pair: Pair) -> bool:
+def _has_two_labels(source: ImageDataset, pair: DuplicatePair) -> bool:
     return pair.exact and bool(source.labels[pair.first] != source.labels[pair.second])

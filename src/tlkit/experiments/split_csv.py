@@ -8,7 +8,7 @@ import numpy as np
 
 from tlkit._internal.text import join_first
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.data.splits import Split, look_alikes
+from tlkit.data.splits import Split, find_duplicates
 from tlkit.errors import ConfigError, DataError
 
 NAME = "split.csv"
@@ -22,8 +22,8 @@ def format_split(split: Split) -> str:
     writer.writerow(("part", "path", "digest"))
     for name in PARTS:
         part: ImageDataset = getattr(split, name)
-        for path, scanned in zip(part.paths, part.scanned, strict=True):
-            writer.writerow((name, path, scanned.digest))
+        for path, scan in zip(part.paths, part.scans, strict=True):
+            writer.writerow((name, path, scan.digest))
     return text.getvalue()
 
 
@@ -43,8 +43,8 @@ def load_split(dataset: ImageDataset, file: Path) -> tuple[ImageDataset, Split]:
     with file.open(newline="", encoding="utf-8") as opened:
         rows = list(csv.DictReader(opened))
     known = {
-        (path, scanned.digest): index
-        for index, (path, scanned) in enumerate(zip(dataset.paths, dataset.scanned, strict=True))
+        (path, scan.digest): index
+        for index, (path, scan) in enumerate(zip(dataset.paths, dataset.scans, strict=True))
     }
     changed = [row["path"] for row in rows if (row["path"], row["digest"]) not in known]
     if changed:
@@ -58,4 +58,4 @@ def load_split(dataset: ImageDataset, file: Path) -> tuple[ImageDataset, Split]:
     }
     used = dataset.take(sorted(index for part in indices.values() for index in part))
     parts = {name: dataset.take(np.asarray(part, dtype="int64")) for name, part in indices.items()}
-    return used, Split(pairs=tuple(look_alikes(used)), **parts)
+    return used, Split(duplicates=tuple(find_duplicates(used)), **parts)

@@ -115,7 +115,7 @@ def _run_images(
     )
     engines: dict[Any, selection.Engine] = {}
     features, labels = [], []
-    for chunk in chunks.read(data, rows=_ROWS, rank=len(model.input_shape)):
+    for chunk in chunks.read_chunks(data, rows=_ROWS, rank=len(model.input_shape)):
         key = (chunk.images.shape[1:], chunk.images.dtype)
         if key not in engines:
             engines[key] = selection.prepare("keras", before, chunk.images[:128])

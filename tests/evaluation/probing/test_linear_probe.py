@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 import tlkit
+from tlkit import sources
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.probing import cross_validation, linear_probe, sites
 
@@ -52,6 +53,23 @@ def test_no_image_is_scored_by_a_head_that_has_seen_it(solver: str) -> None:
     model = tlkit.build_classifier(backbone, 2, pixels=(0, 1))
     probe = tlkit.probe(model, noise, solver=solver)  # 1,024 features learn 300 labels by heart
     assert probe.best.accuracy < 0.65
+
+
+def test_no_image_is_scored_by_a_head_that_has_seen_another_of_its_group() -> None:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (150, 16, 16, 3), "uint8")
+    images, labels = np.concatenate([images] * 2), np.tile(random.integers(0, 2, 150), 2)
+    inputs = keras.Input((16, 16, 3))
+    backbone = keras.Model(inputs, keras.layers.Conv2D(4, 1, name="all")(inputs))
+    model = tlkit.build_classifier(backbone, 2, pixels=(0, 1), class_names=["a", "b"])
+    accuracies = [
+        tlkit.probe(
+            model, sources.from_arrays(images, labels, class_names="ab", groups=groups)
+        ).best.accuracy
+        for groups in ((), np.arange(300) % 150)
+    ]
+    assert accuracies[0] > 0.8
+    assert accuracies[1] < 0.65
 
 
 def test_a_model_is_left_as_it_was() -> None:

@@ -12,8 +12,9 @@ import numpy as np
 
 from tlkit._internal import arguments
 from tlkit.caching.engines import selection
-from tlkit.data import batches, chunks
+from tlkit.data import batches, chunks, splits
 from tlkit.data.batches import Data
+from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.probing import cross_validation, sites
 from tlkit.evaluation.probing.cross_validation import CrossValidation
@@ -48,7 +49,8 @@ def probe(
 
     Args:
         model: A classifier from build_classifier; it is not changed.
-        data: Images and labels in any form.
+        data: Images and labels in any form. Images of one group of an `ImageDataset` are in one
+            fold, and so are duplicates among files.
         validation_data: Images and labels to score on, in any form; by default the sample itself,
             in five folds: each is scored by heads fitted to the others.
         sample: How many of the training images to use: chosen by chance from arrays, the first of
@@ -88,8 +90,12 @@ def probe(
     runner = selection.prepare(engine, reader, first.images[:128])
     fits = [CrossValidation(site.num_features, classes, solver) for site in found]
     random = np.random.default_rng(seed)
+    groups = iter(_sampled_groups(data, sample, seed))
+    fold_of_group: dict[str, int] = {}
     for piece in itertools.chain([first], pieces):
         folds = random.integers(0, cross_validation.NUM_FOLDS, len(piece.labels))
+        for row, group in zip(range(len(folds)), groups, strict=False):
+            folds[row] = fold_of_group.setdefault(group, int(folds[row]))
         if validation_data is not None:
             folds[:] = cross_validation.FIT_ONLY
         _add(fits, runner, piece, folds)
@@ -244,13 +250,28 @@ def _read(
     source: batches.Inputs, count: int | None, *, rank: int, seed: int
 ) -> Iterator[chunks.Chunk]:
     if not batches.is_arrays(source):
-        yield from chunks.read(source, rows=_ROWS, rank=rank)
+        yield from chunks.read_chunks(source, rows=_ROWS, rank=rank)
         return
     images, labels = source
-    chosen = np.random.default_rng(seed).permutation(len(images))[:count]
+    chosen = _sample(len(images), count, seed)
     for start in range(0, len(chosen), _ROWS):
         piece = chosen[start : start + _ROWS]
-        yield from chunks.read((images[piece], labels[piece]), rows=_ROWS, rank=rank)
+        yield from chunks.read_chunks((images[piece], labels[piece]), rows=_ROWS, rank=rank)
+
+
+def _sample(count: int, sample: int | None, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(count)[:sample]
+
+
+def _sampled_groups(data: Data, sample: int | None, seed: int) -> list[str]:
+    """Return the group of each sampled image, whose images must be in one fold; empty without.
+
+    Duplicates count as a group where the images have been scanned already, as files have.
+    """
+    if not isinstance(data, ImageDataset) or not (data.groups or data.known_scans):
+        return []
+    groups = splits.find_groups(data) if data.known_scans else data.groups
+    return [groups[index] for index in _sample(len(data), sample, seed)]
 
 
 def _check_classes(name: str, seen: int, found: int, classes: int, *, cut: bool) -> None:
