@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import joblib
 import numpy as np
 
-from tlkit._internal import system
 from tlkit._internal.text import byte_size
 from tlkit.errors import DataError
 
@@ -89,5 +89,5 @@ class LazyImages:
 def _read_all(read: ReadImage, numbers: list[int]) -> Iterator[np.ndarray]:
     if len(numbers) < 4:
         return map(read, numbers)
-    with ThreadPoolExecutor(system.cores(), thread_name_prefix="tlkit-read") as pool:
+    with ThreadPoolExecutor(joblib.cpu_count(), thread_name_prefix="tlkit-read") as pool:
         return iter(list(pool.map(read, numbers)))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import imagehash
+import joblib
 import numpy as np
 from PIL import Image
 
-from tlkit._internal import system
 from tlkit.data.decoding import UnreadableImageError, decode
 
 _SIDE = 32
@@ -43,7 +43,7 @@ def scan_files(
         meter: Called with the number of files that are done.
     """
     scans: list[Scan] = []
-    with ThreadPoolExecutor(system.cores(), thread_name_prefix="tlkit-scan") as pool:
+    with ThreadPoolExecutor(joblib.cpu_count(), thread_name_prefix="tlkit-scan") as pool:
         for each in pool.map(_scan_file, files, chunksize=16):
             scans.append(each)
             meter(len(scans))
