@@ -94,7 +94,7 @@ WRONG_IMAGES = [
     (np.where(IMAGES > 99, np.inf, IMAGES), "images must be finite, got NaN or infinite pixels"),
     (IMAGES.astype("int16") * 257, "pixels must lie in [0, 255], got ["),
     (IMAGES.clip(0, 99) - 1.0, "pixels must lie in [0, 255], got [-1, 98]"),
-    (IMAGES / 255, "pixels lie in [0, 1], but the model takes [0, 255]"),
+    (IMAGES / 255, "pixels lie in [0, 1], but the model rescales pixels from [0, 255]"),
 ]
 
 
@@ -133,9 +133,12 @@ def test_pixels_inside_their_range_are_accepted(
 
 
 WRONG_LABELS = [
-    (LABELS[:5], "labels must be one for each of the 6 images, got shape (5,)"),
-    (ONE_HOT[:, :, None], "labels must be one for each of the 6 images, got shape (6, 3, 1)"),
-    (np.int64(1), "labels must be one for each of the 6 images, got shape ()"),
+    (LABELS[:5], "must have one label for each of the 6 images, got labels of shape (5,)"),
+    (
+        ONE_HOT[:, :, None],
+        "must have one label for each of the 6 images, got labels of shape (6, 3, 1)",
+    ),
+    (np.int64(1), "must have one label for each of the 6 images, got labels of shape ()"),
     (LABELS - 1, "labels must be from 0 to 2 for 3 classes, got -1"),
     (LABELS + 1, "labels must be from 0 to 2 for 3 classes, got 3"),
     (LABELS.astype("float32"), "must be whole numbers or one-hot rows, got float32"),

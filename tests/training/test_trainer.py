@@ -244,7 +244,7 @@ def test_a_phase_that_diverges_warns_and_restores_weights(model: keras.Model) ->
 @pytest.mark.parametrize(
     ("train", "words"),
     [
-        ((DATA[0], DATA[1][:5]), "`data` labels must be one for each of the 24 images"),
+        ((DATA[0], DATA[1][:5]), "`data` must have one label for each of the 24 images"),
         ((DATA[0][:0], DATA[1][:0]), "`data` must hold at least one image"),
         ((DATA[0], DATA[1] + 1), "`data` labels must be from 0 to 2 for 3 classes, got 3"),
         ((DATA[0] * 1.5, DATA[1]), r"`data` pixels must lie in \[0, 255\]"),

@@ -1,4 +1,4 @@
-"""Images and labels in: arrays or Keras datasets, brought to one form and checked at the door."""
+"""Images and labels in any form, brought to one form and checked."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -12,11 +12,11 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import DataError
 
-_LOOKED_AT = 16
+_CHECKED_IMAGES = 16
 _MAX_BYTES = 2**30  # of a dataset's images, in memory so that they can be indexed
 
 Arrays = tuple[Any, Any]
-"""Images and labels: arrays, or images that are read when they are asked for."""
+"""Images and labels: arrays, or images that are read when they are indexed."""
 Data = ImageDataset | Arrays | Iterable[Any]
 """Images and labels in any form: an `ImageDataset`, a pair `(images, labels)` of arrays, or a
 dataset that yields such batches (`tf.data.Dataset`, Keras `PyDataset`, a loader)."""
@@ -36,7 +36,7 @@ def batches(data: Inputs, batch_size: int) -> Iterator[Arrays]:
 
 
 def weighted_batches(data: Inputs, batch_size: int) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield `(images, labels, weights)`; the weights are None where a dataset has none."""
+    """Yield `(images, labels, weights)`; the weights are None for data without weights."""
     if is_arrays(data):
         images, labels = data
         for start in range(0, len(images), batch_size):
@@ -52,7 +52,7 @@ def weighted_batches(data: Inputs, batch_size: int) -> Iterator[tuple[Any, Any, 
                 f"{type(batch).__name__}."
             )
         images, labels, weights = (*batch, None)[:3]
-        yield _numpy(images), _numpy(labels), None if weights is None else _numpy(weights)
+        yield _to_numpy(images), _to_numpy(labels), None if weights is None else _to_numpy(weights)
 
 
 def validate(
@@ -65,8 +65,8 @@ def validate(
 ) -> Inputs:
     """Return images and labels in one form, checked against a model.
 
-    Arrays are checked whole, a dataset by its first batch, and images that are read when they are
-    asked for by the first few.
+    Of a dataset the first batch is checked, and of images that are read when they are indexed the
+    first few.
 
     Args:
         data: Images and labels in any form.
@@ -96,7 +96,7 @@ def validate(
     first = next(iter(batches(data, 1)), None)
     if first is None:
         raise DataError(f"`{name}` must hold at least one batch, got an empty dataset.")
-    images, labels = (keras.ops.convert_to_numpy(part) for part in first)
+    images, labels = (keras.ops.convert_to_to_numpy(part) for part in first)
     _check_images(images, name, input_shape, value_range)
     _check_labels(labels, name, len(images), num_classes)
     return data
@@ -150,31 +150,31 @@ def to_arrays(data: Data, name: str = "data") -> Arrays:
 
 
 def label_indices(labels: Any) -> np.ndarray:
-    """Return labels as class indices `(count,)`, whether they came as such or one-hot."""
-    array = keras.ops.convert_to_numpy(labels)
+    """Return class indices or one-hot labels as class indices, `(count,)`."""
+    array = keras.ops.convert_to_to_numpy(labels)
     if array.ndim == 2 and array.shape[1] > 1:
         return np.asarray(array.argmax(axis=1))
     return np.asarray(array.reshape(len(array)))
 
 
 def is_one_hot(labels: Any) -> bool:
-    """Tell whether labels have a column for each class."""
+    """Return whether labels have a column for each class."""
     return len(labels.shape) == 2 and labels.shape[1] > 1
 
 
-def _numpy(values: Any) -> Any:
-    """Return NumPy arrays in place of tensors, in whatever they are nested."""
+def _to_numpy(values: Any) -> Any:
+    """Return a nested structure with NumPy arrays in place of tensors."""
     return keras.tree.map_structure(keras.ops.convert_to_numpy, values)
 
 
 def _is_dataset(data: object) -> bool:
-    """Tell whether this yields batches, and can do so again for every epoch."""
+    """Return whether the data yields batches, in every epoch again."""
     iterable = isinstance(data, Iterable | keras.utils.PyDataset)
     return iterable and not isinstance(data, np.ndarray | str | bytes | tuple | list | Iterator)
 
 
 def is_lazy(data: object) -> TypeIs[tuple[LazyImages, Any]]:
-    """Return whether the images are read when they are asked for."""
+    """Return whether the images are read when they are indexed."""
     return is_arrays(data) and isinstance(data[0], LazyImages)
 
 
@@ -227,7 +227,7 @@ def _check_images(
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    """Tell whether Keras takes this shape; a lone channel axis may be there or not."""
+    """Return whether Keras accepts this shape; a single channel needs no axis."""
     if len(shape) == len(wanted) - 1 and wanted[-1] == 1:
         shape = (*shape, 1)
     elif len(shape) == len(wanted) + 1 and shape[-1] == 1:
@@ -237,7 +237,7 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
 
 
 def _check_pixels(images: np.ndarray, name: str, value_range: tuple[float, float]) -> None:
-    images = images[:_LOOKED_AT] if isinstance(images, LazyImages) else images
+    images = images[:_CHECKED_IMAGES] if isinstance(images, LazyImages) else images
     darkest, brightest = float(images.min()), float(images.max())
     low, high = value_range
     if not (np.isfinite(darkest) and np.isfinite(brightest)):
@@ -245,13 +245,13 @@ def _check_pixels(images: np.ndarray, name: str, value_range: tuple[float, float
     if darkest < low or brightest > high:
         raise DataError(
             f"`{name}` pixels must lie in [{low:g}, {high:g}], got [{darkest:g}, {brightest:g}]. "
-            "Say what your pixels are: build_classifier(..., value_range=(low, high))."
+            "Set build_classifier(..., value_range=(low, high)) to the range of your pixels."
         )
     unit = darkest >= 0 and darkest < brightest <= 1
     if unit and high > 2 and images.dtype.kind == "f":
         raise DataError(
-            f"`{name}` pixels lie in [0, 1], but the model takes [{low:g}, {high:g}] and rescales "
-            "them itself: they would all be black. Give the raw images, or say so: "
+            f"`{name}` pixels lie in [0, 1], but the model rescales pixels from "
+            f"[{low:g}, {high:g}] itself: all images would be black. Pass raw images, or set "
             "build_classifier(..., value_range=(0, 1))."
         )
 
@@ -259,7 +259,8 @@ def _check_pixels(images: np.ndarray, name: str, value_range: tuple[float, float
 def _check_labels(labels: np.ndarray, name: str, count: int, num_classes: int) -> None:
     if len(labels.shape) not in (1, 2) or len(labels) != count:
         raise DataError(
-            f"`{name}` labels must be one for each of the {count} images, got shape {labels.shape}."
+            f"`{name}` must have one label for each of the {count} images, got labels of shape "
+            f"{labels.shape}."
         )
     if is_one_hot(labels) and labels.dtype.kind in "biuf":
         _check_one_hot(labels, name, num_classes)
