@@ -167,7 +167,7 @@ def test_smoothed_one_hot_labels_are_accepted() -> None:
 
 @pytest.mark.parametrize("thing", [IMAGES, None, 3, "train.csv", [], iter([(IMAGES, IMAGES)])])
 def test_what_is_no_data_is_called_by_its_type(thing: Any) -> None:
-    words = rf"must be a pair \(images, labels\) or a dataset .* got {type(thing).__name__}"
+    words = rf"must be an ImageDataset, a pair .* got {type(thing).__name__}"
     with pytest.raises(DataError, match=words):
         batches.validate(thing, **WANTED)
 

@@ -61,7 +61,7 @@ def test_batches_of_any_library_become_the_source_that_arrays_are(
     assert source.counts == plain.counts
     made = [splits.split(each, test=0.3, duplicates="allow", seed=2) for each in (source, plain)]
     np.testing.assert_array_equal(made[0].test.images[:], made[1].test.images)
-    with pytest.raises(TypeError, match="read when they are asked for"):
+    with pytest.raises(TypeError, match="read when they are indexed"):
         np.asarray(source.images)
 
 
@@ -113,7 +113,7 @@ def test_what_has_no_end_is_refused_before_it_is_read() -> None:
             return None
 
     for endless in (_tf_data().repeat(), Endless()):
-        with pytest.raises(ConfigError, match="must come to an end"):
+        with pytest.raises(ConfigError, match="must be finite"):
             sources.from_batches(endless, class_names="abc")
 
 
@@ -128,5 +128,5 @@ def test_a_disk_that_is_too_small_is_told_before_the_work(monkeypatch: pytest.Mo
 
     with pytest.raises(StoreError, match="too little room"):
         sources.from_batches(Huge(), class_names="abc")
-    with pytest.raises(ConfigError, match="`folder` must be a folder that is there"):
+    with pytest.raises(ConfigError, match="`folder` must be an existing folder"):
         sources.from_batches(_Sequence(), class_names="abc", folder="nowhere")

@@ -71,7 +71,7 @@ def test_arrays_become_a_source() -> None:
     assert source.counts == {"a": 14, "b": 13, "c": 13}
     few = source.take(slice(0, 3))
     assert (len(few), few.labels.tolist(), few.groups) == (3, [0, 1, 2], ("p",) * 3)
-    assert "40 images of 32 x 32 x 3, in memory" in str(source)
+    assert "40 images of 9 x 9 x 1, in memory" in str(source)
     with pytest.raises(DataError, match="must be one for each of the 40 images, got 39 and 0"):
         sources.from_arrays(images, labels[1:], class_names="abc")
     with pytest.raises(DataError, match=r"from 0 to 1, one of `class_names`, got \[0, 1, 2\]"):
@@ -170,7 +170,12 @@ def test_labels_are_not_rounded_and_groups_may_be_an_array() -> None:
 def test_a_source_is_measured_by_the_names_of_its_classes(small_backbone: keras.Model) -> None:
     images, labels = DATA
     model = tlkit.build_classifier(
-        small_backbone, 4, pixels=(0, 1), seed=0, class_names=["c", "x", "b", "a"]
+        small_backbone,
+        4,
+        input_shape=(9, 9, 1),
+        pixels=(0, 1),
+        seed=0,
+        class_names=["c", "x", "b", "a"],
     )
     source = sources.from_arrays(images, labels, class_names=["a", "b", "c"])
     ordered = np.array([3, 2, 0])[labels]

@@ -60,7 +60,8 @@ def max_images(data: batches.Inputs) -> int | None:
         count = len(data)  # type: ignore[arg-type]  # many datasets have a length
     except TypeError:
         return None
-    return count * len(next(batches.batches(data, 1))[0])
+    first = next(batches.batches(data, 1), None)
+    return 0 if first is None else count * len(first[0])
 
 
 def read_ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:

@@ -52,7 +52,7 @@ def fix_order(data: batches.Inputs, *, folder: str | Path | None = None) -> Fixe
             dataset cached.
     """
     count = chunks.max_images(data)
-    if count is None:
+    if not count:
         raise DataError(
             "it shuffles or augments and has no length. Leave out repeat(), and give a "
             "tf.data.Dataset without a length one by assert_cardinality"
