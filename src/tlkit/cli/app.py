@@ -32,7 +32,7 @@ app = cyclopts.App(
     config=fill_from_file,
     version_flags=(),
 )
-for _command in (
+_COMMANDS = (
     commands.train,
     commands.evaluate,
     commands.predict,
@@ -40,8 +40,9 @@ for _command in (
     commands.audit,
     commands.probe,
     commands.inspect,
-):
-    app.command(_command, sort_key=len(tuple(app)))
+)
+for _order, _command in enumerate(_COMMANDS):
+    app.command(_command, sort_key=_order)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), WRONG_ARGUMENTS)
     except TlkitError as error:
         options = _options(typed)
-        message = error.render(lambda argument: _write(argument, options))
+        message = error.render(lambda argument: _as_option(argument, options))
         if isinstance(error, ConfigError | MissingExtraError):
             return _fail(message, WRONG_ARGUMENTS)
         return _fail(message, WRONG_DATA if isinstance(error, DataError) else FAILED)
@@ -70,16 +71,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(typed: Sequence[str]) -> int:
     command, bound, injected = app.parse_args(typed, exit_on_error=False, print_error=False)
-    wanted = bound.arguments.get("assert_accuracy")
-    if wanted is not None and not 0 <= wanted <= 1:
-        raise ConfigError(Argument("assert_accuracy"), f" must be from 0 to 1, got {wanted:g}.")
+    minimum = bound.arguments.get("assert_accuracy")
+    if minimum is not None and not 0 <= minimum <= 1:
+        raise ConfigError(Argument("assert_accuracy"), f" must be from 0 to 1, got {minimum:g}.")
     result = command(*bound.args, **bound.kwargs, **dict.fromkeys(injected, typed))
     if result is None:  # it was the help
         return DONE
     if bound.arguments.get("output", commands.Output()).json:  # absent if nothing of it was typed
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
-    if wanted is not None and result["accuracy"] < wanted:
-        return _fail(f"accuracy {result['accuracy']:.4f} is below {wanted:g}", TOO_LOW)
+    if minimum is not None and result["accuracy"] < minimum:
+        return _fail(f"accuracy {result['accuracy']:.4f} is below {minimum:g}", TOO_LOW)
     return DONE
 
 
@@ -94,9 +95,10 @@ def _options(typed: Sequence[str]) -> set[str]:
     return {name for argument in command.assemble_argument_collection() for name in argument.names}
 
 
-def _write(argument: Argument, options: Iterable[str]) -> str:
+def _as_option(argument: Argument, options: Iterable[str]) -> str:
     """Return an argument of an error's message as it is typed on the command line."""
     option = f"--{argument.name.replace('_', '-')}"
     if option not in options:
         return str(argument)
-    return f"`{option}`" if argument.value in (None, True) else f"`{option} {argument.value}`"
+    is_flag = argument.value is None or argument.value is True
+    return f"`{option}`" if is_flag else f"`{option} {argument.value}`"

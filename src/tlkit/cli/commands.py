@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import keras
 
 Tracker = Literal["mlflow", "tensorboard", "wandb"]
-Typed = Annotated[Sequence[str], Parameter(parse=False)]
-_flat = Parameter(name="*")
+Typed = Annotated[Sequence[str], Parameter(parse=False)]  # what was typed, added by `app`
+_flat = Parameter(name="*")  # each field of a dataclass is an option
 _flag = Parameter(negative=(), show_default=False)
 
 
