@@ -3,7 +3,8 @@
 import io
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import cyclopts
 from cyclopts.help import DefaultFormatter, PanelSpec
@@ -32,7 +33,7 @@ app = cyclopts.App(
     config=fill_from_file,
     version_flags=(),
 )
-_COMMANDS = (
+_COMMANDS: tuple[Callable[..., Any], ...] = (
     commands.train,
     commands.evaluate,
     commands.predict,
