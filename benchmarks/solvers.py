@@ -7,7 +7,9 @@ Both sides standardise the features, choose the penalty among the same ones on t
 images, each solution starting from the last, and solve once more on all images. scikit-learn stops
 by the size of the gradient (`tol`), tlkit by the progress of the loss; so scikit-learn runs at
 several tolerances, and held-out loss and accuracy say which of them is as good. The sides take
-turns in one process; a row has each side's median. Nothing is chosen on the test images.
+turns in one process; a row has each side's median. Seconds are processor time: with one thread
+(OPENBLAS_NUM_THREADS=1) they don't depend on what else the machine does. Nothing is chosen on the
+test images.
 """
 
 import argparse
@@ -54,9 +56,9 @@ def compare(name: str, features: Features, *, repeats: int) -> None:
     found = {}
     for _ in range(repeats):
         for side, solve in sides.items():
-            started = time.perf_counter()
+            started = time.process_time()
             found[side] = solve(images, labels, classes)
-            seconds[side].append(time.perf_counter() - started)
+            seconds[side].append(time.process_time() - started)
     base = statistics.median(seconds["tlkit"])
     about = f"{name}: {len(images):,} x {images.shape[1]:,}, {classes} classes"
     for side, result in found.items():

@@ -264,7 +264,7 @@ def test_bad_settings_are_named(model: keras.Model) -> None:
     with pytest.raises(ConfigError, match="`seed` must be a whole number of at least 0"):
         TwoPhaseTrainer(head=HEAD, seed=-1)
     with pytest.raises(
-        ConfigError, match="`validation_data` must be given: `patience` watches 'val_"
+        ConfigError, match="`patience` needs `validation_data`, because it watches 'val_"
     ):
         train_phase(model, Phase(epochs=1, patience=2), DATA, verbose=False)
     with pytest.raises(ConfigError, match="`freeze` must leave weights of small_backbone to train"):

@@ -139,7 +139,7 @@ def train_phase(
 def _train_all(
     model: keras.Model,
     phases: Mapping[str, Phase | SolvedHead],
-    given: Data,
+    data: Data,
     *,
     validation_data: Data | None,
     seeds: Sequence[int | None],
@@ -153,10 +153,10 @@ def _train_all(
             head_of(model)
         else:
             _early_stopping(phase, validation_data)
-    data, held_out = _validate_both(model, given, validation_data)
+    train, held_out = _validate_both(model, data, validation_data)
     for phase, seed in zip(phases.values(), seeds, strict=True):
         if isinstance(phase, Phase):
-            count_steps(data, phase)
+            count_steps(train, phase)
         if seed is not None:  # the cache draws its augmented copies from this state
             seed_layers(phase.augmentation, seed)
     probabilities_of(model).temperature = 1.0  # it was fitted to the untrained model
@@ -165,21 +165,21 @@ def _train_all(
         plans[name].frozen and (cache.views > 1 or not phase.augmentation)
         for name, phase in phases.items()
     ):
-        data, held_out, batch_size = caching_plan.fix_order(
-            data, held_out, cache=cache, progress=lines
+        train, held_out, batch_size = caching_plan.fix_order(
+            train, held_out, cache=cache, progress=lines
         )
         if batch_size is not None:
             phases = {name: replace(each, batch_size=batch_size) for name, each in phases.items()}
     augmentations = {name: phase.augmentation for name, phase in phases.items()}
     parts = caching_plan.find_frozen_parts(
-        model, plans, augmentations, data, validation_data=held_out, cache=cache, progress=lines
+        model, plans, augmentations, train, validation_data=held_out, cache=cache, progress=lines
     )
     try:
         return tuple(
             _train(
                 model,
                 phase,
-                data,
+                train,
                 name=name,
                 validation_data=held_out,
                 seed=seed,
@@ -280,15 +280,15 @@ def _warn_of_divergence(name: str, loss: float, epoch: int, best: int) -> None:
 
 def _validate_both(
     model: keras.Model,
-    given: Data,
+    data: Data,
     validation_data: Data | None,
 ) -> tuple[Inputs, Inputs | None]:
-    data = inputs.validate(given, model)
+    train = inputs.validate(data, model)
     if validation_data is None:
-        return data, None
+        return train, None
     held_out = inputs.validate(validation_data, model, "validation_data")
-    _check_same_form(data, held_out)
-    return data, held_out
+    _check_same_form(train, held_out)
+    return train, held_out
 
 
 def _plan(model: keras.Model, phase: Phase | SolvedHead) -> freezing.FreezePlan:
@@ -329,7 +329,9 @@ def _early_stopping(
     if phase.patience is None:
         return None
     if validation_data is None and phase.monitor.startswith("val_"):
-        raise ConfigError(f"`validation_data` must be given: `patience` watches {phase.monitor!r}.")
+        raise ConfigError(
+            f"`patience` needs `validation_data`, because it watches {phase.monitor!r}."
+        )
     return keras.callbacks.EarlyStopping(
         monitor=phase.monitor, patience=phase.patience, restore_best_weights=True
     )
