@@ -25,7 +25,7 @@ def test_a_rate_is_finite_and_above_zero(value: object) -> None:
 
 @pytest.mark.parametrize("value", [1, 1.5, -0.1, math.nan])
 def test_a_fraction_stays_below_one(value: float) -> None:
-    with pytest.raises(ConfigError, match="`dropout` must be a number from 0 up to"):
+    with pytest.raises(ConfigError, match="`dropout` must be a number of at least 0 and below 1"):
         arguments.fraction("dropout", value)
 
 

@@ -92,7 +92,7 @@ def test_mixed_precision_gives_float32_probabilities(small_backbone: keras.Model
         ({"num_classes": 1}, "`num_classes` must be a whole number of at least 2, got 1"),
         ({"class_names": ["a"]}, "`class_names` must have one name for each of the 3 classes"),
         ({"class_names": ["a", "b", "a"]}, r"different names, got \['a'\] more than once"),
-        ({"dropout": 1.0}, "`dropout` must be a number from 0 up to"),
+        ({"dropout": 1.0}, "`dropout` must be a number of at least 0 and below 1"),
         ({"pooling": "agv"}, r"`pooling` must be one of .*Did you mean 'avg'\?"),
         ({"pixels": None}, "`pixels` must be what the backbone takes if the backbone is a model"),
         ({"pixels": (1, 0)}, r"`pixels` must be a pair \(low, high\)"),
