@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import rich.console
 
-from tlkit.caching.progress import CacheProgress
 from tlkit.training.progress import EpochLines
 
 
@@ -30,26 +29,3 @@ def test_a_terminal_also_gets_a_bar() -> None:
     page = _fitted(force_terminal=True)
     assert "\x1b" in page
     assert "━" in page
-
-
-def _metered(*, verbose: bool = True, total: int | None = 20, **console: object) -> str:
-    page = io.StringIO()
-    lines = CacheProgress(
-        verbose=verbose, console=rich.console.Console(file=page, width=120, **console)
-    )
-    lines.print("train: keeps [all] of it")
-    for done in (10, 20):
-        lines.update(done, total)
-    lines.close()
-    return page.getvalue()
-
-
-def test_the_frozen_part_is_told_in_plain_lines() -> None:
-    assert _metered() == "train: keeps [all] of it\n"
-    assert _metered(verbose=False) == ""
-
-
-def test_a_terminal_sees_images_a_second() -> None:
-    assert "images/s" in _metered(force_terminal=True)
-    assert "images/s" in _metered(force_terminal=True, total=None)
-    assert _metered(force_terminal=True, verbose=False) == ""

@@ -1,0 +1,32 @@
+import io
+
+import pytest
+import rich.console
+
+from tlkit.caching.progress import CacheProgress
+
+
+def _show(*, verbose: bool = True, total: int | None = 20, **console: object) -> str:
+    page = io.StringIO()
+    progress = CacheProgress(
+        verbose=verbose, console=rich.console.Console(file=page, width=120, **console)
+    )
+    progress.print("train: stores [all] of it")
+    for done in (10, 20):
+        progress.update(done, total)
+    progress.close()
+    return page.getvalue()
+
+
+def test_a_log_gets_plain_lines() -> None:
+    assert _show() == "train: stores [all] of it\n"
+
+
+@pytest.mark.parametrize("total", [20, None])
+def test_a_terminal_gets_a_bar_with_images_per_second(total: int | None) -> None:
+    assert "images/s" in _show(force_terminal=True, total=total)
+
+
+def test_nothing_is_shown_unless_verbose() -> None:
+    assert _show(verbose=False) == ""
+    assert _show(force_terminal=True, verbose=False) == ""
