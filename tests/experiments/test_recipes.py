@@ -95,6 +95,11 @@ def test_a_budget_of_zero_is_refused() -> None:
         recipes.fast().train(tlkit.datasets.digits().train, budget=0)
 
 
+def test_a_split_is_refused_in_place_of_its_training_images() -> None:
+    with pytest.raises(ConfigError, match="must be an ImageDataset, such as split.train, got Spl"):
+        recipes.fast().train(tlkit.datasets.digits())
+
+
 def test_best_solves_the_head_and_fine_tunes_with_batchnorm_frozen() -> None:
     digits = tlkit.datasets.digits().limited(300)
     recipe = recipes.best(epochs=1)

@@ -13,6 +13,7 @@ from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.progress import CacheProgress
 from tlkit.data.batches import Data
 from tlkit.data.image_dataset import ImageDataset
+from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES, select_features
 from tlkit.models import backbones
 from tlkit.models.builder import build_classifier
@@ -64,7 +65,16 @@ class Recipe:
             image_size: Height and width the images are resized to.
             weights: "imagenet", "starter", None for random, or a file's path.
             backbone_options: More arguments of the backbone's constructor: `{"alpha": 0.35}`.
+
+        Raises:
+            ConfigError: The images are not an `ImageDataset`.
         """
+        if not isinstance(data, ImageDataset):
+            raise ConfigError(
+                Argument("data"),
+                f" must be an ImageDataset, such as split.train, got {type(data).__name__}. "
+                "tlkit.sources makes one of arrays, files or batches.",
+            )
         shape = data.images.shape[1:]
         return build_classifier(
             self.backbone,
