@@ -17,7 +17,7 @@ def _flip() -> keras.layers.Layer:
 
 def test_images_are_flipped_or_left() -> None:
     images = DATA[0][..., None]
-    changed = augmentation.changed(images, [_flip()])
+    changed = augmentation.augment(images, [_flip()])
     assert changed.dtype == "float32"
     flipped = [
         np.array_equal(one, other[:, ::-1]) for one, other in zip(changed, images, strict=True)
@@ -66,7 +66,7 @@ def test_a_dataset_is_changed_batch_by_batch(small_backbone: keras.Model) -> Non
         small_classifier(small_backbone), phase, _Batches(), cache=None, seed=0, verbose=False
     )
     assert run.num_epochs == 2
-    changed = augmentation.dataset(_Batches(), (_flip(),), rank=4)
+    changed = augmentation.augment_dataset(_Batches(), (_flip(),), rank=4)
     assert len(changed) == 4
     assert changed[0][0].shape == (10, 9, 9, 1)
 

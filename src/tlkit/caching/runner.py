@@ -118,7 +118,7 @@ class Runner:
     def _augment(self, images: np.ndarray, place: tuple[int, int]) -> np.ndarray:
         with self._seed_random_layers(place):
             pieces = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-            return np.concatenate([augmenting.changed(each, self._augmentation) for each in pieces])
+            return np.concatenate([augmenting.augment(each, self._augmentation) for each in pieces])
 
     def _run(self, images: np.ndarray, place: tuple[int, int] | None) -> list[np.ndarray]:
         trunk = self._inference if place is None else self._training

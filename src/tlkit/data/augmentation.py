@@ -1,4 +1,4 @@
-"""Augmentation: images changed at random by Keras layers, in training and nowhere else."""
+"""Augment images at random by Keras layers, during training only."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,8 +8,8 @@ import numpy as np
 from typing_extensions import override
 
 
-def changed(images: Any, layers: Sequence[keras.layers.Layer]) -> np.ndarray:
-    """Return raw images as the layers make them in training, in float32.
+def augment(images: Any, layers: Sequence[keras.layers.Layer]) -> np.ndarray:
+    """Return images augmented by the layers as in training, in float32.
 
     Args:
         images: A batch with a channel axis.
@@ -21,18 +21,18 @@ def changed(images: Any, layers: Sequence[keras.layers.Layer]) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(result))
 
 
-def dataset(source: Any, layers: Sequence[keras.layers.Layer], *, rank: int) -> Any:
-    """Return a dataset of batches whose images are changed anew each time they are asked for.
+def augment_dataset(dataset: Any, layers: Sequence[keras.layers.Layer], *, rank: int) -> Any:
+    """Return a dataset of batches whose images are augmented anew in each epoch.
 
     Args:
-        source: A `tf.data.Dataset` or another dataset of batches.
+        dataset: A `tf.data.Dataset` or another dataset of batches.
         layers: The layers.
         rank: How many axes the model's input has; a missing channel axis is added.
     """
-    if not hasattr(source, "map"):
-        return _Changed(source, layers, rank)
+    if not hasattr(dataset, "map"):
+        return _AugmentedBatches(dataset, layers, rank)
 
-    def change(batch: Any, *rest: Any) -> tuple[Any, ...]:
+    def augment_batch(batch: Any, *rest: Any) -> tuple[Any, ...]:
         import tensorflow as tf
 
         images = tf.cast(keras.tree.flatten(batch)[0], tf.float32)
@@ -42,25 +42,25 @@ def dataset(source: Any, layers: Sequence[keras.layers.Layer], *, rank: int) -> 
             images = layer(images, training=True)
         return (images, *rest)
 
-    return source.map(change, num_parallel_calls=1).prefetch(2)
+    return dataset.map(augment_batch, num_parallel_calls=1).prefetch(2)
 
 
-class _Changed(keras.utils.PyDataset):
-    """Another dataset's batches, changed."""
+class _AugmentedBatches(keras.utils.PyDataset):
+    """The batches of another dataset, augmented."""
 
-    def __init__(self, source: Any, layers: Sequence[keras.layers.Layer], rank: int) -> None:
+    def __init__(self, dataset: Any, layers: Sequence[keras.layers.Layer], rank: int) -> None:
         super().__init__()
-        self.source, self.layers, self.rank = source, layers, rank
+        self.dataset, self.layers, self.rank = dataset, layers, rank
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        batch, *rest = self.source[index]
+        batch, *rest = self.dataset[index]
         images = np.asarray(keras.tree.flatten(batch)[0])
         images = images[..., None] if images.ndim == self.rank - 1 else images
-        return (changed(images, self.layers), *rest)
+        return (augment(images, self.layers), *rest)
 
     @override
     def on_epoch_end(self) -> None:
-        self.source.on_epoch_end()
+        self.dataset.on_epoch_end()

@@ -120,7 +120,7 @@ class ImageDataset:
 
 def pick(values: tuple[Any, ...], indices: Iterable[int]) -> tuple[Any, ...]:
     """Return the values at these indices; an empty tuple stays empty."""
-    return tuple(values[place] for place in indices) if values else ()
+    return tuple(values[index] for index in indices) if values else ()
 
 
 def validate_labels(labels: Any, class_names: Sequence[str]) -> np.ndarray:

@@ -80,7 +80,7 @@ def _changed_predictions(
     model: keras.Model, images: np.ndarray, augmentation: Sequence[keras.layers.Layer]
 ) -> np.ndarray:
     given = images[..., None] if images.ndim == len(model.input_shape) - 1 else images
-    return np.asarray(model.predict_on_batch(augmenting.changed(given, augmentation)))
+    return np.asarray(model.predict_on_batch(augmenting.augment(given, augmentation)))
 
 
 def evaluate(

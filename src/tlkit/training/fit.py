@@ -74,7 +74,7 @@ def fit_whole(
     source = _to_dataset(data, phase) if phase.augmentation or batches.is_lazy(data) else data
     if phase.augmentation:
         rank = len(model.input_shape)
-        source = augmentation.dataset(source, phase.augmentation, rank=rank)
+        source = augmentation.augment_dataset(source, phase.augmentation, rank=rank)
     if batches.is_lazy(validation_data):
         validation_data = _to_dataset(validation_data, phase, shuffle=False)
     arrays = batches.is_arrays(source)

@@ -137,7 +137,7 @@ def _repeat_batches(
         for images, labels in batches.batches(source, phase.batch_size):
             inputs = images[..., None] if images.ndim == rank - 1 else images
             if phase.augmentation:
-                inputs = augmentation.changed(inputs, phase.augmentation)
+                inputs = augmentation.augment(inputs, phase.augmentation)
             yield inputs, labels
 
 
