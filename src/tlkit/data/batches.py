@@ -96,7 +96,7 @@ def validate(
     first = next(iter(batches(data, 1)), None)
     if first is None:
         raise DataError(f"`{name}` must hold at least one batch, got an empty dataset.")
-    images, labels = (keras.ops.convert_to_to_numpy(part) for part in first)
+    images, labels = (keras.ops.convert_to_numpy(part) for part in first)
     _check_images(images, name, input_shape, value_range)
     _check_labels(labels, name, len(images), num_classes)
     return data
@@ -151,7 +151,7 @@ def to_arrays(data: Data, name: str = "data") -> Arrays:
 
 def label_indices(labels: Any) -> np.ndarray:
     """Return class indices or one-hot labels as class indices, `(count,)`."""
-    array = keras.ops.convert_to_to_numpy(labels)
+    array = keras.ops.convert_to_numpy(labels)
     if array.ndim == 2 and array.shape[1] > 1:
         return np.asarray(array.argmax(axis=1))
     return np.asarray(array.reshape(len(array)))
