@@ -103,15 +103,19 @@ def test_every_public_name_is_in_the_reference() -> None:
 
 
 def public_callables() -> dict[str, object]:
+    """Return the functions and classes of stubs, and those that public modules define."""
     found = {}
     for package, names in PUBLIC.items():
         for name in names:
             value = getattr(importlib.import_module(package), name)
-            inside = vars(value) if isinstance(value, ModuleType) else {name: value}
-            for each, member in inside.items():
-                module = getattr(member, "__module__", "")
-                if not each.startswith("_") and callable(member) and module.startswith("tlkit"):
-                    found[f"{module}.{each}"] = member
+            path = getattr(value, "__module__", "")
+            if isinstance(value, ModuleType):
+                path = value.__name__
+                inside = {k: v for k, v in vars(value).items() if not k.startswith("_")}
+                members = [v for v in inside.values() if getattr(v, "__module__", "") == path]
+            else:
+                members = [value] if path.startswith("tlkit") else []
+            found |= {f"{path}.{v.__name__}": v for v in members if callable(v)}
     return found
 
 
