@@ -1,6 +1,7 @@
 from . import caching as caching
 from . import data as data
 from . import datasets as datasets
+from . import deployment as deployment
 from . import errors as errors
 from . import evaluation as evaluation
 from . import experiments as experiments
@@ -13,6 +14,7 @@ from . import sources as sources
 from . import splits as splits
 from . import training as training
 from .caching import Cache as Cache
+from .deployment import export as export
 from .evaluation import audit as audit
 from .evaluation import calibrate as calibrate
 from .evaluation import evaluate as evaluate

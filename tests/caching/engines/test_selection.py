@@ -108,6 +108,15 @@ def test_every_engine_gives_the_numbers_of_keras(name: str, mobilenet: Trunk) ->
     assert name in selection.list_installed()
 
 
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_layer_may_hold_constants_that_are_no_weights(name: str) -> None:
+    norm = keras.layers.Normalization(mean=[90.0, 100.0, 110.0], variance=[100.0, 400.0, 900.0])
+    model = keras.Sequential([keras.Input((8, 8, 3)), norm, keras.layers.Conv2D(4, 3)])
+    images = _images(5, 8, 8, 3, dtype="float32")
+    outputs = selection.prepare(name, model, images).run(images)
+    np.testing.assert_allclose(outputs[0], model.predict(images, verbose=0), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["keras", *COMPILED])
 def test_any_number_of_images(name: str, small: Trunk) -> None:
     engine = selection.prepare(name, small, _images(2, 28, 28))

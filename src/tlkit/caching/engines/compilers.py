@@ -122,11 +122,37 @@ def _compile_litert(function: Any) -> Run:
     return lambda images: _sort_outputs(runner(**{_INPUT: images}), count)
 
 
+def to_onnx(function: Any) -> Any:
+    """Return a TensorFlow function as an ONNX model with the function's own inputs and outputs.
+
+    Tensors that a layer holds, as Normalization holds its mean, become constants first: tf2onnx
+    would make them inputs of the model.
+
+    Raises:
+        MissingExtraError: tf2onnx is not installed.
+    """
+    tf2onnx = require("tf2onnx", extra="onnx")
+    constants = importlib.import_module("tensorflow.python.framework.convert_to_constants")
+    concrete = function.get_concrete_function()
+    frozen = constants.convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    inputs = [each.name for each in frozen.inputs]
+    outputs = [each.name for each in frozen.outputs]
+    names = dict(zip(outputs, sorted(concrete.structured_outputs), strict=True))
+    names |= {name: name.partition(":")[0] for name in inputs}
+    model, _ = tf2onnx.convert.from_graph_def(
+        frozen.graph.as_graph_def(),
+        input_names=inputs,
+        output_names=outputs,
+        opset=_OPSET,
+        tensors_to_rename=names,
+    )
+    return model
+
+
 def _compile_onnxruntime(function: Any) -> Run:
     onnxruntime = require("onnxruntime", extra="onnx")
     onnxruntime.disable_telemetry_events()  # it would report to Microsoft
-    tf2onnx = require("tf2onnx", extra="onnx")
-    model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=_OPSET)
+    model = to_onnx(function)
     names = [_OUTPUT.format(index) for index in range(len(model.graph.output))]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu_count()

@@ -1,0 +1,2 @@
+from . import formats as formats
+from .exporter import export as export
