@@ -12,12 +12,16 @@ from tlkit.errors import ConfigError, DataError
 from tlkit.reports import facts
 
 
-def test_facts_that_contradict_each_other_are_refused() -> None:
+def test_wrong_facts_are_refused() -> None:
     good = example.facts()
     with pytest.raises(DataError, match="`counts` must have the evaluation's number of test"):
         replace(good, counts={**good.counts, "test": dict.fromkeys(example.NAMES, 1)})
     with pytest.raises(ConfigError, match="`figures` must have names of letters.*got '../x'"):
         replace(good, figures={"../x": Figure()})
+    with pytest.raises(ConfigError, match="`fit` must be one of .*got 'cut'"):
+        replace(good, fit="cut")
+    with pytest.raises(ConfigError, match="`duplicates_policy` must be one of"):
+        replace(good, duplicates_policy="drop")
 
 
 @pytest.mark.parametrize(

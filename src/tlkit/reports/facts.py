@@ -8,7 +8,10 @@ from typing import Any
 import keras
 from matplotlib.figure import Figure
 
+from tlkit._internal import arguments
 from tlkit._internal.keras_private import operation_of
+from tlkit.data.decoding import FITS
+from tlkit.data.splits import DUPLICATES
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.metrics import ClassMetrics, Evaluation
 from tlkit.models.freezing import FreezePlan
@@ -120,7 +123,8 @@ class ReportFacts:
         license: The license of the model for its card, as Hugging Face names it, such as "mit".
 
     Raises:
-        ConfigError: The name of a figure can't be that of a file.
+        ConfigError: `fit` or `duplicates_policy` is unknown, or the name of a figure can't be that
+            of a file.
         DataError: The counts are not those of the evaluation.
     """
 
@@ -151,6 +155,8 @@ class ReportFacts:
     license: str | None = None
 
     def __post_init__(self) -> None:
+        arguments.one_of("fit", self.fit, FITS)
+        arguments.one_of("duplicates_policy", self.duplicates_policy, DUPLICATES)
         for name in self.figures:
             if not _FILE_NAME.fullmatch(name):
                 raise ConfigError(
