@@ -3,15 +3,15 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import keras
 from matplotlib.figure import Figure
 
 from tlkit._internal import arguments
 from tlkit._internal.keras_private import operation_of
-from tlkit.data.decoding import FITS
-from tlkit.data.splits import DUPLICATES
+from tlkit.data.decoding import Fit, check_fit
+from tlkit.data.splits import Duplicates
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.metrics import ClassMetrics, Evaluation
 from tlkit.models.freezing import FreezePlan
@@ -142,11 +142,11 @@ class ReportFacts:
     seed: int
     seconds: float
     image_size: int | None = None
-    fit: str = "squash"
+    fit: Fit = "squash"
     augmentation: Sequence[str] = ()
     unreadable: Sequence[tuple[str, str]] | None = None
     duplicates: Sequence[tuple[str, str]] | None = None
-    duplicates_policy: str = "together"
+    duplicates_policy: Duplicates = "together"
     conflicting_labels: Sequence[tuple[str, str]] = ()
     test_source: str | None = None
     joules: float | None = None
@@ -155,8 +155,8 @@ class ReportFacts:
     license: str | None = None
 
     def __post_init__(self) -> None:
-        arguments.one_of("fit", self.fit, FITS)
-        arguments.one_of("duplicates_policy", self.duplicates_policy, DUPLICATES)
+        check_fit(self.fit)
+        arguments.one_of("duplicates_policy", self.duplicates_policy, get_args(Duplicates))
         for name in self.figures:
             if not _FILE_NAME.fullmatch(name):
                 raise ConfigError(
