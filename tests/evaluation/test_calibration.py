@@ -16,21 +16,25 @@ DATA = make_noise(60)
 
 
 @pytest.fixture
-def sure(small_backbone: keras.Model) -> keras.Model:
-    """A classifier that is far too sure of itself."""
+def overconfident(small_backbone: keras.Model) -> keras.Model:
+    """A classifier whose confidences are far too high."""
     model = small_classifier(small_backbone)
     model.get_layer("logits").kernel.assign(50 * model.get_layer("logits").kernel)
     return model
 
 
-def test_it_sounds_less_sure_and_calls_the_same(sure: keras.Model, tmp_path: Path) -> None:
+def test_calibration_lowers_confidences_and_keeps_predictions(
+    overconfident: keras.Model, tmp_path: Path
+) -> None:
     images, labels = DATA
-    before = tlkit.evaluate(sure, (images, labels))
-    found = calibration.calibrate(sure, (images, labels))
-    after = tlkit.evaluate(sure, (images, labels))
+    before = tlkit.evaluate(overconfident, (images, labels))
+    found = calibration.calibrate(overconfident, (images, labels))
+    after = tlkit.evaluate(overconfident, (images, labels))
     assert found.temperature > 2
     assert found.loss == pytest.approx((before.loss, after.loss))
-    assert found.error == pytest.approx((before.calibration_error, after.calibration_error))
+    assert found.calibration_error == pytest.approx(
+        (before.calibration_error, after.calibration_error)
+    )
     assert after.loss < before.loss
     np.testing.assert_array_equal(after.confusion, before.confusion)
     logits = np.log(before.probabilities.astype("float64"))
@@ -38,29 +42,34 @@ def test_it_sounds_less_sure_and_calls_the_same(sure: keras.Model, tmp_path: Pat
     np.testing.assert_allclose(
         after.probabilities, scaled / scaled.sum(axis=1, keepdims=True), atol=1e-5
     )
-    assert f"temperature {found.temperature:.3f}" in str(found)
-    loaded = tlkit.load(tlkit.save(sure, tmp_path / "model.keras"))
+    assert str(found).startswith(f"calibrated by temperature {found.temperature:.3f}: ")
+    loaded = tlkit.load(tlkit.save(overconfident, tmp_path / "model.keras"))
     assert probabilities_of(loaded).temperature == found.temperature
     np.testing.assert_allclose(tlkit.predict(loaded, images), after.probabilities, atol=1e-6)
 
 
-def test_too_few_wrong_calls_tell_no_temperature(sure: keras.Model) -> None:
+def test_fewer_than_ten_misclassified_images_give_no_temperature(
+    overconfident: keras.Model,
+) -> None:
     images, _ = DATA
-    right = tlkit.predict(sure, images).argmax(axis=1)
-    right[:9] = (right[:9] + 1) % 3
-    found = calibration.calibrate(sure, (images, right))
-    assert (found.wrong, found.temperature, found.loss[0]) == (9, 1.0, found.loss[1])
-    assert probabilities_of(sure).temperature == 1.0
-    assert "9 wrong calls on the validation images are too few" in str(found)
-    right[9] = (right[9] + 1) % 3
-    assert calibration.calibrate(sure, (images, right)).temperature != 1.0
+    labels = tlkit.predict(overconfident, images).argmax(axis=1)
+    labels[:9] = (labels[:9] + 1) % 3
+    found = calibration.calibrate(overconfident, (images, labels))
+    assert (found.num_misclassified, found.temperature, found.loss[0]) == (9, 1.0, found.loss[1])
+    assert probabilities_of(overconfident).temperature == 1.0
+    needed = "not calibrated: needs 10 misclassified validation images, found 9"
+    assert str(found) == needed
+    labels[9] = (labels[9] + 1) % 3
+    assert calibration.calibrate(overconfident, (images, labels)).temperature != 1.0
 
 
-def test_calibrating_again_and_training_start_from_none(sure: keras.Model) -> None:
-    first = calibration.calibrate(sure, DATA)
-    assert calibration.calibrate(sure, DATA) == first
-    train_phase(sure, Phase(learning_rate=1e-6), DATA, verbose=False)
-    assert probabilities_of(sure).temperature == 1.0
+def test_calibrating_again_and_training_start_from_temperature_one(
+    overconfident: keras.Model,
+) -> None:
+    first = calibration.calibrate(overconfident, DATA)
+    assert calibration.calibrate(overconfident, DATA) == first
+    train_phase(overconfident, Phase(learning_rate=1e-6), DATA, verbose=False)
+    assert probabilities_of(overconfident).temperature == 1.0
 
 
 def test_a_temperature_of_one_changes_no_bit() -> None:

@@ -19,8 +19,8 @@ from tlkit.evaluation import label_audit
 from tlkit.training import solvers
 
 NAMES = ["never seen", "red", "green", "blue"]
-FLIPPED = {7: 1, 22: 3, 40: 2}  # place: what it really is
-STRANGE = 50
+FLIPPED = {7: 1, 22: 3, 40: 2}  # index: its true class
+OUTLIER = 50
 
 
 @pytest.fixture
@@ -44,25 +44,25 @@ def _coloured(*, apart: int = 150) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     truth[list(FLIPPED)] = list(FLIPPED.values())
     images = random.integers(0, 60, (90, 8, 8, 3))
     images[np.arange(90), :, :, truth - 1] += apart
-    images[STRANGE] = random.integers(0, 2, (8, 8, 3)) * 255  # coarse noise of every colour
+    images[OUTLIER] = random.integers(0, 2, (8, 8, 3)) * 255  # coarse noise of every colour
     labels = truth.copy()
-    for place, true in FLIPPED.items():
-        labels[place] = true % 3 + 1
+    for index, true in FLIPPED.items():
+        labels[index] = true % 3 + 1
     return images.astype("uint8"), labels, truth
 
 
 @pytest.mark.usefixtures("cleanlab")
 def test_flipped_labels_are_found_and_the_true_ones_suggested(model: keras.Model) -> None:
     images, labels, truth = _coloured()
-    paths = [f"{place}.png" for place in range(90)]
+    paths = [f"{index}.png" for index in range(90)]
     found = label_audit.audit(model, (images, labels), paths=paths)
     suspects = {each.index: each for each in found.suspects}
-    assert set(FLIPPED) <= set(suspects) <= {*FLIPPED, STRANGE}
-    for place in FLIPPED:
-        assert suspects[place].given == NAMES[labels[place]]
-        assert suspects[place].suggested == NAMES[truth[place]]
-        assert suspects[place].path == f"{place}.png"
-        assert suspects[place].score == found.scores[place]
+    assert set(FLIPPED) <= set(suspects) <= {*FLIPPED, OUTLIER}
+    for index in FLIPPED:
+        assert suspects[index].label == NAMES[labels[index]]
+        assert suspects[index].suggested_label == NAMES[truth[index]]
+        assert suspects[index].path == f"{index}.png"
+        assert suspects[index].score == found.scores[index]
 
 
 @pytest.mark.usefixtures("cleanlab")
@@ -74,16 +74,16 @@ def test_the_most_suspicious_come_first(model: keras.Model) -> None:
         scores = [each.score for each in found]
         assert len(scores) > 1
         assert scores == sorted(scores)
-        places = [each.index for each in found]
-        ascending.append(places == sorted(places))
+        indices = [each.index for each in found]
+        ascending.append(indices == sorted(indices))
     assert not all(ascending)  # it is not the order of the images
 
 
 @pytest.mark.usefixtures("cleanlab")
-def test_the_strange_image_is_the_furthest_outlier(model: keras.Model) -> None:
+def test_an_image_unlike_all_others_is_the_furthest_outlier(model: keras.Model) -> None:
     images, labels, _ = _coloured()
     found = label_audit.audit(model, (images, labels))
-    assert found.outliers[0].index == STRANGE
+    assert found.outliers[0].index == OUTLIER
     assert found.outliers[0].path is None
     nearness = [each.score for each in found.outliers]
     assert nearness == sorted(nearness)
@@ -113,7 +113,7 @@ def test_duplicates_in_an_image_dataset_do_not_vouch_for_each_other() -> None:
 
 
 @pytest.mark.usefixtures("cleanlab")
-def test_a_dataset_that_shuffles_is_refused(model: keras.Model) -> None:
+def test_a_shuffling_dataset_is_refused(model: keras.Model) -> None:
     images, labels, _ = _coloured()
     shuffled = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(90).batch(9)
     with pytest.raises(DataError, match="`data` must have a fixed order"):
@@ -121,10 +121,10 @@ def test_a_dataset_that_shuffles_is_refused(model: keras.Model) -> None:
 
 
 @pytest.mark.usefixtures("cleanlab")
-def test_each_image_is_judged_by_heads_that_have_not_seen_it(model: keras.Model) -> None:
+def test_each_image_is_judged_by_a_head_not_fitted_to_it(model: keras.Model) -> None:
     """Scikit-learn's cross-validated logistic regression gives the same probabilities."""
     images, labels, _ = _coloured(apart=3)  # so hard that the penalty is high and the minimum clear
-    found = label_audit.audit(model, (images, labels), folds=3, seed=5)
+    found = label_audit.audit(model, (images, labels), num_folds=3, seed=5)
     features = keras.Model(model.inputs, model.get_layer("logits").input).predict(images, verbose=0)
     penalty = solvers.lbfgs(features, labels - 1, classes=3, seed=5).penalty
     strength = 1 / (penalty * 60)  # two thirds of the images; scikit-learn sums the losses
@@ -150,7 +150,7 @@ def test_lazy_images_and_datasets_are_read_a_batch_at_a_time(model: keras.Model)
             read.append(np.atleast_1d(np.arange(90)[index]).tolist())
             return super().__getitem__(index)
 
-    lazy = Recorded(lambda place: images[place], range(90), shape=(8, 8, 3))
+    lazy = Recorded(lambda index: images[index], range(90), shape=(8, 8, 3))
     found = label_audit.audit(model, (lazy, batches.one_hot(labels, 4)), batch_size=32)
     assert [each.index for each in found.suspects] == [each.index for each in whole.suspects]
     np.testing.assert_allclose(found.scores, whole.scores, atol=1e-3)  # batches round differently
@@ -161,7 +161,7 @@ def test_lazy_images_and_datasets_are_read_a_batch_at_a_time(model: keras.Model)
 
 
 @pytest.mark.usefixtures("cleanlab")
-def test_the_model_stays_as_it_is_and_the_seed_decides(model: keras.Model) -> None:
+def test_the_model_is_unchanged_and_the_seed_decides_the_folds(model: keras.Model) -> None:
     images, labels, _ = _coloured()
     before = [weight.copy() for weight in model.get_weights()]
     one, again, other = (
@@ -177,12 +177,12 @@ def test_the_model_stays_as_it_is_and_the_seed_decides(model: keras.Model) -> No
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"labels": np.r_[np.full(88, 2), 1, 1]}, r"at least 5 images of a class.*'red' \(2\)"),
-        ({"labels": np.full(90, 1)}, "at least 2 classes, got one alone"),
-        ({"paths": ["a.png"]}, "`paths` must be one for each of the 90 images, got 1"),
+        ({"labels": np.r_[np.full(88, 2), 1, 1]}, r"at least 5 images of each class.*'red' \(2\)"),
+        ({"labels": np.full(90, 1)}, "at least 2 classes, got only one"),
+        ({"paths": ["a.png"]}, "`paths` must have one entry for each of the 90 images, got 1"),
     ],
 )
-def test_data_that_cannot_be_judged_is_refused(
+def test_unsuitable_data_are_refused(
     model: keras.Model, change: dict[str, object], message: str
 ) -> None:
     images, labels, _ = _coloured()
@@ -193,12 +193,12 @@ def test_data_that_cannot_be_judged_is_refused(
 
 
 @pytest.mark.usefixtures("cleanlab")
-def test_copies_do_not_vouch_for_each_other(model: keras.Model) -> None:
-    """Nine copies of one picture, all with the same wrong label."""
+def test_duplicates_in_one_group_do_not_vouch_for_each_other(model: keras.Model) -> None:
+    """Nine duplicates of one image, all with the same wrong label."""
     images, labels, truth = _coloured()
     copies = np.flatnonzero(truth == 1)[-9:]
     images[copies], labels[copies] = images[copies[0]], 3
-    groups = [str(place) for place in range(90)]
+    groups = [str(index) for index in range(90)]
     for copy in copies:
         groups[copy] = "copies"
     alone = label_audit.audit(model, (images, labels))
@@ -208,21 +208,25 @@ def test_copies_do_not_vouch_for_each_other(model: keras.Model) -> None:
 
 
 @pytest.mark.usefixtures("cleanlab")
-def test_groups_that_hold_a_class_are_refused(model: keras.Model) -> None:
+def test_a_class_in_a_single_group_is_refused(model: keras.Model) -> None:
     images, labels, _ = _coloured()
-    groups = ["one" if label == 3 else str(place) for place, label in enumerate(labels)]
+    groups = ["one" if label == 3 else str(index) for index, label in enumerate(labels)]
     with pytest.raises(DataError, match="`groups` must leave images of every class"):
         label_audit.audit(model, (images, labels), groups=groups)
-    with pytest.raises(DataError, match="`groups` must be one for each of the 90 images, got 2"):
+    with pytest.raises(
+        DataError, match="`groups` must have one entry for each of the 90 images, got 2"
+    ):
         label_audit.audit(model, (images, labels), groups=["a", "b"])
 
 
 def test_one_fold_is_refused(model: keras.Model) -> None:
-    with pytest.raises(ConfigError, match="`folds` must be a whole number of at least 2, got 1"):
-        label_audit.audit(model, _coloured()[:2], folds=1)
+    with pytest.raises(
+        ConfigError, match="`num_folds` must be a whole number of at least 2, got 1"
+    ):
+        label_audit.audit(model, _coloured()[:2], num_folds=1)
 
 
-def test_without_cleanlab_the_error_is_the_command(
+def test_without_cleanlab_the_error_says_how_to_install_it(
     model: keras.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("cleanlab", "cleanlab.rank"):
@@ -231,20 +235,22 @@ def test_without_cleanlab_the_error_is_the_command(
         label_audit.audit(model, _coloured()[:2])
 
 
-def _made_up(count: int, path: str | None) -> label_audit.Audit:
+def _make_audit(count: int, path: str | None) -> label_audit.Audit:
     suspects = tuple(
-        label_audit.Suspect(index=place, path=path, given="a", suggested="b", score=place / 100)
-        for place in range(count)
+        label_audit.Suspect(
+            index=index, path=path, label="a", suggested_label="b", score=index / 100
+        )
+        for index in range(count)
     )
     outliers = (label_audit.Outlier(index=3, path=path, score=0.25),)
     return label_audit.Audit(
-        suspects=suspects, outliers=outliers, scores=np.linspace(0, 1, 40), folds=5
+        suspects=suspects, outliers=outliers, scores=np.linspace(0, 1, 40), num_folds=5
     )
 
 
-def test_printed_it_is_a_short_table() -> None:
-    lines = str(_made_up(12, None)).splitlines()
-    assert lines[0] == "40 images: 12 labels to look at, 1 images unlike the others"
+def test_an_audit_prints_as_short_tables() -> None:
+    lines = str(_make_audit(12, None)).splitlines()
+    assert lines[0] == "40 images: 12 with a suspicious label, 1 unlike the others"
     assert lines[1] == "label  suggested  probability  image"
     assert lines[2] == "a      b                0.000  image 0"
     assert len(lines) == 1 + 1 + 10 + 1 + 1
@@ -255,15 +261,15 @@ def test_the_grid_shows_the_first_suspects_with_both_labels() -> None:
     images = np.random.default_rng(0).integers(0, 256, (12, 6, 6, 1), "uint8")
     path = r"a_very_long_folder/$\x$ & <tags>/0001.png"
     figure = tlkit.plotting.audit_grid(
-        _made_up(12, path), (images, np.zeros(12)), count=7, columns=3
+        _make_audit(12, path), (images, np.zeros(12)), count=7, columns=3
     )
     figure.savefig(io.BytesIO())  # a dollar would start a formula
     assert len(figure.axes) == 7
-    for place, panel in enumerate(figure.axes):
+    for index, panel in enumerate(figure.axes):
         assert panel.get_title() == r"...er/$\x$ & <tags>/0001.png" + "\nlabel a\nsuggested b"
-        np.testing.assert_allclose(panel.images[0].get_array(), images[place, ..., 0] / 255)
+        np.testing.assert_allclose(panel.images[0].get_array(), images[index, ..., 0] / 255)
 
 
 def test_a_grid_of_nothing_is_refused() -> None:
     with pytest.raises(DataError, match="must have a suspect to draw"):
-        tlkit.plotting.audit_grid(_made_up(0, None), (np.zeros((3, 4, 4)), np.zeros(3)))
+        tlkit.plotting.audit_grid(_make_audit(0, None), (np.zeros((3, 4, 4)), np.zeros(3)))

@@ -1,4 +1,4 @@
-"""Make a classifier's probabilities mean what they say, by one number fitted on other images."""
+"""Calibrate a classifier's confidences by a temperature fitted on validation images."""
 
 from dataclasses import dataclass
 
@@ -10,35 +10,36 @@ from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.reliability import fit_temperature
 from tlkit.models.inspection import probabilities_of
 
-_LEAST_WRONG = 10
+_MIN_MISCLASSIFIED = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What `calibrate` found; `print(calibration)` shows it.
+    """The temperature of a classifier, and its effect; `print` shows it in a sentence.
 
     Attributes:
-        wrong: How many validation images were called wrongly.
-        temperature: What the logits are divided by now; 1 where fewer than ten were wrong.
+        num_misclassified: How many validation images were misclassified.
+        temperature: The divisor of the logits; 1 if fewer than ten images were misclassified.
         loss: The cross-entropy on the validation images, before and after.
-        error: The expected calibration error on them, before and after, 0 to 1.
+        calibration_error: The expected calibration error on them, before and after, 0 to 1.
     """
 
-    wrong: int
+    num_misclassified: int
     temperature: float
     loss: tuple[float, float]
-    error: tuple[float, float]
+    calibration_error: tuple[float, float]
 
     def __rich__(self) -> str:
-        if self.wrong < _LEAST_WRONG:
+        if self.num_misclassified < _MIN_MISCLASSIFIED:
             return (
-                f"temperature 1: {self.wrong} wrong calls on the validation images are too few to "
-                f"fit one, {_LEAST_WRONG} would do"
+                f"not calibrated: needs {_MIN_MISCLASSIFIED} misclassified validation images, "
+                f"found {self.num_misclassified}"
             )
+        before, after = (100 * error for error in self.calibration_error)
         return (
-            f"temperature {self.temperature:.3f}: on the validation images the loss was "
-            f"{self.loss[0]:.4f} and is {self.loss[1]:.4f}, the calibration error was "
-            f"{100 * self.error[0]:.2f} % and is {100 * self.error[1]:.2f} %"
+            f"calibrated by temperature {self.temperature:.3f}: on the validation images, loss "
+            f"from {self.loss[0]:.4f} to {self.loss[1]:.4f}, calibration error from "
+            f"{before:.2f} % to {after:.2f} %"
         )
 
     def __str__(self) -> str:
@@ -46,18 +47,18 @@ class Calibration:
 
 
 def calibrate(model: keras.Model, data: Data) -> Calibration:
-    """Set a classifier's temperature, in place; its calls stay the same, its sureness changes.
+    """Set a classifier's temperature, in place: predictions stay the same, confidences change.
 
-    Temperature scaling: Guo et al., 2017 (arXiv:1706.04599). Of images that are all called rightly
-    it would make a classifier endlessly sure, so at least ten wrong calls are asked for.
+    Temperature scaling: Guo et al., 2017 (arXiv:1706.04599). If no image were misclassified, the
+    confidence would grow without bound, so at least ten misclassified images are needed.
 
-    The temperature is part of the model from then on, in a saved file too. Calibrate last:
-    training again forgets it. Calibrating again starts from none.
+    The temperature becomes part of the model, also in a saved file. Calibrate last: training
+    again resets it to 1, and so does calibrating again at its start.
 
     Args:
         model: A classifier from build_classifier.
-        data: Images and labels in any form, on which it was not trained. Not the test images
-            either: their metrics would be too good.
+        data: Images and labels in any form, on which it was not trained. Don't use the test
+            images: their metrics would become too optimistic.
 
     Raises:
         DataError: Images or labels don't fit the model.
@@ -75,19 +76,19 @@ def calibrate(model: keras.Model, data: Data) -> Calibration:
     _set_temperature(model, 1.0)
     before = after = evaluate(model, data)
     temperature = 1.0
-    wrong = round(before.count * (1 - before.accuracy))
-    if wrong >= _LEAST_WRONG:
+    num_misclassified = round(before.count * (1 - before.accuracy))
+    if num_misclassified >= _MIN_MISCLASSIFIED:
         temperature = fit_temperature(before.labels, before.probabilities)
         _set_temperature(model, temperature)
         after = evaluate(model, data)
     return Calibration(
-        wrong=wrong,
+        num_misclassified=num_misclassified,
         temperature=temperature,
         loss=(before.loss, after.loss),
-        error=(before.calibration_error, after.calibration_error),
+        calibration_error=(before.calibration_error, after.calibration_error),
     )
 
 
 def _set_temperature(model: keras.Model, temperature: float) -> None:
     probabilities_of(model).temperature = temperature
-    model.make_predict_function(force=True)  # the compiled one has the old temperature in it
+    model.make_predict_function(force=True)  # the compiled function holds the old temperature

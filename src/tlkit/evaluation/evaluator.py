@@ -1,4 +1,4 @@
-"""Ask a classifier what images show, and measure how good it is."""
+"""Predict the classes of images, and evaluate a classifier on a test set."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +16,7 @@ from tlkit.evaluation.metrics import Evaluation, compute_metrics
 from tlkit.models.inspection import class_names as names_of
 from tlkit.training.inputs import validate, validate_arrays
 
-_BYTES = 64 * 2**20  # of images that are read when they are asked for, at a time
+_MAX_BYTES = 64 * 2**20  # of lazy images that are in memory at a time
 
 
 def predict(
@@ -28,18 +28,18 @@ def predict(
     batch_size: int = 128,
     seed: int | None = 0,
 ) -> np.ndarray:
-    """Return a classifier's probabilities, `(count, classes)`, in the order of the images.
+    """Return the probability of each class for each image, `(count, classes)`.
 
-    With augmentation they are the mean over the images as they are and `views` copies changed at
-    random: test-time augmentation (Krizhevsky et al., 2012).
+    With augmentation it is the mean over the image itself and `views` augmented copies:
+    test-time augmentation (Krizhevsky et al., 2012).
 
     Args:
         model: A classifier from build_classifier.
         images: Raw images.
         augmentation: Keras preprocessing layers such as RandomFlip.
-        views: How many changed copies of each image are looked at.
+        views: How many augmented copies of each image to predict.
         batch_size: Images a step.
-        seed: Of the changes, which are the same in every call; None draws on.
+        seed: The seed of the augmentation; None continues the layers' own random numbers.
 
     Raises:
         ConfigError: A number is wrong.
@@ -50,37 +50,39 @@ def predict(
     images, _ = validate_arrays((images, np.zeros(len(images), "int64")), model, "images")
     rows = len(images)
     if isinstance(images, LazyImages):
-        rows = max(_BYTES // (images.dtype.itemsize * images.size // len(images)), batch_size)
-    look = partial(_looked_at, model, augmentation=augmentation, views=views, rows=batch_size)
+        rows = max(_MAX_BYTES // (images.dtype.itemsize * images.size // len(images)), batch_size)
+    predict_rows = partial(
+        _mean_over_views, model, augmentation=augmentation, views=views, batch_size=batch_size
+    )
     starts = range(0, len(images), rows)
     with temporary_seed(augmentation, seed):
-        return np.concatenate([look(images[at : at + rows]) for at in starts])
+        return np.concatenate([predict_rows(images[at : at + rows]) for at in starts])
 
 
-def _looked_at(
+def _mean_over_views(
     model: keras.Model,
     images: np.ndarray,
     *,
     augmentation: Sequence[keras.layers.Layer],
     views: int,
-    rows: int,
+    batch_size: int,
 ) -> np.ndarray:
-    """Return the mean over the images as they are and, with augmentation, changed copies."""
-    total = np.asarray(model.predict(images, batch_size=rows, verbose=0))
+    total = np.asarray(model.predict(images, batch_size=batch_size, verbose=0))
     if not augmentation:
         return total
-    pieces = [images[at : at + rows] for at in range(0, len(images), rows)]
+    pieces = [images[at : at + batch_size] for at in range(0, len(images), batch_size)]
     for _ in range(views):
-        changed = [_changed_predictions(model, batch, augmentation) for batch in pieces]
-        total = total + np.concatenate(changed)
+        total = total + np.concatenate(
+            [_predict_augmented(model, piece, augmentation) for piece in pieces]
+        )
     return total / (views + 1)
 
 
-def _changed_predictions(
+def _predict_augmented(
     model: keras.Model, images: np.ndarray, augmentation: Sequence[keras.layers.Layer]
 ) -> np.ndarray:
-    given = images[..., None] if images.ndim == len(model.input_shape) - 1 else images
-    return np.asarray(model.predict_on_batch(augmenting.augment(given, augmentation)))
+    images = images[..., None] if images.ndim == len(model.input_shape) - 1 else images
+    return np.asarray(model.predict_on_batch(augmenting.augment(images, augmentation)))
 
 
 def evaluate(
@@ -92,7 +94,7 @@ def evaluate(
     batch_size: int = 128,
     seed: int | None = 0,
 ) -> Evaluation:
-    """Measure a classifier on images it has not seen.
+    """Return the metrics of a classifier on images that it was not trained on.
 
     Args:
         model: A classifier from build_classifier.
@@ -101,7 +103,7 @@ def evaluate(
         augmentation: As for `predict`: test-time augmentation.
         views: As for `predict`.
         batch_size: Images a step, for arrays.
-        seed: As for `predict`; a dataset's batches go on from one to the next.
+        seed: As for `predict`.
 
     Raises:
         DataError: Images or labels don't fit the model.
@@ -122,11 +124,11 @@ def evaluate(
             model, images, augmentation=augmentation, views=views, batch_size=batch_size, seed=seed
         )
         return compute_metrics(batches.label_indices(labels), probabilities, class_names=names)
-    look = partial(predict, model, augmentation=augmentation, views=views, seed=None)
+    predict_batch = partial(predict, model, augmentation=augmentation, views=views, seed=None)
     with temporary_seed(augmentation, seed):
         pairs = [
             (
-                look(images) if augmentation else model.predict_on_batch(images),
+                predict_batch(images) if augmentation else model.predict_on_batch(images),
                 batches.label_indices(labels),
             )
             for images, labels in batches.batches(inputs, batch_size)

@@ -1,4 +1,4 @@
-"""Which labels are probably wrong, and which images are like no other: a list to look through."""
+"""Find images whose label is probably wrong, and images unlike all others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from tlkit._internal import arguments, optional
 from tlkit._internal.tables import build_table, render_text
-from tlkit._internal.text import join_first
+from tlkit._internal.text import join_first, plural
 from tlkit.data import batches, chunks, splits
 from tlkit.data.batches import Data
 from tlkit.data.fixed_order import has_fixed_order
@@ -20,9 +20,10 @@ from tlkit.models.inspection import class_names, head_of
 from tlkit.training import solvers
 from tlkit.training.inputs import validate
 
-_SAID = 10
-_FENCE = 1.7  # times the middle half's width beyond it, as cleanlab's Datalab takes outliers
-_LEAST = 1e-12
+_MAX_ROWS = 10  # of a printed table
+_MAX_NEIGHBOURS = 10
+_FENCE = 1.7  # interquartile ranges above the upper quartile, as in cleanlab's Datalab
+_MIN_NEARNESS = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +31,17 @@ class Suspect:
     """An image whose label is probably wrong.
 
     Attributes:
-        index: Its place in the data.
-        path: Its file; None where the data has none.
-        given: The class it is labelled as.
-        suggested: The class that the other images make likeliest.
-        score: The probability of the given class; the lower, the more suspicious.
+        index: Its index in the data.
+        path: Its file, if the data has files.
+        label: The class that it is labelled as.
+        suggested_label: The most probable class, judged by the other images.
+        score: The probability of its label; the lower, the more suspicious.
     """
 
     index: int
     path: str | None
-    given: str
-    suggested: str
+    label: str
+    suggested_label: str
     score: float
 
 
@@ -49,8 +50,8 @@ class Outlier:
     """An image that is far from all others, whatever its label.
 
     Attributes:
-        index: Its place in the data.
-        path: Its file; None where the data has none.
+        index: Its index in the data.
+        path: Its file, if the data has files.
         score: How near its neighbours are, 0 to 1; the lower, the further away.
     """
 
@@ -61,35 +62,35 @@ class Outlier:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Audit:
-    """What is to be looked at by a person; `print(audit)` shows the first of it.
+    """The images that a person should check; `print(audit)` shows the first of them.
 
     Attributes:
-        suspects: Probably mislabelled, the most suspicious first.
-        outliers: Unlike all others, the furthest first.
-        scores: The probability of each image's given label, `(count,)`: to look further than the
-            suspects, go through `scores.argsort()`.
-        folds: Each image was judged by a head that was fitted to the other folds.
+        suspects: The images whose label is probably wrong, the most suspicious first.
+        outliers: The images unlike all others, the furthest first.
+        scores: The probability of the label of each image, `(count,)`: to check more images than
+            the suspects, continue in the order of `scores.argsort()`.
+        num_folds: Each image was judged by a head that was fitted to the other folds.
     """
 
     suspects: tuple[Suspect, ...]
     outliers: tuple[Outlier, ...]
     scores: np.ndarray
-    folds: int
+    num_folds: int
 
     def __rich__(self) -> rich.console.RenderableType:
         parts: list[rich.console.RenderableType] = [
-            f"{len(self.scores):,} images: {len(self.suspects):,} labels to look at, "
-            f"{len(self.outliers):,} images unlike the others"
+            f"{plural(len(self.scores), 'image')}: {len(self.suspects):,} with a suspicious "
+            f"label, {len(self.outliers):,} unlike the others"
         ]
         if self.suspects:
             rows = [
-                (each.given, each.suggested, f"{each.score:.3f}", place(each))
-                for each in self.suspects[:_SAID]
+                (each.label, each.suggested_label, f"{each.score:.3f}", image_name(each))
+                for each in self.suspects[:_MAX_ROWS]
             ]
             columns = ("label", "suggested", "probability", "image")
             parts.append(build_table(columns, rows, align="llrl"))
         if self.outliers:
-            found = [(f"{each.score:.3f}", place(each)) for each in self.outliers[:_SAID]]
+            found = [(f"{each.score:.3f}", image_name(each)) for each in self.outliers[:_MAX_ROWS]]
             parts.append(build_table(("nearness", "image"), found, align="rl"))
         return rich.console.Group(*parts)
 
@@ -103,40 +104,40 @@ def audit(
     *,
     paths: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
-    folds: int = 5,
+    num_folds: int = 5,
     seed: int = 0,
     batch_size: int = 128,
 ) -> Audit:
-    """Look for wrong labels and outliers in what a classifier's backbone sees of the images.
+    """Find probably wrong labels and outliers by the features of a classifier's backbone.
 
-    Fits logistic regressions to the features that the classifier's head reads, and judges each
-    image by one that has not seen it. cleanlab decides which labels are suspicious (Northcutt et
-    al., 2021, confident learning) and measures how far each image's nearest neighbours are. The
-    model is not changed. Nothing is right or wrong by this list alone: look at the images.
+    Logistic regressions are fitted to the features that the classifier's head reads, and each
+    image is judged by one that was not fitted to it. cleanlab decides which labels are suspicious
+    (confident learning, Northcutt et al., 2021) and measures how far the nearest neighbours of each
+    image are. The model is not changed. Look at the images before you change a label.
 
-    A backbone that was trained on these images has learned their wrong labels: take one that was
-    not. Duplicates of an image vouch for each other: images of one group are never judged by a
-    head that was fitted to another of them. An `ImageDataset` brings its groups along, joined with
-    its duplicates and near-duplicates.
+    Take a backbone that was not trained on these images, since it would have learned their wrong
+    labels. Duplicates of an image vouch for each other: no image is judged by a head that was
+    fitted to another image of its group. The groups of an `ImageDataset` are used, and its
+    duplicates and near-duplicates are added to them.
 
     Args:
         model: A classifier from build_classifier; only its backbone matters.
-        data: Images and labels in any form; a dataset of batches must not shuffle. Images
-            are read a few at a time; their features are kept in memory, 4 bytes a number.
-        paths: The file of each image, for the list; by default those of an `ImageDataset`.
-        groups: A name for each image that it shares with those it belongs to; empty where each is
-            alone. By default what `tlkit.splits.find_groups` finds in an `ImageDataset`.
-        folds: In how many parts the images are judged.
-        seed: Chooses the folds.
+        data: Images and labels in any form; a dataset of batches must not shuffle. Images are
+            read in batches, while the features of all of them are kept in memory.
+        paths: The file of each image; by default those of an `ImageDataset`.
+        groups: A name for each image, the same for images that belong together; empty if each is
+            on its own. By default what `tlkit.splits.find_groups` finds in an `ImageDataset`.
+        num_folds: The number of folds.
+        seed: The seed of the folds.
         batch_size: Images a step.
 
     Raises:
         ConfigError: A number is wrong, or the head is more than one dense layer.
-        DataError: The data doesn't fit the model, holds one class alone, or fewer images of a
-            class than folds, or groups hold all of a class.
+        DataError: The data doesn't fit the model, a class has fewer images than there are folds,
+            or all images of a class are in one or two groups.
         MissingExtraError: cleanlab is not installed.
     """
-    arguments.at_least("folds", folds, 2)
+    arguments.at_least("num_folds", num_folds, 2)
     arguments.at_least("seed", seed, 0)
     arguments.at_least("batch_size", batch_size, 1)
     rank = optional.require("cleanlab.rank", extra="audit")
@@ -151,111 +152,115 @@ def audit(
             "`data` must have a fixed order, got a dataset that shuffles or augments. Pass one "
             "that does not, such as image_dataset_from_directory(..., shuffle=False)."
         )
-    features, labels = _features(model, inputs, batch_size)
-    _check(labels, names, folds)
-    for name, given in {"paths": paths, "groups": groups}.items():
-        if given and len(given) != len(labels):
+    features, labels = _read_features(model, inputs, batch_size)
+    _check(labels, names, num_folds)
+    for name, values in {"paths": paths, "groups": groups}.items():
+        if values and len(values) != len(labels):
             raise DataError(
-                f"`{name}` must be one for each of the {len(labels):,} images, got {len(given):,}."
+                f"`{name}` must have one entry for each of the {len(labels):,} images, got "
+                f"{len(values):,}."
             )
-    there, present = np.unique(labels, return_inverse=True)  # cleanlab wants every class it counts
-    probabilities = _out_of_fold(features, present, groups, folds=folds, seed=seed)
-    scores = rank.get_label_quality_scores(present, probabilities)
-    called = there[probabilities.argmax(axis=1)]
-    suspects = _issues(present, probabilities)
-    order = suspects[np.argsort(scores[suspects], kind="stable")].tolist()
+    # cleanlab wants an image of every class, so classes without one are left out
+    present, indices = np.unique(labels, return_inverse=True)
+    probabilities = _out_of_fold(features, indices, groups, num_folds=num_folds, seed=seed)
+    scores = rank.get_label_quality_scores(indices, probabilities)
+    predicted = present[probabilities.argmax(axis=1)]
+    suspects = _label_issues(indices, probabilities)
     nearness = _nearness(features)
     return Audit(
         suspects=tuple(
             Suspect(
                 index=at,
                 path=paths[at] if paths else None,
-                given=names[labels[at]],
-                suggested=names[called[at]],
+                label=names[labels[at]],
+                suggested_label=names[predicted[at]],
                 score=float(scores[at]),
             )
-            for at in order
+            for at in suspects[np.argsort(scores[suspects], kind="stable")].tolist()
         ),
         outliers=tuple(
             Outlier(index=at, path=paths[at] if paths else None, score=float(nearness[at]))
-            for at in _far(nearness)
+            for at in _outliers(nearness)
         ),
         scores=scores,
-        folds=folds,
+        num_folds=num_folds,
     )
 
 
-def _features(
+def _read_features(
     model: keras.Model, data: batches.Inputs, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the head reads of every image, and the class indices."""
+    """Return the features of every image that the head reads, and the class indices."""
     reader = keras.Model(model.inputs, head_of(model).input)
-    found, labels = [], []
+    features, labels = [], []
     for chunk in chunks.read_chunks(data, rows=batch_size, rank=len(model.input_shape)):
-        found.append(np.asarray(reader.predict_on_batch(chunk.images)))
+        features.append(np.asarray(reader.predict_on_batch(chunk.images)))
         labels.append(batches.label_indices(chunk.labels))
-    places = np.concatenate(labels).astype("int64")
-    return solvers.stack_batches(found, len(places)), places
+    indices = np.concatenate(labels).astype("int64")
+    return solvers.stack_batches(features, len(indices)), indices
 
 
-def _check(labels: np.ndarray, names: Sequence[str], folds: int) -> None:
+def _check(labels: np.ndarray, names: Sequence[str], num_folds: int) -> None:
     counts = np.bincount(labels, minlength=len(names))
     if (counts > 0).sum() < 2:
-        raise DataError("`data` must hold images of at least 2 classes, got one alone.")
-    rare = np.flatnonzero((counts > 0) & (counts < folds)).tolist()
-    few = [f"{names[at]!r} ({counts[at]})" for at in rare]
-    if few:
+        raise DataError("`data` must contain images of at least 2 classes, got only one.")
+    rare = np.flatnonzero((counts > 0) & (counts < num_folds)).tolist()
+    if rare:
+        few = join_first([f"{names[at]!r} ({counts[at]})" for at in rare])
         raise DataError(
-            f"`data` must hold at least {folds} images of a class, one for each fold, got "
-            f"fewer of {join_first(few)}. Take fewer folds, at least 2, or leave them out."
+            f"`data` must contain at least {num_folds} images of each class, one for each fold, "
+            f"got fewer of {few}. Use fewer folds, at least 2, or leave these classes out."
         )
 
 
 def _out_of_fold(
-    features: np.ndarray, labels: np.ndarray, groups: Sequence[str], *, folds: int, seed: int
+    features: np.ndarray, labels: np.ndarray, groups: Sequence[str], *, num_folds: int, seed: int
 ) -> np.ndarray:
-    """Return the probabilities of each image by a head that was fitted without it and its group."""
-    from sklearn import model_selection  # costs most of a second
+    """Return the probabilities of each image by a head not fitted to it or to its group."""
+    from sklearn import model_selection  # importing it takes most of a second
 
     classes = int(labels.max()) + 1
     penalty = solvers.lbfgs(features, labels, classes=classes, seed=seed).penalty
-    made = np.empty((len(labels), classes))
-    alone = len(set(groups)) in (0, len(labels))
-    kind = model_selection.StratifiedKFold if alone else model_selection.StratifiedGroupKFold
-    splits = kind(folds, shuffle=True, random_state=seed).split(features, labels, groups or None)
-    for fitted, held_out in splits:
+    probabilities = np.empty((len(labels), classes))
+    grouped = len(set(groups)) not in (0, len(labels))
+    kind = model_selection.StratifiedGroupKFold if grouped else model_selection.StratifiedKFold
+    folds = kind(num_folds, shuffle=True, random_state=seed)
+    for fitted, held_out in folds.split(features, labels, groups or None):
         if len(np.unique(labels[fitted])) < classes:
             raise DataError(
-                "`groups` must leave images of every class to fit on, got a class that a group or "
-                "two hold all of. Leave it out, or audit without groups."
+                "`groups` must leave images of every class to fit to, got a class whose images "
+                "are all in one or two groups. Leave this class out, or pass groups=()."
             )
         linear = solvers.lbfgs(features[fitted], labels[fitted], classes=classes, penalty=penalty)
-        made[held_out] = softmax(linear.logits(features[held_out]).astype("float64"), axis=1)
-    return made
+        logits = linear.logits(features[held_out]).astype("float64")
+        probabilities[held_out] = softmax(logits, axis=1)
+    return probabilities
 
 
-def _issues(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    filtering = optional.require("cleanlab.filter", extra="audit")
-    return np.flatnonzero(filtering.find_label_issues(labels, probabilities, n_jobs=1))
+def _label_issues(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    filters = optional.require("cleanlab.filter", extra="audit")
+    return np.flatnonzero(filters.find_label_issues(labels, probabilities, n_jobs=1))
 
 
 def _nearness(features: np.ndarray) -> np.ndarray:
-    """Return how near each image's ten nearest are, 0 to 1, as cleanlab has it."""
+    """Return how near the nearest neighbours of each image are, 0 to 1, as cleanlab defines it."""
     outlier = optional.require("cleanlab.outlier", extra="audit")
-    near = min(10, len(features) - 1)
-    scorer = outlier.OutOfDistribution(params={"k": near})
+    scorer = outlier.OutOfDistribution(params={"k": min(_MAX_NEIGHBOURS, len(features) - 1)})
     return np.asarray(scorer.fit_score(features=features, verbose=False), dtype="float64")
 
 
-def _far(nearness: np.ndarray) -> list[int]:
-    """Return those beyond the fence, the furthest first; distance is minus nearness' logarithm."""
-    distance = -np.log(np.maximum(nearness, _LEAST))
+# cleanlab's nearness is exp(-distance) and has no threshold that suits all data. Distances are
+# recovered by the logarithm, and an outlier is beyond Tukey's fence: above the upper quartile by
+# more than `_FENCE` times the distance between the quartiles.
+def _outliers(nearness: np.ndarray) -> list[int]:
+    """Return the indices of the outliers, the furthest first."""
+    distance = -np.log(np.maximum(nearness, _MIN_NEARNESS))
     low, high = np.percentile(distance, [25, 75])
     beyond = np.flatnonzero(distance > high + _FENCE * (high - low))
     found: list[int] = beyond[np.argsort(-distance[beyond], kind="stable")].tolist()
     return found
 
 
-def place(each: Suspect | Outlier) -> str:
-    """Return where an image is, in words."""
-    return f"image {each.index}" if each.path is None else each.path
+def image_name(image: Suspect | Outlier) -> str:
+    """Return the path of an image, or its index where the data has no files."""
+    return f"image {image.index}" if image.path is None else image.path

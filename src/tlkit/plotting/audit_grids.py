@@ -7,7 +7,7 @@ from tlkit._internal import arguments
 from tlkit.data import batches
 from tlkit.data.batches import Data
 from tlkit.errors import DataError
-from tlkit.evaluation.label_audit import Audit, Suspect, place
+from tlkit.evaluation.label_audit import Audit, Suspect, image_name
 from tlkit.plotting.image_grids import drawable
 
 
@@ -27,8 +27,11 @@ def audit_grid(found: Audit, data: Data, *, count: int = 20, columns: int = 5) -
 
     Examples:
         >>> from tlkit.evaluation.label_audit import Suspect
-        >>> suspect = Suspect(index=1, path=None, given="cat", suggested="dog", score=0.02)
-        >>> found = Audit(suspects=(suspect,), outliers=(), scores=np.array([0.9, 0.02]), folds=5)
+        >>> suspect = Suspect(
+        ...     index=1, path=None, label="cat", suggested_label="dog", score=0.02
+        ... )
+        >>> scores = np.array([0.9, 0.02])
+        >>> found = Audit(suspects=(suspect,), outliers=(), scores=scores, num_folds=5)
         >>> data = (np.zeros((2, 8, 8), "uint8"), np.zeros(2, int))
         >>> audit_grid(found, data).axes[0].get_title()
         'image 1\nlabel cat\nsuggested dog'
@@ -54,6 +57,6 @@ def audit_grid(found: Audit, data: Data, *, count: int = 20, columns: int = 5) -
 
 
 def _caption(suspect: Suspect) -> str:
-    where = place(suspect)
+    where = image_name(suspect)
     short = where if len(where) <= 28 else f"...{where[-25:]}"
-    return f"{short}\nlabel {suspect.given}\nsuggested {suspect.suggested}"
+    return f"{short}\nlabel {suspect.label}\nsuggested {suspect.suggested_label}"

@@ -1,4 +1,4 @@
-"""Find out after which layer of a backbone a head should read, by what a linear head gets there."""
+"""Find the layer of a backbone after which a head should read, by linear probes."""
 
 import itertools
 import math
@@ -44,30 +44,30 @@ def probe(
 ) -> Probe:
     """Fit a linear head to every block of a classifier's backbone, in one pass over the data.
 
-    Linear probes: Alain and Bengio, 2016 (arXiv:1610.01644). Each block's maps are read twice,
-    averaged, and as a grid of averages as fine as `max_features` allows.
+    Linear probes: Alain and Bengio, 2016 (arXiv:1610.01644). The maps of each block are pooled in
+    two ways: averaged, and as a grid of averages as fine as `max_features` allows.
 
     Args:
         model: A classifier from build_classifier; it is not changed.
         data: Images and labels in any form. Images of one group of an `ImageDataset` are in one
             fold, and so are duplicates among files.
         validation_data: Images and labels to score on, in any form; by default the sample itself,
-            in five folds: each is scored by heads fitted to the others.
-        sample: How many of the training images to use: chosen by chance from arrays, the first of
-            a dataset, which must not be sorted by class then. None uses all: with "ridge", memory
-            does not grow with their number.
+            in five folds, each of which is scored by heads fitted to the others.
+        sample: How many training images to use: of arrays a random choice, of a dataset the first,
+            so that it must not be sorted by class. None uses all; with "ridge", memory does not
+            grow with their number.
         solver: "ridge" (closed form) or "lbfgs" (logistic regression; slower, and it keeps the
             features of the whole sample in memory).
         max_features: The finest grid has at most so many features.
-        max_layers: How many layers to try to read together; with "ridge" alone.
-        engine: What runs the backbone, as in `Cache`.
-        seed: Chooses the sample.
+        max_layers: How many layers to read together at most; above 1 with "ridge" only.
+        engine: The engine that runs the backbone, as in `Cache`.
+        seed: The seed of the sample and the folds.
 
     Raises:
-        ConfigError: An argument is wrong, the model has no graph, or its backbone no layer that
-            a head can read.
-        DataError: Images or labels don't fit the model, too few are left to score on, or all that
-            are used are of one class.
+        ConfigError: An argument is wrong, the model has no graph, or its backbone has no layer
+            that a head can read.
+        DataError: Images or labels don't fit the model, there are too few images, or all images
+            that are used are of one class.
         EngineError: The engine can't run the backbone.
 
     Examples:
@@ -80,15 +80,15 @@ def probe(
         ['edges', 'edges']
     """
     started = time.perf_counter()
-    _check(solver, sample, max_features, max_layers, validated=validation_data is not None)
+    _check(solver, sample, max_features, max_layers, has_validation=validation_data is not None)
     classes = model.output_shape[-1]
     inputs = validate(data, model)
     settings = {"rank": len(model.input_shape), "classes": classes, "seed": seed}
-    pieces = _sampled(inputs, sample, "data", **settings)
+    pieces = _sample(inputs, sample, "data", **settings)
     first = next(pieces)
-    found, reader = sites.find_sites(model, first.images, max_features)
+    found_sites, reader = sites.find_sites(model, first.images, max_features)
     runner = selection.prepare(engine, reader, first.images[:128])
-    fits = [CrossValidation(site.num_features, classes, solver) for site in found]
+    fits = [CrossValidation(site.num_features, classes, solver) for site in found_sites]
     random = np.random.default_rng(seed)
     groups = iter(_sampled_groups(data, sample, seed))
     fold_of_group: dict[str, int] = {}
@@ -101,7 +101,7 @@ def probe(
         _add(fits, runner, piece, folds)
     if validation_data is not None:
         held_out = validate(validation_data, model, "validation_data")
-        for piece in _sampled(held_out, cross_validation.MAX_SCORED, "validation_data", **settings):
+        for piece in _sample(held_out, cross_validation.MAX_SCORED, "validation_data", **settings):
             _add(fits, runner, piece, np.full(len(piece.labels), cross_validation.SCORE_ONLY))
     num_fitted, num_scored = fits[0].counts
     min_fitted = 2 * max(classes, cross_validation.NUM_FOLDS)
@@ -119,7 +119,7 @@ def probe(
             num_parameters=site.num_parameters,
             accuracy=fit.accuracy(),
         )
-        for site, fit in zip(found, fits, strict=True)
+        for site, fit in zip(found_sites, fits, strict=True)
     )
     joint, joint_accuracy = _select_joint(layers, fits, max_layers)
     return Probe(
@@ -137,14 +137,14 @@ def probe(
 def select_features(
     data: Data, *, max_layers: int = 1
 ) -> Callable[[keras.Model], tuple[list[str], list[Pooling]]]:
-    """Return a function that chooses what a head reads by a probe, for `build_classifier`.
+    """Return a function that selects the layers a head reads by a probe, for `build_classifier`.
 
-    It takes the cheapest layer within one standard error of the best, or with `max_layers` above 1
-    the layers that probe best together, whatever they cost.
+    It selects the cheapest layer within one standard error of the best, or with `max_layers` above
+    1 the layers with the best joint accuracy.
 
     Args:
         data: The training images and labels, in any form.
-        max_layers: How many layers the head may read together.
+        max_layers: How many layers the head may read at most.
 
     Raises:
         ConfigError: `max_layers` is below 1.
@@ -154,16 +154,16 @@ def select_features(
         >>> inputs = keras.Input((8, 8, 3))
         >>> backbone = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="edges")(inputs))
         >>> images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), "uint8")
-        >>> chosen = select_features((images, np.arange(60) % 2))
-        >>> build_classifier(backbone, 2, pixels=(0, 1), features=chosen).output_shape
+        >>> features = select_features((images, np.arange(60) % 2))
+        >>> build_classifier(backbone, 2, pixels=(0, 1), features=features).output_shape
         (None, 2)
     """
     arguments.at_least("max_layers", max_layers, 1)
 
     def select(model: keras.Model) -> tuple[list[str], list[Pooling]]:
         found = probe(model, data, max_layers=max_layers)
-        read = (found.chosen,) if max_layers == 1 else found.joint
-        return [each.layer for each in read], [each.pooling for each in read]
+        selected = (found.chosen,) if max_layers == 1 else found.joint
+        return [each.layer for each in selected], [each.pooling for each in selected]
 
     return select
 
@@ -174,16 +174,16 @@ def _check(
     max_features: int,
     max_layers: int,
     *,
-    validated: bool,
+    has_validation: bool,
 ) -> None:
     arguments.one_of("solver", solver, get_args(solvers.Solver))
     arguments.at_least("max_features", max_features, 1)
     if arguments.at_least("max_layers", max_layers, 1) > 1 and solver != "ridge":
-        raise ConfigError(f"`solver` must be 'ridge' where `max_layers` is {max_layers}.")
-    if max_layers > 1 and validated:
+        raise ConfigError(f"`solver` must be 'ridge' if `max_layers` is above 1, got {solver!r}.")
+    if max_layers > 1 and has_validation:
         raise ConfigError(
-            f"`validation_data` must be left out where `max_layers` is {max_layers}: layers are "
-            "joined on the sample's own folds."
+            "`validation_data` must be None if `max_layers` is above 1: layers are combined by the "
+            "folds of the sample."
         )
     if sample is not None:
         arguments.at_least("sample", sample, 10)
@@ -232,60 +232,60 @@ def _select_joint(
     return tuple(layers[index] for index in sorted(selected)), accuracy
 
 
-def _sampled(
-    source: batches.Inputs, count: int | None, name: str, *, rank: int, classes: int, seed: int
+def _sample(
+    inputs: batches.Inputs, count: int | None, name: str, *, rank: int, classes: int, seed: int
 ) -> Iterator[chunks.Chunk]:
-    """Yield about so many images: some by chance of arrays, the first of a dataset."""
-    seen, labels, cut = 0, set[int](), False
-    for chunk in _read(source, count, rank=rank, seed=seed):
-        if cut := count is not None and seen >= count:
+    """Yield about `count` images, and check that they are of several classes."""
+    seen, labels, partial = 0, set[int](), False
+    for chunk in _sampled_chunks(inputs, count, rank=rank, seed=seed):
+        if partial := count is not None and seen >= count:
             break
         seen += len(chunk.labels)
         labels.update(batches.label_indices(chunk.labels).tolist())
         yield chunk
-    _check_classes(name, seen, len(labels), classes, cut=cut)
+    _check_classes(name, seen, len(labels), classes, partial=partial)
 
 
-def _read(
-    source: batches.Inputs, count: int | None, *, rank: int, seed: int
+def _sampled_chunks(
+    inputs: batches.Inputs, count: int | None, *, rank: int, seed: int
 ) -> Iterator[chunks.Chunk]:
-    if not batches.is_arrays(source):
-        yield from chunks.read_chunks(source, rows=_ROWS, rank=rank)
+    if not batches.is_arrays(inputs):
+        yield from chunks.read_chunks(inputs, rows=_ROWS, rank=rank)
         return
-    images, labels = source
-    chosen = _sample(len(images), count, seed)
+    images, labels = inputs
+    chosen = _sample_indices(len(images), count, seed)
     for start in range(0, len(chosen), _ROWS):
         piece = chosen[start : start + _ROWS]
         yield from chunks.read_chunks((images[piece], labels[piece]), rows=_ROWS, rank=rank)
 
 
-def _sample(count: int, sample: int | None, seed: int) -> np.ndarray:
+def _sample_indices(count: int, sample: int | None, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(count)[:sample]
 
 
 def _sampled_groups(data: Data, sample: int | None, seed: int) -> list[str]:
-    """Return the group of each sampled image, whose images must be in one fold; empty without.
+    """Return the group of each sampled image; empty if the data has no groups.
 
-    Duplicates count as a group where the images have been scanned already, as files have.
+    Duplicates form a group if the images have been scanned already, as files have.
     """
     if not isinstance(data, ImageDataset) or not (data.groups or data.known_scans):
         return []
     groups = splits.find_groups(data) if data.known_scans else data.groups
-    return [groups[index] for index in _sample(len(data), sample, seed)]
+    return [groups[index] for index in _sample_indices(len(data), sample, seed)]
 
 
-def _check_classes(name: str, seen: int, found: int, classes: int, *, cut: bool) -> None:
-    """Refuse a sample of one class; warn where others may be in the part that was not read."""
-    got = f"the first {seen:,} images of a dataset" if cut else f"{seen:,} images"
-    advice = "Shuffle it once before, or give arrays, if it is sorted by class." if cut else ""
+def _check_classes(name: str, seen: int, found: int, classes: int, *, partial: bool) -> None:
+    """Refuse a sample of one class; warn if classes may be in a part that was not read."""
+    got = f"the first {seen:,} images of a dataset" if partial else f"{seen:,} images"
+    advice = "If the dataset is sorted by class, shuffle it first, or pass arrays."
     if found == 1:
         raise DataError(
-            f"`{name}` must show at least 2 of the model's {classes} classes, got {got}, all of "
-            f"one class. {advice}".rstrip()
+            f"`{name}` must contain at least 2 of the model's {classes} classes, got {got}, all of "
+            f"one class.{f' {advice}' if partial else ''}"
         )
-    if cut and found < classes:
+    if partial and found < classes:
         warnings.warn(
-            f"`{name}` shows {found} of the model's {classes} classes in {got}, and the probe "
-            f"judges by these alone. {advice}",
-            stacklevel=4,  # whoever called `probe`
+            f"`{name}` contains {found} of the model's {classes} classes in {got}, and the probe "
+            f"uses no others. {advice}",
+            stacklevel=4,  # the caller of `probe`
         )
