@@ -27,7 +27,7 @@ import tlkit
 from tlkit import freezing, recipes
 from tlkit.data import Split
 from tlkit.experiments import run_folder
-from tlkit.plotting import charts
+from tlkit.plotting import charts, image_grids
 from tlkit.recipes import Recipe
 
 RECIPES = ("mnist_as_described", "few_images", "fast")
@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> Path:
 
     _step(9, "Draw the predictions, the learning curves and the confusion matrix")
     figures = {
-        "predictions": charts.prediction_grid(model, test, seed=options.seed),
+        "predictions": image_grids.prediction_grid(model, test, seed=options.seed),
         "curves": charts.learning_curves(run),
         "confusion": charts.confusion_matrix(evaluation),
     }

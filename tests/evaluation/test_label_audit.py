@@ -1,4 +1,3 @@
-import io
 import sys
 
 import keras
@@ -255,21 +254,3 @@ def test_an_audit_prints_as_short_tables() -> None:
     assert lines[2] == "a      b                0.000  image 0"
     assert len(lines) == 1 + 1 + 10 + 1 + 1
     assert lines[-1] == "   0.250  image 3"
-
-
-def test_the_grid_shows_the_first_suspects_with_both_labels() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (12, 6, 6, 1), "uint8")
-    path = r"a_very_long_folder/$\x$ & <tags>/0001.png"
-    figure = tlkit.plotting.audit_grid(
-        _make_audit(12, path), (images, np.zeros(12)), count=7, columns=3
-    )
-    figure.savefig(io.BytesIO())  # a dollar would start a formula
-    assert len(figure.axes) == 7
-    for index, panel in enumerate(figure.axes):
-        assert panel.get_title() == r"...er/$\x$ & <tags>/0001.png" + "\nlabel a\nsuggested b"
-        np.testing.assert_allclose(panel.images[0].get_array(), images[index, ..., 0] / 255)
-
-
-def test_a_grid_of_nothing_is_refused() -> None:
-    with pytest.raises(DataError, match="must have a suspect to draw"):
-        tlkit.plotting.audit_grid(_make_audit(0, None), (np.zeros((3, 4, 4)), np.zeros(3)))

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 import tlkit
 from tlkit import sources, splits
 from tlkit.experiments import figures, runner
-from tlkit.plotting import saliency
+from tlkit.plotting import feature_maps
 from tlkit.training.verification import Movement
 
 
@@ -41,7 +41,7 @@ def test_without_maps_there_is_no_grad_cam_but_a_reason() -> None:
     backbone = keras.Model(image, keras.layers.GlobalAveragePooling2D()(image))
     drawn, errors = _draw(backbone)
     assert "grad_cam" not in drawn
-    assert errors == {"grad_cam": "Grad-CAM needs a backbone that gives maps, got features alone."}
+    assert errors == {"grad_cam": "Grad-CAM needs a backbone that returns maps, got only features."}
 
 
 def test_too_many_classes_or_too_few_images_have_no_map(small_backbone: keras.Model) -> None:
@@ -57,7 +57,7 @@ def test_a_figure_that_fails_does_not_cost_the_training(
     def fails(*arguments: object, **settings: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(saliency, "feature_map", fails)
+    monkeypatch.setattr(feature_maps, "feature_map", fails)
     drawn, errors = _draw(small_backbone)
     assert errors == {"features": "MemoryError"}
     assert "grad_cam" in drawn

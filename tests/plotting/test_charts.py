@@ -1,6 +1,5 @@
 import io
 import sys
-from functools import partial
 from typing import Any
 
 import keras
@@ -8,23 +7,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from tests.samples import small_classifier
 
 import tlkit
-from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.metrics import compute_metrics
-from tlkit.plotting import charts, image_grids, saliency
+from tlkit.plotting import charts, feature_maps, image_grids, saliency
 from tlkit.training.verification import Movement
-
-
-@pytest.fixture
-def model(small_backbone: keras.Model) -> keras.Model:
-    return small_classifier(small_backbone, class_names=["a", "b", "c"])
-
-
-def _test_set() -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(1)
-    return random.integers(0, 256, (30, 9, 9, 1), "uint8"), random.integers(0, 3, 30)
 
 
 def _run() -> tlkit.training.Run:
@@ -42,60 +29,7 @@ def _run() -> tlkit.training.Run:
     return tlkit.training.Run(phases=tuple(phases))
 
 
-def test_names_are_no_formulas(small_backbone: keras.Model) -> None:
-    names = ["$5_$", "$5_to_$10"]
-    model = tlkit.build_classifier(small_backbone, 2, pixels=(0, 1), class_names=names)
-    images, labels = np.zeros((4, 16, 16, 3), "uint8"), np.arange(4) % 2
-    grid = charts.prediction_grid(model, (images, labels))
-    assert "$5_to_$10" in " ".join(panel.get_title() for panel in grid.axes)
-    for figure in (grid, charts.confusion_matrix(tlkit.evaluate(model, (images, labels)))):
-        figure.savefig(io.BytesIO())
-
-
-def test_every_panel_tells_its_image_and_what_the_model_said(model: keras.Model) -> None:
-    images, labels = _test_set()
-    probabilities = model.predict(images, verbose=0)
-    panels = charts.prediction_grid(model, (images, labels), count=30, seed=3).axes
-    order = np.random.default_rng(3).choice(30, size=30, replace=False)
-    assert len(panels) == 30
-    for panel, index in zip(panels, order, strict=True):
-        np.testing.assert_allclose(
-            panel.images[0].get_array(), images[index, :, :, 0] / 255, atol=1e-6
-        )
-        assert panel.images[0].get_cmap().name == "gray"
-        called, sure = "abc"[probabilities[index].argmax()], probabilities[index].max()
-        wrong = called != "abc"[labels[index]]
-        word = "WRONG: " if wrong else "predicted "
-        assert (
-            panel.get_title() == f"true {'abc'[labels[index]]}\n{word}{called} ({100 * sure:.0f} %)"
-        )
-        assert (panel.spines["top"].get_linewidth() > 2) == wrong
-
-
-def test_the_seed_chooses_and_a_short_last_row_is_left_empty(model: keras.Model) -> None:
-    first, again, other = (
-        [p.get_title() for p in charts.prediction_grid(model, _test_set(), count=7, seed=s).axes]
-        for s in (0, 0, 1)
-    )
-    assert first == again != other
-    assert len(first) == 7
-
-
-def test_colour_images_are_drawn_in_colour(small_backbone: keras.Model) -> None:
-    model = tlkit.build_classifier(small_backbone, 2, pixels=(0, 1))
-    images = np.random.default_rng(0).integers(0, 256, (2, 9, 9, 3), "uint8")
-    panel = charts.prediction_grid(model, (images, np.array([0, 1])), count=1).axes[0]
-    assert panel.images[0].get_array().shape == (9, 9, 3)
-
-
-def test_bad_arguments_are_named(model: keras.Model) -> None:
-    with pytest.raises(ConfigError, match="`count` must be a whole number of at least 1"):
-        charts.prediction_grid(model, _test_set(), count=0)
-    with pytest.raises(DataError, match="one for each of the 30 images"):
-        charts.prediction_grid(model, (_test_set()[0], np.zeros(2, int)))
-
-
-def test_curves_run_over_both_phases_and_mark_the_change() -> None:
+def test_curves_cover_both_phases_and_mark_the_change() -> None:
     run = _run()
     loss, accuracy = charts.learning_curves(run).axes
     drawn = {line.get_label(): line.get_xydata().tolist() for line in loss.lines}
@@ -116,14 +50,16 @@ def test_the_confusion_matrix_shows_every_count() -> None:
     assert "80.0 %" in panel.get_title()
 
 
-def test_no_figure_touches_pyplot(model: keras.Model) -> None:
+def test_figures_do_not_use_pyplot(
+    model: keras.Model, noise: tuple[np.ndarray, np.ndarray]
+) -> None:
     before = set(getattr(sys.modules.get("matplotlib.pyplot"), "get_fignums", list)())
-    charts.prediction_grid(model, _test_set())
+    image_grids.prediction_grid(model, noise)
     charts.learning_curves(_run())
     assert set(getattr(sys.modules.get("matplotlib.pyplot"), "get_fignums", list)()) == before
 
 
-def test_a_probe_is_drawn_against_depth_and_cost() -> None:
+def test_a_probe_is_drawn_by_depth_and_by_cost() -> None:
     layers = tuple(
         tlkit.evaluation.ProbedLayer(
             layer=layer,
@@ -150,7 +86,7 @@ def test_a_probe_is_drawn_against_depth_and_cost() -> None:
     assert "chosen: early" in by_depth.get_legend_handles_labels()[1]
 
 
-def test_a_single_epoch_stands_in_the_middle() -> None:
+def test_a_single_epoch_is_drawn_in_the_middle() -> None:
     phase = tlkit.training.PhaseRun(
         name="head",
         history={"loss": [0.5], "accuracy": [0.75], "penalty": [0.1]},
@@ -163,44 +99,7 @@ def test_a_single_epoch_stands_in_the_middle() -> None:
     assert all(panel.get_xlim() == (0.5, 1.5) for panel in figure.axes)
 
 
-def _texts(figure: Figure) -> list[str]:
-    return [panel.get_title() for panel in figure.axes]
-
-
-def test_the_grid_shows_the_errors_that_are_asked_for(
-    small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = tlkit.build_classifier(small_backbone, 2, pixels=(0, 1), class_names=["cat", "dog"])
-    images = np.zeros((6, 16, 16, 3), "uint8")
-    images[:, 0, 0, 0] = range(6)
-    labels = np.array([0, 0, 0, 1, 1, 1])
-    dog = np.array([0.1, 0.9, 0.6, 0.2, 0.7, 0.45])
-
-    def predicted(asked: keras.Model, given: np.ndarray) -> np.ndarray:
-        rows = dog[given[:, 0, 0, 0]]
-        return np.stack([1 - rows, rows], axis=1)
-
-    monkeypatch.setattr(image_grids, "predict", predicted)
-    grid = partial(charts.prediction_grid, model, images, labels)
-    said = [title.split("\n", 1)[1] for title in _texts(grid(which="confident"))]
-    assert said == [
-        "WRONG: dog\n(90 %)",
-        "WRONG: cat\n(80 %)",
-        "WRONG: dog\n(60 %)",
-        "WRONG: cat\n(55 %)",
-    ]
-    worst = [title.split("\n", 1)[1] for title in _texts(grid(which="worst", count=2))]
-    assert worst == ["WRONG: dog\n(90 %)", "WRONG: cat\n(80 %)"]
-    each = [title.splitlines()[0] for title in _texts(grid(which="per_class", count=4))]
-    assert sorted(each) == ["true cat", "true cat", "true dog", "true dog"]
-    with pytest.raises(ConfigError, match="`which` must be one of"):
-        grid(which="wurst")
-    dog[:] = labels
-    [note] = grid(which="confident").texts
-    assert note.get_text() == "none of 6 images is misclassified"
-
-
-def test_the_reliability_diagram_shows_each_bin_that_has_calls() -> None:
+def test_the_reliability_diagram_shows_each_bin_with_predictions() -> None:
     rows = np.array([[0.55, 0.45]] * 10 + [[0.95, 0.05]] * 10)
     labels = np.array([0, 1] * 5 + [0] * 9 + [1])
     figure = charts.reliability_diagram(
@@ -218,23 +117,6 @@ def test_the_reliability_diagram_shows_each_bin_that_has_calls() -> None:
     ]
 
 
-def test_known_probabilities_are_not_predicted_again(
-    model: keras.Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    images, labels = _test_set()
-    known = model.predict(images, verbose=0)
-    usual = {
-        which: _texts(charts.prediction_grid(model, (images, labels), which=which))
-        for which in ("confident", "random", "worst")
-    }
-    monkeypatch.setattr(image_grids, "predict", None)
-    for which, titles in usual.items():
-        grid = charts.prediction_grid(model, (images, labels), which=which, probabilities=known)
-        assert _texts(grid) == titles
-    with pytest.raises(DataError, match=r"`probabilities` must have shape \(30, 3\), got \(2, 3\)"):
-        charts.prediction_grid(model, (images, labels), probabilities=known[:2])
-
-
 def _smallest(figure: Figure) -> float:
     """Return the points of the smallest text on a figure."""
     figure.savefig(io.BytesIO())
@@ -249,37 +131,28 @@ def _wide_evaluation(classes: int) -> tlkit.evaluation.Evaluation:
 
 
 @pytest.mark.parametrize(
-    "drawn",
+    "draw",
     [
-        lambda model: charts.prediction_grid(model, _test_set()),
-        lambda model: charts.prediction_grid(model, _test_set(), which="confident"),
-        lambda model: charts.learning_curves(_run()),
-        lambda model: charts.confusion_matrix(_wide_evaluation(12)),
-        lambda model: charts.reliability_diagram(_wide_evaluation(5)),
-        lambda model: saliency.grad_cam_grid(model, _test_set()),
-        lambda model: saliency.feature_map(model, _test_set()),
+        lambda model, noise: image_grids.prediction_grid(model, noise),
+        lambda model, noise: image_grids.prediction_grid(model, noise, which="confident"),
+        lambda model, noise: charts.learning_curves(_run()),
+        lambda model, noise: charts.confusion_matrix(_wide_evaluation(12)),
+        lambda model, noise: charts.reliability_diagram(_wide_evaluation(5)),
+        lambda model, noise: saliency.grad_cam_grid(model, noise),
+        lambda model, noise: feature_maps.feature_map(model, noise),
     ],
 )
-def test_every_figure_is_legible_on_a_phone_and_a_desk(model: keras.Model, drawn: Any) -> None:
-    figure = drawn(model)
+def test_every_figure_is_legible_on_a_phone_and_on_a_desk(
+    model: keras.Model, noise: tuple[np.ndarray, np.ndarray], draw: Any
+) -> None:
+    figure = draw(model, noise)
     points, inches = _smallest(figure), figure.get_figwidth()
-    assert points * 350 / (72 * inches) >= 9  # the page's column on a phone 390 pixels wide
-    assert points / 72 * 150 * 0.8 >= 11  # as wide as the page shows 150 dots an inch
+    assert points * 350 / (72 * inches) >= 9  # the column of a page on a phone 390 pixels wide
+    assert points / 72 * 150 * 0.8 >= 11  # the width at which a page shows 150 dots an inch
     assert figure.get_figheight() >= inches
 
 
-def test_captions_stay_within_their_picture(small_backbone: keras.Model) -> None:
-    names = ["sunflowers of some kind", "incomprehensibilities", "tulips"]
-    model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), class_names=names)
-    images = np.zeros((9, 16, 16, 3), "uint8")
-    figure = charts.prediction_grid(model, (images, np.arange(9) % 3))
-    figure.savefig(io.BytesIO())
-    for panel in figure.axes:
-        title = panel.title.get_window_extent()
-        assert title.width <= 1.1 * panel.get_window_extent().width
-
-
-def test_many_classes_have_a_scale_in_place_of_numbers() -> None:
+def test_many_classes_have_a_scale_instead_of_numbers() -> None:
     few, many = (charts.confusion_matrix(_wide_evaluation(classes)) for classes in (12, 13))
     assert (len(few.axes), len(many.axes)) == (1, 2)
     assert len(few.axes[0].texts) > len(many.axes[0].texts) == 0

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from tlkit.data.batches import Data
 from tlkit.errors import DataError
 from tlkit.evaluation.metrics import Evaluation
-from tlkit.plotting import charts, saliency
+from tlkit.plotting import charts, feature_maps, image_grids, saliency
 from tlkit.training.records import Run
 
 _MAX_CLASSES = 30  # that colors and markers distinguish
@@ -31,7 +31,7 @@ def draw(
         data: The test images and their labels.
     """
     probabilities = evaluation.probabilities
-    grid = partial(charts.prediction_grid, model, data, probabilities=probabilities)
+    grid = partial(image_grids.prediction_grid, model, data, probabilities=probabilities)
     figures = {
         "confusion": charts.confusion_matrix(evaluation),
         "calibration": charts.reliability_diagram(evaluation),
@@ -60,4 +60,4 @@ def _map(model: keras.Model, evaluation: Evaluation, data: Data) -> Figure:
     if evaluation.count < _MIN_IMAGES:
         raise DataError(f"{evaluation.count} test images are too few")
     # By principal components: t-SNE takes too long.
-    return saliency.feature_map(model, data, seconds=_SECONDS)
+    return feature_maps.feature_map(model, data, max_seconds=_SECONDS)

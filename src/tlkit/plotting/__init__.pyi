@@ -1,9 +1,9 @@
-from .audit_grids import audit_grid as audit_grid
 from .charts import confusion_matrix as confusion_matrix
 from .charts import learning_curves as learning_curves
 from .charts import probe_curves as probe_curves
 from .charts import reliability_diagram as reliability_diagram
 from .feature_maps import feature_map as feature_map
+from .image_grids import audit_grid as audit_grid
 from .image_grids import prediction_grid as prediction_grid
 from .saliency import grad_cam as grad_cam
 from .saliency import grad_cam_grid as grad_cam_grid

@@ -1,7 +1,7 @@
-"""Figures of a classifier at work; each is returned, and none touches pyplot.
+"""Charts of training and evaluation.
 
-All but a probe's are upright, about 4.6 inches wide, with no text below 9 points: so they can be
-read on a phone, which shows 4.6 inches on about 350 of its pixels.
+All but a probe's are about 4.6 inches wide, higher than wide, and without text below 9 points, so
+that they are legible on a phone, which shows 4.6 inches on about 350 of its pixels.
 """
 
 from collections.abc import Sequence
@@ -14,41 +14,38 @@ from tlkit._internal.text import percent
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.probing.result import Probe
 from tlkit.evaluation.reliability import calibration_curve
-from tlkit.plotting.image_grids import RIGHT, SMALL, WIDTH, WRONG, prediction_grid
+from tlkit.plotting.image_grids import CORRECT, FONT_SIZE, WIDTH, WRONG
 from tlkit.training.records import Run
 
-__all__ = [
-    "confusion_matrix",
-    "learning_curves",
-    "prediction_grid",
-    "probe_curves",
-    "reliability_diagram",
-]
-
-_MOST_COUNTED = 12  # classes, beyond which numbers do not fit into the cells of a matrix
+_MAX_COUNTED = 12  # classes, above which numbers do not fit into the cells of a matrix
 
 
 def reliability_diagram(evaluation: Evaluation, *, num_bins: int = 15) -> Figure:
-    """Draw how often predictions are correct, by their confidence, and how many there are of each.
+    """Draw the accuracy of predictions by their confidence, and how many there are of each.
 
     Args:
         evaluation: What tlkit.evaluate returned.
         num_bins: How many bins of confidence.
     """
-    found = calibration_curve(evaluation.labels, evaluation.probabilities, num_bins=num_bins)
-    there = [each for each in found if each.count]
+    bins = calibration_curve(evaluation.labels, evaluation.probabilities, num_bins=num_bins)
+    filled = [each for each in bins if each.count]
     figure = Figure(figsize=(WIDTH, 5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], "--", color="0.5", linewidth=1, label="perfect calibration")
-    sure, right = [each.confidence for each in there], [each.accuracy for each in there]
-    above.plot(sure, right, marker="o", color=RIGHT, label="this classifier")
+    above.plot(
+        [each.confidence for each in filled],
+        [each.accuracy for each in filled],
+        marker="o",
+        color=CORRECT,
+        label="this classifier",
+    )
     above.set_ylabel("share that is correct")
     above.set_ylim(0, 1.02)
     error = percent(evaluation.calibration_error, of=evaluation.count)
     above.set_title(f"expected calibration error {error}", fontsize=10)
     above.legend(loc="lower right")
-    middles = [(each.low + each.high) / 2 for each in found]
-    below.bar(middles, [each.count for each in found], width=0.9 / num_bins, color=RIGHT)
+    centres = [(each.low + each.high) / 2 for each in bins]
+    below.bar(centres, [each.count for each in bins], width=0.9 / num_bins, color=CORRECT)
     below.set_ylabel("predictions")
     below.set_xlabel("confidence: the highest probability")
     below.set_xlim(0, 1)
@@ -58,10 +55,9 @@ def reliability_diagram(evaluation: Evaluation, *, num_bins: int = 15) -> Figure
 
 
 def learning_curves(run: Run) -> Figure:
-    """Draw loss and accuracy, one above the other, over the epochs of all phases.
+    """Draw loss and accuracy over the epochs of all phases, and mark where each phase begins.
 
-    The change of phase is marked. Whatever metric the first phase has is drawn below its loss;
-    without one, the loss alone.
+    If the model was compiled with other metrics, the first of them takes the place of the accuracy.
 
     Args:
         run: What TwoPhaseTrainer.fit returned.
@@ -73,7 +69,7 @@ def learning_curves(run: Run) -> Figure:
         _curve(panel, run, key, label="training", style="--")
         _curve(panel, run, f"val_{key}", label="validation", style="-")
         _mark_phases(panel, run)
-        panel.set_xlim(0.5, len(run.history["epoch"]) + 0.5)  # also where there is one epoch alone
+        panel.set_xlim(0.5, len(run.history["epoch"]) + 0.5)  # not empty for a single epoch
         panel.set_xlabel("epoch")
         panel.set_ylabel(key)
         panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
@@ -83,9 +79,10 @@ def learning_curves(run: Run) -> Figure:
 
 
 def confusion_matrix(evaluation: Evaluation) -> Figure:
-    """Draw how many images of each true class were predicted as each, shaded by the row's share.
+    """Draw how many images of each true class were predicted as each class.
 
-    With more than 12 classes, whose cells are too small for numbers, a scale explains the shades.
+    Cells are shaded by their share of the true class. With more than 12 classes the cells are too
+    small for numbers, and a scale explains the shades.
 
     Args:
         evaluation: What tlkit.evaluate returned.
@@ -96,7 +93,7 @@ def confusion_matrix(evaluation: Evaluation) -> Figure:
     figure = Figure(figsize=(side, side), layout="constrained")
     panel = figure.subplots()
     shades = panel.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    if len(names) <= _MOST_COUNTED:
+    if len(names) <= _MAX_COUNTED:
         _write_counts(panel, counts, share)
     else:
         figure.colorbar(shades, ax=panel, shrink=0.6, label="share of the true class")
@@ -112,13 +109,13 @@ def _write_counts(panel: Any, counts: np.ndarray, share: np.ndarray) -> None:
     for row, column in np.argwhere(counts > 0):
         colour = "white" if share[row, column] > 0.5 else "black"
         text = str(counts[row, column])
-        panel.text(column, row, text, ha="center", va="center", color=colour, fontsize=SMALL)
+        panel.text(column, row, text, ha="center", va="center", color=colour, fontsize=FONT_SIZE)
 
 
 def probe_curves(probe: Probe) -> Figure:
-    """Draw what a linear head gets from each block, against its depth and against its cost.
+    """Draw the accuracy of a linear head after each block, by its depth and by its cost.
 
-    The bar at the best reading is one standard error; the circle is the reading chosen.
+    The bar at the best layer is one standard error; the circle is the chosen layer.
 
     Args:
         probe: What `tlkit.probe` returned.
@@ -127,26 +124,26 @@ def probe_curves(probe: Probe) -> Figure:
     by_depth, by_cost = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     layers = list(dict.fromkeys(each.layer for each in probe.layers))
     for averaged, color, marker, label in (
-        (False, RIGHT, "o", "grid of averages, or flattened"),
+        (False, CORRECT, "o", "grid of averages, or flattened"),
         (True, WRONG, "s", "averaged"),
     ):
         group = [each for each in probe.layers if (each.pooling == "avg") == averaged]
         accuracies = [100 * each.accuracy for each in group]
         style = {"color": color, "marker": marker, "markersize": 4, "linewidth": 1}
-        places = [layers.index(each.layer) for each in group]
-        by_depth.plot(places, accuracies, label=label, **style)
+        depths = [layers.index(each.layer) for each in group]
+        by_depth.plot(depths, accuracies, label=label, **style)
         by_cost.plot([each.multiply_adds / 1e6 for each in group], accuracies, **style)
     best, chosen = probe.best, probe.chosen
-    for panel, at in (
+    for panel, position in (
         (by_depth, lambda each: layers.index(each.layer)),
         (by_cost, lambda each: each.multiply_adds / 1e6),
     ):
         error = 100 * probe.standard_error
         panel.errorbar(
-            at(best), 100 * best.accuracy, error, color="0.3", capsize=4, label="best, 1 s.e."
+            position(best), 100 * best.accuracy, error, color="0.3", capsize=4, label="best, 1 s.e."
         )
         panel.plot(
-            at(chosen),
+            position(chosen),
             100 * chosen.accuracy,
             "o",
             markersize=12,
@@ -156,9 +153,9 @@ def probe_curves(probe: Probe) -> Figure:
         )
         panel.grid(alpha=0.3)
     by_depth.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
-    by_depth.set_ylabel("accuracy on images not fitted to, %")
+    by_depth.set_ylabel("accuracy on held-out images, %")
     by_depth.legend(fontsize=8)
-    by_cost.set_xlabel("million multiply-adds an image")
+    by_cost.set_xlabel("million multiply-adds per image")
     return figure
 
 
@@ -177,7 +174,7 @@ def _mark_phases(panel: Any, run: Run) -> None:
             phase.name,
             (start - 0.4, 1.01),
             xycoords=("data", "axes fraction"),
-            fontsize=SMALL,
+            fontsize=FONT_SIZE,
             color="0.35",
         )
         start += phase.num_epochs
@@ -186,14 +183,14 @@ def _mark_phases(panel: Any, run: Run) -> None:
 def _name_axes(panel: Any, names: Sequence[str]) -> None:
     ticks = range(len(names))
     upright = max(len(name) for name in names) <= 3
-    many = len(names) > _MOST_COUNTED
+    many = len(names) > _MAX_COUNTED
     panel.set_xticks(
         ticks,
         names,
         rotation=0 if upright else 90 if many else 45,
         ha="center" if upright or many else "right",
         rotation_mode="default" if upright or many else "anchor",
-        fontsize=SMALL,
+        fontsize=FONT_SIZE,
         parse_math=False,
     )
-    panel.set_yticks(ticks, names, fontsize=SMALL, parse_math=False)
+    panel.set_yticks(ticks, names, fontsize=FONT_SIZE, parse_math=False)

@@ -1,9 +1,9 @@
-"""A map of images by what the head reads of them: those that it takes for alike lie close."""
+"""A map of images by the features that the head reads: similar images lie close."""
 
 import math
 import textwrap
 import time
-from typing import Any
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
@@ -13,15 +13,19 @@ from tlkit._internal import arguments
 from tlkit.data import batches
 from tlkit.data.batches import Data
 from tlkit.models.inspection import class_names, head_of
-from tlkit.plotting.image_grids import SMALL, WIDTH
+from tlkit.plotting.image_grids import FONT_SIZE, WIDTH
 from tlkit.training.inputs import validate_arrays
 
-_ROWS = 64  # images read at a time
-METHODS = {"pca": "PCA", "tsne": "t-SNE"}
-_LETTERS = 54  # of a line of the map's legend
-_DIMENSIONS = 50  # that t-SNE gets, as its authors advise
+Method = Literal["pca", "tsne"]
+"""How `feature_map` reduces features to two dimensions."""
+
+_METHOD_NAMES = {"pca": "PCA", "tsne": "t-SNE"}
+_BATCH_SIZE = 64
+_LINE_LENGTH = 54  # characters in a line of the legend
+_MAX_DIMENSIONS = 50  # for t-SNE, as its authors advise
+_MAX_PERPLEXITY = 30
 _MARKERS = "osD^vP*X<>"
-# Okabe and Ito's colours, apart for colour-blind readers
+# Okabe and Ito's colours, distinct for colour-blind readers
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D00", "#000000")
 
 
@@ -29,61 +33,61 @@ def feature_map(
     model: keras.Model,
     data: Data,
     *,
-    method: str = "pca",
-    most: int = 1000,
+    method: Method = "pca",
+    max_images: int = 1000,
     seed: int = 0,
-    seconds: float | None = None,
+    max_seconds: float | None = None,
 ) -> Figure:
-    """Draw what the head reads of each image as a point; images that look alike to it lie close.
+    """Draw each image as a point, placed by the features that the head reads.
 
     Args:
         model: A classifier from build_classifier with one dense head.
         data: Images and labels in any form.
         method: "pca", the two directions of most variance, or "tsne", which keeps neighbours
-            together and distances not.
-        most: How many images at most, chosen at random.
-        seed: Chooses them, and lays out t-SNE.
-        seconds: After so long no more images are read, and the map is made of those that were;
+            together but not distances.
+        max_images: How many images to draw at most, a random choice.
+        seed: The seed of the choice and of t-SNE.
+        max_seconds: The time after which no more images are read, and those that were are drawn;
             None reads all.
 
     Raises:
-        ConfigError: The head is more than one dense layer, or there is no such method.
+        ConfigError: The head is more than one dense layer, or `method` is unknown.
         DataError: Images or labels don't fit the model.
     """
-    arguments.one_of("method", method, METHODS)
+    arguments.one_of("method", method, get_args(Method))
     names = class_names(model)
     images, labels = validate_arrays(data, model)
     truth = batches.label_indices(labels)
-    chosen = np.random.default_rng(seed).permutation(len(truth))[:most]
+    chosen = np.random.default_rng(seed).permutation(len(truth))[:max_images]
     reader = keras.Model(model.inputs[0], head_of(model).input)
-    features = _read_features(reader, images, chosen, seconds)
-    chosen = chosen[: len(features)]
-    points, axes = _flat(features, method, seed)
-    columns = min(3, max(1, _LETTERS // (max(map(len, names)) + 4)))
+    features = _read_features(reader, images, chosen, max_seconds)
+    truth = truth[chosen[: len(features)]]
+    points, axis_labels = _reduce(features, method, seed)
+    columns = min(3, max(1, _LINE_LENGTH // (max(map(len, names)) + 4)))
     lines = math.ceil(len(names) / columns)
     figure = Figure(figsize=(WIDTH, WIDTH + 0.2 * lines), layout="constrained")
     panel = figure.subplots()
     for index, name in enumerate(names):
-        _scatter(panel, points[truth[chosen] == index], index, name)
-    panel.set(xticks=[], yticks=[], xlabel=axes[0], ylabel=axes[1])
-    title = f"{len(chosen):,} images, features by {METHODS[method]}"
+        _scatter(panel, points[truth == index], index, name)
+    panel.set(xticks=[], yticks=[], xlabel=axis_labels[0], ylabel=axis_labels[1])
+    title = f"{len(points):,} images, features by {_METHOD_NAMES[method]}"
     panel.set_title(title, fontsize=10)
-    style = {"fontsize": SMALL, "handletextpad": 0.2, "markerscale": 1.5}
+    style = {"fontsize": FONT_SIZE, "handletextpad": 0.2, "markerscale": 1.5}
     figure.legend(loc="outside lower center", ncols=columns, **style)
     return figure
 
 
 def _read_features(
-    reader: keras.Model, images: Any, chosen: np.ndarray, seconds: float | None
+    reader: keras.Model, images: Any, chosen: np.ndarray, max_seconds: float | None
 ) -> np.ndarray:
-    """Return the features of the first images chosen, as many as are read in time."""
-    found: list[np.ndarray] = []
-    end = math.inf if seconds is None else time.monotonic() + seconds
-    for at in range(0, len(chosen), _ROWS):
-        if found and time.monotonic() > end:
+    """Return the features of the chosen images, or of the first of them when time runs out."""
+    features: list[np.ndarray] = []
+    end = math.inf if max_seconds is None else time.monotonic() + max_seconds
+    for at in range(0, len(chosen), _BATCH_SIZE):
+        if features and time.monotonic() > end:
             break
-        found.append(np.asarray(reader.predict_on_batch(images[chosen[at : at + _ROWS]])))
-    return np.concatenate(found)
+        features.append(np.asarray(reader.predict_on_batch(images[chosen[at : at + _BATCH_SIZE]])))
+    return np.concatenate(features)
 
 
 def _scatter(panel: Any, points: np.ndarray, index: int, name: str) -> None:
@@ -95,24 +99,25 @@ def _scatter(panel: Any, points: np.ndarray, index: int, name: str) -> None:
         color=_COLOURS[index % len(_COLOURS)],
         alpha=0.75,
         linewidths=0,
-        label=textwrap.shorten(name, _LETTERS - 4, placeholder="...").replace("$", r"\$"),
+        label=textwrap.shorten(name, _LINE_LENGTH - 4, placeholder="...").replace("$", r"\$"),
     )
 
 
-def _flat(features: np.ndarray, method: str, seed: int) -> tuple[np.ndarray, list[str]]:
-    """Return two numbers for each image, and what they are."""
-    from sklearn.decomposition import PCA  # each costs most of a second to import
+def _reduce(features: np.ndarray, method: Method, seed: int) -> tuple[np.ndarray, list[str]]:
+    """Return features in two dimensions, and the labels of these."""
+    from sklearn.decomposition import PCA  # each takes most of a second to import
     from sklearn.manifold import TSNE
 
     if method == "pca":
-        found = PCA(2, random_state=seed)
-        points = np.asarray(found.fit_transform(features))
-        named = zip(("first", "second"), found.explained_variance_ratio_, strict=True)
+        pca = PCA(2, random_state=seed)
+        points = np.asarray(pca.fit_transform(features))
+        first, second = (100 * share for share in pca.explained_variance_ratio_)
         return points, [
-            f"{name} component, {100 * share:.0f} % of variance" for name, share in named
+            f"first component, {first:.0f} % of variance",
+            f"second component, {second:.0f} % of variance",
         ]
-    if min(features.shape) > _DIMENSIONS:
-        features = PCA(_DIMENSIONS, random_state=seed).fit_transform(features)
-    near = min(30, max(len(features) // 4, 1))
-    points = np.asarray(TSNE(2, random_state=seed, perplexity=near).fit_transform(features))
-    return points, ["", ""]
+    if min(features.shape) > _MAX_DIMENSIONS:
+        features = PCA(_MAX_DIMENSIONS, random_state=seed).fit_transform(features)
+    perplexity = min(_MAX_PERPLEXITY, max(len(features) // 4, 1))
+    tsne = TSNE(2, random_state=seed, perplexity=perplexity)
+    return np.asarray(tsne.fit_transform(features)), ["", ""]

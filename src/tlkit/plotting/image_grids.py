@@ -1,8 +1,8 @@
-"""Grids of pictures with what a classifier says of each, to be read on a phone as on a desk."""
+"""Grids of images with their true and predicted class, legible on a phone and on a desk."""
 
 import math
 import textwrap
-from typing import Any
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
@@ -13,20 +13,25 @@ from tlkit.data import batches
 from tlkit.data.batches import Data
 from tlkit.errors import DataError
 from tlkit.evaluation.evaluator import predict
+from tlkit.evaluation.label_audit import Audit, Suspect, image_name
 from tlkit.models.inspection import class_names, value_range
 from tlkit.training.inputs import validate_arrays
 
-RIGHT, WRONG = "#1a5fb4", "#c64600"  # apart for colour-blind readers and in grey
+CORRECT, WRONG = "#1a5fb4", "#c64600"  # distinct for colour-blind readers and in grey
 WIDTH = 4.6
 """Inches of a figure: a phone shows them on about 350 of its pixels."""
-SMALL = 9.5
+FONT_SIZE = 9.5
 """Points of the smallest text on such a figure."""
 
-_CHOICES = ("confident", "per_class", "random", "worst")
+Choice = Literal["confident", "per_class", "random", "worst"]
+"""Which images `prediction_grid` draws."""
+
 _PANEL = WIDTH / 3
 _CAPTION = 0.6  # inches
-_LEAST = 1e-12
-_LETTERS = 18  # of a caption's line on such a panel
+_AUDIT_PANEL = 2.1  # inches
+_MIN_RANGE = 1e-12
+_LINE_LENGTH = 18  # characters in a line of a caption
+_NAME_LENGTH = 28  # characters of a file's name
 
 
 def prediction_grid(
@@ -35,26 +40,26 @@ def prediction_grid(
     *,
     count: int = 12,
     columns: int = 3,
-    which: str = "random",
+    which: Choice = "random",
     seed: int = 0,
     probabilities: np.ndarray | None = None,
 ) -> Figure:
-    """Draw images with true and predicted label; wrong ones are framed and say so.
+    """Draw images with their true and predicted class; misclassified ones have a frame.
 
     Args:
         model: A classifier from build_classifier.
         data: Images and labels in any form; grey images are drawn in grey.
-        count: How many to draw; all, where there are fewer.
-        columns: How many a row.
-        which: "random"; "worst", those whose true class got the least probability; "confident",
-            the wrong ones that the classifier was surest of; or "per_class", the same number of
-            each class.
-        seed: Chooses random ones.
-        probabilities: What the model predicts for all the images, where that is known; otherwise
-            it is predicted as far as the choice needs it.
+        count: How many images to draw at most.
+        columns: Images a row.
+        which: "random"; "worst", the images with the lowest probability of their true class;
+            "confident", the misclassified images with the highest confidence; or "per_class", the
+            same number of each class.
+        seed: The seed of a random choice.
+        probabilities: The predicted probabilities of all images, if they are known; by default
+            they are predicted as far as needed.
 
     Raises:
-        ConfigError: `count` or `columns` is below 1, or there is no such choice.
+        ConfigError: `count` or `columns` is below 1, or `which` is unknown.
         DataError: Images, labels or probabilities don't fit the model or each other.
 
     Examples:
@@ -67,84 +72,149 @@ def prediction_grid(
     """
     arguments.at_least("count", count, 1)
     arguments.at_least("columns", columns, 1)
+    arguments.one_of("which", which, get_args(Choice))
     names = class_names(model)
     images, labels = validate_arrays(data, model)
     truth = batches.label_indices(labels)
-    arguments.one_of("which", which, _CHOICES)
     if probabilities is None and which in ("confident", "worst"):
         probabilities = predict(model, images)
     check_probabilities(probabilities, (len(truth), len(names)))
-    chosen = _chosen(truth, probabilities, count=count, which=which, seed=seed)
+    chosen = _choose(truth, probabilities, count=count, which=which, seed=seed)
     if not len(chosen):
         return _note(f"none of {len(images):,} images is misclassified")
     shown = images[chosen]
     rows = predict(model, shown) if probabilities is None else probabilities[chosen]
     bounds = value_range(model) or (float(shown.min()), float(shown.max()))
-    figure, panels = _panels(len(chosen), columns)
+    columns = min(columns, len(chosen))
+    size = (_PANEL * max(columns, 2) / columns, _PANEL + _CAPTION)
+    figure, panels = _panels(len(chosen), columns, size)
     for panel, image, index, row in zip(panels, shown, chosen, rows, strict=True):
-        panel.imshow(drawable(image, bounds), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        called = names[row.argmax()]
-        label(panel, names[truth[index]], called, float(row.max()))
+        pixels = to_drawable(image, bounds)
+        panel.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        write_caption(panel, names[truth[index]], names[row.argmax()], float(row.max()))
     return figure
 
 
-def check_probabilities(given: np.ndarray | None, shape: tuple[int, int]) -> None:
-    """Refuse probabilities that are not those of all images and classes.
+def audit_grid(audit: Audit, data: Data, *, count: int = 20, columns: int = 5) -> Figure:
+    r"""Draw the most suspicious images of an audit, with file, label and suggested label.
 
     Args:
-        given: The probabilities; None is let through.
-        shape: How many images and classes there are.
+        audit: What `tlkit.audit` returned.
+        data: The images and labels that were audited, in any form; of an `ImageDataset` or of
+            lazy images only those that are drawn are read.
+        count: How many images to draw at most.
+        columns: Images a row.
 
     Raises:
-        DataError: They have another shape.
+        ConfigError: `count` or `columns` is below 1.
+        DataError: The audit has no suspects.
+
+    Examples:
+        >>> suspect = Suspect(
+        ...     index=1, path=None, label="cat", suggested_label="dog", score=0.02
+        ... )
+        >>> scores = np.array([0.9, 0.02])
+        >>> audit = Audit(suspects=(suspect,), outliers=(), scores=scores, num_folds=5)
+        >>> images = np.zeros((2, 8, 8), "uint8")
+        >>> audit_grid(audit, (images, np.zeros(2, int))).axes[0].get_title()
+        'image 1\nlabel cat\nsuggested dog'
     """
-    if given is not None and given.shape != shape:
-        raise DataError(f"`probabilities` must have shape {shape}, got {given.shape}.")
+    arguments.at_least("count", count, 1)
+    arguments.at_least("columns", columns, 1)
+    images, _ = batches.to_arrays(data)
+    suspects = audit.suspects[:count]
+    if not suspects:
+        raise DataError("`audit` must have at least 1 suspect to draw, got none.")
+    columns = min(columns, len(suspects))
+    figure, panels = _panels(len(suspects), columns, (_AUDIT_PANEL, _AUDIT_PANEL + 0.4))
+    for panel, suspect in zip(panels, suspects, strict=True):
+        pixels = to_drawable(np.asarray(images[suspect.index]))
+        panel.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        panel.set(xticks=[], yticks=[])
+        panel.set_title(_audit_caption(suspect), fontsize=8, parse_math=False)
+    return figure
 
 
-def drawable(image: np.ndarray, bounds: tuple[float, float] | None = None) -> np.ndarray:
-    """Return an image within 0 and 1, without a lone channel axis.
+def _audit_caption(suspect: Suspect) -> str:
+    name = image_name(suspect)
+    short = name if len(name) <= _NAME_LENGTH else f"...{name[3 - _NAME_LENGTH :]}"
+    return f"{short}\nlabel {suspect.label}\nsuggested {suspect.suggested_label}"
+
+
+def check_probabilities(probabilities: np.ndarray | None, shape: tuple[int, int]) -> None:
+    """Raise DataError if there are probabilities and their shape is not (images, classes)."""
+    if probabilities is not None and probabilities.shape != shape:
+        raise DataError(f"`probabilities` must have shape {shape}, got {probabilities.shape}.")
+
+
+def to_drawable(image: np.ndarray, bounds: tuple[float, float] | None = None) -> np.ndarray:
+    """Return an image with values from 0 to 1, without the axis of a single channel.
 
     Args:
         image: Its pixels.
-        bounds: What black and white are; by default 0 and 255 of bytes, of others the least and
-            the largest there are.
+        bounds: The values of black and white; by default 0 and 255 for uint8, and otherwise the
+            smallest and the largest value.
 
     Examples:
-        >>> drawable(np.array([[[0], [255]]], "uint8")).tolist()
+        >>> to_drawable(np.array([[[0], [255]]], "uint8")).tolist()
         [[0.0, 1.0]]
     """
-    picture = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
+    pixels = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
     if bounds is None:
-        own = (float(picture.min()), float(picture.max()))
-        bounds = (0.0, 255.0) if picture.dtype == np.uint8 else own
+        is_bytes = pixels.dtype == np.uint8
+        bounds = (0.0, 255.0) if is_bytes else (float(pixels.min()), float(pixels.max()))
     low, high = bounds
-    return np.asarray((picture.astype("float32") - low) / max(high - low, _LEAST))
+    return np.asarray((pixels.astype("float32") - low) / max(high - low, _MIN_RANGE))
 
 
-def fitted(text: str, letters: int) -> str:
-    r"""Return text in lines that are short enough for a small picture's caption.
+def wrap(text: str, line_length: int) -> str:
+    r"""Return text in lines of limited length, for the caption of a small image.
 
     A number stays with its percent sign.
 
     Args:
         text: The caption, or a line of it.
-        letters: How many a line may have; longer words are broken.
+        line_length: Characters in a line; longer words are broken.
 
     Examples:
-        >>> fitted("WRONG: sunflowers (55 %)", 18)
+        >>> wrap("WRONG: sunflowers (55 %)", 18)
         'WRONG: sunflowers\n(55 %)'
     """
-    lines = textwrap.wrap(text.replace(" %", "\u00a0%"), letters)
+    lines = textwrap.wrap(text.replace(" %", "\u00a0%"), line_length)
     return "\n".join(lines).replace("\u00a0%", " %")
 
 
-def _panels(count: int, columns: int) -> tuple[Figure, Any]:
-    """Return a figure with so many panels for pictures, a few a row."""
-    columns = min(columns, count)
+def write_caption(
+    panel: Any, truth: str, predicted: str, probability: float, *, line_length: int = _LINE_LENGTH
+) -> None:
+    """Write true and predicted class above an image, and frame it if they differ.
+
+    Args:
+        panel: The axes of the image.
+        truth: The true class.
+        predicted: The predicted class.
+        probability: The probability of the predicted class.
+        line_length: Characters in a line; of bold text, two fewer.
+    """
+    wrong = truth != predicted
+    prediction = f"{'WRONG: ' if wrong else 'predicted '}{predicted} ({100 * probability:.0f} %)"
+    panel.set_title(
+        "\n".join(wrap(line, line_length - 2 * wrong) for line in (f"true {truth}", prediction)),
+        fontsize=FONT_SIZE,
+        color=WRONG if wrong else CORRECT,
+        fontweight="bold" if wrong else "normal",
+        parse_math=False,
+    )
+    panel.set(xticks=[], yticks=[])
+    for edge in panel.spines.values():
+        edge.set(color=WRONG if wrong else "0.8", linewidth=3 if wrong else 0.8)
+
+
+def _panels(count: int, columns: int, size: tuple[float, float]) -> tuple[Figure, Any]:
+    """Return a figure and its panels, each of this width and height."""
     rows = math.ceil(count / columns)
-    size = (_PANEL * max(columns, 2), (_PANEL + _CAPTION) * rows)
-    figure = Figure(figsize=size, layout="constrained")
+    width, height = size
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for empty in panels[count:]:
         empty.remove()
@@ -157,47 +227,19 @@ def _note(text: str) -> Figure:
     return figure
 
 
-def _chosen(
-    truth: np.ndarray, probabilities: Any, *, count: int, which: str, seed: int
+def _choose(
+    truth: np.ndarray, probabilities: Any, *, count: int, which: Choice, seed: int
 ) -> np.ndarray:
-    """Return which images to draw; only two of the choices need the probabilities."""
+    """Return the indices of the images to draw; two of the choices need the probabilities."""
     random = np.random.default_rng(seed)
     if which == "random":
         return random.choice(len(truth), size=min(count, len(truth)), replace=False)
     if which == "per_class":
-        shuffled = random.permutation(len(truth))
-        each = max(count // len(np.unique(truth)), 1)
-        parts = [shuffled[truth[shuffled] == label][:each] for label in np.unique(truth)]
-        return np.concatenate(parts)
+        shuffled, classes = random.permutation(len(truth)), np.unique(truth)
+        each = max(count // len(classes), 1)
+        return np.concatenate([shuffled[truth[shuffled] == index][:each] for index in classes])
     if which == "worst":
         true = probabilities[np.arange(len(truth)), truth]
         return np.argsort(true, kind="stable")[:count]
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != truth)
     return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:count]
-
-
-def label(
-    panel: Any, truth: str, called: str, probability: float, *, letters: int = _LETTERS
-) -> None:
-    """Write what a picture is and what it was predicted as above it; frame it where that is wrong.
-
-    Args:
-        panel: The axes that it is drawn on.
-        truth: The true class.
-        called: The predicted class.
-        probability: Of the predicted class.
-        letters: How many a line may have; in bold, two fewer.
-    """
-    wrong = truth != called
-    said = f"{'WRONG: ' if wrong else 'predicted '}{called} ({100 * probability:.0f} %)"
-    panel.set_title(
-        "\n".join(fitted(line, letters - 2 * wrong) for line in (f"true {truth}", said)),
-        fontsize=SMALL,
-        color=WRONG if wrong else RIGHT,
-        fontweight="bold" if wrong else "normal",
-        parse_math=False,
-    )
-    panel.set_xticks([])
-    panel.set_yticks([])
-    for edge in panel.spines.values():
-        edge.set(color=WRONG if wrong else "0.8", linewidth=3 if wrong else 0.8)

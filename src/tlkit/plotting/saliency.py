@@ -1,10 +1,12 @@
-"""What a classifier looks at: Grad-CAM, alone and in a grid; `feature_map` is found here too."""
+"""Grad-CAM: which parts of an image a prediction depends on, as numbers and as a figure."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import keras
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -15,34 +17,41 @@ from tlkit.data.batches import Data
 from tlkit.errors import ConfigError
 from tlkit.evaluation.evaluator import predict
 from tlkit.models.inspection import backbone_of, class_names, probabilities_of
-from tlkit.plotting import overlays
-from tlkit.plotting.feature_maps import feature_map
-from tlkit.plotting.image_grids import check_probabilities, drawable, label
+from tlkit.plotting.image_grids import (
+    FONT_SIZE,
+    WIDTH,
+    check_probabilities,
+    to_drawable,
+    write_caption,
+)
 from tlkit.training.inputs import validate_arrays
 
-__all__ = ["feature_map", "grad_cam", "grad_cam_grid"]
-
-_ROWS = 64
+_BATCH_SIZE = 64
+_IMAGE_SHARE, _HEAT_SHARE = 0.45, 0.55  # of an overlay
+_COLOURS = "viridis"  # perceptually uniform, also for colour-blind readers and in grey
+_HALF = 0.5
+_SCALE_WIDTH = 0.85  # inches of the colour scale and its text
+_CAPTION_LENGTH = 16  # characters in a line
 
 
 def grad_cam(
     model: keras.Model, images: Any, classes: Any = None, *, layer: str | None = None
 ) -> np.ndarray:
-    """Return where in each image the evidence for a class lies, `(count, height, width)`, 0 to 1.
+    """Return how much each pixel counts for a class, `(count, height, width)`, from 0 to 1.
 
-    Grad-CAM: the maps of the backbone's last layer, each weighted by how much it raises the
-    class's logit (Selvaraju et al., 2016, arXiv:1610.02391). It runs through the nested backbone.
+    Grad-CAM (Selvaraju et al., 2016, arXiv:1610.02391) sums the maps of the backbone's last
+    layer, each weighted by how much it raises the logit of the class.
 
     Args:
         model: A classifier from build_classifier.
         images: Raw images.
-        classes: The class index of each; by default the one that the classifier predicts.
-        layer: For a backbone that is read after several layers, which of them; by default the
-            last that has maps.
+        classes: The class index of each image; by default the predicted one.
+        layer: If the head reads several layers, which of them to use; by default the last one
+            that returns maps.
 
     Raises:
-        ConfigError: Keras does not run on TensorFlow, no such layer is read, or its maps have one
-            place alone, so that they tell of none.
+        ConfigError: Keras does not run on TensorFlow, the head does not read this layer, or the
+            layer's maps have a single position.
         DataError: The images don't fit the model.
 
     Examples:
@@ -60,14 +69,14 @@ def grad_cam(
     images, _ = validate_arrays((images, np.zeros(len(images), "int64")), model, "images")
     if classes is None:
         classes = predict(model, images).argmax(axis=1)
-    tensors = _read(model)
-    place = _place(tensors, layer)
-    before = keras.Model(model.inputs[0], tensors)
-    after = keras.Model(tensors, probabilities_of(model).input)
-    heat = partial(_heat, before, after, place)
-    starts = range(0, len(images), _ROWS)
+    tensors = _backbone_outputs(model)
+    index = _index_of_maps(tensors, layer)
+    backbone = keras.Model(model.inputs[0], tensors)
+    head = keras.Model(tensors, probabilities_of(model).input)
+    heat = partial(_heat, backbone, head, index)
+    starts = range(0, len(images), _BATCH_SIZE)
     return np.concatenate(
-        [heat(images[at : at + _ROWS], classes[at : at + _ROWS]) for at in starts]
+        [heat(images[at : at + _BATCH_SIZE], classes[at : at + _BATCH_SIZE]) for at in starts]
     )
 
 
@@ -80,25 +89,25 @@ def grad_cam_grid(
     seed: int = 0,
     probabilities: np.ndarray | None = None,
 ) -> Figure:
-    """Draw images and what the classifier looked at: half of them errors, half correct.
+    """Draw images and what their predictions depend on: half of them misclassified ones.
 
-    Each is drawn twice: as it is, and in grey under the colours of `grad_cam`. The colours, which
-    a scale explains, get brighter with the evidence, also in print and for colour-blind readers;
-    a line encloses what is above a half.
+    Each image is drawn twice: as it is, and in grey under the colours of `grad_cam`. The colours
+    get brighter with the importance, also in print and for colour-blind readers; a line encloses
+    what is above a half.
 
     Args:
         model: A classifier from build_classifier.
         data: Images and labels in any form.
-        count: How many to draw: half of them those errors that it was most confident of, the
-            others correct ones chosen at random. Where there are fewer of a kind, more of the
-            other.
-        columns: How many a row.
-        seed: Chooses the correct ones.
-        probabilities: What the model predicts for all the images, where that is known.
+        count: How many images to draw: half of them the misclassified ones with the highest
+            confidence, the others a random choice of those classified correctly. If there are too
+            few of one kind, more of the other are drawn.
+        columns: Images a row.
+        seed: The seed of the random choice.
+        probabilities: The predicted probabilities of all images, if they are known.
 
     Raises:
-        ConfigError: A number is below 1, Keras does not run on TensorFlow, or the backbone gives
-            no maps.
+        ConfigError: A number is below 1, Keras does not run on TensorFlow, or the backbone
+            returns no maps.
         DataError: Images, labels or probabilities don't fit the model or each other.
     """
     arguments.at_least("count", count, 1)
@@ -107,84 +116,128 @@ def grad_cam_grid(
     images, labels = validate_arrays(data, model)
     truth = batches.label_indices(labels)
     check_probabilities(probabilities, (len(truth), len(names)))
-    found = predict(model, images) if probabilities is None else probabilities
-    chosen = _errors_and_others(found, truth, count, seed)
-    shown, called = images[chosen], found[chosen].argmax(axis=1)
-    heat = grad_cam(model, shown, called)
-    figure, panels = overlays.pairs(len(chosen), columns)
-    for (above, below), image, index, said, evidence in zip(
-        panels, shown, chosen, called, heat, strict=True
+    if probabilities is None:
+        probabilities = predict(model, images)
+    chosen = _choose(truth, probabilities, count, seed)
+    shown, rows = images[chosen], probabilities[chosen]
+    heat = grad_cam(model, shown, rows.argmax(axis=1))
+    figure, panels = _paired_panels(len(chosen), columns)
+    for (above, below), image, index, row, image_heat in zip(
+        panels, shown, chosen, rows, heat, strict=True
     ):
-        picture = drawable(image)
-        above.imshow(picture, cmap="gray", vmin=0, vmax=1)
-        label(above, names[truth[index]], names[said], float(found[index, said]), letters=16)
-        overlays.draw(below, picture, evidence)
+        pixels = to_drawable(image)
+        above.imshow(pixels, cmap="gray", vmin=0, vmax=1)
+        write_caption(
+            above,
+            names[truth[index]],
+            names[row.argmax()],
+            float(row.max()),
+            line_length=_CAPTION_LENGTH,
+        )
+        _draw_overlay(below, pixels, image_heat)
     return figure
 
 
-def _errors_and_others(
-    probabilities: np.ndarray, truth: np.ndarray, count: int, seed: int
-) -> np.ndarray:
-    """Return the places of the most confident errors, and of as many correct ones at random."""
-    called, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero(called != truth)
-    wrong = wrong[np.argsort(-sure[wrong], kind="stable")]
-    right = np.random.default_rng(seed).permutation(np.flatnonzero(called == truth))
-    errors = max(count // 2, count - len(right))
-    wrong = wrong[:errors]
-    return np.concatenate([wrong, right[: count - len(wrong)]])
+def _choose(truth: np.ndarray, probabilities: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return the indices of the most confident errors, then of as many correct images."""
+    correct = probabilities.argmax(axis=1) == truth
+    wrong = np.flatnonzero(~correct)
+    wrong = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")]
+    others = np.random.default_rng(seed).permutation(np.flatnonzero(correct))
+    wrong = wrong[: max(count // 2, count - len(others))]
+    return np.concatenate([wrong, others[: count - len(wrong)]])
 
 
-def _read(model: keras.Model) -> list[Any]:
-    """Return what the backbone gives to the head, in the classifier's own graph."""
-    backbone = backbone_of(model)
-    return list(nodes_of(backbone, model)[0].outputs)
+def _paired_panels(count: int, columns: int) -> tuple[Figure, list[tuple[Any, Any]]]:
+    """Return a figure with pairs of panels, one above the other, and a colour scale beside."""
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    side = (WIDTH - _SCALE_WIDTH) / 3
+    size = (side * max(columns, 2) + _SCALE_WIDTH, (2 * side + 0.65) * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(2 * rows, columns, squeeze=False)
+    for panel in panels.ravel():
+        panel.axis("off")
+    _draw_scale(figure, panels)
+    positions = [divmod(index, columns) for index in range(count)]
+    pairs = [(panels[2 * row, column], panels[2 * row + 1, column]) for row, column in positions]
+    for above, _ in pairs:
+        above.axis("on")
+    return figure, pairs
 
 
-def _place(tensors: Sequence[Any], layer: str | None) -> int:
-    maps = [place for place, tensor in enumerate(tensors) if len(tensor.shape) == 4]
+def _draw_overlay(panel: Any, pixels: np.ndarray, heat: np.ndarray) -> None:
+    """Draw an image in grey under the colours of its heat, both from 0 to 1."""
+    grey = (pixels if pixels.ndim == 2 else pixels[..., :3].mean(axis=-1))[..., None]
+    colours = matplotlib.colormaps[_COLOURS](heat)[..., :3]
+    panel.imshow(_IMAGE_SHARE * grey + _HEAT_SHARE * colours, vmin=0, vmax=1)
+    if heat.min() < _HALF < heat.max():
+        panel.contour(heat, [_HALF], colors="white", linewidths=1.2)
+
+
+def _draw_scale(figure: Figure, panels: Any) -> None:
+    """Draw the colours that the heat has on an image of middle grey, from 0 to 1."""
+    colours = matplotlib.colormaps[_COLOURS]
+    shades = _IMAGE_SHARE / 2 + _HEAT_SHARE * colours(np.linspace(0, 1, 256))[:, None, :3]
+    mappable = matplotlib.cm.ScalarMappable(cmap=colours)
+    panel = figure.colorbar(mappable, ax=panels, fraction=0.04, aspect=30).ax
+    panel.clear()
+    panel.imshow(shades, origin="lower", aspect="auto", extent=(0, 1, 0, 1))
+    panel.axhline(_HALF, color="white", linewidth=1.2)
+    panel.set_xticks([])
+    panel.set_yticks([0, _HALF, 1], ["0", "0.5", "1"], fontsize=FONT_SIZE)
+    panel.yaxis.tick_right()
+    panel.yaxis.set_label_position("right")
+    panel.set_ylabel("evidence for the predicted class", fontsize=FONT_SIZE)
+
+
+def _backbone_outputs(model: keras.Model) -> list[Any]:
+    """Return the tensors that the head reads, in the classifier's own graph."""
+    return list(nodes_of(backbone_of(model), model)[0].outputs)
+
+
+def _index_of_maps(tensors: Sequence[Any], layer: str | None) -> int:
+    maps = [index for index, tensor in enumerate(tensors) if len(tensor.shape) == 4]
     if not maps:
-        raise ConfigError("Grad-CAM needs a backbone that gives maps, got features alone.")
+        raise ConfigError("Grad-CAM needs a backbone that returns maps, got only features.")
     if layer is None:
         return maps[-1]
-    names = _names(tensors)
-    if layer not in [names[place] for place in maps]:
+    names = [operation_of(tensor).name for tensor in operation_of(tensors[0]).outputs]
+    if layer not in [names[index] for index in maps]:
         raise ConfigError(
-            f"`layer` must be one that the head reads maps of, {[names[at] for at in maps]}, "
-            f"got {layer!r}."
+            "`layer` must be one whose maps the head reads, "
+            f"{[names[index] for index in maps]}, got {layer!r}."
         )
     return names.index(layer)
 
 
-def _names(tensors: Sequence[Any]) -> list[str]:
-    backbone = operation_of(tensors[0])
-    return [operation_of(tensor).name for tensor in backbone.outputs]
-
-
+# The classifier is run in two halves, so that the gradient of the class's logit with respect to the
+# maps between them can be taken. Averaged over positions, it says how much each map raises the
+# logit; the maps are summed with these weights. Negative sums speak for other classes, so they
+# become 0; the rest is resized to the image and scaled to at most 1.
 def _heat(
-    before: keras.Model,
-    after: keras.Model,
-    place: int,
+    backbone: keras.Model,
+    head: keras.Model,
+    index: int,
     images: np.ndarray,
     classes: np.ndarray,
 ) -> np.ndarray:
     import tensorflow as tf
 
     size = images.shape[1:3]
-    given = keras.tree.flatten(before(images, training=False))
-    height, width = given[place].shape[1:3]
-    if height * width == 1:
+    features = keras.tree.flatten(backbone(images, training=False))
+    maps = features[index]
+    if maps.shape[1] * maps.shape[2] == 1:
         raise ConfigError(
-            f"Grad-CAM needs maps of at least 2 places, got 1 x 1: {size[0]} x {size[1]} pixels "
-            "are too few for this backbone. Take larger images, or `features` of an earlier layer."
+            f"Grad-CAM needs maps of at least 2 positions, got 1 x 1 from images of {size[0]} x "
+            f"{size[1]} pixels. Use larger images, or `features` of an earlier layer."
         )
     with tf.GradientTape() as tape:
-        tape.watch(given[place])
-        logits = after(given, training=False)
-        chosen = tf.gather(logits, classes, axis=1, batch_dims=1)
-    maps = given[place]
-    weights = tf.reduce_mean(tape.gradient(chosen, maps), axis=(1, 2), keepdims=True)
+        tape.watch(maps)
+        logits = head(features, training=False)
+        class_logits = tf.gather(logits, classes, axis=1, batch_dims=1)
+    weights = tf.reduce_mean(tape.gradient(class_logits, maps), axis=(1, 2), keepdims=True)
     heat = keras.ops.relu(keras.ops.sum(weights * maps, axis=-1, keepdims=True))
-    large = keras.ops.convert_to_numpy(keras.ops.image.resize(heat, size))[..., 0]
-    highest = large.max(axis=(1, 2), keepdims=True)
-    return np.asarray(large / np.where(highest > 0, highest, 1))
+    resized = keras.ops.convert_to_numpy(keras.ops.image.resize(heat, size))[..., 0]
+    highest = resized.max(axis=(1, 2), keepdims=True)
+    return np.asarray(resized / np.where(highest > 0, highest, 1))
