@@ -1,8 +1,8 @@
 """How good a classifier is: metrics, calibration, linear probes, label audit, significance.
 
-Start reading in `evaluator.py`, which asks a model for probabilities, and `metrics.py`, which
-computes everything that follows from probabilities and labels. `calibration.py`, `label_audit.py`,
-`significance.py` and `probing` are one idea each.
+Start reading in `evaluator.py`, which predicts probabilities, and `metrics.py`, which compares them
+with the labels; `bootstrap.py` and `reliability.py` compute some of the metrics. `calibration.py`,
+`label_audit.py`, `significance.py` and `probing` are one idea each.
 
 Public: what `__init__.pyi` lists.
 The package imports `training` and the packages below it, and draws nothing; `plotting`, `reports`,

@@ -1,4 +1,3 @@
-from . import reliability as reliability
 from .calibration import Calibration as Calibration
 from .calibration import calibrate as calibrate
 from .evaluator import evaluate as evaluate
@@ -15,5 +14,8 @@ from .probing import Probe as Probe
 from .probing import ProbedLayer as ProbedLayer
 from .probing import probe as probe
 from .probing import select_features as select_features
+from .reliability import CalibrationBin as CalibrationBin
+from .reliability import calibration_curve as calibration_curve
+from .reliability import calibration_error as calibration_error
 from .significance import McNemar as McNemar
 from .significance import mcnemar as mcnemar

@@ -64,10 +64,10 @@ def _resample_images(
     return {"loss": losses[drawn].mean(axis=1), "calibration_error": np.array(errors)}
 
 
-# All resamples of a batch are drawn at once. With the images sorted by class, those of a class lie
-# side by side, so that a random number scaled to the size of a class, added to where the class
-# starts, draws one of its images: each image is replaced by another of its class. Numbering the
-# classes of the second resample from `classes` on, and so forth, lets one `bincount` count all.
+# All resamples of a batch are drawn at once. In the order of the labels, the images of a class are
+# adjacent: where the class starts, plus a random number below its size, is the position of one of
+# them. So each image is replaced by a random one of its class. A single `bincount` counts the
+# predictions of all resamples, because resample i numbers its classes from i * classes on.
 def _resample_within_classes(
     labels: np.ndarray, probabilities: np.ndarray, random: np.random.Generator
 ) -> dict[str, np.ndarray]:

@@ -87,7 +87,7 @@ class Evaluation:
         balanced_accuracy: The mean recall of the classes that were tested.
         macro_f1: The mean F1 of the classes that were tested or predicted.
         calibration_error: The expected calibration error, 0 to 1; see
-            `tlkit.evaluation.reliability`.
+            `tlkit.evaluation.calibration_error`.
         intervals: The 95 % intervals of loss, balanced_accuracy, macro_f1 and calibration_error,
             by 1,000 bootstrap resamples of the images; for the two means over classes, within
             each class.

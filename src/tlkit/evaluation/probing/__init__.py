@@ -1,7 +1,7 @@
 """Linear probes: after which layer of a backbone should a head read?
 
 Start reading in `linear_probe.py`. `sites.py` lists the layers where a head can read,
-`cross_validation.py` scores a linear head there, and `result.py` is the table that chooses.
+`cross_validation.py` measures the accuracy of a linear head there, and `result.py` chooses by it.
 """
 
 import lazy_loader

@@ -1,15 +1,14 @@
 """The accuracy of a linear head on images that it was not fitted to.
 
-Every image has a fold, and each fold is scored by a head that was fitted to all the others: with
-five folds every image serves both to fit and to score, and no head scores what it has seen. A
-validation set is expressed in the same way, by two codes in place of a fold: `FIT_ONLY`, in which
-no image is scored, and `SCORE_ONLY`, to which no head is fitted.
+Every image belongs to a fold, and each fold is scored by a head that was fitted to all the others:
+with five folds every image serves both to fit and to score, but never in the same head. With a
+validation set, training images are marked `FIT_ONLY` and validation images `SCORE_ONLY` instead.
 
-For ridge regression this costs one pass and little memory. The solution depends on the features
-only by sums over images (`Moments`), which are kept for each fold: the head for a fold is solved
-from the sums of all images less those of the fold. Single features are kept of the images to score
-alone, `MAX_SCORED` of them. Logistic regression has no such sums: the features of all images are
-kept, and once there are many images only one fold is scored, which is precise enough.
+Ridge regression needs one pass and little memory. Its solution depends on the features only through
+sums over images (`Moments`), which are kept for each fold: the head for a fold is solved from the
+sums of all images minus those of the fold. The features themselves are kept only for the images to
+score, at most `MAX_SCORED`. Logistic regression has no such sums, so the features of all images are
+kept, and with more than 2,000 images only one fold is scored, which is precise enough.
 """
 
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ _PENALTY = 1e-3  # the penalty chosen most often for a few thousand images
 
 
 class CrossValidation:
-    """Collects the features of one site, and scores linear heads fitted to them."""
+    """The features of one site, collected in batches, and the accuracy of heads fitted to them."""
 
     def __init__(self, num_features: int, num_classes: int, solver: str) -> None:
         self._num_features, self._num_classes = num_features, num_classes

@@ -200,12 +200,12 @@ def _add(
         fit.add(values, labels, folds)
 
 
-# Which layers to read together? Trying all sets would cost too much, so layers are added greedily:
-# start with the best, then add the one with which the joint accuracy is highest, as long as the
-# gain is more than half a standard error, which chance alone gives often enough. Of each layer only
-# its better pooling is tried. A layer much deeper than the best is left out, since every epoch
-# would have to run the backbone up to there, and so is one that would give the head more features
-# than `MAX_JOINT_FEATURES`.
+# Which layers should a head read together? There are too many sets to try, so layers are added
+# greedily: first the best one, then each time the one with the highest joint accuracy, as long as
+# the gain is above half a standard error, below which it may be chance. Of each layer only the
+# better pooling is tried. Layers much deeper than the best are left out, because every epoch would
+# run the backbone up to there, and so are layers that would bring the head above
+# `MAX_JOINT_FEATURES`.
 def _select_joint(
     layers: Sequence[ProbedLayer], fits: Sequence[CrossValidation], max_layers: int
 ) -> tuple[tuple[ProbedLayer, ...], float]:

@@ -35,15 +35,15 @@ class Probe:
     """The accuracy of linear heads on a backbone, layer by layer; `print(probe)` shows a table.
 
     Attributes:
-        layers: From the first layer to the last; a layer that is pooled in two ways is there twice.
+        layers: From the first layer to the last; a layer that is pooled in two ways occurs twice.
         solver: The solver that fitted the heads.
         num_fitted: Images that heads were fitted to, those of all folds together.
         num_scored: Images that the accuracy was measured on, each by a head not fitted to it.
         engine: The engine that ran the backbone.
         seconds: The time that all of it took.
-        joint: The layers that are best read together: the best layer, and those added to it one
-            after the other, none of them much deeper; with `max_layers=1` the best alone.
-        joint_accuracy: The accuracy of a head that reads all of these.
+        joint: The layers with the best joint accuracy, selected one after the other; with
+            `max_layers=1` only the best layer.
+        joint_accuracy: The accuracy of a head that reads all of `joint`.
     """
 
     layers: tuple[ProbedLayer, ...]

@@ -124,16 +124,16 @@ def _last_layer(layer: Any) -> Any:
     return layer if inner is None else _last_layer(inner.outputs[0]._keras_history.operation)
 
 
-# Where does a block end, so that a head should read there? Features inside a block are worth less
-# than at its end: a wide expansion is about to be squeezed, or a skip connection still carries
-# half of what is known. So a layer is a candidate if a layer with a kernel came before it, one
-# tensor alone goes on from it (`count_crossing_tensors`), and it is no padding. It is an end
-# - if it is the last layer, or pools: VGG's blocks end so;
-# - if the next layer returns more numbers: MobileNet's narrow projections before an expansion;
-# - if a residual block has ended since the last end, and the next layer begins another one, by a
-#   kernel or another size: ResNet's activation after the addition belongs to the block;
-# - if the next layer lies in a residual block, unless this one only joins the maps of a dense
-#   block, whose every layer adds a few channels.
+# Where does a block end, so that a head should read there? Inside a block, features are worth less:
+# a wide expansion is about to be projected, or a skip connection carries the rest beside them. So
+# a layer is a candidate if there is a kernel up to it, its output is the only tensor that later
+# layers need (`count_crossing_tensors`), and it does not pad. A block ends with a candidate
+# - if it is the last layer, or a pooling, as in VGG;
+# - if the next layer returns more numbers: MobileNet's narrow projections, before an expansion;
+# - if a residual block has ended, and the next layer has a kernel or returns another size. The
+#   activation after ResNet's addition does neither, so the block ends with it;
+# - if the next layer is in a residual block, unless this one concatenates: each layer of a dense
+#   block does so, and adds only a few channels.
 def _block_ends(backbone: Any, outputs: Sequence[Any]) -> list[Any]:
     """Return the layers after which a block ends, given the output of each layer."""
     layers, numbers = backbone.layers, blocks.number_blocks(backbone)
@@ -178,10 +178,10 @@ def _cost(steps: Sequence[Step], values: dict[TensorId, Any]) -> tuple[int, int]
     return work, sum(layer.count_params() for layer in layers if isinstance(layer, keras.Layer))
 
 
-# Averaging a map discards where something is, which early layers still tell apart. So each map is
-# read a second time, as a grid of averages with as many cells as `max_features` allows. A grid of
-# n cells a side has squares of ceil(side / n) pixels, and so may come out with fewer cells than n.
-# Where the map has no more places than the grid would, it is flattened.
+# Averaging a whole map discards positions, which early layers still have. So each map is also
+# pooled into a grid of averages with as many cells as `max_features` allows. A grid of n cells a
+# side averages squares of ceil(side / n) pixels, and so may have fewer than n cells in the end. If
+# the grid would be as fine as the map, the map is flattened.
 def _poolings(shape: tuple[int, ...], max_features: int) -> Iterator[tuple[Pooling, int]]:
     """Yield the ways to pool a map of this shape, each with its number of features."""
     yield "avg", shape[-1]
