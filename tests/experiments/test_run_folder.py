@@ -100,7 +100,7 @@ def test_processor_and_memory_are_recorded_if_the_system_reports_them(
 ) -> None:
     monkeypatch.setattr(system, "processor", lambda: processor)
     monkeypatch.setattr(system, "known_memory", lambda: memory)
-    monkeypatch.setattr(system, "cores", lambda: 3)
+    monkeypatch.setattr(run_folder.joblib, "cpu_count", lambda: 3)
     found = run_folder.environment()
     assert {name: found[name] for name in ("processor", "memory") if name in found} == recorded
     assert found["machine"].endswith(", 3 cores")

@@ -46,7 +46,12 @@ def test_the_predicted_memory_is_the_memory_that_training_uses(
     split = split_images(experiment, load_images(experiment))
     recipe = recipes.get(name)
     whole = tlkit.build_classifier(
-        recipe.backbone, 2, image_size=32, weights="starter", pixels=recipe.pixels
+        recipe.backbone,
+        2,
+        image_size=32,
+        weights="starter",
+        pixels=recipe.pixels,
+        class_names=split.train.class_names,
     )
     predicted = recipe.cached_bytes(whole, split.train)
     run = train(experiment, split, verbose=False).run
