@@ -117,7 +117,7 @@ def test_a_shuffled_folder_is_cached_and_trains_as_its_arrays_do(
         "`data` is shuffled: its 27 images were read once into a temporary file (82.9 kB), " in told
     )
     assert "`validation_data` is shuffled: its 27 images" in told
-    assert run.trunk.computed == 54
+    assert run.trunk.num_computed == 54
     fixed = fix_order(_read(folder))
     _, expected = _train(small_backbone, (fixed.images[:], fixed.labels), batch_size=8)
     for one, other in zip(weights, expected, strict=True):
