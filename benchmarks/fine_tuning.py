@@ -100,7 +100,7 @@ def table(rows: dict[str, list[dict]]) -> str:
     """Return a line for each variant: means over seeds with 95 % intervals."""
     base = [row["accuracy"] for row in rows["as `recipes.best`"]]
     lines = [
-        "| what is other | accuracy, % | difference, points | loss | calibration error, % | "
+        "| changed setting | accuracy, % | difference, points | loss | calibration error, % | "
         "diverged |",
         "|---|---|---|---|---|---|",
     ]

@@ -1,9 +1,12 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
 import pytest
+import rich.console
 from PIL import Image
 
 from tlkit.cli import app, commands
@@ -146,7 +149,7 @@ def test_audit_lists_a_wrong_label(
     assert app.main(words) == app.DONE
     suspects = json.loads(capsys.readouterr().out)["suspects"]
     [found] = [each for each in suspects if each["path"] == f"digit 1/{wrong.name}"]
-    assert (found["given"], found["suggested"]) == ("digit 1", "digit 0")
+    assert (found["label"], found["suggested_label"]) == ("digit 1", "digit 0")
     assert (tmp_path / "a.png").is_file()
 
 
@@ -268,7 +271,7 @@ def test_wrong_images_have_their_own_exit_code_and_options_that_help(
 def test_every_command_has_help_for_every_option_and_the_exit_codes(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.setattr(app.app, "_console", rich.console.Console(width=1000))
     assert app.main([command, "--help"]) == app.DONE
     shown = capsys.readouterr().out
     options, exit_codes = shown.split("Parameters", 1)[1].split("Exit codes:")
@@ -295,3 +298,15 @@ def test_the_help_imports_neither_keras_nor_numpy(run_python) -> None:
 
 def test_every_tracker_can_be_chosen() -> None:
     assert get_args(commands.Tracker) == get_args(trackers.Tracker)
+
+
+def test_a_reader_that_stops_early_sees_no_traceback() -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"'{sys.executable}' -m tlkit --help | head -n 1"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.startswith("Usage: tlkit")
+    assert done.stderr == ""

@@ -7,9 +7,9 @@ from tests.reports import example
 from tests.samples import make_noise, small_classifier
 
 import tlkit
-from tlkit import freezing
 from tlkit.errors import ConfigError, DataError
 from tlkit.reports import facts
+from tlkit.training.phase import plan_freezing
 
 
 def test_wrong_facts_are_refused() -> None:
@@ -39,7 +39,7 @@ def test_phase_facts_are_those_of_the_run(
 ) -> None:
     model = small_classifier(small_backbone)
     run = tlkit.train_phase(model, phase, make_noise(), name="head", seed=0, verbose=False)
-    found = facts.phase_facts(run, freezing.plan(small_backbone, phase.freeze))
+    found = facts.phase_facts(run, plan_freezing(model, phase))
     assert found.learning_rates == (None if rates is None else pytest.approx(rates, abs=1e-4))
     assert (found.frozen_layers, found.trained_layers) == (len(small_backbone.layers), 0)
     assert (found.moved, found.untouched) == (2, len(small_backbone.weights))
@@ -53,7 +53,7 @@ def test_model_facts_are_those_of_the_classifier(small_backbone: keras.Model) ->
         3,
         input_shape=(9, 9, 1),
         value_range=(0, 16),
-        pixels=tlkit.models.backbones.find("resnet50").pixels,
+        pixels=tlkit.models.backbones.get("resnet50").pixels,
         features="block_1_add",
     )
     backbone = tlkit.models.backbone_of(model)

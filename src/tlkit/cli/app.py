@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -29,7 +30,11 @@ app = cyclopts.App(
     help_epilogue=_EXIT_CODES,
     help_format="plaintext",
     help_formatter=DefaultFormatter(panel_spec=PanelSpec(box=box.SIMPLE, padding=(0, 0))),
-    default_parameter=cyclopts.Parameter(consume_multiple=True, negative_iterable=()),
+    default_parameter=cyclopts.Parameter(
+        consume_multiple=True,
+        negative_iterable=(),
+        show_default=lambda value: None if value in (None, ()) else str(value),
+    ),
     config=fill_from_file,
     version_flags=(),
 )
@@ -57,7 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name may be in no encoding
     try:
-        return _run(typed)
+        code = _run(typed)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever reads the output, such as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except cyclopts.CycloptsError as error:
         return _fail(str(error), WRONG_ARGUMENTS)
     except TlkitError as error:
