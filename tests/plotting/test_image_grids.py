@@ -71,7 +71,7 @@ def test_wrong_arguments_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="`count` must be a whole number of at least 1"):
         prediction_grid(model, noise, count=0)
-    with pytest.raises(DataError, match="one for each of the 30 images"):
+    with pytest.raises(DataError, match="one label for each of the 30 images"):
         prediction_grid(model, (noise[0], np.zeros(2, int)))
 
 
