@@ -260,4 +260,4 @@ def test_without_a_network_nothing_waits_long(
     assert "Can't download the MNIST data set: " in told
     assert "--data path/to/mnist.npz" in told
     assert "Can't download imagenet weights: " in told
-    assert "weights='starter' takes the small mobilenet_v2 inside tlkit" in told
+    assert "use weights='starter'" in told

@@ -16,7 +16,7 @@ def _flip() -> keras.layers.Layer:
 
 
 def test_images_are_flipped_or_left() -> None:
-    images = DATA[0][..., None]
+    images = DATA[0]
     changed = augmentation.augment(images, [_flip()])
     assert changed.dtype == "float32"
     flipped = [

@@ -243,5 +243,5 @@ def test_encoding_takes_a_column_of_labels_and_nothing_odd() -> None:
     assert batches.one_hot(np.zeros(0, int), 2).shape == (0, 2)
     with pytest.raises(DataError, match="one-hot already"):
         batches.one_hot(np.eye(2), 2)
-    with pytest.raises(DataError, match=r"got shape \(\)"):
+    with pytest.raises(DataError, match=r"got labels of shape \(\)"):
         batches.one_hot(np.int64(1), 2)

@@ -131,7 +131,7 @@ def test_a_crop_cuts_the_long_side_off() -> None:
     ("content", "reason"),
     [
         (b"", "it is empty"),
-        (b"not an image, whatever its name says", "it is no image of a known kind"),
+        (b"not an image, whatever its name says", "its image format is unknown"),
     ],
 )
 def test_a_file_that_is_no_image_says_why(tmp_path: Path, content: bytes, reason: str) -> None:

@@ -53,11 +53,11 @@ def messy(photos: Path) -> Path:
 
 _WRONG = {
     "cat/cut.jpg": "truncated",
-    "cat/text.jpg": "it is no image of a known kind",
+    "cat/text.jpg": "unknown",
     "dog/empty.png": "it is empty",
     "dog/gone.png": "no such file",
-    "no images here/": "it holds no image",
-    "stray.png": "it lies in no class's folder",
+    "no images here/": "contains no image",
+    "stray.png": "not in the folder of a class",
 }
 _RIGHT = {
     "cat/3.bmp",

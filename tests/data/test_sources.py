@@ -152,7 +152,7 @@ def test_images_read_when_needed_are_called_the_same_a_few_at_a_time(
 ) -> None:
     images, _ = make_noise(50)
     model = small_classifier(small_backbone)
-    monkeypatch.setattr(evaluator, "_BYTES", 1)
+    monkeypatch.setattr(evaluator, "_MAX_BYTES", 1)
     few = tlkit.predict(model, _lazy(images), batch_size=16)
     np.testing.assert_allclose(few, tlkit.predict(model, images), atol=1e-6)
 

@@ -38,7 +38,7 @@ def _both(
 ) -> tuple[Run, Run]:
     """Train two copies, with a cache and plainly; the losses and all weights must agree."""
     settings = {"head": HEAD, "fine_tune": TAIL, "seed": 3, **settings}
-    validation = settings.pop("validation", None)
+    validation = settings.pop("validation_data", None)
     runs, models = [], []
     for chosen in (cache or Cache(), None):
         model = build()

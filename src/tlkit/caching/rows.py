@@ -35,7 +35,7 @@ class Rows:
         return int(self._starts[-1])
 
     def __getitem__(self, rows: slice) -> list[np.ndarray]:
-        return self.take(np.arange(*rows.indices(len(self))))
+        return self.take(np.fromiter(range(*rows.indices(len(self))), np.intp))
 
     def take(self, indices: np.ndarray) -> list[np.ndarray]:
         """Return the rows with these indices, in this order, as new arrays in memory.

@@ -165,7 +165,7 @@ def _reason(file: Path | Image.Image, error: BaseException) -> str:
     if isinstance(file, Path) and file.is_file() and file.stat().st_size == 0:
         return "it is empty"
     if isinstance(error, UnidentifiedImageError):
-        return "it is no image of a known kind"
+        return "its image format is unknown"
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     text = str(error).strip().rstrip(".")
