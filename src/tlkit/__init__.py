@@ -6,14 +6,22 @@ tlkit` needs no Keras. The packages, in the order in which images pass through t
 `tlkit.errors` is the tree of exceptions. Each package's docstring says where to start reading.
 """
 
-from importlib.metadata import version
 from types import ModuleType
+from typing import Any
 
 import lazy_loader
 import wrapt
 
-__version__ = version("tlkit")
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_import, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used; the version too, since looking it up is slow."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("tlkit")
+    return _import(name)
 
 
 @wrapt.when_imported("keras")
