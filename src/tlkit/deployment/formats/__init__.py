@@ -2,6 +2,9 @@
 
 A module has `EXTENSION` (what the exported path ends in; empty for a folder), `write(model, path)`,
 and `load(path)`, which returns a function from a batch of raw images to probabilities.
+
+Start reading in `onnx.py`. Public: `names` and `get`. A format imports `deployment.graph`;
+`deployment.exporter` imports this package.
 """
 
 import importlib
