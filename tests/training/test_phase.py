@@ -23,9 +23,9 @@ from tlkit.errors import ConfigError
         ({"warmup": 1.0}, "`warmup` must be shorter than the phase's 1 epochs, got 1"),
         ({"warmup": -1}, "`warmup` must be a number above 0"),
         ({"layer_decay": 1.5}, "`layer_decay` must be at most 1, got 1.5"),
-        ({"label_smoothing": 1.0}, "`label_smoothing` must be a number from 0"),
+        ({"label_smoothing": 1.0}, "`label_smoothing` must be a number of at least 0"),
         ({"label_smoothing": 0.1, "loss": "mse"}, "`label_smoothing` must be left out with `loss`"),
-        ({"ema_momentum": 2.0}, "`ema_momentum` must be a number from 0"),
+        ({"ema_momentum": 2.0}, "`ema_momentum` must be a number of at least 0"),
         ({"weight_decay": 0}, "`weight_decay` must be a number above 0"),
         ({"global_clipnorm": -1}, "`global_clipnorm` must be a number above 0"),
         (
