@@ -282,8 +282,8 @@ def test_progress_is_written_unless_switched_off(
     assert capsys.readouterr().out == ""
     TwoPhaseTrainer(head=HEAD, seed=0).fit(model, DATA)
     assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
-        ["head:", "cut"],
-        ["train:", "keeps"],
+        ["head:", "caching"],
+        ["train:", "stores"],
         ["train:", "ran"],
         ["head:", "training"],
         ["head", "1/2"],
@@ -337,7 +337,7 @@ def test_what_a_later_phase_lacks_is_told_before_the_first(small_backbone: keras
     model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), seed=0)
     before = model.get_weights()
     tail = Phase(schedule="cosine", learning_rate=1e-3, freeze=freezing.first(3))
-    with pytest.raises(DataError, match="must tell how many batches it has"):
+    with pytest.raises(DataError, match="`data` must have a length for `schedule` or `warmup`"):
         TwoPhaseTrainer(head=Phase(), fine_tune=tail).fit(model, unknown, verbose=False)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)

@@ -225,7 +225,7 @@ def _out_of_fold(
     grouped = len(set(groups)) not in (0, len(labels))
     kind = model_selection.StratifiedGroupKFold if grouped else model_selection.StratifiedKFold
     folds = kind(num_folds, shuffle=True, random_state=seed)
-    for fitted, held_out in folds.split(features, labels, groups or None):
+    for fitted, held_out in folds.split(features, labels, groups if grouped else None):
         if len(np.unique(labels[fitted])) < classes:
             raise DataError(
                 "`groups` must leave images of every class to fit to, got a class whose images "
