@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCE = ROOT / "src" / "tlkit"
+SOURCE = Path(tlkit.__file__).parent  # of the installed package: CI tests the wheel without src/
 SOURCES = sorted(SOURCE.rglob("*.py"))
 STUBS = sorted(SOURCE.rglob("__init__.pyi"))
 DOORS = {
