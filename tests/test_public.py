@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+import tlkit
+
 ROOT = Path(__file__).parent.parent
 SOURCE = Path(tlkit.__file__).parent  # of the installed package: CI tests the wheel without src/
 SOURCES = sorted(SOURCE.rglob("*.py"))
