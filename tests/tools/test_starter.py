@@ -197,9 +197,10 @@ def test_forms_with_more_drawings_are_drawn_less_than_proportionally() -> None:
 
 
 def test_the_weights_are_packed_where_the_package_reads_them() -> None:
-    assert (pack.MODELS / "starter.py").read_text("utf-8").count("_SHA256 = ") == 1
+    package = Path(starter.__file__).parent
+    assert (package / "starter.py").read_text("utf-8").count("_SHA256 = ") == 1
     assert (pack.MODELS / "weights" / "starter.npz").exists()
-    assert Path(starter.__file__).parent == pack.MODELS or not (ROOT / "src").exists()
+    assert package == pack.MODELS or not (ROOT / "src").exists()
 
 
 def test_packing_rounds_to_float16_and_nothing_else(tmp_path: Path) -> None:
