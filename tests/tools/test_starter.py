@@ -199,7 +199,7 @@ def test_forms_with_more_drawings_are_drawn_less_than_proportionally() -> None:
 def test_the_weights_are_packed_where_the_package_reads_them() -> None:
     package = Path(starter.__file__).parent
     assert (package / "starter.py").read_text("utf-8").count("_SHA256 = ") == 1
-    assert (pack.MODELS / "weights" / "starter.npz").exists()
+    assert (package / "weights" / "starter.npz").exists()
     assert package == pack.MODELS or not (ROOT / "src").exists()
 
 
