@@ -34,7 +34,7 @@ def mnist(path: str | Path | None = None) -> Split:
 
     Raises:
         DownloadError: The set is not on disk and can't be downloaded.
-        DataError: `path` is no such file, or holds something else.
+        DataError: `path` does not exist, or is not such a file.
     """
     if path is not None:
         arrays = _npz(Path(path))

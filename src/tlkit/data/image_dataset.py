@@ -101,7 +101,7 @@ class ImageDataset:
         return replace(self, labels=order[self.labels], class_names=tuple(class_names))
 
     def name_image(self, index: int) -> str:
-        """Return the path of an image, or its index where there is none."""
+        """Return the path of an image, or its index if the images are not files."""
         return self.paths[index] if self.paths else f"image {index}"
 
     def __str__(self) -> str:

@@ -18,8 +18,8 @@ class CalibrationBin:
         low: The lower bound, not included.
         high: The upper bound, included.
         count: How many predictions there are.
-        confidence: Their mean confidence; 0 if there are none.
-        accuracy: The share of them that is correct; 0 if there are none.
+        confidence: Their mean confidence; 0 in an empty bin.
+        accuracy: The share of them that is correct; 0 in an empty bin.
     """
 
     low: float
