@@ -152,7 +152,7 @@ class PlannedLayer:
         layer_type: The name of its class.
         num_parameters: Number of its parameters.
         trainable: Whether the phase trains it.
-        batchnorm: The policy of its BatchNormalization; None for a layer without BatchNormalization.
+        batchnorm: The policy of the BatchNormalization in it; None for a layer without one.
         block_end: Whether a residual block ends with it.
     """
 
