@@ -154,12 +154,7 @@ def audit(
         )
     features, labels = _read_features(model, inputs, batch_size)
     _check(labels, names, num_folds)
-    for name, values in {"paths": paths, "groups": groups}.items():
-        if values and len(values) != len(labels):
-            raise DataError(
-                f"`{name}` must have one entry for each of the {len(labels):,} images, got "
-                f"{len(values):,}."
-            )
+    _check_lengths(len(labels), paths=paths, groups=groups)
     # cleanlab wants an image of every class, so classes without one are left out
     present, indices = np.unique(labels, return_inverse=True)
     probabilities = _out_of_fold(features, indices, groups, num_folds=num_folds, seed=seed)
@@ -185,6 +180,15 @@ def audit(
         scores=scores,
         num_folds=num_folds,
     )
+
+
+def _check_lengths(count: int, **entries: Sequence[str]) -> None:
+    for name, values in entries.items():
+        if values and len(values) != count:
+            raise DataError(
+                f"`{name}` must have one entry for each of the {count:,} images, got "
+                f"{len(values):,}."
+            )
 
 
 def _read_features(

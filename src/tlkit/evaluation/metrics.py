@@ -216,10 +216,6 @@ def compute_metrics(
     balanced_accuracy, macro_f1 = bootstrap.mean_over_classes(
         np.diag(confusion)[None], support, num_predicted[None]
     )
-    per_class = precision_recall_fscore_support(
-        labels, predicted, labels=indices, zero_division=0.0
-    )
-    columns = (values.tolist() for values in (*per_class, num_predicted))
     return Evaluation(
         count=len(labels),
         accuracy=num_correct / len(labels),
@@ -230,22 +226,30 @@ def compute_metrics(
         macro_f1=float(macro_f1[0]),
         calibration_error=calibration_error(labels, probabilities),
         intervals=bootstrap.intervals(labels, precise),
-        classes=tuple(
-            ClassMetrics(
-                name=name,
-                precision=precision,
-                recall=recall,
-                f1=f1,
-                support=tested,
-                num_predicted=count,
-            )
-            for name, precision, recall, f1, tested, count in zip(
-                class_names, *columns, strict=True
-            )
-        ),
+        classes=_per_class(labels, predicted, num_predicted, class_names),
         confusion=confusion,
         probabilities=probabilities,
         labels=labels,
+    )
+
+
+def _per_class(
+    labels: np.ndarray, predicted: np.ndarray, num_predicted: np.ndarray, names: Sequence[str]
+) -> tuple[ClassMetrics, ...]:
+    per_class = precision_recall_fscore_support(
+        labels, predicted, labels=np.arange(len(names)), zero_division=0.0
+    )
+    columns = (values.tolist() for values in (*per_class, num_predicted))
+    return tuple(
+        ClassMetrics(
+            name=name,
+            precision=precision,
+            recall=recall,
+            f1=f1,
+            support=support,
+            num_predicted=count,
+        )
+        for name, precision, recall, f1, support, count in zip(names, *columns, strict=True)
     )
 
 

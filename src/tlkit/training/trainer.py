@@ -161,10 +161,7 @@ def _train_all(
             seed_layers(phase.augmentation, seed)
     probabilities_of(model).temperature = 1.0  # it was fitted to the untrained model
     lines = CacheProgress(verbose=verbose)
-    if cache is not None and any(
-        plans[name].frozen and (cache.views > 1 or not phase.augmentation)
-        for name, phase in phases.items()
-    ):
+    if cache is not None and _can_cache(phases, plans, cache):
         train, held_out, batch_size = caching_plan.fix_order(
             train, held_out, cache=cache, progress=lines
         )
@@ -179,6 +176,7 @@ def _train_all(
             _train(
                 model,
                 phase,
+                plans[name],
                 train,
                 name=name,
                 validation_data=held_out,
@@ -193,9 +191,20 @@ def _train_all(
         lines.close()
 
 
+def _can_cache(
+    phases: Mapping[str, Phase | SolvedHead], plans: Mapping[str, freezing.FreezePlan], cache: Cache
+) -> bool:
+    """Return whether a phase has a frozen part that gives the same features in each epoch."""
+    return any(
+        plans[name].frozen and (cache.views > 1 or not phase.augmentation)
+        for name, phase in phases.items()
+    )
+
+
 def _train(
     model: keras.Model,
     phase: Phase | SolvedHead,
+    plan: freezing.FreezePlan,
     data: Inputs,
     *,
     name: str,
@@ -204,7 +213,6 @@ def _train(
     part: FrozenPart | None,
     verbose: bool,
 ) -> PhaseRun:
-    plan = _plan(model, phase)
     lines = progress.EpochLines(name) if verbose else None
     if seed is not None:
         keras.utils.set_random_seed(seed)

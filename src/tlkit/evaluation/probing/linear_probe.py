@@ -4,7 +4,7 @@ import itertools
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import get_args
 
 import keras
@@ -89,13 +89,9 @@ def probe(
     found_sites, reader = sites.find_sites(model, first.images, max_features)
     runner = selection.prepare(engine, reader, first.images[:128])
     fits = [CrossValidation(site.num_features, classes, solver) for site in found_sites]
-    random = np.random.default_rng(seed)
-    groups = iter(_sampled_groups(data, sample, seed))
-    fold_of_group: dict[str, int] = {}
+    draw_folds = _fold_drawer(_sampled_groups(data, sample, seed), seed)
     for piece in itertools.chain([first], pieces):
-        folds = random.integers(0, cross_validation.NUM_FOLDS, len(piece.labels))
-        for row, group in zip(range(len(folds)), groups, strict=False):
-            folds[row] = fold_of_group.setdefault(group, int(folds[row]))
+        folds = draw_folds(len(piece.labels))
         if validation_data is not None:
             folds[:] = cross_validation.FIT_ONLY
         _add(fits, runner, piece, folds)
@@ -110,17 +106,7 @@ def probe(
             f"`data` must hold at least {min_fitted} images to fit and score {classes} classes, "
             f"got {num_fitted}."
         )
-    layers = tuple(
-        ProbedLayer(
-            layer=site.layer,
-            pooling=site.pooling,
-            num_features=site.num_features,
-            multiply_adds=site.multiply_adds,
-            num_parameters=site.num_parameters,
-            accuracy=fit.accuracy(),
-        )
-        for site, fit in zip(found_sites, fits, strict=True)
-    )
+    layers = tuple(map(_measure_layer, found_sites, fits))
     joint, joint_accuracy = _select_joint(layers, fits, max_layers)
     return Probe(
         layers=layers,
@@ -131,6 +117,31 @@ def probe(
         num_scored=num_scored,
         engine=runner.name,
         seconds=time.perf_counter() - started,
+    )
+
+
+def _fold_drawer(groups: Iterable[str], seed: int) -> Callable[[int], np.ndarray]:
+    """Return a function that draws the folds of the next images; those of a group have one fold."""
+    random, remaining = np.random.default_rng(seed), iter(groups)
+    fold_of_group: dict[str, int] = {}
+
+    def draw(count: int) -> np.ndarray:
+        folds = random.integers(0, cross_validation.NUM_FOLDS, count)
+        for row, group in zip(range(count), remaining, strict=False):
+            folds[row] = fold_of_group.setdefault(group, int(folds[row]))
+        return folds
+
+    return draw
+
+
+def _measure_layer(site: sites.Site, fit: CrossValidation) -> ProbedLayer:
+    return ProbedLayer(
+        layer=site.layer,
+        pooling=site.pooling,
+        num_features=site.num_features,
+        multiply_adds=site.multiply_adds,
+        num_parameters=site.num_parameters,
+        accuracy=fit.accuracy(),
     )
 
 
