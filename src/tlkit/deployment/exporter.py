@@ -12,7 +12,7 @@ from tlkit._internal import arguments
 from tlkit._internal.files import replace_atomically
 from tlkit.caching.engines.compilers import silence
 from tlkit.deployment import formats
-from tlkit.deployment.graph import INPUT, OUTPUT
+from tlkit.deployment.graph import INPUT, OUTPUT, input_dtype
 from tlkit.errors import ConfigError, EngineError
 from tlkit.models.inspection import class_names, value_range
 
@@ -101,15 +101,14 @@ def _choose_format(path: Path, name: str | None) -> str:
 
 def _describe(model: keras.Model, name: str) -> dict[str, Any]:
     """Return what a program needs to know to use the file."""
-    pixels = value_range(model)
     return {
         "format": name,
         "class_names": class_names(model),
         "input": {
             "name": INPUT,
             "shape": [None, *model.input_shape[1:]],
-            "dtype": "uint8" if pixels == (0, 255) else "float32",
-            "value_range": pixels,
+            "dtype": input_dtype(model),
+            "value_range": value_range(model),
         },
         "output": {"name": OUTPUT, "shape": [None, model.output_shape[-1]]},
         "versions": {package: version(package) for package in ("tlkit", "keras", "tensorflow")},
@@ -120,12 +119,10 @@ def _make_sample(model: keras.Model) -> np.ndarray:
     shape = [_OPEN_SIDE if side is None else side for side in model.input_shape[1:]]
     low, high = value_range(model) or (0, 255)
     pixels = np.random.default_rng(0).uniform(low, high, (max(_BATCHES), *shape))
-    return pixels.astype("uint8" if (low, high) == (0, 255) else "float32")
+    return pixels.astype(input_dtype(model))
 
 
 def _compare(model: keras.Model, predict: Any, images: np.ndarray, count: int) -> float:
     """Return the largest difference of a probability on so many images."""
-    batch = np.resize(images, (count, *images.shape[1:]))
-    if value_range(model) != (0, 255):
-        batch = batch.astype("float32")
+    batch = np.resize(images, (count, *images.shape[1:])).astype(input_dtype(model))
     return float(np.abs(predict(batch) - model.predict_on_batch(batch)).max())

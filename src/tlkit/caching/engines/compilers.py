@@ -50,7 +50,7 @@ def compile_trunk(
         Exception: The engine can't run the model; each has its own classes of errors.
     """
     with silence():
-        return COMPILERS[name].compile(_freeze_weights(trunk, shape, dtype))
+        return COMPILERS[name].compile(freeze_weights(trunk, shape, dtype))
 
 
 def get_version(name: str) -> str:
@@ -83,19 +83,32 @@ def silence() -> Iterator[None]:
                 os.close(copy)
 
 
-def _freeze_weights(trunk: keras.Model, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    """Return the model as a TensorFlow function with constant weights."""
+def freeze_weights(
+    model: keras.Model,
+    shape: tuple[int | None, ...],
+    dtype: np.dtype[Any] | str,
+    *,
+    output_name: str = _OUTPUT,
+) -> Any:
+    """Return a model's inference as a TensorFlow function with constant weights.
+
+    Args:
+        model: The model; changes of its weights are not seen later.
+        shape: A batch of images; its length may be None.
+        dtype: The dtype of the images.
+        output_name: The name of each output, with `{}` in place of its index.
+    """
     tensorflow = importlib.import_module("tensorflow")
     weights = [
         [keras.ops.convert_to_numpy(variable) for variable in variables]
-        for variables in (trunk.trainable_variables, trunk.non_trainable_variables)
+        for variables in (model.trainable_variables, model.non_trainable_variables)
     ]
 
     def forward(images: Any) -> dict[str, Any]:
         constants = tensorflow.nest.map_structure(tensorflow.constant, weights)
-        outputs, _ = trunk.stateless_call(*constants, images, training=False)
+        outputs, _ = model.stateless_call(*constants, images, training=False)
         named = enumerate(keras.tree.flatten(outputs))
-        return {_OUTPUT.format(index): output for index, output in named}
+        return {output_name.format(index): output for index, output in named}
 
     signature = [tensorflow.TensorSpec(shape, dtype, name=_INPUT)]
     return tensorflow.function(forward, input_signature=signature, autograph=False)
@@ -106,19 +119,31 @@ def _sort_outputs(outputs: Any, count: int) -> list[np.ndarray]:
     return [outputs[_OUTPUT.format(index)] for index in range(count)]
 
 
-def _compile_litert(function: Any) -> Run:
+def to_litert(function: Any) -> bytes:
+    """Return a TensorFlow function as a LiteRT model."""
     tensorflow = importlib.import_module("tensorflow")
     frozen = function.get_concrete_function()
     converter = tensorflow.lite.TFLiteConverter.from_concrete_functions(
         [frozen], tensorflow.Module()
     )
+    return bytes(converter.convert())
+
+
+def start_litert(content: bytes) -> Callable[..., dict[str, np.ndarray]]:
+    """Return a LiteRT model as a function from inputs to outputs, all by name."""
+    tensorflow = importlib.import_module("tensorflow")
     package = importlib.import_module(_LITERT) if installed(_LITERT) else tensorflow.lite
     with warnings.catch_warnings():
         message = r"\s*Warning: tf\.lite\.Interpreter is deprecated"
         warnings.filterwarnings("ignore", message, UserWarning)
-        program = package.Interpreter(model_content=converter.convert(), num_threads=cpu_count())
-    runner = program.get_signature_runner()
-    count = len(frozen.structured_outputs)
+        program = package.Interpreter(model_content=content, num_threads=cpu_count())
+    runner: Callable[..., dict[str, np.ndarray]] = program.get_signature_runner()
+    return runner
+
+
+def _compile_litert(function: Any) -> Run:
+    runner = start_litert(to_litert(function))
+    count = len(function.get_concrete_function().structured_outputs)
     return lambda images: _sort_outputs(runner(**{_INPUT: images}), count)
 
 
