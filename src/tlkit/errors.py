@@ -56,7 +56,7 @@ class TlkitError(Exception):
 
 
 class ConfigError(TlkitError, ValueError):
-    """An argument is wrong; the message says what was wanted, what came and what to do."""
+    """An argument is wrong; the message says what was expected, what was passed, and a fix."""
 
 
 class DataError(TlkitError, ValueError):
@@ -80,4 +80,4 @@ class StoreError(TlkitError, OSError):
 
 
 class TrainingError(TlkitError, RuntimeError):
-    """A phase diverged, moved a frozen weight, or left a chosen layer as it was."""
+    """A phase changed a frozen weight, or did not change a layer that it should train."""

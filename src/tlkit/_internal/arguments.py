@@ -1,4 +1,4 @@
-"""One sentence for every bad argument: its name, what was wanted, what came, the nearest fix."""
+"""Checks of arguments; each error says what was expected, what was passed, and the nearest fix."""
 
 import difflib
 import math

@@ -1,4 +1,4 @@
-"""Downloads by pooch that give up in time where there is no network."""
+"""Downloads by pooch that fail within seconds if there is no network."""
 
 import threading
 import types
@@ -118,7 +118,7 @@ class _Progress:
 
 
 def _download(url: str, output: str, _: Any, *, seconds: float) -> None:
-    """Download a file, giving up where nothing comes for so many seconds.
+    """Download a file, and fail if nothing arrives for this many seconds.
 
     A socket's timeout ends a connection that is refused silently or stalls. It does not end the
     lookup of a name, nor the attempts at one address after the other. So the download runs in a

@@ -37,7 +37,7 @@ _PREFIX_BYTES = 8  # the length of the header
 
 
 class DamagedError(OSError):
-    """A shard is not what was written."""
+    """The content of a shard differs from what was written."""
 
 
 def checksum_path(shard: Path) -> Path:

@@ -65,7 +65,7 @@ def max_images(data: batches.Inputs) -> int | None:
 
 
 def read_ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Yield the same chunks, with the next ones being read in a thread meanwhile."""
+    """Yield the same chunks; a thread reads the next ones while a chunk is used."""
     made: queue.Queue[Any] = queue.Queue(maxsize=_READ_AHEAD)
     stop = threading.Event()
 

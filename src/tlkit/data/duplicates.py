@@ -33,7 +33,7 @@ class DuplicatePair:
 def find_duplicates(data: ImageDataset) -> list[DuplicatePair]:
     """Return pairs of images that are identical, or whose hashes differ by at most 4 bits.
 
-    The hashes are imagehash's perceptual hashes. Of several images that are alike not all pairs
+    The hashes are imagehash's perceptual hashes. Of several similar images, not all pairs
     are returned, of which a video has millions, but as few as connect them.
 
     Args:
@@ -63,7 +63,7 @@ def find_duplicates(data: ImageDataset) -> list[DuplicatePair]:
 # band: for each band, hashes are sorted by it, and only those with the same value are compared.
 # What is found is a graph of hashes. Its minimum spanning forest has as few pairs as connect the
 # same hashes, and of those the most similar ones; it is taken whenever the graph gets large, so
-# that memory stays bounded for a video of which all frames are alike.
+# that memory stays bounded for a video whose frames are all similar.
 def _connect_near(hashes: np.ndarray) -> list[tuple[int, int]]:
     """Return pairs of indices, the smaller first, that connect all hashes that are near."""
     found: list[np.ndarray] = []  # rows of first, second, and how many bits differ

@@ -23,7 +23,7 @@ class Scan:
 
     Attributes:
         digest: A hash of its content.
-        perceptual_hash: 64 bits of which few differ between images that look alike (imagehash's
+        perceptual_hash: 64 bits, few of which differ between similar images (imagehash's
             phash); 0 for an unreadable image.
         problem: Why it is unreadable; empty for a readable image.
     """

@@ -122,7 +122,7 @@ def find_groups(data: ImageDataset) -> list[str]:
 
 
 def _keys(data: ImageDataset) -> list[str]:
-    """Return the group of each image, or a hash of its content where there are no groups."""
+    """Return the group of each image, or a hash of its content if there are no groups."""
     return list(data.groups) or [scan.digest for scan in data.scans]
 
 

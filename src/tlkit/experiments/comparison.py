@@ -205,7 +205,7 @@ def _evaluate(trained: Trained, data: Split) -> dict[str, float | None]:
 
 
 def _measure_memory(work: Callable[[], Trained]) -> tuple[Trained, float | None]:
-    """Return the result of the work, and the peak growth of the process in bytes meanwhile."""
+    """Return the result of the work, and by how many bytes the process grew during it at most."""
     before = system.resident_bytes()
     if before is None:
         return work(), None
