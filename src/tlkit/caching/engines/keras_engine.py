@@ -26,7 +26,7 @@ def make_keras_function(
         trunk: The model.
         sample: A batch of images of the shape and dtype that will be run.
     """
-    if keras.config.backend() != "tensorflow":
+    if keras.config.backend() != "tensorflow" or _runs_functions_eagerly():
         return lambda images: _to_arrays(trunk.predict_on_batch(images)), _EAGER_BATCH_SIZE
     batch_size = choose_batch_size(trunk, sample, max_bytes=_MAX_TENSOR_BYTES_IN_KERAS)
     graph = _trace(trunk, (batch_size, *sample.shape[1:]), sample.dtype)
@@ -47,6 +47,16 @@ def choose_batch_size(
     ]
     fitting = (size for size in _BATCH_SIZES if size * max(sizes, default=1) <= max_bytes)
     return next(fitting, _BATCH_SIZES[-1])
+
+
+def _runs_functions_eagerly() -> bool:
+    """Return whether TensorFlow was asked to debug without graphs.
+
+    A graph traced meanwhile lacks the parts that Keras compiles by XLA, such as grouped
+    convolutions, and fails where it runs.
+    """
+    eagerly: bool = importlib.import_module("tensorflow").config.functions_run_eagerly()
+    return eagerly
 
 
 def _trace(trunk: keras.Model, shape: tuple[int | None, ...], dtype: np.dtype[Any]) -> Any:
