@@ -1,16 +1,25 @@
-import time
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
-from tests.samples import make_noise, small_classifier
+from tests.samples import TickingClock, make_noise, small_classifier
 
 import tlkit
 from tlkit import Phase, freezing
+from tlkit.experiments import recipe
 from tlkit.training import time_budget
 
 DATA = make_noise(64)
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> TickingClock:
+    """A step, which looks at the clock a few times, takes about half a second."""
+    made = TickingClock(0.2)
+    monkeypatch.setattr(time_budget, "time", made)
+    monkeypatch.setattr(recipe, "time", made)
+    return made
 
 
 def _within(
@@ -22,19 +31,20 @@ def _within(
     )
 
 
+@pytest.mark.usefixtures("ticking")
 def test_as_many_epochs_are_trained_as_fit(small_backbone: keras.Model) -> None:
-    run = _within(small_classifier(small_backbone), 15.0)
+    run = _within(small_classifier(small_backbone), 60.0)
     assert run is not None
-    assert 1 < run.num_epochs < 4000
+    assert 1 < run.num_epochs < 200
 
 
+@pytest.mark.usefixtures("ticking")
 @pytest.mark.parametrize(("epochs", "cut_short"), [(4000, True), (2, False)])
 def test_a_cosine_ends_with_the_time_or_with_the_epochs(
     small_backbone: keras.Model, *, epochs: int, cut_short: bool
 ) -> None:
     settings = {"schedule": "cosine", "warmup": 0.5, "learning_rate": 1e-3, "batch_size": 1}
-    seconds = 15.0 if cut_short else 600.0
-    run = _within(small_classifier(small_backbone), seconds, epochs=epochs, **settings)
+    run = _within(small_classifier(small_backbone), 300.0, epochs=epochs, **settings)
     assert run is not None
     assert (run.num_epochs < epochs) is cut_short
     assert 0 <= run.history["learning_rate"][-1] < 1e-5
@@ -48,15 +58,17 @@ def test_nothing_changes_if_no_epoch_fits(small_backbone: keras.Model) -> None:
         np.testing.assert_array_equal(weight, old)
 
 
-def test_a_phase_that_takes_longer_than_measured_is_stopped(small_backbone: keras.Model) -> None:
+def test_a_phase_that_takes_longer_than_measured_is_stopped(
+    small_backbone: keras.Model, ticking: TickingClock
+) -> None:
     class Slower(keras.callbacks.Callback):
         batches = 0
 
         def on_train_batch_end(self, batch: int, logs: object = None) -> None:
             Slower.batches += 1
-            time.sleep(0.5 if Slower.batches > 10 else 0)
+            ticking.now += 20 if Slower.batches > 20 else 0  # the timed steps are 20
 
-    run = _within(small_classifier(small_backbone), 12.0, callbacks=(Slower(),), batch_size=1)
+    run = _within(small_classifier(small_backbone), 300.0, callbacks=(Slower(),), batch_size=1)
     assert run is not None
     assert run.num_epochs == 1
     assert Slower.batches < 64
@@ -127,10 +139,11 @@ def test_a_first_step_at_rate_0_is_not_the_last(clock: _Clock) -> None:
     assert _rates(clock, seconds_per_step=50.0) == pytest.approx([0.0, 0.05])
 
 
+@pytest.mark.usefixtures("ticking")
 def test_a_head_that_is_trained_stops_in_time() -> None:
-    digits = tlkit.datasets.digits()
+    digits = tlkit.datasets.digits().limited(200)
     recipe = tlkit.recipes.few_images(epochs=(100_000, 1))
-    started = time.perf_counter()
-    trained = recipe.train(digits.train, weights="starter", budget=0.1, verbose=False)
-    assert [phase.name for phase in trained.run.phases] == ["head"]
-    assert time.perf_counter() - started < 120  # it would take hours
+    trained = recipe.train(digits.train, weights="starter", budget=0.2, verbose=False)
+    [head] = trained.run.phases
+    assert head.name == "head"
+    assert 1 <= head.num_epochs < 60
