@@ -33,6 +33,9 @@ SPECS = {name: backbones.get(name) for name in backbones.names()}
 FAMILIES = {spec.family: spec.name for spec in reversed(backbones.TABLE)}
 """For each family of backbones its first row, the smallest one."""
 
+LARGE = ("inception_resnet_v2", "nasnet", "densenet")
+"""Families whose smallest one takes half a minute and more."""
+
 SMALLER = {"mobilenet": {"alpha": 0.25}, "mobilenet_v2": {"alpha": 0.35}}
 """Options that make the smallest of a family smaller still."""
 
@@ -128,7 +131,10 @@ def test_one_pixel_less_than_the_smallest_size_is_refused_by_keras(spec: Backbon
 
 
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly")
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(each, marks=pytest.mark.slow) if each in LARGE else each for each in FAMILIES],
+)
 def test_every_family_trains_saves_and_predicts_the_same(
     family: str, tmp_path: Path, without_graphs: None, cleared_session: None
 ) -> None:

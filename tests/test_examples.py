@@ -129,7 +129,12 @@ def _check_starter_stem(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "recipe"),
-    [((), "few_images"), (("--recipe", "mnist_as_described"), "mnist_as_described")],
+    [
+        ((), "few_images"),
+        pytest.param(
+            ("--recipe", "mnist_as_described"), "mnist_as_described", marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_it_uses_the_starter_if_asked_to_even_with_imagenet_weights_at_hand(
     options: tuple[str, ...], recipe: str, tmp_path: Path, keras_home: Path

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -19,7 +20,7 @@ def test_an_estimate_is_a_mean_with_students_interval() -> None:
 def test_recipes_are_compared_on_the_same_images() -> None:
     digits = tlkit.datasets.digits().limited(300)
     comparison = tlkit.experiments.compare(
-        [recipes.fast(), recipes.few_images(epochs=(1, 1))],
+        [recipes.fast(), replace(recipes.few_images(epochs=(1, 1)), fine_tune=None)],
         digits,
         seeds=2,
         weights="starter",

@@ -52,7 +52,9 @@ def test_a_fresh_process_predicts_bit_for_bit_the_same(
     np.testing.assert_array_equal(predicted, model.predict(images, verbose=0))
 
 
-@pytest.mark.parametrize("load", [LOAD, *LOADS_BY_KERAS])
+@pytest.mark.parametrize(
+    "load", [LOAD, LOADS_BY_KERAS[0], pytest.param(LOADS_BY_KERAS[1], marks=pytest.mark.slow)]
+)
 def test_a_file_from_before_the_packages_predicts_as_it_did(
     load: str, tmp_path: Path, run_python: Callable[..., str]
 ) -> None:
