@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlkit.errors import ConfigError
+from tlkit.errors import ConfigError, DataError
 from tlkit.models import backbones
 
 TINY = {"alpha": 0.35}
@@ -180,3 +180,55 @@ def test_what_keras_refuses_is_a_config_error_with_its_reason(tmp_path: Path) ->
         backbones.create("mobilenet_v2", image_size=32, weights=None, options={"alpha": "wide"})
     with pytest.raises(ConfigError, match=r"`weights` must be 'imagenet', 'starter', None or"):
         backbones.create("mobilenet_v2", image_size=32, weights=3)
+
+
+DAMAGES = [
+    (lambda content: b"", "it is empty"),
+    (lambda content: content[: len(content) // 2], "it is cut short"),
+    (lambda content: b"<html>404</html>", "it is a web page or XML"),
+    (lambda content: b"hello", "it is not a .h5 file"),
+    (lambda content: content[:3000] + b"\xff" * 20000 + content[23000:], "[A-Z]"),
+]
+
+
+@pytest.fixture(scope="module")
+def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    backbone = backbones.create("mobilenet_v2", image_size=32, weights=None, options=TINY)
+    path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
+    backbone.save_weights(path)
+    return path
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGES)
+def test_a_damaged_weights_file_is_named_with_what_is_wrong(
+    weights_file: Path, tmp_path: Path, damage: Callable[[bytes], bytes], words: str
+) -> None:
+    path = tmp_path / "mine.weights.h5"
+    path.write_bytes(damage(weights_file.read_bytes()))
+    with pytest.raises(ConfigError, match=rf"`weights` must be .*, got '.*mine.*': {words}") as got:
+        backbones.create("mobilenet_v2", image_size=32, weights=path, options=TINY)
+    assert "Copy the file again" in str(got.value)
+
+
+def test_weights_of_another_width_are_named(weights_file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"got '.*tiny.weights.h5': .*objects could not be load"):
+        backbones.create("mobilenet_v2", image_size=32, weights=str(weights_file))
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGES[:4])
+def test_a_damaged_download_is_named_with_what_to_do(
+    weights_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[bytes], bytes],
+    words: str,
+) -> None:
+    monkeypatch.setattr("tlkit._internal.downloads.keras_home", lambda: str(tmp_path))
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / name).write_bytes(damage(weights_file.read_bytes()))
+    with pytest.raises(
+        DataError, match=rf"weights of mobilenet_v2 can't .*{name}': {words}"
+    ) as got:
+        backbones.create("mobilenet_v2", image_size=32, options=TINY)
+    assert "Delete this file, and it is downloaded again" in str(got.value)

@@ -27,12 +27,13 @@ _NAMES: tuple[str, ...] = ("get_file", "file_utils")  # as modules of Keras impo
 @contextmanager
 def bounded_downloads(
     function: Callable[..., Any], what: str, *, remedy: str, seconds: float = SECONDS
-) -> Iterator[None]:
+) -> Iterator[list[Path]]:
     """Let a function of Keras that downloads a file give up in time.
 
     Keras' constructors call `get_file` for weights whose URL they alone know, and its downloads
     wait without a limit. Inside the block, the function's module calls `get_file` of this module
-    instead; no other module is touched. Another thread that enters waits until the first is done.
+    instead; no other module is touched. Yields a list that the paths of the files are added to.
+    Another thread that enters waits until the first is done.
 
     Args:
         function: The constructor, or the function that loads a data set.
@@ -44,7 +45,8 @@ def bounded_downloads(
         DownloadError: The file can't be downloaded.
     """
     module = function.__globals__
-    bounded = partial(get_file, what=what, remedy=remedy, seconds=seconds)
+    files: list[Path] = []
+    bounded = partial(get_file, what=what, remedy=remedy, seconds=seconds, files=files)
     with _LOCK:
         before = {name: module[name] for name in _NAMES if name in module}
         for name, value in before.items():
@@ -52,7 +54,7 @@ def bounded_downloads(
             whole = types.SimpleNamespace(**{**vars(value), "get_file": bounded})
             module[name] = whole if is_module else bounded
         try:
-            yield
+            yield files
         finally:
             module.update(before)
 
@@ -66,6 +68,7 @@ def get_file(
     what: str,
     remedy: str,
     seconds: float = SECONDS,
+    files: list[Path] | None = None,
 ) -> str:
     """Return the path of a file in Keras' cache, as `keras.utils.get_file` does.
 
@@ -79,22 +82,28 @@ def get_file(
         what: As for `bounded_downloads`.
         remedy: As for `bounded_downloads`.
         seconds: As for `bounded_downloads`.
+        files: A list that the path is added to.
 
     Raises:
         DownloadError: The host does not answer, the transfer fails, or the hash is another.
     """
+    folder = Path(keras_home()).expanduser() / cache_subdir
     algorithm = "md5" if file_hash is not None and len(file_hash) == 32 else "sha256"
     try:
         path = pooch.retrieve(
             origin,
             known_hash=None if file_hash is None else f"{algorithm}:{file_hash}",
             fname=fname,
-            path=Path(keras_home()).expanduser() / cache_subdir,
+            path=folder,
             downloader=partial(_download, seconds=seconds),
         )
+        if files is not None:
+            files.append(Path(path))
         return str(path)
     except (OSError, ValueError) as error:  # pooch raises a ValueError for a wrong hash
         reason = str(error).strip(" .")
+        if (folder / fname).is_file():
+            remedy = f"{str(folder / fname)!r} is damaged: it has another hash. {remedy}"
         raise DownloadError(f"Can't download {what}: {reason}. {remedy}") from error
 
 

@@ -4,6 +4,8 @@ import errno
 import os
 import shutil
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -49,6 +51,47 @@ def _sync(path: Path) -> None:
         if each.is_file():
             with each.open("r+b") as file:
                 os.fsync(file.fileno())
+
+
+DAMAGE_ERRORS = (
+    *(AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What Keras, h5py, zipfile and json raise for a damaged file of weights, or for a wrong one."""
+
+_BEGINNINGS = {
+    ".h5": b"\x89HDF\r\n\x1a\n",
+    ".hdf5": b"\x89HDF\r\n\x1a\n",
+    ".keras": b"PK",
+    ".npz": b"PK",
+}
+
+
+def describe_damage(path: Path) -> str:
+    """Return what is wrong with a file of weights or a model; "" if it begins as it should.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     page = Path(folder, "model.h5")
+        ...     _ = page.write_text("<!DOCTYPE html> 404: Not Found")
+        ...     describe_damage(page)
+        'it is a web page or XML, such as the error page of a download'
+    """
+    with path.open("rb") as file:
+        start = file.read(512)
+    beginning = _BEGINNINGS.get(path.suffix.lower())
+    if not start:
+        return "it is empty"
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        return "it is a web page or XML, such as the error page of a download"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS, not the file itself (run: git lfs pull)"
+    if beginning is None or not start.startswith(beginning):
+        return "" if beginning is None else f"it is not a {path.suffix} file, whatever its name"
+    if beginning == b"PK" and not zipfile.is_zipfile(path):
+        return "it is cut short, as after an interrupted download or copy"
+    return ""
 
 
 def check_room(folder: Path, num_bytes: int) -> None:

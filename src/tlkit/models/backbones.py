@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,7 +11,8 @@ import keras
 
 from tlkit._internal import arguments
 from tlkit._internal.downloads import bounded_downloads
-from tlkit.errors import Argument, ConfigError
+from tlkit._internal.files import DAMAGE_ERRORS, describe_damage
+from tlkit.errors import Argument, ConfigError, DataError, TlkitError
 from tlkit.models import starter
 
 _DOWNLOAD_REMEDY = (
@@ -22,6 +23,7 @@ _DOWNLOAD_REMEDY = (
 PretrainedWeights = Literal["imagenet", "starter"]
 """Weights that have a name; any others are a file."""
 
+_MAX_REASON = 300  # characters of an error of Keras or h5py
 _OTHER_SIZE_WARNING = "`input_shape` is undefined or non-square"
 
 
@@ -172,7 +174,7 @@ def create(
     name: str,
     *,
     image_size: int | tuple[int, int] | None = None,
-    weights: str | None = "imagenet",
+    weights: str | Path | None = "imagenet",
     options: Mapping[str, Any] | None = None,
 ) -> keras.Model:
     """Build a backbone without its classification layers.
@@ -192,13 +194,15 @@ def create(
         ConfigError: The name or an option is unknown, the image size is too small, or the
             backbone has no such weights.
         DownloadError: The weights are not on disk and can't be downloaded.
-        DataError: The file of the starter's weights is missing or damaged.
+        DataError: The file of the starter's weights is missing or damaged, or that of the ImageNet
+            weights is damaged.
 
     Examples:
         >>> create("mobilenet_v2", image_size=32, weights=None).output_shape
         (None, 1, 1, 1280)
     """
     spec = get(name)
+    weights = str(weights) if isinstance(weights, Path) else weights
     options = dict(options or {})
     default_size = spec.default_size
     if weights == starter.WEIGHTS:
@@ -210,11 +214,7 @@ def create(
             f" must be at least {spec.min_size}x{spec.min_size} for {name}, "
             f"got {size[0]}x{size[1]}.",
         )
-    if keras.config.image_data_format() != "channels_last":
-        raise ConfigError(
-            "Keras' image data format must be 'channels_last', got 'channels_first'. Call "
-            "keras.config.set_image_data_format('channels_last') first."
-        )
+    check_data_format()
     _check_options(spec, options)
     _check_weights(weights)
     if weights != starter.WEIGHTS:
@@ -224,24 +224,65 @@ def create(
     return backbone
 
 
+def check_data_format() -> None:
+    """Refuse to build a model while Keras makes layers for channels-first images.
+
+    Raises:
+        ConfigError: Keras' image data format is "channels_first".
+    """
+    if keras.config.image_data_format() != "channels_last":
+        raise ConfigError(
+            "Keras' image data format must be 'channels_last', got 'channels_first'. Call "
+            "keras.config.set_image_data_format('channels_last') first."
+        )
+
+
 def _build(
     spec: BackboneSpec, size: tuple[int, int], weights: str | None, options: Mapping[str, Any]
 ) -> keras.Model:
     shape = (*size, 3)
     with (
         warnings.catch_warnings(),
-        bounded_downloads(spec.constructor, f"{weights} weights", remedy=_DOWNLOAD_REMEDY),
+        bounded_downloads(
+            spec.constructor, f"{weights} weights", remedy=_DOWNLOAD_REMEDY
+        ) as downloaded,
     ):
         warnings.filterwarnings("ignore", message=_OTHER_SIZE_WARNING)
         try:
             return spec.constructor(
                 include_top=False, weights=weights, input_shape=shape, **options
             )
-        except (ValueError, TypeError) as error:
-            raise ConfigError(
-                f"Keras can't build {spec.name} with weights={weights!r} and {dict(options)}: "
-                f"{error}"
-            ) from error
+        except DAMAGE_ERRORS as error:
+            raise _explain(error, spec.name, weights, options, downloaded) from error
+
+
+def _explain(
+    error: Exception,
+    name: str,
+    weights: str | None,
+    options: Mapping[str, Any],
+    downloaded: Sequence[Path],
+) -> TlkitError:
+    """Return an error that names the weights file, what is wrong with it, and what to do."""
+    if isinstance(error, TlkitError):
+        return error
+    if weights is None:
+        return ConfigError(f"Keras can't build {name} with {dict(options)}: {error}")
+    file = downloaded[-1] if downloaded else Path(weights)
+    lines = " ".join(str(error).split())[:_MAX_REASON].rstrip(".") or type(error).__name__
+    cut = "it is cut short, as after an interrupted download or copy"
+    why = (file.is_file() and describe_damage(file)) or (cut if "truncated" in lines else lines)
+    if downloaded:
+        return DataError(
+            f"The {weights} weights of {name} can't be read from {str(file)!r}: {why}. Delete "
+            f"this file, and it is downloaded again. Or: {_DOWNLOAD_REMEDY}"
+        )
+    return ConfigError(
+        Argument("weights"),
+        f" must be a file of weights of {name} without its top, with {dict(options)}, got "
+        f"{weights!r}: {why}. Copy the file again, or write one by backbone.save_weights(...) of "
+        "the same backbone.",
+    )
 
 
 _RESERVED_OPTIONS = {

@@ -1,16 +1,22 @@
 """Join preprocessing, a backbone and a softmax head into one model."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from tlkit._internal import arguments
 from tlkit.errors import ConfigError
-from tlkit.models import backbones, feature_extraction
+from tlkit.models import backbone_checks, backbones, feature_extraction
 from tlkit.models.backbones import PixelFormat
 from tlkit.models.feature_extraction import Pooling
 from tlkit.models.layers import ClassProbabilities, GrayToRGBResize, Interpolation
+
+_OWN_NAMES = {
+    *("dropout", "features", "flip", "gray_to_rgb_resize", "image", "logits", "normalization"),
+    "probabilities",
+}
 
 FeatureSelector = Callable[[keras.Model], tuple[Sequence[str], Sequence[Pooling]]]
 """A function that chooses what the head reads.
@@ -29,7 +35,7 @@ def build_classifier(
     value_range: tuple[float, float] = (0, 255),
     pixels: PixelFormat | tuple[float, float] | None = None,
     interpolation: Interpolation = "bilinear",
-    weights: str | None = "imagenet",
+    weights: str | Path | None = "imagenet",
     backbone_options: Mapping[str, Any] | None = None,
     features: str | Sequence[str] | FeatureSelector | None = None,
     pooling: Pooling | Sequence[Pooling] | None = None,
@@ -70,8 +76,12 @@ def build_classifier(
         seed: Seed of the head's initial weights and of its dropout. With None, they depend on
             `keras.utils.set_random_seed`.
 
+    Warns:
+        UserWarning: The backbone has a layer that can't be loaded from a file, such as a Lambda.
+
     Raises:
-        ConfigError: An argument is invalid.
+        ConfigError: An argument is invalid. Among others, the backbone is channels-first, ends in
+            a softmax or a sigmoid, or rescales `pixels` again.
         DownloadError: The weights are not on disk and can't be downloaded.
         DataError: The file of the starter's weights is missing or damaged.
 
@@ -82,15 +92,18 @@ def build_classifier(
     """
     names = _class_names(class_names, arguments.at_least("num_classes", num_classes, 2))
     arguments.fraction("dropout", dropout)
+    backbones.check_data_format()
     _check_features(features, pooling)
     if isinstance(backbone, str):
-        pixels = backbones.get(backbone).pixels if pixels is None else pixels
+        pixels = _pixel_format(backbones.get(backbone).pixels if pixels is None else pixels)
         backbone = backbones.create(
             backbone, image_size=image_size, weights=weights, options=backbone_options
         )
     else:
-        pixels = _require_pixels(pixels)
-        _check_backbone(backbone, backbone_options, weights)
+        pixels = _pixel_format(pixels)
+        backbone_checks.check_backbone(backbone, backbone_options, weights)
+        backbone_checks.check_pixels(backbone, pixels)
+        backbone = _rename(backbone)
     size = _image_size(backbone, image_size)
     if not isinstance(input_shape, tuple | list):
         raise ConfigError(
@@ -108,6 +121,8 @@ def build_classifier(
         outputs = ClassProbabilities(names, name="probabilities")(dense(vector))
         return keras.Model(inputs, outputs, name="classifier")
 
+    if features is None:
+        backbone_checks.check_end(backbone)
     if callable(features):
         features, pooling = features(assemble(backbone, "avg"))
     if features is not None:
@@ -145,18 +160,18 @@ def _preprocess(
     inputs: Any,
     size: tuple[int, int],
     value_range: tuple[float, float],
-    pixels: PixelFormat | tuple[float, float],
+    pixels: PixelFormat,
     interpolation: Interpolation,
 ) -> Any:
-    if not isinstance(pixels, PixelFormat):
-        pixels = PixelFormat(range=arguments.interval("pixels", pixels))
-    prepared = GrayToRGBResize(
+    resize = GrayToRGBResize(
         size,
         input_range=value_range,
         output_range=pixels.range,
         interpolation=interpolation,
         name="gray_to_rgb_resize",
-    )(inputs)
+    )
+    resize.compute_output_shape(inputs.shape)  # else Keras wraps the error about channels
+    prepared = resize(inputs)
     if pixels.bgr:
         prepared = keras.ops.flip(prepared, axis=-1)
     if pixels.mean is None:
@@ -181,46 +196,23 @@ def _class_names(names: Sequence[str] | None, num_classes: int) -> Sequence[str]
     return names
 
 
-def _require_pixels(
-    pixels: PixelFormat | tuple[float, float] | None,
-) -> PixelFormat | tuple[float, float]:
+def _pixel_format(pixels: PixelFormat | tuple[float, float] | None) -> PixelFormat:
     if pixels is None:
         raise ConfigError(
             "`pixels` must be what the backbone takes if the backbone is a model, got None. For "
             "example pixels=(0, 1), pixels=(-1, 1), or "
             "pixels=tlkit.models.backbones.get('resnet50').pixels."
         )
-    return pixels
+    if isinstance(pixels, PixelFormat):
+        return pixels
+    return PixelFormat(range=arguments.interval("pixels", pixels))
 
 
-def _check_backbone(
-    backbone: keras.Model, options: Mapping[str, Any] | None, weights: str | None
-) -> None:
-    if not isinstance(backbone, keras.Model):
-        raise ConfigError(f"`backbone` must be a keras.Model or a known name, got {backbone!r}.")
-    if options:
-        raise ConfigError("`backbone_options` must be left out if the backbone is a model.")
-    if weights != "imagenet":
-        raise ConfigError(
-            f"`weights` must be left out if the backbone is a model, got {weights!r}. The model "
-            "keeps its own weights."
-        )
-    if getattr(backbone, "inputs", None) is None:
-        raise ConfigError(
-            f"`backbone` must be built, got {backbone.name!r} without an input shape. Start it "
-            "with a keras.Input."
-        )
-    shapes = [tensor.shape for tensor in (*backbone.inputs, *backbone.outputs)]
-    if len(shapes) != 2 or len(shapes[0]) != 4 or shapes[0][-1] not in (3, None):
-        raise ConfigError(
-            "`backbone` must have one input of shape (batch, height, width, 3) and one output, "
-            f"got inputs and outputs of shapes {shapes}."
-        )
-    if len(shapes[1]) not in (2, 4):
-        raise ConfigError(
-            "`backbone` must return feature maps (batch, height, width, channels) or features "
-            f"(batch, features), got an output of shape {shapes[1]}."
-        )
+def _rename(backbone: keras.Model) -> keras.Model:
+    """Return the backbone under another name if it has that of a layer of the classifier."""
+    if backbone.name not in _OWN_NAMES and not backbone.name.startswith("pooling"):
+        return backbone
+    return keras.Model(backbone.inputs, backbone.outputs, name=f"{backbone.name}_backbone")
 
 
 def _image_size(backbone: keras.Model, image_size: int | tuple[int, int] | None) -> tuple[int, int]:

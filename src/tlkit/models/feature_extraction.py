@@ -16,6 +16,9 @@ Pooling = _PoolingName | int
 """How maps become features: by name, or as a grid of averages with so many cells along a side."""
 
 
+_LAYOUT = "channels_last"  # whatever Keras' default is when the head is built
+
+
 def check_pooling(pooling: object) -> Pooling | tuple[Pooling, ...]:
     """Return one pooling, or a tuple of them.
 
@@ -120,9 +123,9 @@ def pool(maps: Any, pooling: Pooling, *, name: str | None = None) -> Any:
     if len(maps.shape) == 2:
         return maps
     if pooling == "avg":
-        return keras.layers.GlobalAveragePooling2D(name=name)(maps)
+        return keras.layers.GlobalAveragePooling2D(_LAYOUT, name=name)(maps)
     if pooling == "max":
-        return keras.layers.GlobalMaxPooling2D(name=name)(maps)
+        return keras.layers.GlobalMaxPooling2D(_LAYOUT, name=name)(maps)
     if None in maps.shape[1:3]:
         raise ConfigError(
             "`pooling` must be 'avg' or 'max' for maps of unknown height and width, "
@@ -132,5 +135,7 @@ def pool(maps: Any, pooling: Pooling, *, name: str | None = None) -> Any:
         squares = tuple(-(-side // int(pooling)) for side in maps.shape[1:3])
         if squares != (1, 1):
             grid = None if name is None else f"{name}_grid"
-            maps = keras.layers.AveragePooling2D(squares, padding="same", name=grid)(maps)
-    return keras.layers.Flatten(name=name)(maps)
+            maps = keras.layers.AveragePooling2D(
+                squares, padding="same", data_format=_LAYOUT, name=grid
+            )(maps)
+    return keras.layers.Flatten(_LAYOUT, name=name)(maps)

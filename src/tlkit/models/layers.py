@@ -184,6 +184,16 @@ class ClassProbabilities(keras.layers.Layer):
         }
 
 
+def channels_last_hint(shape: Sequence[int | None]) -> str:
+    """Return how to turn a batch of this shape around, if it seems to be channels-first."""
+    first = len(shape) == 4 and shape[1] in _CHANNELS and shape[-1] not in _CHANNELS
+    return (
+        " Put the channels last: numpy.moveaxis(images, 1, -1), as in input_shape=(32, 32, 3)."
+        if first
+        else ""
+    )
+
+
 def _channels(shape: Sequence[int | None]) -> int:
     """Return the number of channels of a batch of this shape: 1 if it has no channel axis."""
     if len(shape) not in (3, 4):
@@ -203,7 +213,7 @@ def _channels(shape: Sequence[int | None]) -> int:
     if last not in _CHANNELS:
         raise DataError(
             "Images must have 1 (grey), 3 (RGB) or 4 (RGB and alpha) channels on the last axis, "
-            f"got {last} in shape {tuple(shape)}."
+            f"got {last} in shape {tuple(shape)}.{channels_last_hint(shape)}"
         )
     return int(last)
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import keras
 
-from tlkit._internal.files import replace_atomically
+from tlkit._internal.files import DAMAGE_ERRORS, describe_damage, replace_atomically
 from tlkit.errors import ConfigError
 from tlkit.models.inspection import class_names
+from tlkit.models.serialization import explain_loading, find_unloadable, has_custom_parts
 
 
 def save(model: keras.Model, path: str | Path) -> Path:
@@ -15,17 +16,35 @@ def save(model: keras.Model, path: str | Path) -> Path:
     The file contains what prediction needs: architecture, weights, preprocessing and class names.
     It contains no optimizer state, no pickle and no code.
 
+    Folders above it that do not exist are made.
+
     Raises:
-        ConfigError: The path does not end in .keras, or the model has no class names.
+        ConfigError: The path does not end in .keras, is a folder, or is inside a file; the model
+            has no class names, or a layer that can't be loaded again.
     """
     target = Path(path)
     if target.suffix != ".keras":
         raise ConfigError(f"`path` must end in .keras, got {str(path)!r}.")
+    if target.is_dir():
+        raise ConfigError(
+            f"`path` must be a file, got the folder {str(path)!r}. Name a file in it, such as "
+            f"{str(target / 'model.keras')!r}."
+        )
     class_names(model)
+    problem = find_unloadable(model)
+    if problem:
+        raise ConfigError(f"`model` must be one that can be loaded again, but {problem}")
     without_optimizer = keras.Model(model.inputs, model.outputs, name=model.name)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigError(
+            f"`path` must be in a folder, got {str(path)!r}: {error.filename!r} is a file."
+        ) from error
     with replace_atomically(target) as temporary:
         without_optimizer.save(temporary)
+        if has_custom_parts(model):  # whose weights can't be checked without a file
+            load(temporary)
     return target
 
 
@@ -38,12 +57,14 @@ def load(path: str | Path) -> keras.Model:
         ConfigError: The file does not exist, or does not contain a classifier of tlkit.
     """
     if not Path(path).is_file():
-        raise ConfigError(f"`path` must be a .keras file, got {str(path)!r}: no such file.")
+        why = "it is a folder" if Path(path).is_dir() else "no such file"
+        raise ConfigError(f"`path` must be a .keras file, got {str(path)!r}: {why}.")
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError) as error:
+    except DAMAGE_ERRORS as error:
+        why = describe_damage(Path(path)) or explain_loading(error)
         raise ConfigError(
-            f"`path` must be a .keras file that Keras can read, got {str(path)!r}: {error}"
+            f"`path` must be a .keras file that Keras can read, got {str(path)!r}: {why}."
         ) from error
     class_names(model)
     return model
