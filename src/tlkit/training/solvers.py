@@ -1,24 +1,20 @@
 """Fit linear classifiers to features: ridge regression and logistic regression."""
 
-import warnings
 from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
-from tlkit.training.linear import PENALTIES, Linear, Moments, cross_entropy, fold_scaling
+from tlkit.training.linear import PENALTIES, Linear, Moments, cross_entropy, divisors, fold_scaling
 
 Solver = Literal["lbfgs", "ridge"]
 """Multinomial logistic regression by L-BFGS, and ridge regression in closed form."""
 
 
 _MAX_ITERATIONS = 200
-_TOLERANCE = 1e-3  # stop when no derivative of the loss is larger
+_TOLERANCE = 1e-5  # stop when an iteration lowers the loss by a smaller share
 _BLOCK = 4096
 _LOG_TEMPERATURES = (-6, 3)
 _MIN_HOLDOUT = 2000  # images; a tenth of fewer is too small to choose a penalty on
@@ -68,7 +64,7 @@ def lbfgs(
     penalty: float | None = None,
     seed: int | None = None,
 ) -> Linear:
-    """Fit multinomial logistic regression by scikit-learn's L-BFGS on standardised features.
+    """Fit multinomial logistic regression by SciPy's L-BFGS on standardised features.
 
     Args:
         features: `(count, size)`.
@@ -78,14 +74,12 @@ def lbfgs(
             images, held out for that, or with fewer than 2,000 images by 5-fold cross-validation.
         seed: Chooses the images held out.
     """
-    scaler = StandardScaler()
-    for block in _blocks(len(features)):
-        scaler.partial_fit(features[block])
-    standard = scaler.transform(features)
+    standard, mean, scale = _standardize(features)
+    start = np.zeros((features.shape[1] + 1, classes))
     if penalty is None:
-        penalty = _choose_penalty(standard, labels, classes, seed=seed)
-    kernel, bias = _fit(_regression(), standard, labels, classes, penalty)
-    return fold_scaling(kernel, bias, scaler.mean_, scaler.scale_, penalty)
+        penalty, start = _choose_penalty(standard, labels, start, seed=seed)
+    found = _minimize(standard, labels, start, penalty)
+    return fold_scaling(found[:-1], found[-1], mean, scale, penalty)
 
 
 # The penalty path: a strong penalty makes a problem that is solved in a few iterations, and its
@@ -95,60 +89,53 @@ def lbfgs(
 # iterations. The loss is a mean over images, so the same penalty means the same whatever their
 # number; but more images need less of it, in proportion.
 def _choose_penalty(
-    features: np.ndarray, labels: np.ndarray, classes: int, *, seed: int | None
-) -> float:
-    """Return the penalty with the lowest loss on held-out images."""
+    features: np.ndarray, labels: np.ndarray, start: np.ndarray, *, seed: int | None
+) -> tuple[float, np.ndarray]:
+    """Return the penalty with the lowest loss on held-out images, and a solution to start from."""
     parts = [
-        (fitted[:_MAX_CHOICE], part[:_MAX_CHOICE], _regression())
-        for fitted, part in _split(len(labels), seed)
+        (fitted[:_MAX_CHOICE], part[:_MAX_CHOICE]) for fitted, part in _split(len(labels), seed)
     ]
-    losses: dict[float, float] = {}
+    starts = [start] * len(parts)
+    tried: list[tuple[float, float, np.ndarray]] = []
     for penalty in sorted(PENALTIES, reverse=True):
-        total = 0.0
-        for fitted, part, model in parts:
-            kernel, bias = _fit(model, features[fitted], labels[fitted], classes, penalty)
-            total += len(part) * cross_entropy(features[part] @ kernel + bias, labels[part])
-        losses[penalty] = total
-        if total > 1.05 * min(losses.values()):
+        losses = []
+        for index, (fitted, part) in enumerate(parts):
+            found = _minimize(features[fitted], labels[fitted], starts[index], penalty)
+            losses.append(cross_entropy(features[part] @ found[:-1] + found[-1], labels[part]))
+            starts[index] = found
+        loss = float(np.average(losses, weights=[len(part) for _, part in parts]))
+        tried.append((loss, penalty, starts[0]))
+        if loss > 1.05 * min(each[0] for each in tried):
             break
-    best = min(losses, key=lambda penalty: losses[penalty])
-    return best * len(parts[0][0]) / len(labels)
+    _, penalty, start = min(tried, key=lambda each: each[0])
+    return penalty * len(parts[0][0]) / len(labels), start
 
 
-def _regression() -> LogisticRegression:
-    return LogisticRegression(warm_start=True, tol=_TOLERANCE, max_iter=_MAX_ITERATIONS)
+def _minimize(
+    features: np.ndarray, labels: np.ndarray, start: np.ndarray, penalty: float
+) -> np.ndarray:
+    """Return the weights that minimise loss and penalty, with the bias in the last row."""
+    rows = np.arange(len(labels))
+    shape = start.shape
 
+    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+        weights = values.reshape(shape)
+        logits = features @ weights[:-1].astype("float32") + weights[-1].astype("float32")
+        logits -= logits.max(axis=1, keepdims=True)
+        correct = logits[rows, labels].astype("float64")
+        errors = np.exp(logits, out=logits)
+        totals = errors.sum(axis=1, keepdims=True)
+        errors /= totals  # probabilities
+        errors[rows, labels] -= 1
+        gradient = np.empty(shape)
+        gradient[:-1] = features.T @ errors / len(rows) + penalty * weights[:-1]
+        gradient[-1] = errors.mean(axis=0, dtype="float64")
+        value = float((np.log(totals[:, 0], dtype="float64") - correct).mean())
+        return value + penalty / 2 * float((weights[:-1] ** 2).sum()), gradient.ravel()
 
-def _fit(
-    model: LogisticRegression,
-    features: np.ndarray,
-    labels: np.ndarray,
-    classes: int,
-    penalty: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Fit the regression from where it is; return its kernel and bias, with every class.
-
-    A class without images gets the odds of one image more, at most.
-    """
-    kernel = np.zeros((features.shape[1], classes), "float32")
-    bias = np.zeros(classes, "float32")
-    present = np.unique(labels)
-    if len(present) > 1:
-        # of two classes scikit-learn fits the difference, whose square is twice that of both
-        model.C = (2 if len(present) == 2 else 1) / (penalty * len(labels))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(features, labels)
-        weights, biases = model.coef_.T, model.intercept_
-        if len(present) == 2:
-            weights, biases = weights * [-0.5, 0.5], biases * [-0.5, 0.5]
-        kernel[:, present], bias[present] = weights, biases
-    if len(present) < classes:
-        logits = features @ kernel[:, present] + bias[present]
-        bias[np.setdiff1d(np.arange(classes), present)] = logsumexp(logits, axis=1).min() - np.log(
-            len(labels)
-        )
-    return kernel, bias
+    options = {"maxiter": _MAX_ITERATIONS, "ftol": _TOLERANCE, "gtol": 0.0}
+    found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(found.x.reshape(shape))
 
 
 def _split(count: int, seed: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -208,6 +195,19 @@ def stack_batches(batches: Iterable[np.ndarray], count: int) -> np.ndarray:
         features[used : used + len(rows)] = rows
         used += len(rows)
     return features
+
+
+def _standardize(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a copy of the features with mean 0 and deviation 1, and their means and deviations."""
+    mean = features.mean(axis=0, dtype="float64")
+    squares = np.zeros(features.shape[1])
+    for block in _blocks(len(features)):
+        squares += ((features[block] - mean) ** 2).sum(axis=0)
+    shift = mean.astype("float32")
+    scale = divisors(np.sqrt(squares / len(features))).astype("float32")
+    standard = features - shift
+    standard /= scale
+    return standard, shift, scale
 
 
 def _blocks(count: int) -> list[slice]:
