@@ -7,6 +7,7 @@ import tlkit
 from tlkit import Cache, Phase, SolvedHead, freezing, train_phase
 from tlkit.data import augmentation
 from tlkit.errors import ConfigError
+from tlkit.training import inputs
 
 DATA = make_noise(40)
 
@@ -219,3 +220,51 @@ def test_each_phase_draws_by_its_own_seed(small_backbone: keras.Model) -> None:
         for seed, phase in enumerate((head, tail))
     ]
     assert both == apart
+
+
+CHANGES_VALUES = [
+    (keras.layers.Rescaling(1 / 255), r"got \[0, 1\] from \[0, 255\]"),
+    (keras.layers.Rescaling(1 / 127.5, offset=-1), r"got \[-1, 1\] from"),
+    (keras.layers.Normalization(mean=0.0, variance=2500.0), r"got \[0, 5.1\] from"),
+    (keras.layers.RandomBrightness((1.0, 1.0), value_range=(0, 1e4)), "got "),
+    (keras.layers.Resizing(8, 8), r"must keep the shape of the images, \(9, 9, 1\), got"),
+    (keras.layers.RandomCrop(5, 5), "must keep the shape"),
+    (keras.layers.Embedding(3, 3), "must keep the shape of the images|got an error"),
+]
+
+
+@pytest.mark.parametrize(("layer", "words"), CHANGES_VALUES)
+@pytest.mark.parametrize("use", ["fit", "cached", "solved", "predict"])
+def test_augmentation_must_give_images_that_the_model_takes(
+    model: keras.Model, layer: keras.layers.Layer, words: str, use: str
+) -> None:
+    layers = (_flip(), layer)
+    with pytest.raises(ConfigError, match=f"`augmentation` .*{words}"):
+        if use == "predict":
+            tlkit.predict(model, DATA[0], augmentation=layers)
+        else:
+            phase = (SolvedHead if use == "solved" else Phase)(augmentation=layers)
+            cache = None if use == "fit" else Cache(views=2)
+            train_phase(model, phase, DATA, cache=cache, verbose=False)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.RandomBrightness(0.2, seed=0),
+        keras.layers.RandomContrast(0.5, seed=0),
+        keras.layers.RandomRotation(0.2, fill_mode="constant", seed=0),
+        keras.layers.RandomErasing(1.0, seed=0),
+        keras.layers.GaussianNoise(1.0, seed=0),
+    ],
+)
+def test_augmentation_that_keeps_the_range_is_accepted(layer: keras.layers.Layer) -> None:
+    augmentation.check_augmentation([layer], DATA[0], (0, 255))
+
+
+def test_a_check_of_augmentation_draws_nothing(model: keras.Model) -> None:
+    layer = _flip()
+    before = augmentation.augment(DATA[0], [layer])
+    layer = _flip()
+    inputs.check_augmentation(model, [layer], DATA)
+    np.testing.assert_array_equal(augmentation.augment(DATA[0], [layer]), before)

@@ -1,7 +1,11 @@
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
 
+from tlkit import Phase
+from tlkit.errors import ConfigError
 from tlkit.training import losses
 
 
@@ -14,3 +18,52 @@ def test_smoothed_labels_cost_what_keras_says_of_one_hot_ones() -> None:
     assert float(loss(labels[:, None], given)) == pytest.approx(float(expected), rel=1e-6)
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     assert again.label_smoothing == 0.2
+
+
+def mean_error(labels: object, predicted: object) -> object:
+    return keras.ops.mean(keras.ops.abs(labels - predicted))
+
+
+INTEGER_ONLY = [
+    {"loss": "sparse_categorical_crossentropy"},
+    {"loss": keras.losses.SparseCategoricalCrossentropy()},
+    {"metrics": ("sparse_top_k_categorical_accuracy",)},
+    {"metrics": (keras.metrics.SparseCategoricalAccuracy(),)},
+]
+ONE_HOT_ONLY = [
+    {"loss": "categorical_crossentropy"},
+    {"loss": "mse"},
+    {"loss": keras.losses.CategoricalFocalCrossentropy()},
+    {"metrics": ("accuracy", "f1_score")},
+    {"metrics": ("categorical_accuracy",)},
+    {"metrics": (keras.metrics.AUC(),)},
+    {"metrics": (keras.metrics.Precision(),)},
+    {"metrics": (mean_error,)},
+]
+BOTH = [{}, {"metrics": ("accuracy",)}, {"metrics": ("crossentropy",)}, {"label_smoothing": 0.1}]
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+@pytest.mark.parametrize("settings", [*INTEGER_ONLY, *ONE_HOT_ONLY, *BOTH], ids=str)
+def test_losses_and_metrics_must_fit_the_labels(
+    settings: dict[str, object], *, one_hot: bool
+) -> None:
+    phase = Phase(**settings)
+    check = partial(losses.check_loss_and_metrics, phase, num_classes=3, one_hot=one_hot)
+    if settings in BOTH or settings in (ONE_HOT_ONLY if one_hot else INTEGER_ONLY):
+        check()
+        return
+    form = "one-hot" if one_hot else "integer"
+    with pytest.raises(ConfigError, match=f"`{next(iter(settings))}` must fit {form} labels, got"):
+        check()
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    with pytest.raises(ConfigError, match="`metrics` must fit integer labels, got 'acuracy'"):
+        losses.check_loss_and_metrics(Phase(metrics=("acuracy",)), num_classes=3, one_hot=False)
+
+
+def test_a_metric_is_as_new_after_the_check() -> None:
+    metric = keras.metrics.CategoricalAccuracy()
+    losses.check_loss_and_metrics(Phase(metrics=(metric,)), num_classes=3, one_hot=True)
+    assert float(metric.result()) == 0.0

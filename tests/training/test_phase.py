@@ -1,6 +1,7 @@
 from functools import partial
 
 import keras
+import numpy as np
 import pytest
 
 from tlkit import Phase, freezing
@@ -21,6 +22,10 @@ from tlkit.errors import ConfigError
         ({"optimizer": "adamm"}, "`optimizer` must be a Keras optimizer or its name, got 'adamm'"),
         ({"schedule": "cosin"}, r"`schedule` must be one of .*Did you mean 'cosine'\?"),
         ({"warmup": 1.0}, "`warmup` must be shorter than the phase's 1 epochs, got 1"),
+        ({"class_weight": "balanced"}, "`class_weight` must be numbers of at least 0, one for"),
+        ({"class_weight": {0: -1.0}}, "`class_weight` must be numbers of at least 0"),
+        ({"class_weight": [1.0, float("nan")]}, "`class_weight` must be numbers of at least 0"),
+        ({"class_weight": np.ones((3, 1))}, "`class_weight` must be numbers of at least 0"),
         ({"warmup": -1}, "`warmup` must be a number above 0"),
         ({"layer_decay": 1.5}, "`layer_decay` must be at most 1, got 1.5"),
         ({"label_smoothing": 1.0}, "`label_smoothing` must be a number of at least 0"),
@@ -72,3 +77,23 @@ def test_a_schedule_is_a_learning_rate() -> None:
 def test_any_function_may_select_what_is_frozen() -> None:
     select = partial(freezing.everything)
     assert Phase(epochs=1, freeze=select).freeze is select
+
+
+@pytest.mark.parametrize(
+    ("given", "weights"),
+    [
+        ({0: 2.0}, {0: 2.0, 1: 1.0, 2: 1.0}),
+        ({np.int64(2): np.float32(0.5)}, {0: 1.0, 1: 1.0, 2: 0.5}),
+        ([1, 2, 3], {0: 1.0, 1: 2.0, 2: 3.0}),
+        (np.array([1.0, 2.0, 3.0]), {0: 1.0, 1: 2.0, 2: 3.0}),
+        (None, None),
+    ],
+)
+def test_class_weights_are_of_each_class(given: object, weights: object) -> None:
+    assert Phase(class_weight=given).weigh_classes(3) == weights
+
+
+@pytest.mark.parametrize("given", [[1.0, 2.0], np.ones(4)])
+def test_class_weights_in_order_must_be_of_all_classes(given: object) -> None:
+    with pytest.raises(ConfigError, match="a weight for each of the 3 classes, got [24]"):
+        Phase(class_weight=given).weigh_classes(3)

@@ -9,7 +9,7 @@
 # batches, and layers on small maps are computed in cheaper ways.
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -89,7 +89,7 @@ class Tail(Part):
         epochs: int,
         loss: Any,
         metrics: Sequence[Any],
-        class_weight: Mapping[int, float] | None,
+        class_weight: dict[int, float] | None,
         callbacks: Sequence[keras.callbacks.Callback],
         first: Sequence[keras.callbacks.Callback],
         last: Sequence[keras.callbacks.Callback],
@@ -114,7 +114,7 @@ class Tail(Part):
             loss=loss,
             metrics=list(metrics),
             auto_scale_loss=False,  # the classifier's optimizer has been wrapped where need be
-            steps_per_execution=1 if watched else min(_STEPS_PER_CALL, features.steps),
+            steps_per_execution=_choose_steps_per_call(features.steps, watched=watched),
             jit_compile=True if self.uses_xla else "auto",
         )
         turn = NextView(len(features.views))
@@ -130,7 +130,7 @@ class Tail(Part):
             make_dataset(features, turn),
             epochs=epochs,
             validation_data=None if validation is None else make_dataset(validation, NextView(1)),
-            class_weight=None if class_weight is None else dict(class_weight),
+            class_weight=class_weight,
             shuffle=False,  # the dataset does it
             callbacks=seen,
             verbose=0,
@@ -167,6 +167,12 @@ def _gains_from_xla(cut: Cut, functions: Sequence[Any]) -> bool:
         and not any("Conv" in type(part).__name__ for part in parts)
         and not any(seed_generators(part) for part in parts)
     )
+
+
+def _choose_steps_per_call(steps: int, *, watched: bool) -> int:
+    """Return how many steps Keras runs at a time; on torch it can't run more than one."""
+    alone = watched or keras.config.backend() == "torch"
+    return 1 if alone else min(_STEPS_PER_CALL, steps)
 
 
 def _watches_batches(callback: keras.callbacks.Callback) -> bool:

@@ -7,6 +7,11 @@ import keras
 import numpy as np
 from typing_extensions import override
 
+from tlkit.data.checks import MIN_SPREAD
+from tlkit.errors import ConfigError
+
+_MARGIN = 0.1  # of the range of values: interpolation and noise may go beyond it
+
 
 def augment(images: Any, layers: Sequence[keras.layers.Layer]) -> np.ndarray:
     """Return images augmented by the layers as in training, in float32.
@@ -19,6 +24,44 @@ def augment(images: Any, layers: Sequence[keras.layers.Layer]) -> np.ndarray:
     for layer in layers:
         result = layer(result, training=True)
     return np.asarray(keras.ops.convert_to_numpy(result))
+
+
+def check_augmentation(
+    layers: Sequence[keras.layers.Layer], images: Any, value_range: tuple[float, float]
+) -> None:
+    """Check on some images that augmentation leaves them images that the model can take.
+
+    Args:
+        layers: The layers; they draw random numbers.
+        images: A batch with a channel axis.
+        value_range: The model's values of black and white.
+
+    Raises:
+        ConfigError: A layer needs more than images, changes their shape, or changes the range of
+            their values: the model would be trained on other images than it predicts.
+    """
+    before = np.asarray(images, "float32")
+    try:
+        after = augment(before, layers)
+    except Exception as error:  # layers have errors of their own
+        raise ConfigError(
+            "`augmentation` must be Keras layers that take a batch of images alone, got an error: "
+            f"{str(error).strip().splitlines()[0]}"
+        ) from error
+    if after.shape != before.shape:
+        raise ConfigError(
+            f"`augmentation` must keep the shape of the images, {before.shape[1:]}, got "
+            f"{after.shape[1:]}."
+        )
+    low, high = value_range
+    span, darkest, brightest = high - low, float(after.min()), float(after.max())
+    inside = low - _MARGIN * span <= darkest and brightest <= high + _MARGIN * span
+    if not inside or np.ptp(before) > MIN_SPREAD * span >= brightest - darkest:
+        raise ConfigError(
+            f"`augmentation` must keep pixels in the model's range [{low:g}, {high:g}], got "
+            f"[{darkest:g}, {brightest:g}] from [{before.min():g}, {before.max():g}]. Leave out "
+            "rescaling, which the model does itself, and set the `value_range` of its layers."
+        )
 
 
 def augment_dataset(dataset: Any, layers: Sequence[keras.layers.Layer], *, rank: int) -> Any:

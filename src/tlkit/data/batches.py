@@ -1,19 +1,25 @@
 """Images and labels in any form, brought to one form and checked."""
 
-from collections.abc import Iterable, Iterator
+import importlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
-from typing_extensions import TypeIs
+from typing_extensions import TypeIs, override
 
 from tlkit._internal import arguments
+from tlkit.data.checks import Requirements, as_array, is_one_hot
+from tlkit.data.class_names import find_class_names, order_class_names
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import DataError
 
-_CHECKED_IMAGES = 16
 _MAX_BYTES = 2**30  # of a dataset's images, in memory so that they can be indexed
+_MAX_IMAGES = 1_000_000  # of a dataset that does not tell its length, and may have no end
+_INFINITE = -1  # cardinality in tf.data
 
 Arrays = tuple[Any, Any]
 """Images and labels: arrays, or images that are read when they are indexed."""
@@ -41,18 +47,146 @@ def weighted_batches(data: Inputs, batch_size: int) -> Iterator[tuple[Any, Any, 
         images, labels = data
         for start in range(0, len(images), batch_size):
             yield images[start : start + batch_size], labels[start : start + batch_size], None
-        return
-    source = (
-        (data[i] for i in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data
-    )
-    for batch in source:
-        if not isinstance(batch, tuple | list) or len(batch) < 2:
+    elif isinstance(data, CheckedBatches):
+        yield from data
+    else:
+        yield from map(_unpack, _iterate(data))
+
+
+class CheckedBatches:
+    """A dataset of batches, each of which is checked when it is read.
+
+    Args:
+        dataset: A `tf.data.Dataset`, a Keras `PyDataset`, or anything else that yields batches of
+            images and labels, in every epoch again.
+        required: What its batches must be.
+        order: The classifier's index of each of the dataset's classes; None if they are the same.
+        num_classes: The number of classes of the classifier.
+    """
+
+    def __init__(
+        self, dataset: Any, required: Requirements, order: np.ndarray | None, num_classes: int
+    ) -> None:
+        self.dataset, self._required = dataset, required
+        self._order, self._num_classes = order, num_classes
+        first = next(iter(self), None)
+        if first is None:
             raise DataError(
-                "A dataset must yield (images, labels) batches, got a batch of type "
-                f"{type(batch).__name__}."
+                f"`{required.name}` must hold at least one batch, got an empty dataset."
             )
-        images, labels, weights = (*batch, None)[:3]
-        yield _to_numpy(images), _to_numpy(labels), None if weights is None else _to_numpy(weights)
+        self.first_images, labels, weights = first
+        self.has_one_hot, self.has_weights = is_one_hot(labels), weights is not None
+
+    def __len__(self) -> int:
+        length = count_batches(self.dataset)
+        if length is None:
+            raise TypeError(f"{type(self.dataset).__name__} does not tell its length.")
+        return length
+
+    def __iter__(self) -> Iterator[tuple[Any, Any, Any]]:
+        count, limit = 0, _MAX_IMAGES if count_batches(self.dataset) is None else None
+        for index, batch in enumerate(_iterate(self.dataset)):
+            images, labels, weights = self.check(index, batch)
+            count += len(images)
+            if limit is not None and count > limit:
+                raise DataError(
+                    f"`{self._required.name}` must tell its length where it has more than "
+                    f"{limit:,} images, since it may have no end. Leave out repeat(), and give a "
+                    "tf.data.Dataset its length by assert_cardinality, or a loader `__len__`."
+                )
+            yield images, labels, weights
+
+    def check(self, index: int, batch: Any) -> tuple[Any, Any, Any]:
+        """Return a batch as arrays, with labels in the classifier's order; checks it.
+
+        Raises:
+            DataError: It does not fit; the message says which batch it is.
+        """
+        images, labels, weights = _unpack(batch)
+        try:
+            self._required.check(images, labels, weights, judge=index == 0)
+            if index and is_one_hot(labels) != self.has_one_hot:
+                raise DataError(
+                    f"`{self._required.name}` labels must have one form, class indices or one-hot "
+                    f"rows, got shape {labels.shape} after others."
+                )
+        except DataError as error:
+            raise DataError(f"{error} This is in batch {index + 1}.") from None
+        if self._order is not None:
+            labels = _reorder_labels(labels, self._order, self._num_classes)
+        return images, labels, weights
+
+    def on_epoch_end(self) -> None:
+        """Let a `PyDataset` change its order as Keras lets it between epochs."""
+        if isinstance(self.dataset, keras.utils.PyDataset):
+            self.dataset.on_epoch_end()
+
+    def for_keras(self) -> Any:
+        """Return a dataset for Keras' fit, which raises a DataError at a batch that does not fit.
+
+        Keras and TensorFlow wrap that error into theirs: see `raise_data_error`.
+        """
+        if hasattr(self.dataset, "element_spec"):
+            return self._map_tensors()
+        return _KerasBatches(self)
+
+    def _map_tensors(self) -> Any:
+        """Return a `tf.data.Dataset` whose labels pass through the check, which runs in Python."""
+        tensorflow = importlib.import_module("tensorflow")
+
+        def check(index: Any, batch: tuple[Any, ...]) -> tuple[Any, ...]:
+            images, labels, *weights = batch
+
+            def run(number: Any, *arrays: Any) -> Any:
+                return np.asarray(self.check(int(number), arrays)[1], labels.dtype.as_numpy_dtype)
+
+            checked = tensorflow.numpy_function(
+                run, [index, images, labels, *weights], labels.dtype, stateful=False
+            )
+            checked.set_shape([None, self._num_classes] if self.has_one_hot else labels.shape)
+            if images.shape.rank in (None, len(shape)):
+                images.set_shape(shape)
+            return (images, checked, *weights)
+
+        shape = (None, *self._required.input_shape[1:])
+        numbered = self.dataset.enumerate()
+        return numbered.map(check, num_parallel_calls=1).prefetch(2)
+
+
+class _KerasBatches(keras.utils.PyDataset):
+    """Checked batches for Keras' fit: those of a PyDataset, or of an iterable in order."""
+
+    def __init__(self, checked: CheckedBatches) -> None:
+        own = checked.dataset
+        names = ("workers", "use_multiprocessing", "max_queue_size")
+        indexed = isinstance(own, keras.utils.PyDataset)
+        super().__init__(**{name: getattr(own, name) for name in names} if indexed else {})
+        self._checked, self._indexed = checked, indexed
+        length = count_batches(own)
+        self._length = sum(1 for _ in checked) if length is None else length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        if self._indexed:
+            batch = self._checked.check(index, self._checked.dataset[index])
+        else:
+            if index == 0:
+                self._batches = iter(self._checked)
+            batch = next(self._batches)
+        return batch if self._checked.has_weights else batch[:2]
+
+    @override
+    def on_epoch_end(self) -> None:
+        self._checked.on_epoch_end()
+
+
+def raise_data_error(error: Exception) -> None:
+    """Raise the DataError that Keras or TensorFlow wrapped into this error, if there is one."""
+    found = re.search(r"DataError: (.+)", str(error))
+    if found is not None:
+        raise DataError(found[1]) from None
 
 
 def validate(
@@ -62,11 +196,12 @@ def validate(
     input_shape: tuple[int | None, ...],
     num_classes: int,
     value_range: tuple[float, float] | None,
+    class_names: Sequence[str] = (),
 ) -> Inputs:
     """Return images and labels in one form, checked against a model.
 
-    Of a dataset the first batch is checked, and of images that are read when they are indexed the
-    first few.
+    Arrays are checked here; of a dataset, and of images that are read when they are indexed, each
+    batch is checked when it is read.
 
     Args:
         data: Images and labels in any form.
@@ -74,32 +209,61 @@ def validate(
         input_shape: The model's, with the batch axis.
         num_classes: The number of classes of the model.
         value_range: The model's values of black and white; None leaves pixels unchecked.
+        class_names: The model's. If a dataset has class names of its own (those of Keras'
+            directories, torchvision's folders and Hugging Face), its labels are brought into this
+            order; none skips that.
 
     Raises:
         DataError: Images or labels don't fit the model.
     """
+    required = Requirements(
+        name=name, input_shape=input_shape, num_classes=num_classes, value_range=value_range
+    )
     if isinstance(data, ImageDataset):
         _check_value_range(data, name, value_range)
         data = data.images, data.labels
+    if isinstance(data, CheckedBatches):
+        data = data.dataset
     if isinstance(data, list) and len(data) == 2:
         data = data[0], data[1]
     if is_arrays(data):
-        images, labels = (_as_array(part, name) for part in data)
-        _check_images(images, name, input_shape, value_range)
-        _check_labels(labels, name, len(images), num_classes)
+        images, labels = (as_array(part, name) for part in data)
+        required.check(images, labels)
+        if isinstance(images, LazyImages) and required.may_fail(images.dtype):
+            images = images.checked_by(lambda some: required.check_pixels(some, judge=False))
         return images, labels
     if not _is_dataset(data):
         raise DataError(
             f"`{name}` must be an ImageDataset, a pair (images, labels), or a dataset of such "
             f"batches that can be iterated over again, got {type(data).__name__}."
         )
-    first = next(iter(batches(data, 1)), None)
-    if first is None:
-        raise DataError(f"`{name}` must hold at least one batch, got an empty dataset.")
-    images, labels = (keras.ops.convert_to_numpy(part) for part in first)
-    _check_images(images, name, input_shape, value_range)
-    _check_labels(labels, name, len(images), num_classes)
-    return data
+    if is_endless(data):
+        raise DataError(
+            f"`{name}` must have an end, got a {type(data).__name__} that repeats without end. "
+            "Leave out repeat(), or use take(...): `epochs` repeats it."
+        )
+    given = find_class_names(data)
+    order = order_class_names(given, class_names, name) if given and class_names else None
+    if order is not None:
+        required = replace(required, num_classes=len(order))
+    return CheckedBatches(data, required, order, num_classes)
+
+
+def is_endless(data: object) -> bool:
+    """Return whether a dataset of batches tells that it repeats without end."""
+    if isinstance(data, keras.utils.PyDataset):
+        return count_batches(data) is None
+    cardinality = getattr(data, "cardinality", None)  # of tf.data
+    return callable(cardinality) and int(cardinality()) == _INFINITE
+
+
+def count_batches(data: Any) -> int | None:
+    """Return how many batches a dataset tells that it has; None if it does not tell."""
+    try:
+        length: int = data.num_batches if isinstance(data, keras.utils.PyDataset) else len(data)
+        return length
+    except (TypeError, NotImplementedError):
+        return None
 
 
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
@@ -114,10 +278,13 @@ def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
         [[0.0, 1.0], [1.0, 0.0]]
     """
     arguments.at_least("num_classes", num_classes, 2)
-    array = _as_array(labels, "labels")
+    array = as_array(labels, "labels")
     if is_one_hot(array):
         raise DataError(f"Labels must be class indices, got shape {array.shape}: one-hot already.")
-    _check_labels(array, "labels", len(np.atleast_1d(array)), num_classes)
+    required = Requirements(
+        name="labels", input_shape=(), num_classes=num_classes, value_range=None
+    )
+    required.check_labels(array, len(np.atleast_1d(array)))
     return np.asarray(np.eye(num_classes, dtype="float32")[label_indices(array)])
 
 
@@ -152,14 +319,50 @@ def to_arrays(data: Data, name: str = "data") -> Arrays:
 def label_indices(labels: Any) -> np.ndarray:
     """Return class indices or one-hot labels as class indices, `(count,)`."""
     array = keras.ops.convert_to_numpy(labels)
-    if array.ndim == 2 and array.shape[1] > 1:
+    if is_one_hot(array):
         return np.asarray(array.argmax(axis=1))
     return np.asarray(array.reshape(len(array)))
 
 
-def is_one_hot(labels: Any) -> bool:
-    """Return whether labels have a column for each class."""
-    return len(labels.shape) == 2 and labels.shape[1] > 1
+def is_lazy(data: object) -> TypeIs[tuple[LazyImages, Any]]:
+    """Return whether the images are read when they are indexed."""
+    return is_arrays(data) and isinstance(data[0], LazyImages)
+
+
+def describe(data: Inputs, *, value_range: tuple[float, float] | None, num_classes: int) -> str:
+    """Return one line on what came and how it is taken."""
+    if is_arrays(data):
+        images, count = data[0], f"{len(data[0]):,} images"
+    else:
+        images = (
+            data.first_images if isinstance(data, CheckedBatches) else next(batches(data, 1))[0]
+        )
+        length = count_batches(data)
+        number = "" if length is None else f"{length:,} "
+        count = f"{number}batches of {len(images):,} images"
+    height, width, *channels = images.shape[1:]
+    colour = {1: "grey", 3: "RGB", 4: "RGBA"}.get((*channels, 1)[0], f"of {channels} channels")
+    depth = {"uint8": "8-bit", "uint16": "16-bit"}.get(str(images.dtype), str(images.dtype))
+    span = "" if value_range is None else f", {value_range[0]:g} to {value_range[1]:g}"
+    return f"{count} of {height} x {width}, {depth} {colour}{span}; {num_classes} classes"
+
+
+def _iterate(data: Any) -> Iterator[Any]:
+    """Return the batches of one epoch."""
+    if isinstance(data, keras.utils.PyDataset):
+        return (data[index] for index in range(data.num_batches))
+    return iter(data)
+
+
+def _unpack(batch: Any) -> tuple[Any, Any, Any]:
+    """Return images, labels and weights or None of a batch, as NumPy arrays."""
+    if not isinstance(batch, tuple | list) or len(batch) < 2:
+        raise DataError(
+            "A dataset must yield (images, labels) batches, got a batch of type "
+            f"{type(batch).__name__}."
+        )
+    images, labels, weights = (*batch, None)[:3]
+    return _to_numpy(images), _to_numpy(labels), None if weights is None else _to_numpy(weights)
 
 
 def _to_numpy(values: Any) -> Any:
@@ -167,15 +370,18 @@ def _to_numpy(values: Any) -> Any:
     return keras.tree.map_structure(keras.ops.convert_to_numpy, values)
 
 
+def _reorder_labels(labels: np.ndarray, order: np.ndarray, num_classes: int) -> np.ndarray:
+    if not is_one_hot(labels):
+        return np.asarray(order[labels], labels.dtype)
+    columns = np.zeros((len(labels), num_classes), labels.dtype)
+    columns[:, order] = labels
+    return columns
+
+
 def _is_dataset(data: object) -> bool:
     """Return whether the data yields batches, in every epoch again."""
     iterable = isinstance(data, Iterable | keras.utils.PyDataset)
     return iterable and not isinstance(data, np.ndarray | str | bytes | tuple | list | Iterator)
-
-
-def is_lazy(data: object) -> TypeIs[tuple[LazyImages, Any]]:
-    """Return whether the images are read when they are indexed."""
-    return is_arrays(data) and isinstance(data[0], LazyImages)
 
 
 def _check_value_range(
@@ -186,109 +392,4 @@ def _check_value_range(
             f"`{name}` must have pixels in the model's range {value_range}, got an ImageDataset "
             f"with value_range={data.value_range}. Build the model with "
             "build_classifier(..., value_range=...) of the data."
-        )
-
-
-def _as_array(values: Any, name: str) -> Any:
-    if isinstance(values, LazyImages):
-        return values
-    try:
-        array = np.asarray(values)
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f"`{name}` images must all have one shape, and so must labels: {error}"
-        ) from error
-    if array.dtype == object:
-        raise DataError(
-            f"`{name}` must be a pair of arrays of numbers (images, labels), got a "
-            f"{type(values).__name__} of Python objects."
-        )
-    return array
-
-
-def _check_images(
-    images: np.ndarray,
-    name: str,
-    input_shape: tuple[int | None, ...],
-    value_range: tuple[float, float] | None,
-) -> None:
-    if images.dtype.kind not in "biuf":
-        raise DataError(f"`{name}` images must be numbers, got {images.dtype}.")
-    if images.size == 0:
-        raise DataError(f"`{name}` must hold at least one image, got an empty batch.")
-    if not _fits(images.shape, input_shape):
-        wanted = ", ".join("any" if axis is None else str(axis) for axis in input_shape[1:])
-        raise DataError(
-            f"`{name}` images must have shape (batch, {wanted}) for this model, got "
-            f"{images.shape}. The model's shape is `input_shape` of build_classifier."
-        )
-    if value_range is not None:
-        _check_pixels(images, name, value_range)
-
-
-def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    """Return whether Keras accepts this shape; a single channel needs no axis."""
-    if len(shape) == len(wanted) - 1 and wanted[-1] == 1:
-        shape = (*shape, 1)
-    elif len(shape) == len(wanted) + 1 and shape[-1] == 1:
-        shape = shape[:-1]
-    same = (want in (None, have) for have, want in zip(shape[1:], wanted[1:], strict=False))
-    return len(shape) == len(wanted) and all(same)
-
-
-def _check_pixels(images: np.ndarray, name: str, value_range: tuple[float, float]) -> None:
-    images = images[:_CHECKED_IMAGES] if isinstance(images, LazyImages) else images
-    darkest, brightest = float(images.min()), float(images.max())
-    low, high = value_range
-    if not (np.isfinite(darkest) and np.isfinite(brightest)):
-        raise DataError(f"`{name}` images must be finite, got NaN or infinite pixels.")
-    if darkest < low or brightest > high:
-        raise DataError(
-            f"`{name}` pixels must lie in [{low:g}, {high:g}], got [{darkest:g}, {brightest:g}]. "
-            "Set build_classifier(..., value_range=(low, high)) to the range of your pixels."
-        )
-    unit = darkest >= 0 and darkest < brightest <= 1
-    if unit and high > 2 and images.dtype.kind == "f":
-        raise DataError(
-            f"`{name}` pixels lie in [0, 1], but the model rescales pixels from "
-            f"[{low:g}, {high:g}] itself: all images would be black. Pass raw images, or set "
-            "build_classifier(..., value_range=(0, 1))."
-        )
-
-
-def _check_labels(labels: np.ndarray, name: str, count: int, num_classes: int) -> None:
-    if len(labels.shape) not in (1, 2) or len(labels) != count:
-        raise DataError(
-            f"`{name}` must have one label for each of the {count} images, got labels of shape "
-            f"{labels.shape}."
-        )
-    if is_one_hot(labels) and labels.dtype.kind in "biuf":
-        _check_one_hot(labels, name, num_classes)
-        return
-    if labels.dtype.kind not in "iu":
-        raise DataError(
-            f"`{name}` labels must be whole numbers or one-hot rows, got {labels.dtype}. "
-            "Turn names into indices first: numpy.unique(names, return_inverse=True)."
-        )
-    if len(labels) == 0:
-        return
-    if labels.min() < 0 or labels.max() >= num_classes:
-        wrong = labels.min() if labels.min() < 0 else labels.max()
-        raise DataError(
-            f"`{name}` labels must be from 0 to {num_classes - 1} for {num_classes} classes, "
-            f"got {wrong}."
-        )
-
-
-def _check_one_hot(labels: np.ndarray, name: str, num_classes: int) -> None:
-    if labels.shape[1] != num_classes:
-        raise DataError(
-            f"`{name}` one-hot labels must have {num_classes} columns, one for each class, "
-            f"got {labels.shape[1]}."
-        )
-    total = labels.astype("float32").sum(axis=1)
-    if labels.min() < 0 or not np.allclose(total, 1, atol=1e-3):
-        raise DataError(
-            f"`{name}` one-hot labels must be rows of at least 0 that add up to 1, "
-            f"got a row that adds up to {total[np.abs(total - 1).argmax()]:g}."
         )

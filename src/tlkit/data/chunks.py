@@ -40,7 +40,7 @@ def read_chunks(data: batches.Inputs, *, rows: int, rank: int) -> Iterator[Chunk
     """
     waiting: list[tuple[Any, ...]] = []
     for images, labels, weights in batches.weighted_batches(data, rows):
-        batch = (_fit_channels(images, rank), labels, weights)
+        batch = (fit_channels(images, rank), labels, weights)
         if waiting and waiting[0][0].shape[1:] != batch[0].shape[1:]:
             yield _join(waiting)
             waiting = []
@@ -115,7 +115,8 @@ def _one(parts: tuple[np.ndarray, ...]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _fit_channels(images: np.ndarray, rank: int) -> np.ndarray:
+def fit_channels(images: np.ndarray, rank: int) -> np.ndarray:
+    """Return images with the axes of a model's input; a lone channel axis is added or taken off."""
     if images.ndim == rank - 1:
         return images[..., None]
     return images[..., 0] if images.ndim == rank + 1 else images

@@ -127,9 +127,7 @@ def _unweighted(batches: Any, *, channels_first: bool) -> Iterator[tuple[Any, An
 
 
 def _check_finite(batches: Any) -> None:
-    cardinality = getattr(batches, "cardinality", None)  # of tf.data
-    endless = cardinality is not None and int(cardinality()) == _INFINITE
-    if endless or getattr(batches, "num_batches", 0) is None:  # of PyDataset
+    if data.is_endless(batches):
         raise ConfigError(
             f"`batches` must be finite, got a {type(batches).__name__} that repeats without end. "
             "Leave out repeat(), or use take(...)."

@@ -99,8 +99,8 @@ def has_fixed_order(data: batches.Inputs) -> bool:
 
 
 def _start_epoch(data: batches.Inputs) -> None:
-    """Let a `PyDataset` change its order as Keras lets it between epochs."""
-    if isinstance(data, keras.utils.PyDataset):
+    """Let a dataset change its order as Keras lets it between epochs."""
+    if isinstance(data, batches.CheckedBatches | keras.utils.PyDataset):
         data.on_epoch_end()
 
 

@@ -70,6 +70,20 @@ class LazyImages:
             self._read, self._numbers[index], shape=self.shape[1:], dtype=str(self.dtype)
         )
 
+    def checked_by(self, check: Callable[[np.ndarray], None]) -> "LazyImages":
+        """Return the same images, each of which is checked when it is read.
+
+        Args:
+            check: Raises an error for an image, given as a batch of one, that does not fit.
+        """
+
+        def read(number: int) -> np.ndarray:
+            image = self._read(number)
+            check(image[None])
+            return image
+
+        return LazyImages(read, self._numbers, shape=self.shape[1:], dtype=str(self.dtype))
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         raise TypeError(
             f"These {len(self):,} images are read when they are indexed, and would take "

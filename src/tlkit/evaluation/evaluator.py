@@ -14,7 +14,7 @@ from tlkit.data.batches import Data
 from tlkit.data.lazy_images import LazyImages
 from tlkit.evaluation.metrics import Evaluation, compute_metrics
 from tlkit.models.inspection import class_names as names_of
-from tlkit.training.inputs import validate, validate_arrays
+from tlkit.training.inputs import check_augmentation, validate, validate_arrays
 
 _MAX_BYTES = 64 * 2**20  # of lazy images that are in memory at a time
 
@@ -48,6 +48,7 @@ def predict(
     arguments.at_least("batch_size", batch_size, 1)
     arguments.at_least("views", views, 1)
     images, _ = validate_arrays((images, np.zeros(len(images), "int64")), model, "images")
+    check_augmentation(model, augmentation, (images, np.zeros(len(images), "int64")))
     rows = len(images)
     if isinstance(images, LazyImages):
         rows = max(_MAX_BYTES // (images.dtype.itemsize * images.size // len(images)), batch_size)

@@ -66,9 +66,8 @@ def measure_baseline(
     if not plan.trained or summed:
         return None
     predicted, labels, counts = _predict_some(model, data)
-    weights = np.ones(len(counts))
-    for index, weight in (phase.class_weight or {}).items():
-        weights[index] = weight
+    by_class = phase.weigh_classes(len(counts))
+    weights = np.ones(len(counts)) if by_class is None else np.array(list(by_class.values()))
     priors = counts * weights / (counts * weights).sum()
     image_weights = weights[batches.label_indices(labels)]
     return Baseline(

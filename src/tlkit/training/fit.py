@@ -71,33 +71,40 @@ def fit_whole(
             ReestimateBatchNorm(plan.training_batchnorm, data, batch_size=phase.batch_size)
         )
     callbacks = [*first, *phase.callbacks, *extra, recorder, keras.callbacks.TerminateOnNaN()]
-    source = _to_dataset(data, phase) if phase.augmentation or batches.is_lazy(data) else data
+    stays = batches.is_arrays(data) and not (phase.augmentation or batches.is_lazy(data))
+    source = data if stays else _to_dataset(data, phase)
     if phase.augmentation:
         rank = len(model.input_shape)
         source = augmentation.augment_dataset(source, phase.augmentation, rank=rank)
     if batches.is_lazy(validation_data):
         validation_data = _to_dataset(validation_data, phase, shuffle=False)
+    elif isinstance(validation_data, batches.CheckedBatches):
+        validation_data = validation_data.for_keras()
     arrays = batches.is_arrays(source)
     images, labels = source if arrays else (source, None)
-    model.fit(
-        images,
-        labels,
-        batch_size=phase.batch_size if arrays else None,
-        epochs=phase.epochs,
-        validation_data=validation_data,
-        validation_batch_size=phase.batch_size if batches.is_arrays(validation_data) else None,
-        class_weight=None if phase.class_weight is None else dict(phase.class_weight),
-        shuffle=arrays,
-        callbacks=callbacks,
-        verbose=0,
-    )
+    try:
+        model.fit(
+            images,
+            labels,
+            batch_size=phase.batch_size if arrays else None,
+            epochs=phase.epochs,
+            validation_data=validation_data,
+            validation_batch_size=phase.batch_size if batches.is_arrays(validation_data) else None,
+            class_weight=phase.weigh_classes(model.output_shape[-1]),
+            shuffle=arrays,
+            callbacks=callbacks,
+            verbose=0,
+        )
+    except Exception as error:  # each backend wraps the errors of a dataset into its own
+        batches.raise_data_error(error)
+        raise
     return tuple(recorder.epochs)
 
 
 def _to_dataset(data: batches.Inputs, phase: Phase, *, shuffle: bool = True) -> Any:
     """Return a dataset of batches, with arrays shuffled as Keras does."""
-    if not batches.is_arrays(data):
-        return data
+    if isinstance(data, batches.CheckedBatches):
+        return data.for_keras()
     images, labels = data
     dataset = batching.FeatureDataset(
         views=(LazyRows(images) if batches.is_lazy(data) else Rows([[images]]),),
@@ -147,7 +154,7 @@ def fit_tail(
         epochs=phase.epochs,
         loss=choose_loss(phase, data),
         metrics=phase.metrics,
-        class_weight=phase.class_weight,
+        class_weight=phase.weigh_classes(model.output_shape[-1]),
         callbacks=phase.callbacks,
         first=first,
         last=own,

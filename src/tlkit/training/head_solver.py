@@ -14,6 +14,7 @@ from tlkit.caching.engines import selection
 from tlkit.caching.plan import FrozenPart
 from tlkit.caching.rows import Rows
 from tlkit.data import batches, chunks
+from tlkit.data.checks import is_one_hot
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import flat_graph, freezing
 from tlkit.models.flat_graph import Part
@@ -161,7 +162,7 @@ def _check_unweighted(weights: np.ndarray | None) -> None:
 
 
 def _class_indices(labels: np.ndarray, name: str) -> np.ndarray:
-    if batches.is_one_hot(labels) and not np.isin(labels, (0, 1)).all():
+    if is_one_hot(labels) and not np.isin(labels, (0, 1)).all():
         raise DataError(
             f"`{name}` labels must each be of a single class for a SolvedHead, got shares between "
             "0 and 1."

@@ -1,32 +1,67 @@
 """One door for images and labels: any form in, one form out, checked against the classifier."""
 
+import warnings
+from collections.abc import Sequence
+
 import keras
 
-from tlkit.data import batches
-from tlkit.data.batches import Arrays, Data, Inputs
+from tlkit._internal.variables import temporary_seed
+from tlkit.data import augmentation, batches, chunks
+from tlkit.data.batches import Arrays, CheckedBatches, Data, Inputs
+from tlkit.data.class_names import find_class_names, is_unnamed
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.models.inspection import class_names, value_range
+from tlkit.models.inspection import class_names, probabilities_of, value_range
+
+_AUGMENTED = 32  # images to try an augmentation on
 
 
-def validate(data: Data, model: keras.Model, name: str = "data") -> Inputs:
+def validate(
+    data: Data, model: keras.Model, name: str = "data", *, uses_weights: bool = False
+) -> Inputs:
     """Return images and labels in one form, checked against a classifier.
 
     Args:
-        data: Images and labels in any form. The classes of an `ImageDataset` are brought into the
-            classifier's order by their names.
+        data: Images and labels in any form. The classes of an `ImageDataset`, and of a dataset
+            that has class names, are brought into the classifier's order by their names.
         model: The classifier.
         name: The caller's name of this argument, for error messages.
+        uses_weights: Whether the caller uses the weights of images, which a dataset may have.
 
     Raises:
         DataError: Images or labels don't fit the model.
+
+    Warns:
+        UserWarning: The images have weights, and the caller does not use them.
     """
-    return batches.validate(
+    checked = batches.validate(
         data.reorder(class_names(model)) if isinstance(data, ImageDataset) else data,
         name=name,
         input_shape=model.input_shape,
         num_classes=model.output_shape[-1],
         value_range=value_range(model),
+        class_names=class_names(model),
     )
+    if isinstance(checked, CheckedBatches) and checked.has_weights and not uses_weights:
+        warnings.warn(
+            f"`{name}` has a weight for each image, which is not used here: every image counts "
+            "the same.",
+            stacklevel=3,
+        )
+    return checked
+
+
+def adopt_class_names(model: keras.Model, data: Data) -> None:
+    """Give a classifier without class names those of the data that it is trained on.
+
+    Args:
+        model: The classifier; one that has class names keeps them.
+        data: Images and labels in any form.
+    """
+    layer = probabilities_of(model)
+    names = data.class_names if isinstance(data, ImageDataset) else find_class_names(data)
+    fit = len(names) == len(layer.class_names) and not set(names) & set(layer.class_names)
+    if fit and is_unnamed(layer.class_names):
+        layer.class_names = tuple(names)
 
 
 def validate_arrays(data: Data, model: keras.Model, name: str = "data") -> Arrays:
@@ -43,3 +78,26 @@ def validate_arrays(data: Data, model: keras.Model, name: str = "data") -> Array
         DataError: Images or labels don't fit the model, or a dataset is too large.
     """
     return batches.to_arrays(validate(data, model, name), name)
+
+
+def check_augmentation(
+    model: keras.Model, layers: Sequence[keras.layers.Layer], data: Inputs
+) -> None:
+    """Check on the first images that augmentation gives the classifier images it can take.
+
+    Args:
+        model: The classifier.
+        layers: The layers of the augmentation, whose random numbers stay as they are.
+        data: Images and labels in one form.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    pixels = value_range(model)
+    if not layers or pixels is None:
+        return
+    images = next(batches.batches(data, _AUGMENTED))[0][:_AUGMENTED]
+    with temporary_seed(layers, 0):
+        augmentation.check_augmentation(
+            layers, chunks.fit_channels(images, len(model.input_shape)), pixels
+        )

@@ -4,10 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from typing_extensions import override
 
 from tlkit.data import batches
+from tlkit.data.checks import is_one_hot
+from tlkit.errors import ConfigError
 from tlkit.training.phase import Phase
+
+_FOR_BOTH = ("accuracy", "acc", "crossentropy", "ce")  # Keras chooses their form by the labels
+_WRAPPERS = ("MeanMetricWrapper", "LossFunctionWrapper")  # of a function of the user's
 
 
 def choose_loss(phase: Phase, data: batches.Inputs) -> Any:
@@ -17,9 +23,69 @@ def choose_loss(phase: Phase, data: batches.Inputs) -> Any:
     return crossentropy(one_hot=has_one_hot(data), label_smoothing=phase.label_smoothing)
 
 
+def check_loss_and_metrics(phase: Phase, *, num_classes: int, one_hot: bool) -> None:
+    """Check that Keras can compute a phase's loss and metrics from the labels.
+
+    Keras compares what has another shape by broadcasting, and so gives numbers without a meaning:
+    a built-in loss or metric whose name begins with "sparse" is for class indices, every other one
+    for one-hot rows. Your own ones are tried on a few probabilities.
+
+    Args:
+        phase: The phase.
+        num_classes: The number of classes.
+        one_hot: Whether labels are one-hot.
+
+    Raises:
+        ConfigError: A loss or metric does not fit the labels.
+    """
+    if phase.loss is not None:
+        _check_measure("loss", phase.loss, keras.losses.get, num_classes, one_hot=one_hot)
+    for metric in phase.metrics:
+        _check_measure("metrics", metric, keras.metrics.get, num_classes, one_hot=one_hot)
+
+
+def _check_measure(
+    name: str, given: Any, get: Callable[[Any], Any], num_classes: int, *, one_hot: bool
+) -> None:
+    if given in _FOR_BOTH:
+        return
+    form = "one-hot labels" if one_hot else "integer labels"
+    try:
+        measure = get(given)
+        kind = measure if hasattr(measure, "__name__") else type(measure)
+        own = kind.__name__ in _WRAPPERS or not kind.__module__.startswith("keras.")
+        if not own and kind.__name__.lower().startswith("sparse") == one_hot:
+            reason = f"Keras has it for {'integer' if one_hot else 'one-hot'} labels"
+        else:
+            _try_measure(name, given, num_classes, one_hot=one_hot)
+            return
+    except Exception as error:  # measures have errors of their own
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+    advice = "its sparse form" if not one_hot else "its form for one-hot labels"
+    raise ConfigError(
+        f"`{name}` must fit {form}, got {given!r}: {reason}. Use {advice}, or pass the labels to "
+        "tlkit.data.one_hot."
+    )
+
+
+def _try_measure(name: str, measure: Any, num_classes: int, *, one_hot: bool) -> None:
+    """Compute a loss or a metric as Keras' fit does, on probabilities that are nearly right."""
+    indices = np.arange(2 * num_classes + 1) % num_classes  # a number that does not broadcast
+    rows = np.eye(num_classes, dtype="float32")[indices]
+    model = keras.Sequential([keras.Input((num_classes,)), keras.layers.Activation("linear")])
+    metrics = [measure] if name == "metrics" else []
+    loss = measure if name == "loss" else lambda _, predicted: predicted[:, 0]
+    model.compile(loss=loss, metrics=metrics, run_eagerly=True)
+    model.test_on_batch(rows * 0.9 + 0.1 / num_classes, rows if one_hot else indices)
+    if isinstance(measure, keras.Metric):
+        measure.reset_state()
+
+
 def has_one_hot(data: batches.Inputs) -> bool:
-    """Tell whether labels are one-hot, by the first image."""
-    return batches.is_one_hot(next(iter(batches.batches(data, 1)))[1])
+    """Return whether labels are one-hot, by the first image."""
+    if isinstance(data, batches.CheckedBatches):
+        return data.has_one_hot
+    return is_one_hot(next(iter(batches.batches(data, 1)))[1])
 
 
 def crossentropy(*, one_hot: bool, label_smoothing: float = 0.0) -> str | Callable[..., Any]:

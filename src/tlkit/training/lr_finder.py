@@ -111,7 +111,7 @@ def _train_steps(
     twin: keras.Model, phase: Phase, batches: Iterator[tuple[Any, Any]], rates: np.ndarray
 ) -> Iterator[float]:
     average, lowest = 0.0, np.inf
-    weights = None if phase.class_weight is None else dict(phase.class_weight)
+    weights = phase.weigh_classes(twin.output_shape[-1])
     for step, rate in enumerate(rates, start=1):
         twin.optimizer.learning_rate = float(rate)
         images, labels = next(batches)

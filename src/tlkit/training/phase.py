@@ -1,11 +1,12 @@
 """Phases as values: one that trains, and one that solves a linear head on frozen features."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
 
 import keras
+import numpy as np
 
 from tlkit._internal import arguments
 from tlkit.errors import ConfigError
@@ -44,7 +45,8 @@ class Phase:
         optimizer: A Keras optimizer's name, or an optimizer; each phase uses a new copy.
         loss: Any Keras loss; by default cross-entropy for the labels' form, integer or one-hot.
         metrics: Keras metrics, besides the loss.
-        class_weight: Weight of each class index in the loss.
+        class_weight: Weights of the classes in the loss: of each class in turn, or by class index,
+            where a class left out has weight 1.
         callbacks: Keras callbacks.
         patience: Number of epochs without an improvement of `monitor` after which training stops
             and the best weights are restored. None trains all epochs and keeps the last weights.
@@ -74,7 +76,7 @@ class Phase:
     optimizer: str | keras.optimizers.Optimizer = "adam"
     loss: str | Callable[..., Any] | None = None
     metrics: tuple[Any, ...] = ("accuracy",)
-    class_weight: Mapping[int, float] | None = None
+    class_weight: Mapping[int, float] | Sequence[float] | None = None
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
     patience: int | None = None
     monitor: str = "val_loss"
@@ -93,9 +95,35 @@ class Phase:
             )
         if not isinstance(self.metrics, tuple | list):
             raise ConfigError(f"`metrics` must be a tuple of metrics, got {self.metrics!r}.")
+        if self.class_weight is not None:
+            object.__setattr__(self, "class_weight", _check_class_weight(self.class_weight))
         _check_callbacks(self.callbacks)
         _check_augmentation(self.augmentation)
         self.create_optimizer()
+
+    def weigh_classes(self, num_classes: int) -> dict[int, float] | None:
+        """Return the weight of each class; None if they have no weights.
+
+        Raises:
+            ConfigError: `class_weight` does not fit the number of classes.
+        """
+        if self.class_weight is None:
+            return None
+        given = self.class_weight
+        if not isinstance(given, Mapping):
+            if len(given) != num_classes:
+                raise ConfigError(
+                    f"`class_weight` must have a weight for each of the {num_classes} classes, "
+                    f"got {len(given)}."
+                )
+            return dict(enumerate(given))
+        unknown = [key for key in given if key not in range(num_classes)]
+        if unknown:
+            raise ConfigError(
+                f"`class_weight` must have class indices from 0 to {num_classes - 1}, "
+                f"got {unknown[0]!r}."
+            )
+        return {index: given.get(index, 1.0) for index in range(num_classes)}
 
     def _check_rates(self) -> None:
         if isinstance(self.learning_rate, keras.optimizers.schedules.LearningRateSchedule):
@@ -198,6 +226,22 @@ def plan_freezing(model: keras.Model, phase: Phase | SolvedHead) -> freezing.Fre
     if isinstance(phase, SolvedHead):
         return freezing.plan(backbone_of(model), freezing.everything)
     return freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
+
+
+def _check_class_weight(given: Any) -> Mapping[int, float] | tuple[float, ...]:
+    """Return class weights by index or in order, checked to be numbers of at least 0."""
+    by_index = isinstance(given, Mapping)
+    try:
+        weights = np.asarray(list(given.values()) if by_index else given, "float64")
+    except (TypeError, ValueError):
+        weights = np.asarray(np.nan)
+    if weights.ndim != 1 or not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ConfigError(
+            "`class_weight` must be numbers of at least 0, one for each class or by class index, "
+            f"got {given!r}."
+        )
+    values = weights.tolist()
+    return dict(zip(given, values, strict=True)) if by_index else tuple(values)
 
 
 def _check_callbacks(callbacks: Any) -> None:

@@ -14,14 +14,14 @@ from tlkit.caching import plan as caching_plan
 from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.plan import FrozenPart
 from tlkit.caching.progress import CacheProgress
-from tlkit.data.batches import Data, Inputs
+from tlkit.data.batches import CheckedBatches, Data, Inputs, describe
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import freezing
-from tlkit.models.inspection import head_of, probabilities_of
+from tlkit.models.inspection import head_of, probabilities_of, value_range
 from tlkit.training import head_solver, inputs, progress, verification
 from tlkit.training.divergence import StopOnDivergence, measure_baseline
 from tlkit.training.fit import compile_phase, count_steps, fit_tail, fit_whole
-from tlkit.training.losses import has_one_hot
+from tlkit.training.losses import check_loss_and_metrics, has_one_hot
 from tlkit.training.phase import Phase, SolvedHead, plan_freezing
 from tlkit.training.records import PhaseRun, Run, to_columns
 
@@ -155,12 +155,13 @@ def _train_all(
             _early_stopping(phase, validation_data)
     train, held_out = _validate_both(model, data, validation_data)
     for phase, seed in zip(phases.values(), seeds, strict=True):
-        if isinstance(phase, Phase):
-            count_steps(train, phase)
+        _check_phase(model, phase, train)
         if seed is not None:  # the cache draws its augmented copies from this state
             seed_layers(phase.augmentation, seed)
     probabilities_of(model).temperature = 1.0  # it was fitted to the untrained model
     lines = CacheProgress(verbose=verbose)
+    pixels, num_classes = value_range(model), model.output_shape[-1]
+    lines.print(f"data: {describe(train, value_range=pixels, num_classes=num_classes)}")
     if cache is not None and _can_cache(phases, plans, cache):
         train, held_out, batch_size = caching_plan.fix_order(
             train, held_out, cache=cache, progress=lines
@@ -189,6 +190,20 @@ def _train_all(
     finally:
         caching_plan.close_all(parts.values())
         lines.close()
+
+
+def _check_phase(model: keras.Model, phase: Phase | SolvedHead, data: Inputs) -> None:
+    """Check what a phase needs of the data, before the first phase has taken its time."""
+    inputs.check_augmentation(model, phase.augmentation, data)
+    if not isinstance(phase, Phase):
+        return
+    count_steps(data, phase)
+    check_loss_and_metrics(phase, num_classes=model.output_shape[-1], one_hot=has_one_hot(data))
+    if phase.class_weight is not None and isinstance(data, CheckedBatches) and data.has_weights:
+        raise ConfigError(
+            "`class_weight` must be left out where `data` has image weights: Keras takes one of "
+            "both. Multiply the image weights by the class weights."
+        )
 
 
 def _can_cache(
@@ -291,10 +306,11 @@ def _validate_both(
     data: Data,
     validation_data: Data | None,
 ) -> tuple[Inputs, Inputs | None]:
-    train = inputs.validate(data, model)
+    inputs.adopt_class_names(model, data)
+    train = inputs.validate(data, model, uses_weights=True)
     if validation_data is None:
         return train, None
-    held_out = inputs.validate(validation_data, model, "validation_data")
+    held_out = inputs.validate(validation_data, model, "validation_data", uses_weights=True)
     _check_same_form(train, held_out)
     return train, held_out
 
@@ -312,13 +328,7 @@ def _plan(model: keras.Model, phase: Phase | SolvedHead) -> freezing.FreezePlan:
             f"{len(plan.frozen)} of its {len(plan.backbone.layers)} layers that leaves none. "
             "Freeze fewer, or use tlkit.freezing.everything to train the head alone."
         )
-    classes = range(model.output_shape[-1])
-    unknown = [key for key in phase.class_weight or {} if key not in classes]
-    if unknown:
-        raise ConfigError(
-            f"`class_weight` must have class indices from 0 to {len(classes) - 1}, "
-            f"got {unknown[0]!r}."
-        )
+    phase.weigh_classes(model.output_shape[-1])
     return plan
 
 

@@ -1,0 +1,212 @@
+"""What images and labels must be for a classifier: the checks that all data passes, batch by batch.
+
+Arrays are checked whole. Of a dataset of batches, and of images that are read when they are
+indexed, each batch is checked when it is read: a fault in the last batch is found like one in the
+first. A check of pixels that can't fail, of 8-bit images for a classifier of 0 to 255, is left out,
+so that most data costs nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tlkit.data.lazy_images import LazyImages
+from tlkit.errors import DataError
+
+_MIN_JUDGED = 8  # images; the pixels of fewer may well be of one shade
+MIN_SPREAD = 1 / 8
+"""The share of the range of values that pixels fill at least, from the darkest to the brightest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirements:
+    """What a classifier needs of images and labels.
+
+    Attributes:
+        name: The caller's name of the data, for error messages.
+        input_shape: The model's, with the batch axis.
+        num_classes: The number of classes of the labels.
+        value_range: The values of black and white; None leaves pixels unchecked.
+    """
+
+    name: str
+    input_shape: tuple[int | None, ...]
+    num_classes: int
+    value_range: tuple[float, float] | None
+
+    def check(self, images: Any, labels: Any, weights: Any = None, *, judge: bool = True) -> None:
+        """Check images, their labels and their weights.
+
+        Args:
+            images: An array, or images that are read when they are indexed.
+            labels: Class indices or one-hot rows.
+            weights: A number for each image, or None.
+            judge: Whether the images are enough to say that they fill too little of the range.
+
+        Raises:
+            DataError: Something does not fit.
+        """
+        self._check_images(images)
+        self.check_pixels(images, judge=judge)
+        self.check_labels(labels, len(images))
+        if weights is not None:
+            self._check_weights(weights, len(images))
+
+    def may_fail(self, dtype: np.dtype[Any]) -> bool:
+        """Return whether pixels of this dtype can lie outside the range."""
+        if self.value_range is None:
+            return False
+        low, high = self.value_range
+        if dtype.kind not in "iu":
+            return True
+        kind = np.iinfo(dtype)
+        return bool(kind.min < low or kind.max > high)
+
+    def _check_images(self, images: Any) -> None:
+        if not hasattr(images, "shape") or not hasattr(images, "dtype"):
+            raise DataError(
+                f"`{self.name}` images must be one array in each batch, got "
+                f"{type(images).__name__}."
+            )
+        if images.dtype.kind not in "biuf":
+            raise DataError(f"`{self.name}` images must be numbers, got {images.dtype}.")
+        if images.size == 0:
+            raise DataError(f"`{self.name}` must hold at least one image, got an empty batch.")
+        if not fits(images.shape, self.input_shape):
+            wanted = ", ".join(
+                "any" if size is None else str(size) for size in self.input_shape[1:]
+            )
+            raise DataError(
+                f"`{self.name}` images must have shape (batch, {wanted}) for this model, got "
+                f"{images.shape}. The model's shape is `input_shape` of build_classifier."
+            )
+
+    def check_pixels(self, images: Any, *, judge: bool = True) -> None:
+        """Check that pixels lie in the range of values, and fill more than a little of it.
+
+        Raises:
+            DataError: They don't.
+        """
+        if self.value_range is None or not (judge or self.may_fail(images.dtype)):
+            return
+        low, high = self.value_range
+        images = images[:_MIN_JUDGED] if isinstance(images, LazyImages) else images
+        darkest, brightest = float(images.min()), float(images.max())
+        if not (np.isfinite(darkest) and np.isfinite(brightest)):
+            raise DataError(f"`{self.name}` images must be finite, got NaN or infinite pixels.")
+        if darkest < low or brightest > high:
+            raise DataError(
+                f"`{self.name}` pixels must lie in [{low:g}, {high:g}], got [{darkest:g}, "
+                f"{brightest:g}]. Set build_classifier(..., value_range=(low, high)) to the range "
+                "of your pixels."
+            )
+        if not darkest < brightest:
+            return
+        if high > 2 and darkest >= 0 and brightest <= 1 and _has_fractions(images, judge=judge):
+            raise DataError(
+                f"`{self.name}` pixels lie in [0, 1], but the model rescales pixels from "
+                f"[{low:g}, {high:g}] itself: all images would be black. Pass raw images, or set "
+                "build_classifier(..., value_range=(0, 1))."
+            )
+        enough = judge and len(images) >= _MIN_JUDGED
+        if enough and brightest - darkest <= MIN_SPREAD * (high - low):
+            raise DataError(
+                f"`{self.name}` pixels must fill more than an eighth of the model's range "
+                f"[{low:g}, {high:g}], got only [{darkest:g}, {brightest:g}]: all images would "
+                "look alike. Set build_classifier(..., value_range=(low, high)) to the range of "
+                "your pixels, such as (0, 1) for booleans and (0, 4095) for 12 bits."
+            )
+
+    def check_labels(self, labels: Any, count: int) -> None:
+        """Check that there is a class index or a one-hot row for each image.
+
+        Raises:
+            DataError: There is not.
+        """
+        if len(labels.shape) not in (1, 2) or len(labels) != count:
+            raise DataError(
+                f"`{self.name}` must have one label for each of the {count} images, got labels of "
+                f"shape {labels.shape}."
+            )
+        if is_one_hot(labels) and labels.dtype.kind in "biuf":
+            self._check_one_hot(labels)
+            return
+        if labels.dtype.kind not in "iu":
+            raise DataError(
+                f"`{self.name}` labels must be whole numbers or one-hot rows, got {labels.dtype}. "
+                "Turn names into indices first: numpy.unique(names, return_inverse=True)."
+            )
+        if len(labels) == 0:
+            return
+        if labels.min() < 0 or labels.max() >= self.num_classes:
+            wrong = labels.min() if labels.min() < 0 else labels.max()
+            raise DataError(
+                f"`{self.name}` labels must be from 0 to {self.num_classes - 1} for "
+                f"{self.num_classes} classes, got {wrong}."
+            )
+
+    def _check_one_hot(self, labels: np.ndarray) -> None:
+        if labels.shape[1] != self.num_classes:
+            raise DataError(
+                f"`{self.name}` one-hot labels must have {self.num_classes} columns, one for each "
+                f"class, got {labels.shape[1]}."
+            )
+        total = labels.astype("float32").sum(axis=1)
+        if labels.min() < 0 or not np.allclose(total, 1, atol=1e-3):
+            raise DataError(
+                f"`{self.name}` one-hot labels must be rows of at least 0 that add up to 1, "
+                f"got a row that adds up to {total[np.abs(total - 1).argmax()]:g}."
+            )
+
+    def _check_weights(self, weights: Any, count: int) -> None:
+        shape = getattr(weights, "shape", ())
+        if shape not in ((count,), (count, 1)) or weights.dtype.kind not in "biuf":
+            raise DataError(
+                f"`{self.name}` must have one weight, a number, for each of the {count} images, "
+                f"got weights of shape {shape}."
+            )
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise DataError(f"`{self.name}` image weights must be finite and at least 0.")
+
+
+def is_one_hot(labels: Any) -> bool:
+    """Return whether labels have a column for each class."""
+    return len(labels.shape) == 2 and labels.shape[1] > 1
+
+
+def as_array(values: Any, name: str) -> Any:
+    """Return values as an array of numbers; images that are read when indexed come back as such.
+
+    Raises:
+        DataError: They are not an array.
+    """
+    if isinstance(values, LazyImages):
+        return values
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"`{name}` images must all have one shape, and so must labels: {error}"
+        ) from error
+    if array.dtype == object:
+        raise DataError(
+            f"`{name}` must be a pair of arrays of numbers (images, labels), got a "
+            f"{type(values).__name__} of Python objects."
+        )
+    return array
+
+
+def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Return whether Keras accepts this shape; a single channel needs no axis."""
+    if len(shape) == len(wanted) - 1 and wanted[-1] == 1:
+        shape = (*shape, 1)
+    elif len(shape) == len(wanted) + 1 and shape[-1] == 1:
+        shape = shape[:-1]
+    same = (want in (None, have) for have, want in zip(shape[1:], wanted[1:], strict=False))
+    return len(shape) == len(wanted) and all(same)
+
+
+def _has_fractions(images: np.ndarray, *, judge: bool) -> bool:
+    """Return whether pixels are float; of a batch that is not judged, whether one is a fraction."""
+    return images.dtype.kind == "f" and (judge or bool((images % 1 != 0).any()))
