@@ -281,7 +281,9 @@ def test_progress_is_written_unless_switched_off(
     TwoPhaseTrainer(head=HEAD, seed=0).fit(model, DATA, verbose=False)
     assert capsys.readouterr().out == ""
     TwoPhaseTrainer(head=HEAD, seed=0).fit(model, DATA)
-    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "data: 24 images of 9 x 9, 8-bit grey, 0 to 255; 3 classes"
+    assert [line.split()[:2] for line in lines[1:]] == [
         ["head:", "caching"],
         ["train:", "stores"],
         ["train:", "ran"],

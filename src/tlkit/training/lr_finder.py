@@ -18,8 +18,8 @@ from tlkit.errors import ConfigError
 from tlkit.models import flat_graph
 from tlkit.models.flat_graph import Part
 from tlkit.training import optimizers
-from tlkit.training.inputs import validate
-from tlkit.training.losses import choose_loss
+from tlkit.training.inputs import check_augmentation, validate
+from tlkit.training.losses import check_loss_and_metrics, choose_loss, has_one_hot
 from tlkit.training.phase import Phase, plan_freezing
 
 _SMOOTHING = 0.9
@@ -80,6 +80,10 @@ def find_learning_rate(
     if not isinstance(phase, Phase):
         raise ConfigError(f"`phase` must be a Phase, got {phase!r}.")
     inputs = validate(data, model)
+    check_augmentation(model, phase.augmentation, inputs)
+    classes = model.output_shape[-1]
+    check_loss_and_metrics(phase, num_classes=classes, one_hot=has_one_hot(inputs))
+    weights = phase.weigh_classes(classes)
     plan = plan_freezing(model, phase)
     rates = np.geomspace(min_rate, max_rate, steps)
     with _restore_model(model), restore_on_exit(keras_private.random_states(phase.augmentation)):
@@ -103,15 +107,17 @@ def find_learning_rate(
         batches = _repeat_batches(
             inputs, phase, len(model.input_shape), np.random.default_rng(seed)
         )
-        losses = list(_train_steps(twin, phase, batches, rates))
+        losses = list(_train_steps(twin, batches, rates, weights))
     return LearningRates(rates=tuple(rates[: len(losses)].tolist()), losses=tuple(losses))
 
 
 def _train_steps(
-    twin: keras.Model, phase: Phase, batches: Iterator[tuple[Any, Any]], rates: np.ndarray
+    twin: keras.Model,
+    batches: Iterator[tuple[Any, Any]],
+    rates: np.ndarray,
+    weights: dict[int, float] | None,
 ) -> Iterator[float]:
     average, lowest = 0.0, np.inf
-    weights = phase.weigh_classes(twin.output_shape[-1])
     for step, rate in enumerate(rates, start=1):
         twin.optimizer.learning_rate = float(rate)
         images, labels = next(batches)
