@@ -2,7 +2,7 @@
 
     python benchmarks/solvers.py                          # about ten minutes
     python benchmarks/solvers.py --only probe             # one set of features
-    python benchmarks/solvers.py --data path/to/mnist.npz # what `fast` reads of MNIST, ImageNet weights
+    python benchmarks/solvers.py --data path/to/mnist.npz # what `fast` reads of MNIST
 
 Both sides standardise the features, choose the penalty among the same ones on the same held-out
 images, each solution starting from the last, and solve once more on all images. scikit-learn stops
