@@ -61,11 +61,12 @@ def _check_measure(
             return
     except Exception as error:  # measures have errors of their own
         reason = str(error).strip().splitlines()[0].rstrip(".")
-    advice = "its sparse form" if not one_hot else "its form for one-hot labels"
-    raise ConfigError(
-        f"`{name}` must fit {form}, got {given!r}: {reason}. Use {advice}, or pass the labels to "
-        "tlkit.data.one_hot."
+    advice = (
+        'Use one whose name does not begin with "sparse".'
+        if one_hot
+        else 'Use one whose name begins with "sparse", or pass the labels to tlkit.data.one_hot.'
     )
+    raise ConfigError(f"`{name}` must fit {form}, got {given!r}: {reason}. {advice}")
 
 
 def _try_measure(name: str, measure: Any, num_classes: int, *, one_hot: bool) -> None:
