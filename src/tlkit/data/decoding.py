@@ -4,7 +4,7 @@ import struct
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import IO, Any, Literal, get_args
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -55,7 +55,11 @@ class UnreadableImageError(DataError):
 
 
 def decode(
-    file: Path | Image.Image, size: tuple[int, int], *, fit: Fit = "squash", channels: int = 3
+    file: Path | Image.Image | IO[bytes],
+    size: tuple[int, int] | None,
+    *,
+    fit: Fit = "squash",
+    channels: int = 3,
 ) -> np.ndarray:
     """Return an image as `(height, width, channels)` in uint8.
 
@@ -64,8 +68,8 @@ def decode(
     converted to the number of channels.
 
     Args:
-        file: A path, or an image of Pillow.
-        size: Height and width of the result.
+        file: A path, an image of Pillow, or an open file.
+        size: Height and width of the result; None keeps those of the image.
         fit: How an image with another aspect ratio is fitted: "squash" distorts it, "crop" cuts off
             its longer sides, "pad" adds black borders.
         channels: 3 for RGB, 1 for grey.
@@ -78,14 +82,14 @@ def decode(
         >>> decode(Image.new("CMYK", (4, 2)), (8, 8))[0, 0].tolist()
         [255, 255, 255]
     """
-    height, width = size
     try:
         with _open(file) as picture:
-            picture.draft(None, (2 * width, 2 * height))  # a JPEG is decoded smaller, and faster
+            if size is not None:  # a JPEG is decoded smaller, and faster
+                picture.draft(None, (2 * size[1], 2 * size[0]))
             picture.load()
             upright = _to_eight_bits(_rotate_upright(picture))
             coloured = upright.convert("RGB" if channels == 3 else "L")
-            pixels = np.asarray(_RESIZERS[fit](coloured, (width, height)))
+            pixels = np.asarray(coloured if size is None else _RESIZERS[fit](coloured, size[::-1]))
     except UnreadableImageError:
         raise
     except _DAMAGE as error:
@@ -106,7 +110,7 @@ def check_channels(channels: Any) -> int:
     return int(channels)
 
 
-def _open(file: Path | Image.Image) -> AbstractContextManager[Image.Image]:
+def _open(file: Path | Image.Image | IO[bytes]) -> AbstractContextManager[Image.Image]:
     return nullcontext(file) if isinstance(file, Image.Image) else Image.open(file)
 
 
@@ -157,11 +161,11 @@ _RESIZERS: dict[Fit, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {
 }
 
 
-def _name(file: Path | Image.Image) -> str:
+def _name(file: object) -> str:
     return str(file) if isinstance(file, Path) else getattr(file, "filename", "") or "A picture"
 
 
-def _reason(file: Path | Image.Image, error: BaseException) -> str:
+def _reason(file: object, error: BaseException) -> str:
     if isinstance(file, Path) and file.is_file() and file.stat().st_size == 0:
         return "it is empty"
     if isinstance(error, UnidentifiedImageError):

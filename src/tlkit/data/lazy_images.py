@@ -60,7 +60,7 @@ class LazyImages:
         if numbers.ndim == 0:
             return self._read_one(int(numbers))
         images = np.empty((len(numbers), *self.shape[1:]), self.dtype)
-        for row, image in enumerate(_read_all(self._read_one, numbers.tolist())):
+        for row, image in enumerate(read_all(self._read_one, numbers.tolist())):
             images[row] = image
         return images
 
@@ -100,7 +100,8 @@ class LazyImages:
         return image
 
 
-def _read_all(read: ReadImage, numbers: list[int]) -> Iterator[np.ndarray]:
+def read_all(read: ReadImage, numbers: list[int]) -> Iterator[np.ndarray]:
+    """Yield the images with these numbers in order; several are read by threads."""
     if len(numbers) < 4:
         return map(read, numbers)
     with ThreadPoolExecutor(joblib.cpu_count(), thread_name_prefix="tlkit-read") as pool:

@@ -9,20 +9,21 @@ import numpy as np
 from tlkit._internal import arguments
 from tlkit._internal.variables import temporary_seed
 from tlkit.data import augmentation as augmenting
-from tlkit.data import batches
+from tlkit.data import batches, unlabelled
 from tlkit.data.batches import Data
-from tlkit.data.lazy_images import LazyImages
+from tlkit.data.decoding import Fit
+from tlkit.data.unlabelled import Images
 from tlkit.evaluation.metrics import Evaluation, compute_metrics
 from tlkit.models.inspection import class_names as names_of
+from tlkit.models.inspection import value_range
 from tlkit.training.inputs import check_augmentation, validate, validate_arrays
-
-_MAX_BYTES = 64 * 2**20  # of lazy images that are in memory at a time
 
 
 def predict(
     model: keras.Model,
-    images: np.ndarray | LazyImages,
+    images: Images,
     *,
+    fit: Fit = "squash",
     augmentation: Sequence[keras.layers.Layer] = (),
     views: int = 8,
     batch_size: int = 128,
@@ -35,7 +36,11 @@ def predict(
 
     Args:
         model: A classifier from build_classifier.
-        images: Raw images.
+        images: Raw images: an array of one image or of many, a path, a Pillow image, the bytes of a
+            file, a list of any of these, or an `ImageDataset`. A folder means all images in it and
+            its subfolders, in the order of their paths.
+        fit: How files and Pillow images are fitted into the model's size: as for
+            `tlkit.sources.from_folder`.
         augmentation: Keras preprocessing layers such as RandomFlip.
         views: How many augmented copies of each image to predict.
         batch_size: Images a step.
@@ -43,21 +48,39 @@ def predict(
 
     Raises:
         ConfigError: A number is wrong.
-        DataError: The images don't fit the model.
+        DataError: The images don't fit the model, can't be read, or it is not clear whether an
+            array is one image or many.
+
+    Examples:
+        >>> from PIL import Image
+        >>> from tlkit import build_classifier
+        >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+        >>> model = build_classifier(backbone, 2, pixels=(0, 1), input_shape=(8, 8, 3))
+        >>> predict(model, [Image.new("L", (40, 30)), np.zeros((8, 8, 3), "uint8")]).shape
+        (2, 2)
     """
     arguments.at_least("batch_size", batch_size, 1)
     arguments.at_least("views", views, 1)
-    images, _ = validate_arrays((images, np.zeros(len(images), "int64")), model, "images")
-    check_augmentation(model, augmentation, (images, np.zeros(len(images), "int64")))
-    rows = len(images)
-    if isinstance(images, LazyImages):
-        rows = max(_MAX_BYTES // (images.dtype.itemsize * images.size // len(images)), batch_size)
+    blocks = unlabelled.read_blocks(
+        images,
+        input_shape=model.input_shape,
+        value_range=value_range(model),
+        fit=fit,
+        batch_size=batch_size,
+    )
     predict_rows = partial(
         _mean_over_views, model, augmentation=augmentation, views=views, batch_size=batch_size
     )
-    starts = range(0, len(images), rows)
+    order: list[np.ndarray] = []
+    rows: list[np.ndarray] = []
     with temporary_seed(augmentation, seed):
-        return np.concatenate([predict_rows(images[at : at + rows]) for at in starts])
+        for indices, block in blocks:
+            labelled = validate_arrays((block, np.zeros(len(block), "int64")), model, "images")
+            if not rows:
+                check_augmentation(model, augmentation, labelled)
+            order.append(indices)
+            rows.append(predict_rows(labelled[0]))
+    return np.asarray(np.concatenate(rows)[np.argsort(np.concatenate(order))])
 
 
 def _mean_over_views(

@@ -14,9 +14,10 @@ from tlkit._internal import arguments
 from tlkit._internal.keras_private import nodes_of, operation_of
 from tlkit.data import batches
 from tlkit.data.batches import Data
-from tlkit.errors import ConfigError
+from tlkit.data.unlabelled import Images, read_array
+from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.evaluator import predict
-from tlkit.models.inspection import backbone_of, class_names, probabilities_of
+from tlkit.models.inspection import backbone_of, class_names, probabilities_of, value_range
 from tlkit.plotting.image_grids import (
     FONT_SIZE,
     WIDTH,
@@ -35,7 +36,7 @@ _CAPTION_LENGTH = 16  # characters in a line
 
 
 def grad_cam(
-    model: keras.Model, images: Any, classes: Any = None, *, layer: str | None = None
+    model: keras.Model, images: Images, classes: Any = None, *, layer: str | None = None
 ) -> np.ndarray:
     """Return how much each pixel counts for a class, `(count, height, width)`, from 0 to 1.
 
@@ -44,7 +45,7 @@ def grad_cam(
 
     Args:
         model: A classifier from build_classifier.
-        images: Raw images.
+        images: Raw images in any form that `tlkit.predict` takes; all of one size.
         classes: The class index of each image; by default the predicted one.
         layer: If the head reads several layers, which of them to use; by default the last one
             that returns maps.
@@ -66,9 +67,11 @@ def grad_cam(
             f"Grad-CAM needs Keras on TensorFlow, got {keras.backend.backend()!r}. Load the saved "
             "model in a process with KERAS_BACKEND=tensorflow."
         )
-    images, _ = validate_arrays((images, np.zeros(len(images), "int64")), model, "images")
+    images = read_array(images, input_shape=model.input_shape, value_range=value_range(model))
+    probabilities = predict(model, images)  # which checks the images
     if classes is None:
-        classes = predict(model, images).argmax(axis=1)
+        classes = probabilities.argmax(axis=1)
+    classes = _check_classes(np.atleast_1d(classes), probabilities.shape)
     tensors = _backbone_outputs(model)
     index = _index_of_maps(tensors, layer)
     backbone = keras.Model(model.inputs[0], tensors)
@@ -78,6 +81,17 @@ def grad_cam(
     return np.concatenate(
         [heat(images[at : at + _BATCH_SIZE], classes[at : at + _BATCH_SIZE]) for at in starts]
     )
+
+
+def _check_classes(classes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    count, num_classes = shape
+    is_index = classes.dtype.kind in "iu" and np.isin(classes, range(num_classes)).all()
+    if classes.shape != (count,) or not is_index:
+        raise DataError(
+            f"`classes` must be an index from 0 to {num_classes - 1} for each of the {count} "
+            f"images, got {np.array2string(classes, threshold=10)}."
+        )
+    return classes
 
 
 def grad_cam_grid(

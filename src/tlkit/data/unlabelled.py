@@ -1,0 +1,251 @@
+"""Images without labels in any form: arrays, files, Pillow images, bytes, folders, or a list."""
+
+import io
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tlkit.data import decoding
+from tlkit.data.decoding import Fit, UnreadableImageError
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.image_folders import find_images
+from tlkit.data.lazy_images import LazyImages, read_all
+from tlkit.errors import DataError
+
+Images = Any
+"""Images without labels: an array of one image or of many, a path, a folder, a Pillow image, the
+bytes of a file, an open file, a list of any of these, `LazyImages` or an `ImageDataset`."""
+
+_MAX_BYTES = 64 * 2**20  # of images that are read from files and in memory at a time
+_ALLOWED = (
+    "`images` must be an array, a path, a folder, a Pillow image, bytes of an image file, a list "
+    "of these, or an ImageDataset"
+)
+
+
+def read_blocks(
+    images: Images,
+    *,
+    input_shape: tuple[int | None, ...],
+    value_range: tuple[float, float] | None,
+    fit: Fit = "squash",
+    batch_size: int = 128,
+) -> Iterator[tuple[np.ndarray, Any]]:
+    """Yield the indices of some images, and these images as one array, until all are read.
+
+    Files are decoded as `tlkit.sources.from_folder` does it: to the model's size if it has one,
+    otherwise in their own size. Black and white become those of the model. Images of several sizes
+    are returned in several arrays.
+
+    Args:
+        images: The images.
+        input_shape: The model's, with the batch axis.
+        value_range: The model's values of black and white; None means (0, 255).
+        fit: How files are fitted into the model's size.
+        batch_size: How many images of a list are read at a time.
+
+    Raises:
+        DataError: There is no image, an image can't be read, or it is not clear whether an array is
+            one image or many.
+    """
+    decoding.check_fit(fit)
+    bounds = value_range or (0, 255)
+    found = _collect(images, bounds)
+    if len(found) == 0:
+        raise DataError("`images` must hold at least one image, got none.")
+    if isinstance(found, np.ndarray):
+        batch = _add_axes(found, input_shape)
+        yield np.arange(len(batch)), batch
+    elif isinstance(found, LazyImages):
+        each = found.dtype.itemsize * found.size // len(found)
+        rows = max(_MAX_BYTES // max(each, 1), batch_size)
+        for start in range(0, len(found), rows):
+            block = _match_rank(found[start : start + rows], input_shape)
+            yield np.arange(start, start + len(block)), block
+    else:
+        for start in range(0, len(found), batch_size):
+            numbers = list(range(start, min(start + batch_size, len(found))))
+            yield from _group(
+                numbers,
+                list(read_all(lambda at: _read(found[at], at, input_shape, bounds, fit), numbers)),
+            )
+
+
+def read_array(images: Images, **settings: Any) -> np.ndarray:
+    """Return images in one array; the settings are those of `read_blocks`.
+
+    Raises:
+        DataError: As for `read_blocks`, or the images differ in size.
+    """
+    blocks = [block for _, block in read_blocks(images, **settings)]
+    shapes = sorted({block.shape[1:] for block in blocks})
+    if len(shapes) > 1:
+        raise DataError(f"`images` must all have one size, got {shapes}.")
+    return np.concatenate(blocks)
+
+
+def _group(numbers: Sequence[int], images: Sequence[Any]) -> Iterator[tuple[np.ndarray, Any]]:
+    """Yield images of the same shape and dtype in one array."""
+    groups: dict[Any, list[int]] = defaultdict(list)
+    for row, image in enumerate(images):
+        groups[image.shape, image.dtype.str].append(row)
+    for rows in groups.values():
+        yield np.asarray([numbers[row] for row in rows]), np.stack([images[row] for row in rows])
+
+
+def _collect(images: Images, bounds: tuple[float, float]) -> np.ndarray | LazyImages | list[Any]:
+    """Return an array of one image or many, images to read later, or a list of single images."""
+    if isinstance(images, ImageDataset):
+        if images.value_range != bounds:
+            raise DataError(
+                f"`images` must have pixels in the model's range {bounds}, got an ImageDataset "
+                f"with value_range={images.value_range}."
+            )
+        return _collect(images.images, bounds)
+    if isinstance(images, LazyImages):
+        return images
+    if _is_file(images):
+        return _expand(images)
+    if isinstance(images, Iterator):
+        images = list(images)
+    if isinstance(images, list | tuple) and not all(isinstance(each, _NESTED) for each in images):
+        return [part for each in images for part in (_expand(each) if _is_file(each) else [each])]
+    array = _to_array(images, "images")
+    if array.dtype.kind in "OUS" and array.ndim == 1 and len(array):  # a column of paths
+        return _collect(array.tolist(), bounds)
+    return _check_numbers(array, images)
+
+
+_NESTED = (bool, float, int, list, tuple)  # numbers in Python's lists
+
+
+def _is_file(item: object) -> bool:
+    kinds = (str, Path, bytes, bytearray, memoryview, Image.Image)
+    return isinstance(item, kinds) or hasattr(item, "read")
+
+
+def _expand(item: Any) -> list[Any]:
+    """Return one file, or all images of a folder in the order of their paths."""
+    if not isinstance(item, str | Path):
+        return [item]
+    path = Path(item)
+    if not path.is_dir():
+        return [path]
+    files = sorted(find_images(path))
+    if not files:
+        raise DataError(f"`images` must hold at least one image, got none in {str(path)!r}.")
+    return files
+
+
+def _read(
+    item: Any,
+    number: int,
+    input_shape: tuple[int | None, ...],
+    bounds: tuple[float, float],
+    fit: Fit,
+) -> np.ndarray:
+    """Return one image with the axes that the model takes."""
+    if not _is_file(item):
+        array = _check_numbers(_to_array(item, f"images[{number}]"), item)
+        (image,) = _add_axes(array, input_shape, one=f"images[{number}]")
+        return np.asarray(image)
+    height, width, channels = (*input_shape[1:], 1)[:3]
+    if channels not in (1, 3):
+        raise DataError(
+            f"`images` must be arrays for a model of {channels} channels, got a file: files are "
+            "decoded to grey or RGB."
+        )
+    size = None if height is None or width is None else (height, width)
+    try:
+        pixels = decoding.decode(_open(item), size, fit=fit, channels=channels)
+    except UnreadableImageError as error:
+        if isinstance(item, Path):
+            raise
+        raise UnreadableImageError(f"images[{number}]", error.reason) from error
+    low, high = bounds
+    if (low, high) != (0, 255):
+        pixels = (low + pixels.astype("float32") * ((high - low) / 255)).astype("float32")
+    return pixels if len(input_shape) == 4 else pixels[..., 0]
+
+
+def _open(item: Any) -> Any:
+    """Return what `decode` reads; it would shrink the caller's own JPEG, so that is copied."""
+    if isinstance(item, Image.Image):
+        return item.copy()
+    return io.BytesIO(item) if isinstance(item, bytes | bytearray | memoryview) else item
+
+
+# An array of three axes can be one image with channels, or a batch of grey images; the model's
+# input shape decides. Only without a fixed height and width can both be right: then a last axis of
+# 1 is a channel, since no image is one pixel wide; and one of 3 or 4 is refused, because it may be
+# a colour image for a grey model.
+def _add_axes(array: np.ndarray, input_shape: tuple[int | None, ...], *, one: str = "") -> Any:
+    """Return an array of one image or of many as a batch.
+
+    Args:
+        array: The pixels.
+        input_shape: The model's, with the batch axis.
+        one: The name of the array if it must be one image.
+    """
+    height, width, channels = (*input_shape[1:], 1)[:3]
+    grey = channels == 1
+    is_image = (array.ndim == 3 and _fits(array.shape, (height, width, channels))) or (
+        array.ndim == 2 and grey and _fits(array.shape, (height, width))
+    )
+    is_batch = not one and array.ndim == 3 and grey and _fits(array.shape[1:], (height, width))
+    wide = array.shape[-1:] not in ((1,), (3,), (4,))
+    if is_batch and not wide and (width == 1 if is_image else None in (height, width)):
+        raise DataError(
+            f"`images` of shape {array.shape} can be one image with {array.shape[-1]} channels or "
+            "a batch of grey images. Add the missing axis: image[None] for one image, "
+            "images[..., None] for a batch."
+        )
+    if is_image:
+        return _match_rank(array[None], input_shape)
+    if not one and (is_batch or _fits(array.shape[1:], (height, width, channels))):
+        return _match_rank(array, input_shape)
+    raise DataError(_describe(array, input_shape, one))
+
+
+def _match_rank(batch: np.ndarray, input_shape: tuple[int | None, ...]) -> np.ndarray:
+    """Return a batch with an axis for a single channel, or without, as the model takes it."""
+    if batch.ndim == len(input_shape) - 1:
+        return batch[..., None]
+    return batch[..., 0] if batch.ndim == len(input_shape) + 1 else batch
+
+
+def _describe(array: np.ndarray, input_shape: tuple[int | None, ...], one: str) -> str:
+    height, width, channels = (*input_shape[1:], 1)[:3]
+    image = ", ".join("any" if axis is None else str(axis) for axis in (height, width, channels))
+    many = "" if one else f" for one image, or (count, {image}) for many"
+    first = array.shape[-3:-2] == (channels,) and array.shape[-1] != channels
+    hint = " They seem to be channels-first: numpy.moveaxis(images, -3, -1)." if first else ""
+    if not hint and array.ndim in (2, 3, 4) and (height, width) != (None, None):
+        hint = " Files and Pillow images of any size are resized; arrays are not."
+    return f"`{one or 'images'}` must have shape ({image}){many}, got {array.shape}.{hint}"
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Return whether two shapes are alike; None is any length."""
+    return len(shape) == len(wanted) and all(
+        want in (None, have) for have, want in zip(shape, wanted, strict=True)
+    )
+
+
+def _to_array(values: Any, name: str) -> np.ndarray:
+    if isinstance(values, set | frozenset | dict | int | float | type(None)):
+        raise DataError(f"{_ALLOWED}, got {type(values).__name__} ({name}).")
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"{_ALLOWED}, got {type(values).__name__} ({name}): {error}") from error
+
+
+def _check_numbers(array: np.ndarray, values: Any) -> np.ndarray:
+    if array.dtype.kind not in "biuf" or array.ndim == 0:
+        raise DataError(f"{_ALLOWED}, got {type(values).__name__}.")
+    return array
