@@ -176,7 +176,7 @@ def test_a_table_that_names_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.png: No such file"):
         sources.from_manifest(path, image_size=8)
     path.write_text("path,label\n,a\n")
-    with pytest.raises(DataError, match="Column 'path' .* is empty in row 1"):
+    with pytest.raises(DataError, match="row 1: column 'path' is empty"):
         sources.from_manifest(path, image_size=8)
     with pytest.raises(ConfigError, match=r"must end in \.csv or \.parquet"):
         sources.from_manifest(Path(__file__), image_size=8)
@@ -188,7 +188,6 @@ def test_a_table_that_names_a_missing_file_is_refused(tmp_path: Path) -> None:
         ("path,label\na.png,K\xe4fer\n".encode("latin-1"), "in UTF-8"),
         ("path,label\na.png,cat\n".encode("utf-16"), "in UTF-8"),
         (b"path,label\na.png,cat,dog\n", "more cells than columns in row 1"),
-        (b"path,label\na.png,   \n", "empty in row 1"),
     ],
 )
 def test_a_table_that_is_none_is_told(tmp_path: Path, content: bytes, said: str) -> None:

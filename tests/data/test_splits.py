@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -100,3 +101,48 @@ def test_a_part_without_an_image_of_a_class_is_refused(make_dataset: Make) -> No
         splits.split(make_dataset(4), test=0.2, duplicates="allow")
     with pytest.raises(ConfigError, match="`test \\+ validation` must be a number of at least 0"):
         splits.split(make_dataset(4), test=0.6, validation=0.5)
+
+
+def test_a_chain_of_similar_images_takes_no_more_than_a_tenth_of_a_class(
+    make_dataset: Make,
+) -> None:
+    chain = [((1 << 40) - 1) & ~((1 << bit) - 1) | 1 << 50 for bit in range(1, 40)]  # a bit each
+    data = make_dataset(hashes=[*chain, *(each | 1 << 63 | 15 << 52 for each in chain)])
+    for size, limit in ((78, 10), (1000, 50)):
+        groups = splits.find_groups(make_dataset(size - 78, hashes=_hashes(data)))
+        assert max(Counter(groups).values()) <= limit
+        assert len(set(groups)) < size - 40  # and yet they are grouped
+    made = splits.split(data, duplicates="together", stratify=True)
+    assert made.largest_group <= 10
+    part_of = {path: name for name in ("train", "test") for path in getattr(made, name).paths}
+    assert (
+        0
+        < made.num_apart
+        == sum(
+            part_of[f"{pair.first}.png"] != part_of[f"{pair.second}.png"]
+            for pair in made.duplicates
+        )
+    )
+    assert f"in groups of up to {made.largest_group}; {made.num_apart} pairs are in" in str(made)
+
+
+def _hashes(data: ImageDataset) -> list[int]:
+    return [scan.perceptual_hash for scan in data.scans]
+
+
+def test_identical_images_stay_together_however_many(make_dataset: Make) -> None:
+    data = make_dataset(60, digests=["same"] * 30)
+    groups = splits.find_groups(data)
+    assert len(set(groups[:30])) == 1
+
+
+def test_the_advice_is_one_that_is_not_followed_yet(make_dataset: Make) -> None:
+    few = make_dataset(hashes=[3, 2, 5 << 20, 5 << 20 | 1])
+    with pytest.raises(DataError) as caught:
+        splits.split(few, duplicates="together", stratify=True)
+    assert "duplicates='allow'" in str(caught.value)
+    assert "stratify" not in str(caught.value)
+    with pytest.raises(DataError) as caught:
+        splits.split(make_dataset(4), duplicates="together")
+    assert "stratify=True" in str(caught.value)
+    assert "allow" not in str(caught.value)

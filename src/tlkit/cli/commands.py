@@ -146,9 +146,11 @@ def predict(
     """
     loading = tlkit.experiments.loading
     arguments.at_least("top", top, 1)
-    found = loading.find_files(files)
+    found, passed_over = loading.find_files(files)
     if not found:
-        raise DataError(f"There must be at least one image, got none in {files}.")
+        raise DataError(f"There must be at least one image, got none in {files}. {passed_over}")
+    if passed_over:
+        output.print(passed_over)
     classifier, experiment = load_classifier(model, data=files[0])
     damaged, intact, images = loading.read_files(found, experiment)
     rows: list[dict[str, Any]] = []

@@ -1,8 +1,10 @@
 """Image files of every kind to 8-bit pixels of one shape, by Pillow."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, Literal, get_args
 
@@ -13,8 +15,11 @@ from tlkit._internal import arguments
 from tlkit.errors import Argument, ConfigError, DataError
 
 Fit = Literal["crop", "pad", "squash"]
+Picture = Path | bytes | IO[bytes] | Image.Image | np.ndarray
+Form = Literal["8-bit", "16-bit grey", "16-bit colour"]
+_DEPTHS: tuple[int, ...] = (8, 10, 12, 14, 16)  # in bits, of cameras and scanners
 _WHITE = (255, 255, 255, 255)
-_SIXTEEN = 257.0  # 65535 becomes 255
+_KNOWN = "whose black and white are not known; save it with 8 or 16 bits"
 _DAMAGE = (
     OSError,  # Pillow's UnidentifiedImageError, and a file cut short
     SyntaxError,  # a broken PNG
@@ -54,47 +59,115 @@ class UnreadableImageError(DataError):
         self.reason = reason
 
 
-def decode(
-    file: Path | Image.Image | IO[bytes],
-    size: tuple[int, int] | None,
-    *,
-    fit: Fit = "squash",
-    channels: int = 3,
-) -> np.ndarray:
-    """Return an image as `(height, width, channels)` in uint8.
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """An image as pixels, and what its file held.
 
-    Of a file with several pictures the first is read. It is rotated as its EXIF data say,
-    transparent pixels become white, 16 bits are scaled to 8, and palettes, CMYK and grey are
-    converted to the number of channels.
+    Attributes:
+        pixels: `(height, width, channels)` in uint8.
+        form: How the file stores pixels. "16-bit colour" is read by Pillow as 8 bits.
+        brightest: The largest value in the file; where it is 8-bit, in `pixels`.
+    """
 
-    Args:
-        file: A path, an image of Pillow, or an open file.
-        size: Height and width of the result; None keeps those of the image.
-        fit: How an image with another aspect ratio is fitted: "squash" distorts it, "crop" cuts off
-            its longer sides, "pad" adds black borders.
-        channels: 3 for RGB, 1 for grey.
+    pixels: np.ndarray
+    form: Form
+    brightest: int
 
-    Raises:
-        UnreadableImageError: The file is damaged, empty or not an image, or the values of black
-            and white are unknown in its format.
+
+def decode(picture: Picture, size: tuple[int, int] | None, **settings: Any) -> np.ndarray:
+    """Return an image as `(height, width, channels)` in uint8; see `decode_fully`.
 
     Examples:
         >>> decode(Image.new("CMYK", (4, 2)), (8, 8))[0, 0].tolist()
         [255, 255, 255]
     """
+    return decode_fully(picture, size, **settings).pixels
+
+
+def decode_fully(
+    picture: Picture,
+    size: tuple[int, int] | None,
+    *,
+    fit: Fit = "squash",
+    channels: int = 3,
+    white: int | None = None,
+) -> Decoded:
+    """Return an image in 8 bits, and how many its file held.
+
+    Of a file with several pictures the first is read. It is rotated as its EXIF data say,
+    transparent pixels become white, more bits are scaled to 8, and palettes, CMYK and grey are
+    converted to the number of channels.
+
+    Args:
+        picture: A path, an open file, its content, an image of Pillow, or an array of whole
+            numbers, `(height, width)` or with 1, 3 or 4 channels, which may come first.
+        size: Height and width of the result; None keeps those of the image.
+        fit: How an image with another aspect ratio is fitted: "squash" distorts it, "crop" cuts off
+            its longer sides, "pad" adds black borders.
+        channels: 3 for RGB, 1 for grey.
+        white: The value of white where a file has more than 8 bits; by default that of
+            `find_white` for its brightest pixel.
+
+    Raises:
+        UnreadableImageError: The file is damaged, empty or not an image, or the values of black
+            and white are unknown in its format.
+    """
     try:
-        with _open(file) as picture:
+        with _open(picture) as opened:
             if size is not None:  # a JPEG is decoded smaller, and faster
-                picture.draft(None, (2 * size[1], 2 * size[0]))
-            picture.load()
-            upright = _to_eight_bits(_rotate_upright(picture))
-            coloured = upright.convert("RGB" if channels == 3 else "L")
+                opened.draft(None, (2 * size[1], 2 * size[0]))
+            form = _find_form(opened)
+            opened.load()
+            eight_bits, brightest = _to_eight_bits(_rotate_upright(opened), form, white)
+            coloured = eight_bits.convert("RGB" if channels == 3 else "L")
             pixels = np.asarray(coloured if size is None else _RESIZERS[fit](coloured, size[::-1]))
-    except UnreadableImageError:
-        raise
+    except UnreadableImageError as error:
+        raise UnreadableImageError(_name(picture), error.reason) from None
     except _DAMAGE as error:
-        raise UnreadableImageError(_name(file), _reason(file, error)) from error
-    return pixels if channels == 3 else pixels[..., None]
+        raise UnreadableImageError(_name(picture), _reason(picture, error)) from error
+    return Decoded(
+        pixels=pixels if channels == 3 else pixels[..., None],
+        form=form,
+        brightest=int(pixels.max()) if brightest is None else brightest,
+    )
+
+
+def to_picture(value: Any) -> Picture:
+    """Return an image in one of the forms in which libraries keep it as one that `decode` takes.
+
+    Args:
+        value: As for `decode`, a path as text, a tensor, nested lists, or a dict with the content
+            or path of a file, as of Hugging Face.
+
+    Raises:
+        UnreadableImageError: It is none of these.
+    """
+    if isinstance(value, Mapping) and {"bytes", "path"} & value.keys():
+        content = value.get("bytes")
+        value = value.get("path") if content is None else content
+    if isinstance(value, str):
+        return Path(value)
+    if value is None:
+        raise UnreadableImageError("A picture", "it is missing")
+    if isinstance(value, Path | bytes | Image.Image):
+        return value
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise UnreadableImageError("A picture", f"it is a {type(value).__name__}") from error
+
+
+def find_white(brightest: int) -> int:
+    """Return the value of white, by the brightest pixel of all files: that of 8, 10, .. 16 bits.
+
+    Cameras and scanners of 10, 12 or 14 bits store these in files of 16, whose white is 65,535.
+
+    Examples:
+        >>> find_white(4000), find_white(65535), find_white(12)
+        (4095, 65535, 255)
+    """
+    whites = [(1 << bits) - 1 for bits in _DEPTHS]
+    return next(white for white in whites if brightest <= white)
 
 
 def check_fit(fit: Fit) -> Fit:
@@ -110,8 +183,44 @@ def check_channels(channels: Any) -> int:
     return int(channels)
 
 
-def _open(file: Path | Image.Image | IO[bytes]) -> AbstractContextManager[Image.Image]:
-    return nullcontext(file) if isinstance(file, Image.Image) else Image.open(file)
+def _open(picture: Picture) -> AbstractContextManager[Image.Image]:
+    if isinstance(picture, Image.Image):
+        return nullcontext(picture)
+    if isinstance(picture, bytes):
+        return Image.open(BytesIO(picture))
+    if isinstance(picture, np.ndarray):
+        return nullcontext(_to_picture(picture))
+    return Image.open(picture)
+
+
+def _to_picture(pixels: np.ndarray) -> Image.Image:
+    """Return an array of whole numbers as an image of Pillow."""
+    if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4) and pixels.shape[-1] not in (1, 3, 4):
+        pixels = np.moveaxis(pixels, 0, -1)
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    if not pixels.size or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,), (4,)):
+        raise ValueError(f"an array of shape {pixels.shape} is no image")
+    if pixels.dtype.kind not in "iub":
+        raise ValueError(f"it is an array of {pixels.dtype}, {_KNOWN}")
+    if pixels.dtype == bool:
+        pixels = pixels * np.uint8(255)
+    if pixels.dtype == "uint8":
+        return Image.fromarray(pixels)
+    if pixels.ndim == 2:
+        return Image.fromarray(pixels.astype("int32"))
+    if pixels.min() < 0 or pixels.max() > 255:
+        raise ValueError(f"it has colours from {pixels.min()} to {pixels.max()}, {_KNOWN}")
+    return Image.fromarray(pixels.astype("uint8"))
+
+
+def _find_form(opened: Image.Image) -> Form:
+    """Return how many bits a file has, before its pixels are loaded."""
+    if opened.mode.startswith("I"):
+        return "16-bit grey"
+    tiles = getattr(opened, "tile", ())
+    deep = any(";16" in str(tile[3]) for tile in tiles)  # Pillow's name of the pixels in the file
+    return "16-bit colour" if deep else "8-bit"
 
 
 def _rotate_upright(picture: Image.Image) -> Image.Image:
@@ -123,23 +232,32 @@ def _rotate_upright(picture: Image.Image) -> Image.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
-def _to_eight_bits(picture: Image.Image) -> Image.Image:
+def _to_eight_bits(
+    picture: Image.Image, form: Form, white: int | None
+) -> tuple[Image.Image, int | None]:
+    """Return a picture in 8 bits, and the brightest value of one that has more, otherwise None."""
     mode = picture.mode
-    if mode.startswith("I;16") or mode == "I":
+    if form == "16-bit grey":
         values = np.asarray(picture).astype("float64")
-        if values.min() < 0 or values.max() > 65535:
+        darkest, brightest = int(values.min()), int(values.max())
+        if darkest < 0 or brightest > 65535:
+            raise UnreadableImageError("", f"it has 32-bit pixels, {_KNOWN}")
+        white = find_white(brightest) if white is None else white
+        if brightest > white:
             raise UnreadableImageError(
-                _name(picture), "it has 32-bit pixels, whose black and white are not known"
+                "", f"its brightest pixel, {brightest:,}, is above white, {white:,}"
             )
-        return Image.fromarray(np.rint(values / _SIXTEEN).astype("uint8"))
+        return Image.fromarray(np.rint(values * (255 / white)).astype("uint8")), brightest
     if mode == "F":
-        raise UnreadableImageError(
-            _name(picture), "it has floating-point pixels, whose black and white are not known"
-        )
+        raise UnreadableImageError("", f"it has floating-point pixels, {_KNOWN}")
+    shades = None
+    if form == "16-bit colour":
+        colours = np.asarray(picture)[..., : 1 if mode == "LA" else 3]
+        shades = 257 * int(colours.max())
     if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         covered = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", covered.size, _WHITE), covered)
-    return picture
+        picture = Image.alpha_composite(Image.new("RGBA", covered.size, _WHITE), covered)
+    return picture, shades
 
 
 def _squash(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -161,12 +279,15 @@ _RESIZERS: dict[Fit, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {
 }
 
 
-def _name(file: object) -> str:
-    return str(file) if isinstance(file, Path) else getattr(file, "filename", "") or "A picture"
+def _name(picture: Picture) -> str:
+    known = picture if isinstance(picture, Path) else getattr(picture, "filename", "")
+    return str(known or "A picture")
 
 
-def _reason(file: object, error: BaseException) -> str:
-    if isinstance(file, Path) and file.is_file() and file.stat().st_size == 0:
+def _reason(picture: Picture, error: BaseException) -> str:
+    if isinstance(picture, Path) and picture.is_file() and picture.stat().st_size == 0:
+        return "it is empty"
+    if isinstance(picture, bytes) and not picture:
         return "it is empty"
     if isinstance(error, UnidentifiedImageError):
         return "its image format is unknown"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tlkit._internal.text import join_first
-from tlkit.data import scanning
+from tlkit.data import naming, scanning
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import DataError
 
@@ -41,7 +41,9 @@ class ImageDataset:
         paths: The file of each image, relative to the dataset's folder; empty for arrays.
         groups: The group of each image, such as a patient, which is never split; empty without.
         problems: Files that were skipped or replaced, and why.
+        notices: What was assumed of the files, or passed over.
         value_range: The values of black and white.
+        white: The value that is read as white in files of more than 8 bits; None without any.
         known_scans: A scan of each image where there is one; otherwise `scans` makes them.
     """
 
@@ -52,8 +54,18 @@ class ImageDataset:
     paths: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    notices: tuple[str, ...] = ()
     value_range: tuple[float, float] = (0, 255)
+    white: int | None = None
     known_scans: tuple[scanning.Scan, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", naming.check(self.class_names))
+        if naming.find_fault(self.name):
+            raise DataError(
+                f"`name` must be a name that can be written, got {self.name!r}: "
+                f"{naming.find_fault(self.name)}."
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -91,13 +103,14 @@ class ImageDataset:
         Raises:
             DataError: A class of these images is missing.
         """
-        unknown = sorted(set(self.class_names) - set(class_names))
+        known = {naming.normalize(name): index for index, name in enumerate(class_names)}
+        unknown = [name for name in self.class_names if name not in known]
         if unknown:
             raise DataError(
                 f"{self.name} must have classes that the classifier knows, "
                 f"{list(class_names)}, got {unknown}."
             )
-        order = np.asarray([list(class_names).index(name) for name in self.class_names])
+        order = np.asarray([known[name] for name in self.class_names])
         return replace(self, labels=order[self.labels], class_names=tuple(class_names))
 
     def name_image(self, index: int) -> str:
@@ -112,6 +125,7 @@ class ImageDataset:
             f"{how}: {each / 1e3:,.0f} kB each, {len(self) * each / 1e6:,.1f} MB all together",
             ", ".join(f"{name} {count:,}" for name, count in self.counts.items()),
         ]
+        lines += self.notices
         if self.problems:
             named = join_first(self.problems, limit=10, separator="; ")
             lines.append(f"{len(self.problems):,} left out or replaced: {named}")
@@ -129,7 +143,10 @@ def validate_labels(labels: Any, class_names: Sequence[str]) -> np.ndarray:
     Raises:
         DataError: There is no label, one is not a whole number, or one has no name.
     """
-    given = np.asarray(labels).reshape(-1)
+    try:
+        given = np.asarray(labels).reshape(-1)
+    except ValueError:
+        raise DataError("`labels` must be one whole number for each image, got lists.") from None
     if given.dtype.kind not in "iub":
         raise DataError(f"`labels` must be whole numbers, got {given.dtype}.")
     if len(given) == 0 or given.min() < 0 or given.max() >= len(class_names):

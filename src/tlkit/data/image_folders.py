@@ -1,24 +1,18 @@
 """Image files as a dataset: in a folder for each class, or listed in a table."""
 
+import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
 
-import numpy as np
+from tlkit._internal.text import plural
+from tlkit.data import decoding, manifests, naming
+from tlkit.data.image_dataset import ImageDataset, Problem
+from tlkit.data.image_files import describe_others, divide, find_files, is_image
+from tlkit.data.reading import ReadOptions, Unreadable, read
+from tlkit.errors import ConfigError, DataError
 
-from tlkit._internal import arguments
-from tlkit._internal.text import join_first
-from tlkit.data import decoding, manifests, scanning
-from tlkit.data.image_dataset import ImageDataset, Problem, pick
-from tlkit.data.lazy_images import LazyImages
-from tlkit.errors import Argument, ConfigError, DataError
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-Unreadable = Literal["fail", "replace", "skip"]
-_PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
-_GREY = 128  # what stands in for an image that can't be read
+_MAX_DEPTH = 2  # of folders in which classes are searched, to name one in a message
 
 
 def from_folder(
@@ -30,24 +24,28 @@ def from_folder(
     unreadable: Unreadable = "fail",
     max_unreadable: float = 0.1,
     class_names: Sequence[str] | None = None,
+    white: int | None = None,
 ) -> ImageDataset:
     """Return the images of a folder that has a subfolder for each class.
 
     The folder of a class is searched with all its subfolders and links. Every file is read once at
-    the start, so that damaged files are found then and not in the third epoch. Files without the
-    ending of an image format are ignored.
+    the start, so that damaged files are found then and not in the third epoch. An image is what
+    Pillow can open; `print(dataset)` tells how many other files were passed over.
 
     Args:
-        folder: The folder. Class names are the names of its subfolders, sorted.
+        folder: The folder. Class names are the names of its subfolders, sorted; by value if all are
+            numbers. Names that look the same are one class.
         image_size: Height and width that images are resized to.
         fit: "squash", "crop" or "pad", as for `tlkit.data.decoding.decode`.
         channels: 3 for RGB, 1 for grey.
-        unreadable: What to do with damaged files, images outside the folder of a class, and classes
-            without an image: "fail" raises an error, "skip" leaves them out, "replace" puts a grey
-            image in place of a damaged file and leaves the others out.
+        unreadable: What to do with damaged files, images without a label or outside the folder of a
+            class, and classes without an image: "fail" raises an error, "skip" leaves them out,
+            "replace" puts a grey image in place of a damaged file and leaves the others out.
         max_unreadable: The share of images that may be damaged, 0 to below 1.
         class_names: The classes in the order of their indices, such as a trained classifier's;
             there need not be images of all of them. By default those with a folder, sorted.
+        white: The value of white in files of more than 8 bits. By default it is learned from all
+            files: 4,095, that of 12 bits, if no value is higher.
 
     Raises:
         ConfigError: An argument is wrong, or the folder has parts such as train/ and test/.
@@ -56,28 +54,41 @@ def from_folder(
     root = Path(folder)
     classes = _find_class_folders(root)
     files: list[Path] = []
-    labels: list[str] = []
+    others: list[Path] = []
+    labels: list[str | None] = []
     problems = [
-        Problem(path=path.name, reason="not in the folder of a class")
+        Problem(path=naming.escape(path.name), reason="not in the folder of a class")
         for path in sorted(root.iterdir())
-        if path.is_file() and _is_image(path)
+        if path.is_file() and not path.name.startswith(".") and is_image(path)
     ]
     for each in classes:
-        found = sorted(find_images(each))
+        found, rest = divide(find_files(each))
         files += found
-        labels += [each.name] * len(found)
+        others += rest
+        labels += [naming.normalize(each.name)] * len(found)
         if not found:
-            problems.append(Problem(path=f"{each.name}/", reason="contains no image"))
-    options = _ReadOptions(
+            reason = f"contains no image, but {plural(len(rest), 'other file')}"
+            problems.append(
+                Problem(path=f"{each.name}/", reason=reason if rest else "contains no image")
+            )
+    options = ReadOptions(
         image_size=image_size,  # type: ignore[arg-type]  # a number becomes a pair
         fit=fit,
         channels=channels,
         unreadable=unreadable,
         max_unreadable=max_unreadable,
         class_names=class_names,
+        white=white,
     )
-    return _from_files(
-        files, labels, name=root.resolve().name, root=root, problems=problems, options=options
+    return read(
+        files.__getitem__,
+        labels,
+        paths=[_relative_path(file, root) for file in files],
+        name=root.resolve().name,
+        place=str(root),
+        options=options,
+        problems=problems,
+        notices=[describe_others(others, root)] if others else [],
     )
 
 
@@ -94,21 +105,23 @@ def from_manifest(
     unreadable: Unreadable = "fail",
     max_unreadable: float = 0.1,
     class_names: Sequence[str] | None = None,
+    white: int | None = None,
 ) -> ImageDataset:
     """Return the images that are listed in a table, with their labels.
 
     Args:
-        manifest: A `.csv` file in UTF-8, or a `.parquet` file (extra `parquet`).
+        manifest: A `.csv` or `.tsv` file in UTF-8, or a `.parquet` file (extra `parquet`).
         image_size: As for `from_folder`.
         folder: The folder that paths are relative to; by default the manifest's own.
         path_column: The column of paths.
-        label_column: The column of class names.
+        label_column: The column of class names, or of numbers.
         group_column: The column of groups, such as patients, that a split keeps together.
         fit: As for `from_folder`.
         channels: As for `from_folder`.
         unreadable: As for `from_folder`.
         max_unreadable: As for `from_folder`.
         class_names: As for `from_folder`.
+        white: As for `from_folder`.
 
     Raises:
         ConfigError: There is no such file or column.
@@ -119,99 +132,65 @@ def from_manifest(
     wanted = [path_column, label_column, *([group_column] if group_column else [])]
     table = manifests.read_columns(path, wanted)
     root = path.parent if folder is None else Path(folder)
-    options = _ReadOptions(
+    options = ReadOptions(
         image_size=image_size,  # type: ignore[arg-type]  # a number becomes a pair
         fit=fit,
         channels=channels,
         unreadable=unreadable,
         max_unreadable=max_unreadable,
         class_names=class_names,
+        white=white,
     )
-    groups = tuple(table[group_column]) if group_column else ()
-    files = [root / each for each in table[path_column]]
-    return _from_files(
-        files, table[label_column], name=path.stem, root=root, groups=groups, options=options
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _ReadOptions:
-    """How files are read as images."""
-
-    image_size: tuple[int, int]
-    fit: decoding.Fit
-    channels: int
-    unreadable: Unreadable
-    max_unreadable: float
-    class_names: Sequence[str] | None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "image_size", arguments.size("image_size", self.image_size))
-        decoding.check_fit(self.fit)
-        decoding.check_channels(self.channels)
-        arguments.one_of("unreadable", self.unreadable, get_args(Unreadable))
-        arguments.fraction("max_unreadable", self.max_unreadable)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return (*self.image_size, self.channels)
-
-    def read(self, file: Path) -> np.ndarray:
-        return decoding.decode(file, self.image_size, fit=self.fit, channels=self.channels)
-
-
-def _from_files(
-    files: Sequence[Path],
-    labels: Sequence[str],
-    *,
-    name: str,
-    root: Path,
-    options: _ReadOptions,
-    groups: Sequence[str] = (),
-    problems: Sequence[Problem] = (),
-) -> ImageDataset:
-    paths = tuple(_relative_path(file, root) for file in files)
-    scans = tuple(scanning.scan_files(files))
-    damaged = {index for index, scan in enumerate(scans) if scan.problem}
-    found = [Problem(path=paths[index], reason=scans[index].problem) for index in sorted(damaged)]
-    problems = (*problems, *found)
-    _check_problems(problems, found, len(files), options)
-    replace = options.unreadable == "replace"
-    kept = [index for index in range(len(files)) if replace or index not in damaged]
-    names = _class_names({labels[index] for index in kept}, options.class_names, root)
-    grey = np.full(options.shape, _GREY, "uint8")
-    return ImageDataset(
-        name=name,
-        images=LazyImages(
-            lambda index: grey if index in damaged else options.read(files[index]),
-            kept,
-            shape=options.shape,
-        ),
-        labels=np.asarray([names.index(labels[index]) for index in kept], dtype="int64"),
-        class_names=names,
-        paths=pick(paths, kept),
-        groups=pick(tuple(groups), kept),
-        problems=problems,
-        known_scans=pick(scans, kept),
-    )
-
-
-def _class_names(
-    present: Iterable[str], wanted: Sequence[str] | None, root: Path
-) -> tuple[str, ...]:
-    """Return the class names that labels are indices into."""
-    found = tuple(sorted(present))
-    if wanted is None and len(found) < 2:
+    groups = [str(group) for group in table[group_column]] if group_column else []
+    if "" in groups:
         raise DataError(
-            f"{str(root)!r} must have images of at least 2 classes, got {list(found) or 'none'}."
+            f"Column {group_column!r} of {str(path)!r} is empty in row {groups.index('') + 1}."
         )
-    unknown = [] if wanted is None else sorted(set(found) - set(wanted))
-    if unknown or not found:
-        raise DataError(
-            f"{str(root)!r} must have images of the classes {list(wanted or ())}, got "
-            f"{unknown or 'none'}."
-        )
-    return found if wanted is None else tuple(wanted)
+    names = [str(each) for each in table[path_column]]
+    _check_some_exist(names, root, path_column)
+    rows = enumerate(names, start=1)
+    return read(
+        lambda index: root / names[index],
+        naming.from_labels(table[label_column], column=label_column),
+        paths=[_relative_path(root / each, root) if each else f"row {row}" for row, each in rows],
+        name=path.stem,
+        place=str(path),
+        options=options,
+        groups=groups,
+        faults={
+            index: f"column {path_column!r} is empty"
+            for index, each in enumerate(names)
+            if not each
+        },
+    )
+
+
+def _check_some_exist(names: Sequence[str], root: Path, column: str) -> None:
+    """Raise an error if no file of a table exists, which tells what their paths look like."""
+    given = [name for name in names if name and not naming.find_fault(name)]
+    if not given or any((root / name).exists() for name in given):
+        return
+    raise DataError(
+        f"None of the {len(given):,} files exists that column {column!r} names, such as {given[0]}:"
+        f" No such file in {str(root)!r}. {_explain_missing(given[0], root)}"
+    )
+
+
+def _explain_missing(name: str, root: Path) -> str:
+    if "://" in name:
+        return "These are web addresses: download the images, and write their paths."
+    path = Path(name.replace("\\", "/"))
+    if path.is_absolute() or name[1:2] == ":":
+        return "These are paths of another computer: make them relative to the table's folder."
+    if path != Path(name):
+        exists = ": with / the first exists" if (root / path).exists() else ""
+        return f"They are written with the backslashes of Windows: write / instead{exists}."
+    pattern = f"{glob.escape(path.stem)}.*"
+    same = [*(root / path).parent.glob(pattern), *root.glob(f"*/{pattern}")]
+    if same:
+        found = _relative_path(same[0], root)
+        return f"There is {found!r}: write paths with their folder and ending, as that one."
+    return "Paths must be relative to the folder of the table, or, in Python, to `folder`."
 
 
 def _relative_path(file: Path, root: Path) -> str:
@@ -221,67 +200,76 @@ def _relative_path(file: Path, root: Path) -> str:
         return file.as_posix()
 
 
-def _check_problems(
-    problems: Sequence[Problem], damaged: Sequence[Problem], count: int, options: _ReadOptions
-) -> None:
-    """Raise an error for problems that the options do not allow."""
-    if problems and options.unreadable == "fail":
-        raise DataError(
-            f"{len(problems):,} problems found: {join_first(problems, limit=10, separator='; ')}. "
-            "Fix the files, or skip them with ",
-            Argument("unreadable", "skip"),
-            ".",
-        )
-    if len(damaged) > options.max_unreadable * count:
-        raise DataError(
-            f"At most {100 * options.max_unreadable:g} % of the images may be unreadable, got "
-            f"{len(damaged):,} of {count:,}: {join_first(damaged, limit=10, separator='; ')}. "
-            "To accept more, raise ",
-            Argument("max_unreadable"),
-            ".",
-        )
-
-
 def _find_class_folders(root: Path) -> list[Path]:
     if not root.is_dir():
         raise ConfigError(f"`folder` must be a folder, got {str(root)!r}: no such folder.")
-    classes = sorted(
-        path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
+    classes = _subfolders(root)
+    for path in (root.resolve(), *classes):
+        fault = naming.find_fault(str(path)) or (not naming.normalize(path.name) and "it is empty")
+        if fault:
+            raise DataError(
+                f"A folder must have a name that can be written, got {path.name or str(path)!r}: "
+                f"{fault}. Rename it."
+            )
     if not classes:
-        count = sum(path.is_file() and _is_image(path) for path in root.iterdir())
+        count = sum(path.is_file() and is_image(path) for path in root.iterdir())
         raise ConfigError(
             f"`folder` must have a folder for each class, got {str(root)!r} with no folder and "
             f"{count:,} images. Move each image into a folder named as its class, or give a .csv "
             "table of paths and labels."
         )
-    parts = [path.name for path in classes if path.name.lower() in _PARTS]
-    if classes and len(parts) == len(classes):
+    parts = _find_parts(classes)
+    if parts:
         raise ConfigError(
             f"`folder` must have a folder for each class, got {str(root)!r} with the parts "
-            f"{parts}. Read each by itself: from_folder({str(root / parts[0])!r}, ...)."
+            f"{parts}. {_suggest(classes)}"
         )
     return classes
 
 
-def find_images(folder: Path) -> Iterator[Path]:
-    """Yield the image files in a folder and its subfolders.
+# Folders are parts of a data set, and no classes, if two are named as different parts (train beside
+# test), or all as parts or as what lies beside images (images, labels, masks). A single "train" may
+# be a class beside "bus", and numbers are of classes too; but not if the folders in them are
+# classes: they are called as others beside them, or the same in each.
+def _find_parts(folders: Sequence[Path]) -> list[str]:
+    """Return the names of folders that are parts of a data set, if there are such."""
+    names = [folder.name for folder in folders]
+    roles = [name for name in names if naming.is_part(name) or naming.is_aside(name)]
+    if naming.have_parts(names) or (len(roles) == len(names) and not _may_be_classes(names)):
+        return roles
+    within = {folder.name: {each.name for each in _subfolders(folder)} for folder in folders}
+    nested = [name for name in roles if within[name] & set(names)]
+    folds = [name for name in names if naming.is_fold(name)]
+    common = set.intersection(*within.values())
+    if len(names) > 1 and len(folds) == len(names) and len(common) > 1:
+        return folds
+    return nested
 
-    Links to folders are followed, but no folder is entered twice, nor one that contains this one.
 
-    Args:
-        folder: The folder.
-    """
-    entered = {str(above) for above in folder.resolve().parents}
-    for path, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(path)
-        if real in entered:
-            folders.clear()
-            continue
-        entered.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(path, name) for name in names if _is_image(Path(name)))
+def _may_be_classes(names: Sequence[str]) -> bool:
+    """Return whether names are one word with numbers: "test 1" and "test 2"."""
+    return len(names) > 1 and len({name.rstrip("0123456789 _-") for name in names}) == 1
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+def _suggest(folders: Sequence[Path]) -> str:
+    """Return what to read instead of a folder of parts."""
+    level = sorted(folders, key=lambda folder: "train" not in folder.name.lower())
+    for _ in range(_MAX_DEPTH):
+        for folder in level:
+            within = _subfolders(folder)
+            if len(within) > 1 and not _find_parts(within):
+                return f"Read each by itself: from_folder({str(folder)!r}, ...)."
+        level = [each for folder in level for each in _subfolders(folder)]
+    return (
+        "Read each by itself. No folder in them has a folder for each class: give a .csv table of "
+        "paths and labels instead."
+    )
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        return sorted(
+            path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+        )
+    except OSError:  # it may not be read
+        return []

@@ -1,6 +1,7 @@
-"""Tables of images as columns of text: CSV, and Parquet."""
+"""Tables of images as columns: CSV, and Parquet."""
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,15 @@ from typing import Any
 from tlkit._internal import arguments, optional
 from tlkit.errors import ConfigError, DataError
 
-SUFFIXES = (".csv", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".parquet")
+_SIGNS = ",;\t|"
 
 
-def read_columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[str]]:
-    """Return columns of a `.csv` table in UTF-8, or of a `.parquet` one, as text.
+def read_columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
+    """Return columns of a `.csv` or `.tsv` table in UTF-8, or of a `.parquet` one.
+
+    Text is without spaces around it; missing values are empty text. The sign between the columns of
+    a `.csv` table is a comma, semicolon, tab or "|": the one that finds the wanted columns.
 
     Args:
         path: The table.
@@ -20,7 +25,7 @@ def read_columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[str]]:
 
     Raises:
         ConfigError: There is no such file or column.
-        DataError: It is no such table, or a cell of these columns is empty.
+        DataError: It is no such table.
         MissingExtraError: The extra for Parquet is not installed.
     """
     if not path.is_file():
@@ -29,11 +34,12 @@ def read_columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[str]]:
     if kind not in SUFFIXES:
         raise ConfigError(f"`manifest` must end in .csv or .parquet, got {str(path)!r}.")
     try:
-        table = _read_parquet(path) if kind == ".parquet" else _read_csv(path)
+        table = _read_parquet(path) if kind == ".parquet" else _read_csv(path, wanted)
     except (ValueError, OSError, csv.Error) as error:  # Arrow's errors are those too
         raise DataError(
-            f"{str(path)!r} must be a {kind[1:]} table" + (" in UTF-8" * (kind == ".csv")) + ", "
-            f"got {error}. Save it anew as one."
+            f"{str(path)!r} must be a {kind[1:]} table"
+            + (" in UTF-8" * (kind != ".parquet"))
+            + f", got {error}. Save it anew as one."
         ) from error
     for name in wanted:
         if name not in table:
@@ -41,16 +47,13 @@ def read_columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[str]]:
                 f"`manifest` must have a column {name!r}, got {list(table)}."
                 f"{arguments.nearest(name, table)}"
             )
-    cells = {name: [_cell(value) for value in table[name]] for name in wanted}
-    for name, values in cells.items():
-        if "" in values:
-            row = values.index("") + 1
-            raise DataError(f"Column {name!r} of {str(path)!r} is empty in row {row}.")
-    return cells
+    return {name: [_cell(value) for value in table[name]] for name in wanted}
 
 
-def _cell(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+def _cell(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return value.strip() if isinstance(value, str) else value
 
 
 def _read_parquet(path: Path) -> Mapping[str, list[Any]]:
@@ -59,9 +62,13 @@ def _read_parquet(path: Path) -> Mapping[str, list[Any]]:
     return found
 
 
-def _read_csv(path: Path) -> Mapping[str, list[Any]]:
+def _read_csv(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+        header = file.readline()
+        found = (next(csv.reader([header], delimiter=sign), []) for sign in _SIGNS)
+        signs = (sign for sign, names in zip(_SIGNS, found, strict=True) if {*wanted} <= {*names})
+        file.seek(0)
+        rows = list(csv.DictReader(file, delimiter=next(signs, ",")))
     for number, row in enumerate(rows, start=1):
         if None in row:  # where DictReader puts what is too much
             raise ValueError(f"more cells than columns in row {number}")

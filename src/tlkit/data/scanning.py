@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import joblib
 import numpy as np
 from PIL import Image
 
-from tlkit.data.decoding import UnreadableImageError, decode
+from tlkit.data.decoding import Form, Picture, UnreadableImageError, decode_fully
 
 _SIDE = 32
 
@@ -26,25 +27,53 @@ class Scan:
         perceptual_hash: 64 bits, few of which differ between similar images (imagehash's
             phash); 0 for an unreadable image.
         problem: Why it is unreadable; empty for a readable image.
+        thumbnail: 32 x 32 grey pixels of 8 bits; empty for an unreadable image.
+        form: How its file stores pixels.
+        brightest: The largest value in it.
     """
 
     digest: str
     perceptual_hash: int
     problem: str = ""
+    thumbnail: bytes = field(default=b"", repr=False)
+    form: Form = "8-bit"
+    brightest: int = 255
 
 
 def scan_files(
-    files: Sequence[Path], *, meter: Callable[[int], None] = lambda done: None
+    files: Sequence[Path],
+    *,
+    white: int | None = None,
+    meter: Callable[[int], None] = lambda done: None,
 ) -> list[Scan]:
     """Read every file completely, and return a scan of each.
 
     Args:
         files: The files.
+        white: As for `decode`; a file with a higher value is unreadable.
         meter: Called with the number of files that are done.
+    """
+    return scan_pictures(files.__getitem__, range(len(files)), white=white, meter=meter)
+
+
+def scan_pictures(
+    fetch: Callable[[int], Picture],
+    indices: Sequence[int],
+    *,
+    white: int | None = None,
+    meter: Callable[[int], None] = lambda done: None,
+) -> list[Scan]:
+    """Read pictures completely, and return a scan of each.
+
+    Args:
+        fetch: Returns the picture with this index.
+        indices: The pictures to scan.
+        white: As for `scan_files`.
+        meter: Called with the number of pictures that are done.
     """
     scans: list[Scan] = []
     with ThreadPoolExecutor(joblib.cpu_count(), thread_name_prefix="tlkit-scan") as pool:
-        for each in pool.map(_scan_file, files, chunksize=16):
+        for each in pool.map(lambda index: _scan_picture(partial(fetch, index), white), indices):
             scans.append(each)
             meter(len(scans))
     return scans
@@ -61,25 +90,43 @@ def scan_images(images: Any, value_range: tuple[float, float]) -> list[Scan]:
 
 
 def _scan_pixels(image: np.ndarray, value_range: tuple[float, float]) -> Scan:
-    digest = hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16)
-    digest.update(str((image.shape, image.dtype.str)).encode())
     low, high = value_range
     grey = image.astype("float32").mean(axis=-1) if image.ndim == 3 else image.astype("float32")
     picture = Image.fromarray(np.rint(255 * (grey - low) / (high - low)).astype("uint8"))
-    return Scan(digest=digest.hexdigest(), perceptual_hash=_hash(picture))
+    small = picture.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return Scan(digest=_digest(image), perceptual_hash=_hash(picture), thumbnail=small.tobytes())
 
 
-def _scan_file(file: Path) -> Scan:
+def _scan_picture(fetch: Callable[[], Picture], white: int | None) -> Scan:
+    digest = ""
     try:
-        content = file.read_bytes()
-    except OSError as error:
-        return Scan(digest="", perceptual_hash=0, problem=error.strerror or str(error))
-    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-    try:
-        pixels = decode(file, (_SIDE, _SIDE), channels=1)
+        picture = fetch()
+        if isinstance(picture, Path):
+            picture = picture.read_bytes()
+        elif not isinstance(picture, bytes | Image.Image | np.ndarray):
+            picture = picture.read()
+        digest = _digest(picture)
+        found = decode_fully(picture, (_SIDE, _SIDE), channels=1, white=white)
     except UnreadableImageError as error:
         return Scan(digest=digest, perceptual_hash=0, problem=error.reason)
-    return Scan(digest=digest, perceptual_hash=_hash(Image.fromarray(pixels[..., 0])))
+    except OSError as error:
+        return Scan(digest="", perceptual_hash=0, problem=error.strerror or str(error))
+    return Scan(
+        digest=digest,
+        perceptual_hash=_hash(Image.fromarray(found.pixels[..., 0])),
+        thumbnail=found.pixels.tobytes(),
+        form=found.form,
+        brightest=found.brightest,
+    )
+
+
+def _digest(picture: bytes | Image.Image | np.ndarray) -> str:
+    if isinstance(picture, bytes):
+        return hashlib.blake2b(picture, digest_size=16).hexdigest()
+    pixels = np.asarray(picture)
+    digest = hashlib.blake2b(np.ascontiguousarray(pixels).tobytes(), digest_size=16)
+    digest.update(str((pixels.shape, pixels.dtype.str)).encode())
+    return digest.hexdigest()
 
 
 def _hash(picture: Image.Image) -> int:

@@ -1,18 +1,16 @@
 """Images of your own in one form: from arrays, folders, tables, other libraries' data sets."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tlkit._internal import arguments
-from tlkit._internal.text import join_first
-from tlkit.data import decoding
+from tlkit.data import decoding, naming
 from tlkit.data.disk_images import from_batches
 from tlkit.data.image_dataset import ImageDataset, Problem, validate_labels
 from tlkit.data.image_folders import from_folder, from_manifest
-from tlkit.data.lazy_images import LazyImages
+from tlkit.data.reading import ReadOptions, Unreadable, read
 from tlkit.errors import ConfigError, DataError
 
 __all__ = [
@@ -75,25 +73,36 @@ def from_huggingface(
     group: str | None = None,
     fit: decoding.Fit = "squash",
     channels: int = 3,
+    unreadable: Unreadable = "fail",
+    max_unreadable: float = 0.1,
+    class_names: Sequence[str] | None = None,
+    white: int | None = None,
 ) -> ImageDataset:
-    """Return the images of a Hugging Face `datasets.Dataset`, decoded as they are needed.
+    """Return the images of a Hugging Face `datasets.Dataset`; each is scanned now, as of a folder.
 
     Get one with `pip install 'tlkit[datasets]'` and `datasets.load_dataset(name, split="train")`.
 
-    Class names are those of its `ClassLabel`; labels of another type are named by their value.
+    Class names are those of its `ClassLabel`; labels of another type are named by their value, in
+    the order of numbers if all are. Its format, such as "numpy", makes no difference; a transform
+    of yours is applied.
 
     Args:
-        dataset: One split with a column of images.
+        dataset: One split with a column of images, of their files' content or paths, or of arrays
+            of whole numbers.
         image_size: As for `from_folder`.
         image: The column of images.
         label: The column of labels.
         group: The column of groups, such as patients, that a split keeps together.
         fit: As for `from_folder`.
         channels: As for `from_folder`.
+        unreadable: As for `from_folder`.
+        max_unreadable: As for `from_folder`.
+        class_names: As for `from_folder`.
+        white: As for `from_folder`.
 
     Raises:
         ConfigError: A column is missing, or the dataset is several splits or a stream.
-        DataError: An image has no label.
+        DataError: Images are damaged or have no label; the message lists them.
     """
     if isinstance(dataset, Mapping):
         raise ConfigError(
@@ -110,46 +119,74 @@ def from_huggingface(
             raise ConfigError(
                 f"The data set must have a column {column!r}, got {dataset.column_names}."
             )
-    indices, names = _labels(list(dataset[label]), getattr(dataset.features[label], "names", None))
-    height, width = arguments.size("image_size", image_size)
-    decode = partial(
-        decoding.decode,
-        size=(height, width),
-        fit=decoding.check_fit(fit),
-        channels=decoding.check_channels(channels),
+    plain = dataset.with_format(None)
+    known = getattr(dataset.features[label], "names", None)
+    names, faults = _label_names(list(plain[label]), known, label)
+    groups = [str(each) for each in plain[group]] if group else []
+    if "None" in groups or "" in groups:
+        row = next(row for row, each in enumerate(groups) if each in ("None", ""))
+        raise DataError(f"Column {group!r} of the data set is empty in row {row}.")
+    wanted = class_names if class_names is not None else known
+    options = ReadOptions(
+        image_size=image_size,  # type: ignore[arg-type]  # a number becomes a pair
+        fit=fit,
+        channels=channels,
+        unreadable=unreadable,
+        max_unreadable=max_unreadable,
+        class_names=wanted,
+        white=white,
     )
-    return ImageDataset(
+    return read(
+        _fetcher(dataset, image),
+        names,
+        paths=[f"row {row}" for row in range(len(names))],
         name="Hugging Face data set",
-        images=LazyImages(
-            lambda index: decode(dataset[index][image]),
-            np.arange(len(indices)),
-            shape=(height, width, channels),
-        ),
-        labels=indices,
-        class_names=names,
-        groups=tuple(map(str, dataset[group])) if group else (),
+        place="The data set",
+        options=options,
+        groups=groups,
+        faults=faults,
+        are_files=False,
     )
 
 
-def _labels(
-    values: Sequence[Any], names: Sequence[str] | None
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return class indices and names; a public test's labels are often missing, or -1."""
-    indices = None if names is None else range(len(names))
-    missing = [
-        row
-        for row, value in enumerate(values)
-        if value is None or (indices is not None and value not in indices)
+def _label_names(
+    labels: Sequence[Any], known: Sequence[str] | None, column: str
+) -> tuple[list[str | None], dict[int, str]]:
+    """Return the class name of each row, and why rows have none; a public test's are often -1."""
+    if known is None:
+        return naming.from_labels(labels, column=column), {}
+    spelled = naming.check(known)
+    names = [
+        spelled[label] if isinstance(label, int) and 0 <= label < len(spelled) else None
+        for label in labels
     ]
-    if missing:
-        raise DataError(
-            f"Every image must have a label, got none, or none of a class, for {len(missing):,} of "
-            f"{len(values):,}, in rows {join_first(missing)}. Filter those out first."
-        )
-    if names is None:
-        names = sorted(set(map(str, values)))
-        values = [names.index(str(value)) for value in values]
-    return np.asarray(values, dtype="int64"), tuple(map(str, names))
+    return names, {
+        row: f"its label {label} is none of {len(spelled)} classes"
+        for row, label in enumerate(labels)
+        if names[row] is None and label not in (None, -1)
+    }
+
+
+# The format of a data set decides what its rows are: images of Pillow, arrays of NumPy, tensors of
+# torch. So it is taken off. A column of images is read as the files' content, which is then judged
+# and decoded as files are; only a transform, which is the user's own, is applied to the row.
+def _fetcher(dataset: Any, column: str) -> Callable[[int], decoding.Picture]:
+    """Return a function that returns the picture in a row."""
+    own = (getattr(dataset, "format", None) or {}).get("type") == "custom"
+    feature = type(dataset.features[column]).__name__
+    if own:
+        rows = dataset
+    elif feature == "Image":
+        rows = dataset.with_format(None)
+        rows = rows.cast_column(column, type(dataset.features[column])(decode=False))
+    else:
+        rows = dataset.with_format("numpy" if feature.startswith("Array") else None)
+    narrow = rows if own else rows.select_columns([column])
+
+    def fetch(row: int) -> decoding.Picture:
+        return decoding.to_picture(narrow[row][column])
+
+    return fetch
 
 
 class LoaderBatches:

@@ -1,16 +1,15 @@
 """Split images into parts by content and by group, without duplicates across parts."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from tlkit._internal import arguments
-from tlkit._internal.text import join_first
+from tlkit._internal.text import join_first, plural
 from tlkit.data.duplicates import DuplicatePair, find_duplicates
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import Argument, DataError
@@ -18,6 +17,8 @@ from tlkit.errors import Argument, DataError
 __all__ = ["DuplicatePair", "Duplicates", "Split", "find_duplicates", "find_groups", "split"]
 
 Duplicates = Literal["allow", "refuse", "together"]
+_MIN_GROUP = 10  # images of which a group may always have
+_MAX_SHARE = 0.1  # of the images of a class, of which a group may have
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,12 +30,27 @@ class Split:
         validation: Images to choose and calibrate by; may be empty.
         test: Images to measure on.
         duplicates: The duplicates and near-duplicates that were found in the whole dataset.
+        largest_group: The number of images in the largest group of them.
+        num_apart: Of these pairs, how many are in different parts.
     """
 
     train: ImageDataset
     validation: ImageDataset
     test: ImageDataset
     duplicates: tuple[DuplicatePair, ...] = ()
+    largest_group: int = 1
+    num_apart: int = 0
+
+    def __str__(self) -> str:
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        lines = [", ".join(f"{name} {len(part):,}" for name, part in parts.items() if len(part))]
+        if self.duplicates:
+            lines.append(
+                f"{plural(len(self.duplicates), 'pair')} of duplicate or near-duplicate images, in "
+                f"groups of up to {self.largest_group:,}; {self.num_apart:,} pairs are in different"
+                " parts"
+            )
+        return "\n".join(lines)
 
     def limited(self, count: int) -> "Split":
         """Return the same split with only the first `count` training images."""
@@ -65,7 +81,9 @@ def split(
         validation: The share of validation images.
         duplicates: What to do with duplicates and near-duplicates in different parts: "refuse"
             raises an error, "together" moves them into one part, "allow" accepts them. Identical
-            images with different labels are accepted by "allow" only.
+            images with different labels are accepted by "allow" only. Near-duplicates that chain up
+            to more than a tenth of their class, and more than 10, are kept together in smaller
+            groups; give the images of a video or a patient `groups`.
         stratify: Whether to keep class proportions equal in every part. A group counts as its
             most frequent class.
         seed: Another seed gives another split.
@@ -91,16 +109,23 @@ def split(
     arguments.fraction("test + validation", test + validation)
     arguments.one_of("duplicates", duplicates, get_args(Duplicates))
     pairs = tuple(find_duplicates(data))
-    keys = _join_keys(_keys(data), pairs) if duplicates == "together" else _keys(data)
-    positions = _hash_to_unit(keys, seed)
+    groups = _join_keys(data, pairs)
+    positions = _hash_to_unit(groups if duplicates == "together" else _keys(data), seed)
     if stratify:
         positions = _spread_evenly(positions, data.labels)
     parts = _assign_parts(positions, shares)
     if duplicates != "allow":
-        _check_duplicates(data, pairs, parts)
-    _check_all_classes(data, parts, shares)
+        _check_duplicates(data, pairs, parts, refuse_apart=duplicates == "refuse")
+    _check_all_classes(
+        data, parts, shares, stratify=stratify, grouped=bool(pairs) and duplicates == "together"
+    )
     split_parts = {name: data.take(parts == name) for name in ("train", "validation", "test")}
-    return Split(duplicates=pairs, **split_parts)
+    return Split(
+        duplicates=pairs,
+        largest_group=max(Counter(groups).values()),
+        num_apart=sum(parts[pair.first] != parts[pair.second] for pair in pairs),
+        **split_parts,
+    )
 
 
 def find_groups(data: ImageDataset) -> list[str]:
@@ -118,7 +143,7 @@ def find_groups(data: ImageDataset) -> list[str]:
         >>> first == third, first == second
         (True, False)
     """
-    return _join_keys(_keys(data), find_duplicates(data))
+    return _join_keys(data, find_duplicates(data))
 
 
 def _keys(data: ImageDataset) -> list[str]:
@@ -126,16 +151,29 @@ def _keys(data: ImageDataset) -> list[str]:
     return list(data.groups) or [scan.digest for scan in data.scans]
 
 
-def _join_keys(keys: Sequence[str], pairs: Iterable[DuplicatePair]) -> list[str]:
+# Images that look alike in steps, such as plots or frames, form a chain through a whole class,
+# which would then be in one part. So pairs are joined one after the other, the most similar first,
+# unless a group gets larger than a tenth of its class. Identical images always stay together.
+def _join_keys(data: ImageDataset, pairs: Iterable[DuplicatePair]) -> list[str]:
     """Return one key, the first in the alphabet, for all images that share a key or are paired."""
-    names, nodes = np.unique(keys, return_inverse=True)
-    edges = np.asarray([(nodes[pair.first], nodes[pair.second]) for pair in pairs], dtype="int64")
-    first, second = edges.reshape(-1, 2).T
-    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(names), len(names)))
-    _, component = connected_components(graph, directed=False)
-    smallest = names[np.unique(component, return_index=True)[1]]  # names are sorted
-    joined: list[str] = smallest[component[nodes]].tolist()
-    return joined
+    keys = _keys(data)
+    names, first, nodes = np.unique(keys, return_index=True, return_inverse=True)
+    classes = data.labels[first]
+    limits = np.maximum(np.bincount(classes) * _MAX_SHARE, _MIN_GROUP)[classes]
+    parents, sizes = list(range(len(names))), [1] * len(names)
+
+    def root(node: int) -> int:
+        while parents[node] != node:
+            parents[node] = node = parents[parents[node]]
+        return node
+
+    for pair in pairs:
+        one, other = sorted((root(nodes[pair.first]), root(nodes[pair.second])))
+        size = sizes[one] + sizes[other]
+        if one != other and (pair.exact or size <= min(limits[one], limits[other])):
+            parents[other], sizes[one] = one, size
+            limits[one] = min(limits[one], limits[other])
+    return [str(names[root(node)]) for node in nodes]  # names are sorted
 
 
 def _hash_to_unit(keys: Sequence[str], seed: int) -> np.ndarray:
@@ -174,9 +212,9 @@ def _assign_parts(positions: np.ndarray, shares: Mapping[str, float]) -> np.ndar
 
 
 def _check_duplicates(
-    data: ImageDataset, pairs: Sequence[DuplicatePair], parts: np.ndarray
+    data: ImageDataset, pairs: Sequence[DuplicatePair], parts: np.ndarray, *, refuse_apart: bool
 ) -> None:
-    across = [pair for pair in pairs if parts[pair.first] != parts[pair.second]]
+    across = [pair for pair in pairs if refuse_apart and parts[pair.first] != parts[pair.second]]
     conflicting = [
         pair for pair in pairs if pair.exact and data.labels[pair.first] != data.labels[pair.second]
     ]
@@ -200,14 +238,24 @@ def _check_duplicates(
     )
 
 
-def _check_all_classes(data: ImageDataset, parts: np.ndarray, shares: Mapping[str, float]) -> None:
+def _check_all_classes(
+    data: ImageDataset,
+    parts: np.ndarray,
+    shares: Mapping[str, float],
+    *,
+    stratify: bool,
+    grouped: bool,
+) -> None:
+    stratified = () if stratify else ("; or set ", Argument("stratify", True))
+    allowed = ("; or let duplicates be in different parts with ", Argument("duplicates", "allow"))
     for part in ("train", *(name for name, share in shares.items() if share)):
         present = set(data.labels[parts == part].tolist())
         missing = [name for index, name in enumerate(data.class_names) if index not in present]
         if missing:
             raise DataError(
                 f"Every part must have images of every class, got none of {missing} in {part}. "
-                "Add images, increase the share, or set ",
-                Argument("stratify", True),
+                "Add images or increase the share",
+                *stratified,
+                *(allowed if grouped else ()),
                 ".",
             )

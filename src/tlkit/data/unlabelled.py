@@ -12,7 +12,7 @@ from PIL import Image
 from tlkit.data import decoding
 from tlkit.data.decoding import Fit, UnreadableImageError
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.data.image_folders import find_images
+from tlkit.data.image_files import divide, find_files
 from tlkit.data.lazy_images import LazyImages, read_all
 from tlkit.errors import DataError
 
@@ -135,7 +135,7 @@ def _expand(item: Any) -> list[Any]:
     path = Path(item)
     if not path.is_dir():
         return [path]
-    files = sorted(find_images(path))
+    files, _ = divide(find_files(path))
     if not files:
         raise DataError(f"`images` must hold at least one image, got none in {str(path)!r}.")
     return files

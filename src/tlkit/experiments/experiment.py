@@ -38,6 +38,7 @@ class Experiment:
         stratify: Keep class proportions equal in every part.
         unreadable: What to do with damaged files.
         max_unreadable: Largest share of files that may be damaged.
+        white: Value of white in files of more than 8 bits; by default learned from all of them.
         path_column: Column of a table that holds image paths.
         label_column: Column of a table that holds class names.
         group_column: Column of a table; rows with the same value stay in the same part.
@@ -66,6 +67,7 @@ class Experiment:
     stratify: bool = False
     unreadable: Unreadable = "fail"
     max_unreadable: float = 0.1
+    white: int | None = None
     path_column: str = "path"
     label_column: str = "label"
     group_column: str | None = None
@@ -96,6 +98,8 @@ class Experiment:
             raise ConfigError(
                 Argument("test"), " must be above 0: the classifier is evaluated on test images."
             )
+        if self.white is not None:
+            arguments.at_least("white", self.white, 1)
         if self.budget is not None:
             arguments.positive("budget", self.budget)
         for name in self.augment:

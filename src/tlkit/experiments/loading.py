@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tlkit._internal import arguments
-from tlkit.data import decoding, manifests, scanning
+from tlkit.data import decoding, manifests, naming, scanning
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.data.image_folders import find_images, from_folder, from_manifest
+from tlkit.data.image_files import describe_others, divide
+from tlkit.data.image_files import find_files as find_in_folder
+from tlkit.data.image_folders import from_folder, from_manifest
 from tlkit.data.lazy_images import LazyImages
 from tlkit.data.splits import Split, split
 from tlkit.errors import Argument, ConfigError
@@ -59,6 +61,7 @@ def load_images(
         "fit": experiment.fit,
         "unreadable": experiment.unreadable,
         "max_unreadable": experiment.max_unreadable,
+        "white": experiment.white,
         "class_names": class_names,
     }
     path = Path(experiment.data)
@@ -103,12 +106,17 @@ def split_images(experiment: Experiment, dataset: ImageDataset) -> Split:
     )
 
 
-def find_files(paths: Iterable[str | Path]) -> list[Path]:
-    """Return the files among the paths, and all image files in the folders among them."""
+def find_files(paths: Iterable[str | Path]) -> tuple[list[Path], str]:
+    """Return the files among the paths and the images in the folders among them.
+
+    The text tells what was passed over in the folders; it is empty if that is nothing.
+    """
     found: list[Path] = []
+    others: list[Path] = []
     for path in map(Path, paths):
-        found += sorted(find_images(path)) if path.is_dir() else [path]
-    return found
+        images, rest = divide(find_in_folder(path)) if path.is_dir() else ([path], [])
+        found, others = found + images, others + rest
+    return found, describe_others(others) if others else ""
 
 
 def read_files(
@@ -120,13 +128,20 @@ def read_files(
         files: The image files.
         experiment: How to read them.
     """
-    scanned = zip(files, scanning.scan_files(files), strict=True)
-    damaged = {file: each.problem for file, each in scanned if each.problem}
+    faults = {file: naming.find_fault(str(file)) for file in files}
+    named = [file for file in files if not faults[file]]
+    scans = dict(zip(named, scanning.scan_files(named, white=experiment.white), strict=True))
+    damaged = {file: faults[file] or scans[file].problem for file in files}
+    damaged = {file: problem for file, problem in damaged.items() if problem}
     intact = [file for file in files if file not in damaged]
+    white = experiment.white
+    if white is None:
+        bright = [scans[f].brightest for f in intact if scans[f].form == "16-bit grey"]
+        white = decoding.find_white(max(bright, default=0))
     size = (experiment.image_size, experiment.image_size)
     images = LazyImages(
         lambda index: decoding.decode(
-            intact[index], size, fit=experiment.fit, channels=experiment.channels
+            intact[index], size, fit=experiment.fit, channels=experiment.channels, white=white
         ),
         range(len(intact)),
         shape=(*size, experiment.channels),

@@ -88,6 +88,7 @@ def run(
     _refuse_within(experiment.data, folder)
     check(experiment)
     source = load_images(experiment)
+    experiment = replace(experiment, white=source.white)  # for predictions
     parts = split_images(experiment, source)
     on_message(plan(source, parts))
     with energy.measure_energy() as used:
@@ -246,19 +247,10 @@ def _refuse_within(images: str, folder: str | Path) -> None:
 
 def plan(source: ImageDataset, parts: Split) -> str:
     """Describe a training before it starts: images of each class and part, duplicates, memory."""
-    counts = {"train": parts.train, "validation": parts.validation, "test": parts.test}
-    lines = [
-        str(source),
-        ", ".join(f"{name} {len(part):,}" for name, part in counts.items() if len(part)),
-    ]
+    lines = [str(source), str(parts)]
     if parts.duplicates:
-        shown = "; ".join(
-            f"{one} and {other}" for one, other in _paths(source, parts.duplicates[:_MAX_PAIRS])
-        )
-        lines.append(
-            f"{len(parts.duplicates):,} pairs of duplicate or near-duplicate images, "
-            f"such as {shown}"
-        )
+        shown = _paths(source, parts.duplicates[:_MAX_PAIRS])
+        lines.append(f"such as {'; '.join(f'{one} and {other}' for one, other in shown)}")
         twice = sum(_has_two_labels(source, pair) for pair in parts.duplicates)
         if twice:
             lines.append(f"{twice:,} of these pairs are one image with two labels")

@@ -57,5 +57,8 @@ def load_split(dataset: ImageDataset, file: Path) -> tuple[ImageDataset, Split]:
         for name in PARTS
     }
     used = dataset.take(sorted(index for part in indices.values() for index in part))
-    parts = {name: dataset.take(np.asarray(part, dtype="int64")) for name, part in indices.items()}
-    return used, Split(duplicates=tuple(find_duplicates(used)), **parts)
+    train, validation, test = (
+        dataset.take(np.asarray(indices[name], dtype="int64")) for name in PARTS
+    )
+    pairs = tuple(find_duplicates(used))
+    return used, Split(train=train, validation=validation, test=test, duplicates=pairs)

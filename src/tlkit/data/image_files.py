@@ -1,0 +1,84 @@
+"""Find the image files in folders, and the files that are passed over."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+from PIL import Image
+
+from tlkit._internal.text import join_first, plural
+from tlkit.data.naming import escape
+
+_NO_IMAGES = {"BUFR", "GRIB", "HDF5", "MPEG"}  # formats that Pillow knows but does not read
+_FOREIGN = (  # images by their names, though Pillow may not open them
+    ".avif .heic .heif .hif .jxl .svg .dcm .nii .exr .hdr .npy "
+    ".arw .cr2 .cr3 .dng .nef .orf .raf .raw .rw2"
+)
+
+
+def find_files(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and its subfolders, but hidden ones.
+
+    Links to folders are followed, but no folder is entered twice, nor one that contains this one.
+
+    Args:
+        folder: The folder.
+    """
+    entered = {str(above) for above in folder.resolve().parents}
+    for path, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(path)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(path, name) for name in names if not name.startswith("."))
+
+
+def is_image(file: Path) -> bool:
+    """Return whether a file is an image, by the ending of its name; without a known one, by Pillow.
+
+    Args:
+        file: A file; one that is damaged is an image too if its name says so.
+    """
+    return file.suffix.lower() in _endings() or _can_open(file)
+
+
+def divide(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the images among these files, and the others."""
+    images: list[Path] = []
+    others: list[Path] = []
+    for file in sorted(files):
+        (images if is_image(file) else others).append(file)
+    return images, others
+
+
+def describe_others(files: Sequence[Path], root: Path = Path()) -> str:
+    """Return how many files of which endings are no images."""
+    endings = Counter(escape(file.suffix.lower()) or "no ending" for file in files)
+    counts = [f"{count:,} {ending}" for ending, count in endings.most_common()]
+    first = escape(os.path.relpath(files[0], root))
+    return (
+        f"passed over {plural(len(files), 'file')} that Pillow can't open as an image, such as "
+        f"{first}: {join_first(counts)}"
+    )
+
+
+@cache
+def _endings() -> frozenset[str]:
+    Image.init()
+    known = Image.registered_extensions().items()
+    openable = {end for end, form in known if form in Image.OPEN and form not in _NO_IMAGES}
+    return frozenset({*openable, *_FOREIGN.split()})
+
+
+def _can_open(file: Path) -> bool:
+    try:
+        if not file.is_file():  # a pipe would wait for its other end
+            return False
+        with Image.open(file) as picture:
+            return picture.format not in _NO_IMAGES
+    except Exception:  # a reader of Pillow may fail in any way on another's file
+        return False

@@ -1,0 +1,211 @@
+"""Class names from labels and folders: one spelling each, sorted, without missing ones or parts."""
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tlkit._internal.text import join_first
+from tlkit.errors import DataError
+
+_PART = re.compile(
+    r"(train|trn|training|test|tst|testing|val|valid|validation|dev|eval|evaluation|holdout"
+    r"|unlabell?ed|unsupervised|pred|prediction|inference)(set|data|images|imgs)?"
+)
+_ASIDE = re.compile(
+    r"(jpeg)?images?|imgs?|pictures?|labels?|masks?|annots?|annotations?|segmentations?|gt"
+    r"|groundtruth|ground|truth|bbox|bboxes|xml|json|csv|meta|metadata"
+)
+_FILLER = re.compile(
+    r"set|sets|data|dataset|split|splits|seg|all|raw|folder|dir|files|samples|jpe?g|png|original"
+    r"|resized|augmented|[abxy]"
+)
+_FOLD = re.compile(r"(fold|split|part|partition|batch|set|cv)[ _-]?[0-9]+", re.IGNORECASE)
+_LIST = re.compile(r"\[\s*(['\"].*|.*,.*|[0-9.\s]*)\]|[({].*,.*[)}]")
+_JOINERS = "\u200c\u200d"  # invisible, but they change how letters and emoji beside them look
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_NUMBER = re.compile(r"[+-]?[0-9]+([.][0-9]+)?")
+_WHOLE = re.compile(r"[+-]?[0-9]+([.]0+)?")
+_MISSING = ("", "nan", "<na>", "null")
+
+
+def normalize(name: str) -> str:
+    r"""Return a name in the one spelling of all that look the same.
+
+    An accent may be a character of its own or part of its letter; spaces may be doubled, at the
+    ends or of another kind; other characters are invisible.
+
+    Examples:
+        >>> normalize("cafe\u0301 ") == "caf\u00e9"
+        True
+    """
+    visible = "".join(
+        each for each in name if unicodedata.category(each) != "Cf" or each in _JOINERS
+    )
+    return " ".join(unicodedata.normalize("NFC", visible).split())
+
+
+def find_fault(name: str) -> str:
+    """Return why a name can't be written to a file or a figure; empty if it can."""
+    categories = {unicodedata.category(each) for each in name}
+    if "Cs" in categories:
+        return "its name is not UTF-8"
+    if categories & {"Cc", "Zl", "Zp"}:
+        return "its name has a line break or another control character"
+    return ""
+
+
+def escape(name: str) -> str:
+    """Return a name with escapes for characters that can't be written."""
+    return "".join(
+        each.encode("unicode_escape").decode() if find_fault(each) else each for each in name
+    )
+
+
+def check(names: Iterable[str]) -> tuple[str, ...]:
+    """Return class names in one spelling.
+
+    Raises:
+        DataError: A name is empty or can't be written, or two look the same.
+    """
+    given = [str(name) for name in names]
+    for name in given:
+        fault = find_fault(name.strip()) if normalize(name) else "it is empty"
+        if fault:
+            raise DataError(f"A class must have a name that can be written, got {name!r}: {fault}.")
+    spelled = [normalize(name) for name in given]
+    twice = [name for name, count in Counter(spelled).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"Every class must have a name of its own, got {join_first([*map(repr, twice)])} more "
+            "than once."
+        )
+    return tuple(spelled)
+
+
+def sort(names: Iterable[str]) -> tuple[str, ...]:
+    """Return different names in order: by value if all are numbers, otherwise as text.
+
+    Examples:
+        >>> sort(["10", "9", "9"]), sort(["b10", "b9"])
+        (('9', '10'), ('b10', 'b9'))
+    """
+    found = sorted(set(names))
+    numeric = all(_NUMBER.fullmatch(name) for name in found)
+    return tuple(sorted(found, key=float) if numeric else found)
+
+
+def from_labels(labels: Sequence[Any], *, column: str) -> list[str | None]:
+    """Return the class name of each label; None for a missing one.
+
+    Missing are None, NaN, empty text, and -1 if no other number is negative, as in the test images
+    of many public data sets. Whole numbers with a decimal point, which pandas makes of a column
+    with missing ones, are named without it.
+
+    Args:
+        labels: Text or numbers.
+        column: Where they are from.
+
+    Raises:
+        DataError: An image has several labels, or labels name parts of a data set.
+    """
+    names = [_name(label, column) for label in labels]
+    present = {name for name in names if name is not None}
+    if all(map(_WHOLE.fullmatch, present)):
+        names = [None if name is None else name.partition(".")[0] for name in names]
+    negative = {name for name in names if name and name[0] == "-" and _NUMBER.fullmatch(name)}
+    if negative == {"-1"}:
+        names = [None if name == "-1" else name for name in names]
+    present = {name for name in names if name is not None}
+    several = _find_several(present)
+    if several:
+        raise _several_labels(column, repr(several))
+    if have_parts(present) and all(map(is_part, present)):
+        raise DataError(
+            f"Column {column!r} must hold the classes of images, got the parts of a data set: "
+            f"{list(sort(present))}. Choose the column of classes."
+        )
+    return names
+
+
+def _name(label: Any, column: str) -> str | None:
+    if hasattr(label, "item") and getattr(label, "ndim", 1) == 0:
+        label = label.item()  # a number of NumPy
+    if isinstance(label, bytes):
+        label = label.decode("utf-8", "surrogateescape")
+    if label is None or (isinstance(label, float) and math.isnan(label)):
+        return None
+    if isinstance(label, list | tuple | set | dict) or hasattr(label, "__array__"):
+        raise _several_labels(column, str(label)[:60])
+    text = str(label).strip()
+    text = text if find_fault(text) else normalize(text)
+    return None if text.lower() in _MISSING else text
+
+
+def _several_labels(column: str, label: str) -> DataError:
+    return DataError(
+        f"Column {column!r} must have one label for each image, got several, such as {label}. "
+        "tlkit's classes exclude each other: choose one label for each image."
+    )
+
+
+# Tables keep several labels of an image as text: a list as Python or JSON writes it, or labels
+# joined by a sign. But a comma may also be part of a name ("castle, ruined"). So joined labels are
+# recognized by their pieces, which are labels of other images: each of them, or, for a "|" and for
+# numbers with spaces, which are no names, one of them.
+def _find_several(names: set[str]) -> str:
+    """Return a name that is a list of labels; empty if there is none."""
+    for sign in "|;, ":
+        pieces = {
+            name: {piece.strip() for piece in name.split(sign)}
+            for name in names
+            if sign in name and (sign != " " or name.replace(" ", "").isdecimal())
+        }
+        counts = Counter(piece for own in pieces.values() for piece in own)
+        for name, own in sorted(pieces.items()):
+            shared = sign in "| " and any(counts[piece] > 1 or piece in names for piece in own)
+            if len(own) > 1 and (shared or own <= names):
+                return name
+    return next((name for name in sorted(names) if _LIST.fullmatch(name)), "")
+
+
+def have_parts(names: Iterable[str]) -> bool:
+    """Return whether two of these names are of different parts of a data set, as train and test.
+
+    One alone may be a class: a train beside a bus, a test beside a control.
+    """
+    words = {word for name in names if is_part(name) for word in _words(name)}
+    return len({word for word in words if _PART.fullmatch(word)}) > 1
+
+
+def is_part(name: str) -> bool:
+    """Return whether a name is one of a data set's part, such as "train" or "seg_test".
+
+    Examples:
+        >>> [is_part(name) for name in ("train", "valImages2", "seg_test", "test tube", "labels")]
+        [True, True, True, False, False]
+    """
+    words = _words(name)
+    return any(map(_PART.fullmatch, words)) and all(
+        _PART.fullmatch(word) or _ASIDE.fullmatch(word) or _FILLER.fullmatch(word) for word in words
+    )
+
+
+def is_aside(name: str) -> bool:
+    """Return whether a name is one of a folder beside or above classes, such as "masks"."""
+    words = _words(name)
+    plain = not any(each.isdigit() for each in name)  # "label 1" may be a class
+    return (plain and any(map(_ASIDE.fullmatch, words))) and all(
+        _ASIDE.fullmatch(word) or _FILLER.fullmatch(word) for word in words
+    )
+
+
+def is_fold(name: str) -> bool:
+    """Return whether a name is numbered as parts of a data set are, such as "fold_2"."""
+    return is_part(name) or bool(_FOLD.fullmatch(name))
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(name)] if name.isascii() else []

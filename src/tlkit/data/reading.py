@@ -1,0 +1,211 @@
+"""Scan pictures, leave out those that can't be used, and return the others as a dataset."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from tlkit._internal import arguments
+from tlkit._internal.text import join_first, plural
+from tlkit.data import decoding, naming, scanning
+from tlkit.data.image_dataset import ImageDataset, Problem, pick
+from tlkit.data.lazy_images import LazyImages
+from tlkit.errors import Argument, DataError
+
+Unreadable = Literal["fail", "replace", "skip"]
+_GREY = 128  # what stands in for an image that can't be read
+_DARK = 64  # of 255; no set of photos is darker than that everywhere
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How pictures are read; see `tlkit.sources.from_folder`."""
+
+    image_size: tuple[int, int]
+    fit: decoding.Fit
+    channels: int
+    unreadable: Unreadable
+    max_unreadable: float
+    class_names: Sequence[str] | None
+    white: int | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image_size", arguments.size("image_size", self.image_size))
+        decoding.check_fit(self.fit)
+        decoding.check_channels(self.channels)
+        arguments.one_of("unreadable", self.unreadable, get_args(Unreadable))
+        arguments.fraction("max_unreadable", self.max_unreadable)
+        if self.white is not None:
+            arguments.at_least("white", self.white, 1)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of every image."""
+        return (*self.image_size, self.channels)
+
+
+def read(
+    fetch: Callable[[int], decoding.Picture],
+    labels: Sequence[str | None],
+    *,
+    paths: Sequence[str],
+    name: str,
+    place: str,
+    options: ReadOptions,
+    groups: Sequence[str] = (),
+    faults: Mapping[int, str] | None = None,
+    problems: Sequence[Problem] = (),
+    notices: Sequence[str] = (),
+    are_files: bool = True,
+) -> ImageDataset:
+    """Return pictures as a dataset; each is scanned now, and decoded when needed.
+
+    Args:
+        fetch: Returns the picture with this index.
+        labels: The class name of each picture; None for a missing one.
+        paths: Where each picture is, for messages.
+        name: The name of the dataset.
+        place: Where the pictures are, for messages.
+        options: How they are read.
+        groups: The group of each picture.
+        faults: Why pictures with these indices can't be used.
+        problems: What else was found that can't be used.
+        notices: What else was assumed.
+        are_files: Whether `paths` are files.
+
+    Raises:
+        DataError: Pictures can't be used and the options do not allow that; the message lists them.
+    """
+    wrong = {index: naming.find_fault(path) for index, path in enumerate(paths)}
+    wrong |= {
+        index: "it has no label (empty, NaN or -1)"
+        for index, label in enumerate(labels)
+        if label is None
+    }
+    wrong |= faults or {}
+    usable = [index for index in range(len(labels)) if not wrong.get(index)]
+    scans = dict(
+        zip(usable, scanning.scan_pictures(fetch, usable, white=options.white), strict=True)
+    )
+    damaged = {index for index, scan in scans.items() if scan.problem}
+    wrong |= {index: scans[index].problem for index in damaged}
+    found = [
+        Problem(path=naming.escape(paths[index]), reason=reason)
+        for index, reason in sorted(wrong.items())
+        if reason
+    ]
+    problems = (*problems, *found)
+    _check_problems(problems, found, len(labels), options)
+    kept = [i for i in usable if i not in damaged or options.unreadable == "replace"]
+    names = _find_class_names({str(labels[i]) for i in kept}, options.class_names, place)
+    numbers = {each: number for number, each in enumerate(names)}
+    white, depths = _find_white([scans[i] for i in kept if i not in damaged], options.white)
+    grey = np.full(options.shape, _GREY, "uint8")
+
+    def decode(index: int) -> np.ndarray:
+        if index in damaged:
+            return grey
+        size, fit, channels = options.image_size, options.fit, options.channels
+        return decoding.decode(fetch(index), size, fit=fit, channels=channels, white=white)
+
+    return ImageDataset(
+        name=name,
+        images=LazyImages(decode, kept, shape=options.shape),
+        labels=np.asarray([numbers[str(labels[i])] for i in kept], dtype="int64"),
+        class_names=names,
+        paths=pick(tuple(paths), kept) if are_files else (),
+        groups=pick(tuple(groups), kept),
+        problems=problems,
+        notices=(*notices, *depths, *_find_similar(names)),
+        white=white,
+        known_scans=tuple(scans[i] for i in kept),
+    )
+
+
+def _find_class_names(
+    present: Iterable[str], wanted: Sequence[str] | None, place: str
+) -> tuple[str, ...]:
+    """Return the class names that labels are indices into."""
+    found = naming.sort(present)
+    if wanted is None:
+        if len(found) < 2:
+            raise DataError(
+                f"{place!r} must have images of at least 2 classes, got {list(found) or 'none'}."
+            )
+        return found
+    known = naming.check(wanted)
+    unknown = [each for each in found if each not in known]
+    if unknown or not found:
+        raise DataError(
+            f"{place!r} must have images of the classes {list(known)}, got {unknown or 'none'}."
+        )
+    return known
+
+
+def _check_problems(
+    problems: Sequence[Problem], unusable: Sequence[Problem], count: int, options: ReadOptions
+) -> None:
+    """Raise an error for problems that the options do not allow."""
+    if problems and options.unreadable == "fail":
+        raise DataError(
+            f"{len(problems):,} problems found: {join_first(problems, limit=10, separator='; ')}. "
+            "Fix the files, or skip them with ",
+            Argument("unreadable", "skip"),
+            ".",
+        )
+    if len(unusable) > options.max_unreadable * count:
+        raise DataError(
+            f"At most {100 * options.max_unreadable:g} % of the images may be unreadable, got "
+            f"{len(unusable):,} of {count:,}: {join_first(unusable, limit=10, separator='; ')}. "
+            "To accept more, raise ",
+            Argument("max_unreadable"),
+            ".",
+        )
+
+
+# A camera of 12 bits writes files of 16 bits whose values end at 4,095 and not at 65,535. One file
+# may be dark, but the brightest pixel of all files tells how many bits the set has. So one white
+# holds for the whole set; files of 8 bits keep 255.
+def _find_white(
+    scans: Sequence[scanning.Scan], white: int | None
+) -> tuple[int | None, tuple[str, ...]]:
+    """Return white of files with more than 8 bits, None without any, and what to say of it."""
+    brightest = Counter[str]()
+    for scan in scans:
+        brightest[scan.form] = max(brightest[scan.form], scan.brightest)
+    colour, grey = brightest["16-bit colour"], brightest["16-bit grey"]
+    if colour and decoding.find_white(colour) < 65535:
+        raise DataError(
+            f"Colour images of 16 bits must use them, got values up to {colour:,} of 65,535, of "
+            "which Pillow keeps the upper 8 bits only. Save them with 8 bits, or pass arrays and "
+            "their value_range to tlkit.sources.from_arrays."
+        )
+    notices = []
+    deep = [scan for scan in scans if scan.form == "16-bit grey"]
+    if deep:
+        white = decoding.find_white(grey) if white is None else white
+        few = sum(scan.brightest <= white // 16 for scan in deep)
+        notices.append(
+            f"{plural(len(deep), 'file')} of 16 bits with values up to {grey:,}: read as "
+            f"{white.bit_length()} bits, {white:,} is white"
+            + f"; {few:,} of them use {white.bit_length() - 4} bits or fewer"
+            * (few > 0)
+        )
+    darkest = max(brightest["8-bit"], colour // 257, round(255 * grey / (white or 255)))
+    if scans and darkest < _DARK:
+        notices.append(f"all images are nearly black: their brightest pixel is {darkest} of 255")
+    return white if deep else None, tuple(notices)
+
+
+def _find_similar(names: Sequence[str]) -> tuple[str, ...]:
+    """Return what to say of class names that differ in capitals only."""
+    spelled: dict[str, list[str]] = {}
+    for name in names:
+        spelled.setdefault(name.casefold(), []).append(name)
+    return tuple(
+        f"the classes {join_first([*map(repr, same)])} differ in capitals only"
+        for same in spelled.values()
+        if len(same) > 1 and len(same[0]) > 1  # letters may be classes
+    )
