@@ -9,10 +9,9 @@ from tests.samples import make_noise, small_classifier
 
 import tlkit
 from tlkit import Phase, SolvedHead, freezing, sources, train_phase
-from tlkit.data import decoding
+from tlkit.data import decoding, unlabelled
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import ConfigError, DataError
-from tlkit.evaluation import evaluator
 
 DATA = make_noise(40)
 
@@ -152,7 +151,7 @@ def test_images_read_when_needed_are_called_the_same_a_few_at_a_time(
 ) -> None:
     images, _ = make_noise(50)
     model = small_classifier(small_backbone)
-    monkeypatch.setattr(evaluator, "_MAX_BYTES", 1)
+    monkeypatch.setattr(unlabelled, "_MAX_BYTES", 1)
     few = tlkit.predict(model, _lazy(images), batch_size=16)
     np.testing.assert_allclose(few, tlkit.predict(model, images), atol=1e-6)
 
