@@ -11,6 +11,7 @@ from PIL import Image
 from tlkit import sources
 from tlkit.cli import app
 from tlkit.data import naming
+from tlkit.data.class_names import order_class_names
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError, DataError
 
@@ -176,6 +177,22 @@ def test_names_that_cannot_be_written_are_refused_at_the_start(
         sources.from_arrays(np.zeros((2, 4, 4)), [0, 1], class_names=["a", name])
 
 
+@pytest.mark.parametrize("name", ["caf\udce9", "new\nline"])
+def test_the_folders_of_images_and_of_a_run_have_names_that_can_be_written(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, label in enumerate("ab"):
+        _picture(tmp_path / name / label / f"{number}.png", number)
+        _picture(tmp_path / "all" / label / f"{number}.png", number)
+    with pytest.raises(DataError, match="A folder must have a name that can be written"):
+        sources.from_folder(tmp_path / name, image_size=8)
+    good, bad = str(tmp_path / "all"), str(tmp_path / name)
+    words = ["--weights", "starter", "--image-size", "32"]
+    assert app.main(["train", bad, "--out", str(tmp_path / "run"), *words]) == app.WRONG_ARGUMENTS
+    assert app.main(["train", good, "--out", f"{bad}/run", *words]) == app.WRONG_ARGUMENTS
+    assert "must be a path that can be written" in capsys.readouterr().err
+
+
 def test_a_table_with_such_names_is_refused(tmp_path: Path) -> None:
     _picture(tmp_path / "a.png")
     rows = 'path,label\na.png,"new\nline"\n"b\n.png",a\n'
@@ -185,6 +202,13 @@ def test_a_table_with_such_names_is_refused(tmp_path: Path) -> None:
     (tmp_path / "all.csv").write_text('path,label\na.png,"new\nline"\na.png,b\n')
     with pytest.raises(DataError, match="A class must have a name that can be written"):
         sources.from_manifest(tmp_path / "all.csv", image_size=8)
+
+
+def test_a_classifier_and_its_data_may_spell_a_class_differently() -> None:
+    order = order_class_names([NFC, "tea"], ["tea ", NFD], "data")
+    assert order is not None
+    assert order.tolist() == [1, 0]
+    assert order_class_names([NFC, "tea"], [NFD, "tea"], "data") is None
 
 
 def test_class_names_differ() -> None:

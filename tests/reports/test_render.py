@@ -206,6 +206,7 @@ def test_the_results_give_each_measure_with_its_interval() -> None:
         ({"duplicates": None}, "The images were not searched for duplicates."),
         ({"duplicates": []}, "No two images are identical or nearly identical."),
         ({"duplicates": [("a", "b")]}, "both images of a pair are in the same part"),
+        ({"duplicates": [("a", "b")], "duplicates_apart": 1}, "but of 1, which belong to a chain"),
         ({"duplicates": [("a", "b")], "duplicates_policy": "allow"}, "may be in different parts"),
         ({"joules": None}, "Energy: not measured."),
         ({"joules": 7.2e6}, "Energy: 2 kWh, measured by the processor's own counter"),

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tlkit.data import naming
 from tlkit.errors import DataError
 
 _MAX_STEPS = 50  # of a chain of datasets, each made from the one before
@@ -56,21 +57,22 @@ def order_class_names(given: Sequence[str], wanted: Sequence[str], name: str) ->
     Raises:
         DataError: The classifier lacks a class.
     """
-    if tuple(given) == tuple(wanted):
+    given, wanted = ([*map(naming.normalize, names)] for names in (given, wanted))
+    if given == wanted:
         return None
     if is_unnamed(wanted) and not set(given) & set(wanted):
         if len(given) != len(wanted):
             raise DataError(
                 f"`{name}` must have {len(wanted)} classes, as the classifier has, got "
-                f"{len(given)}: {list(given)}."
+                f"{len(given)}: {given}."
             )
         return None
     unknown = sorted(set(given) - set(wanted))
     if unknown:
         raise DataError(
-            f"`{name}` must have classes that the classifier knows, {list(wanted)}, got {unknown}."
+            f"`{name}` must have classes that the classifier knows, {wanted}, got {unknown}."
         )
-    return np.asarray([list(wanted).index(each) for each in given])
+    return np.asarray([wanted.index(each) for each in given])
 
 
 def is_unnamed(class_names: Sequence[str]) -> bool:

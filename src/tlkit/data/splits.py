@@ -178,7 +178,8 @@ def _join_keys(data: ImageDataset, pairs: Iterable[DuplicatePair]) -> list[str]:
 
 def _hash_to_unit(keys: Sequence[str], seed: int) -> np.ndarray:
     """Return a number from 0 to 1 for each key, which looks random but is always the same."""
-    digests = (hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest() for key in keys)
+    texts = (f"{seed}:{key}".encode(errors="surrogatepass") for key in keys)
+    digests = (hashlib.blake2b(text, digest_size=8).digest() for text in texts)
     return np.asarray([int.from_bytes(digest, "big") / 2**64 for digest in digests])
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from tlkit._internal import arguments
+from tlkit.data import naming
 from tlkit.errors import Argument, ConfigError
 
 # The choices are written out here so that `tlkit --help` imports neither NumPy nor Keras.
@@ -79,7 +80,7 @@ class Experiment:
             value = getattr(self, name)
             if not isinstance(value, str | Path):
                 raise ConfigError(Argument(name), f" must be a path or a name, got {value!r}.")
-            object.__setattr__(self, name, str(value))  # JSON has no paths
+            object.__setattr__(self, name, check_name(name, value))  # JSON has no paths
         for name, hint in get_type_hints(Experiment).items():
             value = getattr(self, name, None)
             if get_origin(hint) is Literal and name != "channels":
@@ -134,6 +135,20 @@ class Experiment:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as values that JSON can hold."""
         return {**asdict(self), "augment": list(self.augment)}
+
+
+def check_name(argument: str, path: str | Path) -> str:
+    """Return a path as text if it can be written to a run's files.
+
+    Raises:
+        ConfigError: It is not UTF-8, or has control characters.
+    """
+    fault = naming.find_fault(str(path))
+    if fault:
+        raise ConfigError(
+            Argument(argument), f" must be a path that can be written, got {str(path)!r}: {fault}."
+        )
+    return str(path)
 
 
 def settings_of_run(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tlkit.evaluation import calibration
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.experiments import energy, figures, recipes, run_folder, split_csv
-from tlkit.experiments.experiment import Experiment, settings_of_run
+from tlkit.experiments.experiment import Experiment, check_name, settings_of_run
 from tlkit.experiments.loading import check, load_images, split_images
 from tlkit.experiments.recipe import Recipe, Trained
 from tlkit.models import saving
@@ -84,7 +84,7 @@ def run(
         DataError: Something is wrong with the images.
         DownloadError: Weights can't be downloaded.
     """
-    run_folder.require_empty(folder)
+    run_folder.require_empty(check_name("folder", folder))
     _refuse_within(experiment.data, folder)
     check(experiment)
     source = load_images(experiment)
@@ -209,6 +209,8 @@ def _report(
     drawn, errors = figures.draw(trained.model, trained.run, evaluation, parts.test)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     conflicting = [pair for pair in parts.duplicates if _has_two_labels(source, pair)]
+    part_of = {path: name for name, part in named.items() for path in part.paths}
+    pairs = _paths(source, parts.duplicates)
     return ReportFacts(
         title=f"Classifying {source.name}",
         source=source.name,
@@ -229,7 +231,8 @@ def _report(
         seconds=making["seconds"],
         joules=making["joules"],
         unreadable=[(problem.path, problem.reason) for problem in source.problems],
-        duplicates=_paths(source, parts.duplicates),
+        duplicates=pairs,
+        duplicates_apart=sum(part_of[one] != part_of[other] for one, other in pairs),
         conflicting_labels=_paths(source, conflicting),
         duplicates_policy=experiment.duplicates,
     )

@@ -115,6 +115,7 @@ class ReportFacts:
         duplicates: Pairs of identical or nearly identical images; None if they were not searched
             for.
         duplicates_policy: How the split treated them: "together", "allow" or "refuse".
+        duplicates_apart: How many of these pairs are in different parts.
         conflicting_labels: The pairs of identical images with different labels.
         test_source: Where the test images come from, if not from `source`.
         joules: The energy used; None if it was not measured.
@@ -147,6 +148,7 @@ class ReportFacts:
     unreadable: Sequence[tuple[str, str]] | None = None
     duplicates: Sequence[tuple[str, str]] | None = None
     duplicates_policy: Duplicates = "together"
+    duplicates_apart: int = 0
     conflicting_labels: Sequence[tuple[str, str]] = ()
     test_source: str | None = None
     joules: float | None = None
