@@ -7,7 +7,7 @@ TlkitError
 |-- EngineError        (RuntimeError)     an engine can't run the model, or gives other numbers
 |-- MissingExtraError  (ImportError)      an optional package is not installed
 |-- StoreError         (OSError)          cached features can't be written
-`-- TrainingError      (RuntimeError)     training did not do what it was told
+`-- TrainingError      (RuntimeError)     training changed weights it must not, or no weights
 """
 
 from collections.abc import Callable
