@@ -201,8 +201,9 @@ def test_views_are_taken_in_turn(small_backbone: keras.Model, tmp_path: Path) ->
 
 
 def test_dropout_in_the_frozen_part_is_off_and_reported() -> None:
-    backbone = tlkit.models.backbones.create("efficientnet_b0", image_size=32, weights=None)
-    model = tlkit.build_classifier(backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1))
+    model = tlkit.build_classifier(
+        "efficientnet_b0", 3, input_shape=(9, 9, 1), image_size=32, weights=None
+    )
     run = train_phase(model, Phase(epochs=1, batch_size=8), DATA, verbose=False)
     assert run.trunk.disabled_layers[0] == "block2b_drop"
 
@@ -382,9 +383,10 @@ def test_compiled_by_xla_it_comes_out_the_same(
 )
 def test_known_backbones_train_as_in_plain_keras(name: str, share: float) -> None:
     keras.utils.set_random_seed(0)
-    backbone = tlkit.models.backbones.create(name, image_size=32, weights=None)
-    model = tlkit.build_classifier(backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1), seed=0)
-    norms = freezing.find_batchnorm(backbone)
+    model = tlkit.build_classifier(
+        name, 3, input_shape=(9, 9, 1), image_size=32, weights=None, seed=0
+    )
+    norms = freezing.find_batchnorm(tlkit.models.backbone_of(model))
     tlkit.training.batchnorm.reestimate(
         model, norms, [DATA[0]]
     )  # else rounding grows from layer to layer
