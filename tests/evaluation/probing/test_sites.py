@@ -20,7 +20,7 @@ def test_mobilenet_v2_is_read_after_each_projection_or_addition() -> None:
 
 
 def _site_layers(backbone: keras.Model) -> list[str]:
-    model = tlkit.build_classifier(backbone, 2, pixels=(0, 1))
+    model = tlkit.build_classifier(backbone, 2, pixels=(0, 255))
     found, _ = find_sites(model, np.zeros((1, *backbone.input_shape[1:]), "uint8"), 64)
     return list(dict.fromkeys(site.layer for site in found))
 
