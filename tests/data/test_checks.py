@@ -319,3 +319,11 @@ def test_class_weights_and_image_weights_exclude_each_other(model: keras.Model) 
     trainer = TwoPhaseTrainer(head=Phase(class_weight={0: 2.0}))
     with pytest.raises(TlkitError, match="`class_weight` must be left out where `data` has image"):
         trainer.fit(model, Loader(parts), verbose=False)
+
+
+def test_dark_images_are_predicted_with_a_warning(model: keras.Model) -> None:
+    dark = make_noise(16)[0] // 16
+    with pytest.warns(UserWarning, match="`images` pixels must fill more than an eighth"):
+        assert tlkit.predict(model, dark).shape == (16, 3)
+    with pytest.raises(DataError, match="`data` pixels must fill more than an eighth"):
+        tlkit.evaluate(model, (dark, np.arange(16) % 3))

@@ -197,6 +197,7 @@ def validate(
     num_classes: int,
     value_range: tuple[float, float] | None,
     class_names: Sequence[str] = (),
+    lenient: bool = False,
 ) -> Inputs:
     """Return images and labels in one form, checked against a model.
 
@@ -212,12 +213,17 @@ def validate(
         class_names: The model's. If a dataset has class names of its own (those of Keras'
             directories, torchvision's folders and Hugging Face), its labels are brought into this
             order; none skips that.
+        lenient: As for `Requirements`.
 
     Raises:
         DataError: Images or labels don't fit the model.
     """
     required = Requirements(
-        name=name, input_shape=input_shape, num_classes=num_classes, value_range=value_range
+        name=name,
+        input_shape=input_shape,
+        num_classes=num_classes,
+        value_range=value_range,
+        lenient=lenient,
     )
     if isinstance(data, ImageDataset):
         _check_value_range(data, name, value_range)

@@ -6,6 +6,7 @@ first. A check of pixels that can't fail, of 8-bit images for a classifier of 0 
 so that most data costs nothing.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +29,15 @@ class Requirements:
         input_shape: The model's, with the batch axis.
         num_classes: The number of classes of the labels.
         value_range: The values of black and white; None leaves pixels unchecked.
+        lenient: Whether images that fill too little of the range give a warning in place of an
+            error: those that a classifier is used on may be dark.
     """
 
     name: str
     input_shape: tuple[int | None, ...]
     num_classes: int
     value_range: tuple[float, float] | None
+    lenient: bool = False
 
     def check(self, images: Any, labels: Any, weights: Any = None, *, judge: bool = True) -> None:
         """Check images, their labels and their weights.
@@ -111,12 +115,15 @@ class Requirements:
             )
         enough = judge and len(images) >= _MIN_JUDGED
         if enough and brightest - darkest <= MIN_SPREAD * (high - low):
-            raise DataError(
+            message = (
                 f"`{self.name}` pixels must fill more than an eighth of the model's range "
                 f"[{low:g}, {high:g}], got only [{darkest:g}, {brightest:g}]: all images would "
                 "look alike. Set build_classifier(..., value_range=(low, high)) to the range of "
                 "your pixels, such as (0, 1) for booleans and (0, 4095) for 12 bits."
             )
+            if not self.lenient:
+                raise DataError(message)
+            warnings.warn(message, stacklevel=2)
 
     def check_labels(self, labels: Any, count: int) -> None:
         """Check that there is a class index or a one-hot row for each image.

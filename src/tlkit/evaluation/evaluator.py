@@ -75,7 +75,8 @@ def predict(
     rows: list[np.ndarray] = []
     with temporary_seed(augmentation, seed):
         for indices, block in blocks:
-            labelled = validate_arrays((block, np.zeros(len(block), "int64")), model, "images")
+            zeros = np.zeros(len(block), "int64")
+            labelled = validate_arrays((block, zeros), model, "images", lenient=True)
             if not rows:
                 check_augmentation(model, augmentation, labelled)
             order.append(indices)

@@ -16,7 +16,12 @@ _AUGMENTED = 32  # images to try an augmentation on
 
 
 def validate(
-    data: Data, model: keras.Model, name: str = "data", *, uses_weights: bool = False
+    data: Data,
+    model: keras.Model,
+    name: str = "data",
+    *,
+    uses_weights: bool = False,
+    lenient: bool = False,
 ) -> Inputs:
     """Return images and labels in one form, checked against a classifier.
 
@@ -26,6 +31,8 @@ def validate(
         model: The classifier.
         name: The caller's name of this argument, for error messages.
         uses_weights: Whether the caller uses the weights of images, which a dataset may have.
+        lenient: Whether images that fill little of the model's range of values give a warning in
+            place of an error.
 
     Raises:
         DataError: Images or labels don't fit the model.
@@ -40,6 +47,7 @@ def validate(
         num_classes=model.output_shape[-1],
         value_range=value_range(model),
         class_names=class_names(model),
+        lenient=lenient,
     )
     if isinstance(checked, CheckedBatches) and checked.has_weights and not uses_weights:
         warnings.warn(
@@ -64,7 +72,9 @@ def adopt_class_names(model: keras.Model, data: Data) -> None:
         layer.class_names = tuple(names)
 
 
-def validate_arrays(data: Data, model: keras.Model, name: str = "data") -> Arrays:
+def validate_arrays(
+    data: Data, model: keras.Model, name: str = "data", *, lenient: bool = False
+) -> Arrays:
     """Return images that can be indexed and their labels, checked against a classifier.
 
     A dataset of batches is read into memory, up to 1 GiB of images.
@@ -73,11 +83,12 @@ def validate_arrays(data: Data, model: keras.Model, name: str = "data") -> Array
         data: As for `validate`.
         model: As for `validate`.
         name: As for `validate`.
+        lenient: As for `validate`.
 
     Raises:
         DataError: Images or labels don't fit the model, or a dataset is too large.
     """
-    return batches.to_arrays(validate(data, model, name), name)
+    return batches.to_arrays(validate(data, model, name, lenient=lenient), name)
 
 
 def check_augmentation(
