@@ -15,9 +15,12 @@ from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.probing.result import Probe
 from tlkit.evaluation.reliability import calibration_curve
 from tlkit.plotting.image_grids import CORRECT, FONT_SIZE, WIDTH, WRONG
+from tlkit.plotting.labels import display_width, finish, shorten, shorten_names
 from tlkit.training.records import Run
 
 _MAX_COUNTED = 12  # classes, above which numbers do not fit into the cells of a matrix
+
+_NAME_WIDTH = 20  # columns of a class name on an axis
 
 
 def reliability_diagram(evaluation: Evaluation, *, num_bins: int = 15) -> Figure:
@@ -51,7 +54,7 @@ def reliability_diagram(evaluation: Evaluation, *, num_bins: int = 15) -> Figure
     below.set_xlim(0, 1)
     for panel in (above, below):
         panel.grid(alpha=0.3)
-    return figure
+    return finish(figure)
 
 
 def learning_curves(run: Run) -> Figure:
@@ -75,7 +78,7 @@ def learning_curves(run: Run) -> Figure:
         panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         panel.grid(alpha=0.3)
         panel.legend()
-    return figure
+    return finish(figure)
 
 
 def confusion_matrix(evaluation: Evaluation) -> Figure:
@@ -87,9 +90,11 @@ def confusion_matrix(evaluation: Evaluation) -> Figure:
     Args:
         evaluation: What tlkit.evaluate returned.
     """
-    counts, names = evaluation.confusion, evaluation.class_names
+    counts, names = evaluation.confusion, shorten_names(evaluation.class_names, _NAME_WIDTH)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = max(WIDTH, 0.17 * len(names) + 1.5)
+    side = WIDTH
+    if len(names) > _MAX_COUNTED:  # room for a line of text for each class, and for the longest
+        side = max(side, 0.17 * len(names) + 1.5 + 0.08 * max(map(display_width, names)))
     figure = Figure(figsize=(side, side), layout="constrained")
     panel = figure.subplots()
     shades = panel.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -102,7 +107,7 @@ def confusion_matrix(evaluation: Evaluation) -> Figure:
     panel.set_ylabel("true class")
     accuracy = percent(evaluation.accuracy, of=evaluation.count)
     panel.set_title(f"accuracy {accuracy}, {evaluation.count:,} images", fontsize=10)
-    return figure
+    return finish(figure)
 
 
 def _write_counts(panel: Any, counts: np.ndarray, share: np.ndarray) -> None:
@@ -149,14 +154,14 @@ def probe_curves(probe: Probe) -> Figure:
             markersize=12,
             markerfacecolor="none",
             color="0.1",
-            label=f"chosen: {chosen.layer}",
+            label=f"chosen: {shorten(chosen.layer, 40)}",
         )
         panel.grid(alpha=0.3)
-    by_depth.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
+    by_depth.set_xticks(range(len(layers)), shorten_names(layers, 40), rotation=90, fontsize=7)
     by_depth.set_ylabel("accuracy on held-out images, %")
     by_depth.legend(fontsize=8)
     by_cost.set_xlabel("million multiply-adds per image")
-    return figure
+    return finish(figure)
 
 
 def _curve(panel: Any, run: Run, key: str, *, label: str, style: str) -> None:
@@ -171,7 +176,7 @@ def _mark_phases(panel: Any, run: Run) -> None:
         if start > 1:
             panel.axvline(start - 0.5, color="0.5", linewidth=1, linestyle=":")
         panel.annotate(
-            phase.name,
+            shorten(phase.name, 2 * _NAME_WIDTH),
             (start - 0.4, 1.01),
             xycoords=("data", "axes fraction"),
             fontsize=FONT_SIZE,
@@ -182,7 +187,7 @@ def _mark_phases(panel: Any, run: Run) -> None:
 
 def _name_axes(panel: Any, names: Sequence[str]) -> None:
     ticks = range(len(names))
-    upright = max(len(name) for name in names) <= 3
+    upright = max(map(display_width, names)) <= 3
     many = len(names) > _MAX_COUNTED
     panel.set_xticks(
         ticks,
@@ -191,6 +196,5 @@ def _name_axes(panel: Any, names: Sequence[str]) -> None:
         ha="center" if upright or many else "right",
         rotation_mode="default" if upright or many else "anchor",
         fontsize=FONT_SIZE,
-        parse_math=False,
     )
-    panel.set_yticks(ticks, names, fontsize=FONT_SIZE, parse_math=False)
+    panel.set_yticks(ticks, names, fontsize=FONT_SIZE)

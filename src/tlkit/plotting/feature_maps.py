@@ -1,7 +1,6 @@
 """A map of images by the features that the head reads: similar images lie close."""
 
 import math
-import textwrap
 import time
 from typing import Any, Literal, get_args
 
@@ -14,6 +13,7 @@ from tlkit.data import batches
 from tlkit.data.batches import Data
 from tlkit.models.inspection import class_names, head_of
 from tlkit.plotting.image_grids import FONT_SIZE, WIDTH
+from tlkit.plotting.labels import display_width, finish, shorten_names
 from tlkit.training.inputs import validate_arrays
 
 Method = Literal["pca", "tsne"]
@@ -55,7 +55,7 @@ def feature_map(
         DataError: Images or labels don't fit the model.
     """
     arguments.one_of("method", method, get_args(Method))
-    names = class_names(model)
+    names = shorten_names(class_names(model), _LINE_LENGTH - 4)
     images, labels = validate_arrays(data, model)
     truth = batches.label_indices(labels)
     chosen = np.random.default_rng(seed).permutation(len(truth))[:max_images]
@@ -63,18 +63,20 @@ def feature_map(
     features = _read_features(reader, images, chosen, max_seconds)
     truth = truth[chosen[: len(features)]]
     points, axis_labels = _reduce(features, method, seed)
-    columns = min(3, max(1, _LINE_LENGTH // (max(map(len, names)) + 4)))
+    columns = min(3, max(1, _LINE_LENGTH // (max(map(display_width, names)) + 4)))
     lines = math.ceil(len(names) / columns)
     figure = Figure(figsize=(WIDTH, WIDTH + 0.2 * lines), layout="constrained")
     panel = figure.subplots()
-    for index, name in enumerate(names):
-        _scatter(panel, points[truth == index], index, name)
+    for index in range(len(names)):
+        _scatter(panel, points[truth == index], index)
     panel.set(xticks=[], yticks=[], xlabel=axis_labels[0], ylabel=axis_labels[1])
     title = f"{len(points):,} images, features by {_METHOD_NAMES[method]}"
     panel.set_title(title, fontsize=10)
     style = {"fontsize": FONT_SIZE, "handletextpad": 0.2, "markerscale": 1.5}
-    figure.legend(loc="outside lower center", ncols=columns, **style)
-    return figure
+    legend = figure.legend(loc="outside lower center", ncols=columns, **style)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(name)  # a label that begins with "_" would be left out of the legend
+    return finish(figure)
 
 
 def _read_features(
@@ -90,7 +92,7 @@ def _read_features(
     return np.concatenate(features)
 
 
-def _scatter(panel: Any, points: np.ndarray, index: int, name: str) -> None:
+def _scatter(panel: Any, points: np.ndarray, index: int) -> None:
     panel.scatter(
         points[:, 0],
         points[:, 1],
@@ -99,7 +101,7 @@ def _scatter(panel: Any, points: np.ndarray, index: int, name: str) -> None:
         color=_COLOURS[index % len(_COLOURS)],
         alpha=0.75,
         linewidths=0,
-        label=textwrap.shorten(name, _LINE_LENGTH - 4, placeholder="...").replace("$", r"\$"),
+        label=str(index),
     )
 
 

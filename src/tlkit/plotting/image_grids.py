@@ -15,6 +15,7 @@ from tlkit.errors import DataError
 from tlkit.evaluation.evaluator import predict
 from tlkit.evaluation.label_audit import Audit, Suspect, image_name
 from tlkit.models.inspection import class_names, value_range
+from tlkit.plotting.labels import display_width, finish, shorten, shorten_names
 from tlkit.training.inputs import validate_arrays
 
 CORRECT, WRONG = "#1a5fb4", "#c64600"  # distinct for colour-blind readers and in grey
@@ -92,7 +93,7 @@ def prediction_grid(
         pixels = to_drawable(image, bounds)
         panel.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         write_caption(panel, names[truth[index]], names[row.argmax()], float(row.max()))
-    return figure
+    return finish(figure)
 
 
 def audit_grid(audit: Audit, data: Data, *, count: int = 20, columns: int = 5) -> Figure:
@@ -131,14 +132,17 @@ def audit_grid(audit: Audit, data: Data, *, count: int = 20, columns: int = 5) -
         pixels = to_drawable(np.asarray(images[suspect.index]))
         panel.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         panel.set(xticks=[], yticks=[])
-        panel.set_title(_audit_caption(suspect), fontsize=8, parse_math=False)
-    return figure
+        panel.set_title(_audit_caption(suspect), fontsize=8)
+    return finish(figure)
 
 
 def _audit_caption(suspect: Suspect) -> str:
     name = image_name(suspect)
     short = name if len(name) <= _NAME_LENGTH else f"...{name[3 - _NAME_LENGTH :]}"
-    return f"{short}\nlabel {suspect.label}\nsuggested {suspect.suggested_label}"
+    label, suggested = (
+        shorten(each, _NAME_LENGTH - 10) for each in (suspect.label, suspect.suggested_label)
+    )
+    return f"{shorten(short, _NAME_LENGTH)}\nlabel {label}\nsuggested {suggested}"
 
 
 def check_probabilities(probabilities: np.ndarray | None, shape: tuple[int, int]) -> None:
@@ -174,12 +178,13 @@ def wrap(text: str, line_length: int) -> str:
 
     Args:
         text: The caption, or a line of it.
-        line_length: Characters in a line; longer words are broken.
+        line_length: Columns in a line; longer words are broken.
 
     Examples:
         >>> wrap("WRONG: sunflowers (55 %)", 18)
         'WRONG: sunflowers\n(55 %)'
     """
+    line_length = line_length * len(text) // max(display_width(text), 1)
     lines = textwrap.wrap(text.replace(" %", "\u00a0%"), line_length)
     return "\n".join(lines).replace("\u00a0%", " %")
 
@@ -197,13 +202,14 @@ def write_caption(
         line_length: Characters in a line; of bold text, two fewer.
     """
     wrong = truth != predicted
+    names = [truth, predicted] if wrong else [truth]
+    truth, *_, predicted = shorten_names(names, 2 * line_length - 8) * 2
     prediction = f"{'WRONG: ' if wrong else 'predicted '}{predicted} ({100 * probability:.0f} %)"
     panel.set_title(
         "\n".join(wrap(line, line_length - 2 * wrong) for line in (f"true {truth}", prediction)),
         fontsize=FONT_SIZE,
         color=WRONG if wrong else CORRECT,
         fontweight="bold" if wrong else "normal",
-        parse_math=False,
     )
     panel.set(xticks=[], yticks=[])
     for edge in panel.spines.values():
@@ -224,7 +230,7 @@ def _panels(count: int, columns: int, size: tuple[float, float]) -> tuple[Figure
 def _note(text: str) -> Figure:
     figure = Figure(figsize=(WIDTH, 0.8))
     figure.text(0.5, 0.5, text, ha="center", va="center")
-    return figure
+    return finish(figure)
 
 
 def _choose(

@@ -25,6 +25,7 @@ from tlkit.plotting.image_grids import (
     to_drawable,
     write_caption,
 )
+from tlkit.plotting.labels import finish
 from tlkit.training.inputs import validate_arrays
 
 _BATCH_SIZE = 64
@@ -149,7 +150,7 @@ def grad_cam_grid(
             line_length=_CAPTION_LENGTH,
         )
         _draw_overlay(below, pixels, image_heat)
-    return figure
+    return finish(figure)
 
 
 def _choose(truth: np.ndarray, probabilities: np.ndarray, count: int, seed: int) -> np.ndarray:
