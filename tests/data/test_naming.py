@@ -140,8 +140,9 @@ def test_several_labels_of_an_image_are_refused(
 def test_names_with_signs_are_no_lists() -> None:
     names = ["castle, ruined", "castle, old", "sea lion", "lion", "sea", "(other)", "salt & pepper"]
     assert naming.from_labels(names, column="label") == names
-    with pytest.raises(DataError, match="one whole number for each image"):
-        sources.from_arrays(np.zeros((2, 4, 4)), [[0], [0, 1]], class_names="ab")
+    for labels in ([[0], [0, 1]], [[0, 1], [1, 0]], [[[0]], [[1]]]):
+        with pytest.raises(DataError, match="one whole number for each image"):
+            sources.from_arrays(np.zeros((2, 4, 4)), labels, class_names="ab")
 
 
 @pytest.mark.parametrize("door", TABLES)
@@ -241,6 +242,8 @@ def test_a_name_has_one_spelling_that_stays(name: str) -> None:
         ["images/train", "labels/train"],
         ["JPEGImages", "Annotations"],
         ["train"],
+        ["query", "gallery"],
+        ["inputs", "targets"],
         ["test/cat", "cat", "dog"],
         ["fold1/cat", "fold1/dog", "fold2/cat", "fold2/dog"],
     ],
@@ -273,3 +276,13 @@ def test_the_error_names_the_folder_to_read(tmp_path: Path) -> None:
         _picture(tmp_path / folder / "1.png")
     with pytest.raises(ConfigError, match=r"Read each .* from_folder\('.*/images/train', ...\)"):
         sources.from_folder(tmp_path, image_size=8)
+
+
+@pytest.mark.parametrize("inner", ["photos", "photos/photos", "set/train"])
+def test_a_single_folder_around_the_classes_is_named(inner: str, tmp_path: Path) -> None:
+    for number, label in enumerate("ab"):
+        _picture(tmp_path / inner / label / f"{number}.png", number)
+    with pytest.raises(ConfigError, match=rf"Read what is in it: from_folder\('.*/{inner}', ...\)"):
+        sources.from_folder(tmp_path, image_size=8)
+    _picture(tmp_path / "more" / "1.png")
+    assert len(sources.from_folder(tmp_path, image_size=8).class_names) == 2

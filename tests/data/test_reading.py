@@ -1,3 +1,4 @@
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from PIL import Image
 from tlkit import sources
 from tlkit.data import decoding
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.errors import DataError
+from tlkit.errors import ConfigError, DataError
 from tlkit.experiments import loading
 from tlkit.experiments.experiment import Experiment
 
@@ -267,3 +268,22 @@ def test_columns_may_be_divided_by_other_signs(sign: str, ending: str, tmp_path:
     file.write_text(text, encoding="utf-8-sig")
     made: ImageDataset = loading.load_images(Experiment(file, image_size=8))
     assert made.counts == {"x, y": 1, "z": 1}
+
+
+def test_a_table_without_rows_or_with_another_column_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "all.csv"
+    file.write_text("path,label\n")
+    with pytest.raises(DataError, match="images of at least 2 classes, got none"):
+        sources.from_manifest(file, image_size=8)
+    file.write_text("path;lable\na.png;a\n")
+    with pytest.raises(ConfigError, match=r"got \['path', 'lable'\]. Did you mean 'lable'"):
+        sources.from_manifest(file, image_size=8)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes")
+def test_a_pipe_among_images_does_not_wait(tmp_path: Path) -> None:
+    _fill(tmp_path, [np.zeros((4, 4), "uint8")] * 2)
+    os.mkfifo(tmp_path / "a" / "x.png")
+    os.mkfifo(tmp_path / "a" / "y")
+    with pytest.raises(DataError, match=r"1 problems found: a/x\.png: it is a pipe"):
+        sources.from_folder(tmp_path, image_size=8)

@@ -279,6 +279,7 @@ def inspect(
         "parts": {name: len(getattr(split, name)) for name in ("train", "validation", "test")},
         "duplicates": len(split.duplicates),
         "problems": [str(problem) for problem in dataset.problems],
+        "notices": list(dataset.notices),
         "frozen_layers": len(plan.frozen),
         "trained_layers": len(plan.trained),
         "cached_bytes_per_image": cached,

@@ -144,9 +144,15 @@ def validate_labels(labels: Any, class_names: Sequence[str]) -> np.ndarray:
         DataError: There is no label, one is not a whole number, or one has no name.
     """
     try:
-        given = np.asarray(labels).reshape(-1)
+        given = np.asarray(labels)
     except ValueError:
         raise DataError("`labels` must be one whole number for each image, got lists.") from None
+    if given.ndim > 1 and given.shape[1:] != (1,):
+        raise DataError(
+            f"`labels` must be one whole number for each image, got the shape {given.shape}. Of "
+            "one-hot rows, pass labels.argmax(axis=-1)."
+        )
+    given = given.reshape(-1)
     if given.dtype.kind not in "iub":
         raise DataError(f"`labels` must be whole numbers, got {given.dtype}.")
     if len(given) == 0 or given.min() < 0 or given.max() >= len(class_names):

@@ -53,6 +53,12 @@ def from_folder(
     """
     root = Path(folder)
     classes = _find_class_folders(root)
+    inner = _find_inner(classes) if len(classes) == 1 and class_names is None else None
+    if inner is not None:
+        raise ConfigError(
+            f"`folder` must have a folder for each class, got {str(root)!r} with the folder "
+            f"{classes[0].name!r} only. Read what is in it: from_folder({str(inner)!r}, ...)."
+        )
     files: list[Path] = []
     others: list[Path] = []
     labels: list[str | None] = []
@@ -220,9 +226,16 @@ def _find_class_folders(root: Path) -> list[Path]:
         )
     parts = _find_parts(classes)
     if parts:
+        inner = _find_inner(classes)
         raise ConfigError(
             f"`folder` must have a folder for each class, got {str(root)!r} with the parts "
-            f"{parts}. {_suggest(classes)}"
+            f"{parts}. Read each by itself"
+            + (
+                ". No folder in them has a folder for each class: give a .csv table of paths and "
+                "labels instead."
+                if inner is None
+                else f": from_folder({str(inner)!r}, ...)."
+            )
         )
     return classes
 
@@ -251,19 +264,16 @@ def _may_be_classes(names: Sequence[str]) -> bool:
     return len(names) > 1 and len({name.rstrip("0123456789 _-") for name in names}) == 1
 
 
-def _suggest(folders: Sequence[Path]) -> str:
-    """Return what to read instead of a folder of parts."""
+def _find_inner(folders: Sequence[Path]) -> Path | None:
+    """Return a folder in these that has a folder for each class, first of all in "train"."""
     level = sorted(folders, key=lambda folder: "train" not in folder.name.lower())
     for _ in range(_MAX_DEPTH):
         for folder in level:
             within = _subfolders(folder)
             if len(within) > 1 and not _find_parts(within):
-                return f"Read each by itself: from_folder({str(folder)!r}, ...)."
+                return folder
         level = [each for folder in level for each in _subfolders(folder)]
-    return (
-        "Read each by itself. No folder in them has a folder for each class: give a .csv table of "
-        "paths and labels instead."
-    )
+    return None
 
 
 def _subfolders(folder: Path) -> list[Path]:

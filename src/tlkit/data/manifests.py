@@ -68,8 +68,10 @@ def _read_csv(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
         found = (next(csv.reader([header], delimiter=sign), []) for sign in _SIGNS)
         signs = (sign for sign, names in zip(_SIGNS, found, strict=True) if {*wanted} <= {*names})
         file.seek(0)
-        rows = list(csv.DictReader(file, delimiter=next(signs, ",")))
+        sign = next(signs, max(_SIGNS, key=header.count))
+        reader = csv.DictReader(file, delimiter=sign)
+        rows = list(reader)
     for number, row in enumerate(rows, start=1):
         if None in row:  # where DictReader puts what is too much
             raise ValueError(f"more cells than columns in row {number}")
-    return {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
+    return {name: [row[name] for row in rows] for name in reader.fieldnames or ()}

@@ -12,11 +12,11 @@ from tlkit.errors import DataError
 
 _PART = re.compile(
     r"(train|trn|training|test|tst|testing|val|valid|validation|dev|eval|evaluation|holdout"
-    r"|unlabell?ed|unsupervised|pred|prediction|inference)(set|data|images|imgs)?"
+    r"|unlabell?ed|unsupervised|pred|prediction|inference|query|gallery|extra)(set|data|images|imgs)?"
 )
 _ASIDE = re.compile(
     r"(jpeg)?images?|imgs?|pictures?|labels?|masks?|annots?|annotations?|segmentations?|gt"
-    r"|groundtruth|ground|truth|bbox|bboxes|xml|json|csv|meta|metadata"
+    r"|groundtruth|ground|truth|bbox|bboxes|inputs?|targets?|xml|json|csv|meta|metadata"
 )
 _FILLER = re.compile(
     r"set|sets|data|dataset|split|splits|seg|all|raw|folder|dir|files|samples|jpe?g|png|original"

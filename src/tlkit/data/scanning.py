@@ -102,6 +102,8 @@ def _scan_picture(fetch: Callable[[], Picture], white: int | None) -> Scan:
     try:
         picture = fetch()
         if isinstance(picture, Path):
+            if picture.is_fifo():  # reading would wait for its other end
+                raise UnreadableImageError(picture, "it is a pipe")
             picture = picture.read_bytes()
         elif not isinstance(picture, bytes | Image.Image | np.ndarray):
             picture = picture.read()
