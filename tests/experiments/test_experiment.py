@@ -25,6 +25,8 @@ from tlkit.experiments.experiment import Experiment, settings_of_run
         ({"data": "x", "channels": 4}, r"`channels` must be 3 \(RGB\) or 1 \(grey\), got 4"),
         ({"data": "x", "augment": ["flip"]}, "`augment` needs `recipe='best'` .recipe is 'fast'"),
         ({"data": "x", "augment": ["flop"], "recipe": "best"}, "Did you mean 'flip'"),
+        ({"data": "x", "options": ["alpha"]}, "`options` must be of the form name=value, got"),
+        ({"data": "x", "options": "alpha=1"}, "`options` must be a list of names, got 'alpha=1'"),
         ({"data": "x", "augment": "flip", "recipe": "best"}, "`augment` must be a list of names"),
     ],
 )
@@ -39,6 +41,18 @@ def test_settings_survive_a_round_trip_through_json() -> None:
     assert settings.to_dict()["augment"] == ["flip"]
     assert Experiment.from_dict(settings.to_dict()) == settings
     assert Experiment.from_dict({"data": "photos", "augment": None}).augment == ()
+
+
+def test_options_of_the_backbone_have_the_types_that_they_are_written_in() -> None:
+    given = ("alpha=0.75", "minimalistic=true", "include_preprocessing=false", "name=mine")
+    settings = Experiment("photos", backbone="mobilenet_v3_small", options=given)
+    assert settings.backbone_options == {
+        "alpha": 0.75,
+        "minimalistic": True,
+        "include_preprocessing": False,
+        "name": "mine",
+    }
+    assert Experiment.from_dict(settings.to_dict()) == settings
 
 
 def test_the_choices_are_all_that_exist() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -5,9 +6,10 @@ import pytest
 
 import tlkit
 from tlkit.cli import app
+from tlkit.errors import ConfigError
 from tlkit.experiments import recipes
 from tlkit.experiments.experiment import Experiment
-from tlkit.experiments.loading import load_images, split_images
+from tlkit.experiments.loading import check, load_images, split_images
 from tlkit.experiments.runner import train
 
 
@@ -18,6 +20,36 @@ def test_callbacks_see_every_epoch_of_both_phases(noise_photos: Path) -> None:
     split = split_images(experiment, load_images(experiment))
     train(experiment, split, callbacks=[watcher], verbose=False)
     assert seen == [*range(10), *range(10)]
+
+
+def test_any_backbone_is_trained_with_its_options(noise_photos: Path, tmp_path: Path) -> None:
+    file = str(tmp_path / "w.weights.h5")
+    keras.applications.MobileNet(
+        (32, 32, 3), alpha=0.25, include_top=False, weights=None
+    ).save_weights(file)
+    experiment = Experiment(
+        noise_photos,
+        image_size=32,
+        weights=file,
+        backbone="mobilenet",
+        options=("alpha=0.25",),
+        recipe="few_images",
+    )
+    check(experiment)
+    split = split_images(experiment, load_images(experiment))
+    recipe = recipes.get("few_images", epochs=(1, 1), backbone="mobilenet")
+    model = recipe.build(
+        split.train,
+        weights=experiment.weights,
+        backbone_options=experiment.backbone_options,
+    )
+    backbone = tlkit.models.backbone_of(model)
+    assert (backbone.name, backbone.output.shape[-1]) == ("mobilenet_0.25_32", 256)
+    frozen = recipe.fine_tune.freeze(backbone)
+    assert 0.6 < len(frozen) / len(backbone.layers) < 0.75
+    wrong = replace(experiment, weights="starter")
+    with pytest.raises(ConfigError, match="imagenet or a file for mobilenet, got starter"):
+        check(wrong)
 
 
 def test_callbacks_see_a_solved_head_as_one_epoch(noise_photos: Path) -> None:

@@ -254,7 +254,7 @@ def inspect(
     dataset = loading.load_images(experiment)
     split = loading.split_images(experiment, dataset)
     output.print(tlkit.experiments.plan(dataset, split))
-    recipe = tlkit.experiments.recipes.get(experiment.recipe)
+    recipe = tlkit.experiments.recipes.get(experiment.recipe, backbone=experiment.backbone)
     classifier = _build(experiment, dataset.class_names)
     phase = recipe.head if recipe.fine_tune is None else recipe.fine_tune
     plan = tlkit.training.plan_freezing(classifier, phase)
@@ -287,7 +287,7 @@ def inspect(
 
 
 def _build(experiment: Experiment, names: Sequence[str]) -> "keras.Model":
-    recipe = tlkit.experiments.recipes.get(experiment.recipe)
+    recipe = tlkit.experiments.recipes.get(experiment.recipe, backbone=experiment.backbone)
     return tlkit.build_classifier(
         recipe.backbone,
         len(names),
@@ -295,6 +295,7 @@ def _build(experiment: Experiment, names: Sequence[str]) -> "keras.Model":
         image_size=experiment.image_size,
         pixels=recipe.pixels,
         weights=experiment.weights,
+        backbone_options=experiment.backbone_options,
         class_names=names,
     )
 

@@ -1,5 +1,6 @@
 """The settings of a whole experiment as one value, from the images to a trained classifier."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, fields
 from pathlib import Path
@@ -32,6 +33,8 @@ class Experiment:
         channels: 3 for RGB, 1 for grey.
         fit: How images that are not square are made square.
         weights: "imagenet", "starter" (comes with tlkit), or a weights file.
+        backbone: The backbone, a name from `tlkit.models.backbones.names()`.
+        options: More arguments of the backbone, such as alpha=0.75.
         augment: Random changes of training images; needs the recipe "best".
         test: Share of images to test on.
         validation: Share of images to fit the temperature on; they are not trained on.
@@ -61,6 +64,8 @@ class Experiment:
     channels: Literal[1, 3] = 3
     fit: Fit = "squash"
     weights: str = "imagenet"
+    backbone: str = "mobilenet_v2"
+    options: tuple[str, ...] = ()
     augment: tuple[Augmentation, ...] = ()
     test: float = 0.2
     validation: float = 0.0
@@ -103,6 +108,7 @@ class Experiment:
             arguments.at_least("white", self.white, 1)
         if self.budget is not None:
             arguments.positive("budget", self.budget)
+        _ = self.backbone_options  # checked
         for name in self.augment:
             arguments.one_of("augment", name, get_args(Augmentation))
         if self.augment and self.recipe != "best":
@@ -110,6 +116,30 @@ class Experiment:
             raise ConfigError(
                 Argument("augment"), " needs ", best, f" (recipe is {self.recipe!r})."
             )
+
+    @property
+    def backbone_options(self) -> dict[str, Any]:
+        """The arguments of the backbone's constructor that `options` names.
+
+        Raises:
+            ConfigError: One is not of the form name=value.
+
+        Examples:
+            >>> Experiment("photos", options=("alpha=0.75",)).backbone_options
+            {'alpha': 0.75}
+        """
+        found: dict[str, Any] = {}
+        for option in self.options:
+            name, equals, value = option.partition("=")
+            if not (name.isidentifier() and equals and value):
+                raise ConfigError(
+                    Argument("options"), f" must be of the form name=value, got {option!r}."
+                )
+            try:
+                found[name] = json.loads(value)
+            except json.JSONDecodeError:
+                found[name] = value
+        return found
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Experiment":
@@ -127,14 +157,15 @@ class Experiment:
                 )
         if "data" not in values:
             raise ConfigError("An experiment must have `data`: a folder of images, or a table.")
-        augment = values.get("augment") or ()
-        if isinstance(augment, str) or not isinstance(augment, list | tuple):
-            raise ConfigError(Argument("augment"), f" must be a list of names, got {augment!r}.")
-        return cls(**{**values, "augment": tuple(augment)})
+        lists = {name: values.get(name) or () for name in ("augment", "options")}
+        for name, given in lists.items():
+            if isinstance(given, str) or not isinstance(given, list | tuple):
+                raise ConfigError(Argument(name), f" must be a list of names, got {given!r}.")
+        return cls(**{**values, **{name: tuple(given) for name, given in lists.items()}})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as values that JSON can hold."""
-        return {**asdict(self), "augment": list(self.augment)}
+        return {**asdict(self), "augment": list(self.augment), "options": list(self.options)}
 
 
 def check_name(argument: str, path: str | Path) -> str:

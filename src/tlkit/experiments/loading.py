@@ -15,7 +15,6 @@ from tlkit.data.lazy_images import LazyImages
 from tlkit.data.splits import Split, split
 from tlkit.errors import Argument, ConfigError
 from tlkit.experiments.experiment import Experiment
-from tlkit.experiments.recipes import get
 from tlkit.models import backbones
 
 WEIGHTS: tuple[str, ...] = get_args(backbones.PretrainedWeights)
@@ -33,7 +32,12 @@ def check(experiment: Experiment) -> None:
             f" must be one of {list(WEIGHTS)} or a file, got {experiment.weights!r}."
             f"{arguments.nearest(experiment.weights, WEIGHTS)}",
         )
-    backbone = backbones.get(get(experiment.recipe).backbone)
+    backbone = backbones.get(experiment.backbone)
+    if experiment.weights == "starter" and backbone.name != "mobilenet_v2":
+        raise ConfigError(
+            Argument("weights"),
+            f" must be imagenet or a file for {backbone.name}, got starter, of mobilenet_v2.",
+        )
     if experiment.image_size < backbone.min_size:
         raise ConfigError(
             Argument("image_size"),

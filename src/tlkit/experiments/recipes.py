@@ -25,6 +25,8 @@ __all__ = [
     "tutorial",
 ]
 
+_BACKBONE = "mobilenet_v2"
+
 
 def names() -> tuple[str, ...]:
     """Return the names of all recipes.
@@ -54,7 +56,10 @@ def get(name: str, **settings: Any) -> Recipe:
 
 
 def mnist_as_described(
-    *, epochs: tuple[int, int] = (10, 5), batchnorm: BatchNormPolicy = "frozen"
+    *,
+    epochs: tuple[int, int] = (10, 5),
+    batchnorm: BatchNormPolicy = "frozen",
+    backbone: str = _BACKBONE,
 ) -> Recipe:
     """Return the recipe that tlkit was written for: MobileNetV2 on grey digits of 32x32 pixels.
 
@@ -66,6 +71,7 @@ def mnist_as_described(
         epochs: Epochs of the head phase and of fine-tuning.
         batchnorm: How BatchNormalization behaves in fine-tuning, as for `Phase`. The original
             description leaves it open; "train" is the behaviour of plain Keras.
+        backbone: The backbone's name; the default is what the recipe was measured with.
 
     Examples:
         >>> mnist_as_described().fine_tune.learning_rate
@@ -74,20 +80,23 @@ def mnist_as_described(
     head, fine_tune = epochs
     return Recipe(
         name="mnist_as_described",
-        backbone="mobilenet_v2",
-        pixels=backbones.UNIT,
+        backbone=backbone,
+        pixels=backbones.UNIT if backbone == _BACKBONE else None,
         head=Phase(epochs=head),
         fine_tune=Phase(
             epochs=fine_tune,
             learning_rate=1e-5,
-            freeze=freezing.first(100),
+            freeze=_freeze_start(backbone),
             batchnorm=batchnorm,
         ),
     )
 
 
 def few_images(
-    *, epochs: tuple[int, int] = (10, 10), batchnorm: BatchNormPolicy = "frozen"
+    *,
+    epochs: tuple[int, int] = (10, 10),
+    batchnorm: BatchNormPolicy = "frozen",
+    backbone: str = _BACKBONE,
 ) -> Recipe:
     """Return what tlkit recommends for about a thousand small images: MobileNetV2 at 32x32 pixels.
 
@@ -98,6 +107,7 @@ def few_images(
     Args:
         epochs: Epochs of the head phase and of fine-tuning.
         batchnorm: How BatchNormalization behaves in fine-tuning, as for `Phase`.
+        backbone: The backbone's name; the default is what the recipe was measured with.
 
     Examples:
         >>> few_images().fine_tune.learning_rate
@@ -106,19 +116,19 @@ def few_images(
     head, fine_tune = epochs
     return Recipe(
         name="few_images",
-        backbone="mobilenet_v2",
-        pixels=backbones.SIGNED,
+        backbone=backbone,
+        pixels=None,
         head=Phase(epochs=head, learning_rate=3e-3),
         fine_tune=Phase(
             epochs=fine_tune,
             learning_rate=2e-4,
-            freeze=freezing.first(100),
+            freeze=_freeze_start(backbone),
             batchnorm=batchnorm,
         ),
     )
 
 
-def tutorial(*, epochs: tuple[int, int] = (10, 10)) -> Recipe:
+def tutorial(*, epochs: tuple[int, int] = (10, 10), backbone: str = _BACKBONE) -> Recipe:
     """Return the recipe of Keras' guide on transfer learning, with MobileNetV2.
 
     Pixels are scaled as in pretraining; the head on the pooled last layer is trained alone, then
@@ -127,6 +137,7 @@ def tutorial(*, epochs: tuple[int, int] = (10, 10)) -> Recipe:
 
     Args:
         epochs: Epochs of the head phase and of fine-tuning.
+        backbone: The backbone's name; the default is what the recipe was measured with.
 
     Examples:
         >>> tutorial().fine_tune.learning_rate
@@ -135,8 +146,8 @@ def tutorial(*, epochs: tuple[int, int] = (10, 10)) -> Recipe:
     head, fine_tune = epochs
     return Recipe(
         name="tutorial",
-        backbone="mobilenet_v2",
-        pixels=backbones.SIGNED,
+        backbone=backbone,
+        pixels=None,
         head=Phase(epochs=head),
         fine_tune=Phase(epochs=fine_tune, learning_rate=1e-5, freeze=freezing.nothing),
     )
@@ -149,6 +160,7 @@ def best(
     batch_size: int = 64,
     freeze: freezing.Select = freezing.nothing,
     augmentation: tuple[keras.layers.Layer, ...] = (),
+    backbone: str = _BACKBONE,
 ) -> Recipe:
     """Return the most accurate recipe, which takes minutes: `fast`, then gentle fine-tuning.
 
@@ -165,6 +177,7 @@ def best(
         freeze: The layers of the backbone that fine-tuning does not train.
         augmentation: Layers that change training images at random. Choose changes that keep the
             class: flips suit photos, but not digits.
+        backbone: The backbone's name; the default is what the recipe was measured with.
 
     Examples:
         >>> best().fine_tune.schedule
@@ -172,8 +185,8 @@ def best(
     """
     return Recipe(
         name="best",
-        backbone="mobilenet_v2",
-        pixels=backbones.SIGNED,
+        backbone=backbone,
+        pixels=None,
         head=SolvedHead(),
         fine_tune=Phase(
             epochs=epochs,
@@ -190,11 +203,14 @@ def best(
     )
 
 
-def fast() -> Recipe:
+def fast(*, backbone: str = _BACKBONE) -> Recipe:
     """Return the fastest recipe: a logistic regression on the features of a frozen backbone.
 
     A probe finds the layers whose features are classified best. The backbone ends at the cheapest
     layer within one standard error of the best, and the head is solved by L-BFGS.
+
+    Args:
+        backbone: The backbone's name; the default is what the recipe was measured with.
 
     Examples:
         >>> fast().head.solver
@@ -202,12 +218,19 @@ def fast() -> Recipe:
     """
     return Recipe(
         name="fast",
-        backbone="mobilenet_v2",
-        pixels=backbones.SIGNED,
+        backbone=backbone,
+        pixels=None,
         head=SolvedHead(),
         fine_tune=None,
         features="auto",
     )
+
+
+def _freeze_start(backbone: str) -> freezing.Select:
+    """Return what freezes the first 100 layers of MobileNetV2's 154, or that share of others."""
+    if backbone == _BACKBONE:
+        return freezing.first(100)
+    return freezing.to_block_end(freezing.first_fraction(0.65))
 
 
 _RECIPES: dict[str, Callable[..., Recipe]] = {

@@ -98,7 +98,8 @@ def run(
     evaluation = evaluate(trained.model, parts.test)
     on_message(evaluation)
     about = (
-        f"{experiment.recipe} on {source.name}, {experiment.image_size} px, {experiment.weights}"
+        f"{experiment.recipe} on {source.name}, {experiment.image_size} px, "
+        f"{experiment.backbone} {experiment.weights}"
     )
     making = {
         "command": command or f"experiments.run({experiment}, {str(folder)!r})",
@@ -140,11 +141,13 @@ def train(
     settings: dict[str, Any] = {}
     if experiment.augment:
         settings["augmentation"] = tuple(AUGMENTATIONS[name]() for name in experiment.augment)
-    recipe = _add_callbacks(recipes.get(experiment.recipe, **settings), callbacks)
+    recipe = recipes.get(experiment.recipe, backbone=experiment.backbone, **settings)
+    recipe = _add_callbacks(recipe, callbacks)
     return recipe.train(
         split.train,
         image_size=experiment.image_size,
         weights=experiment.weights,
+        backbone_options=experiment.backbone_options,
         seed=experiment.seed,
         budget=experiment.budget,
         verbose=verbose,
@@ -198,7 +201,7 @@ def _report(
     *,
     making: Mapping[str, Any],
 ) -> ReportFacts:
-    recipe = recipes.get(experiment.recipe)
+    recipe = recipes.get(experiment.recipe, backbone=experiment.backbone)
     phases = {"head": recipe.head, "fine_tune": recipe.fine_tune}
     told = []
     for run in trained.run.phases:
@@ -218,7 +221,7 @@ def _report(
         image_size=experiment.image_size,
         fit=experiment.fit,
         augmentation=experiment.augment,
-        backbone=recipe.backbone,
+        backbone=" ".join([recipe.backbone, *experiment.options]),
         weights=experiment.weights,
         model=model_facts(trained.model),
         phases=told,

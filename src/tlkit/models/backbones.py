@@ -165,8 +165,10 @@ def get(name: str) -> BackboneSpec:
     if isinstance(name, str) and name in _SPECS:
         return _SPECS[name]
     raise ConfigError(
-        f"`backbone` must be a keras.Model or a known name, got {name!r}."
-        f"{arguments.nearest(name, _SPECS)} tlkit.models.backbones.names() lists all {len(_SPECS)}."
+        Argument("backbone"),
+        f" must be a keras.Model or a known name, got {name!r}."
+        f"{arguments.nearest(name, _SPECS)} tlkit.models.backbones.names() lists all "
+        f"{len(_SPECS)}.",
     )
 
 
