@@ -12,7 +12,7 @@ import tlkit
 from tlkit.data.decoding import decode
 from tlkit.data.unlabelled import read_blocks
 from tlkit.errors import DataError
-from tlkit.plotting import grad_cam
+from tlkit.plotting import grad_cam, grad_cam_grid, prediction_grid
 
 RANDOM = np.random.default_rng(0)
 GREY = RANDOM.integers(0, 256, (5, 16, 16, 1), "uint8")
@@ -199,3 +199,29 @@ def test_the_callers_own_image_is_left_as_it_is(
     picture = Image.open(tmp_path / "big.jpg")
     tlkit.predict(classifier(small_backbone, 16, 16, 3), picture)
     assert picture.size == (400, 300)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_one_image_is_not_taken_for_a_batch_where_there_are_labels(
+    small_backbone: keras.Model, channels: int
+) -> None:
+    model = classifier(small_backbone, None, None, 1)
+    data = RANDOM.integers(0, 256, (16, 16, channels), "uint8"), np.arange(16) % 3
+    for use in (
+        lambda: tlkit.evaluate(model, data),
+        lambda: tlkit.train_phase(model, tlkit.Phase(epochs=1), data, verbose=False),
+        lambda: prediction_grid(model, data),
+        lambda: grad_cam_grid(model, data),
+    ):
+        with pytest.raises(DataError, match=f"can be one image with {channels} channels or a bat"):
+            use()
+
+
+def test_channels_first_images_with_labels_are_refused_with_the_remedy(
+    small_backbone: keras.Model,
+) -> None:
+    model = classifier(small_backbone, 16, 16, 3)
+    data = COLOUR.transpose(0, 3, 1, 2), np.arange(5) % 3
+    for use in (tlkit.evaluate, prediction_grid):
+        with pytest.raises(DataError, match=r"channels-first: numpy.moveaxis\(images, -3, -1\)"):
+            use(model, data)

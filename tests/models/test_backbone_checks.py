@@ -105,6 +105,22 @@ def test_features_are_no_classifier(top: list[layers.Layer]) -> None:
     assert build(make_top(*top)).output_shape == (None, 3)
 
 
+@keras.saving.register_keras_serializable("tests")
+class WholeClassifier(keras.Model):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pool, self.top = layers.GlobalAveragePooling2D(), layers.Dense(5, "softmax")
+
+    def call(self, images: Any) -> Any:
+        return self.top(self.pool(images))
+
+
+def test_the_top_of_a_model_without_a_graph_is_seen() -> None:
+    image = keras.Input((16, 16, 3))
+    with pytest.raises(ConfigError, match="ends in a softmax of 5 values"):
+        build(keras.Model(image, WholeClassifier()(image)))
+
+
 def test_a_classifier_of_tlkit_is_no_backbone(small_backbone: keras.Model) -> None:
     model = small_classifier(small_backbone)
     for classifier in (model, make_backbone(model, shape=(9, 9, 1))):

@@ -77,6 +77,8 @@ class Requirements:
             raise DataError(f"`{self.name}` images must be numbers, got {images.dtype}.")
         if images.size == 0:
             raise DataError(f"`{self.name}` must hold at least one image, got an empty batch.")
+        if may_be_one_image(images.shape, self.input_shape):
+            raise DataError(explain_missing_axis(self.name, images.shape))
         if not fits(images.shape, self.input_shape):
             wanted = ", ".join(
                 "any" if size is None else str(size) for size in self.input_shape[1:]
@@ -84,6 +86,7 @@ class Requirements:
             raise DataError(
                 f"`{self.name}` images must have shape (batch, {wanted}) for this model, got "
                 f"{images.shape}. The model's shape is `input_shape` of build_classifier."
+                f"{offer_channels_last(images.shape, self.input_shape)}"
             )
 
     def check_pixels(self, images: Any, *, judge: bool = True) -> None:
@@ -202,6 +205,28 @@ def as_array(values: Any, name: str) -> Any:
             f"{type(values).__name__} of Python objects."
         )
     return array
+
+
+def may_be_one_image(shape: tuple[int, ...], input_shape: tuple[int | None, ...]) -> bool:
+    """Return whether a batch of grey images, of any size, may be one image with channels."""
+    height, width, channels = (*input_shape[1:], 1)[:3]
+    is_any_size = channels == 1 and None in (height, width)
+    return is_any_size and len(shape) == 3 and shape[-1] in (1, 3, 4)
+
+
+def explain_missing_axis(name: str, shape: tuple[int, ...]) -> str:
+    """Return the message for an array that can be one image or a batch."""
+    return (
+        f"`{name}` of shape {shape} can be one image with {shape[-1]} channels or a batch of grey "
+        "images. Add the missing axis: image[None] for one image, images[..., None] for a batch."
+    )
+
+
+def offer_channels_last(shape: tuple[int, ...], input_shape: tuple[int | None, ...]) -> str:
+    """Return how to turn images around that seem to be channels-first; "" for others."""
+    channels = (*input_shape[1:], 1)[2]
+    first = len(shape) > 2 and shape[-3] == channels != shape[-1]
+    return " They seem to be channels-first: numpy.moveaxis(images, -3, -1)." if first else ""
 
 
 def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:

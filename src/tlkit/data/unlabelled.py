@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tlkit.data import decoding
+from tlkit.data.checks import explain_missing_axis, offer_channels_last
 from tlkit.data.decoding import Fit, UnreadableImageError
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.image_files import divide, find_files
@@ -199,11 +200,7 @@ def _add_axes(array: np.ndarray, input_shape: tuple[int | None, ...], *, one: st
     is_batch = not one and array.ndim == 3 and grey and _fits(array.shape[1:], (height, width))
     wide = array.shape[-1:] not in ((1,), (3,), (4,))
     if is_batch and not wide and (width == 1 if is_image else None in (height, width)):
-        raise DataError(
-            f"`images` of shape {array.shape} can be one image with {array.shape[-1]} channels or "
-            "a batch of grey images. Add the missing axis: image[None] for one image, "
-            "images[..., None] for a batch."
-        )
+        raise DataError(explain_missing_axis("images", array.shape))
     if is_image:
         return _match_rank(array[None], input_shape)
     if not one and (is_batch or _fits(array.shape[1:], (height, width, channels))):
@@ -222,8 +219,7 @@ def _describe(array: np.ndarray, input_shape: tuple[int | None, ...], one: str) 
     height, width, channels = (*input_shape[1:], 1)[:3]
     image = ", ".join("any" if axis is None else str(axis) for axis in (height, width, channels))
     many = "" if one else f" for one image, or (count, {image}) for many"
-    first = array.shape[-3:-2] == (channels,) and array.shape[-1] != channels
-    hint = " They seem to be channels-first: numpy.moveaxis(images, -3, -1)." if first else ""
+    hint = offer_channels_last(array.shape, input_shape)
     if not hint and array.ndim in (2, 3, 4) and (height, width) != (None, None):
         hint = " Files and Pillow images of any size are resized; arrays are not."
     return f"`{one or 'images'}` must have shape ({image}){many}, got {array.shape}.{hint}"

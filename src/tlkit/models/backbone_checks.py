@@ -110,7 +110,7 @@ def check_end(backbone: keras.Model) -> None:
     else:
         operations = [step.operation for step in reversed(flat_graph.flatten(backbone).steps)]
     for operation in operations:
-        function = _activation(operation)
+        function = _activation(operation, backbone.outputs[0].shape[-1])
         if function in ("softmax", "sigmoid"):
             raise ConfigError(
                 f"`backbone` must end in feature maps or features, got {backbone.name!r}, which "
@@ -127,16 +127,24 @@ def check_end(backbone: keras.Model) -> None:
 def _offer_layer(backbone: keras.Model) -> str:
     """Return a hint that names the last layer that returns feature maps, if there is one."""
     layers = getattr(flat_graph.functional_of(backbone), "layers", ())
-    maps = [each.name for each in layers[1:] if len(getattr(each.output, "shape", ())) == 4]
+    maps = [
+        each.name
+        for each in layers[1:]
+        if len(getattr(getattr(each, "output", None), "shape", ())) == 4
+    ]
     return f", or cut it off: features={maps[-1]!r}" if maps else ""
 
 
-def _activation(operation: Any) -> str:
+def _activation(operation: Any, num_values: int) -> str:
     """Return the name of the function that a layer or operation ends in; empty without one."""
+    last = flatten_layers(operation)[-1] if isinstance(operation, keras.Layer) else operation
+    if getattr(last, "units", None) == num_values:  # a layer of several layers
+        operation = last
     name = type(operation).__name__
-    if name in ("Sigmoid", "Softmax"):
-        return name.lower()
-    return getattr(getattr(operation, "activation", None), "__name__", "")
+    if name in ("LogSoftmax", "Sigmoid", "Softmax"):
+        return "sigmoid" if name == "Sigmoid" else "softmax"
+    function: str = getattr(getattr(operation, "activation", None), "__name__", "")
+    return function.removeprefix("log_").removeprefix("hard_")
 
 
 # A backbone may begin with layers that rescale pixels, as Keras' EfficientNet does. The values of

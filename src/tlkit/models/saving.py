@@ -22,6 +22,8 @@ def save(model: keras.Model, path: str | Path) -> Path:
         ConfigError: The path does not end in .keras, is a folder, or is inside a file; the model
             has no class names, or a layer that can't be loaded again.
     """
+    if not isinstance(model, keras.Model):
+        raise ConfigError(f"`model` must be a keras.Model, got {type(model).__name__}.")
     target = Path(path)
     if target.suffix != ".keras":
         raise ConfigError(f"`path` must end in .keras, got {str(path)!r}.")
