@@ -94,6 +94,20 @@ def test_pictures_of_the_same_outline_are_no_duplicates() -> None:
     assert min(*parts.test.counts.values(), *parts.train.counts.values()) > 20
 
 
+def test_plots_in_the_same_frame_are_no_duplicates() -> None:
+    x = np.arange(8, 120)
+    plots = np.full((12, 128, 128), 255, "uint8")
+    plots[:, 8:120, 8] = plots[:, 119, 8:120] = 0
+    for number, plot in enumerate(plots):
+        for row in (0, 1):
+            plot[np.rint(64 + row + 30 * np.sin(x / 9 + number / 12 * 6.3)).astype(int), x] = 90
+    data = sources.from_arrays(plots, np.arange(12) % 2, class_names="ab")
+    hashes = np.asarray([scan.perceptual_hash for scan in data.scans], dtype="uint64")
+    near = np.bitwise_count(hashes[:, None] ^ hashes) <= 4
+    assert np.triu(near, 1).sum() > 3
+    assert find_duplicates(data) == []
+
+
 def test_copies_are_found_however_they_were_changed(tmp_path: Path) -> None:
     """A copy in less quality, of another size, brighter, without colours, and blurred."""
     random = np.random.default_rng(3)
