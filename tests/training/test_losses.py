@@ -34,7 +34,7 @@ ONE_HOT_ONLY = [
     {"loss": "categorical_crossentropy"},
     {"loss": "mse"},
     {"loss": keras.losses.CategoricalFocalCrossentropy()},
-    {"metrics": ("accuracy", "f1_score")},
+    {"metrics": ("accuracy", keras.metrics.F1Score(average="macro"))},
     {"metrics": ("categorical_accuracy",)},
     {"metrics": (keras.metrics.AUC(),)},
     {"metrics": (keras.metrics.Precision(),)},
@@ -67,3 +67,32 @@ def test_a_metric_is_as_new_after_the_check() -> None:
     metric = keras.metrics.CategoricalAccuracy()
     losses.check_loss_and_metrics(Phase(metrics=(metric,)), num_classes=3, one_hot=True)
     assert float(metric.result()) == 0.0
+
+
+@pytest.mark.parametrize("metric", ["f1_score", keras.metrics.FBetaScore()])
+def test_a_metric_is_one_number(metric: object) -> None:
+    phase = Phase(metrics=("accuracy", metric))
+    with pytest.raises(ConfigError, match=r'`metrics` must fit .* it gives 3 values.*"macro"'):
+        losses.check_loss_and_metrics(phase, num_classes=3, one_hot=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"monitor": "val_acc"}, r"`monitor` must be one of .*Did you mean 'val_accuracy'"),
+        ({"monitor": "accuracy", "metrics": ()}, "`monitor` must be one of .'loss', 'val_loss'."),
+        (
+            {"monitor": "mean_error", "metrics": (mean_error,)},
+            "of which Keras knows whether more or less is better, got 'mean_error'",
+        ),
+    ],
+)
+def test_a_phase_is_stopped_by_what_is_measured(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        losses.check_loss_and_metrics(Phase(patience=1, **settings), num_classes=3, one_hot=True)
+
+
+@pytest.mark.parametrize("monitor", ["loss", "val_loss", "val_accuracy"])
+def test_the_loss_and_the_accuracy_can_be_watched(monitor: str) -> None:
+    phase = Phase(patience=1, monitor=monitor)
+    losses.check_loss_and_metrics(phase, num_classes=3, one_hot=False)

@@ -1,12 +1,13 @@
 """The loss of a phase: cross-entropy for the labels' form, with label smoothing, or the user's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from typing_extensions import override
 
+from tlkit._internal import arguments
 from tlkit.data import batches
 from tlkit.data.checks import is_one_hot
 from tlkit.errors import ConfigError
@@ -24,7 +25,7 @@ def choose_loss(phase: Phase, data: batches.Inputs) -> Any:
 
 
 def check_loss_and_metrics(phase: Phase, *, num_classes: int, one_hot: bool) -> None:
-    """Check that Keras can compute a phase's loss and metrics from the labels.
+    """Check that Keras can compute a phase's loss and metrics from the labels, and stop by them.
 
     Keras compares what has another shape by broadcasting, and so gives numbers without a meaning:
     a built-in loss or metric whose name begins with "sparse" is for class indices, every other one
@@ -36,12 +37,15 @@ def check_loss_and_metrics(phase: Phase, *, num_classes: int, one_hot: bool) -> 
         one_hot: Whether labels are one-hot.
 
     Raises:
-        ConfigError: A loss or metric does not fit the labels.
+        ConfigError: A loss or metric does not fit the labels, a metric is not one number, or
+            `monitor` is not among them.
     """
     if phase.loss is not None:
         _check_measure("loss", phase.loss, keras.losses.get, num_classes, one_hot=one_hot)
     for metric in phase.metrics:
         _check_measure("metrics", metric, keras.metrics.get, num_classes, one_hot=one_hot)
+    if phase.patience is not None:
+        _check_monitor(phase, num_classes, one_hot=one_hot)
 
 
 def _check_measure(
@@ -57,29 +61,64 @@ def _check_measure(
         if not own and kind.__name__.lower().startswith("sparse") == one_hot:
             reason = f"Keras has it for {'integer' if one_hot else 'one-hot'} labels"
         else:
-            _try_measure(name, given, num_classes, one_hot=one_hot)
-            return
+            used: dict[str, Any] = {"loss": given} if name == "loss" else {"metrics": [given]}
+            _, values = _try_measures(num_classes, one_hot=one_hot, **used)
+            sizes = {key: np.size(value) for key, value in values.items()}
+            several = next((size for size in sizes.values() if size > 1), None)
+            if several is None:
+                return
+            reason = f"it gives {several} values, not one, for example without an average"
     except Exception as error:  # measures have errors of their own
         reason = str(error).strip().splitlines()[0].rstrip(".")
     advice = (
-        'Use one whose name does not begin with "sparse".'
+        'Use one whose name does not begin with "sparse", and average="macro" for F1.'
         if one_hot
         else 'Use one whose name begins with "sparse", or pass the labels to tlkit.data.one_hot.'
     )
     raise ConfigError(f"`{name}` must fit {form}, got {given!r}: {reason}. {advice}")
 
 
-def _try_measure(name: str, measure: Any, num_classes: int, *, one_hot: bool) -> None:
-    """Compute a loss or a metric as Keras' fit does, on probabilities that are nearly right."""
+def _try_measures(
+    num_classes: int, *, one_hot: bool, loss: Any = None, metrics: Sequence[Any] = ()
+) -> tuple[keras.Model, dict[str, Any]]:
+    """Compute loss and metrics as Keras' fit does, on probabilities that are nearly right.
+
+    Returns:
+        The model that stands for a classifier, and the loss and the metrics by name.
+    """
     indices = np.arange(2 * num_classes + 1) % num_classes  # a number that does not broadcast
     rows = np.eye(num_classes, dtype="float32")[indices]
     model = keras.Sequential([keras.Input((num_classes,)), keras.layers.Activation("linear")])
-    metrics = [measure] if name == "metrics" else []
-    loss = measure if name == "loss" else lambda _, predicted: predicted[:, 0]
-    model.compile(loss=loss, metrics=metrics, run_eagerly=True)
-    model.test_on_batch(rows * 0.9 + 0.1 / num_classes, rows if one_hot else indices)
-    if isinstance(measure, keras.Metric):
-        measure.reset_state()
+    any_loss = loss or (lambda _, predicted: predicted[:, 0])
+    model.compile(loss=any_loss, metrics=list(metrics), run_eagerly=True)
+    probabilities = rows * 0.9 + 0.1 / num_classes
+    values = model.test_on_batch(probabilities, rows if one_hot else indices, return_dict=True)
+    for metric in metrics:
+        if isinstance(metric, keras.Metric):
+            metric.reset_state()
+    return model, values
+
+
+def _check_monitor(phase: Phase, num_classes: int, *, one_hot: bool) -> None:
+    """Check that Keras can stop a phase early by its `monitor`."""
+    model, values = _try_measures(num_classes, one_hot=one_hot, metrics=phase.metrics)
+    known = [*values, *(f"val_{name}" for name in values)]
+    if phase.monitor not in known:
+        raise ConfigError(
+            f"`monitor` must be one of {known}, got {phase.monitor!r}."
+            f"{arguments.nearest(phase.monitor, known)}"
+        )
+    stopper = keras.callbacks.EarlyStopping(monitor=phase.monitor)
+    stopper.set_model(model)
+    stopper.on_train_begin()
+    try:
+        stopper.on_epoch_end(0, {phase.monitor: 0.5})
+    except ValueError as error:
+        raise ConfigError(
+            "`monitor` must be a metric of which Keras knows whether more or less is better, got "
+            f"{phase.monitor!r}. Watch the loss or the accuracy, or pass "
+            "keras.callbacks.EarlyStopping(mode=...) as one of `callbacks`."
+        ) from error
 
 
 def has_one_hot(data: batches.Inputs) -> bool:
