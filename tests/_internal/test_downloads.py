@@ -189,6 +189,23 @@ def test_an_error_being_handled_is_not_taken_for_the_reason(
     assert "Connection refused" in words
 
 
+def test_a_damaged_file_on_disk_is_named_where_it_can_not_be_downloaded_again(
+    closed_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "keras_home", lambda: str(tmp_path))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "file.bin").write_bytes(CONTENT[:100])
+    with pytest.raises(DownloadError, match=r"models/file.bin' is damaged: it has another hash"):
+        downloads.get_file(
+            "file.bin",
+            f"http://127.0.0.1:{closed_port}/file.bin",
+            file_hash=hashlib.sha256(CONTENT).hexdigest(),
+            cache_subdir="models",
+            what="weights",
+            remedy="Put it there by hand.",
+        )
+
+
 @pytest.mark.parametrize("error", [None, KeyError("a"), ConfigError("wrong")])
 def test_only_the_module_of_the_function_downloads_in_another_way_and_only_inside_the_block(
     error: Exception | None,

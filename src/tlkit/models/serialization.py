@@ -9,6 +9,7 @@ import keras
 
 from tlkit._internal.keras_private import flatten_layers
 
+_IMPORTED = {"keras", "keras_hub", "keras_cv", "keras_nlp"}  # packages that Keras finds by itself
 _MAX_REASON = 200  # characters
 _LAMBDA = "is or has a Python lambda, which is code, and models are loaded without code"
 _REMEDY = (
@@ -83,7 +84,7 @@ def _is_custom(config: dict[str, Any]) -> bool:
         return True
     if kind.startswith("__"):  # a tensor, a slice
         return False
-    return str(module).split(".")[0] != "keras"
+    return str(module).split(".")[0] not in _IMPORTED
 
 
 def _explain_unwritable(model: keras.Model, error: Exception) -> str:
