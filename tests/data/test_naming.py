@@ -89,7 +89,7 @@ def test_capitals_make_classes_and_are_said(tmp_path: Path) -> None:
 def test_an_image_without_a_label_is_refused_or_left_out(
     door: Any, missing: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match=r"1 problems found: .*: it has no label"):
+    with pytest.raises(DataError, match=r"One problem found: .*: it has no label"):
         door(tmp_path, ["a", "b", missing])
     made = door(tmp_path, ["a", missing, "b"], unreadable="skip", max_unreadable=0.5)
     assert made.counts == {"a": 1, "b": 1}
@@ -158,7 +158,7 @@ def test_names_that_cannot_be_written_are_refused_at_the_start(
 ) -> None:
     _folder(tmp_path / "all", ["a", "b"])
     bad = _picture(tmp_path / "all" / "a" / f"{name}.png", 9)
-    with pytest.raises(DataError, match=r"1 problems found: a/.*its name (is not UTF-8|has a)"):
+    with pytest.raises(DataError, match=r"One problem found: a/.*its name (is not UTF-8|has a)"):
         sources.from_folder(tmp_path / "all", image_size=8)
     left = sources.from_folder(
         tmp_path / "all", image_size=8, unreadable="replace", max_unreadable=0.5

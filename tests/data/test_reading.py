@@ -285,5 +285,5 @@ def test_a_pipe_among_images_does_not_wait(tmp_path: Path) -> None:
     _fill(tmp_path, [np.zeros((4, 4), "uint8")] * 2)
     os.mkfifo(tmp_path / "a" / "x.png")
     os.mkfifo(tmp_path / "a" / "y")
-    with pytest.raises(DataError, match=r"1 problems found: a/x\.png: it is a pipe"):
+    with pytest.raises(DataError, match=r"One problem found: a/x\.png: it is a pipe"):
         sources.from_folder(tmp_path, image_size=8)

@@ -113,7 +113,7 @@ def test_labels_without_names_are_named_by_their_value() -> None:
 )
 def test_an_image_without_a_label_is_refused(labels: list, names: list[str] | None) -> None:
     rows = _rows(labels, names=names)
-    with pytest.raises(DataError, match=r"1 problems found: row 1: it has no label"):
+    with pytest.raises(DataError, match=r"One problem found: row 1: it has no label"):
         sources.from_huggingface(rows, image_size=4, image="picture", label="answer")
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -273,6 +274,19 @@ def test_bad_settings_are_named(model: keras.Model) -> None:
     with pytest.raises(ConfigError, match="`count` must be at most .*, got 100"):
         phase = Phase(epochs=1, freeze=freezing.first(100))
         train_phase(model, phase, DATA, verbose=False)
+
+
+def test_what_was_assumed_of_the_files_is_said(
+    model: keras.Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, labels = DATA
+    data = replace(
+        tlkit.sources.from_arrays(images, labels, class_names=["0", "1", "2"]),
+        notices=("24 files of 16 bits with values up to 4,095: read as 12 bits",),
+    )
+    TwoPhaseTrainer(head=tlkit.SolvedHead()).fit(model, data)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "data: 24 files of 16 bits with values up to 4,095: read as 12 bits"
 
 
 def test_progress_is_written_unless_switched_off(

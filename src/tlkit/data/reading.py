@@ -150,7 +150,8 @@ def _check_problems(
     """Raise an error for problems that the options do not allow."""
     if problems and options.unreadable == "fail":
         raise DataError(
-            f"{len(problems):,} problems found: {join_first(problems, limit=10, separator='; ')}. "
+            f"{plural(len(problems), 'problem').capitalize()} found: "
+            f"{join_first(problems, limit=10, separator='; ')}. "
             "Fix the files, or skip them with ",
             Argument("unreadable", "skip"),
             ".",

@@ -144,7 +144,7 @@ def train(
     recipe = recipes.get(experiment.recipe, backbone=experiment.backbone, **settings)
     recipe = _add_callbacks(recipe, callbacks)
     return recipe.train(
-        split.train,
+        replace(split.train, notices=()),  # the plan has said them
         image_size=experiment.image_size,
         weights=experiment.weights,
         backbone_options=experiment.backbone_options,

@@ -15,6 +15,7 @@ from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.plan import FrozenPart
 from tlkit.caching.progress import CacheProgress
 from tlkit.data.batches import CheckedBatches, Data, Inputs, describe
+from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import freezing
 from tlkit.models.inspection import head_of, probabilities_of, value_range
@@ -162,6 +163,8 @@ def _train_all(
     lines = CacheProgress(verbose=verbose)
     pixels, num_classes = value_range(model), model.output_shape[-1]
     lines.print(f"data: {describe(train, value_range=pixels, num_classes=num_classes)}")
+    for notice in data.notices if isinstance(data, ImageDataset) else ():
+        lines.print(f"data: {notice}")
     if cache is not None and _can_cache(phases, plans, cache):
         train, held_out, batch_size = caching_plan.fix_order(
             train, held_out, cache=cache, progress=lines
