@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.cluster.hierarchy import DisjointSet
 
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.scanning import Scan
@@ -96,27 +97,6 @@ class _Thumbnails:
         return np.where(found <= _MAX_DIFFERENCE, found, np.inf)
 
 
-class _Components:
-    """Sets of connected images: trees, of which only the root is its own parent."""
-
-    def __init__(self, count: int) -> None:
-        self._parents = np.arange(count)
-
-    def roots(self, nodes: np.ndarray) -> np.ndarray:
-        """Return the root of each node's tree."""
-        found: np.ndarray = self._parents[nodes]
-        while (self._parents[found] != found).any():
-            found = self._parents[found]
-        self._parents[nodes] = found
-        return found
-
-    def join(self, one: int, other: int) -> bool:
-        """Connect two nodes; return whether they were not connected before."""
-        first, second = sorted(self.roots(np.asarray([one, other])).tolist())
-        self._parents[second] = first
-        return bool(first != second)
-
-
 # Comparing every hash with every other takes too long for many images. But if two hashes of 64
 # bits are cut into five bands and differ in at most four bits, then at least one band has no
 # differing bit (the pigeonhole principle). So it is enough to compare the hashes that agree in a
@@ -126,29 +106,35 @@ class _Components:
 def _connect_near(scans: Sequence[Scan]) -> Iterator[tuple[float, int, int]]:
     """Yield the difference and indices, the smaller first, of pairs that connect near images."""
     hashes = np.asarray([scan.perceptual_hash for scan in scans], dtype="uint64")
-    thumbnails, components = _Thumbnails(scans), _Components(len(scans))
+    thumbnails, components = _Thumbnails(scans), DisjointSet(range(len(scans)))
+    roots = np.arange(len(scans))
     _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     leaders = first[inverse]
     same = np.flatnonzero(leaders != np.arange(len(scans)))
-    yield from _connect(np.stack([leaders[same], same], axis=1), thumbnails, components)
-    everything = np.arange(len(scans))
-    alone = everything[components.roots(everything) == everything]
+    edges = np.stack([leaders[same], same], axis=1)
+    yield from _connect(edges, thumbnails, components, roots)
+    alone = np.flatnonzero(roots == np.arange(len(scans)))
     for edges in _find_near(hashes[alone]):
-        yield from _connect(alone[edges], thumbnails, components)
+        yield from _connect(alone[edges], thumbnails, components, roots)
 
 
 def _connect(
-    edges: np.ndarray, thumbnails: _Thumbnails, components: _Components
+    edges: np.ndarray, thumbnails: _Thumbnails, components: DisjointSet, roots: np.ndarray
 ) -> Iterator[tuple[float, int, int]]:
-    """Connect the pairs that look the same and are not connected yet, and yield those."""
+    """Connect the pairs that look the same and are not connected yet, and yield those.
+
+    `roots` holds the root of each image's component, to compare many at a time.
+    """
     for start in range(0, len(edges), _MAX_LOOKED_AT):
         one, other = edges[start : start + _MAX_LOOKED_AT].T
-        apart = components.roots(one) != components.roots(other)
+        apart = roots[one] != roots[other]
         one, other = one[apart], other[apart]
         differences = thumbnails.differences(one, other)
         for row in np.argsort(differences, kind="stable"):
-            if differences[row] < np.inf and components.join(int(one[row]), int(other[row])):
+            if differences[row] < np.inf and components.merge(int(one[row]), int(other[row])):
                 yield float(differences[row]), int(one[row]), int(other[row])
+        if len(one):
+            roots[:] = [components[index] for index in range(len(roots))]
 
 
 def _find_near(hashes: np.ndarray) -> Iterator[np.ndarray]:
