@@ -44,7 +44,7 @@ BOTH = [{}, {"metrics": ("accuracy",)}, {"metrics": ("crossentropy",)}, {"label_
 
 
 @pytest.mark.parametrize("one_hot", [False, True])
-@pytest.mark.parametrize("settings", [*INTEGER_ONLY, *ONE_HOT_ONLY, *BOTH], ids=str)
+@pytest.mark.parametrize("settings", [*INTEGER_ONLY, *ONE_HOT_ONLY, *BOTH])
 def test_losses_and_metrics_must_fit_the_labels(
     settings: dict[str, object], *, one_hot: bool
 ) -> None:
