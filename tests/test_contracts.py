@@ -33,8 +33,8 @@ SPECS = {name: backbones.get(name) for name in backbones.names()}
 FAMILIES = {spec.family: spec.name for spec in reversed(backbones.TABLE)}
 """For each family of backbones its first row, the smallest one."""
 
-LARGE = ("inception_resnet_v2", "nasnet", "densenet")
-"""Families whose smallest one takes half a minute and more."""
+LARGE = ("inception_resnet_v2", "inception_v3", "nasnet", "densenet", "xception")
+"""Families whose smallest one takes twenty seconds and more."""
 
 SMALLER = {"mobilenet": {"alpha": 0.25}, "mobilenet_v2": {"alpha": 0.35}}
 """Options that make the smallest of a family smaller still."""

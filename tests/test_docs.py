@@ -31,6 +31,8 @@ ONE_EPOCH = (
     "docs/how-to/fine-tuning.md",
     "docs/explanation/starter.md",
 )
+PAGES = (*WHOLE, *ONE_EPOCH)
+SLOW = ("docs/how-to/cache.md", "docs/explanation/starter.md")  # others show the same calls
 
 # How far a printed number may be from the one that a page shows, by how it is written: the first
 # pattern that fits decides, and a number that fits none must be equal. The allowed difference is
@@ -90,7 +92,10 @@ def _check(printed: str, shown: str, *, one_epoch: bool = False) -> None:
         )
 
 
-@pytest.mark.parametrize("page", [*WHOLE, *ONE_EPOCH])
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow) if page in SLOW else page for page in PAGES],
+)
 def test_the_page_runs_and_prints_what_it_shows(
     page: str, tmp_path: Path, keras_home: Path
 ) -> None:

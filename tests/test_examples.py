@@ -99,6 +99,7 @@ def test_mnist_without_a_network_is_an_error_that_says_where_to_put_the_file(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_it_uses_an_mnist_file_and_weights_from_keras_home(
     tmp_path: Path, keras_home: Path
 ) -> None:
@@ -127,13 +128,12 @@ def _check_starter_stem(folder: Path) -> None:
     np.testing.assert_array_equal(stem.kernel, wanted.kernel)  # frozen in both phases
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "recipe"),
     [
         ((), "few_images"),
-        pytest.param(
-            ("--recipe", "mnist_as_described"), "mnist_as_described", marks=pytest.mark.slow
-        ),
+        (("--recipe", "mnist_as_described"), "mnist_as_described"),
     ],
 )
 def test_it_uses_the_starter_if_asked_to_even_with_imagenet_weights_at_hand(

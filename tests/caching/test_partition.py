@@ -53,8 +53,7 @@ def test_both_parts_give_what_the_whole_gives_wherever_it_is_cut(
 @pytest.mark.parametrize("share", [0.3, 0.6])
 def test_known_backbones_are_cut_right(name: str, share: float) -> None:
     keras.utils.set_random_seed(0)
-    backbone = tlkit.models.backbones.create(name, image_size=32, weights=None)
-    model = tlkit.build_classifier(backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1))
+    model = tlkit.build_classifier(name, 3, input_shape=(9, 9, 1), image_size=32, weights=None)
     cut = _cut(model, freezing.first_fraction(share))
     assert cut.trunk
     np.testing.assert_allclose(_joined(cut, model), model(IMAGES), rtol=1e-3, atol=1e-4)
@@ -135,8 +134,9 @@ def test_views_take_a_random_layer_into_the_trunk(small_backbone: keras.Model) -
 
 
 def test_dropout_inside_the_frozen_backbone_is_switched_off_and_named() -> None:
-    backbone = tlkit.models.backbones.create("efficientnet_b0", image_size=32, weights=None)
-    model = tlkit.build_classifier(backbone, 3, input_shape=(9, 9, 1), pixels=(0, 1))
+    model = tlkit.build_classifier(
+        "efficientnet_b0", 3, input_shape=(9, 9, 1), image_size=32, weights=None
+    )
     cut = _cut(model, freezing.everything)
     assert cut.disabled_layers[:2] == ("block2b_drop", "block3b_drop")
     assert cut.random_layers == ()

@@ -17,6 +17,7 @@ def test_an_estimate_is_a_mean_with_students_interval() -> None:
     assert Estimate.from_values([1.5]).format(1, 1) == "1.5"
 
 
+@pytest.mark.slow
 def test_recipes_are_compared_on_the_same_images() -> None:
     digits = tlkit.datasets.digits().limited(300)
     comparison = tlkit.experiments.compare(

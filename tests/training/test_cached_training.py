@@ -379,7 +379,10 @@ def test_compiled_by_xla_it_comes_out_the_same(
 
 @pytest.mark.parametrize(
     ("name", "share"),
-    [("mobilenet_v2", 0.6), ("mobilenet_v3_small", 0.6)],
+    [
+        pytest.param("mobilenet_v2", 0.6, marks=pytest.mark.slow),
+        ("mobilenet_v3_small", 0.6),
+    ],
 )
 def test_known_backbones_train_as_in_plain_keras(name: str, share: float) -> None:
     keras.utils.set_random_seed(0)
