@@ -238,7 +238,7 @@ def test_arrays_without_a_known_white_are_refused() -> None:
         (["a\\1.png", "b\\2.png"], "with the backslashes of Windows: write / .*: with / the first"),
         (["https://x.org/1.png", "https://x.org/2.png"], "web addresses: download the images"),
         (["C:\\me\\1.png", "D:\\2.png"], "paths of another computer"),
-        (["/home/else/1.png", "/home/else/2.png"], "paths of another computer"),
+        (["/elsewhere/1.png", "/elsewhere/2.png"], "paths of another computer"),
         (["a/1", "b/2"], "There is 'a/1.png': write paths with their folder and ending"),
         (["1.png", "2.png"], "There is 'a/1.png'"),
         (["a/1.jpg", "b/2.jpg"], "There is 'a/1.png'"),

@@ -140,7 +140,7 @@ def to_picture(value: Any) -> Picture:
             or path of a file, as of Hugging Face.
 
     Raises:
-        UnreadableImageError: It is none of these.
+        UnreadableImageError: The value is of another type.
     """
     if isinstance(value, Mapping) and {"bytes", "path"} & value.keys():
         content = value.get("bytes")

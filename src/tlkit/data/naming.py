@@ -156,7 +156,7 @@ def _several_labels(column: str, label: str) -> DataError:
 # recognized by their pieces, which are labels of other images: each of them, or, for a "|" and for
 # numbers with spaces, which are no names, one of them.
 def _find_several(names: set[str]) -> str:
-    """Return a name that is a list of labels; empty if there is none."""
+    """Return a name that lists several labels; empty text if no name does."""
     for sign in "|;, ":
         pieces = {
             name: {piece.strip() for piece in name.split(sign)}

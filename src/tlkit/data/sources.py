@@ -161,7 +161,7 @@ def _label_names(
         for label in labels
     ]
     return names, {
-        row: f"its label {label} is none of {len(spelled)} classes"
+        row: f"its label {label} is not one of the {len(spelled)} classes"
         for row, label in enumerate(labels)
         if names[row] is None and label not in (None, -1)
     }
