@@ -14,7 +14,8 @@ from tests.samples import make_noise
 
 import tlkit
 from tlkit import Phase, SolvedHead, TwoPhaseTrainer
-from tlkit.data import batches
+from tlkit.data import batches, checked_batches
+from tlkit.data.checked_batches import raise_data_error
 from tlkit.errors import DataError, TlkitError
 
 Batch = tuple[np.ndarray, ...]
@@ -166,7 +167,7 @@ def read(dataset: Any, *, by_keras: bool = False, **wanted: Any) -> list[Batch]:
         )
         return [tuple(map(np.asarray, batch)) for batch in source]
     except Exception as error:
-        batches.raise_data_error(error)
+        raise_data_error(error)
         raise
 
 
@@ -246,7 +247,7 @@ def test_images_read_when_they_are_indexed_are_checked_when_they_are_read() -> N
 def test_data_without_an_end_is_refused(
     endless: Callable[[list[Batch]], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "_MAX_IMAGES", 100)
+    monkeypatch.setattr(checked_batches, "_MAX_IMAGES", 100)
     with pytest.raises(DataError, match=r"`data` must (have an end|tell its length).*repeat\(\)"):
         read(endless(make_parts(2)))
 

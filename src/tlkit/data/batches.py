@@ -1,16 +1,21 @@
 """Images and labels in any form, brought to one form and checked."""
 
-import importlib
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
-from typing_extensions import TypeIs, override
+from typing_extensions import TypeIs
 
 from tlkit._internal import arguments
+from tlkit.data.checked_batches import (
+    CheckedBatches,
+    count_batches,
+    is_endless,
+    iterate,
+    unpack,
+)
 from tlkit.data.checks import Requirements, as_array, is_one_hot
 from tlkit.data.class_names import find_class_names, order_class_names
 from tlkit.data.image_dataset import ImageDataset
@@ -18,8 +23,6 @@ from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import DataError
 
 _MAX_BYTES = 2**30  # of a dataset's images, in memory so that they can be indexed
-_MAX_IMAGES = 1_000_000  # of a dataset that does not tell its length, and may have no end
-_INFINITE = -1  # cardinality in tf.data
 
 Arrays = tuple[Any, Any]
 """Images and labels: arrays, or images that are read when they are indexed."""
@@ -50,143 +53,7 @@ def weighted_batches(data: Inputs, batch_size: int) -> Iterator[tuple[Any, Any, 
     elif isinstance(data, CheckedBatches):
         yield from data
     else:
-        yield from map(_unpack, _iterate(data))
-
-
-class CheckedBatches:
-    """A dataset of batches, each of which is checked when it is read.
-
-    Args:
-        dataset: A `tf.data.Dataset`, a Keras `PyDataset`, or anything else that yields batches of
-            images and labels, in every epoch again.
-        required: What its batches must be.
-        order: The classifier's index of each of the dataset's classes; None if they are the same.
-        num_classes: The number of classes of the classifier.
-    """
-
-    def __init__(
-        self, dataset: Any, required: Requirements, order: np.ndarray | None, num_classes: int
-    ) -> None:
-        self.dataset, self._required = dataset, required
-        self._order, self._num_classes = order, num_classes
-        first = next(iter(self), None)
-        if first is None:
-            raise DataError(
-                f"`{required.name}` must hold at least one batch, got an empty dataset."
-            )
-        self.first_images, labels, weights = first
-        self.has_one_hot, self.has_weights = is_one_hot(labels), weights is not None
-
-    def __len__(self) -> int:
-        length = count_batches(self.dataset)
-        if length is None:
-            raise TypeError(f"{type(self.dataset).__name__} does not tell its length.")
-        return length
-
-    def __iter__(self) -> Iterator[tuple[Any, Any, Any]]:
-        count, limit = 0, _MAX_IMAGES if count_batches(self.dataset) is None else None
-        for index, batch in enumerate(_iterate(self.dataset)):
-            images, labels, weights = self.check(index, batch)
-            count += len(images)
-            if limit is not None and count > limit:
-                raise DataError(
-                    f"`{self._required.name}` must tell its length where it has more than "
-                    f"{limit:,} images, since it may have no end. Leave out repeat(), and give a "
-                    "tf.data.Dataset its length by assert_cardinality, or a loader `__len__`."
-                )
-            yield images, labels, weights
-
-    def check(self, index: int, batch: Any) -> tuple[Any, Any, Any]:
-        """Return a batch as arrays, with labels in the classifier's order; checks it.
-
-        Raises:
-            DataError: It does not fit; the message says which batch it is.
-        """
-        images, labels, weights = _unpack(batch)
-        try:
-            self._required.check(images, labels, weights, judge=index == 0)
-            if index and is_one_hot(labels) != self.has_one_hot:
-                raise DataError(
-                    f"`{self._required.name}` labels must have one form, class indices or one-hot "
-                    f"rows, got shape {labels.shape} after others."
-                )
-        except DataError as error:
-            raise DataError(f"{error} This is in batch {index + 1}.") from None
-        if self._order is not None:
-            labels = _reorder_labels(labels, self._order, self._num_classes)
-        return images, labels, weights
-
-    def on_epoch_end(self) -> None:
-        """Let a `PyDataset` change its order as Keras lets it between epochs."""
-        if isinstance(self.dataset, keras.utils.PyDataset):
-            self.dataset.on_epoch_end()
-
-    def for_keras(self) -> Any:
-        """Return a dataset for Keras' fit, which raises a DataError at a batch that does not fit.
-
-        Keras and TensorFlow wrap that error into theirs: see `raise_data_error`.
-        """
-        if hasattr(self.dataset, "element_spec"):
-            return self._map_tensors()
-        return _KerasBatches(self)
-
-    def _map_tensors(self) -> Any:
-        """Return a `tf.data.Dataset` whose labels pass through the check, which runs in Python."""
-        tensorflow = importlib.import_module("tensorflow")
-
-        def check(index: Any, batch: tuple[Any, ...]) -> tuple[Any, ...]:
-            images, labels, *weights = batch
-
-            def run(number: Any, *arrays: Any) -> Any:
-                return np.asarray(self.check(int(number), arrays)[1], labels.dtype.as_numpy_dtype)
-
-            checked = tensorflow.numpy_function(
-                run, [index, images, labels, *weights], labels.dtype, stateful=False
-            )
-            checked.set_shape([None, self._num_classes] if self.has_one_hot else labels.shape)
-            if images.shape.rank in (None, len(shape)):
-                images.set_shape(shape)
-            return (images, checked, *weights)
-
-        shape = (None, *self._required.input_shape[1:])
-        numbered = self.dataset.enumerate()
-        return numbered.map(check, num_parallel_calls=1).prefetch(2)
-
-
-class _KerasBatches(keras.utils.PyDataset):
-    """Checked batches for Keras' fit: those of a PyDataset, or of an iterable in order."""
-
-    def __init__(self, checked: CheckedBatches) -> None:
-        own = checked.dataset
-        names = ("workers", "use_multiprocessing", "max_queue_size")
-        indexed = isinstance(own, keras.utils.PyDataset)
-        super().__init__(**{name: getattr(own, name) for name in names} if indexed else {})
-        self._checked, self._indexed = checked, indexed
-        length = count_batches(own)
-        self._length = sum(1 for _ in checked) if length is None else length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
-        if self._indexed:
-            batch = self._checked.check(index, self._checked.dataset[index])
-        else:
-            if index == 0:
-                self._batches = iter(self._checked)
-            batch = next(self._batches)
-        return batch if self._checked.has_weights else batch[:2]
-
-    @override
-    def on_epoch_end(self) -> None:
-        self._checked.on_epoch_end()
-
-
-def raise_data_error(error: Exception) -> None:
-    """Raise the DataError that Keras or TensorFlow wrapped into this error, if there is one."""
-    found = re.search(r"DataError: (.+)", str(error))
-    if found is not None:
-        raise DataError(found[1]) from None
+        yield from map(unpack, iterate(data))
 
 
 def validate(
@@ -253,23 +120,6 @@ def validate(
     if order is not None:
         required = replace(required, num_classes=len(order))
     return CheckedBatches(data, required, order, num_classes)
-
-
-def is_endless(data: object) -> bool:
-    """Return whether a dataset of batches tells that it repeats without end."""
-    if isinstance(data, keras.utils.PyDataset):
-        return count_batches(data) is None
-    cardinality = getattr(data, "cardinality", None)  # of tf.data
-    return callable(cardinality) and int(cardinality()) == _INFINITE
-
-
-def count_batches(data: Any) -> int | None:
-    """Return how many batches a dataset tells that it has; None if it does not tell."""
-    try:
-        length: int = data.num_batches if isinstance(data, keras.utils.PyDataset) else len(data)
-        return length
-    except (TypeError, NotImplementedError):
-        return None
 
 
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
@@ -351,37 +201,6 @@ def describe(data: Inputs, *, value_range: tuple[float, float] | None, num_class
     depth = {"uint8": "8-bit", "uint16": "16-bit"}.get(str(images.dtype), str(images.dtype))
     span = "" if value_range is None else f", {value_range[0]:g} to {value_range[1]:g}"
     return f"{count} of {height} x {width}, {depth} {colour}{span}; {num_classes} classes"
-
-
-def _iterate(data: Any) -> Iterator[Any]:
-    """Return the batches of one epoch."""
-    if isinstance(data, keras.utils.PyDataset):
-        return (data[index] for index in range(data.num_batches))
-    return iter(data)
-
-
-def _unpack(batch: Any) -> tuple[Any, Any, Any]:
-    """Return images, labels and weights or None of a batch, as NumPy arrays."""
-    if not isinstance(batch, tuple | list) or len(batch) < 2:
-        raise DataError(
-            "A dataset must yield (images, labels) batches, got a batch of type "
-            f"{type(batch).__name__}."
-        )
-    images, labels, weights = (*batch, None)[:3]
-    return _to_numpy(images), _to_numpy(labels), None if weights is None else _to_numpy(weights)
-
-
-def _to_numpy(values: Any) -> Any:
-    """Return a nested structure with NumPy arrays in place of tensors."""
-    return keras.tree.map_structure(keras.ops.convert_to_numpy, values)
-
-
-def _reorder_labels(labels: np.ndarray, order: np.ndarray, num_classes: int) -> np.ndarray:
-    if not is_one_hot(labels):
-        return np.asarray(order[labels], labels.dtype)
-    columns = np.zeros((len(labels), num_classes), labels.dtype)
-    columns[:, order] = labels
-    return columns
 
 
 def _is_dataset(data: object) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from tlkit._internal import arguments, files
 from tlkit.data import batches as data
 from tlkit.data import chunks
+from tlkit.data.checked_batches import is_endless
 from tlkit.data.image_dataset import ImageDataset, validate_labels
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import ConfigError, DataError
@@ -127,7 +128,7 @@ def _unweighted(batches: Any, *, channels_first: bool) -> Iterator[tuple[Any, An
 
 
 def _check_finite(batches: Any) -> None:
-    if data.is_endless(batches):
+    if is_endless(batches):
         raise ConfigError(
             f"`batches` must be finite, got a {type(batches).__name__} that repeats without end. "
             "Leave out repeat(), or use take(...)."

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from tlkit.data import batches, chunks
+from tlkit.data.checked_batches import CheckedBatches
 from tlkit.data.disk_images import store_images
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import DataError, StoreError
@@ -100,7 +101,7 @@ def has_fixed_order(data: batches.Inputs) -> bool:
 
 def _start_epoch(data: batches.Inputs) -> None:
     """Let a dataset change its order as Keras lets it between epochs."""
-    if isinstance(data, batches.CheckedBatches | keras.utils.PyDataset):
+    if isinstance(data, CheckedBatches | keras.utils.PyDataset):
         data.on_epoch_end()
 
 

@@ -13,6 +13,7 @@ from tlkit.caching.plan import FrozenPart
 from tlkit.caching.rows import LazyRows, Rows
 from tlkit.caching.tail import Tail
 from tlkit.data import augmentation, batches
+from tlkit.data.checked_batches import CheckedBatches, raise_data_error
 from tlkit.errors import DataError
 from tlkit.models import freezing
 from tlkit.training import optimizers
@@ -78,7 +79,7 @@ def fit_whole(
         source = augmentation.augment_dataset(source, phase.augmentation, rank=rank)
     if batches.is_lazy(validation_data):
         validation_data = _to_dataset(validation_data, phase, shuffle=False)
-    elif isinstance(validation_data, batches.CheckedBatches):
+    elif isinstance(validation_data, CheckedBatches):
         validation_data = validation_data.for_keras()
     arrays = batches.is_arrays(source)
     images, labels = source if arrays else (source, None)
@@ -96,14 +97,14 @@ def fit_whole(
             verbose=0,
         )
     except Exception as error:  # each backend wraps the errors of a dataset into its own
-        batches.raise_data_error(error)
+        raise_data_error(error)
         raise
     return tuple(recorder.epochs)
 
 
 def _to_dataset(data: batches.Inputs, phase: Phase, *, shuffle: bool = True) -> Any:
     """Return a dataset of batches, with arrays shuffled as Keras does."""
-    if isinstance(data, batches.CheckedBatches):
+    if isinstance(data, CheckedBatches):
         return data.for_keras()
     images, labels = data
     dataset = batching.FeatureDataset(

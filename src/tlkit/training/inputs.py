@@ -7,7 +7,8 @@ import keras
 
 from tlkit._internal.variables import temporary_seed
 from tlkit.data import augmentation, batches, chunks
-from tlkit.data.batches import Arrays, CheckedBatches, Data, Inputs
+from tlkit.data.batches import Arrays, Data, Inputs
+from tlkit.data.checked_batches import CheckedBatches
 from tlkit.data.class_names import find_class_names, is_unnamed
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.models.inspection import class_names, probabilities_of, value_range

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from tlkit._internal import arguments
 from tlkit.data import batches
+from tlkit.data.checked_batches import CheckedBatches
 from tlkit.data.checks import is_one_hot
 from tlkit.errors import ConfigError
 from tlkit.training.phase import Phase
@@ -123,7 +124,7 @@ def _check_monitor(phase: Phase, num_classes: int, *, one_hot: bool) -> None:
 
 def has_one_hot(data: batches.Inputs) -> bool:
     """Return whether labels are one-hot, by the first image."""
-    if isinstance(data, batches.CheckedBatches):
+    if isinstance(data, CheckedBatches):
         return data.has_one_hot
     return is_one_hot(next(iter(batches.batches(data, 1)))[1])
 

@@ -14,7 +14,8 @@ from tlkit.caching import plan as caching_plan
 from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.plan import FrozenPart
 from tlkit.caching.progress import CacheProgress
-from tlkit.data.batches import CheckedBatches, Data, Inputs, describe
+from tlkit.data.batches import Data, Inputs, describe
+from tlkit.data.checked_batches import CheckedBatches
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import freezing
