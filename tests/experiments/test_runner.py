@@ -9,7 +9,7 @@ from tlkit.cli import app
 from tlkit.errors import ConfigError
 from tlkit.experiments import recipes
 from tlkit.experiments.experiment import Experiment
-from tlkit.experiments.loading import check, load_images, split_images
+from tlkit.experiments.loading import load_images, resolve, split_images
 from tlkit.experiments.runner import train
 
 
@@ -35,7 +35,7 @@ def test_any_backbone_is_trained_with_its_options(noise_photos: Path, tmp_path: 
         options=("alpha=0.25",),
         recipe="few_images",
     )
-    check(experiment)
+    resolve(experiment)
     split = split_images(experiment, load_images(experiment))
     recipe = recipes.get("few_images", epochs=(1, 1), backbone="mobilenet")
     model = recipe.build(
@@ -49,7 +49,7 @@ def test_any_backbone_is_trained_with_its_options(noise_photos: Path, tmp_path: 
     assert 0.6 < len(frozen) / len(backbone.layers) < 0.75
     wrong = replace(experiment, weights="starter")
     with pytest.raises(ConfigError, match="imagenet or a file for mobilenet, got starter"):
-        check(wrong)
+        resolve(wrong)
 
 
 def test_callbacks_see_a_solved_head_as_one_epoch(noise_photos: Path) -> None:

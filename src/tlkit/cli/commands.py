@@ -222,7 +222,7 @@ def probe(
         sample: Maximum number of images to use.
         out: A .png file for a figure.
     """
-    tlkit.experiments.loading.check(experiment)
+    experiment = tlkit.experiments.loading.resolve(experiment)
     _check_figure(out)
     split = _split(experiment)
     classifier = _build(experiment, split.train.class_names)
@@ -250,7 +250,7 @@ def inspect(
         layers: List every layer of the backbone.
     """
     loading = tlkit.experiments.loading
-    loading.check(experiment)
+    experiment = loading.resolve(experiment)
     dataset = loading.load_images(experiment)
     split = loading.split_images(experiment, dataset)
     output.print(tlkit.experiments.plan(dataset, split))
@@ -288,11 +288,12 @@ def inspect(
 
 def _build(experiment: Experiment, names: Sequence[str]) -> "keras.Model":
     recipe = tlkit.experiments.recipes.get(experiment.recipe, backbone=experiment.backbone)
+    size = tlkit.experiments.loading.image_size_of(experiment)
     return tlkit.build_classifier(
         recipe.backbone,
         len(names),
-        input_shape=(experiment.image_size, experiment.image_size, experiment.channels),
-        image_size=experiment.image_size,
+        input_shape=(*size, experiment.channels),
+        image_size=size,
         pixels=recipe.pixels,
         weights=experiment.weights,
         backbone_options=experiment.backbone_options,

@@ -29,7 +29,7 @@ class Experiment:
     Attributes:
         data: A folder with a subfolder of images for each class, or a .csv or .parquet table.
         recipe: The training recipe.
-        image_size: Height and width that images are resized to, in pixels.
+        image_size: Height and width of images in pixels; by default the backbone's own.
         channels: 3 for RGB, 1 for grey.
         fit: How images that are not square are made square.
         weights: "imagenet", "starter" (comes with tlkit), or a weights file.
@@ -53,14 +53,14 @@ class Experiment:
         ConfigError: A value is wrong.
 
     Examples:
-        >>> Experiment("photos", recipe="fast").image_size
-        160
+        >>> Experiment("photos", backbone="mobilenet", options=("alpha=0.75",)).backbone_options
+        {'alpha': 0.75}
     """
 
     data: str
     _: KW_ONLY
     recipe: RecipeName = "fast"
-    image_size: int = 160
+    image_size: int | None = None
     channels: Literal[1, 3] = 3
     fit: Fit = "squash"
     weights: str = "imagenet"
@@ -96,7 +96,8 @@ class Experiment:
             raise ConfigError(
                 Argument("channels"), f" must be 3 (RGB) or 1 (grey), got {self.channels!r}."
             )
-        arguments.at_least("image_size", self.image_size, 1)
+        if self.image_size is not None:
+            arguments.at_least("image_size", self.image_size, 1)
         arguments.at_least("seed", self.seed, 0)
         arguments.fraction("validation", self.validation)
         arguments.fraction("max_unreadable", self.max_unreadable)

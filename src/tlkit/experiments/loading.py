@@ -1,7 +1,7 @@
 """Load the images that an experiment names, split them, and read image files to classify."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,10 +18,11 @@ from tlkit.experiments.experiment import Experiment
 from tlkit.models import backbones
 
 WEIGHTS: tuple[str, ...] = get_args(backbones.PretrainedWeights)
+_USUAL_SIZE = 160
 
 
-def check(experiment: Experiment) -> None:
-    """Refuse a training that cannot start, before any image is read.
+def resolve(experiment: Experiment) -> Experiment:
+    """Return an experiment with the size of its images; refuse a training that cannot start.
 
     Raises:
         ConfigError: The weights are neither a known name nor a file, or `image_size` is too small.
@@ -38,12 +39,32 @@ def check(experiment: Experiment) -> None:
             Argument("weights"),
             f" must be imagenet or a file for {backbone.name}, got starter, of mobilenet_v2.",
         )
-    if experiment.image_size < backbone.min_size:
+    height, width = image_size_of(experiment)
+    if min(height, width) < backbone.min_size:
         raise ConfigError(
             Argument("image_size"),
-            f" must be at least {backbone.min_size} for {backbone.name}, "
-            f"got {experiment.image_size}.",
+            f" must be at least {backbone.min_size} for {backbone.name}, got {min(height, width)}.",
         )
+    return replace(experiment, image_size=height)
+
+
+def image_size_of(experiment: Experiment) -> tuple[int, int]:
+    """Return the height and width of an experiment's images: by default, those of pretraining.
+
+    Of the several sizes that MobileNet and MobileNetV2 have weights for, the default is 160.
+
+    Raises:
+        ConfigError: The backbone is unknown.
+
+    Examples:
+        >>> image_size_of(Experiment("photos")), image_size_of(Experiment("a", backbone="xception"))
+        ((160, 160), (299, 299))
+    """
+    size = experiment.image_size
+    if size is None:
+        spec = backbones.get(experiment.backbone)
+        size = _USUAL_SIZE if _USUAL_SIZE in spec.weight_sizes else spec.default_size
+    return arguments.size("image_size", size)
 
 
 def load_images(
@@ -60,7 +81,7 @@ def load_images(
         DataError: Some files are damaged or the classes are wrong; the message lists the problems.
     """
     how: dict[str, Any] = {
-        "image_size": experiment.image_size,
+        "image_size": image_size_of(experiment),
         "channels": experiment.channels,
         "fit": experiment.fit,
         "unreadable": experiment.unreadable,
@@ -142,7 +163,7 @@ def read_files(
     if white is None:
         bright = [scans[f].brightest for f in intact if scans[f].form == "16-bit grey"]
         white = decoding.find_white(max(bright, default=0))
-    size = (experiment.image_size, experiment.image_size)
+    size = image_size_of(experiment)
     images = LazyImages(
         lambda index: decoding.decode(
             intact[index], size, fit=experiment.fit, channels=experiment.channels, white=white

@@ -54,7 +54,7 @@ class Recipe:
         self,
         data: ImageDataset,
         *,
-        image_size: int = 32,
+        image_size: int | tuple[int, int] = 32,
         weights: str | None = "imagenet",
         backbone_options: Mapping[str, Any] | None = None,
     ) -> keras.Model:
@@ -136,7 +136,7 @@ class Recipe:
         self,
         data: ImageDataset,
         *,
-        image_size: int = 32,
+        image_size: int | tuple[int, int] = 32,
         weights: str | None = "imagenet",
         backbone_options: Mapping[str, Any] | None = None,
         seed: int = 0,

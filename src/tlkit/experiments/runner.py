@@ -17,7 +17,7 @@ from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.experiments import energy, figures, recipes, run_folder, split_csv
 from tlkit.experiments.experiment import Experiment, check_name, settings_of_run
-from tlkit.experiments.loading import check, load_images, split_images
+from tlkit.experiments.loading import image_size_of, load_images, resolve, split_images
 from tlkit.experiments.recipe import Recipe, Trained
 from tlkit.models import saving
 from tlkit.reports import render
@@ -86,7 +86,7 @@ def run(
     """
     run_folder.require_empty(check_name("folder", folder))
     _refuse_within(experiment.data, folder)
-    check(experiment)
+    experiment = resolve(experiment)
     source = load_images(experiment)
     experiment = replace(experiment, white=source.white)  # for predictions
     parts = split_images(experiment, source)
@@ -145,7 +145,7 @@ def train(
     recipe = _add_callbacks(recipe, callbacks)
     return recipe.train(
         replace(split.train, notices=()),  # the plan has said them
-        image_size=experiment.image_size,
+        image_size=image_size_of(experiment),
         weights=experiment.weights,
         backbone_options=experiment.backbone_options,
         seed=experiment.seed,
@@ -218,7 +218,7 @@ def _report(
         title=f"Classifying {source.name}",
         source=source.name,
         counts={name: part.counts for name, part in named.items() if len(part)},
-        image_size=experiment.image_size,
+        image_size=image_size_of(experiment)[0],
         fit=experiment.fit,
         augmentation=experiment.augment,
         backbone=" ".join([recipe.backbone, *experiment.options]),
