@@ -141,7 +141,7 @@ def test_every_family_trains_saves_and_predicts_the_same(
     check_family(family, tmp_path)
 
 
-@pytest.mark.parametrize("family", ["mobilenet_v2", "vgg16"])
+@pytest.mark.parametrize("family", [pytest.param("mobilenet_v2", marks=pytest.mark.slow), "vgg16"])
 def test_a_family_does_the_same_compiled(
     family: str, tmp_path: Path, cleared_session: None
 ) -> None:

@@ -60,6 +60,7 @@ def _mnist(path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_without_a_network_it_uses_installed_images_and_weights_and_prints_so(
     tmp_path: Path, no_network: tuple[str, ...]
 ) -> None:

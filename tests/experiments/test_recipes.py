@@ -81,6 +81,7 @@ def test_tutorial_is_keras_guide() -> None:
     assert (recipe.fine_tune.batchnorm, recipe.features) == ("frozen", None)
 
 
+@pytest.mark.slow
 def test_a_budget_reduces_only_the_epochs_of_fine_tuning(
     small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

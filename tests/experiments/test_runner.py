@@ -13,6 +13,7 @@ from tlkit.experiments.loading import load_images, resolve, split_images
 from tlkit.experiments.runner import train
 
 
+@pytest.mark.slow
 def test_callbacks_see_every_epoch_of_both_phases(noise_photos: Path) -> None:
     seen = []
     watcher = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))

@@ -98,6 +98,7 @@ def test_a_damaged_file_is_refused(
     assert "pip install --force-reinstall" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_its_features_separate_digits_better_than_random_ones() -> None:
     """Ridge regression on 1,000 frozen features, without any training by tlkit."""
     digits = tlkit.datasets.digits()

@@ -96,14 +96,16 @@ def _smoothed(truth: object, rows: object) -> object:
 @pytest.mark.parametrize(
     ("cache", "settings"),
     [
-        (None, {}),
+        pytest.param(None, {}, marks=pytest.mark.slow),
         (tlkit.Cache(), {}),
         (None, {"patience": 3}),
-        (tlkit.Cache(), {"patience": 1}),
+        pytest.param(tlkit.Cache(), {"patience": 1}, marks=pytest.mark.slow),
         (tlkit.Cache(), {"patience": 2, "monitor": "loss", "learning_rate": 1e30}),
-        (None, {"label_smoothing": 0.1}),
+        pytest.param(None, {"label_smoothing": 0.1}, marks=pytest.mark.slow),
         (tlkit.Cache(), {"class_weight": {0: 1.0, 1: 1.0, 2: 1.0}}),
-        (tlkit.Cache(), {"loss": "sparse_categorical_crossentropy"}),
+        pytest.param(
+            tlkit.Cache(), {"loss": "sparse_categorical_crossentropy"}, marks=pytest.mark.slow
+        ),
         (None, {"loss": keras.losses.SparseCategoricalCrossentropy()}),
         (None, {"loss": _smoothed}),
     ],

@@ -72,8 +72,17 @@ FUNCTIONS: dict[str, Callable[[keras.Model, Any], Any]] = {
     "feature_map": lambda model, data: _titles(plotting.feature_map(model, data)),
 }
 
+SLOW = ("find_learning_rate", "probe")
 
-@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        pytest.param(each, marks=pytest.mark.slow) if name in SLOW else each
+        for name, each in FUNCTIONS.items()
+    ],
+    ids=FUNCTIONS,
+)
 def test_every_function_takes_every_form_of_images_and_labels(
     model: keras.Model, function: Callable[[keras.Model, Any], Any]
 ) -> None:

@@ -31,6 +31,7 @@ def _within(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ticking")
 def test_as_many_epochs_are_trained_as_fit(small_backbone: keras.Model) -> None:
     run = _within(small_classifier(small_backbone), 60.0)
@@ -39,7 +40,9 @@ def test_as_many_epochs_are_trained_as_fit(small_backbone: keras.Model) -> None:
 
 
 @pytest.mark.usefixtures("ticking")
-@pytest.mark.parametrize(("epochs", "cut_short"), [(4000, True), (2, False)])
+@pytest.mark.parametrize(
+    ("epochs", "cut_short"), [pytest.param(4000, True, marks=pytest.mark.slow), (2, False)]
+)
 def test_a_cosine_ends_with_the_time_or_with_the_epochs(
     small_backbone: keras.Model, *, epochs: int, cut_short: bool
 ) -> None:
