@@ -3,14 +3,17 @@
 import ast
 import importlib
 import inspect
+import operator
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import keras
 import pytest
 
 import tlkit
+from tlkit.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
 SOURCE = Path(tlkit.__file__).parent  # of the installed package: CI tests the wheel without src/
@@ -190,3 +193,27 @@ def test_a_package_says_where_to_start_reading_and_names_files_that_exist(path: 
     assert "Start reading in `" in text
     for file in re.findall(r"`(\w+\.pyi?)`", text):
         assert (path.parent / file).exists(), file
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("path", "datasets.mnist"),
+        ("path", "load"),
+        ("folder", "sources.from_folder"),
+        ("manifest", "sources.from_manifest"),
+        ("folder", "experiments.report"),
+        ("folder", "experiments.run_folder.load_run"),
+        ("folder", "experiments.run_folder.require_empty"),
+    ],
+)
+def test_a_number_in_place_of_a_path_is_refused(name: str, function: str) -> None:
+    settings = {"image_size": 8} if function.startswith("sources") else {}
+    with pytest.raises(ConfigError, match=f"`{name}` must be a path, got 5."):
+        operator.attrgetter(function)(tlkit)(5, **settings)
+
+
+@pytest.mark.parametrize("write", ["save", "export"])
+def test_a_file_to_write_must_be_a_path(model: keras.Model, write: str) -> None:
+    with pytest.raises(ConfigError, match="`path` must be a path, got 5."):
+        getattr(tlkit, write)(model, 5)

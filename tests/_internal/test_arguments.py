@@ -40,3 +40,9 @@ def test_a_size_may_be_one_number_or_two() -> None:
     assert arguments.size("size", [3, 4]) == (3, 4)
     with pytest.raises(ConfigError, match="`size` must be a whole number or a pair"):
         arguments.size("size", (1, 2, 3))
+
+
+@pytest.mark.parametrize("value", [5, None, b"photos", "", ["photos"]])
+def test_a_path_is_text_or_a_path(value: object) -> None:
+    with pytest.raises(ConfigError, match="`folder` must be a path, got"):
+        arguments.path("folder", value)

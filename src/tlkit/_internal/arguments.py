@@ -3,7 +3,9 @@
 import difflib
 import math
 import numbers
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tlkit.errors import Argument, ConfigError
@@ -78,6 +80,13 @@ def size(name: str, value: Any) -> tuple[int, int]:
             Argument(name), f" must be a whole number or a pair (height, width), got {value!r}."
         ) from None
     return at_least(f"{name} height", height, 1), at_least(f"{name} width", width, 1)
+
+
+def path(name: str, value: Any) -> Path:
+    """Return `value` as a Path where it is text that is not empty, or a path."""
+    if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str) and str(value):
+        return Path(value)
+    raise ConfigError(Argument(name), f" must be a path, got {value!r}.")
 
 
 def _is_number(value: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit._internal import arguments
 from tlkit._internal.downloads import bounded_downloads
 from tlkit.data.batches import Arrays
 from tlkit.data.image_dataset import ImageDataset
@@ -37,7 +38,7 @@ def mnist(path: str | Path | None = None) -> Split:
         DataError: `path` does not exist, or is not such a file.
     """
     if path is not None:
-        arrays = _npz(Path(path))
+        arrays = _npz(arguments.path("path", path))
         name = Path(path).stem
     else:
         load = keras.datasets.mnist.load_data

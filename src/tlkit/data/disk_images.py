@@ -54,7 +54,7 @@ def from_batches(
         ((6, 4, 4, 3), {'cat': 3, 'dog': 3})
     """
     _check_finite(batches)
-    where = Path(tempfile.gettempdir() if folder is None else folder)
+    where = arguments.path("folder", tempfile.gettempdir() if folder is None else folder)
     if not where.is_dir():
         raise ConfigError(f"`folder` must be an existing folder, got {str(folder)!r}.")
     images, given = store_images(

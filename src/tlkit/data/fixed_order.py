@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit._internal import arguments
 from tlkit.data import batches, chunks
 from tlkit.data.checked_batches import CheckedBatches
 from tlkit.data.disk_images import store_images
@@ -72,7 +73,7 @@ def fix_order(data: batches.Inputs, *, folder: str | Path | None = None) -> Fixe
             sizes.append(len(images))
             yield images, labels
 
-    where = Path(tempfile.gettempdir() if folder is None else folder)
+    where = arguments.path("folder", tempfile.gettempdir() if folder is None else folder)
     where.mkdir(parents=True, exist_ok=True)
     try:
         images, labels = store_images(first_pass(), folder=where, max_images=count)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from tlkit._internal import arguments
 from tlkit._internal.text import plural
 from tlkit.data import decoding, manifests, naming
 from tlkit.data.image_dataset import ImageDataset, Problem
@@ -51,7 +52,7 @@ def from_folder(
         ConfigError: An argument is wrong, or the folder has parts such as train/ and test/.
         DataError: Something is wrong with the files; the message lists them.
     """
-    root = Path(folder)
+    root = arguments.path("folder", folder)
     classes = _find_class_folders(root)
     inner = _find_inner(classes) if len(classes) == 1 and class_names is None else None
     if inner is not None:
@@ -134,10 +135,10 @@ def from_manifest(
         DataError: Something is wrong with the table or the files; the message lists them.
         MissingExtraError: The extra for Parquet is not installed.
     """
-    path = Path(manifest)
+    path = arguments.path("manifest", manifest)
     wanted = [path_column, label_column, *([group_column] if group_column else [])]
     table = manifests.read_columns(path, wanted)
-    root = path.parent if folder is None else Path(folder)
+    root = path.parent if folder is None else arguments.path("folder", folder)
     options = ReadOptions(
         image_size=image_size,  # type: ignore[arg-type]  # a number becomes a pair
         fit=fit,

@@ -55,7 +55,7 @@ def export(
         ...     export(model, Path(folder) / "model.tflite").name
         'model.tflite'
     """
-    target = Path(path)
+    target = arguments.path("path", path)
     name = _choose_format(target, format)
     arguments.positive("tolerance", tolerance)
     if keras.config.backend() != "tensorflow":

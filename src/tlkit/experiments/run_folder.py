@@ -16,7 +16,7 @@ import joblib
 import keras
 from matplotlib.figure import Figure
 
-from tlkit._internal import system
+from tlkit._internal import arguments, system
 from tlkit._internal.files import replace_atomically
 from tlkit.errors import ConfigError
 from tlkit.evaluation.metrics import Evaluation
@@ -38,7 +38,7 @@ def require_empty(folder: str | Path) -> Path:
     Raises:
         ConfigError: The folder is not empty, or can't be written.
     """
-    target = Path(folder)
+    target = arguments.path("folder", folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(
             f"`folder` must be new or empty, got {str(folder)!r}, which is not empty. "
@@ -114,7 +114,7 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         ConfigError: The folder is not a run.
     """
-    target = Path(folder)
+    target = arguments.path("folder", folder)
     metrics, history = target / "metrics.json", target / "history.csv"
     if not (metrics.is_file() and history.is_file()):
         raise ConfigError(

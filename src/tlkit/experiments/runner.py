@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from tlkit._internal import system
+from tlkit._internal import arguments, system
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import DuplicatePair, Split
 from tlkit.errors import ConfigError
@@ -172,7 +172,7 @@ def report(folder: str | Path) -> Path:
         ConfigError: The folder is not such a run.
         DataError: An image is missing, damaged or changed; images added since are ignored.
     """
-    target = Path(folder)
+    target = arguments.path("folder", folder)
     done = run_folder.load_run(target)
     config = json.loads((target / "config.json").read_text(encoding="utf-8"))
     if not {"experiment", "making"} <= config.keys():

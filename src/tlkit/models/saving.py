@@ -4,6 +4,7 @@ from pathlib import Path
 
 import keras
 
+from tlkit._internal import arguments
 from tlkit._internal.files import DAMAGE_ERRORS, describe_damage, replace_atomically
 from tlkit.errors import ConfigError
 from tlkit.models.inspection import class_names
@@ -24,7 +25,7 @@ def save(model: keras.Model, path: str | Path) -> Path:
     """
     if not isinstance(model, keras.Model):
         raise ConfigError(f"`model` must be a keras.Model, got {type(model).__name__}.")
-    target = Path(path)
+    target = arguments.path("path", path)
     if target.suffix != ".keras":
         raise ConfigError(f"`path` must end in .keras, got {str(path)!r}.")
     if target.is_dir():
@@ -58,13 +59,14 @@ def load(path: str | Path) -> keras.Model:
     Raises:
         ConfigError: The file does not exist, or does not contain a classifier of tlkit.
     """
-    if not Path(path).is_file():
-        why = "it is a folder" if Path(path).is_dir() else "no such file"
+    file = arguments.path("path", path)
+    if not file.is_file():
+        why = "it is a folder" if file.is_dir() else "no such file"
         raise ConfigError(f"`path` must be a .keras file, got {str(path)!r}: {why}.")
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except DAMAGE_ERRORS as error:
-        why = describe_damage(Path(path)) or explain_loading(error)
+        why = describe_damage(file) or explain_loading(error)
         raise ConfigError(
             f"`path` must be a .keras file that Keras can read, got {str(path)!r}: {why}."
         ) from error

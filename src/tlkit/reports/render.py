@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from tlkit._internal import optional, text
+from tlkit._internal import arguments, optional, text
 from tlkit._internal.files import replace_atomically
 from tlkit.reports import escaping, images, limitations
 from tlkit.reports.facts import ReportFacts
@@ -97,7 +97,7 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
         folder: Where to write; it is created if it does not exist.
         facts: What the report states.
     """
-    target = Path(folder)
+    target = arguments.path("folder", folder)
     pictures = _draw(facts.figures)
     texts = {
         "report.html": _page(facts, pictures),

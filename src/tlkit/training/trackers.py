@@ -30,7 +30,8 @@ def tracker(name: Tracker, folder: str | Path) -> keras.callbacks.Callback:
         ConfigError: The tracker is unknown.
         MissingExtraError: Its package is not installed.
     """
-    return _FACTORIES[arguments.one_of("name", name, get_args(Tracker))](Path(folder))
+    make = _FACTORIES[arguments.one_of("name", name, get_args(Tracker))]
+    return make(arguments.path("folder", folder))
 
 
 class _TensorBoard(keras.callbacks.TensorBoard):
