@@ -17,6 +17,7 @@ from .caching import Cache as Cache
 from .deployment import export as export
 from .evaluation import audit as audit
 from .evaluation import calibrate as calibrate
+from .evaluation import embed as embed
 from .evaluation import evaluate as evaluate
 from .evaluation import predict as predict
 from .evaluation import probe as probe

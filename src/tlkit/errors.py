@@ -6,7 +6,7 @@ TlkitError
 |-- DownloadError      (ConnectionError)  weights or data can't be fetched
 |-- EngineError        (RuntimeError)     an engine can't run the model, or gives other numbers
 |-- MissingExtraError  (ImportError)      an optional package is not installed
-|-- StoreError         (OSError)          cached features can't be written
+|-- StoreError         (OSError)          cached features or results can't be written
 `-- TrainingError      (RuntimeError)     training changed weights it must not, or no weights
 """
 
@@ -76,7 +76,7 @@ class MissingExtraError(TlkitError, ImportError):
 
 
 class StoreError(TlkitError, OSError):
-    """Cached features can't be written; what was finished before is kept."""
+    """Cached features or results can't be written; what was finished before is kept."""
 
 
 class TrainingError(TlkitError, RuntimeError):

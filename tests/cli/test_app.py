@@ -99,6 +99,30 @@ def test_predict_reports_damaged_files_and_classifies_the_others(
     assert "`--top` must be a whole number of at least 1" in capsys.readouterr().err
 
 
+def test_predict_and_embed_write_tables(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "p.csv"
+    words = [str(trained), str(photos / "digit 1"), str(trained / "none.png")]
+    assert app.main(["predict", *words, "--csv", str(table), "--top", "2", "--json"]) == app.DONE
+    count = len(list((photos / "digit 1").iterdir()))
+    assert json.loads(capsys.readouterr().out) == {
+        "images": count,
+        "unreadable": 1,
+        "tables": [str(table)],
+    }
+    header, *rows = table.read_text().splitlines()
+    assert header == "path,label,probability,label_2,probability_2,problem"
+    assert rows[-1].endswith("none.png,,,,,there is no such file")
+    assert sum(",digit 1," in row for row in rows) > 0.9 * count
+    assert app.main(["predict", *words, "--csv", str(tmp_path / "p.txt")]) == app.WRONG_ARGUMENTS
+    assert "`--csv` must be a .csv file in an existing folder" in capsys.readouterr().err
+    out = tmp_path / "f.npz"
+    assert app.main(["embed", *words, "--out", str(out)]) == app.DONE
+    assert capsys.readouterr().out == f"wrote {out}: {count} images, 1 unreadable files\n"
+    assert out.is_file()
+
+
 @pytest.mark.parametrize("command", ["evaluate", "report", "audit", "predict"])
 def test_every_command_accepts_the_config_of_a_run(
     moved: tuple[Path, Path], command: str, capsys: pytest.CaptureFixture[str]
@@ -266,7 +290,7 @@ def test_wrong_images_have_their_own_exit_code_and_options_that_help(
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "evaluate", "predict", "report", "audit", "probe", "inspect"]
+    "command", ["train", "evaluate", "predict", "embed", "report", "audit", "probe", "inspect"]
 )
 def test_every_command_has_help_for_every_option_and_the_exit_codes(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

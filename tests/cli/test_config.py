@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tlkit.cli import app
-from tlkit.cli.config import load_classifier
+from tlkit.experiments.loading import load_classifier
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,14 @@ def to_store_error(action: str, path: Path, error: OSError) -> StoreError:
     )
 
 
+def to_write_error(path: Path, error: OSError) -> StoreError:
+    """Return an error that names the file that can't be written, why, and how much is free."""
+    return StoreError(
+        f"Can't write '{path}': {error.strerror or error}; "
+        f"{byte_size(_free(path))} are free on its disk."
+    )
+
+
 def _free(path: Path) -> int:
     """Return the free bytes of the disk; of a path that does not exist yet, those of its parent."""
     for existing in (path, *path.parents):

@@ -12,9 +12,17 @@ class CacheProgress:
     Args:
         verbose: Whether to print anything.
         console: Where to print; standard output by default.
+        title: What the bar is called.
     """
 
-    def __init__(self, *, verbose: bool, console: rich.console.Console | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        verbose: bool,
+        console: rich.console.Console | None = None,
+        title: str = "frozen part",
+    ) -> None:
+        self.title = title
         self.verbose = verbose
         self.console = console or rich.console.Console(highlight=False, soft_wrap=True)
         self._bar: rich.progress.Progress | None = None
@@ -30,7 +38,7 @@ class CacheProgress:
             return
         if self._bar is None:
             self._started = time.perf_counter()
-            self._bar = _create_bar(self.console)
+            self._bar = _create_bar(self.console, self.title)
             self._task = self._bar.add_task("", total=total)
             self._bar.start()
         speed = done / max(time.perf_counter() - self._started, 1e-3)
@@ -45,9 +53,9 @@ class CacheProgress:
             self._bar = None
 
 
-def _create_bar(console: rich.console.Console) -> rich.progress.Progress:
+def _create_bar(console: rich.console.Console, title: str) -> rich.progress.Progress:
     return rich.progress.Progress(
-        rich.progress.TextColumn("frozen part"),
+        rich.progress.TextColumn(title),
         rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(),
         rich.progress.TextColumn("{task.description}"),

@@ -42,6 +42,7 @@ _COMMANDS: tuple[Callable[..., Any], ...] = (
     commands.train,
     commands.evaluate,
     commands.predict,
+    commands.embed,
     commands.report,
     commands.audit,
     commands.probe,

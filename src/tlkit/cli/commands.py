@@ -4,7 +4,8 @@
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,9 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import tlkit
-from tlkit._internal import arguments
-from tlkit.cli.config import load_classifier
-from tlkit.errors import Argument, ConfigError, DataError
+from tlkit.errors import Argument, ConfigError
 from tlkit.experiments.experiment import Experiment, Unreadable
 
 if TYPE_CHECKING:
@@ -48,6 +47,23 @@ class Output:
         if not console.is_terminal:
             console.width = 1000  # a file or a pipe does not fold tables
         console.print(value)
+
+    @contextmanager
+    def measure(
+        self, title: str, *, hidden: bool = False
+    ) -> "Iterator[Callable[[int, int], None]]":
+        """Yield a function that shows a bar on a terminal: images done, and all."""
+        import rich.console
+
+        from tlkit.caching.progress import CacheProgress
+
+        progress = CacheProgress(
+            verbose=not hidden, console=rich.console.Console(stderr=True), title=title
+        )
+        try:
+            yield progress.update
+        finally:
+            progress.close()
 
 
 @dataclass(frozen=True)
@@ -116,7 +132,7 @@ def evaluate(
         model: A run's folder, or a .keras file.
         assert_accuracy: Exit with code 1 if the accuracy is lower.
     """
-    classifier, experiment = load_classifier(model, **images.settings())
+    classifier, experiment = tlkit.experiments.loading.load_classifier(model, **images.settings())
     if images.group_column is None:  # without a split, groups do not matter
         experiment = replace(experiment, group_column=None)
     dataset = _load(experiment, classifier)
@@ -135,6 +151,8 @@ def predict(
     files: list[str],
     *,
     top: int = 1,
+    csv: Path | None = None,
+    parquet: Path | None = None,
     output: Annotated[Output, _flat] = Output(),
 ) -> dict[str, Any]:
     """Predict the classes of images.
@@ -143,32 +161,54 @@ def predict(
         model: A run's folder, or a .keras file.
         files: Image files, or folders of them.
         top: Number of classes to name for each image.
+        csv: Write a row for each image to this .csv file, with columns path, label, probability.
+        parquet: The same as a .parquet file; needs the extra "parquet".
     """
-    loading = tlkit.experiments.loading
-    arguments.at_least("top", top, 1)
-    found, passed_over = loading.find_files(files)
-    if not found:
-        raise DataError(f"There must be at least one image, got none in {files}. {passed_over}")
-    if passed_over:
-        output.print(passed_over)
-    classifier, experiment = load_classifier(model, data=files[0])
-    damaged, intact, images = loading.read_files(found, experiment)
+    to_table = csv is not None or parquet is not None
     rows: list[dict[str, Any]] = []
-    for file, problem in damaged.items():
-        output.print(f"{file}: unreadable: {problem}")
-        rows.append({"path": str(file), "problem": problem})
-    if not intact:
-        raise DataError(f"None of the {len(damaged):,} files could be read as an image.")
-    names = tlkit.models.class_names(classifier)
-    for file, probabilities in zip(intact, tlkit.predict(classifier, images), strict=True):
-        classes = [
-            {"class": names[index], "probability": float(probabilities[index])}
-            for index in (-probabilities).argsort()[:top]
-        ]
-        shown = [f"{each['class']} {100 * each['probability']:.1f} %" for each in classes]
-        output.print(f"{file}: {', '.join(shown)}")
-        rows.append({"path": str(file), "classes": classes})
-    return {"predictions": rows}
+
+    def show(prediction: "tlkit.evaluation.FilePrediction") -> None:
+        if not to_table:
+            output.print(str(prediction))
+            rows.append(prediction.to_dict())
+
+    with output.measure("predicted", hidden=not (to_table or output.json)) as on_progress:
+        written = tlkit.experiments.write_predictions(
+            model,
+            files,
+            csv=csv,
+            parquet=parquet,
+            top=top,
+            on_prediction=show,
+            on_message=output.print,
+            on_progress=on_progress,
+        )
+    if not to_table:
+        return {"predictions": rows}
+    output.print(str(written))
+    return written.to_dict()
+
+
+def embed(
+    model: str,
+    files: list[str],
+    *,
+    out: Path,
+    output: Annotated[Output, _flat] = Output(),
+) -> dict[str, Any]:
+    """Write the features of images: the numbers that the classifier's head reads.
+
+    Args:
+        model: A run's folder, or a .keras file.
+        files: Image files, or folders of them.
+        out: A .parquet, .npz or .csv file; .parquet needs the extra "parquet".
+    """
+    with output.measure("embedded") as on_progress:
+        written = tlkit.experiments.write_features(
+            model, files, out, on_message=output.print, on_progress=on_progress
+        )
+    output.print(str(written))
+    return written.to_dict()
 
 
 def report(run: str, *, output: Annotated[Output, _flat] = Output()) -> dict[str, Any]:
@@ -196,7 +236,7 @@ def audit(
         out: A .png file for a figure of the first of them.
     """
     _check_figure(out)
-    classifier, experiment = load_classifier(model, **images.settings())
+    classifier, experiment = tlkit.experiments.loading.load_classifier(model, **images.settings())
     dataset = _load(experiment, classifier)
     found = tlkit.audit(classifier, dataset, seed=experiment.seed)
     output.print(found)

@@ -1,7 +1,6 @@
-"""Options from a config file, and the classifier and settings of a run."""
+"""Options from a config file."""
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,9 @@ import cyclopts
 from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
 
-import tlkit
 from tlkit._internal import optional
 from tlkit.errors import Argument, ConfigError
-from tlkit.experiments.experiment import Experiment, settings_of_run
+from tlkit.experiments.experiment import settings_of_run
 
 
 def fill_from_file(
@@ -57,29 +55,3 @@ def _load(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(wrong, f" must hold names and values, got {type(values).__name__}.")
     return values
-
-
-def load_classifier(model: str, **settings: Any) -> tuple[Any, Experiment]:
-    """Return a classifier, and the settings to read images with: its run's, where it has one.
-
-    Args:
-        model: A run's folder, or a .keras file.
-        settings: Settings that replace those of the run.
-
-    Raises:
-        ConfigError: There is no such classifier, or a setting is wrong.
-    """
-    path = Path(model)
-    if not (path / "model.keras").is_file() and path.suffix != ".keras":
-        why = "it has no model.keras" if path.is_dir() else "no such folder"
-        raise ConfigError(f"`model` must be a run's folder or a .keras file, got {model!r}: {why}.")
-    folder = path if path.is_dir() else path.parent
-    config = _load(folder / "config.json") if (folder / "config.json").is_file() else {}
-    values = settings_of_run(config) if "experiment" in config else {}
-    classifier = tlkit.load(path / "model.keras" if path.is_dir() else path)
-    shape = classifier.input_shape
-    values |= {"image_size": shape[1], "channels": shape[3] if len(shape) == 4 else 1}
-    if Path(settings["data"]).is_dir():  # a folder has no columns, even if the run read a table
-        columns = [field for field in fields(Experiment) if field.name.endswith("_column")]
-        values |= {field.name: field.default for field in columns}
-    return classifier, Experiment.from_dict(values | settings)

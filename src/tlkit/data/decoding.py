@@ -116,7 +116,7 @@ def decode_fully(
         with _open(picture) as opened:
             if size is not None:  # a JPEG is decoded smaller, and faster
                 opened.draft(None, (2 * size[1], 2 * size[0]))
-            form = _find_form(opened)
+            form = find_form(opened)
             opened.load()
             eight_bits, brightest = _to_eight_bits(_rotate_upright(opened), form, white)
             coloured = eight_bits.convert("RGB" if channels == 3 else "L")
@@ -214,7 +214,7 @@ def _to_picture(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels.astype("uint8"))
 
 
-def _find_form(opened: Image.Image) -> Form:
+def find_form(opened: Image.Image) -> Form:
     """Return how many bits a file has, before its pixels are loaded."""
     if opened.mode.startswith("I"):
         return "16-bit grey"

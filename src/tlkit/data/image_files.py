@@ -55,6 +55,19 @@ def divide(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     return images, others
 
 
+def find_images(paths: Iterable[str | Path]) -> tuple[list[Path], str]:
+    """Return the files among the paths and the images in the folders among them.
+
+    The text tells what was passed over in the folders; it is empty if that is nothing.
+    """
+    found: list[Path] = []
+    others: list[Path] = []
+    for path in map(Path, paths):
+        images, rest = divide(find_files(path)) if path.is_dir() else ([path], [])
+        found, others = found + images, others + rest
+    return found, describe_others(others) if others else ""
+
+
 def describe_others(files: Sequence[Path], root: Path = Path()) -> str:
     """Return how many files of which endings are no images."""
     endings = Counter(escape(file.suffix.lower()) or "no ending" for file in files)

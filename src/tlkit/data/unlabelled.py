@@ -70,7 +70,7 @@ def read_blocks(
     else:
         for start in range(0, len(found), batch_size):
             numbers = list(range(start, min(start + batch_size, len(found))))
-            yield from _group(
+            yield from group(
                 numbers,
                 list(read_all(lambda at: _read(found[at], at, input_shape, bounds, fit), numbers)),
             )
@@ -89,8 +89,8 @@ def read_array(images: Images, **settings: Any) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-def _group(numbers: Sequence[int], images: Sequence[Any]) -> Iterator[tuple[np.ndarray, Any]]:
-    """Yield images of the same shape and dtype in one array."""
+def group(numbers: Sequence[int], images: Sequence[Any]) -> Iterator[tuple[np.ndarray, Any]]:
+    """Yield the numbers and pixels of images of the same shape and dtype in one array."""
     groups: dict[Any, list[int]] = defaultdict(list)
     for row, image in enumerate(images):
         groups[image.shape, image.dtype.str].append(row)
@@ -154,6 +154,35 @@ def _read(
         array = _check_numbers(_to_array(item, f"images[{number}]"), item)
         (image,) = _add_axes(array, input_shape, one=f"images[{number}]")
         return np.asarray(image)
+    try:
+        return read_file(_open(item), input_shape=input_shape, value_range=bounds, fit=fit)
+    except UnreadableImageError as error:
+        if isinstance(item, Path):
+            raise
+        raise UnreadableImageError(f"images[{number}]", error.reason) from error
+
+
+def read_file(
+    picture: decoding.Picture,
+    *,
+    input_shape: tuple[int | None, ...],
+    value_range: tuple[float, float] | None = None,
+    fit: Fit = "squash",
+    white: int | None = None,
+) -> np.ndarray:
+    """Return the pixels of a file with the axes, size and range that a model takes.
+
+    Args:
+        picture: What `decoding.decode` takes.
+        input_shape: The model's, with the batch axis.
+        value_range: The model's values of black and white; None means (0, 255).
+        fit: How it is fitted into the model's size.
+        white: As for `decoding.decode`.
+
+    Raises:
+        UnreadableImageError: It can't be read as an image.
+        DataError: The model does not take images of 1 or 3 channels.
+    """
     height, width, channels = (*input_shape[1:], 1)[:3]
     if channels not in (1, 3):
         raise DataError(
@@ -161,13 +190,8 @@ def _read(
             "decoded to grey or RGB."
         )
     size = None if height is None or width is None else (height, width)
-    try:
-        pixels = decoding.decode(_open(item), size, fit=fit, channels=channels)
-    except UnreadableImageError as error:
-        if isinstance(item, Path):
-            raise
-        raise UnreadableImageError(f"images[{number}]", error.reason) from error
-    low, high = bounds
+    pixels = decoding.decode(picture, size, fit=fit, channels=channels, white=white)
+    low, high = value_range or (0, 255)
     if (low, high) != (0, 255):
         pixels = (low + pixels.astype("float32") * ((high - low) / 255)).astype("float32")
     return pixels if len(input_shape) == 4 else pixels[..., 0]

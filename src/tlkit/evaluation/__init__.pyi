@@ -1,7 +1,12 @@
 from .calibration import Calibration as Calibration
 from .calibration import calibrate as calibrate
+from .evaluator import embed as embed
 from .evaluator import evaluate as evaluate
 from .evaluator import predict as predict
+from .image_files import FileFeatures as FileFeatures
+from .image_files import FilePrediction as FilePrediction
+from .image_files import embed_files as embed_files
+from .image_files import predict_files as predict_files
 from .label_audit import Audit as Audit
 from .label_audit import Outlier as Outlier
 from .label_audit import Suspect as Suspect

@@ -1,7 +1,8 @@
 """Predict the classes of images, and evaluate a classifier on a test set."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from tlkit.data.decoding import Fit
 from tlkit.data.unlabelled import Images
 from tlkit.evaluation.metrics import Evaluation, compute_metrics
 from tlkit.models.inspection import class_names as names_of
-from tlkit.models.inspection import value_range
+from tlkit.models.inspection import features_of, value_range
 from tlkit.training.inputs import check_augmentation, validate, validate_arrays
 
 
@@ -71,16 +72,72 @@ def predict(
     predict_rows = partial(
         _mean_over_views, model, augmentation=augmentation, views=views, batch_size=batch_size
     )
+    with temporary_seed(augmentation, seed):
+        return run_in_order(model, blocks, predict_rows, augmentation=augmentation)
+
+
+def embed(
+    model: keras.Model, images: Images, *, fit: Fit = "squash", batch_size: int = 128
+) -> np.ndarray:
+    """Return the features of each image, what a classifier's head reads, `(count, features)`.
+
+    Args:
+        model: A classifier from build_classifier.
+        images: As for `predict`.
+        fit: As for `predict`.
+        batch_size: Images a step.
+
+    Raises:
+        ConfigError: A number is wrong, or the head is not one linear layer.
+        DataError: As for `predict`.
+
+    Examples:
+        >>> from tlkit import build_classifier
+        >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+        >>> model = build_classifier(backbone, 2, pixels=(0, 1), input_shape=(8, 8, 3))
+        >>> embed(model, np.zeros((5, 8, 8, 3), "uint8")).shape
+        (5, 4)
+    """
+    arguments.at_least("batch_size", batch_size, 1)
+    reader = features_of(model)
+    blocks = unlabelled.read_blocks(
+        images,
+        input_shape=model.input_shape,
+        value_range=value_range(model),
+        fit=fit,
+        batch_size=batch_size,
+    )
+
+    def read(block: np.ndarray) -> np.ndarray:
+        return np.asarray(reader.predict(block, batch_size=batch_size, verbose=0), "float32")
+
+    return run_in_order(model, blocks, read)
+
+
+def run_in_order(
+    model: keras.Model,
+    blocks: Iterable[tuple[np.ndarray, Any]],
+    run: Callable[[Any], np.ndarray],
+    *,
+    augmentation: Sequence[keras.layers.Layer] = (),
+) -> np.ndarray:
+    """Return a row for each image, in the order of their indices.
+
+    Args:
+        model: The classifier that images are checked against.
+        blocks: Indices of images, and these images.
+        run: Returns a row for each image of a block.
+        augmentation: Layers that are checked on the first block.
+    """
     order: list[np.ndarray] = []
     rows: list[np.ndarray] = []
-    with temporary_seed(augmentation, seed):
-        for indices, block in blocks:
-            zeros = np.zeros(len(block), "int64")
-            labelled = validate_arrays((block, zeros), model, "images", lenient=True)
-            if not rows:
-                check_augmentation(model, augmentation, labelled)
-            order.append(indices)
-            rows.append(predict_rows(labelled[0]))
+    for indices, block in blocks:
+        zeros = np.zeros(len(block), "int64")
+        labelled = validate_arrays((block, zeros), model, "images", lenient=True)
+        if not rows:
+            check_augmentation(model, augmentation, labelled)
+        order.append(indices)
+        rows.append(run(labelled[0]))
     return np.asarray(np.concatenate(rows)[np.argsort(np.concatenate(order))])
 
 

@@ -5,6 +5,7 @@ from .comparison import ComparedRecipe as ComparedRecipe
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .experiment import Experiment as Experiment
+from .loading import load_classifier as load_classifier
 from .loading import load_images as load_images
 from .loading import split_images as split_images
 from .recipe import Recipe as Recipe
@@ -14,3 +15,6 @@ from .runner import plan as plan
 from .runner import report as report
 from .runner import run as run
 from .runner import train as train
+from .tables import WrittenTables as WrittenTables
+from .tables import write_features as write_features
+from .tables import write_predictions as write_predictions

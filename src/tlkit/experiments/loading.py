@@ -1,21 +1,21 @@
-"""Load the images that an experiment names, split them, and read image files to classify."""
+"""Load the images that an experiment names, split them, and load the classifier of a run."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
+import keras
+
 from tlkit._internal import arguments
-from tlkit.data import decoding, manifests, naming, scanning
+from tlkit.data import manifests
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.data.image_files import describe_others, divide
-from tlkit.data.image_files import find_files as find_in_folder
 from tlkit.data.image_folders import from_folder, from_manifest
-from tlkit.data.lazy_images import LazyImages
 from tlkit.data.splits import Split, split
 from tlkit.errors import Argument, ConfigError
-from tlkit.experiments.experiment import Experiment
-from tlkit.models import backbones
+from tlkit.experiments.experiment import Experiment, settings_of_run
+from tlkit.models import backbones, saving
 
 WEIGHTS: tuple[str, ...] = get_args(backbones.PretrainedWeights)
 _USUAL_SIZE = 160
@@ -131,44 +131,42 @@ def split_images(experiment: Experiment, dataset: ImageDataset) -> Split:
     )
 
 
-def find_files(paths: Iterable[str | Path]) -> tuple[list[Path], str]:
-    """Return the files among the paths and the images in the folders among them.
-
-    The text tells what was passed over in the folders; it is empty if that is nothing.
-    """
-    found: list[Path] = []
-    others: list[Path] = []
-    for path in map(Path, paths):
-        images, rest = divide(find_in_folder(path)) if path.is_dir() else ([path], [])
-        found, others = found + images, others + rest
-    return found, describe_others(others) if others else ""
-
-
-def read_files(
-    files: Sequence[Path], experiment: Experiment
-) -> tuple[dict[Path, str], list[Path], LazyImages]:
-    """Return what is wrong with damaged files, the other files, and the images in these.
+def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Experiment]:
+    """Return a classifier, and the settings to read images with: its run's, where it has one.
 
     Args:
-        files: The image files.
-        experiment: How to read them.
+        model: A run's folder, or a .keras file.
+        settings: Settings that replace those of the run; `data` is needed.
+
+    Raises:
+        ConfigError: There is no such classifier, or a setting is wrong.
     """
-    faults = {file: naming.find_fault(str(file)) for file in files}
-    named = [file for file in files if not faults[file]]
-    scans = dict(zip(named, scanning.scan_files(named, white=experiment.white), strict=True))
-    damaged = {file: faults[file] or scans[file].problem for file in files}
-    damaged = {file: problem for file, problem in damaged.items() if problem}
-    intact = [file for file in files if file not in damaged]
-    white = experiment.white
-    if white is None:
-        bright = [scans[f].brightest for f in intact if scans[f].form == "16-bit grey"]
-        white = decoding.find_white(max(bright, default=0))
-    size = image_size_of(experiment)
-    images = LazyImages(
-        lambda index: decoding.decode(
-            intact[index], size, fit=experiment.fit, channels=experiment.channels, white=white
-        ),
-        range(len(intact)),
-        shape=(*size, experiment.channels),
-    )
-    return damaged, intact, images
+    path = arguments.path("model", model)
+    if not (path / "model.keras").is_file() and path.suffix != ".keras":
+        why = "it has no model.keras" if path.is_dir() else "no such folder"
+        raise ConfigError(
+            f"`model` must be a run's folder or a .keras file, got {str(model)!r}: {why}."
+        )
+    values = _read_settings(path if path.is_dir() else path.parent)
+    classifier = saving.load(path / "model.keras" if path.is_dir() else path)
+    shape = classifier.input_shape
+    values |= {"channels": shape[3] if len(shape) == 4 else 1}
+    if None not in shape[1:3]:
+        values |= {"image_size": shape[1]}
+    if Path(settings["data"]).is_dir():  # a folder has no columns, even if the run read a table
+        columns = [field for field in fields(Experiment) if field.name.endswith("_column")]
+        values |= {field.name: field.default for field in columns}
+    return classifier, Experiment.from_dict(values | settings)
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    """Return the settings of the experiment in a run's folder; none of another folder."""
+    file = folder / "config.json"
+    if not file.is_file():
+        return {}
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{str(file)!r} must be JSON, as the run wrote it: {error}.") from error
+    known = isinstance(config, dict) and "experiment" in config
+    return settings_of_run(config) if known else {}

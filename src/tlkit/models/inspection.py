@@ -76,6 +76,22 @@ def head_of(model: keras.Model) -> keras.layers.Dense:
     return trained[0]
 
 
+def features_of(model: keras.Model) -> keras.Model:
+    """Return a model of a classifier's images whose output is what the head reads.
+
+    Raises:
+        ConfigError: The head is not one linear dense layer.
+    """
+    try:
+        head = head_of(model)
+    except ConfigError as error:
+        raise ConfigError(
+            "`model` must have a head of one linear dense layer, which reads the features, as "
+            "build_classifier returns it."
+        ) from error
+    return keras.Model(model.inputs, head.input, name="features")
+
+
 def value_range(model: keras.Model) -> tuple[float, float] | None:
     """Return the values of black and white in a classifier's images; None if it has no resizing."""
     layer = _find_layer(model, GrayToRGBResize)

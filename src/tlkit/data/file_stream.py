@@ -1,0 +1,82 @@
+"""Read image files in batches, one batch ahead, and continue after damaged files."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import joblib
+import numpy as np
+from PIL import Image
+
+from tlkit.data import decoding, naming
+from tlkit.data.decoding import UnreadableImageError
+
+Outcome = np.ndarray | str
+"""The pixels of a file, or why it can't be read."""
+
+_EIGHT_BITS = {".bmp", ".gif", ".jpeg", ".jpg", ".webp"}
+
+
+def read_batches(
+    files: Iterable[Path], read: Callable[[Path], np.ndarray], *, batch_size: int
+) -> Iterator[list[tuple[Path, Outcome]]]:
+    """Yield files in batches, each file with its pixels or why it can't be read.
+
+    While a batch is used, threads read the next one; memory holds two.
+
+    Args:
+        files: The files.
+        read: Returns the pixels of a file.
+        batch_size: Files in a batch.
+    """
+    waiting: deque[tuple[Path, Future[Outcome]]] = deque()
+    source = iter(files)
+    pool = ThreadPoolExecutor(joblib.cpu_count(), thread_name_prefix="tlkit-stream")
+    try:
+        while True:
+            for file in islice(source, 2 * batch_size - len(waiting)):
+                waiting.append((file, pool.submit(_try_reading, file, read)))
+            if not waiting:
+                return
+            batch = [waiting.popleft() for _ in range(min(batch_size, len(waiting)))]
+            yield [(file, future.result()) for file, future in batch]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def find_white(files: Sequence[Path]) -> int | None:
+    """Return the value of white in the files of 16 bits among these; None without any.
+
+    Only the headers of other files are read, and not even these where 8 bits are all there are.
+
+    Args:
+        files: The files.
+    """
+    candidates = [file for file in files if file.suffix.lower() not in _EIGHT_BITS]
+    with ThreadPoolExecutor(joblib.cpu_count(), thread_name_prefix="tlkit-stream") as pool:
+        brightest = max(pool.map(_find_brightest, candidates), default=0)
+    return decoding.find_white(brightest) if brightest else None
+
+
+def _try_reading(file: Path, read: Callable[[Path], np.ndarray]) -> Outcome:
+    fault = naming.find_fault(str(file))
+    if fault or file.is_fifo():  # reading a pipe would wait for its other end
+        return fault or "it is a pipe"
+    try:
+        return read(file)
+    except UnreadableImageError as error:
+        return error.reason
+
+
+def _find_brightest(file: Path) -> int:
+    """Return the largest value in a grey file of 16 bits, 0 for all other files."""
+    try:
+        if file.is_fifo():
+            return 0
+        with Image.open(file) as opened:
+            deep = decoding.find_form(opened) == "16-bit grey"
+            return int(np.asarray(opened).max()) if deep else 0
+    except Exception:  # damaged in any way: reading it says how
+        return 0

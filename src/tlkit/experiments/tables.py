@@ -1,0 +1,168 @@
+"""Write predictions and features of image files to tables."""
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tlkit._internal.table_files import check_target, open_table
+from tlkit.data.decoding import Fit
+from tlkit.data.image_files import find_images
+from tlkit.data.naming import escape
+from tlkit.errors import DataError
+from tlkit.evaluation.image_files import FilePrediction, Meter, embed_files, predict_files
+from tlkit.experiments.loading import load_classifier
+from tlkit.models.inspection import class_names, features_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenTables:
+    """What was read, and which tables were written.
+
+    Attributes:
+        images: Number of images.
+        unreadable: Number of files that could not be read as an image.
+        tables: The tables.
+    """
+
+    images: int
+    unreadable: int
+    tables: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        count = f"{self.images:,} images, {self.unreadable:,} unreadable files"
+        return "\n".join(f"wrote {table}: {count}" for table in self.tables)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts and paths as values that JSON can hold."""
+        tables = [str(table) for table in self.tables]
+        return {"images": self.images, "unreadable": self.unreadable, "tables": tables}
+
+
+def write_predictions(
+    model: str | Path | keras.Model,
+    files: str | Path | Iterable[str | Path],
+    *,
+    csv: str | Path | None = None,
+    parquet: str | Path | None = None,
+    top: int = 1,
+    fit: Fit | None = None,
+    on_prediction: Callable[[FilePrediction], None] = lambda prediction: None,
+    on_message: Callable[[str], None] = lambda message: None,
+    on_progress: Meter = lambda done, total: None,
+) -> WrittenTables:
+    """Predict the classes of image files, and write a row for each to tables.
+
+    The columns are `path`, `label`, `probability`, then `label_2`, `probability_2` and so on up to
+    `top`, and `problem`: why a file is unreadable, empty for an image. A table is written whole or,
+    after an error or an interruption, not at all.
+
+    Args:
+        model: A run's folder, a .keras file, or a classifier.
+        files: As for `tlkit.evaluation.predict_files`.
+        csv: A .csv file, in UTF-8.
+        parquet: A .parquet file (extra `parquet`).
+        top: Number of classes to name for each file, at most as many as there are.
+        fit: As for `tlkit.sources.from_folder`; by default as in training.
+        on_prediction: Is called with each prediction.
+        on_message: Is called with what files in folders are no images, such as `print`.
+        on_progress: As for `tlkit.evaluation.predict_files`.
+
+    Raises:
+        ConfigError: An argument is wrong.
+        DataError: There is no image, or none can be read.
+        MissingExtraError: The extra for Parquet is not installed.
+        StoreError: A table can't be written.
+    """
+    targets = []
+    for name, target in {"csv": csv, "parquet": parquet}.items():
+        if target is not None:
+            targets.append(check_target(name, target, [f".{name}"]))
+    classifier, settings = _load(model, fit)
+    found = _find_images(files, on_message)
+    top = min(top, len(class_names(classifier)))
+    columns = {"path": 0, "label": 0, "probability": 1}
+    for rank in range(2, top + 1):
+        columns |= {f"label_{rank}": 0, f"probability_{rank}": 1}
+    images = unreadable = 0
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(open_table(target, {**columns, "problem": 0})) for target in targets
+        ]
+        for each in predict_files(classifier, found, top=top, on_progress=on_progress, **settings):
+            unreadable, images = unreadable + bool(each.problem), images + (not each.problem)
+            cells: list[Any] = [cell for pair in each.classes for cell in pair] or [None] * (
+                2 * top
+            )
+            for write in writers:
+                write([escape(str(each.path)), *cells, each.problem or None])
+            on_prediction(each)
+    return WrittenTables(images=images, unreadable=unreadable, tables=tuple(targets))
+
+
+def write_features(
+    model: str | Path | keras.Model,
+    files: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    fit: Fit | None = None,
+    on_message: Callable[[str], None] = lambda message: None,
+    on_progress: Meter = lambda done, total: None,
+) -> WrittenTables:
+    """Write what a classifier's head reads of image files, a row for each, to a table.
+
+    A `.parquet` file has the columns `path`, `features` (a list of numbers) and `problem`; a `.csv`
+    file has a column for each feature. Both have a row for an unreadable file, without features. A
+    `.npz` file has the arrays `path` and `features` of the images alone.
+
+    Args:
+        model: As for `write_predictions`.
+        files: As for `write_predictions`.
+        out: The .parquet (extra `parquet`), .npz or .csv file.
+        fit: As for `write_predictions`.
+        on_message: As for `write_predictions`.
+        on_progress: As for `write_predictions`.
+
+    Raises:
+        ConfigError: An argument is wrong.
+        DataError: There is no image, or none can be read.
+        MissingExtraError: The extra for Parquet is not installed.
+        StoreError: The table can't be written.
+    """
+    target = check_target("out", out, [".parquet", ".npz", ".csv"])
+    classifier, settings = _load(model, fit)
+    found = _find_images(files, on_message)
+    columns = {"path": 0, "features": features_of(classifier).output_shape[-1]}
+    is_npz = target.suffix.lower() == ".npz"
+    images = unreadable = 0
+    with open_table(target, columns if is_npz else {**columns, "problem": 0}) as write:
+        for each in embed_files(classifier, found, on_progress=on_progress, **settings):
+            unreadable, images = unreadable + bool(each.problem), images + (not each.problem)
+            row = [escape(str(each.path)), each.features]
+            if not is_npz:
+                write([*row, each.problem or None])
+            elif not each.problem:
+                write(row)
+    return WrittenTables(images=images, unreadable=unreadable, tables=(target,))
+
+
+def _find_images(
+    files: str | Path | Iterable[str | Path], on_message: Callable[[str], None]
+) -> list[Path]:
+    found, passed_over = find_images([files] if isinstance(files, str | Path) else files)
+    if not found:
+        raise DataError(f"`files` must name at least one image, got none. {passed_over}".strip())
+    if passed_over:
+        on_message(passed_over)
+    return found
+
+
+def _load(model: str | Path | keras.Model, fit: Fit | None) -> tuple[Any, dict[str, Any]]:
+    """Return a classifier, and how images are read for it."""
+    if isinstance(model, keras.Model):
+        return model, {"fit": fit or "squash"}
+    classifier, experiment = load_classifier(model, data="")
+    return classifier, {"fit": fit or experiment.fit, "white": experiment.white}
