@@ -218,7 +218,7 @@ def test_pixels_that_fill_a_little_of_the_range_are_refused(
     door: str, images: np.ndarray, value_range: tuple[float, float]
 ) -> None:
     data = (images, np.arange(16) % 3)
-    with pytest.raises(DataError, match="pixels must fill more than an eighth of the model's"):
+    with pytest.raises(DataError, match="pixels must span more than 12.5 % of the model's"):
         if door == "arrays":
             batches.validate(data, **{**WANTED, "value_range": value_range})
         else:
@@ -324,7 +324,7 @@ def test_class_weights_and_image_weights_exclude_each_other(model: keras.Model) 
 
 def test_dark_images_are_predicted_with_a_warning(model: keras.Model) -> None:
     dark = make_noise(16)[0] // 16
-    with pytest.warns(UserWarning, match="`images` pixels must fill more than an eighth"):
+    with pytest.warns(UserWarning, match="`images` pixels must span more than 12.5 %"):
         assert tlkit.predict(model, dark).shape == (16, 3)
-    with pytest.raises(DataError, match="`data` pixels must fill more than an eighth"):
+    with pytest.raises(DataError, match="`data` pixels must span more than 12.5 %"):
         tlkit.evaluate(model, (dark, np.arange(16) % 3))

@@ -119,7 +119,7 @@ class Requirements:
         enough = judge and len(images) >= _MIN_JUDGED
         if enough and brightest - darkest <= MIN_SPREAD * (high - low):
             message = (
-                f"`{self.name}` pixels must fill more than an eighth of the model's range "
+                f"`{self.name}` pixels must span more than 12.5 % of the model's range "
                 f"[{low:g}, {high:g}], got only [{darkest:g}, {brightest:g}]: all images would "
                 "look alike. Set build_classifier(..., value_range=(low, high)) to the range of "
                 "your pixels, such as (0, 1) for booleans and (0, 4095) for 12 bits."

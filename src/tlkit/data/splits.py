@@ -81,9 +81,9 @@ def split(
         validation: The share of validation images.
         duplicates: What to do with duplicates and near-duplicates in different parts: "refuse"
             raises an error, "together" moves them into one part, "allow" accepts them. Identical
-            images with different labels are accepted by "allow" only. Near-duplicates that chain up
-            to more than a tenth of their class, and more than 10, are kept together in smaller
-            groups; give the images of a video or a patient `groups`.
+            images with different labels are accepted by "allow" only. A chain of near-duplicates
+            of more than 10 images, and of more than 10 % of the class, is cut into smaller groups;
+            give the images of a video or a patient `groups`.
         stratify: Whether to keep class proportions equal in every part. A group counts as its
             most frequent class.
         seed: Another seed gives another split.
