@@ -49,7 +49,7 @@ def test_any_backbone_is_trained_with_its_options(noise_photos: Path, tmp_path: 
     frozen = recipe.fine_tune.freeze(backbone)
     assert 0.6 < len(frozen) / len(backbone.layers) < 0.75
     wrong = replace(experiment, weights="starter")
-    with pytest.raises(ConfigError, match="imagenet or a file for mobilenet, got starter"):
+    with pytest.raises(ConfigError, match="only for mobilenet_v2 with alpha=0.35, got mobilenet"):
         resolve(wrong)
 
 

@@ -15,8 +15,13 @@ Word = TypeVar("Word", bound=str)
 
 def nearest(value: object, allowed: Iterable[str]) -> str:
     """Return " Did you mean ...?" with the closest names, or nothing where none is close."""
-    close = difflib.get_close_matches(str(value), list(allowed), n=3, cutoff=0.5)
+    close = similar(value, allowed, 0.5)
     return f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
+
+
+def similar(value: object, allowed: Iterable[str], cutoff: float) -> list[str]:
+    """Return up to three names that are at least this similar, from 0 to 1."""
+    return difflib.get_close_matches(str(value), list(allowed), n=3, cutoff=cutoff)
 
 
 def one_of(name: str, value: Any, allowed: Iterable[Word]) -> Word:

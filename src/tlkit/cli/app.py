@@ -109,7 +109,8 @@ def _options(typed: Sequence[str]) -> set[str]:
 
 def _as_option(argument: Argument, options: Iterable[str]) -> str:
     """Return an argument of an error's message as it is typed on the command line."""
-    option = f"--{argument.name.replace('_', '-')}"
+    name = argument.name.removeprefix("backbone_")  # of build_classifier
+    option = f"--{name.replace('_', '-')}"
     if option not in options:
         return str(argument)
     is_flag = argument.value is None or argument.value is True

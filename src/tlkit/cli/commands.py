@@ -262,7 +262,7 @@ def probe(
         sample: Maximum number of images to use.
         out: A .png file for a figure.
     """
-    experiment = tlkit.experiments.loading.resolve(experiment)
+    experiment = tlkit.experiments.loading.resolve(experiment, output.print)
     _check_figure(out)
     split = _split(experiment)
     classifier = _build(experiment, split.train.class_names)
@@ -290,7 +290,7 @@ def inspect(
         layers: List every layer of the backbone.
     """
     loading = tlkit.experiments.loading
-    experiment = loading.resolve(experiment)
+    experiment = loading.resolve(experiment, output.print)
     dataset = loading.load_images(experiment)
     split = loading.split_images(experiment, dataset)
     output.print(tlkit.experiments.plan(dataset, split))
@@ -334,7 +334,7 @@ def _build(experiment: Experiment, names: Sequence[str]) -> "keras.Model":
         len(names),
         input_shape=(*size, experiment.channels),
         image_size=size,
-        pixels=recipe.pixels,
+        pixels=experiment.pixel_format or recipe.pixels,
         weights=experiment.weights,
         backbone_options=experiment.backbone_options,
         class_names=names,

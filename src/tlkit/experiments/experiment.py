@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from tlkit._internal import arguments
 from tlkit.data import naming
 from tlkit.errors import Argument, ConfigError
+from tlkit.models.pixels import PixelFormat, parse, to_words
 
 # The choices are written out here so that `tlkit --help` imports neither NumPy nor Keras.
 # tests/experiments/test_experiment.py compares them with what exists.
@@ -17,6 +18,7 @@ Augmentation = Literal["flip", "rotate", "shift", "zoom"]
 Fit = Literal["crop", "pad", "squash"]
 Duplicates = Literal["allow", "refuse", "together"]
 Unreadable = Literal["fail", "replace", "skip"]
+_LISTS = ("augment", "options", "pixels")
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,9 @@ class Experiment:
         channels: 3 for RGB, 1 for grey.
         fit: How images that are not square are made square.
         weights: "imagenet", "starter" (comes with tlkit), or a weights file.
-        backbone: The backbone, a name from `tlkit.models.backbones.names()`.
+        backbone: A name, a .keras file, or a KerasHub preset (name, folder, hf://...).
         options: More arguments of the backbone, such as alpha=0.75.
+        pixels: Values the backbone takes: byte, caffe, signed, torch, unit, or two numbers.
         augment: Random changes of training images; needs the recipe "best".
         test: Share of images to test on.
         validation: Share of images to fit the temperature on; they are not trained on.
@@ -66,6 +69,7 @@ class Experiment:
     weights: str = "imagenet"
     backbone: str = "mobilenet_v2"
     options: tuple[str, ...] = ()
+    pixels: tuple[str, ...] = ()
     augment: tuple[Augmentation, ...] = ()
     test: float = 0.2
     validation: float = 0.0
@@ -81,7 +85,9 @@ class Experiment:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("data", "weights"):
+        if self.pixels:
+            object.__setattr__(self, "pixels", to_words(parse(self.pixels)))
+        for name in ("data", "weights", "backbone"):
             value = getattr(self, name)
             if not isinstance(value, str | Path):
                 raise ConfigError(Argument(name), f" must be a path or a name, got {value!r}.")
@@ -117,6 +123,16 @@ class Experiment:
             raise ConfigError(
                 Argument("augment"), " needs ", best, f" (recipe is {self.recipe!r})."
             )
+
+    @property
+    def pixel_format(self) -> PixelFormat | None:
+        """The pixels that the backbone takes; None if it is to say so itself.
+
+        Examples:
+            >>> Experiment("photos", backbone="mine.keras", pixels=("-1", "1")).pixel_format
+            PixelFormat(range=(-1, 1), mean=None, std=None, bgr=False)
+        """
+        return parse(self.pixels) if self.pixels else None
 
     @property
     def backbone_options(self) -> dict[str, Any]:
@@ -158,7 +174,7 @@ class Experiment:
                 )
         if "data" not in values:
             raise ConfigError("An experiment must have `data`: a folder of images, or a table.")
-        lists = {name: values.get(name) or () for name in ("augment", "options")}
+        lists = {name: values.get(name) or () for name in _LISTS}
         for name, given in lists.items():
             if isinstance(given, str) or not isinstance(given, list | tuple):
                 raise ConfigError(Argument(name), f" must be a list of names, got {given!r}.")
@@ -166,7 +182,7 @@ class Experiment:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as values that JSON can hold."""
-        return {**asdict(self), "augment": list(self.augment), "options": list(self.options)}
+        return {**asdict(self), **{name: list(getattr(self, name)) for name in _LISTS}}
 
 
 def check_name(argument: str, path: str | Path) -> str:

@@ -1,10 +1,10 @@
 """Load the images that an experiment names, split them, and load the classifier of a run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import keras
 
@@ -16,42 +16,57 @@ from tlkit.data.splits import Split, split
 from tlkit.errors import Argument, ConfigError
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.models import backbones, saving
+from tlkit.models.applications import SPECS
+from tlkit.models.backbone_source import BackboneSource
 
-WEIGHTS: tuple[str, ...] = get_args(backbones.PretrainedWeights)
 _USUAL_SIZE = 160
 
 
-def resolve(experiment: Experiment) -> Experiment:
+def resolve(
+    experiment: Experiment, on_message: Callable[[object], None] = lambda message: None
+) -> Experiment:
     """Return an experiment with the size of its images; refuse a training that cannot start.
 
+    Args:
+        experiment: The settings.
+        on_message: Is called with what is known about a backbone from a file or a preset.
+
     Raises:
-        ConfigError: The weights are neither a known name nor a file, or `image_size` is too small.
+        ConfigError: There is no such backbone, it has no such weights, takes no images of this
+            size, or nothing says which pixels it takes.
+        DownloadError: The settings of a preset can't be downloaded.
+        MissingExtraError: The backbone needs KerasHub, which is not installed.
     """
-    if experiment.weights not in WEIGHTS and not Path(experiment.weights).is_file():
-        raise ConfigError(
-            Argument("weights"),
-            f" must be one of {list(WEIGHTS)} or a file, got {experiment.weights!r}."
-            f"{arguments.nearest(experiment.weights, WEIGHTS)}",
-        )
-    backbone = backbones.get(experiment.backbone)
-    if experiment.weights == "starter" and backbone.name != "mobilenet_v2":
-        raise ConfigError(
-            Argument("weights"),
-            f" must be imagenet or a file for {backbone.name}, got starter, of mobilenet_v2.",
-        )
-    height, width = image_size_of(experiment)
-    if min(height, width) < backbone.min_size:
-        raise ConfigError(
-            Argument("image_size"),
-            f" must be at least {backbone.min_size} for {backbone.name}, got {min(height, width)}.",
-        )
-    return replace(experiment, image_size=height)
+    source = describe_backbone(experiment)
+    if not experiment.pixels:
+        source.require_pixels()
+    if source.kind != "keras.applications":
+        on_message(str(source))
+    return replace(experiment, image_size=source.image_size[0])
+
+
+def describe_backbone(experiment: Experiment) -> BackboneSource:
+    """Return where an experiment's backbone comes from, and which images it takes.
+
+    The size is by default what its weights were trained at; of the several sizes that MobileNet
+    and MobileNetV2 have weights for, it is 160.
+    """
+    size, spec = experiment.image_size, SPECS.get(experiment.backbone)
+    if size is None and spec is not None and _USUAL_SIZE in spec.weight_sizes:
+        size = _USUAL_SIZE
+    source = backbones.describe(
+        experiment.backbone,
+        image_size=size,
+        weights=experiment.weights,
+        options=experiment.backbone_options,
+    )
+    if not experiment.pixels:
+        return source
+    return replace(source, pixels=experiment.pixel_format, pixels_from="as was set")
 
 
 def image_size_of(experiment: Experiment) -> tuple[int, int]:
-    """Return the height and width of an experiment's images: by default, those of pretraining.
-
-    Of the several sizes that MobileNet and MobileNetV2 have weights for, the default is 160.
+    """Return the height and width of an experiment's images: by default the backbone's own.
 
     Raises:
         ConfigError: The backbone is unknown.
@@ -60,11 +75,9 @@ def image_size_of(experiment: Experiment) -> tuple[int, int]:
         >>> image_size_of(Experiment("photos")), image_size_of(Experiment("a", backbone="xception"))
         ((160, 160), (299, 299))
     """
-    size = experiment.image_size
-    if size is None:
-        spec = backbones.get(experiment.backbone)
-        size = _USUAL_SIZE if _USUAL_SIZE in spec.weight_sizes else spec.default_size
-    return arguments.size("image_size", size)
+    if experiment.image_size is None:
+        return describe_backbone(experiment).image_size
+    return arguments.size("image_size", experiment.image_size)
 
 
 def load_images(

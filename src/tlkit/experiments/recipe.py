@@ -15,14 +15,17 @@ from tlkit.data.batches import Data
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES, select_features
-from tlkit.models import backbones
+from tlkit.models.applications import SPECS
 from tlkit.models.builder import build_classifier
 from tlkit.models.feature_extraction import Pooling
+from tlkit.models.pixels import PixelFormat
 from tlkit.training.inputs import validate
 from tlkit.training.phase import Phase, SolvedHead, plan_freezing
 from tlkit.training.records import Run
 from tlkit.training.time_budget import Deadline, train_within
 from tlkit.training.trainer import TwoPhaseTrainer, train_phase
+
+_SIZE = 32  # what the recipes were measured with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class Recipe:
 
     Attributes:
         name: The recipe's name.
-        backbone: The backbone's name.
+        backbone: The backbone, as in `build_classifier`: a name, a file, a preset or a model.
         pixels: The pixel format that the backbone expects; None is that of its pretraining.
         head: The first phase.
         fine_tune: The second phase; None trains the head only.
@@ -42,8 +45,8 @@ class Recipe:
     """
 
     name: str
-    backbone: str
-    pixels: backbones.PixelFormat | None
+    backbone: str | keras.Model
+    pixels: PixelFormat | None
     head: Phase | SolvedHead
     fine_tune: Phase | None
     features: str | tuple[str, ...] | None = None
@@ -54,17 +57,20 @@ class Recipe:
         self,
         data: ImageDataset,
         *,
-        image_size: int | tuple[int, int] = 32,
+        image_size: int | tuple[int, int] | None = None,
         weights: str | None = "imagenet",
         backbone_options: Mapping[str, Any] | None = None,
+        pixels: PixelFormat | tuple[float, float] | str | None = None,
     ) -> keras.Model:
         """Build the recipe's classifier for these images; with "auto" features, probe first.
 
         Args:
             data: The training images, which tell the input shape, value range and class names.
-            image_size: Height and width the images are resized to.
+            image_size: Height and width the images are resized to. By default 32 for the
+                backbones of keras.applications, and the backbone's own size for others.
             weights: "imagenet", "starter", None for random, or a file's path.
             backbone_options: More arguments of the backbone's constructor: `{"alpha": 0.35}`.
+            pixels: As for `build_classifier`; by default those of the recipe.
 
         Raises:
             ConfigError: The images are not an `ImageDataset`.
@@ -76,13 +82,15 @@ class Recipe:
                 "tlkit.sources makes one of arrays, files or batches.",
             )
         shape = data.images.shape[1:]
+        if image_size is None and self.backbone in SPECS:
+            image_size = _SIZE
         return build_classifier(
             self.backbone,
             len(data.class_names),
             input_shape=shape if len(shape) == 3 else (*shape, 1),
             image_size=image_size,
             value_range=data.value_range,
-            pixels=self.pixels,
+            pixels=self.pixels if pixels is None else pixels,
             weights=weights,
             backbone_options=backbone_options,
             features=self._features(data),
@@ -136,9 +144,10 @@ class Recipe:
         self,
         data: ImageDataset,
         *,
-        image_size: int | tuple[int, int] = 32,
+        image_size: int | tuple[int, int] | None = None,
         weights: str | None = "imagenet",
         backbone_options: Mapping[str, Any] | None = None,
+        pixels: PixelFormat | tuple[float, float] | str | None = None,
         seed: int = 0,
         budget: float | None = None,
         cache: Cache | None = DEFAULT,
@@ -151,6 +160,7 @@ class Recipe:
             image_size: As for `build`.
             weights: As for `build`.
             backbone_options: As for `build`.
+            pixels: As for `build`.
             seed: Random seed of the initial head, the order of images and everything else.
             budget: Maximum minutes. A few steps are timed first; fine-tuning then runs as many
                 epochs as fit, or is skipped if not even one does. Both phases stop when the time is
@@ -167,7 +177,11 @@ class Recipe:
             arguments.positive("budget", budget)
         keras.utils.set_random_seed(seed)
         model = self.build(
-            data, image_size=image_size, weights=weights, backbone_options=backbone_options
+            data,
+            image_size=image_size,
+            weights=weights,
+            backbone_options=backbone_options,
+            pixels=pixels,
         )
         given: dict[str, Any] = {"cache": cache, "verbose": verbose}
         if budget is None:

@@ -59,7 +59,7 @@ def mnist_as_described(
     *,
     epochs: tuple[int, int] = (10, 5),
     batchnorm: BatchNormPolicy = "frozen",
-    backbone: str = _BACKBONE,
+    backbone: str | keras.Model = _BACKBONE,
 ) -> Recipe:
     """Return the recipe that tlkit was written for: MobileNetV2 on grey digits of 32x32 pixels.
 
@@ -71,7 +71,7 @@ def mnist_as_described(
         epochs: Epochs of the head phase and of fine-tuning.
         batchnorm: How BatchNormalization behaves in fine-tuning, as for `Phase`. The original
             description leaves it open; "train" is the behaviour of plain Keras.
-        backbone: The backbone's name; the default is what the recipe was measured with.
+        backbone: As for `build_classifier`; the default is what the recipe was measured with.
 
     Examples:
         >>> mnist_as_described().fine_tune.learning_rate
@@ -96,7 +96,7 @@ def few_images(
     *,
     epochs: tuple[int, int] = (10, 10),
     batchnorm: BatchNormPolicy = "frozen",
-    backbone: str = _BACKBONE,
+    backbone: str | keras.Model = _BACKBONE,
 ) -> Recipe:
     """Return what tlkit recommends for about a thousand small images: MobileNetV2 at 32x32 pixels.
 
@@ -107,7 +107,7 @@ def few_images(
     Args:
         epochs: Epochs of the head phase and of fine-tuning.
         batchnorm: How BatchNormalization behaves in fine-tuning, as for `Phase`.
-        backbone: The backbone's name; the default is what the recipe was measured with.
+        backbone: As for `build_classifier`; the default is what the recipe was measured with.
 
     Examples:
         >>> few_images().fine_tune.learning_rate
@@ -128,7 +128,9 @@ def few_images(
     )
 
 
-def tutorial(*, epochs: tuple[int, int] = (10, 10), backbone: str = _BACKBONE) -> Recipe:
+def tutorial(
+    *, epochs: tuple[int, int] = (10, 10), backbone: str | keras.Model = _BACKBONE
+) -> Recipe:
     """Return the recipe of Keras' guide on transfer learning, with MobileNetV2.
 
     Pixels are scaled as in pretraining; the head on the pooled last layer is trained alone, then
@@ -137,7 +139,7 @@ def tutorial(*, epochs: tuple[int, int] = (10, 10), backbone: str = _BACKBONE) -
 
     Args:
         epochs: Epochs of the head phase and of fine-tuning.
-        backbone: The backbone's name; the default is what the recipe was measured with.
+        backbone: As for `build_classifier`; the default is what the recipe was measured with.
 
     Examples:
         >>> tutorial().fine_tune.learning_rate
@@ -160,7 +162,7 @@ def best(
     batch_size: int = 64,
     freeze: freezing.Select = freezing.nothing,
     augmentation: tuple[keras.layers.Layer, ...] = (),
-    backbone: str = _BACKBONE,
+    backbone: str | keras.Model = _BACKBONE,
 ) -> Recipe:
     """Return the most accurate recipe, which takes minutes: `fast`, then gentle fine-tuning.
 
@@ -177,7 +179,7 @@ def best(
         freeze: The layers of the backbone that fine-tuning does not train.
         augmentation: Layers that change training images at random. Choose changes that keep the
             class: flips suit photos, but not digits.
-        backbone: The backbone's name; the default is what the recipe was measured with.
+        backbone: As for `build_classifier`; the default is what the recipe was measured with.
 
     Examples:
         >>> best().fine_tune.schedule
@@ -203,14 +205,14 @@ def best(
     )
 
 
-def fast(*, backbone: str = _BACKBONE) -> Recipe:
+def fast(*, backbone: str | keras.Model = _BACKBONE) -> Recipe:
     """Return the fastest recipe: a logistic regression on the features of a frozen backbone.
 
     A probe finds the layers whose features are classified best. The backbone ends at the cheapest
     layer within one standard error of the best, and the head is solved by L-BFGS.
 
     Args:
-        backbone: The backbone's name; the default is what the recipe was measured with.
+        backbone: As for `build_classifier`; the default is what the recipe was measured with.
 
     Examples:
         >>> fast().head.solver
@@ -226,7 +228,7 @@ def fast(*, backbone: str = _BACKBONE) -> Recipe:
     )
 
 
-def _freeze_start(backbone: str) -> freezing.Select:
+def _freeze_start(backbone: str | keras.Model) -> freezing.Select:
     """Return what freezes the first 100 layers of MobileNetV2's 154, or that share of others."""
     if backbone == _BACKBONE:
         return freezing.first(100)

@@ -20,6 +20,7 @@ from tlkit.experiments.experiment import Experiment, check_name, settings_of_run
 from tlkit.experiments.loading import image_size_of, load_images, resolve, split_images
 from tlkit.experiments.recipe import Recipe, Trained
 from tlkit.models import saving
+from tlkit.models.applications import SPECS
 from tlkit.reports import render
 from tlkit.reports.facts import ReportFacts, model_facts, phase_facts
 from tlkit.training.phase import plan_freezing
@@ -86,7 +87,7 @@ def run(
     """
     run_folder.require_empty(check_name("folder", folder))
     _refuse_within(experiment.data, folder)
-    experiment = resolve(experiment)
+    experiment = resolve(experiment, on_message)
     source = load_images(experiment)
     experiment = replace(experiment, white=source.white)  # for predictions
     parts = split_images(experiment, source)
@@ -97,10 +98,8 @@ def run(
         on_message(calibration.calibrate(trained.model, parts.validation))
     evaluation = evaluate(trained.model, parts.test)
     on_message(evaluation)
-    about = (
-        f"{experiment.recipe} on {source.name}, {experiment.image_size} px, "
-        f"{experiment.backbone} {experiment.weights}"
-    )
+    named = " ".join([experiment.backbone, *_weights(experiment)])
+    about = f"{experiment.recipe} on {source.name}, {experiment.image_size} px, {named}"
     making = {
         "command": command or f"experiments.run({experiment}, {str(folder)!r})",
         "seconds": trained.seconds,
@@ -148,6 +147,7 @@ def train(
         image_size=image_size_of(experiment),
         weights=experiment.weights,
         backbone_options=experiment.backbone_options,
+        pixels=experiment.pixel_format,
         seed=experiment.seed,
         budget=experiment.budget,
         verbose=verbose,
@@ -221,8 +221,8 @@ def _report(
         image_size=image_size_of(experiment)[0],
         fit=experiment.fit,
         augmentation=experiment.augment,
-        backbone=" ".join([recipe.backbone, *experiment.options]),
-        weights=experiment.weights,
+        backbone=" ".join([experiment.backbone, *experiment.options]),
+        weights=(*_weights(experiment), experiment.backbone)[0],
         model=model_facts(trained.model),
         phases=told,
         evaluation=evaluation,
@@ -239,6 +239,11 @@ def _report(
         conflicting_labels=_paths(source, conflicting),
         duplicates_policy=experiment.duplicates,
     )
+
+
+def _weights(experiment: Experiment) -> list[str]:
+    """Return the weights that were loaded into the backbone; a file or a preset has its own."""
+    return [experiment.weights] if experiment.backbone in SPECS else []
 
 
 def _refuse_within(images: str, folder: str | Path) -> None:

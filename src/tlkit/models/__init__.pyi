@@ -1,13 +1,14 @@
 from . import backbones as backbones
 from . import freezing as freezing
 from . import starter as starter
-from .backbones import BackboneSpec as BackboneSpec
-from .backbones import PixelFormat as PixelFormat
+from .applications import BackboneSpec as BackboneSpec
+from .backbone_source import BackboneSource as BackboneSource
 from .builder import FeatureSelector as FeatureSelector
 from .builder import build_classifier as build_classifier
 from .inspection import backbone_of as backbone_of
 from .inspection import class_names as class_names
 from .layers import ClassProbabilities as ClassProbabilities
 from .layers import GrayToRGBResize as GrayToRGBResize
+from .pixels import PixelFormat as PixelFormat
 from .saving import load as load
 from .saving import save as save

@@ -10,11 +10,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit._internal import arguments
 from tlkit._internal.keras_private import flatten_layers
-from tlkit.errors import ConfigError
+from tlkit.errors import Argument, ConfigError
 from tlkit.models import flat_graph
-from tlkit.models.backbones import PixelFormat
 from tlkit.models.layers import ClassProbabilities
+from tlkit.models.pixels import PixelFormat
 from tlkit.models.serialization import find_unloadable
 
 _TRANSPOSING = {"Moveaxis", "Permute", "Transpose"}
@@ -168,14 +169,55 @@ def check_pixels(backbone: keras.Model, pixels: PixelFormat) -> None:
     better = next((each.range for each in plain if _is_useful(steps, each)), None)
     if better is None:
         return
-    named = ", ".join(repr(step.operation.name) for step in steps)
+    named = ", ".join(map(repr, _names(steps)))
     low, high = _send(steps, *_ends(pixels))
     offer = "({:g}, {:g})".format(*better)
     raise ConfigError(
-        f"`pixels` must be what the backbone takes, got {_describe(pixels)}: {backbone.name!r} "
-        f"rescales pixels itself ({named}), and would make them [{low.mean():.3g}, "
-        f"{high.mean():.3g}]. Set pixels={offer}."
+        Argument("pixels"),
+        f" must be what the backbone takes, got {_describe(pixels)}: {backbone.name!r} rescales "
+        f"pixels itself ({named}), and would make them [{low.mean():.3g}, {high.mean():.3g}]. Set "
+        f"pixels={offer}.",
     )
+
+
+def find_pixels(backbone: keras.Model) -> tuple[PixelFormat | None, str]:
+    """Return the pixels that a backbone must be made for, as it rescales them, and why.
+
+    None: it does not rescale pixels, or makes useful values of none or several usual ranges.
+    """
+    if flat_graph.functional_of(backbone) is None:
+        return None, ""
+    steps = _first_rescaling(flat_graph.flatten(backbone))
+    plain = [PixelFormat(range=bounds) for bounds in _USUAL_PIXELS]
+    useful = [each for each in plain if steps and _is_useful(steps, each)]
+    if len(useful) != 1:
+        return None, ""
+    return useful[0], f"found from its first layers: {', '.join(_names(steps))}"
+
+
+def image_size(
+    backbone: keras.Model, wanted: int | tuple[int, int] | None = None
+) -> tuple[int, int]:
+    """Return the height and width of the images that a backbone gets; by default its own.
+
+    Raises:
+        ConfigError: It does not take images of the wanted size, or takes any and none is wanted.
+    """
+    own = backbone.inputs[0].shape[1:3]
+    if wanted is None:
+        if None in own:
+            raise ConfigError(
+                Argument("image_size"),
+                " must be the size that images are resized to if the backbone takes any size, as "
+                f"{backbone.name!r} does, got None.",
+            )
+        return arguments.size("image_size", own)
+    size = arguments.size("image_size", wanted)
+    if any(fixed not in (None, side) for fixed, side in zip(own, size, strict=True)):
+        raise ConfigError(
+            Argument("image_size"), f" must be {own}, what the backbone takes, got {size}."
+        )
+    return size
 
 
 def _first_rescaling(graph: flat_graph.Graph) -> list[flat_graph.Step]:
@@ -227,6 +269,10 @@ def _describe(pixels: PixelFormat) -> str:
     if pixels.mean is None and pixels.std is None:
         return "({:g}, {:g})".format(*pixels.range)
     return str({key: value for key, value in dataclasses.asdict(pixels).items() if value})
+
+
+def _names(steps: Sequence[flat_graph.Step]) -> list[str]:
+    return [step.operation.name for step in steps]
 
 
 def _kind(step: flat_graph.Step) -> str:

@@ -1,159 +1,42 @@
-"""The backbones of keras.applications by name: how each is built and which pixels it takes."""
+"""Backbones by name: of keras.applications, in a `.keras` file, or a preset of KerasHub."""
 
-import inspect
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import keras
 
-from tlkit._internal import arguments
-from tlkit._internal.downloads import bounded_downloads
-from tlkit._internal.files import DAMAGE_ERRORS, describe_damage
-from tlkit.errors import Argument, ConfigError, DataError, TlkitError
-from tlkit.models import starter
+from tlkit._internal import arguments, optional
+from tlkit.errors import Argument, ConfigError, MissingExtraError
+from tlkit.models import applications, backbone_checks, backbone_files, hub
+from tlkit.models.applications import TABLE as TABLE
+from tlkit.models.applications import BackboneSpec as BackboneSpec
+from tlkit.models.applications import PretrainedWeights as PretrainedWeights
+from tlkit.models.backbone_source import BackboneSource, Kind
+from tlkit.models.pixels import BYTE as BYTE
+from tlkit.models.pixels import CAFFE as CAFFE
+from tlkit.models.pixels import SIGNED as SIGNED
+from tlkit.models.pixels import TORCH as TORCH
+from tlkit.models.pixels import UNIT as UNIT
+from tlkit.models.pixels import PixelFormat as PixelFormat
 
-_DOWNLOAD_REMEDY = (
-    "Copy the weights file to the `models` folder of KERAS_HOME (~/.keras by default), or use "
-    "weights='starter' (a small mobilenet_v2 that is part of tlkit) or None (random weights)."
-)
-
-PretrainedWeights = Literal["imagenet", "starter"]
-"""Weights that have a name; any others are a file."""
-
-_MAX_REASON = 300  # characters of an error of Keras or h5py
-_OTHER_SIZE_WARNING = "`input_shape` is undefined or non-square"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PixelFormat:
-    """The pixels that a backbone takes.
-
-    Attributes:
-        range: Values of black and white, before `mean` and `std`.
-        mean: Mean to subtract from each channel, or None.
-        std: Standard deviation to divide each channel by, or None.
-        bgr: Whether the channels are in the order blue, green, red; then `mean` and `std` are too.
-    """
-
-    range: tuple[float, float]
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
-    bgr: bool = False
-
-
-UNIT = PixelFormat(range=(0, 1))
-SIGNED = PixelFormat(range=(-1, 1))
-BYTE = PixelFormat(range=(0, 255))
-CAFFE = PixelFormat(range=(0, 255), mean=(103.939, 116.779, 123.68), bgr=True)
-TORCH = PixelFormat(range=(0, 1), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-
-
-@dataclass(frozen=True, kw_only=True)
-class BackboneSpec:
-    """How one backbone of keras.applications is built, and what it takes.
-
-    Attributes:
-        name: Its name in tlkit.
-        family: Its module in keras.applications.
-        constructor: The function that builds it.
-        pixels: The pixels that its ImageNet weights were trained on; `BYTE` if it rescales itself.
-        min_size: The smallest height and width that it takes.
-        weight_sizes: The image sizes that its ImageNet weights were trained at, the default last.
-    """
-
-    name: str
-    family: str
-    constructor: Callable[..., keras.Model]
-    pixels: PixelFormat
-    min_size: int
-    weight_sizes: tuple[int, ...]
-
-    @property
-    def default_size(self) -> int:
-        """The image size that the default weights were trained at."""
-        return self.weight_sizes[-1]
-
-    def weights_for(self, size: tuple[int, int]) -> int:
-        """Return the training size of the weights that Keras loads for images of this size."""
-        height, width = size
-        return height if height == width and height in self.weight_sizes else self.default_size
-
-
-def _spec(
-    name: str, family: str, constructor: str, pixels: PixelFormat, min_size: int, *sizes: int
-) -> BackboneSpec:
-    return BackboneSpec(
-        name=name,
-        family=family,
-        constructor=getattr(keras.applications, constructor),
-        pixels=pixels,
-        min_size=min_size,
-        weight_sizes=sizes,
-    )
-
-
-TABLE = (
-    _spec("convnext_tiny", "convnext", "ConvNeXtTiny", BYTE, 32, 224),
-    _spec("convnext_small", "convnext", "ConvNeXtSmall", BYTE, 32, 224),
-    _spec("convnext_base", "convnext", "ConvNeXtBase", BYTE, 32, 224),
-    _spec("convnext_large", "convnext", "ConvNeXtLarge", BYTE, 32, 224),
-    _spec("convnext_xlarge", "convnext", "ConvNeXtXLarge", BYTE, 32, 224),
-    _spec("densenet121", "densenet", "DenseNet121", TORCH, 32, 224),
-    _spec("densenet169", "densenet", "DenseNet169", TORCH, 32, 224),
-    _spec("densenet201", "densenet", "DenseNet201", TORCH, 32, 224),
-    _spec("efficientnet_b0", "efficientnet", "EfficientNetB0", BYTE, 32, 224),
-    _spec("efficientnet_b1", "efficientnet", "EfficientNetB1", BYTE, 32, 240),
-    _spec("efficientnet_b2", "efficientnet", "EfficientNetB2", BYTE, 32, 260),
-    _spec("efficientnet_b3", "efficientnet", "EfficientNetB3", BYTE, 32, 300),
-    _spec("efficientnet_b4", "efficientnet", "EfficientNetB4", BYTE, 32, 380),
-    _spec("efficientnet_b5", "efficientnet", "EfficientNetB5", BYTE, 32, 456),
-    _spec("efficientnet_b6", "efficientnet", "EfficientNetB6", BYTE, 32, 528),
-    _spec("efficientnet_b7", "efficientnet", "EfficientNetB7", BYTE, 32, 600),
-    _spec("efficientnet_v2_b0", "efficientnet_v2", "EfficientNetV2B0", BYTE, 32, 224),
-    _spec("efficientnet_v2_b1", "efficientnet_v2", "EfficientNetV2B1", BYTE, 32, 240),
-    _spec("efficientnet_v2_b2", "efficientnet_v2", "EfficientNetV2B2", BYTE, 32, 260),
-    _spec("efficientnet_v2_b3", "efficientnet_v2", "EfficientNetV2B3", BYTE, 32, 300),
-    _spec("efficientnet_v2_s", "efficientnet_v2", "EfficientNetV2S", BYTE, 32, 384),
-    _spec("efficientnet_v2_m", "efficientnet_v2", "EfficientNetV2M", BYTE, 32, 480),
-    _spec("efficientnet_v2_l", "efficientnet_v2", "EfficientNetV2L", BYTE, 32, 480),
-    _spec("inception_resnet_v2", "inception_resnet_v2", "InceptionResNetV2", SIGNED, 75, 299),
-    _spec("inception_v3", "inception_v3", "InceptionV3", SIGNED, 75, 299),
-    _spec("mobilenet", "mobilenet", "MobileNet", SIGNED, 32, 128, 160, 192, 224),
-    _spec("mobilenet_v2", "mobilenet_v2", "MobileNetV2", SIGNED, 32, 96, 128, 160, 192, 224),
-    _spec("mobilenet_v3_small", "mobilenet_v3", "MobileNetV3Small", BYTE, 32, 224),
-    _spec("mobilenet_v3_large", "mobilenet_v3", "MobileNetV3Large", BYTE, 32, 224),
-    _spec("nasnet_mobile", "nasnet", "NASNetMobile", SIGNED, 32, 224),
-    _spec("nasnet_large", "nasnet", "NASNetLarge", SIGNED, 32, 331),
-    _spec("resnet50", "resnet", "ResNet50", CAFFE, 32, 224),
-    _spec("resnet101", "resnet", "ResNet101", CAFFE, 32, 224),
-    _spec("resnet152", "resnet", "ResNet152", CAFFE, 32, 224),
-    _spec("resnet50_v2", "resnet_v2", "ResNet50V2", SIGNED, 32, 224),
-    _spec("resnet101_v2", "resnet_v2", "ResNet101V2", SIGNED, 32, 224),
-    _spec("resnet152_v2", "resnet_v2", "ResNet152V2", SIGNED, 32, 224),
-    _spec("vgg16", "vgg16", "VGG16", CAFFE, 32, 224),
-    _spec("vgg19", "vgg19", "VGG19", CAFFE, 32, 224),
-    _spec("xception", "xception", "Xception", SIGNED, 71, 299),
-)
-"""One row for each backbone, the smallest of a family first: the tests train that one."""
-
-_SPECS = {spec.name: spec for spec in TABLE}
+_PRESET_NAME = re.compile(r"[a-z0-9]+(_[a-z0-9.]+)+")
+_TYPO = 0.75  # how similar a name is that is meant to be another
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all backbones, sorted.
+    """Return the names of all backbones of keras.applications, sorted.
 
     Examples:
         >>> names()[:2]
         ('convnext_base', 'convnext_large')
     """
-    return tuple(sorted(_SPECS))
+    return tuple(sorted(applications.SPECS))
 
 
 def get(name: str) -> BackboneSpec:
-    """Return the specification of a backbone.
+    """Return the specification of a backbone of keras.applications.
 
     Raises:
         ConfigError: The name is unknown; the message suggests similar names.
@@ -162,18 +45,54 @@ def get(name: str) -> BackboneSpec:
         >>> get("mobilenet_v2").weight_sizes
         (96, 128, 160, 192, 224)
     """
-    if isinstance(name, str) and name in _SPECS:
-        return _SPECS[name]
-    raise ConfigError(
-        Argument("backbone"),
-        f" must be a keras.Model or a known name, got {name!r}."
-        f"{arguments.nearest(name, _SPECS)} tlkit.models.backbones.names() lists all "
-        f"{len(_SPECS)}.",
-    )
+    if isinstance(name, str) and name in applications.SPECS:
+        return applications.SPECS[name]
+    raise _unknown(name)
+
+
+def describe(
+    name: str | Path,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    weights: str | Path | None = "imagenet",
+    options: Mapping[str, Any] | None = None,
+) -> BackboneSource:
+    """Return which images a backbone takes, without loading its weights.
+
+    A preset's files of settings are downloaded if they are not on disk.
+
+    Args:
+        name: As for `create`.
+        image_size: As for `create`.
+        weights: As for `create`.
+        options: As for `create`.
+
+    Raises:
+        ConfigError: As for `create`.
+        DownloadError: The settings of a preset can't be downloaded.
+        MissingExtraError: KerasHub is not installed.
+
+    Examples:
+        >>> print(describe("resnet50_v2"))
+        backbone resnet50_v2 (keras.applications): images of 224 x 224 pixels, values from -1 to 1
+        (its ImageNet weights)
+    """
+    kind, text, options = _kind(name), str(name), dict(options or {})
+    size = None if image_size is None else arguments.size("image_size", image_size)
+    weights = str(weights) if isinstance(weights, Path) else weights
+    check_data_format()
+    if kind == "keras.applications":
+        return applications.describe(get(text), size=size, weights=weights, options=options)
+    _check_own_weights(text, kind, weights, options)
+    if kind == "preset":
+        return hub.describe(text, size=size, options=options)
+    source, backbone = backbone_files.open_file(text, size=size)
+    backbone_checks.check_end(backbone)
+    return source
 
 
 def create(
-    name: str,
+    name: str | Path,
     *,
     image_size: int | tuple[int, int] | None = None,
     weights: str | Path | None = "imagenet",
@@ -186,44 +105,72 @@ def create(
     several image sizes; `BackboneSpec.weights_for` says which of them an `image_size` gets.
 
     Args:
-        name: One of `names()`.
+        name: One of `names()`; a `.keras` file; or a preset of KerasHub: its name, the folder it is
+            in, or an address such as "hf://timm/resnet18.a1_in1k". KerasHub converts many models
+            of timm and transformers.
         image_size: Height and width of its images. By default the size that the weights were
             trained at.
-        weights: "imagenet", "starter", None for random weights, or the path of a weights file.
+        weights: "imagenet", "starter", None for random weights, or the path of a weights file. A
+            file or a preset has its own weights.
         options: More arguments of its constructor, such as `{"alpha": 0.35}`.
 
     Raises:
-        ConfigError: The name or an option is unknown, the image size is too small, or the
-            backbone has no such weights.
+        ConfigError: The name or an option is unknown, the image size is too small or can't be
+            changed, or the backbone has no such weights.
         DownloadError: The weights are not on disk and can't be downloaded.
         DataError: The file of the starter's weights is missing or damaged, or that of the ImageNet
             weights is damaged.
+        MissingExtraError: KerasHub is not installed.
 
     Examples:
         >>> create("mobilenet_v2", image_size=32, weights=None).output_shape
         (None, 1, 1, 1280)
     """
-    spec = get(name)
+    return open_backbone(name, image_size=image_size, weights=weights, options=options)[1]
+
+
+def open_backbone(
+    name: str | Path,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    weights: str | Path | None = "imagenet",
+    options: Mapping[str, Any] | None = None,
+) -> tuple[BackboneSource, keras.Model]:
+    """Build a backbone, and return it after what `describe` says about it.
+
+    Args:
+        name: As for `create`.
+        image_size: As for `create`.
+        weights: As for `create`.
+        options: As for `create`.
+    """
+    kind, options = _kind(name), dict(options or {})
     weights = str(weights) if isinstance(weights, Path) else weights
-    options = dict(options or {})
-    default_size = spec.default_size
-    if weights == starter.WEIGHTS:
-        options, default_size = starter.complete_options(name, options), starter.SIZE
-    size = arguments.size("image_size", default_size if image_size is None else image_size)
-    if min(size) < spec.min_size:
+    if kind == "file":
+        check_data_format()
+        _check_own_weights(str(name), kind, weights, options)
+        size = None if image_size is None else arguments.size("image_size", image_size)
+        return backbone_files.open_file(str(name), size=size)
+    source = describe(name, image_size=image_size, weights=weights, options=options)
+    size = source.image_size
+    if kind == "preset":
+        return source, hub.load(source.name, size, weights=weights is not None, options=options)
+    return source, applications.load(get(source.name), size, weights=weights, options=options)
+
+
+def _check_own_weights(
+    name: str, kind: Kind, weights: str | None, options: Mapping[str, Any]
+) -> None:
+    """Refuse weights, and a file's options, for a backbone that has weights of its own."""
+    if weights != "imagenet" and (kind == "file" or weights is not None):
         raise ConfigError(
-            Argument("image_size"),
-            f" must be at least {spec.min_size}x{spec.min_size} for {name}, "
-            f"got {size[0]}x{size[1]}.",
+            Argument("weights"),
+            f" must be left out for the backbone {name!r}, which has its own, got {weights!r}.",
         )
-    check_data_format()
-    _check_options(spec, options)
-    _check_weights(weights)
-    if weights != starter.WEIGHTS:
-        return _build(spec, size, weights, options)
-    backbone = _build(spec, size, None, options)
-    starter.load_weights(backbone)
-    return backbone
+    if options and kind == "file":
+        raise ConfigError(
+            Argument("backbone_options"), f" must be left out if the backbone is a file ({name!r})."
+        )
 
 
 def check_data_format() -> None:
@@ -239,78 +186,39 @@ def check_data_format() -> None:
         )
 
 
-def _build(
-    spec: BackboneSpec, size: tuple[int, int], weights: str | None, options: Mapping[str, Any]
-) -> keras.Model:
-    shape = (*size, 3)
-    with (
-        warnings.catch_warnings(),
-        bounded_downloads(
-            spec.constructor, f"{weights} weights", remedy=_DOWNLOAD_REMEDY
-        ) as downloaded,
-    ):
-        warnings.filterwarnings("ignore", message=_OTHER_SIZE_WARNING)
-        try:
-            return spec.constructor(
-                include_top=False, weights=weights, input_shape=shape, **options
-            )
-        except DAMAGE_ERRORS as error:
-            raise _explain(error, spec.name, weights, options, downloaded) from error
+def _kind(name: str | Path) -> Kind:
+    """Tell which kind of backbone a name is.
 
-
-def _explain(
-    error: Exception,
-    name: str,
-    weights: str | None,
-    options: Mapping[str, Any],
-    downloaded: Sequence[Path],
-) -> TlkitError:
-    """Return an error that names the weights file, what is wrong with it, and what to do."""
-    if isinstance(error, TlkitError):
-        return error
-    if weights is None:
-        return ConfigError(f"Keras can't build {name} with {dict(options)}: {error}")
-    file = downloaded[-1] if downloaded else Path(weights)
-    lines = " ".join(str(error).split())[:_MAX_REASON].rstrip(".") or type(error).__name__
-    cut = "it is cut short, as after an interrupted download or copy"
-    why = (file.is_file() and describe_damage(file)) or (cut if "truncated" in lines else lines)
-    if downloaded:
-        return DataError(
-            f"The {weights} weights of {name} can't be read from {str(file)!r}: {why}. Delete "
-            f"this file, and it is downloaded again. Or: {_DOWNLOAD_REMEDY}"
+    Raises:
+        ConfigError: It is of no kind.
+        MissingExtraError: It may be a preset of KerasHub, which is not installed.
+    """
+    text = str(name) if isinstance(name, str | Path) else ""
+    path = Path(text)
+    if text in applications.SPECS:
+        return "keras.applications"
+    if text and (hub.is_address(text) or path.is_dir()):
+        return "preset"
+    if path.suffix in backbone_files.SUFFIXES or path.is_file():
+        return "file"
+    if text in hub.names():
+        return "preset"
+    known = arguments.similar(text, applications.SPECS, _TYPO)
+    if not known and _PRESET_NAME.fullmatch(text) and not optional.installed("keras_hub"):
+        raise MissingExtraError(
+            f"{text!r} is no backbone of keras.applications. If it is a preset of KerasHub, run: "
+            "pip install 'tlkit[hub]'"
         )
+    raise _unknown(name)
+
+
+def _unknown(name: object) -> ConfigError:
+    place = " (no such file or folder)" if re.search(r"[\\/]", str(name)) else ""
     return ConfigError(
-        Argument("weights"),
-        f" must be a file of weights of {name} without its top, with {dict(options)}, got "
-        f"{weights!r}: {why}. Copy the file again, or write one by backbone.save_weights(...) of "
-        "the same backbone.",
+        Argument("backbone"),
+        f" must be a keras.Model or a known name, got {name!r}{place}."
+        f"{arguments.nearest(name, (*applications.SPECS, *hub.names()))} "
+        f"tlkit.models.backbones.names() lists all {len(applications.SPECS)}. A .keras file, or a "
+        "preset of KerasHub by name, folder or address (hf://timm/resnet18.a1_in1k), can be used "
+        "too.",
     )
-
-
-_RESERVED_OPTIONS = {
-    "classes",
-    "classifier_activation",
-    "include_preprocessing",  # BackboneSpec.pixels relies on its default
-    "include_top",
-    "input_shape",
-    "input_tensor",
-    "pooling",
-    "weights",
-}
-
-
-def _check_options(spec: BackboneSpec, options: Mapping[str, Any]) -> None:
-    allowed = set(inspect.signature(spec.constructor).parameters) - _RESERVED_OPTIONS
-    for option in options:
-        arguments.one_of("backbone_options", option, allowed)
-
-
-def _check_weights(weights: str | None) -> None:
-    if weights is None or weights in get_args(PretrainedWeights):
-        return
-    if not isinstance(weights, str) or not Path(weights).is_file():
-        raise ConfigError(
-            Argument("weights"),
-            f" must be 'imagenet', {starter.WEIGHTS!r}, None or the path of a weights file, "
-            f"got {weights!r}.",
-        )

@@ -9,9 +9,10 @@ import keras
 from tlkit._internal import arguments
 from tlkit.errors import ConfigError
 from tlkit.models import backbone_checks, backbones, feature_extraction
-from tlkit.models.backbones import PixelFormat
+from tlkit.models.backbone_source import BackboneSource
 from tlkit.models.feature_extraction import Pooling
 from tlkit.models.layers import ClassProbabilities, GrayToRGBResize, Interpolation
+from tlkit.models.pixels import PixelFormat, parse
 
 _OWN_NAMES = {
     *("dropout", "features", "flip", "gray_to_rgb_resize", "image", "logits", "normalization"),
@@ -27,14 +28,14 @@ pooling for each. `tlkit.evaluation.select_features(data)` makes one that probes
 
 
 def build_classifier(
-    backbone: str | keras.Model,
+    backbone: str | Path | keras.Model,
     num_classes: int,
     *,
     input_shape: Sequence[int | None] = (None, None, 3),
     image_size: int | tuple[int, int] | None = None,
     value_range: tuple[float, float] = (0, 255),
-    pixels: PixelFormat | tuple[float, float] | None = None,
-    interpolation: Interpolation = "bilinear",
+    pixels: PixelFormat | tuple[float, float] | str | None = None,
+    interpolation: Interpolation | None = None,
     weights: str | Path | None = "imagenet",
     backbone_options: Mapping[str, Any] | None = None,
     features: str | Sequence[str] | FeatureSelector | None = None,
@@ -49,18 +50,22 @@ def build_classifier(
     shape `(batch, *input_shape)`, the output `(batch, num_classes)`.
 
     Args:
-        backbone: One of `tlkit.models.backbones.names()`, or a model with one image input and one
-            output of shape `(batch, height, width, channels)` or `(batch, features)`. A model is
-            used as it is, not copied.
+        backbone: One of `tlkit.models.backbones.names()`, a `.keras` file, a preset of KerasHub (a
+            name, a folder or an address such as "hf://timm/resnet18.a1_in1k"), or a model with one
+            image input and one output of shape `(batch, height, width, channels)` or
+            `(batch, features)`. A model is used as it is, not copied.
         num_classes: Number of classes, at least 2.
         input_shape: Shape of one raw image: height, width and channels (1, 3 or 4; left out, the
             images are grey). Height and width can be None.
         image_size: Height and width that images are resized to before the backbone. By default the
             size that the weights were trained at, or the input size of a backbone that is a model.
         value_range: Values of black and white in the raw images.
-        pixels: What the backbone takes: a `(low, high)` range or a `PixelFormat`. By default what
-            a named backbone was trained on. Required with a backbone that is a model.
-        interpolation: How images are resized: "bilinear" or "nearest".
+        pixels: What the backbone takes: a `(low, high)` range, a `PixelFormat`, or one of "byte",
+            "caffe", "signed", "torch" and "unit". By default what a named backbone was trained on,
+            or what the image converter of a preset makes. Required with a model, and with a file
+            whose first layers do not rescale pixels.
+        interpolation: How images are resized: "bicubic", "bilinear" or "nearest"; by default
+            "bilinear", or as for a preset.
         weights: Weights of a named backbone: "imagenet", "starter" (for mobilenet_v2, without a
             download), None for random weights, or the path of a weights file.
         backbone_options: More arguments of a named backbone's constructor: `{"alpha": 0.35}`.
@@ -94,23 +99,19 @@ def build_classifier(
     arguments.fraction("dropout", dropout)
     backbones.check_data_format()
     _check_features(features, pooling)
-    if isinstance(backbone, str):
-        pixels = _pixel_format(backbones.get(backbone).pixels if pixels is None else pixels)
-        backbone = backbones.create(
-            backbone, image_size=image_size, weights=weights, options=backbone_options
-        )
-    else:
-        pixels = _pixel_format(pixels)
-        backbone_checks.check_backbone(backbone, backbone_options, weights)
-        backbone_checks.check_pixels(backbone, pixels)
-        backbone = _rename(backbone)
-    size = _image_size(backbone, image_size)
+    source, backbone = _open(backbone, image_size, weights, backbone_options)
+    form = _pixel_format(source, pixels)
+    if source.kind != "keras.applications":
+        backbone_checks.check_pixels(backbone, form)
+    backbone = _rename(backbone)
     if not isinstance(input_shape, tuple | list):
         raise ConfigError(
             f"`input_shape` must be a tuple such as (28, 28, 1), got {input_shape!r}."
         )
     inputs = keras.Input(tuple(input_shape), name="image")
-    prepared = _preprocess(inputs, size, value_range, pixels, interpolation)
+    prepared = _preprocess(
+        inputs, source.image_size, value_range, form, interpolation or source.interpolation
+    )
 
     def assemble(backbone: keras.Model, pooling: Pooling | Sequence[Pooling]) -> keras.Model:
         vector = feature_extraction.concatenate_features(backbone(prepared), pooling)
@@ -196,16 +197,28 @@ def _class_names(names: Sequence[str] | None, num_classes: int) -> Sequence[str]
     return names
 
 
-def _pixel_format(pixels: PixelFormat | tuple[float, float] | None) -> PixelFormat:
-    if pixels is None:
-        raise ConfigError(
-            "`pixels` must be what the backbone takes if the backbone is a model, got None. For "
-            "example pixels=(0, 1), pixels=(-1, 1), or "
-            "pixels=tlkit.models.backbones.get('resnet50').pixels."
+def _open(
+    backbone: str | Path | keras.Model,
+    image_size: int | tuple[int, int] | None,
+    weights: str | Path | None,
+    options: Mapping[str, Any] | None,
+) -> tuple[BackboneSource, keras.Model]:
+    if isinstance(backbone, str | Path):
+        return backbones.open_backbone(
+            backbone, image_size=image_size, weights=weights, options=options
         )
-    if isinstance(pixels, PixelFormat):
-        return pixels
-    return PixelFormat(range=arguments.interval("pixels", pixels))
+    backbone_checks.check_backbone(backbone, options, weights)
+    size = backbone_checks.image_size(backbone, image_size)
+    source = BackboneSource(name=backbone.name, kind="model", image_size=size, pixels=None)
+    return source, backbone
+
+
+def _pixel_format(
+    source: BackboneSource, pixels: PixelFormat | Sequence[float] | str | None
+) -> PixelFormat:
+    if pixels is not None:
+        return parse(pixels)
+    return source.require_pixels()
 
 
 def _rename(backbone: keras.Model) -> keras.Model:
@@ -213,18 +226,3 @@ def _rename(backbone: keras.Model) -> keras.Model:
     if backbone.name not in _OWN_NAMES and not backbone.name.startswith("pooling"):
         return backbone
     return keras.Model(backbone.inputs, backbone.outputs, name=f"{backbone.name}_backbone")
-
-
-def _image_size(backbone: keras.Model, image_size: int | tuple[int, int] | None) -> tuple[int, int]:
-    own = backbone.inputs[0].shape[1:3]
-    if image_size is None:
-        if None in own:
-            raise ConfigError(
-                f"`image_size` must be the size that images are resized to if the backbone takes "
-                f"any size, as {backbone.name!r} does, got None."
-            )
-        return arguments.size("image_size", own)
-    size = arguments.size("image_size", image_size)
-    if any(fixed not in (None, side) for fixed, side in zip(own, size, strict=True)):
-        raise ConfigError(f"`image_size` must be {own}, what the backbone takes, got {size}.")
-    return size

@@ -9,7 +9,7 @@ from typing_extensions import override
 from tlkit._internal import arguments
 from tlkit.errors import ConfigError, DataError
 
-Interpolation = Literal["bilinear", "nearest"]
+Interpolation = Literal["bicubic", "bilinear", "nearest"]
 """How images are resized."""
 
 Alpha = Literal["black", "drop", "white"]
@@ -36,7 +36,7 @@ class GrayToRGBResize(keras.layers.Layer):
         input_range: Values of black and white in the input, (0, 255) for 8-bit images. Values are
             mapped linearly and are not clipped.
         output_range: Values of black and white in the result.
-        interpolation: "bilinear" or "nearest".
+        interpolation: "bicubic", "bilinear" or "nearest".
         alpha: Background of images with a fourth channel: "white", "black", or "drop" to ignore
             that channel.
         **kwargs: Arguments of every Keras layer: `name`, `dtype`, `trainable`.

@@ -5,10 +5,10 @@ from pathlib import Path
 import keras
 
 from tlkit._internal import arguments
-from tlkit._internal.files import DAMAGE_ERRORS, describe_damage, replace_atomically
+from tlkit._internal.files import replace_atomically
 from tlkit.errors import ConfigError
 from tlkit.models.inspection import class_names
-from tlkit.models.serialization import explain_loading, find_unloadable, has_custom_parts
+from tlkit.models.serialization import find_unloadable, has_custom_parts, read_model
 
 
 def save(model: keras.Model, path: str | Path) -> Path:
@@ -58,17 +58,12 @@ def load(path: str | Path) -> keras.Model:
 
     Raises:
         ConfigError: The file does not exist, or does not contain a classifier of tlkit.
+        MissingExtraError: The classifier has a backbone of KerasHub, which is not installed.
     """
     file = arguments.path("path", path)
     if not file.is_file():
         why = "it is a folder" if file.is_dir() else "no such file"
         raise ConfigError(f"`path` must be a .keras file, got {str(path)!r}: {why}.")
-    try:
-        model = keras.saving.load_model(file, compile=False, safe_mode=True)
-    except DAMAGE_ERRORS as error:
-        why = describe_damage(file) or explain_loading(error)
-        raise ConfigError(
-            f"`path` must be a .keras file that Keras can read, got {str(path)!r}: {why}."
-        ) from error
+    model = read_model(file, "path")
     class_names(model)
     return model

@@ -2,12 +2,18 @@
 
 import re
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
 
+from tlkit._internal import optional
+from tlkit._internal.files import DAMAGE_ERRORS, describe_damage
 from tlkit._internal.keras_private import flatten_layers
+from tlkit.errors import Argument, ConfigError
 
 _IMPORTED = {"keras", "keras_hub", "keras_cv", "keras_nlp"}  # packages that Keras finds by itself
 _MAX_REASON = 200  # characters
@@ -36,6 +42,38 @@ def find_unloadable(model: keras.Model) -> str:
             except Exception as error:
                 return _explain(layer, part, error)
     return ""
+
+
+def read_model(path: Path, argument: str) -> keras.Model:
+    """Return the model in a `.keras` file; Keras reads it in its safe mode, which runs no code.
+
+    Args:
+        path: The file.
+        argument: The argument that names it, for messages.
+
+    Raises:
+        ConfigError: Keras can't read the file.
+        MissingExtraError: The model has layers of KerasHub, which is not installed.
+    """
+    if _mentions_hub(path):
+        optional.require("keras_hub", extra="hub")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except DAMAGE_ERRORS as error:
+        why = describe_damage(path) or explain_loading(error)
+        raise ConfigError(
+            Argument(argument),
+            f" must be a .keras file that Keras can read, got {str(path)!r}: {why}.",
+        ) from error
+
+
+def _mentions_hub(path: Path) -> bool:
+    """Tell whether a model's config has a class of KerasHub; a damaged file has none."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return b'"keras_hub' in file.read("config.json")
+    except (KeyError, OSError, zipfile.BadZipFile, zlib.error):
+        return False
 
 
 def has_custom_parts(model: keras.Model) -> bool:
