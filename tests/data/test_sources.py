@@ -122,8 +122,8 @@ def test_what_is_no_split_of_a_data_set_is_refused() -> None:
     rows = _rows([0, 1])
     with pytest.raises(ConfigError, match=r"a column 'image', got \['picture', 'answer'\]"):
         sources.from_huggingface(rows, image_size=4, label="answer")
-    with pytest.raises(ConfigError, match=r"such as dataset\['train'\]"):
-        sources.from_huggingface(datasets.DatasetDict(train=rows), image_size=4)
+    with pytest.raises(ConfigError, match=r"such as dataset\['other'\]"):
+        sources.from_huggingface(datasets.DatasetDict(other=rows), image_size=4)
     with pytest.raises(ConfigError, match="streaming=False"):
         sources.from_huggingface(rows.to_iterable_dataset(), image_size=4)
 

@@ -6,7 +6,7 @@ import pytest
 import tlkit
 from tlkit import recipes
 from tlkit.errors import ConfigError
-from tlkit.experiments.comparison import Estimate
+from tlkit.evaluation.estimates import Estimate
 
 
 def test_an_estimate_is_a_mean_with_students_interval() -> None:

@@ -22,6 +22,7 @@ from tests.samples import make_noise, small_classifier
 
 import tlkit
 from tlkit.errors import MissingExtraError
+from tlkit.evaluation import Estimate
 from tlkit.experiments import run_folder
 from tlkit.reports import ReportFacts, escaping, render
 
@@ -364,3 +365,34 @@ def test_a_run_is_saved_with_its_report(small_backbone: keras.Model, tmp_path: P
     )
     names = {path.name for path in folder.iterdir()}
     assert {"model.keras", "metrics.json", "report.html", "report.md", "curves.png"} <= names
+
+
+def test_the_users_own_split_is_said_with_its_duplicates() -> None:
+    report = facts(own_parts=("test",), duplicates=[("a", "b")], duplicates_apart=1)
+    text = render.markdown(report)
+    assert "own: the test images are used as they were given. The train images were taken" in text
+    assert "1 of them are in different parts of the user's own split" in text
+    assert "- One pair of identical or nearly identical images is in different parts" in text
+    assert not re.search(r"\n{3}|[ \t]\n|[^\n]\n#", text)
+
+
+def test_folds_are_said_with_their_mean() -> None:
+    report = facts(
+        num_folds=5,
+        fold_accuracy=Estimate(mean=0.9, interval=0.021),
+        phases=[phase(learning_rates=None)],
+        duplicates=[("a", "b")],
+    )
+    text = render.markdown(report)
+    assert "Over the folds, the mean accuracy is 90.0 ± 2.1 %." in text
+    assert "both images of a pair are in the same fold" in text
+    assert "chosen once, on all images, so that the results may be slightly too good." in text
+    assert not re.search(r"\n{3}|[ \t]\n|[^\n]\n#", text)
+
+
+def test_of_many_classes_the_weakest_are_listed() -> None:
+    names = tuple(f"class {number}" for number in range(120))
+    text = render.markdown(facts(outcome(names=names)[2], figures={}))
+    assert "There are 20 more classes: those with the lowest F1 are listed." in text
+    assert "The classes with the lowest F1 are listed, 100 of 120; `metrics.json` has all." in text
+    assert not re.search(r"\n{3}|[ \t]\n|[^\n]\n#", text)

@@ -75,6 +75,7 @@ class LabelledImages:
         unreadable: What to do with damaged files; by default as in training.
         path_column: Column of a table that holds image paths; by default as in training.
         label_column: Column of a table that holds class names; by default as in training.
+        split_column: Column of a table that holds train, val or test.
         group_column: Column of a table that groups images; by default as in training.
     """
 
@@ -83,6 +84,7 @@ class LabelledImages:
     unreadable: Unreadable | None = None
     path_column: str | None = None
     label_column: str | None = None
+    split_column: str | None = None
     group_column: str | None = None
 
     def settings(self) -> dict[str, Any]:
@@ -136,7 +138,10 @@ def evaluate(
     if images.group_column is None:  # without a split, groups do not matter
         experiment = replace(experiment, group_column=None)
     dataset = _load(experiment, classifier)
-    evaluation = tlkit.evaluate(classifier, dataset)
+    tested = tlkit.experiments.loading.take_test_images(dataset)
+    if len(tested) < len(dataset):
+        output.print(f"evaluating {len(tested):,} test images, of {len(dataset):,} images in parts")
+    evaluation = tlkit.evaluate(classifier, tested)
     output.print(evaluation)
     return evaluation.to_dict()
 
@@ -227,6 +232,7 @@ def audit(
     images: Annotated[LabelledImages, _flat],
     *,
     out: Path | None = None,
+    num_folds: int = 5,
     output: Annotated[Output, _flat] = Output(),
 ) -> dict[str, Any]:
     """List labels that are probably wrong.
@@ -234,11 +240,12 @@ def audit(
     Args:
         model: A run's folder, or a .keras file.
         out: A .png file for a figure of the first of them.
+        num_folds: Number of folds; each class needs that many images.
     """
     _check_figure(out)
     classifier, experiment = tlkit.experiments.loading.load_classifier(model, **images.settings())
     dataset = _load(experiment, classifier)
-    found = tlkit.audit(classifier, dataset, seed=experiment.seed)
+    found = tlkit.audit(classifier, dataset, num_folds=num_folds, seed=experiment.seed)
     output.print(found)
     if out is not None and found.suspects:
         tlkit.plotting.audit_grid(found, dataset).savefig(out, dpi=150)
@@ -294,6 +301,8 @@ def inspect(
     dataset = loading.load_images(experiment)
     split = loading.split_images(experiment, dataset)
     output.print(tlkit.experiments.plan(dataset, split))
+    if experiment.folds:
+        output.print(tlkit.experiments.folds.describe(experiment, dataset))
     recipe = tlkit.experiments.recipes.get(experiment.recipe, backbone=experiment.backbone)
     classifier = _build(experiment, dataset.class_names)
     phase = recipe.head if recipe.fine_tune is None else recipe.fine_tune
@@ -317,6 +326,7 @@ def inspect(
     return {
         "counts": dataset.counts,
         "parts": {name: len(getattr(split, name)) for name in ("train", "validation", "test")},
+        "own_parts": list(split.own_parts),
         "duplicates": len(split.duplicates),
         "problems": [str(problem) for problem in dataset.problems],
         "notices": list(dataset.notices),

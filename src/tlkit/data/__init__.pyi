@@ -1,5 +1,6 @@
 from .batches import Data as Data
 from .batches import one_hot as one_hot
+from .folds import assign_folds as assign_folds
 from .image_dataset import ImageDataset as ImageDataset
 from .image_dataset import Problem as Problem
 from .lazy_images import LazyImages as LazyImages

@@ -12,6 +12,8 @@ from tlkit.data import naming, scanning
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import DataError
 
+_MAX_NAMED = 30  # classes in a printed line
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -40,6 +42,8 @@ class ImageDataset:
         class_names: The name of each class.
         paths: The file of each image, relative to the dataset's folder; empty for arrays.
         groups: The group of each image, such as a patient, which is never split; empty without.
+        parts: The part of each image in the user's own split, "train", "validation" or "test",
+            which `tlkit.splits.split` keeps; empty without.
         problems: Files that were skipped or replaced, and why.
         notices: What was assumed of the files, or passed over.
         value_range: The values of black and white.
@@ -53,6 +57,7 @@ class ImageDataset:
     class_names: tuple[str, ...]
     paths: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     notices: tuple[str, ...] = ()
     value_range: tuple[float, float] = (0, 255)
@@ -91,6 +96,7 @@ class ImageDataset:
             labels=self.labels[indices],
             paths=pick(self.paths, indices),
             groups=pick(self.groups, indices),
+            parts=pick(self.parts, indices),
             known_scans=pick(self.known_scans or vars(self).get("scans", ()), indices),
         )
 
@@ -119,16 +125,18 @@ class ImageDataset:
 
     def __str__(self) -> str:
         each = int(np.prod(self.images.shape[1:])) * self.images.dtype.itemsize
+        named = [f"{name} {count:,}" for name, count in self.counts.items()]
         how = "read as needed" if isinstance(self.images, LazyImages) else "in memory"
         lines = [
             f"{self.name}: {len(self):,} images of {' x '.join(map(str, self.images.shape[1:]))}, "
             f"{how}: {each / 1e3:,.0f} kB each, {len(self) * each / 1e6:,.1f} MB all together",
-            ", ".join(f"{name} {count:,}" for name, count in self.counts.items()),
+            ", ".join(named[:_MAX_NAMED])
+            + f" and {len(named) - _MAX_NAMED:,} more classes" * (len(named) > _MAX_NAMED),
         ]
         lines += self.notices
         if self.problems:
-            named = join_first(self.problems, limit=10, separator="; ")
-            lines.append(f"{len(self.problems):,} left out or replaced: {named}")
+            shown = join_first(self.problems, limit=10, separator="; ")
+            lines.append(f"{len(self.problems):,} left out or replaced: {shown}")
         return "\n".join(lines)
 
 

@@ -95,3 +95,11 @@ def _can_open(file: Path) -> bool:
             return picture.format not in _NO_IMAGES
     except Exception:  # a reader of Pillow may fail in any way on another's file
         return False
+
+
+def relative_path(file: Path, root: Path) -> str:
+    """Return the path of a file from a folder, with `/`."""
+    try:
+        return Path(os.path.relpath(file, root)).as_posix()
+    except ValueError:  # on another drive of Windows
+        return file.as_posix()

@@ -22,6 +22,12 @@ _FILLER = re.compile(
     r"set|sets|data|dataset|split|splits|seg|all|raw|folder|dir|files|samples|jpe?g|png|original"
     r"|resized|augmented|[abxy]"
 )
+_ROLES = {
+    "train": re.compile(r"(train|trn|training)(set|data|images|imgs)?"),
+    "validation": re.compile(r"(val|valid|validation|dev)(set|data|images|imgs)?"),
+    "test": re.compile(r"(test|tst|testing|holdout)(set|data|images|imgs)?"),
+}
+_IMAGES = re.compile(r"(jpeg)?images?|imgs?|pictures?")
 _FOLD = re.compile(r"(fold|split|part|partition|batch|set|cv)[ _-]?[0-9]+", re.IGNORECASE)
 _LIST = re.compile(r"\[\s*(['\"].*|.*,.*|[0-9.\s]*)\]|[({].*,.*[)}]")
 _JOINERS = "\u200c\u200d"  # invisible, but they change how letters and emoji beside them look
@@ -191,6 +197,21 @@ def is_part(name: str) -> bool:
     return any(map(_PART.fullmatch, words)) and all(
         _PART.fullmatch(word) or _ASIDE.fullmatch(word) or _FILLER.fullmatch(word) for word in words
     )
+
+
+def find_part(name: str) -> str | None:
+    """Return which part of a data set a name is of: "train", "validation", "test", or None.
+
+    Examples:
+        >>> [find_part(name) for name in ("Training", "seg_val", "test_images", "eval", "trainer")]
+        ['train', 'validation', 'test', None, None]
+    """
+    words = [
+        word for word in _words(name) if not (_FILLER.fullmatch(word) or _IMAGES.fullmatch(word))
+    ]
+    found = {part for word in words for part, names in _ROLES.items() if names.fullmatch(word)}
+    known = all(any(names.fullmatch(word) for names in _ROLES.values()) for word in words)
+    return found.pop() if known and len(found) == 1 else None
 
 
 def is_aside(name: str) -> bool:

@@ -55,6 +55,7 @@ def read(
     place: str,
     options: ReadOptions,
     groups: Sequence[str] = (),
+    parts: Sequence[str] = (),
     faults: Mapping[int, str] | None = None,
     problems: Sequence[Problem] = (),
     notices: Sequence[str] = (),
@@ -70,6 +71,7 @@ def read(
         place: Where the pictures are, for messages.
         options: How they are read.
         groups: The group of each picture.
+        parts: The part of each picture in the user's own split.
         faults: Why pictures with these indices can't be used.
         problems: What else was found that can't be used.
         notices: What else was assumed.
@@ -117,6 +119,7 @@ def read(
         class_names=names,
         paths=pick(tuple(paths), kept) if are_files else (),
         groups=pick(tuple(groups), kept),
+        parts=pick(tuple(parts), kept),
         problems=problems,
         notices=(*notices, *depths, *_find_similar(names)),
         white=white,
@@ -133,6 +136,8 @@ def _find_class_names(
         if len(found) < 2:
             raise DataError(
                 f"{place!r} must have images of at least 2 classes, got {list(found) or 'none'}."
+                + " To tell a class from everything else, add a class of other images."
+                * (len(found) == 1)
             )
         return found
     known = naming.check(wanted)

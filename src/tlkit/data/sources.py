@@ -1,16 +1,19 @@
 """Images of your own in one form: from arrays, folders, tables, other libraries' data sets."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tlkit._internal import arguments
+from tlkit._internal.text import join_first
 from tlkit.data import decoding, naming
 from tlkit.data.disk_images import from_batches
 from tlkit.data.image_dataset import ImageDataset, Problem, validate_labels
 from tlkit.data.image_folders import from_folder, from_manifest
-from tlkit.data.reading import ReadOptions, Unreadable, read
+from tlkit.data.listings import PARTS, Listing, join, read_listing
+from tlkit.data.reading import ReadOptions, Unreadable
 from tlkit.errors import ConfigError, DataError
 
 __all__ = [
@@ -78,17 +81,19 @@ def from_huggingface(
     class_names: Sequence[str] | None = None,
     white: int | None = None,
 ) -> ImageDataset:
-    """Return the images of a Hugging Face `datasets.Dataset`; each is scanned now, as of a folder.
+    """Return the images of a Hugging Face data set; each is scanned now, as of a folder.
 
-    Get one with `pip install 'tlkit[datasets]'` and `datasets.load_dataset(name, split="train")`.
+    Get one with `pip install 'tlkit[datasets]'` and `datasets.load_dataset(name)`. Of a
+    `DatasetDict`, the splits train, validation and test become the `parts` of one dataset, which
+    `tlkit.splits.split` uses as they are; one without labels is passed over.
 
     Class names are those of its `ClassLabel`; labels of another type are named by their value, in
     the order of numbers if all are. Its format, such as "numpy", makes no difference; a transform
     of yours is applied.
 
     Args:
-        dataset: One split with a column of images, of their files' content or paths, or of arrays
-            of whole numbers.
+        dataset: A `Dataset` or a `DatasetDict` with a column of images, of their files' content or
+            paths, or of arrays of whole numbers.
         image_size: As for `from_folder`.
         image: The column of images.
         label: The column of labels.
@@ -101,14 +106,66 @@ def from_huggingface(
         white: As for `from_folder`.
 
     Raises:
-        ConfigError: A column is missing, or the dataset is several splits or a stream.
+        ConfigError: A column is missing, or the dataset is a stream or has no training split.
         DataError: Images are damaged or have no label; the message lists them.
     """
+    splits = _find_splits(dataset) if isinstance(dataset, Mapping) else {"": dataset}
+    listings = [
+        _list_rows(rows, part, image=image, label=label, group=group)
+        for part, rows in splits.items()
+    ]
+    known = getattr(next(iter(splits.values())).features[label], "names", None)
+    options = ReadOptions(
+        image_size=image_size,  # type: ignore[arg-type]  # a number becomes a pair
+        fit=fit,
+        channels=channels,
+        unreadable=unreadable,
+        max_unreadable=max_unreadable,
+        class_names=class_names if class_names is not None or known is None else known,
+        white=white,
+    )
+    listing = join(listings)
     if isinstance(dataset, Mapping):
-        raise ConfigError(
-            f"`dataset` must be one split of a data set, such as dataset[{next(iter(dataset))!r}], "
-            f"got all of {list(dataset)}."
+        unused = [
+            name for name, rows in dataset.items() if all(rows is not s for s in splits.values())
+        ]
+        listing = replace(
+            listing,
+            notices=[
+                f"the data set's own split is used: {join_first(list(splits))}",
+                *(f"passed over the split {name!r}" for name in unused),
+            ],
         )
+    return read_listing(
+        listing,
+        name="Hugging Face data set",
+        place="The data set",
+        options=options,
+        are_files=False,
+    )
+
+
+def _find_splits(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the splits of a `DatasetDict` that are parts, by "train", "validation", "test"."""
+    found: dict[str, Any] = {}
+    for part in PARTS:
+        named = [name for name in dataset if naming.find_part(str(name)) == part]
+        if len(named) > 1:
+            raise ConfigError(
+                f"`dataset` must have one {part} split, got {named}. Pass a dict of those to use."
+            )
+        if named:
+            found[part] = dataset[named[0]]
+    if "train" not in found:
+        raise ConfigError(
+            f"`dataset` must have a split named 'train', got {list(dataset)}. Pass one split, such "
+            f"as dataset[{next(iter(dataset), 'train')!r}]."
+        )
+    return found
+
+
+def _list_rows(dataset: Any, part: str, *, image: str, label: str, group: str | None) -> Listing:
+    """Return the rows of one split."""
     if not hasattr(dataset, "__len__"):
         raise ConfigError(
             f"`dataset` must have a length and rows by number, got {type(dataset).__name__}: load "
@@ -126,26 +183,13 @@ def from_huggingface(
     if "None" in groups or "" in groups:
         row = next(row for row, each in enumerate(groups) if each in ("None", ""))
         raise DataError(f"Column {group!r} of the data set is empty in row {row}.")
-    wanted = class_names if class_names is not None else known
-    options = ReadOptions(
-        image_size=image_size,  # type: ignore[arg-type]  # a number becomes a pair
-        fit=fit,
-        channels=channels,
-        unreadable=unreadable,
-        max_unreadable=max_unreadable,
-        class_names=wanted,
-        white=white,
-    )
-    return read(
-        _fetcher(dataset, image),
-        names,
-        paths=[f"row {row}" for row in range(len(names))],
-        name="Hugging Face data set",
-        place="The data set",
-        options=options,
+    return Listing(
+        fetch=_fetcher(dataset, image),
+        labels=names,
+        paths=[f"{part} row {row}".strip() for row in range(len(names))],
         groups=groups,
+        parts=[part] * len(names) if part else (),
         faults=faults,
-        are_files=False,
     )
 
 

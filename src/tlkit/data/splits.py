@@ -12,6 +12,7 @@ from tlkit._internal import arguments
 from tlkit._internal.text import join_first, plural
 from tlkit.data.duplicates import DuplicatePair, find_duplicates
 from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.listings import PARTS
 from tlkit.errors import Argument, DataError
 
 __all__ = ["DuplicatePair", "Duplicates", "Split", "find_duplicates", "find_groups", "split"]
@@ -32,6 +33,8 @@ class Split:
         duplicates: The duplicates and near-duplicates that were found in the whole dataset.
         largest_group: The number of images in the largest group of them.
         num_apart: Of these pairs, how many are in different parts.
+        own_parts: The parts of the user's own split; the others are taken from its training images.
+        num_groups_apart: The number of groups, such as patients, in different parts of it.
     """
 
     train: ImageDataset
@@ -40,10 +43,21 @@ class Split:
     duplicates: tuple[DuplicatePair, ...] = ()
     largest_group: int = 1
     num_apart: int = 0
+    own_parts: tuple[str, ...] = ()
+    num_groups_apart: int = 0
 
     def __str__(self) -> str:
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         lines = [", ".join(f"{name} {len(part):,}" for name, part in parts.items() if len(part))]
+        if self.own_parts:
+            taken = [
+                name for name, part in parts.items() if len(part) and name not in self.own_parts
+            ]
+            lines[0] += f" ({join_first(self.own_parts)} as given" + (
+                f", {join_first(taken)} taken from train)" if taken else ")"
+            )
+        if self.num_groups_apart:
+            lines.append(f"{plural(self.num_groups_apart, 'group')} with images in different parts")
         if self.duplicates:
             lines.append(
                 f"{plural(len(self.duplicates), 'pair')} of duplicate or near-duplicate images, in "
@@ -75,15 +89,19 @@ def split(
     proportions are equal in every part, as far as whole images and groups allow; files that are
     added later then move a few of the others.
 
+    Images with `parts` are in the user's own split, which is used as it is: no image moves. A part
+    that it lacks is taken from its training images in the same way.
+
     Args:
         data: The images.
-        test: The share of test images, 0 to below 1.
-        validation: The share of validation images.
+        test: The share of test images, 0 to below 1; in the user's own split, of training images.
+        validation: The share of validation images, likewise.
         duplicates: What to do with duplicates and near-duplicates in different parts: "refuse"
             raises an error, "together" moves them into one part, "allow" accepts them. Identical
             images with different labels are accepted by "allow" only. A chain of near-duplicates
             of more than 10 images, and of more than 10 % of the class, is cut into smaller groups;
-            give the images of a video or a patient `groups`.
+            give the images of a video or a patient `groups`. Between parts of
+            the user's own split, pairs are never moved: "together" counts them.
         stratify: Whether to keep class proportions equal in every part. A group counts as its
             most frequent class.
         seed: Another seed gives another split.
@@ -108,24 +126,37 @@ def split(
     }
     arguments.fraction("test + validation", test + validation)
     arguments.one_of("duplicates", duplicates, get_args(Duplicates))
+    own_parts = tuple(name for name in PARTS if name in data.parts)
+    shares = {name: 0.0 if name in own_parts else share for name, share in shares.items()}
     pairs = tuple(find_duplicates(data))
     groups = _join_keys(data, pairs)
-    positions = _hash_to_unit(groups if duplicates == "together" else _keys(data), seed)
+    positions = hash_to_unit(groups if duplicates == "together" else _keys(data), seed)
+    parts = np.asarray(data.parts or ["train"] * len(data), dtype="U10")
+    free = parts == "train"  # all images, or those from which other parts are taken
     if stratify:
-        positions = _spread_evenly(positions, data.labels)
-    parts = _assign_parts(positions, shares)
+        positions[free] = _spread_evenly(positions[free], data.labels[free])
+    parts[free] = _assign_parts(positions[free], shares)
     if duplicates != "allow":
         _check_duplicates(data, pairs, parts, refuse_apart=duplicates == "refuse")
     _check_all_classes(
         data, parts, shares, stratify=stratify, grouped=bool(pairs) and duplicates == "together"
     )
-    split_parts = {name: data.take(parts == name) for name in ("train", "validation", "test")}
     return Split(
         duplicates=pairs,
         largest_group=max(Counter(groups).values()),
         num_apart=sum(parts[pair.first] != parts[pair.second] for pair in pairs),
-        **split_parts,
+        own_parts=own_parts,
+        num_groups_apart=_count_apart(data.groups, parts),
+        **{name: data.take(parts == name) for name in PARTS},
     )
+
+
+def _count_apart(groups: Sequence[str], parts: np.ndarray) -> int:
+    """Return how many groups have images in several parts."""
+    found: dict[str, set[str]] = {}
+    for group, part in zip(groups, parts.tolist(), strict=False):
+        found.setdefault(group, set()).add(part)
+    return sum(len(each) > 1 for each in found.values())
 
 
 def find_groups(data: ImageDataset) -> list[str]:
@@ -176,7 +207,7 @@ def _join_keys(data: ImageDataset, pairs: Iterable[DuplicatePair]) -> list[str]:
     return [str(names[root(node)]) for node in nodes]  # names are sorted
 
 
-def _hash_to_unit(keys: Sequence[str], seed: int) -> np.ndarray:
+def hash_to_unit(keys: Sequence[str], seed: int) -> np.ndarray:
     """Return a number from 0 to 1 for each key, which looks random but is always the same."""
     texts = (f"{seed}:{key}".encode(errors="surrogatepass") for key in keys)
     digests = (hashlib.blake2b(text, digest_size=8).digest() for text in texts)
@@ -228,6 +259,8 @@ def _check_duplicates(
     ]
     together = Argument("duplicates", "together")
     apart = ("Look at them, then keep each pair in one part with ", together)
+    if data.parts:
+        apart = ("Look at them, then remove one image of each, or only count them with ", together)
     raise DataError(
         f"{len(across):,} pairs of duplicate or near-duplicate images are in different parts, and "
         f"{len(conflicting):,} pairs of identical images have different labels: "
@@ -247,16 +280,30 @@ def _check_all_classes(
     stratify: bool,
     grouped: bool,
 ) -> None:
+    wanted = ("train", *(name for name, share in shares.items() if share))
+    counts = np.bincount(data.labels[np.isin(parts, wanted)], minlength=len(data.class_names))
+    few = [
+        name
+        for name, count in zip(data.class_names, counts, strict=True)
+        if 0 < count < len(wanted)
+    ]
+    scarce = (
+        f" {join_first([*map(repr, few)])} can't be in {len(wanted)} parts with fewer images: "
+        "leave such classes out, or test on other images with ",
+        Argument("test_data"),
+        ".",
+    )
     stratified = () if stratify else ("; or set ", Argument("stratify", True))
     allowed = ("; or let duplicates be in different parts with ", Argument("duplicates", "allow"))
-    for part in ("train", *(name for name, share in shares.items() if share)):
+    for part in wanted:
         present = set(data.labels[parts == part].tolist())
         missing = [name for index, name in enumerate(data.class_names) if index not in present]
         if missing:
             raise DataError(
-                f"Every part must have images of every class, got none of {missing} in {part}. "
-                "Add images or increase the share",
+                f"Every part must have images of every class, got none of "
+                f"{join_first([*map(repr, missing)])} in {part}. Add images or increase the share",
                 *stratified,
                 *(allowed if grouped else ()),
                 ".",
+                *(scarce if few else ()),
             )

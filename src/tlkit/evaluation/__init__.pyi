@@ -1,5 +1,8 @@
 from .calibration import Calibration as Calibration
 from .calibration import calibrate as calibrate
+from .cross_validation import CrossValidation as CrossValidation
+from .cross_validation import cross_validate as cross_validate
+from .estimates import Estimate as Estimate
 from .evaluator import embed as embed
 from .evaluator import evaluate as evaluate
 from .evaluator import predict as predict

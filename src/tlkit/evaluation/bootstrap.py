@@ -10,7 +10,7 @@ such draws.
 
 import numpy as np
 
-from tlkit.evaluation.reliability import calibration_error
+from tlkit.evaluation.reliability import divide_into_bins, mean_distance
 
 _NUM_RESAMPLES = 1000
 _BATCH = 50  # resamples at a time, to bound the memory
@@ -60,7 +60,9 @@ def _resample_images(
     count = len(labels)
     losses = -np.log(np.maximum(probabilities[np.arange(count), labels], np.finfo("float64").eps))
     drawn = random.integers(0, count, (_BATCH, count))
-    errors = [calibration_error(labels[rows], probabilities[rows]) for rows in drawn]
+    confidence = probabilities.max(axis=1).astype("float64")
+    correct = (probabilities.argmax(axis=1) == labels).astype("float64")
+    errors = [mean_distance(divide_into_bins(confidence[rows], correct[rows])) for rows in drawn]
     return {"loss": losses[drawn].mean(axis=1), "calibration_error": np.array(errors)}
 
 

@@ -15,7 +15,7 @@ from tlkit.data import batches, chunks, splits
 from tlkit.data.batches import Data
 from tlkit.data.fixed_order import has_fixed_order
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.errors import DataError
+from tlkit.errors import Argument, DataError
 from tlkit.models.inspection import class_names, head_of
 from tlkit.training import solvers
 from tlkit.training.inputs import validate
@@ -152,7 +152,7 @@ def audit(
             "`data` must have a fixed order, got a dataset that shuffles or augments. Pass one "
             "that does not, such as image_dataset_from_directory(..., shuffle=False)."
         )
-    features, labels = _read_features(model, inputs, batch_size)
+    features, labels = read_features(model, inputs, batch_size)
     _check(labels, names, num_folds)
     _check_lengths(len(labels), paths=paths, groups=groups)
     # cleanlab wants an image of every class, so classes without one are left out
@@ -191,7 +191,7 @@ def _check_lengths(count: int, **entries: Sequence[str]) -> None:
             )
 
 
-def _read_features(
+def read_features(
     model: keras.Model, data: batches.Inputs, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the features of every image that the head reads, and the class indices."""
@@ -213,7 +213,9 @@ def _check(labels: np.ndarray, names: Sequence[str], num_folds: int) -> None:
         few = join_first([f"{names[at]!r} ({counts[at]})" for at in rare])
         raise DataError(
             f"`data` must contain at least {num_folds} images of each class, one for each fold, "
-            f"got fewer of {few}. Use fewer folds, at least 2, or leave these classes out."
+            f"got fewer of {few}. Use fewer folds, at least 2, with ",
+            Argument("num_folds"),
+            ", or leave these classes out.",
         )
 
 

@@ -21,6 +21,7 @@ from tlkit.evaluation import bootstrap
 from tlkit.evaluation.reliability import calibration_error
 
 _TOP = (1, 3, 5)
+_MAX_ROWS = 30  # classes in a printed table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +140,17 @@ class Evaluation:
             for row, column in pairs
         )
 
+    def weakest(self, count: int) -> tuple[ClassMetrics, ...]:
+        """Return all classes in order, or if there are more, those tested with the lowest F1.
+
+        Args:
+            count: How many at most.
+        """
+        if len(self.classes) <= count:
+            return self.classes
+        tested = [each for each in self.classes if each.support]
+        return tuple(sorted(tested, key=lambda each: each.f1)[:count])
+
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics as values that JSON keeps, without the arrays of single images."""
         return {
@@ -175,10 +187,16 @@ class Evaluation:
                 *("-" if value is None else f"{value:.3f}" for value in each.defined()),
                 f"{each.support:,}",
             )
-            for each in self.classes
+            for each in self.weakest(_MAX_ROWS)
         ]
         columns = ("class", "precision", "recall", "f1", "images")
-        return rich.console.Group(self.summary(), build_table(columns, rows, align="lrrrr"))
+        lines = [self.summary()]
+        if len(self.classes) > _MAX_ROWS:
+            lines.append(f"the {len(rows)} of {len(self.classes):,} classes with the lowest F1:")
+        untested = sum(not each.support for each in self.classes)
+        if untested:
+            lines.append(f"{untested:,} of {len(self.classes):,} classes have no images to test on")
+        return rich.console.Group(*lines, build_table(columns, rows, align="lrrrr"))
 
     def __str__(self) -> str:
         return render_text(self)

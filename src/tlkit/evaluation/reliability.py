@@ -7,6 +7,7 @@ import numpy as np
 from tlkit._internal import arguments
 from tlkit.training import solvers
 
+NUM_BINS = 15
 _MIN_PROBABILITY = 1e-12
 
 
@@ -30,7 +31,7 @@ class CalibrationBin:
 
 
 def calibration_curve(
-    labels: np.ndarray, probabilities: np.ndarray, *, num_bins: int = 15
+    labels: np.ndarray, probabilities: np.ndarray, *, num_bins: int = NUM_BINS
 ) -> list[CalibrationBin]:
     """Return the accuracy of predictions by their confidence, the highest probability.
 
@@ -51,6 +52,13 @@ def calibration_curve(
     arguments.at_least("num_bins", num_bins, 1)
     confidence = probabilities.max(axis=1).astype("float64")
     correct = (probabilities.argmax(axis=1) == labels).astype("float64")
+    return divide_into_bins(confidence, correct, num_bins)
+
+
+def divide_into_bins(
+    confidence: np.ndarray, correct: np.ndarray, num_bins: int = NUM_BINS
+) -> list[CalibrationBin]:
+    """Return the bins of predictions with these confidences, each correct (1) or not (0)."""
     index = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
     count = np.bincount(index, minlength=num_bins)
     mean_confidence, accuracy = (
@@ -70,7 +78,7 @@ def calibration_curve(
 
 
 def calibration_error(
-    labels: np.ndarray, probabilities: np.ndarray, *, num_bins: int = 15
+    labels: np.ndarray, probabilities: np.ndarray, *, num_bins: int = NUM_BINS
 ) -> float:
     """Return the expected calibration error: the mean distance of confidence from accuracy.
 
@@ -85,9 +93,13 @@ def calibration_error(
         >>> calibration_error(np.array([0, 0, 0, 1]), np.array([[0.75, 0.25]] * 4))
         0.0
     """
-    curve = calibration_curve(labels, probabilities, num_bins=num_bins)
-    distance = sum(each.count * abs(each.confidence - each.accuracy) for each in curve)
-    return float(distance / len(labels))
+    return mean_distance(calibration_curve(labels, probabilities, num_bins=num_bins))
+
+
+def mean_distance(bins: list[CalibrationBin]) -> float:
+    """Return the mean distance of confidence from accuracy over all predictions in some bins."""
+    distance = sum(each.count * abs(each.confidence - each.accuracy) for each in bins)
+    return float(distance / sum(each.count for each in bins))
 
 
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:

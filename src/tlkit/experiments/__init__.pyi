@@ -1,3 +1,4 @@
+from . import folds as folds
 from . import loading as loading
 from . import recipes as recipes
 from . import run_folder as run_folder

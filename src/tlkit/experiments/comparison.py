@@ -1,7 +1,5 @@
 """Compare recipes on the same images over several seeds: means with confidence intervals."""
 
-import math
-import statistics
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -12,49 +10,17 @@ from typing import Any
 
 import keras
 import rich.console
-from scipy.stats import t as student
 
 from tlkit._internal import arguments, system
 from tlkit._internal.tables import build_table, render_text
 from tlkit.data.splits import Split
 from tlkit.errors import ConfigError
+from tlkit.evaluation.estimates import Estimate
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.experiments.recipe import Recipe, Trained
 from tlkit.models.saving import save
 
 _SAMPLING_SECONDS = 0.05
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """The mean of a number over several seeds, with its uncertainty.
-
-    Attributes:
-        mean: The mean.
-        interval: Half the width of the mean's 95 % confidence interval, by Student's t; NaN for
-            one seed.
-    """
-
-    mean: float
-    interval: float
-
-    @classmethod
-    def from_values(cls, values: Sequence[float]) -> "Estimate":
-        """Return the estimate from one value per seed."""
-        if len(values) < 2:
-            return cls(mean=values[0], interval=math.nan)
-        spread = statistics.stdev(values) / math.sqrt(len(values))
-        return cls(
-            mean=statistics.mean(values),
-            interval=float(student.ppf(0.975, len(values) - 1)) * spread,
-        )
-
-    def format(self, unit: float, digits: int) -> str:
-        """Return mean and interval as text, in a unit."""
-        mean = f"{self.mean / unit:.{digits}f}"
-        if math.isnan(self.interval):
-            return mean
-        return f"{mean} ± {self.interval / unit:.{digits}f}"
 
 
 @dataclass(frozen=True, kw_only=True)

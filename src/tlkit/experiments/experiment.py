@@ -18,7 +18,11 @@ Augmentation = Literal["flip", "rotate", "shift", "zoom"]
 Fit = Literal["crop", "pad", "squash"]
 Duplicates = Literal["allow", "refuse", "together"]
 Unreadable = Literal["fail", "replace", "skip"]
+SplitChoice = Literal["auto", "folders", "pool", "random"]
 _LISTS = ("augment", "options", "pixels")
+
+PLACES = ("data", "test_data", "validation_data")
+"""The settings that are folders or tables of images."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,12 @@ class Experiment:
         options: More arguments of the backbone, such as alpha=0.75.
         pixels: Values the backbone takes: byte, caffe, signed, torch, unit, or two numbers.
         augment: Random changes of training images; needs the recipe "best".
-        test: Share of images to test on.
+        split: Whether train/, val/ and test/ are the split (folders, pool) or classes (random).
+        test_data: Another folder or table, of images to test on.
+        validation_data: Another folder or table, of images to fit the temperature on.
+        test: Share of images to test on, where they have no test images of their own.
         validation: Share of images to fit the temperature on; they are not trained on.
+        folds: Evaluate on all images by this many folds (0: on test images), and train on all.
         duplicates: What to do with duplicate and near-duplicate images in different parts.
         stratify: Keep class proportions equal in every part.
         unreadable: What to do with damaged files.
@@ -48,6 +56,7 @@ class Experiment:
         white: Value of white in files of more than 8 bits; by default learned from all of them.
         path_column: Column of a table that holds image paths.
         label_column: Column of a table that holds class names.
+        split_column: Column of a table that holds train, val or test, your own split.
         group_column: Column of a table; rows with the same value stay in the same part.
         budget: Maximum minutes of training; unlimited by default.
         seed: Random seed of the split and of training.
@@ -71,8 +80,12 @@ class Experiment:
     options: tuple[str, ...] = ()
     pixels: tuple[str, ...] = ()
     augment: tuple[Augmentation, ...] = ()
+    split: SplitChoice = "auto"
+    test_data: str | None = None
+    validation_data: str | None = None
     test: float = 0.2
     validation: float = 0.0
+    folds: int = 0
     duplicates: Duplicates = "together"
     stratify: bool = False
     unreadable: Unreadable = "fail"
@@ -80,6 +93,7 @@ class Experiment:
     white: int | None = None
     path_column: str = "path"
     label_column: str = "label"
+    split_column: str | None = None
     group_column: str | None = None
     budget: float | None = None
     seed: int = 0
@@ -92,6 +106,9 @@ class Experiment:
             if not isinstance(value, str | Path):
                 raise ConfigError(Argument(name), f" must be a path or a name, got {value!r}.")
             object.__setattr__(self, name, check_name(name, value))  # JSON has no paths
+        for name in ("test_data", "validation_data"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, check_name(name, getattr(self, name)))
         for name, hint in get_type_hints(Experiment).items():
             value = getattr(self, name, None)
             if get_origin(hint) is Literal and name != "channels":
@@ -111,6 +128,16 @@ class Experiment:
             raise ConfigError(
                 Argument("test"), " must be above 0: the classifier is evaluated on test images."
             )
+        if self.folds != 0:
+            arguments.at_least("folds", self.folds, 2)
+            for name in ("test_data", "validation_data", "validation", "split_column"):
+                if getattr(self, name):
+                    raise ConfigError(
+                        Argument(name),
+                        " must be left out with ",
+                        Argument("folds"),
+                        ", which tests on all images.",
+                    )
         if self.white is not None:
             arguments.at_least("white", self.white, 1)
         if self.budget is not None:
@@ -211,6 +238,10 @@ def settings_of_run(config: Mapping[str, Any]) -> dict[str, Any]:
     values = config["experiment"]
     if not isinstance(values, dict):
         raise ConfigError(f"`experiment` must hold names and values, got {values!r}.")
-    if Path(str(values.get("data", ""))).exists():
-        return dict(values)
-    return {**values, "data": config.get("making", {}).get("data", values.get("data"))}
+    recorded = config.get("making", {})
+    moved = {
+        name: recorded.get(name) or values[name]
+        for name in PLACES
+        if values.get(name) and not Path(str(values[name])).exists()
+    }
+    return {**values, **moved}

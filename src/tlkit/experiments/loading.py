@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tlkit._internal import arguments
 from tlkit.data import manifests
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.image_folders import from_folder, from_manifest
 from tlkit.data.splits import Split, split
+from tlkit.data.table_listing import Columns
 from tlkit.errors import Argument, ConfigError
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.models import backbones, saving
@@ -109,19 +111,38 @@ def load_images(
             "`data` must be a folder with a subfolder for each class, or a .csv or .parquet "
             f"table, got {experiment.data!r}: {why}."
         )
+    how |= {"test_data": experiment.test_data, "validation_data": experiment.validation_data}
+    columns = Columns(
+        path=experiment.path_column,
+        label=experiment.label_column,
+        group=experiment.group_column,
+        split=experiment.split_column,
+    )
     if path.is_dir():
         _refuse_columns(experiment)
-        return from_folder(experiment.data, **how)
+        return from_folder(experiment.data, split=experiment.split, columns=columns, **how)
+    if experiment.split != "auto":
+        raise ConfigError(
+            Argument("split"),
+            f" can only be used with a folder, got {experiment.split!r} for a table. Name the "
+            "column of its parts with ",
+            Argument("split_column"),
+            ".",
+        )
     return from_manifest(
         experiment.data,
-        path_column=experiment.path_column,
-        label_column=experiment.label_column,
-        group_column=experiment.group_column,
+        path_column=columns.path,
+        label_column=columns.label,
+        group_column=columns.group,
+        split_column=columns.split,
         **how,
     )
 
 
 def _refuse_columns(experiment: Experiment) -> None:
+    others = filter(None, (experiment.test_data, experiment.validation_data))
+    if experiment.split_column is None and any(map(_is_table, others)):
+        return
     for field in fields(experiment):
         value = getattr(experiment, field.name)
         if field.name.endswith("_column") and value != field.default:
@@ -132,11 +153,24 @@ def _refuse_columns(experiment: Experiment) -> None:
             )
 
 
+def _is_table(place: str) -> bool:
+    return Path(place).suffix.lower() in manifests.SUFFIXES
+
+
+def take_test_images(dataset: ImageDataset) -> ImageDataset:
+    """Return the test images of a dataset with the user's own split, or all of another."""
+    tested = np.flatnonzero(np.asarray(dataset.parts) == "test")
+    return dataset.take(tested) if len(tested) else dataset
+
+
 def split_images(experiment: Experiment, dataset: ImageDataset) -> Split:
-    """Split images into the experiment's training, validation and test images."""
+    """Split images into the experiment's training, validation and test images.
+
+    With folds, all images are training images.
+    """
     return split(
         dataset,
-        test=experiment.test,
+        test=0 if experiment.folds else experiment.test,
         validation=experiment.validation,
         duplicates=experiment.duplicates,
         stratify=experiment.stratify,
@@ -166,6 +200,9 @@ def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Ex
     values |= {"channels": shape[3] if len(shape) == 4 else 1}
     if None not in shape[1:3]:
         values |= {"image_size": shape[1]}
+    values |= {"test_data": None, "validation_data": None, "split_column": None, "folds": 0}
+    if values.get("split") != "random":  # the folders of these images are looked at anew
+        values["split"] = "auto"
     if Path(settings["data"]).is_dir():  # a folder has no columns, even if the run read a table
         columns = [field for field in fields(Experiment) if field.name.endswith("_column")]
         values |= {field.name: field.default for field in columns}

@@ -1,6 +1,7 @@
 """All settings of a training as one value; `tlkit.recipes` has recipes with a name."""
 
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,11 @@ from tlkit.caching.progress import CacheProgress
 from tlkit.data.batches import Data
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import Argument, ConfigError
-from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES, select_features
+from tlkit.evaluation.probing.linear_probe import (
+    MAX_JOINT_FEATURES,
+    min_images,
+    select_features,
+)
 from tlkit.models.applications import SPECS
 from tlkit.models.builder import build_classifier
 from tlkit.models.feature_extraction import Pooling
@@ -98,9 +103,18 @@ class Recipe:
             class_names=data.class_names,
         )
 
-    def _features(self, data: Data) -> Any:
+    def _features(self, data: ImageDataset) -> Any:
         if self.features != "auto":
             return self.features
+        minimum = min_images(len(data.class_names))
+        if len(data) < minimum:
+            warnings.warn(
+                f"{len(data):,} images of {len(data.class_names):,} classes are too few to choose "
+                f"the layers that the head reads, which takes {minimum:,}: it reads the backbone's "
+                "output.",
+                stacklevel=4,  # the caller of `train`
+            )
+            return None
         return select_features(data, max_layers=self.max_layers)
 
     def trainer(self, *, seed: int, cache: Cache | None = DEFAULT) -> TwoPhaseTrainer:

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import platform
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from tlkit.reports.facts import ReportFacts
 from tlkit.training.records import PhaseRun, Run, to_columns
 from tlkit.training.verification import Movement
 
+_NUMBERS = re.compile(r"\[\s+([-+.,\dEeNa\s]+?)\s+\]")
 _PACKAGES = ("tlkit", "keras", "tensorflow", "numpy", "scikit-learn")
 
 
@@ -65,7 +67,8 @@ def save_run(
     about: str,
     config: Mapping[str, Any],
     report: ReportFacts | None = None,
-    files: Mapping[str, str] = MappingProxyType({}),
+    files: Mapping[str, str | bytes] = MappingProxyType({}),
+    metrics: Mapping[str, Any] = MappingProxyType({}),
 ) -> Path:
     """Save a run to a new folder, completely or not at all.
 
@@ -83,7 +86,8 @@ def save_run(
         about: One line about the model and the images; both JSON files hold it.
         config: The settings of the run, including the seed, as values that JSON can hold.
         report: The contents of a report; its figures need not be in `figures`.
-        files: More text files by name.
+        files: More files by name, of text or bytes.
+        metrics: More entries of `metrics.json`.
 
     Raises:
         ConfigError: The folder is not empty.
@@ -92,14 +96,14 @@ def save_run(
     with replace_atomically(target) as made:
         made.mkdir()
         saving.save(model, made / "model.keras")
-        _write_json(made / "metrics.json", {"about": about, **_metrics(run, evaluation)})
+        _write_json(made / "metrics.json", {"about": about, **_metrics(run, evaluation), **metrics})
         settings = {"about": about, **config, "environment": environment()}
         _write_json(made / "config.json", settings)
         _write_history(made / "history.csv", run)
         for name, figure in figures.items():
             figure.savefig(made / f"{name}.png", dpi=150)
-        for name, text in files.items():
-            (made / name).write_text(text, encoding="utf-8")
+        for name, content in files.items():
+            (made / name).write_bytes(content.encode() if isinstance(content, str) else content)
         if report is not None:
             render.write(made, report)
     return target
@@ -182,7 +186,10 @@ def _metrics(run: Run, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(values, indent=2)
+    # A matrix of 1,000 classes would take a million lines: lists of numbers take one each.
+    text = _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _write_history(path: Path, run: Run) -> None:

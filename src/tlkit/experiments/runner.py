@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import keras
 
 from tlkit._internal import arguments, system
 from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.listings import PARTS
 from tlkit.data.splits import DuplicatePair, Split
 from tlkit.errors import ConfigError
 from tlkit.evaluation import calibration
+from tlkit.evaluation.cross_validation import CrossValidation
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.metrics import Evaluation
-from tlkit.experiments import energy, figures, recipes, run_folder, split_csv
-from tlkit.experiments.experiment import Experiment, check_name, settings_of_run
+from tlkit.experiments import energy, figures, folds, recipes, run_folder, split_csv
+from tlkit.experiments.experiment import PLACES, Experiment, check_name, settings_of_run
 from tlkit.experiments.loading import image_size_of, load_images, resolve, split_images
 from tlkit.experiments.recipe import Recipe, Trained
 from tlkit.models import saving
@@ -42,20 +45,23 @@ class ExperimentResult:
         folder: The run's folder.
         split: The training, validation and test images.
         trained: The classifier and the record of its training.
-        evaluation: Metrics on the test images.
+        evaluation: Metrics on the test images; with folds, on all images.
+        cross_validation: The results of the folds; None without.
     """
 
     folder: Path
     split: Split
     trained: Trained
     evaluation: Evaluation
+    cross_validation: CrossValidation | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics, seconds and counts of images as values that JSON can hold."""
         return {
             **self.evaluation.to_dict(),
             "seconds": self.trained.seconds,
-            "images": {name: len(getattr(self.split, name)) for name in split_csv.PARTS},
+            "images": {name: len(getattr(self.split, name)) for name in PARTS},
+            **({} if self.cross_validation is None else {"folds": self.cross_validation.to_dict()}),
         }
 
 
@@ -86,17 +92,27 @@ def run(
         DownloadError: Weights can't be downloaded.
     """
     run_folder.require_empty(check_name("folder", folder))
-    _refuse_within(experiment.data, folder)
+    places = {name: getattr(experiment, name) for name in PLACES if getattr(experiment, name)}
+    for place in places.values():
+        _refuse_within(place, folder)
     experiment = resolve(experiment, on_message)
     source = load_images(experiment)
     experiment = replace(experiment, white=source.white)  # for predictions
     parts = split_images(experiment, source)
     on_message(plan(source, parts))
+    if experiment.folds:
+        on_message(folds.describe(experiment, source))
     with energy.measure_energy() as used:
         trained = train(experiment, parts, callbacks=callbacks, verbose=verbose)
+    found = None
+    if experiment.folds:
+        fit = partial(_train_on, experiment, verbose=verbose)
+        found = folds.evaluate_folds(experiment, source, trained, train=fit)
+        parts = replace(parts, test=source)
+        on_message(found.summary())
     if len(parts.validation):
         on_message(calibration.calibrate(trained.model, parts.validation))
-    evaluation = evaluate(trained.model, parts.test)
+    evaluation = evaluate(trained.model, parts.test) if found is None else found.pooled
     on_message(evaluation)
     named = " ".join([experiment.backbone, *_weights(experiment)])
     about = f"{experiment.recipe} on {source.name}, {experiment.image_size} px, {named}"
@@ -104,7 +120,7 @@ def run(
         "command": command or f"experiments.run({experiment}, {str(folder)!r})",
         "seconds": trained.seconds,
         "joules": used.joules,
-        "data": str(Path(experiment.data).resolve()),
+        **{name: str(Path(place).resolve()) for name, place in places.items()},
     }
     run_folder.save_run(
         folder,
@@ -114,11 +130,20 @@ def run(
         figures={},
         about=about,
         config={"experiment": experiment.to_dict(), "making": making},
-        report=_report(experiment, source, parts, trained, evaluation, making=making),
-        files={split_csv.NAME: split_csv.format_split(parts)},
+        report=_report(
+            experiment, source, parts, trained, evaluation, making=making, validated=found
+        ),
+        files={split_csv.NAME: split_csv.format_split(parts)}
+        if found is None
+        else folds.to_files(source, found),
+        metrics={} if found is None else {"folds": found.to_dict()},
     )
     return ExperimentResult(
-        folder=Path(folder), split=parts, trained=trained, evaluation=evaluation
+        folder=Path(folder),
+        split=parts,
+        trained=trained,
+        evaluation=evaluation,
+        cross_validation=found,
     )
 
 
@@ -154,6 +179,11 @@ def train(
     )
 
 
+def _train_on(experiment: Experiment, data: ImageDataset, *, verbose: bool) -> Trained:
+    empty = data.take([])
+    return train(experiment, Split(train=data, validation=empty, test=empty), verbose=verbose)
+
+
 def _add_callbacks(recipe: Recipe, callbacks: Sequence[keras.callbacks.Callback]) -> Recipe:
     head, tail = recipe.head, recipe.fine_tune
     if tail is not None:
@@ -183,12 +213,18 @@ def report(folder: str | Path) -> Path:
         )
     experiment = Experiment.from_dict(settings_of_run(config))
     model = saving.load(target / "model.keras")
-    source, parts = split_csv.load_split(load_images(experiment), target / split_csv.NAME)
+    images = load_images(experiment)
+    found = None
+    if experiment.folds:
+        source, found = folds.load(images, target)
+        parts = replace(split_images(experiment, source), test=source)
+    else:
+        source, parts = split_csv.load_split(images, target / split_csv.NAME)
     making = config["making"]
     seconds = making["seconds"]
     trained = Trained(recipe=experiment.recipe, model=model, run=done, seconds=seconds)
-    evaluation = evaluate(model, parts.test)
-    facts = _report(experiment, source, parts, trained, evaluation, making=making)
+    evaluation = evaluate(model, parts.test) if found is None else found.pooled
+    facts = _report(experiment, source, parts, trained, evaluation, making=making, validated=found)
     return render.write(target, replace(facts, environment=config["environment"]))
 
 
@@ -200,6 +236,7 @@ def _report(
     evaluation: Evaluation,
     *,
     making: Mapping[str, Any],
+    validated: CrossValidation | None,
 ) -> ReportFacts:
     recipe = recipes.get(experiment.recipe, backbone=experiment.backbone)
     phases = {"head": recipe.head, "fine_tune": recipe.fine_tune}
@@ -238,6 +275,9 @@ def _report(
         duplicates_apart=sum(part_of[one] != part_of[other] for one, other in pairs),
         conflicting_labels=_paths(source, conflicting),
         duplicates_policy=experiment.duplicates,
+        own_parts=parts.own_parts,
+        num_folds=0 if validated is None else validated.num_folds,
+        fold_accuracy=None if validated is None else validated.accuracy,
     )
 
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from tlkit._internal.text import join_first
 from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.listings import PARTS
 from tlkit.data.splits import Split, find_duplicates
 from tlkit.errors import ConfigError, DataError
 
 NAME = "split.csv"
-PARTS = ("train", "validation", "test")
 
 
 def format_split(split: Split) -> str:
@@ -38,6 +38,26 @@ def load_split(dataset: ImageDataset, file: Path) -> tuple[ImageDataset, Split]:
         ConfigError: There is no such file.
         DataError: An image is missing or has changed.
     """
+    rows = match_rows(dataset, file)
+    indices = {name: [index for part, index in rows if part == name] for name in PARTS}
+    used = dataset.take(sorted(index for part in indices.values() for index in part))
+    train, validation, test = (
+        dataset.take(np.asarray(indices[name], dtype="int64")) for name in PARTS
+    )
+    pairs = tuple(find_duplicates(used))
+    own_parts = tuple(name for name in PARTS if name in used.parts)
+    return used, Split(
+        train=train, validation=validation, test=test, duplicates=pairs, own_parts=own_parts
+    )
+
+
+def match_rows(dataset: ImageDataset, file: Path) -> list[tuple[str, int]]:
+    """Return the part and the index of each image that a run's `split.csv` names.
+
+    Raises:
+        ConfigError: There is no such file.
+        DataError: An image is missing or has changed.
+    """
     if not file.is_file():
         raise ConfigError(f"`folder` must hold {file.name}: which images the run was tested on.")
     with file.open(newline="", encoding="utf-8") as opened:
@@ -52,13 +72,4 @@ def load_split(dataset: ImageDataset, file: Path) -> tuple[ImageDataset, Split]:
             f"The run's images must not have changed, got {len(changed):,} of {len(rows):,} "
             f"missing or changed: {join_first(changed, limit=3)}."
         )
-    indices = {
-        name: [known[row["path"], row["digest"]] for row in rows if row["part"] == name]
-        for name in PARTS
-    }
-    used = dataset.take(sorted(index for part in indices.values() for index in part))
-    train, validation, test = (
-        dataset.take(np.asarray(indices[name], dtype="int64")) for name in PARTS
-    )
-    pairs = tuple(find_duplicates(used))
-    return used, Split(train=train, validation=validation, test=test, duplicates=pairs)
+    return [(row["part"], known[row["path"], row["digest"]]) for row in rows]

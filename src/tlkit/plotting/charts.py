@@ -19,6 +19,7 @@ from tlkit.plotting.labels import display_width, finish, shorten, shorten_names
 from tlkit.training.records import Run
 
 _MAX_COUNTED = 12  # classes, above which numbers do not fit into the cells of a matrix
+_MAX_DRAWN = 40  # classes, above which names are too small to read on the page of a report
 
 _NAME_WIDTH = 20  # columns of a class name on an axis
 
@@ -85,13 +86,17 @@ def confusion_matrix(evaluation: Evaluation) -> Figure:
     """Draw how many images of each true class were predicted as each class.
 
     Cells are shaded by their share of the true class. With more than 12 classes the cells are too
-    small for numbers, and a scale explains the shades.
+    small for numbers, and a scale explains the shades. Of more than 40 classes, those 40 are drawn
+    that have the most errors, and the title says so.
 
     Args:
         evaluation: What tlkit.evaluate returned.
     """
-    counts, names = evaluation.confusion, shorten_names(evaluation.class_names, _NAME_WIDTH)
+    counts = evaluation.confusion
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    drawn = _find_most_errors(counts)
+    names = shorten_names([evaluation.class_names[each] for each in drawn], _NAME_WIDTH)
+    counts, share = (each[np.ix_(drawn, drawn)] for each in (counts, share))
     side = WIDTH
     if len(names) > _MAX_COUNTED:  # room for a line of text for each class, and for the longest
         side = max(side, 0.17 * len(names) + 1.5 + 0.08 * max(map(display_width, names)))
@@ -106,8 +111,17 @@ def confusion_matrix(evaluation: Evaluation) -> Figure:
     panel.set_xlabel("predicted class")
     panel.set_ylabel("true class")
     accuracy = percent(evaluation.accuracy, of=evaluation.count)
-    panel.set_title(f"accuracy {accuracy}, {evaluation.count:,} images", fontsize=10)
+    title = f"accuracy {accuracy}, {evaluation.count:,} images"
+    if len(drawn) < len(evaluation.classes):
+        title += f"\n{len(drawn)} of {len(evaluation.classes):,} classes, with the most errors"
+    panel.set_title(title, fontsize=10)
     return finish(figure)
+
+
+def _find_most_errors(counts: np.ndarray) -> np.ndarray:
+    """Return the classes to draw, in order: all, or those most often part of an error."""
+    errors = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
+    return np.sort(np.argsort(-errors, kind="stable")[:_MAX_DRAWN])
 
 
 def _write_counts(panel: Any, counts: np.ndarray, share: np.ndarray) -> None:

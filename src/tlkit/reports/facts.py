@@ -13,6 +13,7 @@ from tlkit._internal.keras_private import operation_of
 from tlkit.data.decoding import Fit, check_fit
 from tlkit.data.splits import Duplicates
 from tlkit.errors import ConfigError, DataError
+from tlkit.evaluation.estimates import Estimate
 from tlkit.evaluation.metrics import ClassMetrics, Evaluation
 from tlkit.models.freezing import FreezePlan
 from tlkit.models.inspection import backbone_of, probabilities_of
@@ -115,6 +116,9 @@ class ReportFacts:
         duplicates: Pairs of identical or nearly identical images; None if they were not searched
             for.
         duplicates_policy: How the split treated them: "together", "allow" or "refuse".
+        own_parts: The parts of the user's own split; empty if the images were split by content.
+        num_folds: How many folds the evaluation is pooled over; 0 if it is of test images.
+        fold_accuracy: The mean accuracy over the folds.
         duplicates_apart: How many of these pairs are in different parts.
         conflicting_labels: The pairs of identical images with different labels.
         test_source: Where the test images come from, if not from `source`.
@@ -148,6 +152,9 @@ class ReportFacts:
     unreadable: Sequence[tuple[str, str]] | None = None
     duplicates: Sequence[tuple[str, str]] | None = None
     duplicates_policy: Duplicates = "together"
+    own_parts: Sequence[str] = ()
+    num_folds: int = 0
+    fold_accuracy: Estimate | None = None
     duplicates_apart: int = 0
     conflicting_labels: Sequence[tuple[str, str]] = ()
     test_source: str | None = None

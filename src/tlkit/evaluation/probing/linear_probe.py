@@ -100,7 +100,7 @@ def probe(
         for piece in _sample(held_out, cross_validation.MAX_SCORED, "validation_data", **settings):
             _add(fits, runner, piece, np.full(len(piece.labels), cross_validation.SCORE_ONLY))
     num_fitted, num_scored = fits[0].counts
-    min_fitted = 2 * max(classes, cross_validation.NUM_FOLDS)
+    min_fitted = min_images(classes)
     if num_fitted < min_fitted:
         raise DataError(
             f"`data` must hold at least {min_fitted} images to fit and score {classes} classes, "
@@ -118,6 +118,11 @@ def probe(
         engine=runner.name,
         seconds=time.perf_counter() - started,
     )
+
+
+def min_images(classes: int) -> int:
+    """Return how many images a probe needs to fit and score heads of so many classes."""
+    return 2 * max(classes, cross_validation.NUM_FOLDS)
 
 
 def _fold_drawer(groups: Iterable[str], seed: int) -> Callable[[int], np.ndarray]:

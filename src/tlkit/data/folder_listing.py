@@ -1,0 +1,184 @@
+"""List the images of a folder that has a folder for each class, or a split of such folders."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tlkit._internal.text import plural
+from tlkit.data import naming
+from tlkit.data.image_dataset import Problem
+from tlkit.data.image_files import describe_others, divide, find_files, is_image, relative_path
+from tlkit.data.listings import PARTS, Listing, join
+from tlkit.data.split_folders import SplitChoice, find_split, subfolders
+from tlkit.errors import Argument, ConfigError, DataError
+
+_MAX_DEPTH = 2  # of folders in which classes are searched, to name one in a message
+
+
+def list_folder(root: Path, *, split: SplitChoice = "auto", any_classes: bool = False) -> Listing:
+    """Return the images of a folder.
+
+    Args:
+        root: The folder.
+        split: As for `tlkit.sources.from_folder`.
+        any_classes: Whether a folder of one class is accepted, because the classes are known.
+
+    Raises:
+        ConfigError: There is no such folder, or it has no folder for each class.
+        DataError: The name of a folder can't be written.
+    """
+    classes = _check_folder(root)
+    found = find_split(root, classes, split)
+    if found is None:
+        if split != "random":
+            _refuse_parts(root, classes)
+        if not any_classes:
+            _refuse_single(root, classes)
+        return _list_classes(root, classes, root)
+    whole = join(
+        [
+            replace(_list_part(root, found.parts[part], part), parts=())
+            if split == "pool"
+            else _list_part(root, found.parts[part], part)
+            for part in PARTS
+            if part in found.parts
+        ]
+    )
+    return replace(whole, notices=[*found.notices, *whole.notices])
+
+
+def _list_part(root: Path, folder: Path, part: str) -> Listing:
+    """Return the images of a part; a part to measure on may lack a class."""
+    listing = _list_classes(folder, _check_folder(folder), root)
+    problems = [each for each in listing.problems if part == "train" or each.path[-1:] != "/"]
+    return replace(listing, parts=[part] * len(listing), problems=problems)
+
+
+def _list_classes(folder: Path, classes: Sequence[Path], root: Path) -> Listing:
+    """Return the images in class folders, with paths relative to a root."""
+    files: list[Path] = []
+    others: list[Path] = []
+    labels: list[str | None] = []
+    problems = [
+        Problem(
+            path=naming.escape(relative_path(path, root)), reason="not in the folder of a class"
+        )
+        for path in sorted(folder.iterdir())
+        if path.is_file() and not path.name.startswith(".") and is_image(path)
+    ]
+    for each in classes:
+        found, rest = divide(find_files(each))
+        files += found
+        others += rest
+        labels += [naming.normalize(each.name)] * len(found)
+        if not found:
+            reason = f"contains no image, but {plural(len(rest), 'other file')}"
+            problems.append(
+                Problem(
+                    path=f"{relative_path(each, root)}/",
+                    reason=reason if rest else "contains no image",
+                )
+            )
+    return Listing(
+        fetch=files.__getitem__,
+        labels=labels,
+        paths=[relative_path(file, root) for file in files],
+        problems=problems,
+        notices=[describe_others(others, root)] if others else [],
+    )
+
+
+def _refuse_single(root: Path, classes: Sequence[Path]) -> None:
+    """Raise an error if a folder holds one folder only, in which the classes are."""
+    if len(classes) != 1:
+        return
+    has_split = _has_split(classes[0])
+    inner = classes[0] if has_split else _find_inner(classes)
+    if inner is not None:
+        raise ConfigError(
+            f"`folder` must have a folder for each class, got {str(root)!r} with the folder "
+            f"{classes[0].name!r} only. Read what is in it: from_folder({str(inner)!r}, ...)."
+        )
+
+
+def _has_split(folder: Path) -> bool:
+    found = find_split(folder, list(subfolders(folder)), "auto")
+    return found is not None and len(found.parts) > 1
+
+
+def _check_folder(root: Path) -> list[Path]:
+    """Return the folders in a folder, after checking that there are some with usable names."""
+    if not root.is_dir():
+        raise ConfigError(f"`folder` must be a folder, got {str(root)!r}: no such folder.")
+    classes = list(subfolders(root))
+    for path in (root.resolve(), *classes):
+        fault = naming.find_fault(str(path)) or (not naming.normalize(path.name) and "it is empty")
+        if fault:
+            raise DataError(
+                f"A folder must have a name that can be written, got {path.name or str(path)!r}: "
+                f"{fault}. Rename it."
+            )
+    if not classes:
+        count = sum(path.is_file() and is_image(path) for path in root.iterdir())
+        raise ConfigError(
+            f"`folder` must have a folder for each class, got {str(root)!r} with no folder and "
+            f"{count:,} images. Move each image into a folder named as its class, or give a .csv "
+            "table of paths and labels."
+        )
+    return classes
+
+
+def _refuse_parts(root: Path, classes: Sequence[Path]) -> None:
+    """Raise an error if folders are parts of a data set, but not a split that can be used."""
+    parts = _find_parts(classes)
+    if parts:
+        inner = _find_inner(classes)
+        raise ConfigError(
+            f"`folder` must have a folder for each class, got {str(root)!r} with the parts "
+            f"{parts}. Read each by itself"
+            + (
+                ". No folder in them has a folder for each class: give a .csv table of paths and "
+                "labels instead."
+                if inner is None
+                else f": from_folder({str(inner)!r}, ...)."
+            ),
+            " If they are classes, say so with ",
+            Argument("split", "random"),
+            ".",
+        )
+
+
+# Folders are parts of a data set, and no classes, if two are named as different parts (train beside
+# test), or all as parts or as what lies beside images (images, labels, masks). A single "train" may
+# be a class beside "bus", and numbers are of classes too; but not if the folders in them are
+# classes: they are called as others beside them, or the same in each.
+def _find_parts(folders: Sequence[Path]) -> list[str]:
+    """Return the names of folders that are parts of a data set, if there are such."""
+    names = [folder.name for folder in folders]
+    roles = [name for name in names if naming.is_part(name) or naming.is_aside(name)]
+    if naming.have_parts(names) or (len(roles) == len(names) and not _may_be_classes(names)):
+        return roles
+    within = {folder.name: {each.name for each in subfolders(folder)} for folder in folders}
+    nested = [name for name in roles if within[name] & set(names)]
+    folds = [name for name in names if naming.is_fold(name)]
+    common = set.intersection(*within.values())
+    if len(names) > 1 and len(folds) == len(names) and len(common) > 1:
+        return folds
+    return nested
+
+
+def _may_be_classes(names: Sequence[str]) -> bool:
+    """Return whether names are one word with numbers: "test 1" and "test 2"."""
+    return len(names) > 1 and len({name.rstrip("0123456789 _-") for name in names}) == 1
+
+
+def _find_inner(folders: Sequence[Path]) -> Path | None:
+    """Return a folder in these that has a folder for each class, first of all in "train"."""
+    level = sorted(folders, key=lambda folder: "train" not in folder.name.lower())
+    for _ in range(_MAX_DEPTH):
+        for folder in level:
+            within = list(subfolders(folder))
+            if len(within) > 1 and not _find_parts(within):
+                return folder
+        level = [each for folder in level for each in subfolders(folder)]
+    return None

@@ -1,0 +1,78 @@
+"""Divide images into folds for cross-validation, by class and with duplicates together."""
+
+import numpy as np
+
+from tlkit._internal import arguments
+from tlkit._internal.text import join_first
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.splits import find_groups, hash_to_unit
+from tlkit.errors import ConfigError, DataError
+
+
+# Folds should be of equal size, each with the same share of every class, and no group may be torn
+# apart: its copies would be trained and tested on. So groups are dealt out like cards, class after
+# class, the large ones first, in the order of their hashes: each goes to the fold with the fewest
+# images of its class, and of these to the one with the fewest images. A group counts as its most
+# frequent class. Without groups, no two folds differ by more than one image of a class.
+def assign_folds(data: ImageDataset, *, folds: int = 5, seed: int = 0) -> np.ndarray:
+    """Return the fold of each image, from 0, with classes in equal proportions in every fold.
+
+    Images of a group, duplicates and near-duplicates are in one fold.
+
+    Args:
+        data: The images.
+        folds: How many folds.
+        seed: Another seed gives other folds.
+
+    Raises:
+        ConfigError: `folds` is below 2, or above the number of images or groups.
+        DataError: All images of a class are in one group, so that a fold would hold all of them.
+
+    Examples:
+        >>> from tlkit import sources
+        >>> images = np.random.default_rng(0).integers(0, 256, (6, 8, 8), "uint8")
+        >>> data = sources.from_arrays(images, [0, 0, 0, 1, 1, 1], class_names="ab")
+        >>> np.bincount(assign_folds(data, folds=3)).tolist()
+        [2, 2, 2]
+    """
+    arguments.at_least("folds", folds, 2)
+    names, group, sizes = np.unique(find_groups(data), return_inverse=True, return_counts=True)
+    if len(names) < folds:
+        raise ConfigError(
+            f"`folds` must be at most {len(names)}, the number of images and groups of duplicates, "
+            f"got {folds}."
+        )
+    classes = _most_frequent(group, data.labels)
+    _check_several(data, group)
+    order = np.lexsort((hash_to_unit(names.tolist(), seed), -sizes, classes))
+    own = np.zeros((len(data.class_names), folds), "int64")  # images of each class in each fold
+    totals = np.zeros(folds, "int64")
+    fold_of = np.empty(len(names), "int64")
+    for each in order:
+        fold = np.lexsort((totals, own[classes[each]]))[0]
+        fold_of[each] = fold
+        own[classes[each], fold] += sizes[each]
+        totals[fold] += sizes[each]
+    return np.asarray(fold_of[group])
+
+
+def _most_frequent(group: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the most frequent label of each group."""
+    pairs, counts = np.unique(np.stack([group, labels]), axis=1, return_counts=True)
+    found = np.empty(group.max() + 1, "int64")
+    order = np.argsort(counts, kind="stable")  # the last one written is the most frequent
+    found[pairs[0, order]] = pairs[1, order]
+    return found
+
+
+def _check_several(data: ImageDataset, group: np.ndarray) -> None:
+    """Raise an error if a class is in one group only: it would be tested, but never learned."""
+    pairs = np.unique(np.stack([group, data.labels]), axis=1)
+    counts = np.bincount(pairs[1], minlength=len(data.class_names))
+    few = [name for name, count in zip(data.class_names, counts, strict=True) if count == 1]
+    if few:
+        raise DataError(
+            "Each class must have at least 2 images that are no duplicates and of no single group, "
+            f"to learn from one and test on another, got one of {join_first([*map(repr, few)])}. "
+            "Add images of them, or leave these classes out."
+        )

@@ -1,0 +1,114 @@
+"""Recognize a folder's own split: train/, val/ and test/, each with a folder for each class."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tlkit._internal.text import join_first
+from tlkit.data import naming
+from tlkit.data.image_files import find_files, is_image
+from tlkit.data.listings import PARTS
+from tlkit.errors import Argument, ConfigError
+
+SplitChoice = Literal["auto", "folders", "pool", "random"]
+"""Whether folders such as train/ and test/ are parts: as they look, yes, yes but joined, no."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFolders:
+    """The folders of a user's own split.
+
+    Attributes:
+        parts: The folder with the class folders of each part, by "train", "validation", "test".
+        notices: What was assumed.
+    """
+
+    parts: Mapping[str, Path]
+    notices: tuple[str, ...]
+
+
+# A name alone does not tell: "train" beside "bus" is a vehicle. So a folder is a part if it is
+# named as one and has class folders with images in it. Folders are a split if one of them is the
+# part to train on, and if another is a part too or no other folder has images. Folders with
+# such names but without class folders hold images without labels, as many a public test set, and
+# are passed over. See decision 21.
+def find_split(root: Path, folders: Sequence[Path], split: SplitChoice) -> SplitFolders | None:
+    """Return the parts among the folders in a folder; None if these are classes.
+
+    Raises:
+        ConfigError: Two folders are named as one part, or the folders must be parts and are not.
+    """
+    if split == "random":
+        return None
+    named = {folder: naming.find_part(folder.name) for folder in folders}
+    inner = {folder: _find_classes(folder, part) for folder, part in named.items() if part}
+    found: dict[str, list[Path]] = {
+        part: [folder for folder in folders if named[folder] == part and inner[folder]]
+        for part in PARTS
+    }
+    parts = [part for part in PARTS if found[part]]
+    others = [folder for folder in folders if not inner.get(folder) and _has_images(folder)]
+    strangers = [
+        each for each in others if not (naming.is_part(each.name) or naming.is_aside(each.name))
+    ]
+    if not found["train"] or (len(parts) == 1 and strangers and split == "auto"):
+        if split == "auto":
+            return None
+        raise ConfigError(
+            Argument("split"),
+            f" can only be {split!r} for a folder with train/, and val/ or test/, each with a "
+            f"folder for each class, got {str(root)!r} with "
+            f"{join_first([each.name for each in folders]) or 'no folder'}.",
+        )
+    for part in parts:
+        if len(found[part]) > 1:
+            raise ConfigError(
+                f"One folder must hold the {part} images, got "
+                f"{join_first([each.name for each in found[part]])} in {str(root)!r}. Join them, "
+                "or move one away."
+            )
+    names = [f"{found[part][0].name}/ for {_PURPOSES[part]}" for part in parts]
+    said = {
+        "pool": f"the images of {join_first([found[part][0].name for part in parts])} are joined, "
+        "and split again"
+    }.get(split, f"the folder's own split is used: {join_first(names)}")
+    passed_over = [
+        f"passed over the folder {naming.escape(each.name)}/: it has images, but is no part with a "
+        "folder for each class"
+        for each in others
+    ]
+    return SplitFolders(
+        parts={part: inner[found[part][0]] or root for part in parts},
+        notices=(said, *passed_over),
+    )
+
+
+_PURPOSES = {"train": "training", "validation": "validation", "test": "testing"}
+
+
+def _find_classes(folder: Path, part: str | None) -> Path | None:
+    """Return the folder whose subfolders are classes: this one, or one of its name in it."""
+    within = list(subfolders(folder))
+    if len(within) == 1 and naming.find_part(within[0].name) == part:
+        return _find_classes(within[0], part)
+    filled = [each for each in within if not naming.is_aside(each.name) and _has_images(each)]
+    several = len(filled) > 1
+    return folder if several or (filled and not _has_images_itself(folder)) else None
+
+
+def _has_images(folder: Path) -> bool:
+    return any(map(is_image, find_files(folder)))
+
+
+def _has_images_itself(folder: Path) -> bool:
+    return any(each.is_file() and is_image(each) for each in folder.iterdir())
+
+
+def subfolders(folder: Path) -> Iterator[Path]:
+    """Yield the folders in a folder in the order of their names, but hidden ones."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:  # it may not be read
+        return
+    yield from (path for path in entries if path.is_dir() and not path.name.startswith("."))

@@ -1,0 +1,108 @@
+"""List the images that a table names, with their labels, groups and parts."""
+
+import glob
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlkit._internal.text import join_first
+from tlkit.data import manifests, naming
+from tlkit.data.image_files import relative_path
+from tlkit.data.listings import Listing
+from tlkit.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The columns of a table; see `tlkit.sources.from_manifest`."""
+
+    path: str = "path"
+    label: str = "label"
+    group: str | None = None
+    split: str | None = None
+
+
+def list_table(path: Path, columns: Columns, *, folder: Path | None = None) -> Listing:
+    """Return the images that a table names.
+
+    Args:
+        path: The table.
+        columns: Its columns.
+        folder: The folder that paths are relative to; by default the table's own.
+
+    Raises:
+        ConfigError: There is no such file or column.
+        DataError: Something is wrong with the table.
+    """
+    wanted = [columns.path, columns.label, *filter(None, (columns.group, columns.split))]
+    table = manifests.read_columns(path, wanted)
+    root = path.parent if folder is None else folder
+    groups = [str(group) for group in table[columns.group]] if columns.group else []
+    if "" in groups:
+        raise DataError(
+            f"Column {columns.group!r} of {str(path)!r} is empty in row {groups.index('') + 1}."
+        )
+    names = [str(each) for each in table[columns.path]]
+    _check_some_exist(names, root, columns.path)
+    rows = enumerate(names, start=1)
+    return Listing(
+        fetch=lambda index: root / names[index],
+        labels=naming.from_labels(table[columns.label], column=columns.label),
+        paths=[relative_path(root / each, root) if each else f"row {row}" for row, each in rows],
+        groups=groups,
+        parts=_read_parts(table, columns.split),
+        faults={
+            index: f"column {columns.path!r} is empty"
+            for index, each in enumerate(names)
+            if not each
+        },
+        notices=[f"the split is that of column {columns.split!r}"] if columns.split else [],
+    )
+
+
+def _read_parts(table: Mapping[str, list[Any]], column: str | None) -> list[str]:
+    """Return the part that each row names.
+
+    Raises:
+        DataError: A row names no part, or none is of the training images.
+    """
+    if column is None:
+        return []
+    parts = [naming.find_part(str(value)) for value in table[column]]
+    wrong = [row for row, part in enumerate(parts) if part is None]
+    if wrong:
+        shown = join_first([f"row {row + 1}: {str(table[column][row])!r}" for row in wrong])
+        raise DataError(
+            f"Column {column!r} must hold train, val (or valid, validation) or test in each row, "
+            f"got {shown}."
+        )
+    return [str(part) for part in parts]
+
+
+def _check_some_exist(names: Sequence[str], root: Path, column: str) -> None:
+    """Raise an error if no file of a table exists, which tells what their paths look like."""
+    given = [name for name in names if name and not naming.find_fault(name)]
+    if not given or any((root / name).exists() for name in given):
+        return
+    raise DataError(
+        f"None of the {len(given):,} files exists that column {column!r} names, such as {given[0]}:"
+        f" No such file in {str(root)!r}. {_explain_missing(given[0], root)}"
+    )
+
+
+def _explain_missing(name: str, root: Path) -> str:
+    if "://" in name:
+        return "These are web addresses: download the images, and write their paths."
+    path = Path(name.replace("\\", "/"))
+    if path.is_absolute() or name[1:2] == ":":
+        return "These are paths of another computer: make them relative to the table's folder."
+    if path != Path(name):
+        exists = ": with / the first exists" if (root / path).exists() else ""
+        return f"They are written with the backslashes of Windows: write / instead{exists}."
+    pattern = f"{glob.escape(path.stem)}.*"
+    same = [*(root / path).parent.glob(pattern), *root.glob(f"*/{pattern}")]
+    if same:
+        found = relative_path(same[0], root)
+        return f"There is {found!r}: write paths with their folder and ending, as that one."
+    return "Paths must be relative to the folder of the table, or, in Python, to `folder`."

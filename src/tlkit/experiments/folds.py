@@ -1,0 +1,112 @@
+"""Evaluate an experiment by folds, and keep each image's fold and prediction in its run."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tlkit._internal.text import plural
+from tlkit.data.folds import assign_folds
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.errors import Argument, ConfigError
+from tlkit.evaluation.cross_validation import CrossValidation, cross_validate, pool_folds
+from tlkit.evaluation.evaluator import predict
+from tlkit.evaluation.metrics import compute_metrics
+from tlkit.experiments import recipes
+from tlkit.experiments.experiment import Experiment
+from tlkit.experiments.recipe import Trained
+from tlkit.experiments.split_csv import match_rows
+from tlkit.training.phase import SolvedHead
+
+PROBABILITIES = "fold_probabilities.npy"
+
+
+def describe(experiment: Experiment, data: ImageDataset) -> str:
+    """Return the sizes of the folds in a line.
+
+    Raises:
+        ConfigError: The images have a split of their own, or there are too many folds.
+        DataError: A class has too few images.
+    """
+    if data.parts:
+        raise ConfigError(
+            Argument("folds"),
+            " must be left out for images with a split of their own. To join its parts, add ",
+            Argument("split", "pool"),
+            ".",
+        )
+    sizes = np.bincount(assign_folds(data, folds=experiment.folds, seed=experiment.seed))
+    return (
+        f"evaluated by {len(sizes)} folds of {min(sizes):,} to {max(sizes):,} images; the "
+        f"classifier that is saved is trained on all {plural(len(data), 'image')}"
+    )
+
+
+# A head that is solved on a frozen backbone needs no more than its features, which are read once.
+# Any other recipe changes the backbone, so that it has to be trained for each fold.
+def evaluate_folds(
+    experiment: Experiment,
+    data: ImageDataset,
+    trained: Trained,
+    *,
+    train: Callable[[ImageDataset], Trained],
+) -> CrossValidation:
+    """Evaluate an experiment by its folds.
+
+    Args:
+        experiment: The settings.
+        data: All images.
+        trained: The classifier that was trained on all of them.
+        train: Trains another on some of them.
+    """
+    recipe = recipes.get(experiment.recipe, backbone=experiment.backbone)
+    if isinstance(recipe.head, SolvedHead) and recipe.fine_tune is None and not experiment.augment:
+        return cross_validate(
+            trained.model,
+            data,
+            folds=experiment.folds,
+            solver=recipe.head.solver,
+            seed=experiment.seed,
+        )
+
+    def fit_and_predict(fitted: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+        return predict(train(data.take(fitted)).model, data.take(held_out))
+
+    fold_of = assign_folds(data, folds=experiment.folds, seed=experiment.seed)
+    return pool_folds(fit_and_predict, fold_of, data.labels, class_names=data.class_names)
+
+
+def to_files(data: ImageDataset, found: CrossValidation) -> dict[str, str | bytes]:
+    """Return the files of a run that hold each image's fold and prediction."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("part", "path", "digest"))
+    for fold, path, scan in zip(found.fold_of, data.paths, data.scans, strict=True):
+        writer.writerow((f"fold {fold + 1}", path, scan.digest))
+    array = io.BytesIO()
+    np.save(array, found.pooled.probabilities)
+    return {"split.csv": text.getvalue(), PROBABILITIES: array.getvalue()}
+
+
+def load(dataset: ImageDataset, folder: Path) -> tuple[ImageDataset, CrossValidation]:
+    """Return the images of a run that was evaluated by folds, and the results.
+
+    Args:
+        dataset: The images in the folder now; those that the run did not have are ignored.
+        folder: The run's folder.
+
+    Raises:
+        ConfigError: A file of the run is missing.
+        DataError: An image is missing or has changed.
+    """
+    rows = match_rows(dataset, folder / "split.csv")
+    if not (folder / PROBABILITIES).is_file():
+        raise ConfigError(f"`folder` must hold {PROBABILITIES}: the predictions of the folds.")
+    used = dataset.take([index for _, index in rows])
+    pooled = compute_metrics(
+        used.labels, np.load(folder / PROBABILITIES), class_names=used.class_names
+    )
+    fold_of = np.asarray([int(part.removeprefix("fold ")) - 1 for part, _ in rows])
+    return used, CrossValidation(fold_of=fold_of, pooled=pooled)

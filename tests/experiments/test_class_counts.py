@@ -1,0 +1,191 @@
+"""Unusual numbers of classes and images: each trains, or an error says what to do."""
+
+import io
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from tests.samples import small_classifier
+
+from tlkit import sources
+from tlkit.cli import app
+from tlkit.data import splits
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.scanning import Scan
+from tlkit.errors import DataError
+from tlkit.evaluation import calibrate, compute_metrics, cross_validate, evaluate, probe
+from tlkit.experiments import recipes
+from tlkit.plotting import confusion_matrix, reliability_diagram
+from tlkit.training import SolvedHead, solvers, train_phase
+
+Write = Callable[..., Path]
+WORDS = ("--image-size", "32", "--weights", "starter")
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write so many random pictures of each class to a folder."""
+    random = np.random.default_rng(0)
+
+    def make(name: str, counts: dict[str, int]) -> Path:
+        for label, count in counts.items():
+            folder = tmp_path / name / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 256, (8, 8, 3), "uint8")
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+        return tmp_path / name
+
+    return make
+
+
+def _dataset(counts: list[int], *, seed: int = 0) -> ImageDataset:
+    """Return images whose brightness tells their class, with some noise."""
+    random = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    images = random.integers(0, 100, (len(labels), 9, 9), "uint8")
+    images += (100 * labels / len(counts)).astype("uint8")[:, None, None]
+    return sources.from_arrays(images, labels, class_names=[f"c{n}" for n in range(len(counts))])
+
+
+def _fail(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    assert app.main([*map(str, words)]) == app.WRONG_DATA
+    return capsys.readouterr().err
+
+
+def test_one_image_of_each_class_can_not_be_split(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write("photos", {"a": 1, "b": 1, "c": 1})
+    said = _fail(capsys, "train", data, "--out", tmp_path / "run", *WORDS)
+    assert "must have images of every class" in said
+    assert "'a', 'b' and 'c' can't be in 2 parts with fewer images: leave such" in said
+    assert "test on other images with `--test-data`" in said
+    said = _fail(capsys, "train", data, "--out", tmp_path / "run", *WORDS, "--folds", "2")
+    assert "at least 2 images that are no duplicates" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_image_of_each_class_is_learned_from(small_backbone: keras.Model) -> None:
+    data = _dataset([1, 1, 1])
+    recipe = recipes.get("fast")
+    with pytest.warns(UserWarning, match="3 images of 3 classes are too few to choose the layers"):
+        assert recipe._features(data) is None
+    for solver in ("lbfgs", "ridge"):
+        model = small_classifier(small_backbone, class_names=data.class_names)
+        train_phase(model, SolvedHead(solver=solver), data, seed=0, verbose=False)
+        found = evaluate(model, _dataset([2, 2, 0], seed=1).reorder(data.class_names))
+        assert np.isfinite(found.loss)
+        assert found.classes[2].defined() == (None, None, None) or found.classes[2].num_predicted
+        assert "1 of 3 classes have no images to test on" in str(found)
+        assert calibrate(model, data).temperature == 1
+
+
+def test_a_rare_class_is_in_every_part_or_it_is_said(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write("photos", {"common": 200, "rare": 1})
+    said = _fail(capsys, "train", data, "--out", tmp_path / "run", *WORDS)
+    assert "got none of 'rare' in" in said
+    assert "'rare' can't be in 2 parts with fewer images" in said
+    four = _dataset([800, 4])
+    made = splits.split(four, stratify=True)
+    assert [part.counts["c1"] for part in (made.train, made.test)] == [3, 1]
+
+
+def test_a_rare_class_is_trained_and_measured(small_backbone: keras.Model) -> None:
+    data = _dataset([400, 2])
+    model = small_classifier(small_backbone, classes=2, class_names=data.class_names)
+    found = cross_validate(model, data, folds=5)
+    assert found.pooled.count == 402
+    assert found.pooled.classes[1].support == 2
+    assert np.isfinite([found.pooled.loss, found.pooled.balanced_accuracy]).all()
+    assert len(found.accuracies) == 5
+    assert probe(model, data).num_scored == 402
+
+
+def test_one_class_is_refused(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write("photos", {"only": 5})
+    said = _fail(capsys, "train", data, "--out", tmp_path / "run", *WORDS)
+    assert "images of at least 2 classes, got ['only']" in said
+    assert "add a class of other images" in said
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_class_without_training_images_is_refused_or_left_out(
+    part: str, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("photos/train", {"a": 4, "b": 4})
+    data = write(f"photos/{part}", {"a": 2, "b": 2, "new": 1})
+    said = _fail(capsys, "train", data.parent, "--out", tmp_path / "run", *WORDS)
+    assert "class 'new': one" in said
+    assert "but no training image to learn it from" in said
+    assert "`--unreadable skip`" in said
+    left = sources.from_folder(data.parent, image_size=8, unreadable="skip")
+    assert left.class_names == ("a", "b")
+    assert len(left) == 12
+
+
+def test_a_thousand_classes_of_three_images_are_split() -> None:
+    random = np.random.default_rng(1)
+    hashes = random.integers(1, 2**63, 3000).tolist()
+    data = ImageDataset(
+        name="many",
+        images=np.zeros((3000, 1, 1), "uint8"),
+        labels=np.arange(3000) % 1000,
+        class_names=[f"class {number}" for number in range(1000)],
+        known_scans=tuple(Scan(digest=f"{each}", perceptual_hash=each) for each in hashes),
+    )
+    assert " and 970 more classes" in str(data)
+    with pytest.raises(DataError, match="and [0-9]+ more in train.*; or set `stratify=True`"):
+        splits.split(data)
+    made = splits.split(data, stratify=True)
+    assert (len(made.train), len(made.test)) == (2000, 1000)
+    assert set(made.test.counts.values()) == {1}
+
+
+def test_a_thousand_classes_are_solved_measured_and_drawn() -> None:
+    random = np.random.default_rng(0)
+    centres, labels = random.normal(size=(1000, 16)), np.arange(3000) % 1000
+    features = (centres[labels] + random.normal(scale=0.1, size=(3000, 16))).astype("float32")
+    started = time.perf_counter()
+    linear = solvers.ridge(features[:2000], labels[:2000], classes=1000, seed=0)
+    logits = linear.logits(features[2000:]).astype("float64")
+    rows = np.exp(logits - logits.max(axis=1, keepdims=True))
+    names = [f"class {number}" for number in range(1000)]
+    found = compute_metrics(
+        labels[2000:], rows / rows.sum(axis=1, keepdims=True), class_names=names
+    )
+    assert found.accuracy > 0.5
+    figures = [confusion_matrix(found), reliability_diagram(found)]
+    for figure in figures:
+        figure.savefig(io.BytesIO(), dpi=150)
+        assert max(figure.get_size_inches()) < 12
+    assert "40 of 1,000 classes, with the most errors" in figures[0].axes[0].get_title()
+    assert len(figures[0].axes[0].get_xticklabels()) == 40
+    assert "the 30 of 1,000 classes with the lowest F1:" in str(found)
+    assert len(str(found).splitlines()) < 40
+    assert time.perf_counter() - started < 30
+
+
+@pytest.mark.slow
+def test_one_image_of_each_class_trains_to_a_report(write: Write, tmp_path: Path) -> None:
+    data, other = write("photos", {"a": 1, "b": 1, "c": 1}), write("other", {"a": 3, "b": 3})
+    out = tmp_path / "run"
+    words = ["train", str(data), "--out", str(out), *WORDS, "--test-data", str(other)]
+    with pytest.warns(UserWarning, match="too few to choose the layers"):
+        assert app.main(words) == app.DONE
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["count"] == 6
+    report = (out / "report.md").read_text()
+    assert "These classes have no test images" in report
+    assert "The split is the user's own: the test images are used as they were given." in report
+    assert app.main(["report", str(out)]) == app.DONE
+    assert (out / "report.md").read_text() == report
