@@ -48,7 +48,7 @@ def measure(images: ImageDataset, count: int, folds: int, seed: int) -> dict[str
     settings = {"image_size": 32, "weights": "starter", "seed": seed, "verbose": False}
     model = recipes.fast().train(few, **settings).model
     found = tlkit.evaluation.cross_validate(model, few, folds=folds, seed=seed)
-    parts = splits.split(few, test=0.2, duplicates="together", stratify=True, seed=seed)
+    parts = splits.split(few, test=0.2, duplicates="allow", stratify=True, seed=seed)
     smaller = recipes.fast().train(parts.train, **settings).model
     return {
         "folds": found.pooled.accuracy,

@@ -275,6 +275,7 @@ def _report(
         duplicates_apart=sum(part_of[one] != part_of[other] for one, other in pairs),
         conflicting_labels=_paths(source, conflicting),
         duplicates_policy=experiment.duplicates,
+        test_source=experiment.test_data and Path(experiment.test_data).resolve().name,
         own_parts=parts.own_parts,
         num_folds=0 if validated is None else validated.num_folds,
         fold_accuracy=None if validated is None else validated.accuracy,
