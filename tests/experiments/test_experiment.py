@@ -73,5 +73,7 @@ def test_the_recorded_path_replaces_a_relative_one_that_is_no_longer_valid(tmp_p
     assert settings_of_run(config) == {"data": "/recorded", "seed": 3}
     config["experiment"]["data"] = str(tmp_path)
     assert settings_of_run(config)["data"] == str(tmp_path)
+    config["experiment"]["test_data"], config["making"]["test_data"] = "gone too", "/there"
+    assert settings_of_run(config)["test_data"] == "/there"
     with pytest.raises(ConfigError, match="`experiment` must hold names and values, got 5"):
         settings_of_run({"experiment": 5})

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -5,7 +6,7 @@ import pytest
 
 from tlkit.errors import ConfigError
 from tlkit.experiments.experiment import Experiment
-from tlkit.experiments.loading import load_images, resolve, split_images
+from tlkit.experiments.loading import load_images, resolve, split_images, take_test_images
 
 
 def test_images_are_loaded_and_split_as_the_experiment_says(noise_photos: Path) -> None:
@@ -40,3 +41,30 @@ def test_images_have_the_size_of_the_weights(settings: dict[str, Any], size: int
     experiment = resolve(Experiment("photos", **settings))
     assert experiment.image_size == size
     assert resolve(experiment) == experiment
+
+
+def test_the_users_own_test_images_are_used_and_evaluated_alone(
+    noise_photos: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(noise_photos, tmp_path / "own" / "train")
+    for label in "ab":
+        (tmp_path / "own" / "test" / label).mkdir(parents=True)
+        for file in sorted((tmp_path / "own" / "train" / label).iterdir())[:5]:
+            file.rename(tmp_path / "own" / "test" / label / file.name)
+    experiment = Experiment(tmp_path / "own", image_size=8, validation=0.25, stratify=True)
+    dataset = load_images(experiment)
+    split = split_images(experiment, dataset)
+    assert [len(part) for part in (split.train, split.validation, split.test)] == [22, 8, 10]
+    assert take_test_images(dataset).paths == split.test.paths
+    other = Experiment(noise_photos, image_size=8, test_data=tmp_path / "own" / "test")
+    whole = load_images(other)
+    assert len(take_test_images(whole)) == 10
+    assert split_images(other, whole).num_apart == 10  # they are copies, which is said
+    plain = load_images(Experiment(noise_photos, image_size=8))
+    assert len(take_test_images(plain)) == 40
+
+
+def test_a_choice_of_folders_is_refused_for_a_table(tmp_path: Path) -> None:
+    (tmp_path / "all.csv").write_text("path,label")
+    with pytest.raises(ConfigError, match="`split` can only be used with a folder.*split_column"):
+        load_images(Experiment(tmp_path / "all.csv", split="folders"))
