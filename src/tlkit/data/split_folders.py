@@ -47,6 +47,8 @@ def find_split(root: Path, folders: Sequence[Path], split: SplitChoice) -> Split
         part: [folder for folder in folders if named[folder] == part and inner[folder]]
         for part in PARTS
     }
+    if not found["train"] and split == "auto":
+        return None
     parts = [part for part in PARTS if found[part]]
     others = [folder for folder in folders if not inner.get(folder) and _has_images(folder)]
     strangers = [
