@@ -18,7 +18,7 @@ from tlkit.data import splits
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.scanning import Scan
 from tlkit.errors import DataError
-from tlkit.evaluation import calibrate, compute_metrics, cross_validate, evaluate, probe
+from tlkit.evaluation import calibrate, compute_metrics, cross_validate, evaluate
 from tlkit.experiments import recipes
 from tlkit.plotting import confusion_matrix, reliability_diagram
 from tlkit.training import SolvedHead, solvers, train_phase
@@ -76,14 +76,17 @@ def test_one_image_of_each_class_is_learned_from(small_backbone: keras.Model) ->
     recipe = recipes.get("fast")
     with pytest.warns(UserWarning, match="3 images of 3 classes are too few to choose the layers"):
         assert recipe._features(data) is None
-    for solver in ("lbfgs", "ridge"):
-        model = small_classifier(small_backbone, class_names=data.class_names)
-        train_phase(model, SolvedHead(solver=solver), data, seed=0, verbose=False)
-        found = evaluate(model, _dataset([2, 2, 0], seed=1).reorder(data.class_names))
-        assert np.isfinite(found.loss)
-        assert found.classes[2].defined() == (None, None, None) or found.classes[2].num_predicted
-        assert "1 of 3 classes have no images to test on" in str(found)
-        assert calibrate(model, data).temperature == 1
+    model = small_classifier(small_backbone, class_names=data.class_names)
+    train_phase(model, SolvedHead(), data, seed=0, verbose=False)
+    found = evaluate(model, _dataset([2, 2, 0], seed=1).reorder(data.class_names))
+    assert np.isfinite(found.loss)
+    assert found.classes[2].defined() == (None, None, None) or found.classes[2].num_predicted
+    assert "1 of 3 classes have no images to test on" in str(found)
+    assert calibrate(model, data).temperature == 1
+    features = np.eye(3, dtype="float32")
+    assert (
+        solvers.ridge(features, data.labels, classes=3, seed=0).accuracy(features, data.labels) == 1
+    )
 
 
 def test_a_rare_class_is_in_every_part_or_it_is_said(
@@ -99,14 +102,13 @@ def test_a_rare_class_is_in_every_part_or_it_is_said(
 
 
 def test_a_rare_class_is_trained_and_measured(small_backbone: keras.Model) -> None:
-    data = _dataset([400, 2])
+    data = _dataset([100, 2])
     model = small_classifier(small_backbone, classes=2, class_names=data.class_names)
     found = cross_validate(model, data, folds=5)
-    assert found.pooled.count == 402
+    assert found.pooled.count == 102
     assert found.pooled.classes[1].support == 2
     assert np.isfinite([found.pooled.loss, found.pooled.balanced_accuracy]).all()
     assert len(found.accuracies) == 5
-    assert probe(model, data).num_scored == 402
 
 
 def test_one_class_is_refused(
