@@ -81,6 +81,8 @@ def test_pixels_may_be_stated_in_several_ways() -> None:
     assert {experiment.pixels for experiment in experiments} == {("unit",)}
     with pytest.raises(ConfigError, match="Did you mean 'torch'"):
         Experiment("photos", pixels=("torc",))
+    with pytest.raises(ConfigError, match="Save a model first"):
+        Experiment("photos", backbone=keras.Sequential())
 
 
 @pytest.mark.parametrize(

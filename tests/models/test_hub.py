@@ -230,6 +230,29 @@ def test_a_processor_of_transformers_is_read(
     assert hub_folder.read_processor(tmp_path)[:2] == expected
 
 
+def test_of_a_model_for_images_and_text_the_part_for_images_is_taken(tmp_path: Path) -> None:
+    sizes: dict[str, int] = {
+        "hidden_dim": 8,
+        "num_layers": 1,
+        "num_heads": 2,
+        "intermediate_dim": 8,
+    }
+    models = keras_hub.models
+    vision = models.CLIPVisionEncoder(patch_size=8, image_shape=(16, 16, 3), **sizes)
+    text = models.CLIPTextEncoder(
+        vocabulary_size=9, embedding_dim=8, max_sequence_length=4, **sizes
+    )
+    clip = models.CLIPBackbone(vision, text, projection_dim=8)
+    clip.save_to_preset(str(tmp_path))
+    keras_hub.layers.CLIPImageConverter(image_size=(16, 16)).save_to_preset(str(tmp_path))
+    assert backbones.describe(tmp_path).pixels == BYTE
+    backbone = backbones.create(tmp_path)
+    images = np.random.default_rng(0).random((2, 16, 16, 3), "float32")
+    np.testing.assert_allclose(backbone(images), clip.vision_encoder({"images": images}), rtol=1e-5)
+    with pytest.raises(ConfigError, match="must be 16x16 .*: its size is fixed"):
+        backbones.create(tmp_path, image_size=24)
+
+
 def remove(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 

@@ -19,6 +19,7 @@ Fit = Literal["crop", "pad", "squash"]
 Duplicates = Literal["allow", "refuse", "together"]
 Unreadable = Literal["fail", "replace", "skip"]
 SplitChoice = Literal["auto", "folders", "pool", "random"]
+_SAVE = " Save a model first: model.save('backbone.keras')."
 _LISTS = ("augment", "options", "pixels")
 
 PLACES = ("data", "test_data", "validation_data")
@@ -104,7 +105,10 @@ class Experiment:
         for name in ("data", "weights", "backbone"):
             value = getattr(self, name)
             if not isinstance(value, str | Path):
-                raise ConfigError(Argument(name), f" must be a path or a name, got {value!r}.")
+                remedy = _SAVE if name == "backbone" else ""
+                raise ConfigError(
+                    Argument(name), f" must be a path or a name, got {value!r}.{remedy}"
+                )
             object.__setattr__(self, name, check_name(name, value))  # JSON has no paths
         for name in ("test_data", "validation_data"):
             if getattr(self, name) is not None:
