@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from tlkit._internal import arguments, optional
+from tlkit._internal.keras_private import flatten_layers
 from tlkit.errors import Argument, ConfigError, DownloadError, MissingExtraError, TlkitError
 from tlkit.models import hub_folder, pixels
 from tlkit.models.backbone_source import BackboneSource
@@ -163,9 +164,9 @@ def _build(
 
 
 # A convolutional backbone takes images of any size. A transformer has a vector for each patch: of
-# some, KerasHub interpolates these (DINOv2) or computes them (DINOv3); of others, weights of
-# another shape would be needed (ViT). So the backbone is built for the other size, without weights,
-# and the shapes of all trainable weights are compared; what is interpolated is not trainable.
+# some, KerasHub interpolates these when they are loaded (DINOv2) or computes them (DINOv3); of
+# others, weights of another shape would be needed (ViT). So the backbone is built for the other
+# size, without weights, and each layer's variables are loaded into the layer of the other.
 def _why_fixed(
     hub: ModuleType,
     place: str,
@@ -181,10 +182,13 @@ def _why_fixed(
         return hub_folder.first_line(error)
     if other.inputs[0].shape[1:3] not in (size, (None, None)):
         return "its size is fixed"
-    pairs = zip(skeleton.trainable_weights, other.trainable_weights, strict=False)
-    changed = [one.path for one, two in pairs if one.shape != two.shape]
-    if changed:
-        return f"its weights are for {own[0]}x{own[1]} pixels ({changed[0]} has a row a patch)"
+    for one, two in zip(flatten_layers(skeleton), flatten_layers(other), strict=False):
+        stored: dict[str, Any] = {}
+        try:
+            one.save_own_variables(stored)
+            two.load_own_variables(stored)
+        except ValueError:
+            return f"its weights are for {own[0]}x{own[1]} pixels ({one.name} has a row a patch)"
     return ""
 
 
