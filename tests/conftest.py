@@ -7,7 +7,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -25,6 +25,15 @@ from tlkit.training import batchnorm
 
 hypothesis.settings.register_profile("tlkit", deadline=None, max_examples=25, derandomize=True)
 hypothesis.settings.load_profile("tlkit")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of cached features is a temporary one, and that of no user."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("features")
+        patch.setenv("TLKIT_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlkit._internal.files import check_room
-from tlkit.caching import store
+from tlkit.caching import entries, store
 from tlkit.caching.store import Entry, Store
 from tlkit.errors import ConfigError, StoreError
 
@@ -34,7 +34,7 @@ tlkit = types.ModuleType("tlkit")
 tlkit.__path__ = [{str(Path(store.__file__).parent.parent)!r}]
 sys.modules["tlkit"] = tlkit
 import numpy as np
-from tlkit.caching import store
+from tlkit.caching import entries, store
 from tlkit.errors import StoreError
 assert "keras" not in sys.modules and "tensorflow" not in sys.modules
 
@@ -523,7 +523,8 @@ def three(tmp_path: Path) -> dict[int, Entry]:
         made[days] = Store(folder=tmp_path).entry({"days": days})
         for number in range(size):
             made[days].write(name(number), shard(number))
-        age(tmp_path / made[days].key / "facts.json", days=days)
+        for path in (tmp_path / made[days].key).iterdir():
+            age(path, days=days)
     return made
 
 
@@ -600,7 +601,7 @@ def test_what_vanishes_while_it_is_listed_does_no_harm(
         (lambda room, key: {"older_than_days": 9.9}, [1]),
         (lambda room, key: {"key": key(10)}, [1, 20]),
         (lambda room, key: {"keep_bytes": room(1, 10)}, [1, 10]),
-        (lambda room, key: {"keep_bytes": room(1, 10) - 1}, [1]),
+        (lambda room, key: {"keep_bytes": room(1)}, [1]),
         (lambda room, key: {"keep_bytes": room(1, 10, 20)}, [1, 10, 20]),
         (lambda room, key: {"older_than_days": 15, "key": key(1)}, [10]),
     ],
@@ -654,22 +655,22 @@ def test_the_digest_tells_content_dtype_shape_and_order_apart() -> None:
         (x[::-1],),
         (),
     ]
-    found = [store.digest(*arrays) for arrays in different]
+    found = [entries.digest(*arrays) for arrays in different]
     assert len(set(found)) == len(different)
     assert all(len(each) == 32 and int(each, 16) for each in found)
 
 
 def test_the_digest_does_not_depend_on_the_layout_in_memory() -> None:
     array = np.arange(24.0).reshape(2, 3, 4)
-    wanted = store.digest(array)
-    assert store.digest(np.asfortranarray(array)) == wanted
-    assert store.digest(np.repeat(array, 2, axis=0)[::2]) == wanted
+    wanted = entries.digest(array)
+    assert entries.digest(np.asfortranarray(array)) == wanted
+    assert entries.digest(np.repeat(array, 2, axis=0)[::2]) == wanted
 
 
 def test_the_digest_of_a_large_array_copies_nothing() -> None:
     array = np.zeros((1000, 1000))
     tracemalloc.start()
-    store.digest(array)
+    entries.digest(array)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < array.nbytes / 10

@@ -288,3 +288,37 @@ def test_a_pipe_among_images_does_not_wait(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a" / "y")
     with pytest.raises(DataError, match=r"One problem found: a/x\.png: it is a pipe"):
         sources.from_folder(tmp_path, image_size=8)
+
+
+def test_a_file_that_changes_after_the_scan_is_refused(tmp_path: Path) -> None:
+    data = sources.from_folder(_fill(tmp_path, [np.eye(8, dtype="uint8")] * 4), image_size=8)
+    Image.new("L", (8, 8)).save(tmp_path / "a" / "0.png")
+    with pytest.raises(DataError, match="0.png has changed since the images were scanned"):
+        data.images[0]
+    assert data.images[1].shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "differ"),
+    [
+        ({}, []),
+        ({"image_size": (8, 9)}, [0, 1, 2, 3]),
+        ({"fit": "crop"}, [0, 1, 2, 3]),
+        ({"channels": 1}, [0, 1, 2, 3]),
+        ({"white": 65535}, [2]),  # of 12 bits
+    ],
+)
+def test_digests_of_images_change_with_what_changes_pixels(
+    tmp_path: Path, settings: dict[str, Any], differ: list[int]
+) -> None:
+    eight, deep = np.full((8, 8), 9, "uint8"), _gradient(4095)
+    _fill(tmp_path, [eight, eight + 1, deep, eight])
+    before, after = (
+        sources.from_folder(tmp_path, **{"image_size": 8, **each}) for each in ({}, settings)
+    )
+    same = (before.images.digests == after.images.digests).all(axis=1)
+    changed = [before.paths[row] for row in np.flatnonzero(~same)]
+    assert changed == [path for path in before.paths if int(Path(path).stem) in differ]
+    first, last = before.paths.index("a/0.png"), before.paths.index("b/3.png")
+    assert (before.images.digests[first] == before.images.digests[last]).all()
+    assert (before.take([2]).images.digests == before.images.digests[[2]]).all()

@@ -5,3 +5,4 @@ from .cache import Dtype as Dtype
 from .cache import EngineName as EngineName
 from .cache import TrunkRun as TrunkRun
 from .store import Store as Store
+from .usage import Usage as Usage

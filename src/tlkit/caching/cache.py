@@ -1,10 +1,11 @@
 """How the frozen part of a model is run once and stored, as a value, and a summary of the run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 from tlkit._internal import arguments
+from tlkit.caching.usage import Usage
 from tlkit.errors import ConfigError
 
 EngineName = Literal["keras", "litert", "onnxruntime", "openvino"]
@@ -24,8 +25,10 @@ class Cache:
             all that are installed and takes the fastest.
         tolerance: The largest difference from Keras that an engine may have, relative to the
             largest number.
-        folder: Where to store features, so that a later run with the same images and weights need
-            not run the frozen part. None stores them for one training only.
+        folder: Where to store features, so that a later run need not run the frozen part for images
+            that an earlier one has run. None stores them for one training only; "auto" is the
+            folder that the environment variable `TLKIT_CACHE` names, or one in the user's folder of
+            caches, which is kept below 5 GB and a tenth of the disk's room.
         memory_limit: Bytes of memory for features; more are stored on disk. By default half of the
             memory that is free when training starts.
         dtype: "float32", or "float16" for half the room and about 3 digits.
@@ -34,6 +37,7 @@ class Cache:
             models with random layers before the backbone; epochs take them in turn. With 1,
             such a phase trains without a cache.
         rewrites: Whether the trained part is computed in cheaper ways where these are known.
+        usage: Counts the images that are run and those whose features are found in the folder.
 
     Raises:
         ConfigError: A value is wrong.
@@ -51,6 +55,7 @@ class Cache:
     cut: str | None = None
     views: int = 1
     rewrites: bool = True
+    usage: Usage | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         arguments.one_of("engine", self.engine, ("auto", *get_args(EngineName)))

@@ -1,42 +1,39 @@
 """Extract the features of all images by running a frozen trunk over them once."""
 
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
 
-from tlkit._internal import files, system
-from tlkit.caching import store
+from tlkit._internal import system
+from tlkit.caching import collection
 from tlkit.caching.batching import FeatureDataset
 from tlkit.caching.cache import Cache, TrunkRun
+from tlkit.caching.collection import Collected, StoredCollection
+from tlkit.caching.feature_folder import FeatureFolder
 from tlkit.caching.partition import Cut
 from tlkit.caching.progress import CacheProgress
 from tlkit.caching.rows import Rows
-from tlkit.caching.runner import BATCH, Runner
+from tlkit.caching.runner import Runner
+from tlkit.caching.source import Source
 from tlkit.data import batches, chunks
-from tlkit.errors import DataError
-
-_SHARD_BYTES = 32 * 2**20
-_SHARD_ROWS = 4096
-_MAX_SHARDS = 256
+from tlkit.errors import DataError, StoreError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Extracted:
-    """The features of one set of images, as a list of shards for each view, and their labels."""
+    """The features of one set of images in each view, and their labels."""
 
-    views: list[list[list[np.ndarray]]]
+    views: list[Collected]
     labels: np.ndarray
     weights: np.ndarray | None
     batch_size: int | None  # of a dataset; None for arrays
 
     @property
     def on_disk(self) -> bool:
-        arrays = (array for view in self.views for shard in view for array in shard)
+        arrays = (array for view in self.views for shard in view.shards for array in shard)
         return any(isinstance(array, np.memmap) for array in arrays)
 
 
@@ -63,10 +60,10 @@ class Extraction:
         self._cache, self._progress = cache, progress or CacheProgress(verbose=False)
         self._rank = len(model.inputs[0].shape)
         self._runner = Runner(model, cuts, cache, augmentation=augmentation)
+        self._folder = FeatureFolder(cache)
         limit = cache.memory_limit
         self._room = system.free_memory() // 2 if limit is None else limit
         self._extracted: dict[str, _Extracted] = {}
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._images = 0
         self._seconds = 0.0
 
@@ -92,13 +89,17 @@ class Extraction:
             seconds = time.perf_counter() - started
             self._seconds += seconds
             ran = self._runner.num_computed - ran
-            self._progress.print(f"{name}: ran {ran:,} by {self._runner.engine} in {seconds:.1f} s")
+            count = sum(len(self._extracted[name].labels) for _ in self._extracted[name].views)
+            self._images += count
+            self._progress.print(
+                f"{name}: ran {ran:,} of {count:,} by {self._runner.engine} in {seconds:.1f} s"
+            )
         extracted = self._extracted[name]
         places = [self._runner.outputs.index(tensor) for tensor in cut.tensors]
         return FeatureDataset(
             views=tuple(
-                Rows([[shard[place] for place in places] for shard in shards])
-                for shards in extracted.views
+                Rows([[shard[place] for place in places] for shard in view.shards], view.order)
+                for view in extracted.views
             ),
             labels=extracted.labels,
             weights=extracted.weights,
@@ -124,41 +125,76 @@ class Extraction:
     def close(self) -> None:
         """Release the features; temporary ones on disk are deleted."""
         self._extracted.clear()
-        if self._temporary is not None:
-            self._temporary.cleanup()
-            self._temporary = None
+        self._folder.close()
 
     def _collect(self, data: batches.Inputs, name: str) -> _Extracted:
-        rows = BATCH if batches.is_arrays(data) else 1  # of a dataset, one batch
-        first = next(chunks.read_chunks(data, rows=rows, rank=self._rank)).images[:BATCH]
-        augmented = name == "train"
-        views = self._runner.views if augmented else 1
-        max_images = chunks.max_images(data)
-        on_disk = self._choose_disk(name, max_images, views)
-        entry = self._open_entry(first, max_images, views, on_disk=on_disk)
-        rows = _count_shard_rows(self._runner.row_bytes, first[0].nbytes, max_images)
-        collectors = [_Collector(None if on_disk else max_images) for _ in range(views)]
-        labels: list[np.ndarray] = []
-        weights: list[np.ndarray] = []
-        sizes: list[int] = []
-        done = 0
-        for number, chunk in enumerate(
-            chunks.read_ahead(chunks.read_chunks(data, rows=rows, rank=self._rank))
-        ):
-            for view, collector in enumerate(collectors):
-                place = (view, number) if augmented else None
-                collector.add(self._runner.compute_features(chunk.images, entry, place=place))
-                done += len(chunk.images)
-                self._progress.update(done, None if max_images is None else max_images * views)
-            labels.append(chunk.labels)
-            weights += [] if chunk.weights is None else [chunk.weights]
-            sizes += chunk.sizes
-        self._images += done
+        views = self._runner.views if name == "train" else 1
+        on_disk = self._choose_disk(name, chunks.max_images(data), views)
+        self._folder.require(on_disk=on_disk)
+        try:
+            return self._collect_in_folder(data, name, on_disk=on_disk)
+        except StoreError as error:
+            if self._folder.is_temporary:
+                raise
+            self._progress.print(f"features are not stored for later: {error}")
+            self._folder.give_up(error, on_disk=on_disk)
+            return self._collect_in_folder(data, name, on_disk=on_disk)
+
+    def _collect_in_folder(self, data: batches.Inputs, name: str, *, on_disk: bool) -> _Extracted:
+        if name == "train" and self._runner.is_random:
+            return self._collect_copies(data, on_disk=on_disk)
+        source = Source(data, rank=self._rank)
+        rows = collection.count_shard_rows(
+            self._runner.row_bytes, source.image_bytes, source.max_images
+        )
+        runner = self._runner.images
+        if self._folder.store is None:
+            found = collection.run_all(runner, source, rows, self._progress)
+        else:
+            lookup = runner.open_lookup(self._folder.store, source.first, source.read_sample)
+            found = StoredCollection(
+                runner=runner,
+                source=source,
+                lookup=lookup,
+                rows=rows,
+                folder=self._folder,
+                progress=self._progress,
+            ).collect()
+            found = found if on_disk else found.in_memory()
         return _Extracted(
-            views=[collector.shards() for collector in collectors],
-            labels=np.concatenate(labels),
-            weights=np.concatenate(weights) if weights else None,
-            batch_size=None if batches.is_arrays(data) else _check_sizes(sizes, name),
+            views=[found],
+            labels=source.labels,
+            weights=source.weights,
+            batch_size=None if batches.is_arrays(data) else _check_sizes(source.sizes, name),
+        )
+
+    def _collect_copies(self, data: batches.Inputs, *, on_disk: bool) -> _Extracted:
+        """Return the features of augmented copies, which are stored chunk by chunk."""
+        source = Source(data, rank=self._rank)
+        max_images, entry = source.max_images, None
+        if self._folder.store is not None:
+            first, read = source.first, source.read_sample
+            entry = self._runner.copies.open_lookup(self._folder.store, first, read).entry
+            wanted = (max_images or 0) * self._runner.views * self._runner.row_bytes
+            self._folder.make_room(wanted, entry)
+        row_bytes = self._runner.row_bytes
+        rows = collection.count_shard_rows(row_bytes, source.image_bytes, max_images)
+        collectors = [
+            collection.Collector(None if on_disk else max_images) for _ in range(self._runner.views)
+        ]
+        done = 0
+        for number, chunk in enumerate(source.read(rows)):
+            for view, collector in enumerate(collectors):
+                place = (view, number)
+                collector.add(self._runner.run_copies(chunk.images, entry, place=place))
+                done += len(chunk.images)
+                total = None if max_images is None else max_images * self._runner.views
+                self._progress.update(done, total)
+        return _Extracted(
+            views=[collector.collected() for collector in collectors],
+            labels=source.labels,
+            weights=source.weights,
+            batch_size=None if batches.is_arrays(data) else _check_sizes(source.sizes, "train"),
         )
 
     def _choose_disk(self, name: str, max_images: int | None, views: int) -> bool:
@@ -180,62 +216,6 @@ class Extraction:
         if not on_disk:
             self._room -= total
         return on_disk
-
-    def _open_entry(
-        self, first: np.ndarray, max_images: int | None, views: int, *, on_disk: bool
-    ) -> store.Entry | None:
-        """Return the entry for features on disk, if the disk has room; None to store none there."""
-        if self._cache.folder is None and not on_disk:
-            return None
-        stored = store.Store(folder=self._choose_folder())
-        entry = self._runner.open_entry(stored, first)
-        there = sum(info.bytes for info in stored.entries() if info.key == entry.key)
-        wanted = (max_images or 0) * views * self._runner.row_bytes
-        files.check_room(stored.folder, max(wanted - there, 0))
-        return entry
-
-    def _choose_folder(self) -> Path:
-        if self._cache.folder is not None:
-            return Path(self._cache.folder)
-        if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="tlkit-features-")
-        return Path(self._temporary.name)
-
-
-class _Collector:
-    """Collects features chunk by chunk: in one array per tensor if their number is known."""
-
-    def __init__(self, max_images: int | None) -> None:
-        self._max_images, self._used = max_images, 0
-        self._whole: list[np.ndarray] = []
-        self._shards: list[list[np.ndarray]] = []
-
-    def add(self, arrays: list[np.ndarray]) -> None:
-        if self._max_images is None:
-            self._shards.append(arrays)
-            return
-        if not self._whole:
-            self._whole = [
-                np.empty((self._max_images, *each.shape[1:]), each.dtype) for each in arrays
-            ]
-        end = self._used + len(arrays[0])
-        for whole, array in zip(self._whole, arrays, strict=True):
-            whole[self._used : end] = array
-        self._used = end
-
-    def shards(self) -> list[list[np.ndarray]]:
-        return self._shards or [[whole[: self._used] for whole in self._whole]]
-
-
-def _count_shard_rows(row_bytes: int, image_bytes: int, max_images: int | None) -> int:
-    """Return how many images make a shard: whole batches of the engine, and about 32 MB.
-
-    A run that is interrupted loses at most one shard. There are about 256: each is an open file, of
-    which a process may have about a thousand.
-    """
-    rows = min(_SHARD_ROWS, _SHARD_BYTES // max(row_bytes, image_bytes))
-    rows = max(rows, (max_images or 0) // _MAX_SHARDS)
-    return max(rows // BATCH, 1) * BATCH
 
 
 def _check_sizes(sizes: Sequence[int], name: str) -> int:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from tlkit.models.flat_graph import Step, TensorId
 
-_FORMAT = 2  # raise it, and nothing that was stored before is used again
+_FORMAT = 3  # raise it, and nothing that was stored before is used again
 _IRRELEVANT = ("build_config", "name", "shared_object_id", "trainable")
 
 
@@ -30,14 +30,37 @@ def fingerprint_trunk(
         sample: Some images.
         dtype: The dtype that features are stored in.
     """
-    backend = keras.backend.backend()
+    digests = digest_tensors(steps)
+    return describe(
+        [digests[tensor] for tensor in outputs],
+        last_layer=name_last_layer(steps, outputs),
+        sample=sample,
+        dtype=dtype,
+    )
+
+
+def name_last_layer(steps: Sequence[Step], outputs: Sequence[TensorId]) -> str:
+    """Return the name of the last layer that returns one of these tensors."""
     last = next(step for step in reversed(steps) if step.outputs[0] in outputs)
+    return re.sub(r"_\d+$", "", last.operation.name)  # Keras counts within a process
+
+
+def describe(
+    columns: Sequence[str], *, last_layer: str, sample: np.ndarray, dtype: str
+) -> dict[str, Any]:
+    """Return all facts of features with these digests; see `fingerprint_trunk`.
+
+    Args:
+        columns: The digest of each of the trunk's outputs.
+        last_layer: The name of the layer that returns the last of them.
+        sample: Some images.
+        dtype: The dtype that features are stored in.
+    """
+    backend = keras.backend.backend()
     return {
         "format": _FORMAT,
-        "last_layer": re.sub(r"_\d+$", "", last.operation.name),  # Keras counts within a process
-        "layers": _hash_json([_describe_step(step) for step in steps]),
-        "outputs": [tensor.number for tensor in outputs],
-        "weights": _hash_weights(steps),
+        "last_layer": last_layer,
+        "columns": list(columns),
         "image": [*sample.shape[1:], str(sample.dtype)],
         "dtype": dtype,
         "keras": keras.__version__,
@@ -46,24 +69,47 @@ def fingerprint_trunk(
     }
 
 
-def _describe_step(step: Step) -> dict[str, Any]:
-    kind = type(step.operation)
-    return {
-        "kind": f"{kind.__module__}.{kind.__qualname__}",
-        "config": _to_json(step.operation.get_config()),
-        "arguments": _to_json(step.arguments),
-        "outputs": [tensor.number for tensor in step.outputs],
-    }
+# A tensor's digest is made of the layer that computes it, the layer's weights and the digests of
+# the tensors that it takes, as in a Merkle tree. So the same computation has the same digest in
+# any model: whichever layers come after it, and however the graph numbers its tensors.
+def digest_tensors(
+    steps: Sequence[Step], known: Mapping[TensorId, str] | None = None
+) -> dict[TensorId, str]:
+    """Return a digest of everything that determines each tensor, except for the images.
+
+    Args:
+        steps: The steps, each after those whose outputs it takes.
+        known: The digests of tensors that the steps take; others are the model's inputs.
+    """
+    found = dict(known or {})
+    weights: dict[int, str] = {}
+    for step in steps:
+        for tensor in step.inputs:
+            found.setdefault(tensor, f"input {sum(v.startswith('input') for v in found.values())}")
+        operation = step.operation
+        if id(operation) not in weights:
+            weights[id(operation)] = _hash_weights(operation)
+        digest = _hash_json(
+            {
+                "kind": f"{type(operation).__module__}.{type(operation).__qualname__}",
+                "config": _to_json(operation.get_config(), found),
+                "arguments": _to_json(step.arguments, found),
+                "weights": weights[id(operation)],
+            }
+        )
+        found |= {each: f"{digest}:{number}" for number, each in enumerate(step.outputs)}
+    return found
 
 
-def _to_json(value: Any) -> Any:
+def _to_json(value: Any, tensors: Mapping[TensorId, str]) -> Any:
     """Return a value as JSON can hold it, without settings that change no result."""
     if isinstance(value, dict):
-        return {str(key): _to_json(each) for key, each in value.items() if key not in _IRRELEVANT}
+        relevant = {key: each for key, each in value.items() if key not in _IRRELEVANT}
+        return {str(key): _to_json(each, tensors) for key, each in relevant.items()}
     if isinstance(value, list | tuple):
-        return [_to_json(each) for each in value]
+        return [_to_json(each, tensors) for each in value]
     if isinstance(value, TensorId):
-        return {"tensor": value.number}
+        return {"tensor": tensors[value]}
     if isinstance(value, np.ndarray | np.generic):
         return {"array": str(value.dtype), "shape": value.shape, "values": value.tolist()}
     return value if isinstance(value, str | int | float | bool | None) else repr(value)
@@ -73,9 +119,8 @@ def _hash_json(values: Any) -> str:
     return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _hash_weights(steps: Sequence[Step]) -> str:
+def _hash_weights(operation: Any) -> str:
     found = hashlib.blake2b(digest_size=16)
-    for step in steps:
-        for weight in getattr(step.operation, "weights", ()):
-            found.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
+    for weight in getattr(operation, "weights", ()):
+        found.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
     return found.hexdigest()

@@ -133,7 +133,9 @@ def fix_order(
         if each is None or has_fixed_order(each):
             continue
         try:
-            fixed = fixed_order.fix_order(each, folder=cache.folder)
+            fixed = fixed_order.fix_order(
+                each, folder=None if cache.folder == "auto" else cache.folder
+            )
         except DataError as reason:
             progress.print(f"`{name}` can't be cached: {reason}.")
             break

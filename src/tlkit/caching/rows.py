@@ -13,6 +13,7 @@ class Rows:
 
     Args:
         shards: Lists of one array per tensor, all with the same number of rows.
+        order: Which row of all shards together each row is; None takes them as they come.
 
     Raises:
         DataError: There is no shard, or their shapes or dtypes differ.
@@ -22,8 +23,11 @@ class Rows:
         [array([4, 0, 4])]
     """
 
-    def __init__(self, shards: Sequence[Sequence[np.ndarray]]) -> None:
+    def __init__(
+        self, shards: Sequence[Sequence[np.ndarray]], order: np.ndarray | None = None
+    ) -> None:
         _check_shards(shards)
+        self._order = order
         self.shapes = tuple(array.shape[1:] for array in shards[0])
         self.dtypes = tuple(array.dtype for array in shards[0])
         self.nbytes = sum(array.nbytes for shard in shards for array in shard)
@@ -32,7 +36,7 @@ class Rows:
         self._starts = np.cumsum([0, *(len(shard[0]) for shard in shards)])
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return int(self._starts[-1]) if self._order is None else len(self._order)
 
     def __getitem__(self, rows: slice) -> list[np.ndarray]:
         return self.take(np.fromiter(range(*rows.indices(len(self))), np.intp))
@@ -44,6 +48,7 @@ class Rows:
             IndexError: An index is below 0, too large, or not a whole number.
         """
         wanted = self._check_indices(indices)
+        wanted = wanted if self._order is None else self._order[wanted]
         if len(self._shards) == 1:
             return [array[wanted] for array in self._shards[0]]
         order = np.argsort(wanted, kind="stable")
@@ -59,6 +64,8 @@ class Rows:
 
     def arrays(self) -> list[np.ndarray]:
         """Return each tensor as one array in memory, without a copy if it is one already."""
+        if self._order is not None:
+            return self.take(np.arange(len(self)))
         if len(self._shards) == 1 and self.in_memory:
             return list(self._shards[0])
         return [np.concatenate(parts) for parts in zip(*self._shards, strict=True)]

@@ -78,6 +78,36 @@ def load_unchecked(path: Path) -> list[np.ndarray]:
     return _split_arrays(_map_file(path))
 
 
+def count_rows(path: Path) -> int:
+    """Return how many rows a shard's arrays have; 0 if it can't be read."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(_PREFIX_BYTES), "little")
+            return int(json.loads(file.read(size))[_NAME.format(0)]["shape"][0])
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError):
+        return 0
+
+
+def read_last(path: Path) -> np.ndarray:
+    """Return a copy of a shard's last array, and read nothing else; it is not checked.
+
+    Raises:
+        DamagedError: The shard can't be read as one.
+        FileNotFoundError: It does not exist.
+    """
+    with path.open("rb") as file:
+        try:
+            size = int.from_bytes(file.read(_PREFIX_BYTES), "little")
+            header = json.loads(file.read(size))
+            entry = header[_NAME.format(len(header) - 1)]
+            begin, end = entry["data_offsets"]
+            file.seek(_PREFIX_BYTES + size + begin)
+            values = np.frombuffer(file.read(end - begin), _DTYPES[entry["dtype"]])
+            return values.reshape(entry["shape"])
+        except (ValueError, LookupError, TypeError, OverflowError, MemoryError):
+            raise DamagedError(errno.EIO, "its header is damaged", str(path)) from None
+
+
 def _map_file(path: Path) -> np.memmap:
     """Map a whole file at once: each mapping keeps a file open."""
     with path.open("rb") as file:

@@ -7,12 +7,12 @@ How several processes can write, read and prune one folder at the same time, wit
 - The facts and a shard's checksum are in place before the shard. So each shard can be checked, and
   an entry with shards can be listed. A damaged shard, or one that two processes wrote at once with
   different numbers, fails its check; it is deleted and computed again.
-- Pruning renames the entry's folder, then deletes it. A process that has a shard mapped keeps it.
-  One that is writing a shard finds that its temporary file is gone, and writes again.
+- Pruning deletes single shards, those used longest ago first, or renames the entry's folder, then
+  deletes it. A process that has a shard mapped keeps it. One that is writing a shard finds that its
+  temporary file is gone, and writes again. One that looks up rows starts again.
 """
 
 import hashlib
-import itertools
 import json
 import os
 import re
@@ -26,28 +26,34 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tlkit._internal import arguments, files
-from tlkit._internal.text import byte_size
-from tlkit.caching import shards
+from tlkit.caching import location, shards
+from tlkit.caching.entries import FACTS, Entry
 from tlkit.errors import ConfigError
 
-_ATTEMPTS = 10  # to write a shard while other processes prune
 _DAY_SECONDS = 86_400
-_FACTS = "facts.json"
 _LEFTOVER_SECONDS = 3_600  # no write takes an hour: an older temporary file has no writer
 _PRUNED = ".pruned-"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EntryInfo:
-    """What a store holds under one key, how large it is, and when it was last used."""
+    """What a store holds under one key.
+
+    Attributes:
+        key: The digest of the facts.
+        facts: What the features depend on, besides the images.
+        bytes: The size of all files.
+        shards: The number of files of features.
+        images: The number of images, and of augmented copies, that there are features of.
+        last_used: When it was last used.
+    """
 
     key: str
     facts: dict[str, Any]
     bytes: int
     shards: int
+    images: int
     last_used: datetime
 
 
@@ -55,15 +61,19 @@ class EntryInfo:
 class Store:
     """A folder of cached arrays that several processes may share; the first write creates it.
 
+    Attributes:
+        folder: The folder; by default that of `Cache(folder="auto")`.
+
     Examples:
         >>> import tempfile
+        >>> import numpy as np
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     entry = Store(folder=folder).entry({"backbone": "tiny", "dtype": "int64"})
-        ...     entry.write(digest(np.zeros(4)), [np.arange(3)])
+        ...     entry.write("name", [np.arange(3)])
         [memmap([0, 1, 2])]
     """
 
-    folder: Path
+    folder: Path = field(default_factory=location.default_folder)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder))
@@ -83,8 +93,29 @@ class Store:
         """
         text = _to_json(facts)
         entry = Entry(folder=self.folder, key=_hash_json(text), facts=text)
-        entry._mark_used()
+        entry.mark_used()
         return entry
+
+    def wider_entries(self, facts: Mapping[str, Any]) -> list[tuple[Entry, list[int]]]:
+        """Return entries that hold these features and others, and which of their arrays they are.
+
+        Args:
+            facts: Facts with "columns": a name of each array. The others must be the same.
+        """
+        found = []
+        ignored = {"columns": 0, "last_layer": 0}  # the columns' names tell which layers they are
+        for folder in _find_folders(self.folder):
+            text = _read_facts(folder)
+            other = {} if text is None else json.loads(text)
+            columns = other.get("columns", [])
+            if folder.name == self.key(facts) or not set(facts["columns"]) <= set(columns):
+                continue
+            if _to_json({**other, **ignored}) == _to_json({**facts, **ignored}):
+                places = [columns.index(column) for column in facts["columns"]]
+                found.append(
+                    (Entry(folder=self.folder, key=folder.name, facts=text or b""), places)
+                )
+        return found
 
     def entries(self) -> list[EntryInfo]:
         """Return all entries, the last used first; other files in the folder are ignored."""
@@ -98,11 +129,11 @@ class Store:
         keep_bytes: int | None = None,
         key: str | None = None,
     ) -> int:
-        """Delete entries, and files that killed processes left; return the number of bytes freed.
+        """Delete features, and files that killed processes left; return the number of bytes freed.
 
         Args:
-            older_than_days: Delete entries that were not used for this long.
-            keep_bytes: Delete the entries used longest ago until no more than this is left.
+            older_than_days: Delete the shards that were not used for this long.
+            keep_bytes: Delete the shards used longest ago until no more than this is left.
             key: Delete this entry.
 
         Raises:
@@ -114,113 +145,35 @@ class Store:
                 "`prune` must be told what to delete, got no argument. "
                 "Give older_than_days, keep_bytes or key."
             )
-        kept = entries = self.entries()
+        entries = self.entries()
+        listed = [shard for info in entries for shard in _list_shards(self.folder / info.key)]
+        kept = sorted(listed, key=lambda shard: shard.last_used, reverse=True)
         if key is not None:
             arguments.one_of("key", key, [info.key for info in entries])
-            kept = [info for info in kept if info.key != key]
+            kept = [shard for shard in kept if shard.path.parent.name != key]
         if older_than_days is not None:
-            kept = _select_recent(arguments.positive("older_than_days", older_than_days), kept)
+            days = arguments.positive("older_than_days", older_than_days)
+            kept = [each for each in kept if each.last_used > time.time() - days * _DAY_SECONDS]
         if keep_bytes is not None:
             kept = _select_fitting(arguments.at_least("keep_bytes", keep_bytes, 0), kept)
-        doomed = {info.key for info in entries} - {info.key for info in kept}
+        used = {shard.path.parent for shard in kept}
+        doomed = {shard.path for shard in listed} - {shard.path for shard in kept}
         try:
-            freed = sum(_delete_entry(self.folder / each) for each in doomed)
+            freed = sum(_delete_shard(path) for path in doomed if path.parent in used)
+            unused = [each for each in {shard.path.parent for shard in listed} if each not in used]
+            freed += sum(map(_delete_entry, unused))
             return freed + _delete_leftovers(self.folder)
         except OSError as error:
             raise files.to_store_error("delete", self.folder, error) from error
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """The shards under one key, each named by the digest of the images it was computed from.
+@dataclass(frozen=True)
+class _Shard:
+    """A shard, its size with its checksum, and when it was last used, in seconds."""
 
-    Attributes:
-        folder: The store's folder; the shards are in a folder in it named by the key.
-        key: The digest of the facts.
-        facts: The facts as JSON.
-    """
-
-    folder: Path
-    key: str
-    facts: bytes = field(repr=False)
-
-    def read(self, digest: str) -> list[np.ndarray] | None:
-        """Return a shard's arrays, memory-mapped and read-only; None if it does not exist.
-
-        A damaged shard is deleted, and does not exist then.
-
-        Raises:
-            StoreError: The file can't be opened.
-        """
-        path = self._path(digest)
-        self._mark_used()
-        try:
-            return shards.load(path)
-        except FileNotFoundError:
-            return None
-        except shards.DamagedError:
-            with suppress(OSError):  # in a folder that is read-only
-                path.unlink()
-            return None
-        except OSError as error:
-            raise files.to_store_error("read", path, error) from error
-
-    def write(self, digest: str, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Write arrays as a shard, all of them or none; return them as `read` does.
-
-        Raises:
-            DataError: An array has a dtype that can't be stored, or no axis.
-            StoreError: There is no room, or no permission.
-        """
-        path = self._path(digest)
-        whole = [shards.to_storable(array) for array in arrays]
-        try:
-            for _ in range(_ATTEMPTS - 1):
-                with suppress(FileNotFoundError, FileExistsError):  # pruned meanwhile
-                    return self._put(path, whole)
-            return self._put(path, whole)
-        except OSError as error:
-            wanted = byte_size(sum(array.nbytes for array in whole))
-            raise files.to_store_error(f"write {wanted} to", path, error) from error
-
-    def _put(self, path: Path, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        facts = path.with_name(_FACTS)
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with files.replace_atomically(path) as temporary:
-            content = shards.to_bytes(arrays)
-            temporary.write_bytes(content)
-            # the temporary file exists: if the folder is pruned from now on, it goes too
-            if not facts.exists():
-                _write_bytes(facts, self.facts)
-            _write_bytes(shards.checksum_path(path), shards.checksum(content, path.name))
-        return shards.load_unchecked(path)
-
-    def _path(self, digest: str) -> Path:
-        return self.folder / self.key / f"{digest}{shards.SUFFIX}"
-
-    def _mark_used(self) -> None:
-        with suppress(OSError):  # it does not exist yet, or is read-only
-            os.utime(self.folder / self.key / _FACTS)
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    with files.replace_atomically(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def digest(*arrays: np.ndarray) -> str:
-    """Return the digest of the dtype, shape and bytes of arrays of plain values.
-
-    Examples:
-        >>> digest(np.zeros(2)) == digest(np.zeros((2, 1)))
-        False
-    """
-    found = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        found.update(f"{array.dtype} {array.shape}".encode())
-        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return found.hexdigest()
+    path: Path
+    bytes: int
+    last_used: float
 
 
 def _to_json(facts: Mapping[str, Any]) -> bytes:
@@ -241,13 +194,22 @@ def _find_folders(store: Path) -> list[Path]:
     return [folder for folder in store.glob("*") if re.fullmatch("[0-9a-f]{32}", folder.name)]
 
 
-def _read_info(folder: Path) -> EntryInfo | None:
-    facts = folder / _FACTS
+def _read_facts(folder: Path) -> bytes | None:
+    """Return an entry's facts; None for a folder of another program, and one that was pruned."""
     try:
-        text, used = facts.read_bytes(), facts.stat().st_mtime
-    except OSError:  # it belongs to another program, or was pruned meanwhile
+        text = (folder / FACTS).read_bytes()
+    except OSError:
         return None
-    if _hash_json(text) != folder.name:
+    return text if _hash_json(text) == folder.name else None
+
+
+def _read_info(folder: Path) -> EntryInfo | None:
+    text = _read_facts(folder)
+    try:
+        used = (folder / FACTS).stat().st_mtime
+    except OSError:
+        return None
+    if text is None:
         return None
     sizes = _measure_files(folder)
     return EntryInfo(
@@ -255,19 +217,47 @@ def _read_info(folder: Path) -> EntryInfo | None:
         facts=json.loads(text),
         bytes=sum(sizes.values()),
         shards=sum(path.suffix == shards.SUFFIX for path in sizes),
+        images=sum(shards.count_rows(path) for path in sizes if path.suffix == shards.SUFFIX),
         last_used=datetime.fromtimestamp(used, UTC),
     )
 
 
-def _select_recent(days: float, infos: Sequence[EntryInfo]) -> list[EntryInfo]:
-    oldest = time.time() - days * _DAY_SECONDS
-    return [info for info in infos if info.last_used.timestamp() > oldest]
+def _list_shards(folder: Path) -> list[_Shard]:
+    """Return an entry's shards; one without a shard has its facts in place of one."""
+    found = []
+    for path in [*folder.glob(f"[!.]*{shards.SUFFIX}")] or [folder / FACTS]:
+        with suppress(OSError):  # it was pruned meanwhile
+            checksum = shards.checksum_path(path)
+            size = checksum.stat().st_size if checksum.exists() else 0
+            found.append(_Shard(path, path.stat().st_size + size, path.stat().st_mtime))
+    return found
 
 
-def _select_fitting(room: int, infos: Sequence[EntryInfo]) -> list[EntryInfo]:
-    """Return the first entries whose sizes add up to no more than there is room."""
-    totals = itertools.accumulate(info.bytes for info in infos)
-    return [info for info, total in zip(infos, totals, strict=True) if total <= room]
+def _select_fitting(room: int, listed: Sequence[_Shard]) -> list[_Shard]:
+    """Return the first shards whose sizes, with their entries' facts, add up to this at most."""
+    kept: list[_Shard] = []
+    total, folders = 0, set[Path]()
+    for shard in listed:
+        facts = shard.path.with_name(FACTS)
+        if shard.path.parent not in folders and shard.path != facts and facts.exists():
+            total += facts.stat().st_size
+        folders.add(shard.path.parent)
+        total += shard.bytes
+        if total > room:
+            break
+        kept.append(shard)
+    return kept
+
+
+def _delete_shard(path: Path) -> int:
+    """Delete a shard of an entry that others are kept of; return the bytes freed."""
+    freed = 0
+    for each in (path, shards.checksum_path(path)):
+        with suppress(FileNotFoundError):  # another process has deleted it
+            size = each.stat().st_size
+            each.unlink()
+            freed += size
+    return freed
 
 
 def _measure_files(folder: Path) -> dict[Path, int]:

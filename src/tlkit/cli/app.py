@@ -11,7 +11,7 @@ import cyclopts
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich import box
 
-from tlkit.cli import commands
+from tlkit.cli import cache_commands, commands
 from tlkit.cli.config import fill_from_file
 from tlkit.errors import Argument, ConfigError, DataError, MissingExtraError, TlkitError
 
@@ -48,6 +48,7 @@ _COMMANDS: tuple[Callable[..., Any], ...] = (
     commands.probe,
     commands.inspect,
 )
+app.command(cache_commands.app)
 for _order, _command in enumerate(_COMMANDS):
     app.command(_command, sort_key=_order)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Tracker = Literal["mlflow", "tensorboard", "wandb"]
 Typed = Annotated[Sequence[str], Parameter(parse=False)]  # what was typed, added by `app`
 _flat = Parameter(name="*")  # each field of a dataclass is an option
+UseCache = Annotated[bool, Parameter(negative="--no-cache")]
 _flag = Parameter(negative=(), show_default=False)
 
 
@@ -98,6 +99,7 @@ def train(
     out: Path,
     track: tuple[Tracker, ...] = (),
     assert_accuracy: float | None = None,
+    cache: UseCache = True,
     output: Annotated[Output, _flat] = Output(),
     typed: Typed = (),
 ) -> dict[str, Any]:
@@ -107,6 +109,7 @@ def train(
         out: The run's folder; it must be new or empty.
         track: Log metrics of every epoch to these trackers; TensorBoard's files go beside the run.
         assert_accuracy: Exit with code 1 if the accuracy is lower.
+        cache: Take features from those of earlier commands, and store them for later ones.
     """
     tlkit.experiments.run_folder.require_empty(out)
     logs = out.parent / "tensorboard" / out.name
@@ -114,6 +117,7 @@ def train(
         experiment,
         out,
         command=f"tlkit {shlex.join(typed)}",
+        cache=tlkit.Cache(folder="auto") if cache else tlkit.Cache(),
         callbacks=[tlkit.training.tracker(name, logs) for name in track],
         on_message=output.print,
         verbose=not output.json,
@@ -233,6 +237,7 @@ def audit(
     *,
     out: Path | None = None,
     num_folds: int = 5,
+    cache: UseCache = True,
     output: Annotated[Output, _flat] = Output(),
 ) -> dict[str, Any]:
     """List labels that are probably wrong.
@@ -241,11 +246,16 @@ def audit(
         model: A run's folder, or a .keras file.
         out: A .png file for a figure of the first of them.
         num_folds: Number of folds; each class needs that many images.
+        cache: Take features from those of earlier commands, and store them for later ones.
     """
     _check_figure(out)
     classifier, experiment = tlkit.experiments.loading.load_classifier(model, **images.settings())
     dataset = _load(experiment, classifier)
-    found = tlkit.audit(classifier, dataset, num_folds=num_folds, seed=experiment.seed)
+    stored = _use_cache(cache=cache)
+    found = tlkit.audit(
+        classifier, dataset, num_folds=num_folds, seed=experiment.seed, cache=stored
+    )
+    _print_usage(output, stored)
     output.print(found)
     if out is not None and found.suspects:
         tlkit.plotting.audit_grid(found, dataset).savefig(out, dpi=150)
@@ -261,6 +271,7 @@ def probe(
     *,
     sample: int = 5000,
     out: Path | None = None,
+    cache: UseCache = True,
     output: Annotated[Output, _flat] = Output(),
 ) -> dict[str, Any]:
     """Show which layer's features a head classifies best.
@@ -268,12 +279,15 @@ def probe(
     Args:
         sample: Maximum number of images to use.
         out: A .png file for a figure.
+        cache: Take features from those of earlier commands, and store them for later ones.
     """
     experiment = tlkit.experiments.loading.resolve(experiment, output.print)
     _check_figure(out)
     split = _split(experiment)
     classifier = _build(experiment, split.train.class_names)
-    found = tlkit.probe(classifier, split.train, sample=sample, seed=experiment.seed)
+    stored = _use_cache(cache=cache)
+    found = tlkit.probe(classifier, split.train, sample=sample, seed=experiment.seed, cache=stored)
+    _print_usage(output, stored)
     output.print(found)
     if out is not None:
         tlkit.plotting.probe_curves(found).savefig(out, dpi=150)
@@ -349,6 +363,16 @@ def _build(experiment: Experiment, names: Sequence[str]) -> "keras.Model":
         backbone_options=experiment.backbone_options,
         class_names=names,
     )
+
+
+def _use_cache(*, cache: bool) -> "tlkit.Cache | None":
+    usage = tlkit.caching.Usage()
+    return tlkit.Cache(folder="auto", usage=usage) if cache else None
+
+
+def _print_usage(output: Output, cache: "tlkit.Cache | None") -> None:
+    if cache is not None:
+        output.print(str(cache.usage))
 
 
 def _split(experiment: Experiment) -> "tlkit.data.Split":

@@ -4,13 +4,16 @@ import queue
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tlkit.data import batches
 
 _READ_AHEAD = 2
+
+
+_Piece = TypeVar("_Piece", "Chunk", np.ndarray)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +55,19 @@ def read_chunks(data: batches.Inputs, *, rows: int, rank: int) -> Iterator[Chunk
         yield _join(waiting)
 
 
+def read_rows(images: Any, indices: np.ndarray, *, rows: int, rank: int) -> Iterator[np.ndarray]:
+    """Yield the images with these indices in order, `rows` at a time.
+
+    Args:
+        images: An array, or images that are read when they are indexed.
+        indices: Which images.
+        rows: How many images to read at a time.
+        rank: As for `read_chunks`.
+    """
+    for start in range(0, len(indices), rows):
+        yield fit_channels(images[indices[start : start + rows]], rank)
+
+
 def max_images(data: batches.Inputs) -> int | None:
     """Return an upper bound of the number of images; None for a dataset without a length."""
     if batches.is_arrays(data):
@@ -64,8 +80,8 @@ def max_images(data: batches.Inputs) -> int | None:
     return 0 if first is None else count * len(first[0])
 
 
-def read_ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Yield the same chunks; a thread reads the next ones while a chunk is used."""
+def read_ahead(chunks: Iterator[_Piece]) -> Iterator[_Piece]:
+    """Yield the same pieces; a thread reads the next ones while a piece is used."""
     made: queue.Queue[Any] = queue.Queue(maxsize=_READ_AHEAD)
     stop = threading.Event()
 
@@ -82,8 +98,8 @@ def read_ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     thread = threading.Thread(target=work, daemon=True, name="tlkit-read-ahead")
     thread.start()
     try:
-        while isinstance(item := made.get(), Chunk):
-            yield item
+        while isinstance(item := made.get(), Chunk | np.ndarray):
+            yield item  # type: ignore[misc]  # what `chunks` yielded
         if item is not None:
             raise item
     finally:

@@ -44,6 +44,7 @@ class ImageDataset:
         groups: The group of each image, such as a patient, which is never split; empty without.
         parts: The part of each image in the user's own split, "train", "validation" or "test",
             which `tlkit.splits.split` keeps; empty without.
+        added: Whether each image was added to those of the dataset; empty without such images.
         problems: Files that were skipped or replaced, and why.
         notices: What was assumed of the files, or passed over.
         value_range: The values of black and white.
@@ -58,6 +59,7 @@ class ImageDataset:
     paths: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+    added: tuple[bool, ...] = ()
     problems: tuple[Problem, ...] = ()
     notices: tuple[str, ...] = ()
     value_range: tuple[float, float] = (0, 255)
@@ -97,6 +99,7 @@ class ImageDataset:
             paths=pick(self.paths, indices),
             groups=pick(self.groups, indices),
             parts=pick(self.parts, indices),
+            added=pick(self.added, indices),
             known_scans=pick(self.known_scans or vars(self).get("scans", ()), indices),
         )
 

@@ -1,6 +1,6 @@
 """Images that are read when they are indexed, a few at a time, like an array."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,6 +24,8 @@ class LazyImages:
         numbers: The number of each image, which `read` gets.
         shape: The shape of every image.
         dtype: The dtype of every image.
+        digests: A digest of each image's content and of how it is decoded, `(count, 2)`, which is
+            the same only for the same pixels; None if they are unknown before images are read.
 
     Examples:
         >>> grey = LazyImages(lambda number: np.full((2, 2), number), range(9), shape=(2, 2))
@@ -32,9 +34,16 @@ class LazyImages:
     """
 
     def __init__(
-        self, read: ReadImage, numbers: Any, *, shape: tuple[int, ...], dtype: str = "uint8"
+        self,
+        read: ReadImage,
+        numbers: Any,
+        *,
+        shape: tuple[int, ...],
+        dtype: str = "uint8",
+        digests: np.ndarray | None = None,
     ) -> None:
         self._read = read
+        self.digests = digests
         self._numbers = np.asarray(numbers, dtype="int64")
         self.shape = (len(self._numbers), *shape)
         self.dtype = np.dtype(dtype)
@@ -66,9 +75,7 @@ class LazyImages:
 
     def take(self, index: Any) -> "LazyImages":
         """Return the images at these indices without reading them."""
-        return LazyImages(
-            self._read, self._numbers[index], shape=self.shape[1:], dtype=str(self.dtype)
-        )
+        return self._replace(self._read, index)
 
     def checked_by(self, check: Callable[[np.ndarray], None]) -> "LazyImages":
         """Return the same images, each of which is checked when it is read.
@@ -82,7 +89,16 @@ class LazyImages:
             check(image[None])
             return image
 
-        return LazyImages(read, self._numbers, shape=self.shape[1:], dtype=str(self.dtype))
+        return self._replace(read, slice(None))
+
+    def _replace(self, read: ReadImage, index: Any) -> "LazyImages":
+        return LazyImages(
+            read,
+            self._numbers[index],
+            shape=self.shape[1:],
+            dtype=str(self.dtype),
+            digests=None if self.digests is None else self.digests[index],
+        )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         raise TypeError(
@@ -98,6 +114,32 @@ class LazyImages:
                 f"{image.shape}."
             )
         return image
+
+
+def concatenate(parts: Sequence[LazyImages]) -> LazyImages:
+    """Return the images of several sequences, all of one shape and dtype, as one.
+
+    Examples:
+        >>> grey = LazyImages(lambda number: np.full((2, 2), number), range(9), shape=(2, 2))
+        >>> both = concatenate([grey.take([8]), grey])
+        >>> len(both), int(both[0][0, 0]), int(both[1][0, 0])
+        (10, 8, 0)
+    """
+    starts = np.cumsum([0, *map(len, parts)])
+
+    def read(number: int) -> np.ndarray:
+        part = int(np.searchsorted(starts, number, side="right")) - 1
+        return parts[part][number - int(starts[part])]
+
+    digests = [part.digests for part in parts]
+    known = [each for each in digests if each is not None]
+    return LazyImages(
+        read,
+        range(int(starts[-1])),
+        shape=parts[0].shape[1:],
+        dtype=str(parts[0].dtype),
+        digests=np.concatenate(known) if len(known) == len(parts) else None,
+    )
 
 
 def read_all(read: ReadImage, numbers: list[int]) -> Iterator[np.ndarray]:

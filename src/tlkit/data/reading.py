@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+import PIL
+import PIL.features
 
 from tlkit._internal import arguments
 from tlkit._internal.text import join_first, plural
-from tlkit.data import decoding, naming, scanning
+from tlkit.data import decoding, digests, naming, scanning
 from tlkit.data.image_dataset import ImageDataset, Problem, pick
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import Argument, DataError
@@ -110,11 +112,19 @@ def read(
         if index in damaged:
             return grey
         size, fit, channels = options.image_size, options.fit, options.channels
-        return decoding.decode(fetch(index), size, fit=fit, channels=channels, white=white)
+        picture = scanning.read_again(fetch(index), scans[index])
+        return decoding.decode(picture, size, fit=fit, channels=channels, white=white)
 
     return ImageDataset(
         name=name,
-        images=LazyImages(decode, kept, shape=options.shape),
+        images=LazyImages(
+            decode,
+            kept,
+            shape=options.shape,
+            digests=_digest_decoded([scans[i] for i in kept], white, options)
+            if are_files
+            else None,
+        ),
         labels=np.asarray([numbers[str(labels[i])] for i in kept], dtype="int64"),
         class_names=names,
         paths=pick(tuple(paths), kept) if are_files else (),
@@ -124,6 +134,23 @@ def read(
         notices=(*notices, *depths, *_find_similar(names)),
         white=white,
         known_scans=tuple(scans[i] for i in kept),
+    )
+
+
+# Two files are decoded to the same pixels if all of this is the same: their bytes, the settings of
+# decoding, and the versions of what decodes. White matters to files of more than 8 bits only, so
+# that one such file more does not change the digests of all others. A setting that changes pixels
+# and is missing here would let stored features be used for other pixels.
+def _digest_decoded(
+    scans: Sequence[scanning.Scan], white: int | None, options: ReadOptions
+) -> np.ndarray:
+    """Return a digest of each image's file and of how it is decoded."""
+    versions = [PIL.__version__, *map(PIL.features.version, ("libjpeg_turbo", "webp"))]
+    how = f"{options.image_size} {options.fit} {options.channels} {versions}"
+    return digests.digest_texts(
+        f"{'grey' if scan.problem else scan.digest} {how} "
+        f"{white if scan.form == '16-bit grey' else None}"
+        for scan in scans
     )
 
 

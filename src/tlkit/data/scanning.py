@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tlkit.data.decoding import Form, Picture, UnreadableImageError, decode_fully
+from tlkit.errors import DataError
 
 _SIDE = 32
 
@@ -120,6 +121,25 @@ def _scan_picture(fetch: Callable[[], Picture], white: int | None) -> Scan:
         form=found.form,
         brightest=found.brightest,
     )
+
+
+def read_again(picture: Picture, scan: Scan) -> Picture:
+    """Return the content of a file that was scanned; other pictures are returned as they are.
+
+    So is a file that can't be read: decoding it tells why.
+
+    Raises:
+        DataError: It has changed since: labels, parts and stored features belong to the scan.
+    """
+    if not isinstance(picture, Path):
+        return picture
+    try:
+        content = picture.read_bytes()
+    except OSError:
+        return picture
+    if _digest(content) != scan.digest:
+        raise DataError(f"{picture} has changed since the images were scanned. Start again.")
+    return content
 
 
 def _digest(picture: bytes | Image.Image | np.ndarray) -> str:

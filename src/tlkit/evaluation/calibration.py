@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import keras
 
 from tlkit._internal.tables import render_text
+from tlkit.caching.cache import Cache
 from tlkit.data.batches import Data
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.reliability import fit_temperature
@@ -46,7 +47,7 @@ class Calibration:
         return render_text(self)
 
 
-def calibrate(model: keras.Model, data: Data) -> Calibration:
+def calibrate(model: keras.Model, data: Data, *, cache: Cache | None = None) -> Calibration:
     """Set a classifier's temperature, in place: predictions stay the same, confidences change.
 
     Temperature scaling: Guo et al., 2017 (arXiv:1706.04599). If no image were misclassified, the
@@ -59,6 +60,7 @@ def calibrate(model: keras.Model, data: Data) -> Calibration:
         model: A classifier from build_classifier.
         data: Images and labels in any form, on which it was not trained. Don't use the test
             images: their metrics would become too optimistic.
+        cache: As for `evaluate`.
 
     Raises:
         DataError: Images or labels don't fit the model.
@@ -74,13 +76,13 @@ def calibrate(model: keras.Model, data: Data) -> Calibration:
         True
     """
     _set_temperature(model, 1.0)
-    before = after = evaluate(model, data)
+    before = after = evaluate(model, data, cache=cache)
     temperature = 1.0
     num_misclassified = round(before.count * (1 - before.accuracy))
     if num_misclassified >= _MIN_MISCLASSIFIED:
         temperature = fit_temperature(before.labels, before.probabilities)
         _set_temperature(model, temperature)
-        after = evaluate(model, data)
+        after = evaluate(model, data, cache=cache)
     return Calibration(
         num_misclassified=num_misclassified,
         temperature=temperature,

@@ -9,11 +9,13 @@ import numpy as np
 
 from tlkit._internal import arguments
 from tlkit._internal.variables import temporary_seed
+from tlkit.caching.cache import Cache
 from tlkit.data import augmentation as augmenting
 from tlkit.data import batches, unlabelled
 from tlkit.data.batches import Data
 from tlkit.data.decoding import Fit
 from tlkit.data.unlabelled import Images
+from tlkit.evaluation.head_features import HeadFeatures
 from tlkit.evaluation.metrics import Evaluation, compute_metrics
 from tlkit.models.inspection import class_names as names_of
 from tlkit.models.inspection import features_of, value_range
@@ -175,6 +177,7 @@ def evaluate(
     views: int = 8,
     batch_size: int = 128,
     seed: int | None = 0,
+    cache: Cache | None = None,
 ) -> Evaluation:
     """Return the metrics of a classifier on images that it was not trained on.
 
@@ -186,6 +189,8 @@ def evaluate(
         views: As for `predict`.
         batch_size: Images a step, for arrays.
         seed: As for `predict`.
+        cache: Where the features that a head of one dense layer reads are stored, so that images
+            that were run before need not run again. None runs the whole model.
 
     Raises:
         DataError: Images or labels don't fit the model.
@@ -202,6 +207,9 @@ def evaluate(
     inputs = validate(data, model)
     if batches.is_arrays(inputs):
         images, labels = inputs
+        if cache is not None and not augmentation:
+            probabilities = HeadFeatures(model, cache).predict(images)
+            return compute_metrics(batches.label_indices(labels), probabilities, class_names=names)
         probabilities = predict(
             model, images, augmentation=augmentation, views=views, batch_size=batch_size, seed=seed
         )

@@ -11,11 +11,13 @@ from scipy.special import softmax
 from tlkit._internal import arguments, optional
 from tlkit._internal.tables import build_table, render_text
 from tlkit._internal.text import join_first, plural
+from tlkit.caching.cache import Cache
 from tlkit.data import batches, chunks, splits
 from tlkit.data.batches import Data
 from tlkit.data.fixed_order import has_fixed_order
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import Argument, DataError
+from tlkit.evaluation.head_features import HeadFeatures
 from tlkit.models.inspection import class_names, head_of
 from tlkit.training import solvers
 from tlkit.training.inputs import validate
@@ -107,6 +109,7 @@ def audit(
     num_folds: int = 5,
     seed: int = 0,
     batch_size: int = 128,
+    cache: Cache | None = None,
 ) -> Audit:
     """Find probably wrong labels and outliers by the features of a classifier's backbone.
 
@@ -130,6 +133,7 @@ def audit(
         num_folds: The number of folds.
         seed: The seed of the folds.
         batch_size: Images a step.
+        cache: Where features are stored, so that images that were run before need not run again.
 
     Raises:
         ConfigError: A number is wrong, or the head is more than one dense layer.
@@ -152,7 +156,7 @@ def audit(
             "`data` must have a fixed order, got a dataset that shuffles or augments. Pass one "
             "that does not, such as image_dataset_from_directory(..., shuffle=False)."
         )
-    features, labels = read_features(model, inputs, batch_size)
+    features, labels = read_features(model, inputs, batch_size, cache)
     _check(labels, names, num_folds)
     _check_lengths(len(labels), paths=paths, groups=groups)
     # cleanlab wants an image of every class, so classes without one are left out
@@ -192,9 +196,12 @@ def _check_lengths(count: int, **entries: Sequence[str]) -> None:
 
 
 def read_features(
-    model: keras.Model, data: batches.Inputs, batch_size: int
+    model: keras.Model, data: batches.Inputs, batch_size: int, cache: Cache | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the features of every image that the head reads, and the class indices."""
+    if cache is not None and batches.is_arrays(data):
+        indices = batches.label_indices(data[1]).astype("int64")
+        return HeadFeatures(model, cache).read(data[0]), indices
     reader = keras.Model(model.inputs, head_of(model).input)
     features, labels = [], []
     for chunk in chunks.read_chunks(data, rows=batch_size, rank=len(model.input_shape)):

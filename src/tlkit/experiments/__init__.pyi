@@ -2,6 +2,8 @@ from . import folds as folds
 from . import loading as loading
 from . import recipes as recipes
 from . import run_folder as run_folder
+from .additions import Addition as Addition
+from .additions import Additions as Additions
 from .comparison import ComparedRecipe as ComparedRecipe
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare

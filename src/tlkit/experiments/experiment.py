@@ -20,7 +20,7 @@ Duplicates = Literal["allow", "refuse", "together"]
 Unreadable = Literal["fail", "replace", "skip"]
 SplitChoice = Literal["auto", "folders", "pool", "random"]
 _SAVE = " Save a model first: model.save('backbone.keras')."
-_LISTS = ("augment", "options", "pixels")
+_LISTS = ("add", "augment", "options", "pixels")
 
 PLACES = ("data", "test_data", "validation_data")
 """The settings that are folders or tables of images."""
@@ -35,6 +35,8 @@ class Experiment:
 
     Attributes:
         data: A folder with a subfolder of images for each class, or a .csv or .parquet table.
+        add: More folders or tables of images, of the same classes or of new ones, that are added to
+            those of `data`; the result of old and new ones is shown separately.
         recipe: The training recipe.
         image_size: Height and width of images in pixels; by default the backbone's own.
         channels: 3 for RGB, 1 for grey.
@@ -72,6 +74,7 @@ class Experiment:
 
     data: str
     _: KW_ONLY
+    add: tuple[str, ...] = ()
     recipe: RecipeName = "fast"
     image_size: int | None = None
     channels: Literal[1, 3] = 3
@@ -113,6 +116,8 @@ class Experiment:
         for name in ("test_data", "validation_data"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, check_name(name, getattr(self, name)))
+        added = (self.add,) if isinstance(self.add, str | Path) else self.add
+        object.__setattr__(self, "add", tuple(check_name("add", each) for each in added))
         for name, hint in get_type_hints(Experiment).items():
             value = getattr(self, name, None)
             if get_origin(hint) is Literal and name != "channels":
@@ -248,4 +253,7 @@ def settings_of_run(config: Mapping[str, Any]) -> dict[str, Any]:
         for name in PLACES
         if values.get(name) and not Path(str(values[name])).exists()
     }
+    added = values.get("add") or []
+    if not all(Path(str(place)).exists() for place in added):
+        moved["add"] = recorded.get("add", added)
     return {**values, **moved}

@@ -10,9 +10,10 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments
-from tlkit.data import manifests
+from tlkit.data import manifests, naming
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.image_folders import from_folder, from_manifest
+from tlkit.data.joining import join
 from tlkit.data.splits import Split, split
 from tlkit.data.table_listing import Columns
 from tlkit.errors import Argument, ConfigError
@@ -95,6 +96,58 @@ def load_images(
         ConfigError: `data` is neither a folder nor a table, or columns are named for a folder.
         DataError: Some files are damaged or the classes are wrong; the message lists the problems.
     """
+    alone = replace(experiment, add=())
+    if any(map(_is_table, experiment.add)) and not (experiment.test_data or _is_table(alone.data)):
+        alone = _without_columns(alone)
+    source = _load_place(alone, class_names)
+    for place in experiment.add:
+        if not Path(place).exists():
+            raise ConfigError(
+                Argument("add"),
+                " must be folders with a subfolder for each class, or .csv or .parquet tables, got "
+                f"{place!r}: no such file.",
+            )
+        names = naming.sort({*source.class_names, *_list_classes(place, experiment)})
+        more = replace(alone, data=place, split="auto", test_data=None, validation_data=None)
+        more = replace(more, white=experiment.white or source.white)
+        if _is_table(place):
+            columns = {name: getattr(experiment, name) for name in _list_columns()}
+            more = replace(more, **columns)
+        else:
+            more = _without_columns(more)
+        added = _load_place(more, names if class_names is None else class_names)
+        source = join(source, added, folder=place, root=experiment.data)
+    return source
+
+
+def _list_columns() -> dict[str, Any]:
+    """Return the settings that name columns of tables, with their defaults."""
+    return {each.name: each.default for each in fields(Experiment) if "_column" in each.name}
+
+
+def _without_columns(experiment: Experiment) -> Experiment:
+    return replace(experiment, **_list_columns())
+
+
+def _list_classes(place: str, experiment: Experiment) -> list[str]:
+    """Return the names of the classes in a folder or table."""
+    path = Path(place)
+    if _is_table(place) and path.is_file():
+        column = experiment.label_column
+        labels = manifests.read_columns(path, [column])[column]
+        return [name for name in naming.from_labels(labels, column=column) if name is not None]
+    folders = _list_folders(path)
+    if naming.have_parts([each.name for each in folders]):
+        folders = [inner for each in folders for inner in _list_folders(each)]
+    return [name for name in (naming.normalize(each.name) for each in folders) if name]
+
+
+def _list_folders(path: Path) -> list[Path]:
+    inside = path.iterdir() if path.is_dir() else ()
+    return [each for each in inside if each.is_dir() and not each.name.startswith(".")]
+
+
+def _load_place(experiment: Experiment, class_names: Sequence[str] | None) -> ImageDataset:
     how: dict[str, Any] = {
         "image_size": image_size_of(experiment),
         "channels": experiment.channels,
@@ -197,7 +250,7 @@ def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Ex
     values = _read_settings(path if path.is_dir() else path.parent)
     classifier = saving.load(path / "model.keras" if path.is_dir() else path)
     shape = classifier.input_shape
-    values |= {"channels": shape[3] if len(shape) == 4 else 1}
+    values |= {"channels": shape[3] if len(shape) == 4 else 1, "add": ()}
     if None not in shape[1:3]:
         values |= {"image_size": shape[1]}
     values |= {"test_data": None, "validation_data": None, "split_column": None, "folds": 0}

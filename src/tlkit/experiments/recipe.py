@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,6 +66,8 @@ class Recipe:
         weights: str | None = "imagenet",
         backbone_options: Mapping[str, Any] | None = None,
         pixels: PixelFormat | tuple[float, float] | str | None = None,
+        cache: Cache | None = None,
+        also: Sequence[ImageDataset] = (),
     ) -> keras.Model:
         """Build the recipe's classifier for these images; with "auto" features, probe first.
 
@@ -76,6 +78,8 @@ class Recipe:
             weights: "imagenet", "starter", None for random, or a file's path.
             backbone_options: More arguments of the backbone's constructor: `{"alpha": 0.35}`.
             pixels: As for `build_classifier`; by default those of the recipe.
+            cache: As for `probe`.
+            also: As for `probe`.
 
         Raises:
             ConfigError: The images are not an `ImageDataset`.
@@ -98,12 +102,14 @@ class Recipe:
             pixels=self.pixels if pixels is None else pixels,
             weights=weights,
             backbone_options=backbone_options,
-            features=self._features(data),
+            features=self._features(data, cache, also),
             pooling=self.pooling,
             class_names=data.class_names,
         )
 
-    def _features(self, data: ImageDataset) -> Any:
+    def _features(
+        self, data: ImageDataset, cache: Cache | None, also: Sequence[ImageDataset]
+    ) -> Any:
         if self.features != "auto":
             return self.features
         minimum = min_images(len(data.class_names))
@@ -115,7 +121,7 @@ class Recipe:
                 stacklevel=4,  # the caller of `train`
             )
             return None
-        return select_features(data, max_layers=self.max_layers)
+        return select_features(data, max_layers=self.max_layers, cache=cache, also=also)
 
     def trainer(self, *, seed: int, cache: Cache | None = DEFAULT) -> TwoPhaseTrainer:
         """Return the trainer that runs both phases.
@@ -165,6 +171,7 @@ class Recipe:
         seed: int = 0,
         budget: float | None = None,
         cache: Cache | None = DEFAULT,
+        also: Sequence[ImageDataset] = (),
         verbose: bool = True,
     ) -> "Trained":
         """Build a classifier and train it.
@@ -180,7 +187,8 @@ class Recipe:
                 epochs as fit, or is skipped if not even one does. Both phases stop when the time is
                 up, even within an epoch, and a cosine schedule ends at that time. Building,
                 probing, running the frozen part and solving a head count, but are never stopped.
-            cache: As for TwoPhaseTrainer.
+            cache: As for TwoPhaseTrainer; a probe for features takes them from its folder, too.
+            also: As for `probe`.
             verbose: Whether to print a line for every epoch.
 
         Raises:
@@ -196,6 +204,8 @@ class Recipe:
             weights=weights,
             backbone_options=backbone_options,
             pixels=pixels,
+            cache=cache,
+            also=also,
         )
         given: dict[str, Any] = {"cache": cache, "verbose": verbose}
         if budget is None:

@@ -10,6 +10,8 @@ from typing import Any
 import keras
 
 from tlkit._internal import arguments, system
+from tlkit.caching.cache import Cache
+from tlkit.caching.usage import Usage
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.listings import PARTS
 from tlkit.data.splits import DuplicatePair, Split
@@ -19,6 +21,7 @@ from tlkit.evaluation.cross_validation import CrossValidation
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.experiments import energy, figures, folds, recipes, run_folder, split_csv
+from tlkit.experiments.additions import Additions, measure
 from tlkit.experiments.experiment import PLACES, Experiment, check_name, settings_of_run
 from tlkit.experiments.loading import image_size_of, load_images, resolve, split_images
 from tlkit.experiments.recipe import Recipe, Trained
@@ -35,6 +38,8 @@ AUGMENTATIONS: dict[str, Callable[[], keras.layers.Layer]] = {
     "zoom": lambda: keras.layers.RandomZoom(0.15, seed=4),
 }
 _MAX_PAIRS = 3
+STORED = Cache(folder="auto")
+"""Features are stored in the default folder, for later experiments."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,6 +52,8 @@ class ExperimentResult:
         trained: The classifier and the record of its training.
         evaluation: Metrics on the test images; with folds, on all images.
         cross_validation: The results of the folds; None without.
+        evaluation: Metrics on the test images.
+        additions: The accuracy on old and new images; None if none were added.
     """
 
     folder: Path
@@ -54,6 +61,7 @@ class ExperimentResult:
     trained: Trained
     evaluation: Evaluation
     cross_validation: CrossValidation | None = None
+    additions: Additions | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics, seconds and counts of images as values that JSON can hold."""
@@ -62,6 +70,7 @@ class ExperimentResult:
             "seconds": self.trained.seconds,
             "images": {name: len(getattr(self.split, name)) for name in PARTS},
             **({} if self.cross_validation is None else {"folds": self.cross_validation.to_dict()}),
+            "additions": None if self.additions is None else self.additions.to_dict(),
         }
 
 
@@ -70,6 +79,7 @@ def run(
     folder: str | Path,
     *,
     command: str = "",
+    cache: Cache | None = STORED,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     on_message: Callable[[object], None] = lambda message: None,
     verbose: bool = False,
@@ -80,6 +90,8 @@ def run(
         experiment: The settings.
         folder: The run's folder; it must be new or empty.
         command: The command that was typed, for the report; by default this call.
+        cache: How the frozen part is run and its features are stored; by default they are stored
+            for later experiments in a folder that they share. None stores and caches nothing.
         callbacks: Keras callbacks, called after every epoch of every phase; a solved head has one
             epoch. See `tlkit.training.trackers`.
         on_message: Is called with the plan before training, and with the results after it: `print`
@@ -93,7 +105,7 @@ def run(
     """
     run_folder.require_empty(check_name("folder", folder))
     places = {name: getattr(experiment, name) for name in PLACES if getattr(experiment, name)}
-    for place in places.values():
+    for place in (*places.values(), *experiment.add):
         _refuse_within(place, folder)
     experiment = resolve(experiment, on_message)
     source = load_images(experiment)
@@ -102,18 +114,33 @@ def run(
     on_message(plan(source, parts))
     if experiment.folds:
         on_message(folds.describe(experiment, source))
+    usage = Usage()
+    cache = None if cache is None else replace(cache, usage=usage)
     with energy.measure_energy() as used:
-        trained = train(experiment, parts, callbacks=callbacks, verbose=verbose)
+        trained = train(experiment, parts, cache=cache, callbacks=callbacks, verbose=verbose)
     found = None
     if experiment.folds:
-        fit = partial(_train_on, experiment, verbose=verbose)
+        fit = partial(_train_on, experiment, cache=cache, verbose=verbose)
         found = folds.evaluate_folds(experiment, source, trained, train=fit)
         parts = replace(parts, test=source)
         on_message(found.summary())
+    stored = cache if cache and cache.folder and _is_backbone_unchanged(trained) else None
     if len(parts.validation):
-        on_message(calibration.calibrate(trained.model, parts.validation))
-    evaluation = evaluate(trained.model, parts.test) if found is None else found.pooled
+        on_message(calibration.calibrate(trained.model, parts.validation, cache=stored))
+    if found is None:
+        evaluation = evaluate(trained.model, parts.test, cache=stored)
+    else:
+        evaluation = found.pooled
+    additions = None
+    if experiment.add:
+        is_quick = stored is not None and not experiment.folds
+        before = partial(_evaluate_before, experiment, cache) if is_quick else None
+        additions = measure(parts, evaluation, before)
+    if usage.num_images:
+        on_message(usage)
     on_message(evaluation)
+    if additions is not None:
+        on_message(additions)
     named = " ".join([experiment.backbone, *_weights(experiment)])
     about = f"{experiment.recipe} on {source.name}, {experiment.image_size} px, {named}"
     making = {
@@ -121,6 +148,8 @@ def run(
         "seconds": trained.seconds,
         "joules": used.joules,
         **{name: str(Path(place).resolve()) for name, place in places.items()},
+        "add": [str(Path(place).resolve()) for place in experiment.add],
+        "additions": None if additions is None else additions.to_dict(),
     }
     run_folder.save_run(
         folder,
@@ -144,13 +173,21 @@ def run(
         trained=trained,
         evaluation=evaluation,
         cross_validation=found,
+        additions=additions,
     )
+
+
+def _evaluate_before(experiment: Experiment, cache: Cache | None, split: Split) -> Evaluation:
+    """Train on the images that there were before, and evaluate on their test images."""
+    trained = train(experiment, split, cache=cache, verbose=False)
+    return evaluate(trained.model, split.test, cache=cache)
 
 
 def train(
     experiment: Experiment,
     split: Split,
     *,
+    cache: Cache | None = STORED,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: bool = True,
 ) -> Trained:
@@ -159,6 +196,7 @@ def train(
     Args:
         experiment: The settings.
         split: The images.
+        cache: As for `run`.
         callbacks: As for `run`.
         verbose: Whether to print a line for every epoch.
     """
@@ -175,13 +213,23 @@ def train(
         pixels=experiment.pixel_format,
         seed=experiment.seed,
         budget=experiment.budget,
+        cache=cache,
+        also=[part for part in (split.validation, split.test) if len(part)],
         verbose=verbose,
     )
 
 
-def _train_on(experiment: Experiment, data: ImageDataset, *, verbose: bool) -> Trained:
+def _train_on(
+    experiment: Experiment, data: ImageDataset, *, cache: Cache | None, verbose: bool
+) -> Trained:
     empty = data.take([])
-    return train(experiment, Split(train=data, validation=empty, test=empty), verbose=verbose)
+    parts = Split(train=data, validation=empty, test=empty)
+    return train(experiment, parts, cache=cache, verbose=verbose)
+
+
+def _is_backbone_unchanged(trained: Trained) -> bool:
+    """Return whether the head alone was trained, so that its features are worth storing."""
+    return [phase.name for phase in trained.run.phases] == ["head"]
 
 
 def _add_callbacks(recipe: Recipe, callbacks: Sequence[keras.callbacks.Callback]) -> Recipe:
@@ -279,6 +327,7 @@ def _report(
         own_parts=parts.own_parts,
         num_folds=0 if validated is None else validated.num_folds,
         fold_accuracy=None if validated is None else validated.accuracy,
+        additions=making.get("additions"),
     )
 
 

@@ -122,6 +122,8 @@ class ReportFacts:
         duplicates_apart: How many of these pairs are in different parts.
         conflicting_labels: The pairs of identical images with different labels.
         test_source: Where the test images come from, if not from `source`.
+        additions: The accuracy on old and new images, as `Additions.to_dict` returns it; None if no
+            images were added.
         joules: The energy used; None if it was not measured.
         captions: Captions of figures by name, for figures that tlkit has no caption for.
         figure_errors: Why a figure could not be drawn, by its name: half a sentence.
@@ -158,6 +160,7 @@ class ReportFacts:
     duplicates_apart: int = 0
     conflicting_labels: Sequence[tuple[str, str]] = ()
     test_source: str | None = None
+    additions: Sequence[Mapping[str, Any]] | None = None
     joules: float | None = None
     captions: Mapping[str, str] = field(default_factory=dict)
     figure_errors: Mapping[str, str] = field(default_factory=dict)

@@ -5,16 +5,21 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import get_args
+from dataclasses import replace
+from typing import Any, get_args
 
 import keras
 import numpy as np
 
 from tlkit._internal import arguments
+from tlkit.caching import cost
+from tlkit.caching.cache import Cache
 from tlkit.caching.engines import selection
+from tlkit.caching.stored_trunk import StoredTrunk
 from tlkit.data import batches, chunks, splits
 from tlkit.data.batches import Data
 from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.probing import cross_validation, sites
 from tlkit.evaluation.probing.cross_validation import CrossValidation
@@ -41,6 +46,8 @@ def probe(
     max_layers: int = 1,
     engine: str = "keras",
     seed: int = 0,
+    cache: Cache | None = None,
+    also: Sequence[Data] = (),
 ) -> Probe:
     """Fit a linear head to every block of a classifier's backbone, in one pass over the data.
 
@@ -62,6 +69,10 @@ def probe(
         max_layers: How many layers to read together at most; above 1 with "ridge" only.
         engine: The engine that runs the backbone, as in `Cache`.
         seed: The seed of the sample and the folds.
+        cache: Where the features of arrays and files are stored, so that images that were run
+            before need not run again.
+        also: More images whose features to store in the folder of `cache`, such as those of other
+            parts, which another split will train on; only where all are no more than `sample`.
 
     Raises:
         ConfigError: An argument is wrong, the model has no graph, or its backbone has no layer
@@ -87,7 +98,7 @@ def probe(
     pieces = _sample(inputs, sample, "data", **settings)
     first = next(pieces)
     found_sites, reader = sites.find_sites(model, first.images, max_features)
-    runner = selection.prepare(engine, reader, first.images[:128])
+    runner = _prepare(engine, reader, found_sites, first.images, cache)
     fits = [CrossValidation(site.num_features, classes, solver) for site in found_sites]
     draw_folds = _fold_drawer(_sampled_groups(data, sample, seed), seed)
     for piece in itertools.chain([first], pieces):
@@ -99,6 +110,7 @@ def probe(
         held_out = validate(validation_data, model, "validation_data")
         for piece in _sample(held_out, cross_validation.MAX_SCORED, "validation_data", **settings):
             _add(fits, runner, piece, np.full(len(piece.labels), cross_validation.SCORE_ONLY))
+    _store_more(runner, model, also, sample)
     num_fitted, num_scored = fits[0].counts
     min_fitted = min_images(classes)
     if num_fitted < min_fitted:
@@ -123,6 +135,44 @@ def probe(
 def min_images(classes: int) -> int:
     """Return how many images a probe needs to fit and score heads of so many classes."""
     return 2 * max(classes, cross_validation.NUM_FOLDS)
+
+
+def _prepare(
+    engine: str,
+    reader: sites.FeatureReader,
+    found_sites: Sequence[sites.Site],
+    images: Any,
+    cache: Cache | None,
+) -> selection.Engine | StoredTrunk:
+    """Return what runs the reader; with a folder, only images that are not stored there."""
+    if cache is None or cache.folder is None:
+        return selection.prepare(engine, reader, images[:128])
+    return StoredTrunk(
+        reader,
+        [site.digest for site in found_sites],
+        last_layer=found_sites[-1].layer,
+        row_bytes=cost.FEATURE_BYTES * sum(site.num_features for site in found_sites),
+        rank=len(images.shape),
+        engine=engine,
+        cache=replace(cache, dtype="float32"),
+    )
+
+
+def _store_more(
+    runner: selection.Engine | StoredTrunk,
+    model: keras.Model,
+    also: Sequence[Data],
+    sample: int | None,
+) -> None:
+    """Store the features of more images, if they are no more than a sample."""
+    if not isinstance(runner, StoredTrunk):
+        return
+    images = [
+        data[0] for data in (validate(each, model) for each in also) if batches.is_arrays(data)
+    ]
+    if sample is None or sum(map(len, images)) <= sample:
+        for each in images:
+            runner.run(each)
 
 
 def _fold_drawer(groups: Iterable[str], seed: int) -> Callable[[int], np.ndarray]:
@@ -151,7 +201,7 @@ def _measure_layer(site: sites.Site, fit: CrossValidation) -> ProbedLayer:
 
 
 def select_features(
-    data: Data, *, max_layers: int = 1
+    data: Data, *, max_layers: int = 1, cache: Cache | None = None, also: Sequence[Data] = ()
 ) -> Callable[[keras.Model], tuple[list[str], list[Pooling]]]:
     """Return a function that selects the layers a head reads by a probe, for `build_classifier`.
 
@@ -161,6 +211,8 @@ def select_features(
     Args:
         data: The training images and labels, in any form.
         max_layers: How many layers the head may read at most.
+        cache: As for `probe`.
+        also: As for `probe`.
 
     Raises:
         ConfigError: `max_layers` is below 1.
@@ -177,7 +229,7 @@ def select_features(
     arguments.at_least("max_layers", max_layers, 1)
 
     def select(model: keras.Model) -> tuple[list[str], list[Pooling]]:
-        found = probe(model, data, max_layers=max_layers)
+        found = probe(model, data, max_layers=max_layers, cache=cache, also=also)
         selected = (found.chosen,) if max_layers == 1 else found.joint
         return [each.layer for each in selected], [each.pooling for each in selected]
 
@@ -207,7 +259,7 @@ def _check(
 
 def _add(
     fits: Sequence[CrossValidation],
-    runner: selection.Engine,
+    runner: selection.Engine | StoredTrunk,
     piece: chunks.Chunk,
     folds: np.ndarray,
 ) -> None:
@@ -272,6 +324,10 @@ def _sampled_chunks(
     chosen = _sample_indices(len(images), count, seed)
     for start in range(0, len(chosen), _ROWS):
         piece = chosen[start : start + _ROWS]
+        if isinstance(images, LazyImages) and images.ndim == rank:  # read as far as needed
+            some: Any = images.take(piece)
+            yield chunks.Chunk(images=some, labels=labels[piece], weights=None, sizes=())
+            continue
         yield from chunks.read_chunks((images[piece], labels[piece]), rows=_ROWS, rank=rank)
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from typing_extensions import override
 
-from tlkit.caching import cost, partition
+from tlkit.caching import cost, fingerprint, partition
 from tlkit.errors import ConfigError
 from tlkit.models import blocks, feature_extraction, flat_graph
 from tlkit.models.feature_extraction import Pooling
@@ -22,7 +22,10 @@ _POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """A layer's output, pooled in one way; see `ProbedLayer`."""
+    """A layer's output, pooled in one way; see `ProbedLayer`.
+
+    The digest is that of everything that determines its features, but for the images.
+    """
 
     layer: str
     tensor: TensorId
@@ -30,6 +33,7 @@ class Site:
     num_features: int
     multiply_adds: int
     num_parameters: int
+    digest: str
 
 
 class FeatureReader(Part):
@@ -68,6 +72,7 @@ def find_sites(
     everything = Part(graph.steps, graph.inputs, graph.outputs, input_dtype=dtype, name="whole")
     values = everything.run(keras.ops.convert_to_tensor(sample[:1]), training=False)[1]
     tensors = {id(step.operation): step.outputs[0] for step in graph.steps}
+    digests = fingerprint.digest_tensors(graph.steps)
     outputs = {operation: values[tensor] for operation, tensor in tensors.items()}
     sites = []
     for layer in _readable_layers(backbone_of(model), outputs):
@@ -83,10 +88,21 @@ def find_sites(
                 num_features=num_features,
                 multiply_adds=multiply_adds,
                 num_parameters=num_parameters,
+                digest=_digest_pooled(values[tensor].shape, pooling, digests[tensor]),
             )
             for pooling, num_features in _poolings(tuple(values[tensor].shape), max_features)
         ]
     return sites, FeatureReader(graph, sites, dtype)
+
+
+def _digest_pooled(shape: Sequence[int], pooling: Pooling, digest: str) -> str:
+    """Return the digest of pooled maps: that of the head's input in a classifier that pools so."""
+    maps = keras.Input(tuple(shape[1:]))
+    pooled = feature_extraction.pool(maps, pooling)
+    if pooled is maps:
+        return digest
+    graph = flat_graph.flatten(keras.Model(maps, pooled))
+    return fingerprint.digest_tensors(graph.steps, {graph.inputs[0]: digest})[graph.outputs[0]]
 
 
 def _readable_layers(backbone: keras.Model, outputs: dict[int, Any]) -> list[Any]:

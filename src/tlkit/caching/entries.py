@@ -1,0 +1,252 @@
+"""One entry of a store: shards of arrays, by name or row by row under each row's digest."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tlkit._internal import files
+from tlkit._internal.text import byte_size
+from tlkit.caching import shards
+from tlkit.errors import StoreError
+
+FACTS = "facts.json"
+_ATTEMPTS = 10  # to write a shard while other processes prune
+_MAX_SMALL = 16  # shards that a lookup may read before they are joined
+_SMALL_BYTES = 8 * 2**20
+_JOINED_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Found:
+    """Rows that were looked up.
+
+    Attributes:
+        shards: The arrays of each shard that has one of them, memory-mapped.
+        places: Which row of all shards together each of them is; -1 if it is not in the store.
+    """
+
+    shards: list[list[np.ndarray]]
+    places: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """The shards under one key.
+
+    A shard's last array may hold a digest of each row; then rows are found by these digests.
+
+    Attributes:
+        folder: The store's folder; the shards are in a folder in it named by the key.
+        key: The digest of the facts.
+        facts: The facts as JSON.
+    """
+
+    folder: Path
+    key: str
+    facts: bytes = field(repr=False)
+
+    def read(self, name: str) -> list[np.ndarray] | None:
+        """Return a shard's arrays, memory-mapped and read-only; None if it does not exist.
+
+        A damaged shard is deleted, and does not exist then.
+
+        Raises:
+            StoreError: The file can't be opened.
+        """
+        path = self._path(name)
+        self.mark_used()
+        try:
+            found = shards.load(path)
+        except FileNotFoundError:
+            return None
+        except shards.DamagedError:
+            _delete(path)
+            return None
+        except OSError as error:
+            raise files.to_store_error("read", path, error) from error
+        with suppress(OSError):  # pruned meanwhile, or read-only
+            os.utime(path)  # the shards used longest ago are pruned first
+        return found
+
+    def write(self, name: str, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Write arrays as a shard, all of them or none; return them as `read` does.
+
+        Raises:
+            DataError: An array has a dtype that can't be stored, or no axis.
+            StoreError: There is no room, or no permission.
+        """
+        path = self._path(name)
+        whole = [shards.to_storable(array) for array in arrays]
+        try:
+            for _ in range(_ATTEMPTS - 1):
+                with suppress(FileNotFoundError, FileExistsError):  # pruned meanwhile
+                    return self._put(path, whole)
+            return self._put(path, whole)
+        except OSError as error:
+            wanted = byte_size(sum(array.nbytes for array in whole))
+            raise files.to_store_error(f"write {wanted} to", path, error) from error
+
+    def write_rows(self, digests: np.ndarray, arrays: Sequence[np.ndarray]) -> None:
+        """Write rows as a shard.
+
+        Args:
+            digests: The digest of each row, `(count, 2)` in uint64; the shard is named by them, so
+                that they can be checked without the rest of it.
+            arrays: Arrays with these rows.
+
+        Raises:
+            StoreError: There is no room, or no permission.
+        """
+        self.write(digest(digests), [*arrays, digests])
+
+    def locate_rows(self, digests: np.ndarray) -> np.ndarray:
+        """Return whether each row seems to be stored; shards are checked when they are read."""
+        known = [each for _, each in self._read_digests()]
+        return _match(_stack(known), digests) >= 0
+
+    # Rows are found without an index that processes would have to keep together: each shard says
+    # which rows it has, and a lookup sorts what all of them say. Meanwhile another process may
+    # prune a shard or join it with others, and a shard may turn out to be damaged: then the lookup
+    # starts again, and finds the rows elsewhere, or not at all.
+    def find_rows(
+        self, digests: np.ndarray, loaded: dict[str, list[np.ndarray]] | None = None
+    ) -> Found:
+        """Return the rows with these digests, from shards that are whole.
+
+        Args:
+            digests: The digest of each row.
+            loaded: Shards that were read before, which need no check; more are added.
+
+        Raises:
+            StoreError: A file can't be opened.
+        """
+        loaded = {} if loaded is None else loaded
+        for _ in range(_ATTEMPTS):
+            listed = self._read_digests()
+            places = _match(_stack([each for _, each in listed]), digests)
+            starts = np.cumsum([0, *(len(each) for _, each in listed)])
+            owners = np.searchsorted(starts, places, side="right") - 1  # -1 where it is missing
+            used = np.unique(owners[places >= 0])
+            names = [listed[number][0] for number in used]
+            for name in names:
+                if name not in loaded and (arrays := self.read(name)) is not None:
+                    loaded[name] = arrays[:-1]
+            if all(name in loaded for name in names):
+                compact = np.zeros(len(listed) + 1, "int64")
+                lengths = [len(listed[number][1]) for number in used]
+                compact[used] = np.cumsum([0, *lengths])[:-1] - starts[used]
+                places = np.where(places < 0, -1, places + compact[owners])
+                self._join_small(names)
+                return Found(shards=[loaded[name] for name in names], places=places)
+        return Found(shards=[], places=np.full(len(digests), -1))
+
+    def _read_digests(self) -> list[tuple[str, np.ndarray]]:
+        """Return each shard's name and the digests of its rows; damaged ones are deleted."""
+        found = []
+        for path in sorted((self.folder / self.key).glob(f"[!.]*{shards.SUFFIX}")):
+            try:
+                digests = shards.read_last(path)
+            except FileNotFoundError:  # pruned meanwhile
+                continue
+            except shards.DamagedError:
+                _delete(path)
+                continue
+            except OSError as error:
+                raise files.to_store_error("read", path, error) from error
+            if digest(digests) == path.stem:
+                found.append((path.stem, digests))
+            elif digests.shape[1:] == (2,) and digests.dtype == "uint64":
+                _delete(path)
+        return found
+
+    # Who adds a few images each day would end with a thousand small files. So when one lookup has
+    # read more than 16 small shards, their rows are written again as large ones, and then they
+    # are deleted. Only shards of one lookup are joined: what was used together stays together, and
+    # is pruned together. A process that is killed in between leaves rows twice, which is harmless.
+    def _join_small(self, names: Sequence[str]) -> None:
+        """Join small shards, if there are many of them; failing is no harm."""
+        with suppress(OSError, StoreError):
+            small = [name for name in names if self._path(name).stat().st_size <= _SMALL_BYTES]
+            if len(small) <= _MAX_SMALL:
+                return
+            loaded = [each for each in map(self.read, small) if each is not None]
+            whole = [np.concatenate(parts) for parts in zip(*loaded, strict=True)]
+            _, first = np.unique(whole[-1], axis=0, return_index=True)
+            rows = np.sort(first)
+            row_bytes = sum(array[:1].nbytes for array in whole)
+            size = max(_JOINED_BYTES // row_bytes, 1)
+            for start in range(0, len(rows), size):
+                *arrays, digests = (array[rows[start : start + size]] for array in whole)
+                self.write_rows(digests, arrays)
+            del loaded
+            for name in small:
+                _delete(self._path(name))
+
+    def _put(self, path: Path, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        facts = path.with_name(FACTS)
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.replace_atomically(path) as temporary:
+            content = shards.to_bytes(arrays)
+            temporary.write_bytes(content)
+            # the temporary file exists: if the folder is pruned from now on, it goes too
+            if not facts.exists():
+                _write_bytes(facts, self.facts)
+            _write_bytes(shards.checksum_path(path), shards.checksum(content, path.name))
+        return shards.load_unchecked(path)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / self.key / f"{name}{shards.SUFFIX}"
+
+    def mark_used(self) -> None:
+        """Note that the entry is used now."""
+        with suppress(OSError):  # it does not exist yet, or is read-only
+            os.utime(self.folder / self.key / FACTS)
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    with files.replace_atomically(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """Return the digest of the dtype, shape and bytes of arrays of plain values.
+
+    Examples:
+        >>> digest(np.zeros(2)) == digest(np.zeros((2, 1)))
+        False
+    """
+    found = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        found.update(f"{array.dtype} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
+
+
+def _delete(path: Path) -> None:
+    """Delete a shard and its checksum, unless another process did or the folder is read-only."""
+    for each in (path, shards.checksum_path(path)):
+        with suppress(OSError):
+            each.unlink()
+
+
+def _stack(digests: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.empty((0, 2), "uint64"), *digests])
+
+
+def _match(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return the index of each wanted digest among the known ones; -1 if it is not there.
+
+    They are searched by their first half, which never agrees by chance; the second is compared.
+    """
+    if not len(known):
+        return np.full(len(wanted), -1)
+    order = np.argsort(known[:, 0])
+    at = np.searchsorted(known[:, 0], wanted[:, 0], sorter=order)
+    places = order[np.minimum(at, len(known) - 1)]
+    return np.where((known[places] == wanted).all(axis=1), places, -1)

@@ -1,0 +1,67 @@
+"""The features of images in a store, found by the digests of the images."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tlkit.caching.entries import Entry, Found
+from tlkit.caching.store import Store
+
+
+class Lookup:
+    """Finds the rows of an entry, and of entries that hold the same features among others.
+
+    Args:
+        stored: The store.
+        facts: What the features depend on, besides the images.
+
+    Attributes:
+        entry: Where new rows are written.
+    """
+
+    def __init__(self, stored: Store, facts: Mapping[str, Any]) -> None:
+        self.stored, self.entry = stored, stored.entry(facts)
+        self._loaded: dict[str, dict[str, list[np.ndarray]]] = {}
+        self._wider: list[tuple[Entry, list[int]]] = stored.wider_entries(facts)
+
+    def locate(self, digests: np.ndarray) -> np.ndarray:
+        """Return whether the features of each image seem to be stored."""
+        there = self.entry.locate_rows(digests)
+        for entry, _ in self._wider:
+            there = there | entry.locate_rows(digests)
+        return there
+
+    def find(self, digests: np.ndarray) -> Found:
+        """Return the features of images, from files that are whole.
+
+        Raises:
+            StoreError: A file can't be opened.
+        """
+        found = self._find(self.entry, digests)
+        for entry, columns in self._wider:
+            missing = found.places < 0
+            if missing.any():
+                more = self._find(entry, digests[missing])
+                narrow = [[shard[column] for column in columns] for shard in more.shards]
+                found = join(found, Found(shards=narrow, places=more.places))
+        return found
+
+    def _find(self, entry: Entry, digests: np.ndarray) -> Found:
+        return entry.find_rows(digests, self._loaded.setdefault(entry.key, {}))
+
+    def write(self, digests: np.ndarray, arrays: Sequence[np.ndarray]) -> None:
+        """Store the features of images.
+
+        Raises:
+            StoreError: There is no room, or no permission.
+        """
+        self.entry.write_rows(digests, arrays)
+
+
+def join(found: Found, more: Found) -> Found:
+    """Return the rows that were found, with those found later for the missing ones."""
+    offset = sum(len(shard[0]) for shard in found.shards)
+    places = found.places.copy()
+    places[places < 0] = np.where(more.places < 0, -1, more.places + offset)
+    return Found(shards=[*found.shards, *more.shards], places=places)

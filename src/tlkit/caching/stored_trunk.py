@@ -1,0 +1,83 @@
+"""A frozen model that runs only images whose features are not in the store."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tlkit.caching import collection
+from tlkit.caching.cache import Cache
+from tlkit.caching.feature_folder import FeatureFolder
+from tlkit.caching.progress import CacheProgress
+from tlkit.caching.source import Source
+from tlkit.caching.trunk_runner import TrunkRunner
+from tlkit.errors import StoreError
+from tlkit.models.flat_graph import Part
+
+
+class StoredTrunk:
+    """Returns the features of images as an engine does, from the store where they are in it.
+
+    Args:
+        trunk: The frozen model; it returns a list of tensors.
+        columns: The digest of each of them, of `fingerprint.digest_tensors`.
+        last_layer: The name of the layer that returns the last of them.
+        row_bytes: How many bytes the features of one image take.
+        rank: The number of axes of the model's input.
+        engine: What runs it, as in `Cache`.
+        cache: Where features are stored.
+    """
+
+    def __init__(
+        self,
+        trunk: Part,
+        columns: Sequence[str],
+        *,
+        last_layer: str,
+        row_bytes: int,
+        rank: int,
+        engine: str = "keras",
+        cache: Cache,
+    ) -> None:
+        self._rank, self._folder = rank, FeatureFolder(cache)
+        self._lookup: Any = None
+        self._runner = TrunkRunner(
+            trunk, columns, last_layer=last_layer, row_bytes=row_bytes, engine=engine, cache=cache
+        )
+
+    @property
+    def name(self) -> str:
+        """The name of the engine."""
+        return self._runner.engine.split()[0]
+
+    def run(self, images: Any) -> list[np.ndarray]:
+        """Return the features of images, in memory.
+
+        Args:
+            images: An array, or images that are read when they are indexed; those whose features
+                are stored are not read.
+        """
+        source = Source((images, np.zeros(len(images), "int8")), rank=self._rank)
+        row_bytes = self._runner.row_bytes
+        rows = collection.count_shard_rows(row_bytes, source.image_bytes, len(images))
+        try:
+            if self._folder.store is not None:
+                return self._collect(source, rows).in_memory().shards[0]
+        except StoreError as error:
+            self._folder.give_up(error, on_disk=False)
+        progress = CacheProgress(verbose=False)
+        return collection.run_all(self._runner, source, rows, progress).shards[0]
+
+    def _collect(self, source: Source, rows: int) -> collection.Collected:
+        if self._lookup is None and self._folder.store is not None:
+            self._lookup = self._runner.open_lookup(
+                self._folder.store, source.first, source.read_sample
+            )
+        return collection.StoredCollection(
+            runner=self._runner,
+            source=source,
+            lookup=self._lookup,
+            rows=rows,
+            folder=self._folder,
+            progress=CacheProgress(verbose=False),
+        ).collect()

@@ -1,0 +1,130 @@
+"""A frozen model that runs images by an engine, and what determines its features."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tlkit.caching import fingerprint
+from tlkit.caching.cache import Cache
+from tlkit.caching.engines import selection
+from tlkit.caching.lookup import Lookup
+from tlkit.caching.store import Store
+from tlkit.errors import DataError
+from tlkit.models.flat_graph import Part
+
+BATCH = 128
+"""How many images an engine is prepared with."""
+
+
+class TrunkRunner:
+    """Computes the features of images.
+
+    Args:
+        trunk: The frozen model; it returns a list of tensors.
+        columns: The digest of each of them, of `fingerprint.digest_tensors`.
+        last_layer: The name of the layer that returns the last of them.
+        row_bytes: How many bytes the features of one image take.
+        engine: What runs it, as in `Cache`.
+        cache: The dtype of features, and the engine's tolerance.
+        more_facts: What else the features depend on.
+
+    Attributes:
+        num_computed: How many images were run.
+        float16_error: The largest error by storing float16, relative to the largest feature.
+    """
+
+    def __init__(
+        self,
+        trunk: Part,
+        columns: Sequence[str],
+        *,
+        last_layer: str,
+        row_bytes: int,
+        engine: str,
+        cache: Cache,
+        more_facts: dict[str, Any] | None = None,
+    ) -> None:
+        self._trunk, self._cache, self._name = trunk, cache, engine
+        self._columns, self._last_layer = list(columns), last_layer
+        self._more_facts = more_facts or {}
+        self._engines: dict[Any, selection.Engine] = {}
+        self.row_bytes = row_bytes
+        self.num_computed = 0
+        self.float16_error = 0.0
+
+    @property
+    def engine(self) -> str:
+        """The engine that runs the trunk, with its version."""
+        prepared = next(iter(self._engines.values()), None)
+        if prepared is None:
+            return f"{self._name} {selection.get_version(self._name)}"
+        return f"{prepared.name} {prepared.version}"
+
+    @property
+    def engine_error(self) -> float | None:
+        """The engine's difference from Keras on the first batch; None if nothing was run."""
+        return max((engine.error for engine in self._engines.values()), default=None)
+
+    def open_lookup(
+        self, stored: Store, shape: Any, read_sample: Callable[[], np.ndarray]
+    ) -> Lookup:
+        """Return where the features of images are found; chooses the engine if need be.
+
+        Args:
+            stored: The store.
+            shape: An image, or an empty batch, whose dtype and shape all images have.
+            read_sample: Returns some images, to time engines with.
+        """
+        if self._name == "auto":
+            used = self._find_used_engine(stored, shape)
+            self._name = used or self._prepare(read_sample()).name
+        return Lookup(stored, self._collect_facts(shape, self._name))
+
+    def run(self, images: np.ndarray) -> list[np.ndarray]:
+        """Return the features of these images."""
+        arrays = self._prepare(images[:BATCH]).run(images)
+        self.num_computed += len(images)
+        if self._cache.dtype == "float32":
+            return arrays
+        return [self._to_float16(array) for array in arrays]
+
+    def _prepare(self, sample: np.ndarray) -> selection.Engine:
+        key = (sample.shape[1:], sample.dtype)
+        if key not in self._engines:
+            self._engines[key] = selection.prepare(
+                self._name, self._trunk, sample, tolerance=self._cache.tolerance
+            )
+            self._name = self._engines[key].name
+        return self._engines[key]
+
+    # float16 has 11 significant bits, so a feature loses at most 2**-12 of its value, which is less
+    # than training's own noise; features below 6e-5 lose more, but they are nothing beside the
+    # others. The error is measured against the largest feature and reported. Above 65504 float16
+    # has only infinity, which would ruin the training: that is an error.
+    def _to_float16(self, array: np.ndarray) -> np.ndarray:
+        narrow = array.astype("float16")
+        scale = float(np.abs(array).max(initial=0))
+        if not np.isfinite(narrow).all():
+            raise DataError(
+                f"`dtype` must be 'float32' for this model: its features reach {scale:.3g}, and "
+                "float16 ends at 65504."
+            )
+        if scale:
+            worst = float(np.abs(array - narrow.astype("float32")).max()) / scale
+            self.float16_error = max(self.float16_error, worst)
+        return narrow
+
+    def _collect_facts(self, sample: np.ndarray, engine: str) -> dict[str, Any]:
+        facts = fingerprint.describe(
+            self._columns, last_layer=self._last_layer, sample=sample, dtype=self._cache.dtype
+        )
+        return {**facts, "engine": [engine, selection.get_version(engine)], **self._more_facts}
+
+    def _find_used_engine(self, stored: Store, sample: np.ndarray) -> str | None:
+        """Return an engine that has run this trunk before: timing again might choose another."""
+        keys = {entry.key for entry in stored.entries()}
+        for name in selection.list_installed():
+            if stored.key(self._collect_facts(sample, name)) in keys:
+                return name
+        return None

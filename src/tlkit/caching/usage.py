@@ -1,0 +1,48 @@
+"""How many images were run, and how many had their features from the cache."""
+
+import numpy as np
+
+
+class Usage:
+    """Counts images whose features were needed, each once, and those that were run for them.
+
+    Attributes:
+        problem: Why features could not be stored; empty if they could.
+
+    Examples:
+        >>> usage = Usage()
+        >>> usage.add(np.array([[1, 1], [2, 2]], "uint64"))
+        >>> usage.add_computed(np.array([[2, 2]], "uint64"))
+        >>> print(usage)
+        features: ran 1 of 2 images, 1 from the cache
+    """
+
+    def __init__(self) -> None:
+        self._needed: set[bytes] = set()
+        self._computed: set[bytes] = set()
+        self.problem = ""
+
+    def add(self, digests: np.ndarray) -> None:
+        """Count images with these digests, whose features are needed."""
+        self._needed.update(digest.tobytes() for digest in digests)
+
+    def add_computed(self, digests: np.ndarray) -> None:
+        """Count images with these digests, which are run."""
+        self._computed.update(digest.tobytes() for digest in digests)
+
+    @property
+    def num_images(self) -> int:
+        """How many different images there were."""
+        return len(self._needed)
+
+    @property
+    def num_computed(self) -> int:
+        """How many of them were run at least once."""
+        return len(self._computed)
+
+    def __str__(self) -> str:
+        return (
+            f"features: ran {self.num_computed:,} of {self.num_images:,} images, "
+            f"{self.num_images - self.num_computed:,} from the cache"
+            + (f"; not stored for later: {self.problem}" if self.problem else "")
+        )
