@@ -78,6 +78,7 @@ def test_another_seed_runs_nothing_and_15_photos_more_run_15(
     assert (ran, str(usage)) == (15, said.format(15, count + 15, count))
 
 
+@pytest.mark.slow
 def test_a_moved_folder_renamed_classes_and_duplicates_run_nothing(
     train: Train, tmp_path: Path
 ) -> None:
@@ -91,6 +92,7 @@ def test_a_moved_folder_renamed_classes_and_duplicates_run_nothing(
     assert train(replace(experiment, data=str(tmp_path / "elsewhere")))[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", [{"fit": "crop", "image_size": 33}, {"channels": 1}])
 def test_another_way_to_decode_runs_all(train: Train, tmp_path: Path, changed: dict) -> None:
     folder = tmp_path / "photos"
@@ -100,6 +102,7 @@ def test_another_way_to_decode_runs_all(train: Train, tmp_path: Path, changed: d
     assert train(replace(experiment, **changed))[0] == 60
 
 
+@pytest.mark.slow
 def test_stored_features_give_what_the_whole_model_predicts(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     draw(folder, range(80))
@@ -140,6 +143,7 @@ def test_images_and_a_class_that_are_added_run_alone(train: Train, tmp_path: Pat
     assert "../new/middle/00101.png" in joined.paths
 
 
+@pytest.mark.slow
 def test_a_run_shows_old_and_new_images_side_by_side(tmp_path: Path) -> None:
     old, new = tmp_path / "photos", tmp_path / "new"
     draw(old, range(100))
