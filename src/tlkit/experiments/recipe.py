@@ -108,7 +108,7 @@ class Recipe:
         )
 
     def _features(
-        self, data: ImageDataset, cache: Cache | None, also: Sequence[ImageDataset]
+        self, data: ImageDataset, cache: Cache | None = None, also: Sequence[ImageDataset] = ()
     ) -> Any:
         if self.features != "auto":
             return self.features
