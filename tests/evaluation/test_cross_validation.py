@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 from tests.samples import make_stripes, small_classifier
 
-from tlkit import sources
+from tlkit import Cache, sources
+from tlkit.caching.usage import Usage
 from tlkit.data.folds import assign_folds
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError
@@ -56,3 +59,18 @@ def test_the_results_are_pooled_and_averaged(
         cross_validate(model, (stripes.images, stripes.labels))
     with pytest.raises(ConfigError, match="`solver` must be one of"):
         cross_validate(model, stripes, solver="sgd")
+
+
+def test_other_folds_of_the_same_images_run_none_of_them(
+    small_backbone: keras.Model, stripes: ImageDataset, tmp_path: Path
+) -> None:
+    model = small_classifier(small_backbone, class_names=NAMES)
+    plain = cross_validate(model, stripes, folds=5, seed=3)
+    for folds, seed, computed in ((3, 0, len(stripes)), (5, 3, 0)):
+        usage = Usage()
+        cache = Cache(folder=tmp_path / "features", usage=usage)
+        found = cross_validate(model, stripes, folds=folds, seed=seed, cache=cache)
+        assert (usage.num_images, usage.num_computed) == (len(stripes), computed)
+    np.testing.assert_allclose(
+        found.pooled.probabilities, plain.pooled.probabilities, rtol=1e-4, atol=1e-6
+    )

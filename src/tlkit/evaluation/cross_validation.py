@@ -15,6 +15,7 @@ from scipy.special import softmax
 
 from tlkit._internal import arguments
 from tlkit._internal.tables import render_text
+from tlkit.caching.cache import Cache
 from tlkit.data import folds as dividing
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError, DataError
@@ -89,6 +90,7 @@ def cross_validate(
     solver: solvers.Solver = "lbfgs",
     seed: int = 0,
     batch_size: int = 128,
+    cache: Cache | None = None,
 ) -> CrossValidation:
     """Evaluate a classifier's backbone by folds, each tested by a head fitted to the other folds.
 
@@ -103,6 +105,7 @@ def cross_validate(
         solver: "lbfgs" (logistic regression) or "ridge".
         seed: The seed of the folds and of the solver.
         batch_size: Images a step.
+        cache: Where features are stored, so that images that were run before need not run again.
 
     Raises:
         ConfigError: A number is wrong, or the head is more than one dense layer.
@@ -120,7 +123,7 @@ def cross_validate(
     arguments.one_of("solver", solver, get_args(solvers.Solver))
     arguments.at_least("batch_size", batch_size, 1)
     fold_of = dividing.assign_folds(_check(data), folds=folds, seed=seed)
-    features, labels = read_features(model, validate(data, model), batch_size)
+    features, labels = read_features(model, validate(data, model), batch_size, cache)
     classes = len(class_names(model))
 
     def predict(fitted: np.ndarray, held_out: np.ndarray) -> np.ndarray:

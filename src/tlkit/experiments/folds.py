@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tlkit._internal.text import plural
+from tlkit.caching.cache import Cache
 from tlkit.data.folds import assign_folds
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import Argument, ConfigError
@@ -52,6 +53,7 @@ def evaluate_folds(
     trained: Trained,
     *,
     train: Callable[[ImageDataset], Trained],
+    cache: Cache | None = None,
 ) -> CrossValidation:
     """Evaluate an experiment by its folds.
 
@@ -60,6 +62,7 @@ def evaluate_folds(
         data: All images.
         trained: The classifier that was trained on all of them.
         train: Trains another on some of them.
+        cache: Where the features that the head reads are stored.
     """
     recipe = recipes.get(experiment.recipe, backbone=experiment.backbone)
     if isinstance(recipe.head, SolvedHead) and recipe.fine_tune is None and not experiment.augment:
@@ -69,6 +72,7 @@ def evaluate_folds(
             folds=experiment.folds,
             solver=recipe.head.solver,
             seed=experiment.seed,
+            cache=cache,
         )
 
     def fit_and_predict(fitted: np.ndarray, held_out: np.ndarray) -> np.ndarray:

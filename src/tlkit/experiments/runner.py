@@ -118,13 +118,13 @@ def run(
     cache = None if cache is None else replace(cache, usage=usage)
     with energy.measure_energy() as used:
         trained = train(experiment, parts, cache=cache, callbacks=callbacks, verbose=verbose)
+    stored = cache if cache and cache.folder and _is_backbone_unchanged(trained) else None
     found = None
     if experiment.folds:
         fit = partial(_train_on, experiment, cache=cache, verbose=verbose)
-        found = folds.evaluate_folds(experiment, source, trained, train=fit)
+        found = folds.evaluate_folds(experiment, source, trained, train=fit, cache=stored)
         parts = replace(parts, test=source)
         on_message(found.summary())
-    stored = cache if cache and cache.folder and _is_backbone_unchanged(trained) else None
     if len(parts.validation):
         on_message(calibration.calibrate(trained.model, parts.validation, cache=stored))
     if found is None:
