@@ -22,7 +22,7 @@ def main(folder: str) -> None:
     for size in SIZES:
         keras.backend.clear_session()
         photos = tlkit.sources.from_folder(folder, image_size=size)
-        train = tlkit.splits.split(photos, test=0.2, seed=0).train
+        train = tlkit.splits.split(photos, test=0.2, duplicates="together", seed=0).train
         recipe = replace(recipes.fast(), features=None)
         probe = tlkit.probe(recipe.build(train, image_size=size, weights="starter"), train)
         last = probe.layers[-1]
