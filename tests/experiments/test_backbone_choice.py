@@ -53,8 +53,10 @@ def test_a_preset_is_trained_reported_and_used(
     saved = json.loads((out / "config.json").read_text())["experiment"]
     assert (saved["backbone"], saved["image_size"]) == (str(preset), 16)
     report = (out / "report.html").read_text()
-    assert f"The backbone is {preset}, for images of 16 x 16 pixels" in report
-    assert f"the weights in {preset}" in report
+    assert (
+        f"The backbone is {preset} (a preset of KerasHub), for images of 16 x 16 pixels" in report
+    )
+    assert "It started from its own weights." in report
     assert "ImageNet weights" not in report
     for words in (["report", str(out)], ["evaluate", str(out), str(noise_photos)]):
         assert app.main(words) == app.DONE

@@ -306,8 +306,8 @@ def _report(
         image_size=image_size_of(experiment)[0],
         fit=experiment.fit,
         augmentation=experiment.augment,
-        backbone=" ".join([experiment.backbone, *experiment.options]),
-        weights=(*_weights(experiment), experiment.backbone)[0],
+        backbone=_name_backbone(experiment),
+        weights=(*_weights(experiment), "own")[0],
         model=model_facts(trained.model),
         phases=told,
         evaluation=evaluation,
@@ -329,6 +329,14 @@ def _report(
         fold_accuracy=None if validated is None else validated.accuracy,
         additions=making.get("additions"),
     )
+
+
+def _name_backbone(experiment: Experiment) -> str:
+    name = " ".join([experiment.backbone, *experiment.options])
+    if experiment.backbone in SPECS:
+        return name
+    is_file = experiment.backbone.endswith(".keras")
+    return f"{name} ({'a .keras file' if is_file else 'a preset of KerasHub'})"
 
 
 def _weights(experiment: Experiment) -> list[str]:

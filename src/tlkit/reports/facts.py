@@ -96,8 +96,8 @@ class ReportFacts:
         counts: How many images of each class each part has: `{"train": {"cat": 10, ...}, ...}`;
             one part is "test".
         backbone: The name of the backbone.
-        weights: What it started from: "imagenet", "starter", None for random weights, or the path
-            of a file.
+        weights: What it started from: "imagenet", "starter", "own" for those of a backbone from a
+            file or a preset, None for random weights, or the path of a file.
         model: What the classifier consists of.
         phases: What each phase of training did.
         evaluation: How well the classifier does on the test images.
