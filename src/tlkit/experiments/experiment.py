@@ -35,8 +35,7 @@ class Experiment:
 
     Attributes:
         data: A folder with a subfolder of images for each class, or a .csv or .parquet table.
-        add: More folders or tables of images, of the same classes or of new ones, that are added to
-            those of `data`; the result of old and new ones is shown separately.
+        add: More folders or tables of images, of these classes or of new ones, to train on too.
         recipe: The training recipe.
         image_size: Height and width of images in pixels; by default the backbone's own.
         channels: 3 for RGB, 1 for grey.

@@ -149,7 +149,7 @@ def _prepare(
         return selection.prepare(engine, reader, images[:128])
     return StoredTrunk(
         reader,
-        [site.digest for site in found_sites],
+        reader.digest_features(),
         last_layer=found_sites[-1].layer,
         row_bytes=cost.FEATURE_BYTES * sum(site.num_features for site in found_sites),
         rank=len(images.shape),

@@ -22,10 +22,7 @@ _POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """A layer's output, pooled in one way; see `ProbedLayer`.
-
-    The digest is that of everything that determines its features, but for the images.
-    """
+    """A layer's output, pooled in one way; see `ProbedLayer`."""
 
     layer: str
     tensor: TensorId
@@ -33,17 +30,23 @@ class Site:
     num_features: int
     multiply_adds: int
     num_parameters: int
-    digest: str
 
 
 class FeatureReader(Part):
     """Returns the features at every site, from raw images."""
 
-    def __init__(self, graph: Graph, sites: Sequence[Site], input_dtype: str) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        sites: Sequence[Site],
+        input_dtype: str,
+        shapes: Sequence[tuple[int, ...]],
+    ) -> None:
         tensors = [site.tensor for site in sites]
         steps = partition.select_needed(graph.steps, tensors)
         super().__init__(steps, graph.inputs, tensors, input_dtype=input_dtype, name="features")
         self._poolings = [site.pooling for site in sites]
+        self._read = steps, tensors, list(shapes)
 
     @override
     def call(self, images: Any, training: bool | None = None) -> Any:
@@ -51,6 +54,15 @@ class FeatureReader(Part):
         return [
             keras.ops.cast(feature_extraction.pool(each, pooling), "float32")
             for each, pooling in zip(maps, self._poolings, strict=True)
+        ]
+
+    def digest_features(self) -> list[str]:
+        """Return a digest of what determines the features of each site, but for the images."""
+        steps, tensors, shapes = self._read
+        digests = fingerprint.digest_tensors(steps)
+        return [
+            _digest_pooled(shape, pooling, digests[tensor])
+            for shape, pooling, tensor in zip(shapes, self._poolings, tensors, strict=True)
         ]
 
 
@@ -72,7 +84,6 @@ def find_sites(
     everything = Part(graph.steps, graph.inputs, graph.outputs, input_dtype=dtype, name="whole")
     values = everything.run(keras.ops.convert_to_tensor(sample[:1]), training=False)[1]
     tensors = {id(step.operation): step.outputs[0] for step in graph.steps}
-    digests = fingerprint.digest_tensors(graph.steps)
     outputs = {operation: values[tensor] for operation, tensor in tensors.items()}
     sites = []
     for layer in _readable_layers(backbone_of(model), outputs):
@@ -88,11 +99,11 @@ def find_sites(
                 num_features=num_features,
                 multiply_adds=multiply_adds,
                 num_parameters=num_parameters,
-                digest=_digest_pooled(values[tensor].shape, pooling, digests[tensor]),
             )
             for pooling, num_features in _poolings(tuple(values[tensor].shape), max_features)
         ]
-    return sites, FeatureReader(graph, sites, dtype)
+    shapes = [tuple(values[site.tensor].shape) for site in sites]
+    return sites, FeatureReader(graph, sites, dtype, shapes)
 
 
 def _digest_pooled(shape: Sequence[int], pooling: Pooling, digest: str) -> str:
