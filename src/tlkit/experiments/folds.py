@@ -46,7 +46,8 @@ def describe(experiment: Experiment, data: ImageDataset) -> str:
 
 
 # A head that is solved on a frozen backbone needs no more than its features, which are read once.
-# Any other recipe changes the backbone, so that it has to be trained for each fold.
+# Any other recipe changes the backbone, so that it has to be trained for each fold; and so has a
+# head with weights of classes or augmented copies, which depend on the images of the fold.
 def evaluate_folds(
     experiment: Experiment,
     data: ImageDataset,
@@ -65,7 +66,8 @@ def evaluate_folds(
         cache: Where the features that the head reads are stored.
     """
     recipe = recipes.get(experiment.recipe, backbone=experiment.backbone)
-    if isinstance(recipe.head, SolvedHead) and recipe.fine_tune is None and not experiment.augment:
+    plain = not experiment.augment and getattr(experiment, "class_weight", None) is None
+    if isinstance(recipe.head, SolvedHead) and recipe.fine_tune is None and plain:
         return cross_validate(
             trained.model,
             data,
