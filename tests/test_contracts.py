@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tests.tokens import hub_backbone, make_spots
 
 import tlkit
 from tlkit import GrayToRGBResize, Phase, TwoPhaseTrainer, freezing
@@ -187,3 +188,21 @@ def check_family(family: str, folder: Path) -> None:
     # random weights blow up the last bits in which graph and eager kernels differ, to 1e-4 here;
     # a model that runs in training mode is off by far more than 1e-3
     np.testing.assert_allclose(called, predicted, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["vit", "dinov2", "siglip"])
+def test_every_token_backbone_trains_saves_and_predicts_the_same(name: str, tmp_path: Path) -> None:
+    images, labels = make_spots(8)
+    model = tlkit.build_classifier(hub_backbone(name), 3, pixels=(-1, 1), seed=0)
+    trainer = TwoPhaseTrainer(
+        head=Phase(epochs=1),
+        fine_tune=Phase(epochs=1, learning_rate=1e-3, freeze=freezing.first_blocks(2)),
+        seed=0,
+    )
+    run = trainer.fit(model, (images, labels), verbose=False)
+    assert run.phases[0].movement.moved == 2
+    assert run.phases[1].movement.moved > 2
+    predicted = model.predict(images, verbose=0)
+    again = tlkit.load(tlkit.save(model, tmp_path / "model.keras"))
+    np.testing.assert_array_equal(again.predict(images, verbose=0), predicted)
+    np.testing.assert_allclose(model(images, training=False), predicted, rtol=0, atol=1e-5)

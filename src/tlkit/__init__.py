@@ -27,4 +27,4 @@ def __getattr__(name: str) -> Any:
 @wrapt.when_imported("keras")
 def _register_layers(_: ModuleType) -> None:
     """Let Keras find tlkit's layers in a saved model as soon as there is a Keras."""
-    from tlkit.models import layers  # noqa: F401  # importing registers them
+    from tlkit.models import layers, token_backbone  # noqa: F401  # importing registers them

@@ -15,6 +15,16 @@ def flatten_layers(*layers: Any) -> list[Any]:
     return [part for layer in layers for part in layer._flatten_layers()]
 
 
+def inner_layers(layer: Any) -> list[Any]:
+    """Return the layers directly inside a layer."""
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def set_shape(tensor: Any, shape: Iterable[int | None]) -> None:
+    """Set the shape of a symbolic tensor, if the layer that returned it states another."""
+    tensor._shape = tuple(shape)
+
+
 def has_graph(model: Any) -> bool:
     """Tell whether a model is functional; a Sequential or subclassed one has no nodes."""
     return hasattr(model, "_nodes_by_depth")

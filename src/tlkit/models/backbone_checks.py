@@ -34,8 +34,8 @@ def check_backbone(
     """Check that a model can be a backbone; warn if a classifier with it can't be saved.
 
     Raises:
-        ConfigError: It is no built model from RGB images to feature maps or features, or is
-            channels-first, or an argument is set that belongs to named backbones.
+        ConfigError: It is no built model from RGB images to feature maps, tokens or features, or
+            is channels-first, or an argument is set that belongs to named backbones.
     """
     if not isinstance(backbone, keras.Model):
         raise ConfigError(f"`backbone` must be a keras.Model or a known name, got {backbone!r}.")
@@ -64,10 +64,10 @@ def check_backbone(
             "`backbone` must have one input of shape (batch, height, width, 3) and one output, "
             f"got inputs and outputs of shapes {shapes}."
         )
-    if len(shapes[1]) not in (2, 4):
+    if len(shapes[1]) not in (2, 3, 4):
         raise ConfigError(
-            "`backbone` must return feature maps (batch, height, width, channels) or features "
-            f"(batch, features), got an output of shape {shapes[1]}."
+            "`backbone` must return feature maps (batch, height, width, channels), tokens (batch, "
+            f"tokens, features) or features (batch, features), got an output of shape {shapes[1]}."
         )
     problem = find_unloadable(backbone)
     if problem:

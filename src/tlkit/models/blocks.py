@@ -10,6 +10,7 @@ from tlkit._internal.keras_private import (
     nodes_in_order,
     own_trainable,
 )
+from tlkit.models import token_backbone
 
 
 # How blocks are found. Take the operations in the order in which they run, and count after each
@@ -22,6 +23,7 @@ from tlkit._internal.keras_private import (
 # computed. But it joins the two by a product, where a residual block joins them by a sum. A gate
 # on the main path is therefore no block; a gate within a block is crossed by the skip connection
 # as well, and belongs to that block.
+# A transformer block that is one layer, with its skip connections inside, is a block of its own.
 def number_blocks(model: keras.Model) -> list[int | None]:
     """Return, for each of `model.layers`, the number of its residual block; None outside blocks.
 
@@ -45,7 +47,7 @@ def number_blocks(model: keras.Model) -> list[int | None]:
         if tensors > 1:
             crossed = True
             continue
-        is_block = crossed and not _multiplies(operation)
+        is_block = token_backbone.is_block(operation) or (crossed and not _multiplies(operation))
         numbers += [number if is_block else None] * waiting
         waiting, crossed, number = 0, False, number + is_block
     return numbers + [number] * waiting

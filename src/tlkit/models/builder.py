@@ -8,7 +8,7 @@ import keras
 
 from tlkit._internal import arguments
 from tlkit.errors import ConfigError
-from tlkit.models import backbone_checks, backbones, feature_extraction
+from tlkit.models import backbone_checks, backbones, feature_extraction, token_backbone
 from tlkit.models.backbone_source import BackboneSource
 from tlkit.models.feature_extraction import Pooling
 from tlkit.models.layers import ClassProbabilities, GrayToRGBResize, Interpolation
@@ -40,6 +40,7 @@ def build_classifier(
     backbone_options: Mapping[str, Any] | None = None,
     features: str | Sequence[str] | FeatureSelector | None = None,
     pooling: Pooling | Sequence[Pooling] | None = None,
+    num_prefix_tokens: int | None = None,
     dropout: float = 0.0,
     class_names: Sequence[str] | None = None,
     seed: int | None = None,
@@ -52,7 +53,8 @@ def build_classifier(
     Args:
         backbone: One of `tlkit.models.backbones.names()`, a `.keras` file, a preset of KerasHub (a
             name, a folder or an address such as "hf://timm/resnet18.a1_in1k"), or a model with one
-            image input and one output of shape `(batch, height, width, channels)` or
+            image input and one output of shape `(batch, height, width, channels)`,
+            `(batch, tokens, features)` or
             `(batch, features)`. A model is used as it is, not copied.
         num_classes: Number of classes, at least 2.
         input_shape: Shape of one raw image: height, width and channels (1, 3 or 4; left out, the
@@ -75,7 +77,11 @@ def build_classifier(
             head reads the backbone's output.
         pooling: How feature maps become features: "avg" or "max" over height and width, "flatten",
             or a number n for a grid of n x n averages; or a sequence with one of these for each of
-            `features`. By default "avg", or what the function passed as `features` chooses.
+            `features`. Of tokens, these are of the patches; "cls" is the class token, and
+            "cls+avg" both. By default "cls" if there is one and "avg" otherwise, or what the
+            function passed as `features` chooses.
+        num_prefix_tokens: Number of tokens before the patches: the class token, and others such as
+            register tokens. By default found from the size of the patches.
         dropout: Fraction of the pooled features dropped in training, 0 <= dropout < 1.
         class_names: A name for each class; by default "0", "1" and so on.
         seed: Seed of the head's initial weights and of its dropout. With None, they depend on
@@ -98,12 +104,12 @@ def build_classifier(
     names = _class_names(class_names, arguments.at_least("num_classes", num_classes, 2))
     arguments.fraction("dropout", dropout)
     backbones.check_data_format()
-    _check_features(features, pooling)
+    pooling = _check_features(features, pooling)
     source, backbone = _open(backbone, image_size, weights, backbone_options)
     form = _pixel_format(source, pixels)
     if source.kind != "keras.applications":
         backbone_checks.check_pixels(backbone, form)
-    backbone = _rename(backbone)
+    backbone = _rename(token_backbone.wrap(backbone, source.image_size, num_prefix_tokens))
     if not isinstance(input_shape, tuple | list):
         raise ConfigError(
             f"`input_shape` must be a tuple such as (28, 28, 1), got {input_shape!r}."
@@ -113,8 +119,8 @@ def build_classifier(
         inputs, source.image_size, value_range, form, interpolation or source.interpolation
     )
 
-    def assemble(backbone: keras.Model, pooling: Pooling | Sequence[Pooling]) -> keras.Model:
-        vector = feature_extraction.concatenate_features(backbone(prepared), pooling)
+    def assemble(backbone: keras.Model, pooling: Pooling | Sequence[Pooling] | None) -> keras.Model:
+        vector = feature_extraction.concatenate_features(backbone, prepared, pooling)
         if dropout:
             vector = keras.layers.Dropout(dropout, seed=seed, name="dropout")(vector)
         initializer = keras.initializers.GlorotUniform(seed)
@@ -125,24 +131,24 @@ def build_classifier(
     if features is None:
         backbone_checks.check_end(backbone)
     if callable(features):
-        features, pooling = features(assemble(backbone, "avg"))
+        features, pooling = features(assemble(backbone, None))
     if features is not None:
         backbone = feature_extraction.truncate(
             backbone, [features] if isinstance(features, str) else features
         )
-    return assemble(backbone, "avg" if pooling is None else pooling)
+    return assemble(backbone, pooling)
 
 
 def _check_features(
     features: str | Sequence[str] | FeatureSelector | None, pooling: object
-) -> None:
+) -> Pooling | tuple[Pooling, ...] | None:
     if features == "auto":
         raise ConfigError(
             "`features` must be layer names or a function that chooses them, got 'auto'. To probe "
             "the backbone: features=tlkit.evaluation.select_features((images, labels))."
         )
     if pooling is None:
-        return
+        return None
     if callable(features):
         raise ConfigError(
             "`pooling` must be left out if `features` is a function, which chooses it too, "
@@ -155,6 +161,7 @@ def _check_features(
             f"`pooling` must be one pooling, or one for each of the {count} layers of `features`, "
             f"got {len(poolings)}."
         )
+    return poolings
 
 
 def _preprocess(
@@ -224,5 +231,8 @@ def _pixel_format(
 def _rename(backbone: keras.Model) -> keras.Model:
     """Return the backbone under another name if it has that of a layer of the classifier."""
     if backbone.name not in _OWN_NAMES and not backbone.name.startswith("pooling"):
+        return backbone
+    if isinstance(backbone, token_backbone.TokenBackbone):
+        backbone.name = f"{backbone.name}_backbone"
         return backbone
     return keras.Model(backbone.inputs, backbone.outputs, name=f"{backbone.name}_backbone")

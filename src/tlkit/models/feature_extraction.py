@@ -1,4 +1,4 @@
-"""Where a head reads a backbone: after which layers, and how feature maps become features."""
+"""Where a head reads a backbone: after which layers, and how maps and tokens become features."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
@@ -9,14 +9,20 @@ from tlkit._internal import arguments
 from tlkit._internal.keras_private import flatten_layers, nodes_of
 from tlkit.errors import ConfigError
 from tlkit.models import flat_graph
+from tlkit.models.token_backbone import TokenBackbone, TokenLayout
 
-_PoolingName = Literal["avg", "flatten", "max"]
+_PoolingName = Literal["average", "avg", "cls", "cls+average", "cls+avg", "flatten", "max"]
 
 Pooling = _PoolingName | int
-"""How maps become features: by name, or as a grid of averages with so many cells along a side."""
+"""How maps or tokens become features: by name, or as a grid of averages with so many cells a side.
+
+"average" is "avg". "cls" is the class token of a backbone that returns tokens, and all others are
+of its patches.
+"""
 
 
 _LAYOUT = "channels_last"  # whatever Keras' default is when the head is built
+_SHORT: dict[str, _PoolingName] = {"average": "avg", "cls+average": "cls+avg"}
 
 
 def check_pooling(pooling: object) -> Pooling | tuple[Pooling, ...]:
@@ -33,7 +39,7 @@ def check_pooling(pooling: object) -> Pooling | tuple[Pooling, ...]:
 def _check_one(pooling: object) -> Pooling:
     if isinstance(pooling, str):
         name: _PoolingName = arguments.one_of("pooling", pooling, get_args(_PoolingName))
-        return name
+        return _SHORT.get(name, name)
     return arguments.at_least("pooling", pooling, 1)
 
 
@@ -48,7 +54,7 @@ def truncate(backbone: keras.Model, features: Sequence[str]) -> keras.Model:
 
     Raises:
         ConfigError: The backbone has no graph, has no such layer, a name is repeated, or a layer
-            returns neither feature maps nor features.
+            returns no maps, tokens or features.
     """
     functional = flat_graph.functional_of(backbone)
     if functional is None:
@@ -63,6 +69,8 @@ def truncate(backbone: keras.Model, features: Sequence[str]) -> keras.Model:
             f"`features` must be one or more different layer names, got {list(features)}."
         )
     outputs = [_output(functional, name) for name in features]
+    if isinstance(backbone, TokenBackbone):
+        return backbone.truncate(features)
     return keras.Model(
         functional.inputs, outputs[0] if len(outputs) == 1 else outputs, name=backbone.name
     )
@@ -88,40 +96,112 @@ def _check_name(name: str, backbone: Any) -> None:
 def _output(backbone: Any, name: str) -> Any:
     nodes = nodes_of(backbone.get_layer(name), backbone)
     tensors = [tensor for node in nodes for tensor in node.outputs]
-    if len(tensors) != 1 or len(tensors[0].shape) not in (2, 4):
+    if not tensors or len(nodes) != 1 or len(tensors[0].shape) not in (2, 3, 4):
         raise ConfigError(
-            "`features` must be layers that return one tensor of maps (batch, height, width, "
-            f"channels) or features (batch, features), got {name!r}, which returns "
-            f"{[tensor.shape for tensor in tensors]}."
+            "`features` must be layers that are called once and return maps (batch, height, "
+            "width, channels), tokens (batch, tokens, features) or features (batch, features), "
+            f"got {name!r}, which returns {[tensor.shape for tensor in tensors]}."
         )
     return tensors[0]
 
 
-def concatenate_features(tensors: Any, pooling: Pooling | Sequence[Pooling]) -> Any:
+def concatenate_features(
+    backbone: keras.Model, images: Any, pooling: Pooling | Sequence[Pooling] | None
+) -> Any:
     """Return one feature vector for each image from a backbone's output or outputs.
 
     Args:
-        tensors: A tensor of maps or features, or a list of them.
-        pooling: How maps become features: one way for all tensors, or one for each.
+        backbone: The backbone.
+        images: What it takes.
+        pooling: How maps and tokens become features: one way for all outputs, or one for each.
+            None takes the class token, and the average where there is none.
     """
-    several = keras.tree.flatten(tensors)
+    several = keras.tree.flatten(backbone(images))
     single = len(several) == 1
-    each = [pooling] * len(several) if isinstance(pooling, str | int) else list(pooling)
+    each = [pooling] * len(several) if isinstance(pooling, str | int | None) else list(pooling)
+    layouts = [layout_of(backbone, tensor.shape) for tensor in several]
     vectors = [
-        pool(tensor, way, name="pooling" if single else f"pooling_{number}")
-        for number, (tensor, way) in enumerate(zip(several, each, strict=True), start=1)
+        pool(tensor, way, layout=layout, name="pooling" if single else f"pooling_{number}")
+        for number, (tensor, way, layout) in enumerate(
+            zip(several, each, layouts, strict=True), start=1
+        )
     ]
     return vectors[0] if single else keras.layers.Concatenate(name="features")(vectors)
 
 
-def pool(maps: Any, pooling: Pooling, *, name: str | None = None) -> Any:
-    """Return the features of maps `(batch, height, width, channels)`.
+def layout_of(backbone: keras.Model, shape: Sequence[int | None]) -> TokenLayout | None:
+    """Return which tokens of a tensor are patches; None if it holds no tokens."""
+    has_tokens = len(shape) == 3 and isinstance(backbone, TokenBackbone)
+    return backbone.layout(shape) if has_tokens else None
+
+
+def pool(
+    tensor: Any,
+    pooling: Pooling | None = None,
+    *,
+    layout: TokenLayout | None = None,
+    name: str | None = None,
+) -> Any:
+    """Return the features of maps `(batch, height, width, channels)` or tokens.
 
     Features `(batch, features)` are returned unchanged. A grid has at most `pooling` cells along
-    each side, and each cell is the average of a square of the map.
+    each side, and each cell is the average of a square of the map, or of the patches.
+
+    Args:
+        tensor: The maps, the tokens `(batch, tokens, features)` or the features.
+        pooling: How they become features; None takes the class token or else the average.
+        layout: Which tokens are patches.
+        name: The name of the layer that returns the features.
     """
-    if len(maps.shape) == 2:
-        return maps
+    if len(tensor.shape) == 2:
+        return tensor
+    if layout is not None:
+        return _pool_tokens(tensor, pooling, layout, name=name)
+    if pooling in ("cls", "cls+avg"):
+        raise ConfigError(
+            f"`pooling` must be 'avg', 'max', 'flatten' or a number for maps, got {pooling!r}: "
+            "only backbones that return tokens, such as a ViT, have a class token."
+        )
+    return _pool_maps(tensor, pooling or "avg", name=name)
+
+
+def _pool_tokens(
+    tokens: Any, pooling: Pooling | None, layout: TokenLayout, *, name: str | None
+) -> Any:
+    num_prefix, num_tokens = layout.num_prefix_tokens, tokens.shape[1]
+    if num_prefix is None or num_tokens is None:
+        raise ConfigError(
+            "`num_prefix_tokens` must be the number of tokens before the patches (1 for a class "
+            f"token alone), got None. It can't be found for the {num_tokens} tokens of this "
+            "backbone."
+        )
+    if pooling is None:
+        pooling = "cls" if num_prefix else "avg"
+    if pooling == "cls+avg":
+        class_token = _pool_tokens(tokens, "cls", layout, name=name and f"{name}_class_token")
+        average = _pool_tokens(tokens, "avg", layout, name=name and f"{name}_average")
+        return keras.layers.Concatenate(name=name)([class_token, average])
+    if pooling == "cls" and not num_prefix:
+        raise ConfigError(
+            "`pooling` must be 'avg', 'max', 'flatten' or a number, got 'cls': all tokens of this "
+            "backbone are patches."
+        )
+    kept = (0, num_tokens - 1) if pooling == "cls" else (num_prefix, 0)
+    if any(kept):
+        tokens = keras.layers.Cropping1D(kept, name=name and f"{name}_tokens")(tokens)
+    if pooling == "cls":
+        return keras.layers.Flatten(name=name)(tokens)
+    shape = (1, num_tokens - num_prefix) if pooling in ("avg", "max") else layout.grid
+    if shape is None:
+        raise ConfigError(
+            f"`pooling` must be 'cls', 'avg' or 'max', got {pooling!r}: the rows and columns of "
+            f"this backbone's {num_tokens - num_prefix} patches are unknown."
+        )
+    maps = keras.layers.Reshape((*shape, tokens.shape[-1]), name=name and f"{name}_maps")(tokens)
+    return _pool_maps(maps, pooling, name=name)
+
+
+def _pool_maps(maps: Any, pooling: Pooling, *, name: str | None) -> Any:
     if pooling == "avg":
         return keras.layers.GlobalAveragePooling2D(_LAYOUT, name=name)(maps)
     if pooling == "max":

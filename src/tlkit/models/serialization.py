@@ -16,6 +16,7 @@ from tlkit._internal.keras_private import flatten_layers
 from tlkit.errors import Argument, ConfigError
 
 _IMPORTED = {"keras", "keras_hub", "keras_cv", "keras_nlp"}  # packages that Keras finds by itself
+_WRAPPING = "tlkit.models.token_backbone"  # a backbone in it is looked at, and not made again
 _MAX_REASON = 200  # characters
 _LAMBDA = "is or has a Python lambda, which is code, and models are loaded without code"
 _REMEDY = (
@@ -122,7 +123,7 @@ def _is_custom(config: dict[str, Any]) -> bool:
         return True
     if kind.startswith("__"):  # a tensor, a slice
         return False
-    return str(module).split(".")[0] not in _IMPORTED
+    return str(module).split(".")[0] not in _IMPORTED and module != _WRAPPING
 
 
 def _explain_unwritable(model: keras.Model, error: Exception) -> str:

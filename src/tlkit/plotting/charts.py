@@ -142,11 +142,15 @@ def probe_curves(probe: Probe) -> Figure:
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     by_depth, by_cost = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     layers = list(dict.fromkeys(each.layer for each in probe.layers))
-    for averaged, color, marker, label in (
-        (False, CORRECT, "o", "grid of averages, or flattened"),
-        (True, WRONG, "s", "averaged"),
+    for key, color, marker, label in (
+        ("grid", CORRECT, "o", "grid of averages, or flattened"),
+        ("cls", CORRECT, "o", "class token"),
+        ("cls+avg", "0.35", "^", "class token and average"),
+        ("avg", WRONG, "s", "averaged"),
     ):
-        group = [each for each in probe.layers if (each.pooling == "avg") == averaged]
+        group = [each for each in probe.layers if _pooling_kind(each.pooling) == key]
+        if not group:
+            continue
         accuracies = [100 * each.accuracy for each in group]
         style = {"color": color, "marker": marker, "markersize": 4, "linewidth": 1}
         depths = [layers.index(each.layer) for each in group]
@@ -176,6 +180,10 @@ def probe_curves(probe: Probe) -> Figure:
     by_depth.legend(fontsize=8)
     by_cost.set_xlabel("million multiply-adds per image")
     return finish(figure)
+
+
+def _pooling_kind(pooling: Any) -> str:
+    return pooling if pooling in ("avg", "cls", "cls+avg") else "grid"
 
 
 def _curve(panel: Any, run: Run, key: str, *, label: str, style: str) -> None:

@@ -1,7 +1,7 @@
 """Grad-CAM: which parts of an image a prediction depends on, as numbers and as a figure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,8 @@ from tlkit.data.unlabelled import Images, read_array
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.evaluator import predict
 from tlkit.models.inspection import backbone_of, class_names, probabilities_of, value_range
+from tlkit.models.token_backbone import TokenBackbone
+from tlkit.plotting import token_saliency
 from tlkit.plotting.image_grids import (
     FONT_SIZE,
     WIDTH,
@@ -42,14 +44,15 @@ def grad_cam(
     """Return how much each pixel counts for a class, `(count, height, width)`, from 0 to 1.
 
     Grad-CAM (Selvaraju et al., 2016, arXiv:1610.02391) sums the maps of the backbone's last
-    layer, each weighted by how much it raises the logit of the class.
+    layer, each weighted by how much it raises the logit of the class. Patch tokens are maps too. If
+    the head reads only the class token, they are taken from where the last attention reads them.
 
     Args:
         model: A classifier from build_classifier.
         images: Raw images in any form that `tlkit.predict` takes; all of one size.
         classes: The class index of each image; by default the predicted one.
         layer: If the head reads several layers, which of them to use; by default the last one
-            that returns maps.
+            that returns maps or tokens.
 
     Raises:
         ConfigError: Keras does not run on TensorFlow, the head does not read this layer, or the
@@ -75,9 +78,15 @@ def grad_cam(
     classes = _check_classes(np.atleast_1d(classes), probabilities.shape)
     tensors = _backbone_outputs(model)
     index = _index_of_maps(tensors, layer)
-    backbone = keras.Model(model.inputs[0], tensors)
-    head = keras.Model(tensors, probabilities_of(model).input)
-    heat = partial(_heat, backbone, head, index)
+    heat: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    if isinstance(backbone_of(model), TokenBackbone):
+        heat = token_saliency.prepare(model, index, images[:1], classes[:1])
+    elif index is None:
+        raise ConfigError("Grad-CAM needs a backbone that returns maps, got only features.")
+    else:
+        backbone = keras.Model(model.inputs[0], tensors)
+        head = keras.Model(tensors, probabilities_of(model).input)
+        heat = partial(_heat, backbone, head, index)
     starts = range(0, len(images), _BATCH_SIZE)
     return np.concatenate(
         [heat(images[at : at + _BATCH_SIZE], classes[at : at + _BATCH_SIZE]) for at in starts]
@@ -211,12 +220,10 @@ def _backbone_outputs(model: keras.Model) -> list[Any]:
     return list(nodes_of(backbone_of(model), model)[0].outputs)
 
 
-def _index_of_maps(tensors: Sequence[Any], layer: str | None) -> int:
-    maps = [index for index, tensor in enumerate(tensors) if len(tensor.shape) == 4]
-    if not maps:
-        raise ConfigError("Grad-CAM needs a backbone that returns maps, got only features.")
+def _index_of_maps(tensors: Sequence[Any], layer: str | None) -> int | None:
+    maps = [index for index, tensor in enumerate(tensors) if len(tensor.shape) in (3, 4)]
     if layer is None:
-        return maps[-1]
+        return maps[-1] if maps else None
     names = [operation_of(tensor).name for tensor in operation_of(tensors[0]).outputs]
     if layer not in [names[index] for index in maps]:
         raise ConfigError(
@@ -228,8 +235,7 @@ def _index_of_maps(tensors: Sequence[Any], layer: str | None) -> int:
 
 # The classifier is run in two halves, so that the gradient of the class's logit with respect to the
 # maps between them can be taken. Averaged over positions, it says how much each map raises the
-# logit; the maps are summed with these weights. Negative sums speak for other classes, so they
-# become 0; the rest is resized to the image and scaled to at most 1.
+# logit; the maps are summed with these weights, resized to the image and scaled to at most 1.
 def _heat(
     backbone: keras.Model,
     head: keras.Model,
@@ -251,8 +257,4 @@ def _heat(
         tape.watch(maps)
         logits = head(features, training=False)
         class_logits = tf.gather(logits, classes, axis=1, batch_dims=1)
-    weights = tf.reduce_mean(tape.gradient(class_logits, maps), axis=(1, 2), keepdims=True)
-    heat = keras.ops.relu(keras.ops.sum(weights * maps, axis=-1, keepdims=True))
-    resized = keras.ops.convert_to_numpy(keras.ops.image.resize(heat, size))[..., 0]
-    highest = resized.max(axis=(1, 2), keepdims=True)
-    return np.asarray(resized / np.where(highest > 0, highest, 1))
+    return token_saliency.weigh(maps, tape.gradient(class_logits, maps), size)

@@ -15,6 +15,7 @@ from tlkit.models import blocks, feature_extraction, flat_graph
 from tlkit.models.feature_extraction import Pooling
 from tlkit.models.flat_graph import Graph, Part, Step, TensorId
 from tlkit.models.inspection import backbone_of
+from tlkit.models.token_backbone import TokenLayout
 
 _PADDING = keras.layers.ZeroPadding2D
 _POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
@@ -39,6 +40,7 @@ class FeatureReader(Part):
         self,
         graph: Graph,
         sites: Sequence[Site],
+        backbone: keras.Model,
         input_dtype: str,
         shapes: Sequence[tuple[int, ...]],
     ) -> None:
@@ -46,14 +48,15 @@ class FeatureReader(Part):
         steps = partition.select_needed(graph.steps, tensors)
         super().__init__(steps, graph.inputs, tensors, input_dtype=input_dtype, name="features")
         self._poolings = [site.pooling for site in sites]
+        self._layouts = [feature_extraction.layout_of(backbone, shape) for shape in shapes]
         self._read = steps, tensors, list(shapes)
 
     @override
     def call(self, images: Any, training: bool | None = None) -> Any:
         maps = super().call(images, training=training)
         return [
-            keras.ops.cast(feature_extraction.pool(each, pooling), "float32")
-            for each, pooling in zip(maps, self._poolings, strict=True)
+            keras.ops.cast(feature_extraction.pool(each, pooling, layout=layout), "float32")
+            for each, pooling, layout in zip(maps, self._poolings, self._layouts, strict=True)
         ]
 
     def digest_features(self) -> list[str]:
@@ -61,8 +64,10 @@ class FeatureReader(Part):
         steps, tensors, shapes = self._read
         digests = fingerprint.digest_tensors(steps)
         return [
-            _digest_pooled(shape, pooling, digests[tensor])
-            for shape, pooling, tensor in zip(shapes, self._poolings, tensors, strict=True)
+            _digest_pooled(shape, pooling, layout, digests[tensor])
+            for shape, pooling, layout, tensor in zip(
+                shapes, self._poolings, self._layouts, tensors, strict=True
+            )
         ]
 
 
@@ -86,7 +91,8 @@ def find_sites(
     tensors = {id(step.operation): step.outputs[0] for step in graph.steps}
     outputs = {operation: values[tensor] for operation, tensor in tensors.items()}
     sites = []
-    for layer in _readable_layers(backbone_of(model), outputs):
+    backbone = backbone_of(model)
+    for layer in _readable_layers(backbone, outputs):
         tensor = tensors[id(_last_layer(layer))]
         multiply_adds, num_parameters = _cost(
             partition.select_needed(graph.steps, [tensor]), values
@@ -100,16 +106,20 @@ def find_sites(
                 multiply_adds=multiply_adds,
                 num_parameters=num_parameters,
             )
-            for pooling, num_features in _poolings(tuple(values[tensor].shape), max_features)
+            for pooling, num_features in _poolings(
+                tuple(values[tensor].shape), max_features, backbone
+            )
         ]
     shapes = [tuple(values[site.tensor].shape) for site in sites]
-    return sites, FeatureReader(graph, sites, dtype, shapes)
+    return sites, FeatureReader(graph, sites, backbone, dtype, shapes)
 
 
-def _digest_pooled(shape: Sequence[int], pooling: Pooling, digest: str) -> str:
+def _digest_pooled(
+    shape: Sequence[int], pooling: Pooling, layout: TokenLayout | None, digest: str
+) -> str:
     """Return the digest of pooled maps: that of the head's input in a classifier that pools so."""
     maps = keras.Input(tuple(shape[1:]))
-    pooled = feature_extraction.pool(maps, pooling)
+    pooled = feature_extraction.pool(maps, pooling, layout=layout)
     if pooled is maps:
         return digest
     graph = flat_graph.flatten(keras.Model(maps, pooled))
@@ -139,8 +149,9 @@ def _readable_layers(backbone: keras.Model, outputs: dict[int, Any]) -> list[Any
     if not found:
         raise ConfigError(
             "`backbone` must have a layer with weights that returns maps (batch, height, width, "
-            f"channels) or features (batch, features), got {backbone.name!r} without one. Leave "
-            "out `features`, so that the head reads the backbone's output."
+            "channels), tokens (batch, tokens, features) or features (batch, features), got "
+            f"{backbone.name!r} without one. Leave out `features`, so that the head reads the "
+            "backbone's output."
         )
     return found
 
@@ -187,7 +198,7 @@ def _block_ends(backbone: Any, outputs: Sequence[Any]) -> list[Any]:
         ):
             found.append(index)
             seen_residual = False
-    return [layers[index] for index in found if len(outputs[index].shape) in (2, 4)]
+    return [layers[index] for index in found if len(outputs[index].shape) in (2, 3, 4)]
 
 
 def _next_unpadded(layers: Sequence[Any], index: int) -> int | None:
@@ -209,8 +220,17 @@ def _cost(steps: Sequence[Step], values: dict[TensorId, Any]) -> tuple[int, int]
 # pooled into a grid of averages with as many cells as `max_features` allows. A grid of n cells a
 # side averages squares of ceil(side / n) pixels, and so may have fewer than n cells in the end. If
 # the grid would be as fine as the map, the map is flattened.
-def _poolings(shape: tuple[int, ...], max_features: int) -> Iterator[tuple[Pooling, int]]:
-    """Yield the ways to pool a map of this shape, each with its number of features."""
+def _poolings(
+    shape: tuple[int, ...], max_features: int, backbone: keras.Model
+) -> Iterator[tuple[Pooling, int]]:
+    """Yield the ways to pool maps or tokens of this shape, each with its number of features."""
+    layout = feature_extraction.layout_of(backbone, shape)
+    if layout is not None:
+        if layout.num_prefix_tokens:
+            yield "cls", shape[-1]
+            yield "cls+avg", 2 * shape[-1]
+        yield "avg", shape[-1]
+        return
     yield "avg", shape[-1]
     if len(shape) == 2 or shape[1:3] == (1, 1):
         return

@@ -1,0 +1,121 @@
+"""Grad-CAM of backbones that return tokens: their patches are the positions of a map."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit._internal.keras_private import operation_of
+from tlkit.caching.partition import select_needed
+from tlkit.errors import ConfigError
+from tlkit.models import flat_graph, token_backbone
+from tlkit.models.feature_extraction import layout_of
+from tlkit.models.flat_graph import Graph, Part, TensorId
+from tlkit.models.inspection import backbone_of, probabilities_of
+
+
+@dataclass(frozen=True, eq=False)
+class _Halves:
+    """A classifier in two parts: `before` returns the tensor that is explained, then others."""
+
+    before: Part
+    after: Part
+    to_maps: Callable[[Any], Any]
+
+
+# Which tokens explain a prediction? Those that the head reads, if it reads patches. A head on the
+# class token alone reads no patch: the gradient of the logit with respect to the last patches is
+# zero. The class token has seen the patches in the attention layers, the last time in the last of
+# them. So the tokens that enter the last block with attention are explained instead, as is usual
+# for ViTs; this works also for a backbone that pools its tokens by attention, such as SigLIP.
+def prepare(
+    model: keras.Model, index: int | None, image: np.ndarray, label: np.ndarray
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return a function from images and classes to their heat.
+
+    Args:
+        model: A classifier with a TokenBackbone.
+        index: Which of the backbone's outputs to explain; None if it returns only features.
+        image: An image, to find tokens that the prediction depends on.
+        label: Its class.
+
+    Raises:
+        ConfigError: No tokens are known to be patches.
+    """
+    backbone = backbone_of(model)
+    graph = flat_graph.flatten(model)
+    ends = {id(step.operation): step.outputs[0] for step in graph.steps}
+    output = ends[id(operation_of(backbone.outputs[index or 0]))]
+    reading = [
+        step.inputs[0]
+        for step in select_needed(graph.steps, [output])
+        if token_backbone.is_block(step.operation) or token_backbone.is_attention(step.operation)
+    ]
+    logits = next(step for step in graph.steps if step.operation is probabilities_of(model))
+    for target in [*([] if index is None else [output]), *reversed(reading)]:
+        halves = _divide(model, graph, target, logits.inputs[0])
+        if np.any(halves.to_maps(_differentiate(halves, image, label)[1])):
+            break
+
+    def heat(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        maps, gradient = map(halves.to_maps, _differentiate(halves, images, classes))
+        return weigh(maps, gradient, images.shape[1:3])
+
+    return heat
+
+
+def _divide(model: keras.Model, graph: Graph, target: TensorId, logits: TensorId) -> _Halves:
+    first = select_needed(graph.steps, [target])
+    last = [step for step in select_needed(graph.steps, [logits]) if step not in first]
+    made = {tensor for step in last for tensor in step.outputs}
+    used = dict.fromkeys(tensor for step in last for tensor in step.inputs)
+    crossing = [target, *(each for each in used if each not in made and each != target)]
+    dtype, backbone = model.inputs[0].dtype, backbone_of(model)
+    return _Halves(
+        Part(first, graph.inputs, crossing, input_dtype=dtype, name="before"),
+        Part(last, crossing, [logits], name="after"),
+        lambda tokens: _to_maps(backbone, tokens),
+    )
+
+
+def _differentiate(halves: _Halves, images: np.ndarray, classes: np.ndarray) -> tuple[Any, Any]:
+    """Return the tensor that is explained, and the gradient of the classes' logits."""
+    import tensorflow as tf
+
+    tokens, *others = halves.before(images, training=False)
+    with tf.GradientTape() as tape:
+        tape.watch(tokens)
+        (logits,) = halves.after([tokens, *others], training=False)
+        class_logits = tf.gather(logits, classes, axis=1, batch_dims=1)
+    gradient = tape.gradient(class_logits, tokens, unconnected_gradients="zero")
+    return tokens, gradient
+
+
+def _to_maps(backbone: keras.Model, tokens: Any) -> Any:
+    """Return the patches of tokens as maps; maps are returned unchanged."""
+    if len(tokens.shape) == 4:
+        return tokens
+    layout = layout_of(backbone, tokens.shape)
+    if layout is None or layout.grid is None:
+        raise ConfigError(
+            f"Grad-CAM needs the rows and columns of patches, and those of {backbone.name!r} are "
+            f"unknown: its tokens have shape {tuple(tokens.shape[1:])}. Set `num_prefix_tokens` of "
+            "build_classifier."
+        )
+    patches = tokens[:, layout.num_prefix_tokens :]
+    return keras.ops.reshape(patches, (-1, *layout.grid, tokens.shape[-1]))
+
+
+def weigh(maps: Any, gradient: Any, size: tuple[int, int]) -> np.ndarray:
+    """Return the sum of maps, each weighted by its mean gradient, resized, and from 0 to 1.
+
+    Negative sums are evidence for other classes, so they become 0.
+    """
+    weights = keras.ops.mean(gradient, axis=(1, 2), keepdims=True)
+    heat = keras.ops.relu(keras.ops.sum(weights * maps, axis=-1, keepdims=True))
+    heat = keras.ops.cast(heat, "float32")
+    resized = keras.ops.convert_to_numpy(keras.ops.image.resize(heat, size))[..., 0]
+    highest = resized.max(axis=(1, 2), keepdims=True)
+    return np.asarray(resized / np.where(highest > 0, highest, 1))
