@@ -60,7 +60,7 @@ def plain_vit(
     return keras.Model(image, keras.layers.LayerNormalization(name="norm")(x), name="plain_vit")
 
 
-def hub_backbone(name: str, *, dropout: float = 0.0) -> keras.Model:
+def hub_backbone(name: str, *, dropout: float = 0.0, **options: Any) -> keras.Model:
     """Return a tiny backbone of KerasHub with random weights."""
     models = pytest.importorskip("keras_hub", reason="the extra 'hub' is not installed").models
     keras.utils.set_random_seed(0)
@@ -75,6 +75,7 @@ def hub_backbone(name: str, *, dropout: float = 0.0) -> keras.Model:
             num_register_tokens=2,
             position_embedding_shape=(24, 24, 3),
             dropout_rate=dropout,
+            **options,
         )
     if name == "deit":
         return models.DeiTBackbone(**wide, dropout_rate=dropout)

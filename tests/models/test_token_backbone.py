@@ -10,7 +10,7 @@ from tests.tokens import HUB, SIZE, WIDTH, hub_backbone, make_spots, plain_vit
 import tlkit
 from tlkit import freezing
 from tlkit.errors import ConfigError
-from tlkit.models import backbone_of, feature_extraction, token_backbone
+from tlkit.models import backbone_of, feature_extraction, transformer_blocks
 from tlkit.models.token_backbone import TokenBackbone, TokenLayout
 
 IMAGES, _ = make_spots(4)
@@ -35,7 +35,7 @@ def test_the_blocks_are_layers_and_the_result_is_the_backbones(name: str) -> Non
     expected = np.asarray(backbone(inputs, training=False))
     wrapped = backbone_of(classify(backbone))
     np.testing.assert_array_equal(wrapped(PIXELS, training=False), expected)
-    assert sum(map(token_backbone.is_block, wrapped.layers)) == (0 if name == "plain" else 3)
+    assert sum(map(transformer_blocks.is_block, wrapped.layers)) == (0 if name == "plain" else 3)
     assert {id(each) for each in wrapped.weights} == {id(each) for each in backbone.weights}
     tokens = wrapped.layers[-2 if name == "siglip" else -1].output
     assert wrapped.layout(tokens.shape) == TokenLayout(
@@ -50,7 +50,7 @@ def _as_named(backbone: keras.Model, images: np.ndarray) -> object:
 @pytest.mark.parametrize("name", FEW)
 def test_a_tapped_classifier_is_saved_and_loaded(name: str, tmp_path: Path) -> None:
     wrapped = backbone_of(classify(make(name)))
-    ends = [layer for layer in wrapped.layers if token_backbone.is_block(layer)]
+    ends = [layer for layer in wrapped.layers if transformer_blocks.is_block(layer)]
     names = [each.name for each in ends[:2]] or ["block_1_add_2", "block_2_add_2"]
     pooling = ["avg", 2] if name == "siglip" else ["cls+avg", "cls"]
     model = classify(make(name), features=names, pooling=pooling)
@@ -117,6 +117,16 @@ def test_prefix_tokens_that_cannot_be_found_are_asked_for() -> None:
     with pytest.raises(ConfigError, match="rows and columns of this backbone's 12 patches"):
         classify(_without_patches(12), num_prefix_tokens=0, pooling="flatten")
     assert classify(_without_patches(12), num_prefix_tokens=2, pooling="max").built
+    with pytest.raises(ConfigError, match="must be less than the 12 tokens .* got 12"):
+        classify(_without_patches(12), num_prefix_tokens=12)
+    with pytest.raises(ConfigError, match="`num_prefix_tokens` must be a whole number"):
+        classify(_without_patches(12), num_prefix_tokens=-1)
+
+
+def test_the_backbone_of_a_classifier_is_a_backbone_again() -> None:
+    first = backbone_of(classify(plain_vit()))
+    assert backbone_of(classify(first)) is first
+    assert classify(first, num_prefix_tokens=5, pooling="max").layers[-3].name == "pooling"
 
 
 @pytest.mark.parametrize("name", ["vit", "dinov3"])
@@ -164,6 +174,12 @@ def test_trained_positions_of_dinov2_are_in_the_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         loaded.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0)
     )
+
+
+def test_stochastic_depth_that_fails_in_training_is_refused() -> None:
+    backbone = hub_backbone("dinov2", drop_path_rate=0.1)
+    with pytest.raises(ConfigError, match=r"`backbone` must have drop_path_rate=0, got 0\.1"):
+        classify(backbone)
 
 
 @keras.saving.register_keras_serializable(package="tests")

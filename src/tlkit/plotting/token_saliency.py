@@ -10,7 +10,7 @@ import numpy as np
 from tlkit._internal.keras_private import operation_of
 from tlkit.caching.partition import select_needed
 from tlkit.errors import ConfigError
-from tlkit.models import flat_graph, token_backbone
+from tlkit.models import flat_graph, transformer_blocks
 from tlkit.models.feature_extraction import layout_of
 from tlkit.models.flat_graph import Graph, Part, TensorId
 from tlkit.models.inspection import backbone_of, probabilities_of
@@ -51,7 +51,8 @@ def prepare(
     reading = [
         step.inputs[0]
         for step in select_needed(graph.steps, [output])
-        if token_backbone.is_block(step.operation) or token_backbone.is_attention(step.operation)
+        if transformer_blocks.is_block(step.operation)
+        or transformer_blocks.is_attention(step.operation)
     ]
     logits = next(step for step in graph.steps if step.operation is probabilities_of(model))
     for target in [*([] if index is None else [output]), *reversed(reading)]:
