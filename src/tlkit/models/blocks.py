@@ -10,7 +10,7 @@ from tlkit._internal.keras_private import (
     nodes_in_order,
     own_trainable,
 )
-from tlkit.models import transformer_blocks
+from tlkit.models.transformer_blocks import is_block
 
 
 # How blocks are found. Take the operations in the order in which they run, and count after each
@@ -47,11 +47,9 @@ def number_blocks(model: keras.Model) -> list[int | None]:
         if tensors > 1:
             crossed = True
             continue
-        is_block = transformer_blocks.is_block(operation) or (
-            crossed and not _multiplies(operation)
-        )
-        numbers += [number if is_block else None] * waiting
-        waiting, crossed, number = 0, False, number + is_block
+        ends_block = is_block(operation) or (crossed and not _multiplies(operation))
+        numbers += [number if ends_block else None] * waiting
+        waiting, crossed, number = 0, False, number + ends_block
     return numbers + [number] * waiting
 
 

@@ -87,8 +87,8 @@ def open_graph(backbone: keras.Model, image_size: Sequence[int] | None) -> tuple
 
 def _are_close(results: Sequence[Any], expected: Sequence[Any]) -> bool:
     pairs = zip(results, expected, strict=True)
-    arrays = (map(_to_float32, pair) for pair in pairs)
-    return all(np.allclose(*pair, rtol=1e-4, atol=1e-4) for pair in arrays)
+    arrays = ((_to_float32(one), _to_float32(other)) for one, other in pairs)
+    return all(np.allclose(one, other, rtol=1e-4, atol=1e-4) for one, other in arrays)
 
 
 def _to_float32(tensor: Any) -> np.ndarray:

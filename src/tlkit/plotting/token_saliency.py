@@ -10,10 +10,11 @@ import numpy as np
 from tlkit._internal.keras_private import operation_of
 from tlkit.caching.partition import select_needed
 from tlkit.errors import ConfigError
-from tlkit.models import flat_graph, transformer_blocks
+from tlkit.models import flat_graph
 from tlkit.models.feature_extraction import layout_of
 from tlkit.models.flat_graph import Graph, Part, TensorId
 from tlkit.models.inspection import backbone_of, probabilities_of
+from tlkit.models.transformer_blocks import is_attention, is_block
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +52,7 @@ def prepare(
     reading = [
         step.inputs[0]
         for step in select_needed(graph.steps, [output])
-        if transformer_blocks.is_block(step.operation)
-        or transformer_blocks.is_attention(step.operation)
+        if is_block(step.operation) or is_attention(step.operation)
     ]
     logits = next(step for step in graph.steps if step.operation is probabilities_of(model))
     for target in [*([] if index is None else [output]), *reversed(reading)]:
