@@ -16,8 +16,8 @@ from tlkit.models.token_backbone import TokenBackbone, TokenLayout
 IMAGES, _ = make_spots(4)
 PIXELS = (IMAGES / 255).astype("float32")
 PREFIXES = {"plain": 1, "vit": 1, "dinov2": 3, "dinov3": 5, "siglip": 0, "deit": 2, "clip": 1}
-BLOCKS = {"vit": "transformer_block_{}", "deit": "transformer_block_{}", "dinov2": "layers_{}"}
-FEW = ["plain", "vit", "dinov2", "siglip", "deit"]
+SLOW = [pytest.param(each, marks=pytest.mark.slow) for each in ("dinov2", "deit")]
+FEW = ["plain", "vit", "siglip", *SLOW]
 
 
 def make(name: str, *, dropout: float = 0.0) -> keras.Model:
@@ -37,8 +37,8 @@ def test_the_blocks_are_layers_and_the_result_is_the_backbones(name: str) -> Non
     np.testing.assert_array_equal(wrapped(PIXELS, training=False), expected)
     assert sum(map(transformer_blocks.is_block, wrapped.layers)) == (0 if name == "plain" else 3)
     assert {id(each) for each in wrapped.weights} == {id(each) for each in backbone.weights}
-    tokens = wrapped.layers[-2 if name == "siglip" else -1].output
-    assert wrapped.layout(tokens.shape) == TokenLayout(
+    ending = wrapped.truncate([wrapped.layers[-2 if name == "siglip" else -1].name])
+    assert wrapped.layout(ending.outputs[0].shape) == TokenLayout(
         num_prefix_tokens=PREFIXES[name], grid=(4, 4)
     )
 
@@ -89,7 +89,7 @@ def test_tokens_become_features(pooling: object, take: object) -> None:
 def test_without_a_class_token_the_average_is_read_by_default() -> None:
     model = classify(plain_vit(num_prefix=0))
     tokens = backbone_of(model)(PIXELS, training=False)
-    pooled = keras.Model(model.inputs, model.get_layer("pooling").output)(IMAGES, training=False)
+    pooled = keras.Model(model.inputs[0], model.get_layer("pooling").output)(IMAGES, training=False)
     np.testing.assert_allclose(pooled, np.mean(tokens, axis=1), atol=1e-6)
     with pytest.raises(ConfigError, match="got 'cls': all tokens of this backbone are patches"):
         classify(plain_vit(num_prefix=0), pooling="cls")

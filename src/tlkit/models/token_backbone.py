@@ -38,7 +38,7 @@ class TokenBackbone(keras.Model):
 
     Args:
         backbone: A functional or sequential model from images.
-        features: Names of the layers to end at; by default it ends where the backbone does.
+        features: Layers to end at, by name or by index; by default it ends where the backbone does.
         image_size: Height and width of images, where the backbone takes any.
         num_prefix_tokens: Tokens before the patches; by default found from the patches.
         name: The Keras name; by default the backbone's.
@@ -49,7 +49,7 @@ class TokenBackbone(keras.Model):
         self,
         backbone: keras.Model,
         *,
-        features: Sequence[str] | None = None,
+        features: Sequence[str | int] | None = None,
         image_size: Sequence[int] | None = None,
         num_prefix_tokens: int | None = None,
         name: str | None = None,
@@ -58,7 +58,9 @@ class TokenBackbone(keras.Model):
         image, outputs = open_graph(backbone, image_size)
         if features is not None:
             whole = keras.Model(image, outputs)
-            outputs = [nodes_of(whole.get_layer(each), whole)[0].outputs[0] for each in features]
+            places = [_find_layer(whole, each) for each in features]
+            outputs = [nodes_of(whole.layers[place], whole)[0].outputs[0] for place in places]
+            features = places
         super().__init__(
             inputs=image,
             outputs=outputs[0] if len(outputs) == 1 else outputs,
@@ -158,6 +160,13 @@ def wrap(
             f"got {num_prefix_tokens}."
         )
     return wrapped
+
+
+def _find_layer(model: keras.Model, layer: str | int) -> int:
+    """Return the index of a layer, which a file has: KerasHub names layers after their model."""
+    if isinstance(layer, int):
+        return layer
+    return [each.name for each in model.layers].index(layer)
 
 
 def _find_patch_grid(model: keras.Model) -> tuple[int, int] | None:
