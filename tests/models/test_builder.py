@@ -149,9 +149,9 @@ def test_a_backbone_without_an_input_size_requires_one() -> None:
 
 
 def test_a_backbone_must_give_maps_or_features() -> None:
-    tokens = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Reshape((16, 3))])
-    with pytest.raises(ConfigError, match=r"must return feature maps .*\(None, 16, 3\)"):
-        tlkit.build_classifier(tokens, 2, pixels=(0, 1))
+    video = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Reshape((4, 4, 3, 1))])
+    with pytest.raises(ConfigError, match=r"must return feature maps .*\(None, 4, 4, 3, 1\)"):
+        tlkit.build_classifier(video, 2, pixels=(0, 1))
 
 
 def test_a_model_without_a_nested_backbone_or_names_is_refused() -> None:
