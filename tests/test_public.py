@@ -33,6 +33,7 @@ USES_TENSORFLOW = {  # in functions that run on that backend only
     "tlkit.caching.kernels",
     "tlkit.data.augmentation",
     "tlkit.plotting.saliency",
+    "tlkit.plotting.token_saliency",
 }
 
 
