@@ -17,18 +17,13 @@ from tlkit.models.pixels import SIGNED, UNIT
 
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small ResNet of KerasHub with an image converter."""
+    """A small ViT of KerasHub with an image converter."""
     hub = pytest.importorskip("keras_hub", reason="the extra 'hub' is not installed")
-    folder = tmp_path_factory.mktemp("presets") / "resnet"
-    hub.models.ResNetBackbone(
-        input_conv_filters=[64],
-        input_conv_kernel_sizes=[3],
-        stackwise_num_filters=[64],
-        stackwise_num_blocks=[1],
-        stackwise_num_strides=[1],
-        block_type="basic_block",
+    folder = tmp_path_factory.mktemp("presets") / "vit"
+    hub.models.ViTBackbone(
+        image_shape=(16, 16, 3), patch_size=8, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=8
     ).save_to_preset(str(folder))
-    converter = hub.layers.ResNetImageConverter(image_size=(16, 16), scale=1 / 127.5, offset=-1)
+    converter = hub.layers.ViTImageConverter(image_size=(16, 16), scale=1 / 127.5, offset=-1)
     converter.save_to_preset(str(folder))
     return folder
 

@@ -253,6 +253,14 @@ def test_of_a_model_for_images_and_text_the_part_for_images_is_taken(tmp_path: P
         backbones.create(tmp_path, image_size=24)
 
 
+def test_a_preset_of_a_language_model_is_refused(tmp_path: Path) -> None:
+    keras_hub.models.BertBackbone(
+        vocabulary_size=9, num_layers=1, num_heads=2, hidden_dim=8, intermediate_dim=8
+    ).save_to_preset(str(tmp_path))
+    with pytest.raises(ConfigError, match="must have one input of shape .batch, height, width, 3."):
+        backbones.describe(tmp_path)
+
+
 def remove(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 

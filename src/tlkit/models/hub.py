@@ -13,7 +13,7 @@ import keras
 from tlkit._internal import arguments, optional
 from tlkit._internal.keras_private import flatten_layers
 from tlkit.errors import Argument, ConfigError, DownloadError, MissingExtraError, TlkitError
-from tlkit.models import hub_folder, pixels
+from tlkit.models import backbone_checks, hub_folder, pixels
 from tlkit.models.backbone_source import BackboneSource
 from tlkit.models.layers import Interpolation
 from tlkit.models.pixels import PixelFormat
@@ -56,6 +56,7 @@ def describe(
     place, hub = _locate(preset, with_weights=False)
     with _explain(preset):
         skeleton = _build(hub, place, options=options, weights=False)
+        backbone_checks.check_backbone(skeleton, None, "imagenet")
         found, default, interpolation, where = _read_converter(hub, place)
     wanted = default if size is None else size
     own = skeleton.inputs[0].shape[1:3]
