@@ -253,8 +253,8 @@ def test_probe_writes_a_figure(
         ("inspect tests --recip fast", "Unknown option: --recip. Did you mean --recipe?"),
         ("inspect tests --test 0", "`--test` must be above 0"),
         (
-            "train x --out run --augment flip",
-            "`--augment` needs `--recipe best` (recipe is 'fast')",
+            "train x --out run --augment flip mixup",
+            "`--augment mixup` needs a recipe that fine-tunes, such as `--recipe best`",
         ),
         ("train --out run", "--data requires an argument"),
         ("train --out run --config no.json", "`--config` must be a file, got 'no.json'"),

@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -5,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from tlkit.data import decoding, image_folders, splits
+from tlkit.data import decoding, image_folders, named_augmentation, splits
 from tlkit.errors import ConfigError
-from tlkit.experiments import experiment, recipes, runner
+from tlkit.experiments import experiment, recipes
 from tlkit.experiments.experiment import Experiment, settings_of_run
 
 
@@ -23,7 +24,13 @@ from tlkit.experiments.experiment import Experiment, settings_of_run
         ({"data": "x", "budget": -1.0}, "`budget` must be a number above 0"),
         ({"data": "x", "stratify": "yes"}, "`stratify` must be true or false"),
         ({"data": "x", "channels": 4}, r"`channels` must be 3 \(RGB\) or 1 \(grey\), got 4"),
-        ({"data": "x", "augment": ["flip"]}, "`augment` needs `recipe='best'` .recipe is 'fast'"),
+        ({"data": "x", "augment": ["cutmix"]}, "`augment='cutmix'` needs a recipe that fine-tunes"),
+        ({"data": "x", "augment": ["flip", "flip"]}, "must name each change once"),
+        ({"data": "x", "augment": ["randaugment"], "channels": 1}, "needs `channels=3`"),
+        (
+            {"data": "x", "augment": ["flip"], "recipe": "mnist_as_described"},
+            "`augment` must be left out with `recipe='mnist_as_described'`",
+        ),
         ({"data": "x", "augment": ["flop"], "recipe": "best"}, "Did you mean 'flip'"),
         ({"data": "x", "options": ["alpha"]}, "`options` must be of the form name=value, got"),
         ({"data": "x", "options": "alpha=1"}, "`options` must be a list of names, got 'alpha=1'"),
@@ -57,7 +64,7 @@ def test_options_of_the_backbone_have_the_types_that_they_are_written_in() -> No
 
 def test_the_choices_are_all_that_exist() -> None:
     assert get_args(experiment.RecipeName) == recipes.names()
-    assert set(get_args(experiment.Augmentation)) == runner.AUGMENTATIONS.keys()
+    assert experiment.Augmentation == named_augmentation.Augmentation
     assert experiment.Fit == decoding.Fit
     assert experiment.Duplicates == splits.Duplicates
     assert experiment.Unreadable == image_folders.Unreadable
@@ -77,3 +84,30 @@ def test_the_recorded_path_replaces_a_relative_one_that_is_no_longer_valid(tmp_p
     assert settings_of_run(config)["test_data"] == "/there"
     with pytest.raises(ConfigError, match="`experiment` must hold names and values, got 5"):
         settings_of_run({"experiment": 5})
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        (160, 160),
+        ("160", 160),
+        ((120, 200), (120, 200)),
+        ([120, 200], (120, 200)),
+        ("120x200", (120, 200)),
+        (("120x200",), (120, 200)),
+        ((96,), 96),
+        ((96, 96), 96),
+        (None, None),
+    ],
+)
+def test_a_size_is_a_number_or_height_and_width(value: object, size: object) -> None:
+    experiment = Experiment("photos", image_size=value)
+    assert experiment.image_size == size
+    again = Experiment.from_dict(json.loads(json.dumps(experiment.to_dict())))
+    assert again == experiment
+
+
+@pytest.mark.parametrize("value", ["large", "120x", (1, 2, 3), "1x2x3", 0, (32, 0), 1.5, (), True])
+def test_a_wrong_size_is_refused(value: object) -> None:
+    with pytest.raises(ConfigError, match="image_size"):
+        Experiment("photos", image_size=value)

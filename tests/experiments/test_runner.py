@@ -113,3 +113,12 @@ def test_predict_and_evaluate_take_a_classifier_of_any_input_shape(
     assert len(capsys.readouterr().out.splitlines()) == 20
     assert app.main(["evaluate", file, str(noise_photos)]) == app.DONE
     assert "40 images" in capsys.readouterr().out
+
+
+def test_a_solved_head_is_solved_for_augmented_copies(noise_photos: Path) -> None:
+    experiment = Experiment(
+        noise_photos, image_size=32, weights="starter", augment=("flip", "color")
+    )
+    split = split_images(experiment, load_images(experiment))
+    [phase] = train(experiment, split, verbose=False).run.phases
+    assert phase.trunk.num_images == 4 * len(split.train)

@@ -215,6 +215,8 @@ def test_the_results_give_each_measure_with_its_interval() -> None:
         ({"test_source": "another camera"}, "The test images come from another camera."),
         ({"image_size": 160, "fit": "crop"}, "read at 160 x 160 pixels"),
         ({"image_size": 160, "fit": "crop"}, "are cropped to a square."),
+        ({"image_size": (120, 200)}, "read at 120 x 200 pixels (height x width): "),
+        ({"image_size": (120, 200)}, "of another aspect ratio are stretched to this one."),
         ({"image_size": 160, "fit": "squash"}, "are stretched to a square."),
         ({"image_size": 160, "fit": "pad"}, "are padded with black to a square."),
         ({"augmentation": ["flip", "zoom"]}, "changed at random: flip and zoom."),

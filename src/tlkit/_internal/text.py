@@ -44,6 +44,17 @@ def _in_percent(share: float, of: int) -> str:
     return f"{100 * share:.{decimals}f}"
 
 
+def pixels(size: tuple[int, int]) -> str:
+    """Return a height and a width in pixels.
+
+    Examples:
+        >>> pixels((160, 160)), pixels((120, 200))
+        ('160 px', '120 x 200 px')
+    """
+    height, width = size
+    return f"{height} px" if height == width else f"{height} x {width} px"
+
+
 def duration(seconds: float) -> str:
     """Return a time in the units that fit it.
 

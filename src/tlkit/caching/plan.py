@@ -12,7 +12,7 @@ from tlkit.caching.cache import Cache
 from tlkit.caching.extraction import Extraction
 from tlkit.caching.partition import Cut, NoFrozenPart
 from tlkit.caching.progress import CacheProgress
-from tlkit.data import batches, chunks, fixed_order
+from tlkit.data import augmentation, batches, chunks, fixed_order
 from tlkit.data.fixed_order import has_fixed_order
 from tlkit.errors import DataError
 from tlkit.models import freezing
@@ -62,6 +62,8 @@ def find_frozen_parts(
     for name, plan in plans.items():
         try:
             _check_order(data, validation_data)
+            if augmentation.mixes_labels(augmentations[name]):
+                raise NoFrozenPart("augmentation mixes images and labels anew each time")
             if augmentations[name] and cache.views == 1:
                 raise NoFrozenPart(
                     "augmentation changes its images each time; Cache(views=4) would store four "

@@ -4,6 +4,7 @@ from .folds import assign_folds as assign_folds
 from .image_dataset import ImageDataset as ImageDataset
 from .image_dataset import Problem as Problem
 from .lazy_images import LazyImages as LazyImages
+from .named_augmentation import create_augmentation as create_augmentation
 from .sources import LoaderBatches as LoaderBatches
 from .sources import from_arrays as from_arrays
 from .sources import from_batches as from_batches

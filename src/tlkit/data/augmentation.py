@@ -13,6 +13,28 @@ from tlkit.errors import ConfigError
 _MARGIN = 0.1  # of the range of values: interpolation and noise may go beyond it
 
 
+def mixes_labels(layers: Sequence[keras.layers.Layer]) -> bool:
+    """Return whether one of the layers mixes images, whose labels must then be mixed alike."""
+    return any(isinstance(layer, keras.layers.MixUp | keras.layers.CutMix) for layer in layers)
+
+
+def refuse_mixing(layers: Sequence[keras.layers.Layer], place: str) -> None:
+    """Check that no layer mixes labels.
+
+    Args:
+        layers: The layers.
+        place: What can't learn from mixed labels, for the message.
+
+    Raises:
+        ConfigError: One does.
+    """
+    if mixes_labels(layers):
+        raise ConfigError(
+            f"`augmentation` must be without MixUp and CutMix {place}: they mix labels too. Use "
+            "them in a Phase, which trains by gradients."
+        )
+
+
 def augment(images: Any, layers: Sequence[keras.layers.Layer]) -> np.ndarray:
     """Return images augmented by the layers as in training, in float32.
 
@@ -81,11 +103,30 @@ def augment_dataset(dataset: Any, layers: Sequence[keras.layers.Layer], *, rank:
         images = tf.cast(keras.tree.flatten(batch)[0], tf.float32)
         if len(images.shape) == rank - 1:
             images = images[..., None]
-        for layer in layers:
-            images = layer(images, training=True)
-        return (images, *rest)
+        return augment_labelled(images, layers, *rest)
 
     return dataset.map(augment_batch, num_parallel_calls=1).prefetch(2)
+
+
+def augment_labelled(
+    images: Any, layers: Sequence[keras.layers.Layer], labels: Any, *rest: Any
+) -> tuple[Any, ...]:
+    """Return augmented images, and their labels, mixed where a layer mixes images.
+
+    Args:
+        images: A batch with a channel axis, in float32.
+        layers: The layers.
+        labels: Their labels; rows of shares if a layer mixes images.
+        rest: What is returned as it is, such as weights.
+    """
+    for layer in layers:
+        if mixes_labels([layer]):
+            both = {"images": images, "labels": keras.ops.cast(labels, "float32")}
+            both = layer(both, training=True)
+            images, labels = both["images"], both["labels"]
+        else:
+            images = layer(images, training=True)
+    return (images, labels, *rest)
 
 
 class _AugmentedBatches(keras.utils.PyDataset):
@@ -102,7 +143,9 @@ class _AugmentedBatches(keras.utils.PyDataset):
         batch, *rest = self.dataset[index]
         images = np.asarray(keras.tree.flatten(batch)[0])
         images = images[..., None] if images.ndim == self.rank - 1 else images
-        return (augment(images, self.layers), *rest)
+        tensors = keras.ops.convert_to_tensor(images, dtype="float32")
+        changed = augment_labelled(tensors, self.layers, *rest)
+        return tuple(map(keras.ops.convert_to_numpy, changed))
 
     @override
     def on_epoch_end(self) -> None:

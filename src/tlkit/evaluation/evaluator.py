@@ -64,6 +64,7 @@ def predict(
     """
     arguments.at_least("batch_size", batch_size, 1)
     arguments.at_least("views", views, 1)
+    augmenting.refuse_mixing(augmentation, "in a prediction")
     blocks = unlabelled.read_blocks(
         images,
         input_shape=model.input_shape,

@@ -14,7 +14,9 @@ from tlkit.models.pixels import PixelFormat, parse, to_words
 # The choices are written out here so that `tlkit --help` imports neither NumPy nor Keras.
 # tests/experiments/test_experiment.py compares them with what exists.
 RecipeName = Literal["best", "fast", "few_images", "mnist_as_described", "tutorial"]
-Augmentation = Literal["flip", "rotate", "shift", "zoom"]
+Augmentation = Literal[
+    "flip", "crop", "rotate", "shift", "zoom", "color", "erase", "randaugment", "mixup", "cutmix"
+]
 Fit = Literal["crop", "pad", "squash"]
 Duplicates = Literal["allow", "refuse", "together"]
 Unreadable = Literal["fail", "replace", "skip"]
@@ -37,14 +39,16 @@ class Experiment:
         data: A folder with a subfolder of images for each class, or a .csv or .parquet table.
         add: More folders or tables of images, of these classes or of new ones, to train on too.
         recipe: The training recipe.
-        image_size: Height and width of images in pixels; by default the backbone's own.
+        image_size: Pixels: 160, or height and width, 120 200 or 120x200; by default the backbone's
+            own.
         channels: 3 for RGB, 1 for grey.
-        fit: How images that are not square are made square.
+        fit: How images of another aspect ratio are fitted.
         weights: "imagenet", "starter" (comes with tlkit), or a weights file.
         backbone: A name, a .keras file, or a KerasHub preset (name, folder, hf://...).
         options: More arguments of the backbone, such as alpha=0.75.
         pixels: Values the backbone takes: byte, caffe, signed, torch, unit, or two numbers.
-        augment: Random changes of training images; needs the recipe "best".
+        augment: Random changes of training images, for any recipe but "mnist_as_described"; mixup
+            and cutmix not for "fast".
         split: Whether train/, val/ and test/ are the split (folders, pool) or classes (random).
         test_data: Another folder or table, of images to test on.
         validation_data: Another folder or table, of images to fit the temperature on.
@@ -75,7 +79,7 @@ class Experiment:
     _: KW_ONLY
     add: tuple[str, ...] = ()
     recipe: RecipeName = "fast"
-    image_size: int | None = None
+    image_size: tuple[int, ...] | int | str | None = None
     channels: Literal[1, 3] = 3
     fit: Fit = "squash"
     weights: str = "imagenet"
@@ -128,7 +132,7 @@ class Experiment:
                 Argument("channels"), f" must be 3 (RGB) or 1 (grey), got {self.channels!r}."
             )
         if self.image_size is not None:
-            arguments.at_least("image_size", self.image_size, 1)
+            object.__setattr__(self, "image_size", _parse_size(self.image_size))
         arguments.at_least("seed", self.seed, 0)
         arguments.fraction("validation", self.validation)
         arguments.fraction("max_unreadable", self.max_unreadable)
@@ -151,12 +155,32 @@ class Experiment:
         if self.budget is not None:
             arguments.positive("budget", self.budget)
         _ = self.backbone_options  # checked
+        self._check_augment()
+
+    def _check_augment(self) -> None:
         for name in self.augment:
             arguments.one_of("augment", name, get_args(Augmentation))
-        if self.augment and self.recipe != "best":
-            best = Argument("recipe", "best")
+        if len(set(self.augment)) < len(self.augment):
             raise ConfigError(
-                Argument("augment"), " needs ", best, f" (recipe is {self.recipe!r})."
+                Argument("augment"), f" must name each change once, got {list(self.augment)}."
+            )
+        if "randaugment" in self.augment and self.channels == 1:
+            colors = Argument("channels", 3)
+            raise ConfigError(Argument("augment", "randaugment"), " needs ", colors, ".")
+        if self.augment and self.recipe == "mnist_as_described":
+            raise ConfigError(
+                Argument("augment"),
+                " must be left out with ",
+                Argument("recipe", self.recipe),
+                ", which trains as it was described.",
+            )
+        mixing = next((name for name in self.augment if name in ("mixup", "cutmix")), None)
+        if mixing is not None and self.recipe == "fast":
+            raise ConfigError(
+                Argument("augment", mixing),
+                " needs a recipe that fine-tunes, such as ",
+                Argument("recipe", "best"),
+                ": it mixes labels, and the head of 'fast' is solved.",
             )
 
     @property
@@ -218,6 +242,26 @@ class Experiment:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as values that JSON can hold."""
         return {**asdict(self), **{name: list(getattr(self, name)) for name in _LISTS}}
+
+
+def _parse_size(value: Any) -> int | tuple[int, int]:
+    """Return one number for both sides of a square, otherwise (height, width).
+
+    Raises:
+        ConfigError: It is no size.
+    """
+    sides = value.lower().split("x") if isinstance(value, str) else value
+    if isinstance(value, str):
+        if not all(side.strip().isdecimal() for side in sides):
+            raise ConfigError(
+                Argument("image_size"),
+                f" must be pixels, such as 160, or height x width, such as 120x200, got {value!r}.",
+            )
+        sides = [int(side) for side in sides]
+    if isinstance(sides, list | tuple) and len(sides) == 1:
+        return _parse_size(sides[0])
+    height, width = arguments.size("image_size", sides)
+    return height if height == width else (height, width)
 
 
 def check_name(argument: str, path: str | Path) -> str:

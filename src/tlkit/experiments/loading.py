@@ -45,7 +45,7 @@ def resolve(
         source.require_pixels()
     if source.kind != "keras.applications":
         on_message(str(source))
-    return replace(experiment, image_size=source.image_size[0])
+    return replace(experiment, image_size=source.image_size)
 
 
 def describe_backbone(experiment: Experiment) -> BackboneSource:
@@ -54,7 +54,8 @@ def describe_backbone(experiment: Experiment) -> BackboneSource:
     The size is by default what its weights were trained at; of the several sizes that MobileNet
     and MobileNetV2 have weights for, it is 160.
     """
-    size, spec = experiment.image_size, SPECS.get(experiment.backbone)
+    size: Any = experiment.image_size
+    spec = SPECS.get(experiment.backbone)
     if size is None and spec is not None and _USUAL_SIZE in spec.weight_sizes:
         size = _USUAL_SIZE
     source = backbones.describe(
@@ -252,7 +253,7 @@ def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Ex
     shape = classifier.input_shape
     values |= {"channels": shape[3] if len(shape) == 4 else 1, "add": ()}
     if None not in shape[1:3]:
-        values |= {"image_size": shape[1]}
+        values |= {"image_size": shape[1:3]}
     values |= {"test_data": None, "validation_data": None, "split_column": None, "folds": 0}
     if values.get("split") != "random":  # the folders of these images are looked at anew
         values["split"] = "auto"

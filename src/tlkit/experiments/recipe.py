@@ -123,6 +123,18 @@ class Recipe:
             return None
         return select_features(data, max_layers=self.max_layers, cache=cache, also=also)
 
+    def augment(self, layers: Sequence[keras.layers.Layer]) -> "Recipe":
+        """Return the recipe with random changes of the images of its last phase.
+
+        A head that is solved needs `Cache(views=...)`.
+
+        Args:
+            layers: As for `Phase`; `tlkit.data.create_augmentation` makes them.
+        """
+        if self.fine_tune is None:
+            return replace(self, head=replace(self.head, augmentation=tuple(layers)))
+        return replace(self, fine_tune=replace(self.fine_tune, augmentation=tuple(layers)))
+
     def trainer(self, *, seed: int, cache: Cache | None = DEFAULT) -> TwoPhaseTrainer:
         """Return the trainer that runs both phases.
 

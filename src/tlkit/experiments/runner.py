@@ -10,10 +10,12 @@ from typing import Any
 import keras
 
 from tlkit._internal import arguments, system
-from tlkit.caching.cache import Cache
+from tlkit._internal.text import pixels
+from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.usage import Usage
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.listings import PARTS
+from tlkit.data.named_augmentation import create_augmentation
 from tlkit.data.splits import DuplicatePair, Split
 from tlkit.errors import ConfigError
 from tlkit.evaluation import calibration
@@ -31,12 +33,7 @@ from tlkit.reports import render
 from tlkit.reports.facts import ReportFacts, model_facts, phase_facts
 from tlkit.training.phase import plan_freezing
 
-AUGMENTATIONS: dict[str, Callable[[], keras.layers.Layer]] = {
-    "flip": lambda: keras.layers.RandomFlip("horizontal", seed=1),
-    "rotate": lambda: keras.layers.RandomRotation(0.03, seed=2),
-    "shift": lambda: keras.layers.RandomTranslation(0.1, 0.1, seed=3),
-    "zoom": lambda: keras.layers.RandomZoom(0.15, seed=4),
-}
+_VIEWS = 4  # augmented copies of each image, for a head that is solved
 _MAX_PAIRS = 3
 STORED = Cache(folder="auto")
 """Features are stored in the default folder, for later experiments."""
@@ -142,7 +139,8 @@ def run(
     if additions is not None:
         on_message(additions)
     named = " ".join([experiment.backbone, *_weights(experiment)])
-    about = f"{experiment.recipe} on {source.name}, {experiment.image_size} px, {named}"
+    size = pixels(image_size_of(experiment))
+    about = f"{experiment.recipe} on {source.name}, {size}, {named}"
     making = {
         "command": command or f"experiments.run({experiment}, {str(folder)!r})",
         "seconds": trained.seconds,
@@ -200,10 +198,14 @@ def train(
         callbacks: As for `run`.
         verbose: Whether to print a line for every epoch.
     """
-    settings: dict[str, Any] = {}
+    recipe = recipes.get(experiment.recipe, backbone=experiment.backbone)
     if experiment.augment:
-        settings["augmentation"] = tuple(AUGMENTATIONS[name]() for name in experiment.augment)
-    recipe = recipes.get(experiment.recipe, backbone=experiment.backbone, **settings)
+        layers = create_augmentation(
+            experiment.augment, value_range=split.train.value_range, channels=experiment.channels
+        )
+        recipe = recipe.augment(layers)
+        if recipe.fine_tune is None:
+            cache = replace(cache or DEFAULT, views=_VIEWS)
     recipe = _add_callbacks(recipe, callbacks)
     return recipe.train(
         replace(split.train, notices=()),  # the plan has said them
@@ -303,7 +305,7 @@ def _report(
         title=f"Classifying {source.name}",
         source=source.name,
         counts={name: part.counts for name, part in named.items() if len(part)},
-        image_size=image_size_of(experiment)[0],
+        image_size=image_size_of(experiment),
         fit=experiment.fit,
         augmentation=experiment.augment,
         backbone=_name_backbone(experiment),

@@ -108,8 +108,9 @@ class ReportFacts:
         command: The command that repeats the run; may be empty.
         seed: The seed of the run.
         seconds: How long the whole training took.
-        image_size: The height and width at which image files were read; None if they were not.
-        fit: How images that are not square were read: "crop", "pad" or "squash".
+        image_size: Height and width at which image files were read, or one number for both; None
+            if they were not.
+        fit: How images of another aspect ratio were read: "crop", "pad" or "squash".
         augmentation: The random changes to images during training.
         unreadable: Files and folders that could not be used, and why; None if the images were not
             read from files.
@@ -148,7 +149,7 @@ class ReportFacts:
     command: str
     seed: int
     seconds: float
-    image_size: int | None = None
+    image_size: int | tuple[int, int] | None = None
     fit: Fit = "squash"
     augmentation: Sequence[str] = ()
     unreadable: Sequence[tuple[str, str]] | None = None

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import keras
 
 from tlkit._internal.variables import temporary_seed
-from tlkit.data import augmentation, batches, chunks
+from tlkit.data import augmentation, batches, checks, chunks
 from tlkit.data.batches import Arrays, Data, Inputs
 from tlkit.data.checked_batches import CheckedBatches
 from tlkit.data.class_names import find_class_names, is_unnamed
 from tlkit.data.image_dataset import ImageDataset
+from tlkit.errors import ConfigError
 from tlkit.models.inspection import class_names, probabilities_of, value_range
 
 _AUGMENTED = 32  # images to try an augmentation on
@@ -90,6 +91,35 @@ def validate_arrays(
         DataError: Images or labels don't fit the model, or a dataset is too large.
     """
     return batches.to_arrays(validate(data, model, name, lenient=lenient), name)
+
+
+def soften_labels(
+    data: Inputs, layers: Sequence[keras.layers.Layer], model: keras.Model, name: str = "data"
+) -> Inputs:
+    """Return data with rows of shares as labels where layers mix labels; else data as it is.
+
+    Args:
+        data: Images and labels in one form.
+        layers: The layers of the augmentation.
+        model: The classifier.
+        name: The caller's name of this argument, for error messages.
+
+    Raises:
+        ConfigError: Labels are mixed, and a dataset of batches has class indices.
+    """
+    if not augmentation.mixes_labels(layers):
+        return data
+    if isinstance(data, CheckedBatches):
+        if not data.has_one_hot:
+            raise ConfigError(
+                f"`{name}` labels must be one-hot for MixUp and CutMix, got class indices. Map the "
+                "dataset with keras.ops.one_hot, or pass arrays."
+            )
+        return data
+    images, labels = data
+    if checks.is_one_hot(labels):
+        return data
+    return images, batches.one_hot(labels, model.output_shape[-1])
 
 
 def check_augmentation(

@@ -13,6 +13,7 @@ from tlkit._internal import arguments, keras_private
 from tlkit._internal.variables import restore_on_exit, seed_layers
 from tlkit.caching import plan as caching_plan
 from tlkit.data import augmentation, batches
+from tlkit.data.augmentation import refuse_mixing
 from tlkit.data.batches import Data, Inputs
 from tlkit.errors import ConfigError
 from tlkit.models import flat_graph
@@ -80,6 +81,7 @@ def find_learning_rate(
     if not isinstance(phase, Phase):
         raise ConfigError(f"`phase` must be a Phase, got {phase!r}.")
     inputs = validate(data, model)
+    refuse_mixing(phase.augmentation, "in find_learning_rate")
     check_augmentation(model, phase.augmentation, inputs)
     classes = model.output_shape[-1]
     check_loss_and_metrics(phase, num_classes=classes, one_hot=has_one_hot(inputs))

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments
+from tlkit.data.augmentation import refuse_mixing
 from tlkit.errors import ConfigError
 from tlkit.models import freezing
 from tlkit.models.inspection import backbone_of
@@ -37,7 +38,7 @@ class Phase:
         augmentation: Keras preprocessing layers that change the raw images at random, during
             training only; they are not part of the model. With `Cache(views=k)` k augmented copies
             of each image go through the frozen part once; otherwise every epoch runs the whole
-            model.
+            model. MixUp and CutMix mix labels too, which then are one-hot, also for metrics.
         batch_size: Images per step, for arrays; a dataset has its own.
         freeze: Selects the backbone layers to freeze; see `tlkit.freezing`.
         batchnorm: What the BatchNormalization of the other layers does: "frozen", "train" or
@@ -211,6 +212,7 @@ class SolvedHead:
         arguments.at_least("batch_size", self.batch_size, 1)
         _check_callbacks(self.callbacks)
         _check_augmentation(self.augmentation)
+        refuse_mixing(self.augmentation, "in a SolvedHead")
 
 
 def plan_freezing(model: keras.Model, phase: Phase | SolvedHead) -> freezing.FreezePlan:

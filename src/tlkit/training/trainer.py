@@ -14,6 +14,7 @@ from tlkit.caching import plan as caching_plan
 from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.plan import FrozenPart
 from tlkit.caching.progress import CacheProgress
+from tlkit.data.augmentation import mixes_labels
 from tlkit.data.batches import Data, Inputs, describe
 from tlkit.data.checked_batches import CheckedBatches
 from tlkit.data.image_dataset import ImageDataset
@@ -157,7 +158,7 @@ def _train_all(
             _early_stopping(phase, validation_data)
     train, held_out = _validate_both(model, data, validation_data)
     for phase, seed in zip(phases.values(), seeds, strict=True):
-        _check_phase(model, phase, train)
+        _check_phase(model, phase, inputs.soften_labels(train, phase.augmentation, model))
         if seed is not None:  # the cache draws its augmented copies from this state
             seed_layers(phase.augmentation, seed)
     probabilities_of(model).temperature = 1.0  # it was fitted to the untrained model
@@ -182,9 +183,11 @@ def _train_all(
                 model,
                 phase,
                 plans[name],
-                train,
+                inputs.soften_labels(train, phase.augmentation, model),
                 name=name,
-                validation_data=held_out,
+                validation_data=held_out
+                if held_out is None
+                else inputs.soften_labels(held_out, phase.augmentation, model, "validation_data"),
                 seed=seed,
                 part=parts[name],
                 verbose=verbose,
@@ -203,6 +206,10 @@ def _check_phase(model: keras.Model, phase: Phase | SolvedHead, data: Inputs) ->
         return
     count_steps(data, phase)
     check_loss_and_metrics(phase, num_classes=model.output_shape[-1], one_hot=has_one_hot(data))
+    if phase.class_weight is not None and mixes_labels(phase.augmentation):
+        raise ConfigError(
+            "`class_weight` must be left out with MixUp and CutMix: a mixed image has no class."
+        )
     if phase.class_weight is not None and isinstance(data, CheckedBatches) and data.has_weights:
         raise ConfigError(
             "`class_weight` must be left out where `data` has image weights: Keras takes one of "
@@ -215,7 +222,9 @@ def _can_cache(
 ) -> bool:
     """Return whether a phase has a frozen part that gives the same features in each epoch."""
     return any(
-        plans[name].frozen and (cache.views > 1 or not phase.augmentation)
+        plans[name].frozen
+        and (cache.views > 1 or not phase.augmentation)
+        and not mixes_labels(phase.augmentation)
         for name, phase in phases.items()
     )
 
