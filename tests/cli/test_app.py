@@ -9,6 +9,7 @@ import pytest
 import rich.console
 from PIL import Image
 
+import tlkit
 from tlkit.cli import app, commands
 from tlkit.training import trackers
 
@@ -334,3 +335,27 @@ def test_a_reader_that_stops_early_sees_no_traceback() -> None:
     )
     assert done.stdout.startswith("Usage: tlkit")
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [
+        (["--image-size", "160"], 160),
+        (["--image-size", "120", "200"], (120, 200)),
+        (["--image-size", "120x200"], (120, 200)),
+        (["--image-size=120x200"], (120, 200)),
+        (["--config", "c.json"], (40, 64)),
+    ],
+)
+def test_a_size_is_typed_as_a_number_two_or_both_with_an_x(
+    words: list[str], size: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(
+        tlkit.experiments, "run", lambda experiment, *_, **__: seen.append(experiment)
+    )
+    (tmp_path / "c.json").write_text('{"image_size": [40, 64]}')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AttributeError):  # the run has no result
+        app.main(["train", "x", "--out", "run", *words, "--seed", "3"])
+    assert (seen[0].image_size, seen[0].seed) == (size, 3)

@@ -83,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(typed: Sequence[str]) -> int:
-    command, bound, injected = app.parse_args(typed, exit_on_error=False, print_error=False)
+    words = _join_size(typed)
+    command, bound, injected = app.parse_args(words, exit_on_error=False, print_error=False)
     minimum = bound.arguments.get("assert_accuracy")
     if minimum is not None and not 0 <= minimum <= 1:
         raise ConfigError(Argument("assert_accuracy"), f" must be from 0 to 1, got {minimum:g}.")
@@ -95,6 +96,19 @@ def _run(typed: Sequence[str]) -> int:
     if minimum is not None and result["accuracy"] < minimum:
         return _fail(f"accuracy {result['accuracy']:.4f} is below {minimum:g}", TOO_LOW)
     return DONE
+
+
+def _join_size(typed: Sequence[str]) -> list[str]:
+    """Return what was typed with `--image-size 120 200` as one value, 120x200.
+
+    cyclopts takes the second number of an option that may be one number for a positional one.
+    """
+    words = list(typed)
+    for at, word in enumerate(words[:-2]):
+        height, width = words[at + 1 : at + 3]
+        if word == "--image-size" and height.isdecimal() and width.isdecimal():
+            return [*words[: at + 1], f"{height}x{width}", *words[at + 3 :]]
+    return words
 
 
 def _fail(message: str, code: int) -> int:
