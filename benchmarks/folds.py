@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(images: ImageDataset, count: int, folds: int, seed: int) -> dict[str, float]:
     """Return the accuracy of a classifier of a few images, estimated in three ways."""
-    order = np.random.default_rng(seed).permutation(len(images))
-    few, others = images.take(order[:count]), images.take(order[count:])
+    drawn = _draw(images.labels, count // len(images.class_names), seed)
+    few, others = images.take(drawn), images.take(np.setdiff1d(np.arange(len(images)), drawn))
     settings = {"image_size": 32, "weights": "starter", "seed": seed, "verbose": False}
     model = recipes.fast().train(few, **settings).model
     found = tlkit.evaluation.cross_validate(model, few, folds=folds, seed=seed)
@@ -55,6 +55,13 @@ def measure(images: ImageDataset, count: int, folds: int, seed: int) -> dict[str
         "a fifth for testing": tlkit.evaluate(smaller, parts.test).accuracy,
         "many other images": tlkit.evaluate(model, others).accuracy,
     }
+
+
+def _draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return so many images of each class."""
+    random = np.random.default_rng(seed)
+    own = (np.flatnonzero(labels == label) for label in np.unique(labels))
+    return np.concatenate([random.permutation(each)[:count] for each in own])
 
 
 if __name__ == "__main__":
