@@ -74,7 +74,7 @@ def test_a_tapped_classifier_is_saved_and_loaded(name: str, tmp_path: Path) -> N
         (2, lambda cls, grid: grid.reshape(-1, 2, 2, 2, 2, 5).mean(axis=(2, 4)).reshape(-1, 20)),
         (None, lambda cls, grid: cls),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, str | int) else "",
 )
 def test_tokens_become_features(pooling: object, take: object) -> None:
     tokens = np.random.default_rng(0).normal(size=(3, 19, 5)).astype("float32")
