@@ -47,6 +47,7 @@ class Experiment:
         backbone: A name, a .keras file, or a KerasHub preset (name, folder, hf://...).
         options: More arguments of the backbone, such as alpha=0.75.
         pixels: Values the backbone takes: byte, caffe, signed, torch, unit, or two numbers.
+        class_weight: "balanced" makes rare classes count as much as frequent ones in training.
         augment: Random changes of training images, for any recipe but "mnist_as_described"; mixup
             and cutmix not for "fast".
         split: Whether train/, val/ and test/ are the split (folders, pool) or classes (random).
@@ -86,6 +87,7 @@ class Experiment:
     backbone: str = "mobilenet_v2"
     options: tuple[str, ...] = ()
     pixels: tuple[str, ...] = ()
+    class_weight: Literal["balanced"] | None = None
     augment: tuple[Augmentation, ...] = ()
     split: SplitChoice = "auto"
     test_data: str | None = None
@@ -155,6 +157,8 @@ class Experiment:
         if self.budget is not None:
             arguments.positive("budget", self.budget)
         _ = self.backbone_options  # checked
+        if self.class_weight is not None:
+            arguments.one_of("class_weight", self.class_weight, ("balanced",))
         self._check_augment()
 
     def _check_augment(self) -> None:

@@ -24,6 +24,7 @@ from tlkit.models.applications import SPECS
 from tlkit.models.builder import build_classifier
 from tlkit.models.feature_extraction import Pooling
 from tlkit.models.pixels import PixelFormat
+from tlkit.training.class_weights import ClassWeight
 from tlkit.training.inputs import validate
 from tlkit.training.phase import Phase, SolvedHead, plan_freezing
 from tlkit.training.records import Run
@@ -107,6 +108,14 @@ class Recipe:
             class_names=data.class_names,
         )
 
+    def _weigh_classes(self, class_weight: ClassWeight) -> "Recipe":
+        tuned = self.fine_tune
+        return replace(
+            self,
+            head=replace(self.head, class_weight=class_weight),
+            fine_tune=None if tuned is None else replace(tuned, class_weight=class_weight),
+        )
+
     def _features(
         self, data: ImageDataset, cache: Cache | None = None, also: Sequence[ImageDataset] = ()
     ) -> Any:
@@ -180,6 +189,7 @@ class Recipe:
         weights: str | None = "imagenet",
         backbone_options: Mapping[str, Any] | None = None,
         pixels: PixelFormat | tuple[float, float] | str | None = None,
+        class_weight: ClassWeight | None = None,
         seed: int = 0,
         budget: float | None = None,
         cache: Cache | None = DEFAULT,
@@ -194,6 +204,7 @@ class Recipe:
             weights: As for `build`.
             backbone_options: As for `build`.
             pixels: As for `build`.
+            class_weight: As for `Phase`, in both phases; None leaves that to the phases.
             seed: Random seed of the initial head, the order of images and everything else.
             budget: Maximum minutes. A few steps are timed first; fine-tuning then runs as many
                 epochs as fit, or is skipped if not even one does. Both phases stop when the time is
@@ -219,6 +230,8 @@ class Recipe:
             cache=cache,
             also=also,
         )
+        if class_weight is not None:
+            self = self._weigh_classes(class_weight)
         given: dict[str, Any] = {"cache": cache, "verbose": verbose}
         if budget is None:
             run = self.trainer(seed=seed, cache=cache).fit(model, data, verbose=verbose)

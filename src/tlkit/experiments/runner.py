@@ -31,6 +31,7 @@ from tlkit.models import saving
 from tlkit.models.applications import SPECS
 from tlkit.reports import render
 from tlkit.reports.facts import ReportFacts, model_facts, phase_facts
+from tlkit.training.class_weights import balance
 from tlkit.training.phase import plan_freezing
 
 _VIEWS = 4  # augmented copies of each image, for a head that is solved
@@ -213,6 +214,7 @@ def train(
         weights=experiment.weights,
         backbone_options=experiment.backbone_options,
         pixels=experiment.pixel_format,
+        class_weight=experiment.class_weight,
         seed=experiment.seed,
         budget=experiment.budget,
         cache=cache,
@@ -308,6 +310,7 @@ def _report(
         image_size=image_size_of(experiment),
         fit=experiment.fit,
         augmentation=experiment.augment,
+        class_weights=None if experiment.class_weight is None else _balance(parts.train),
         backbone=_name_backbone(experiment),
         weights=(*_weights(experiment), "own")[0],
         model=model_facts(trained.model),
@@ -344,6 +347,10 @@ def _name_backbone(experiment: Experiment) -> str:
 def _weights(experiment: Experiment) -> list[str]:
     """Return the weights that were loaded into the backbone; a file or a preset has its own."""
     return [experiment.weights] if experiment.backbone in SPECS else []
+
+
+def _balance(data: ImageDataset) -> dict[str, float]:
+    return dict(zip(data.counts, balance(list(data.counts.values())), strict=True))
 
 
 def _refuse_within(images: str, folder: str | Path) -> None:

@@ -112,6 +112,7 @@ class ReportFacts:
             if they were not.
         fit: How images of another aspect ratio were read: "crop", "pad" or "squash".
         augmentation: The random changes to images during training.
+        class_weights: The weight of each class in training; None if all count the same.
         unreadable: Files and folders that could not be used, and why; None if the images were not
             read from files.
         duplicates: Pairs of identical or nearly identical images; None if they were not searched
@@ -152,6 +153,7 @@ class ReportFacts:
     image_size: int | tuple[int, int] | None = None
     fit: Fit = "squash"
     augmentation: Sequence[str] = ()
+    class_weights: Mapping[str, float] | None = None
     unreadable: Sequence[tuple[str, str]] | None = None
     duplicates: Sequence[tuple[str, str]] | None = None
     duplicates_policy: Duplicates = "together"

@@ -63,7 +63,11 @@ def fit_head(
         )
     read = partial(_read_features, model, head, part=part, batch_size=phase.batch_size)
     features, labels = read("data", data)
-    solution = getattr(solvers, phase.solver)(features, labels, classes=head.units, seed=seed)
+    by_class = phase.weigh_classes(head.units)
+    weights = None if by_class is None else np.array(list(by_class.values()))[labels]
+    solution = getattr(solvers, phase.solver)(
+        features, labels, classes=head.units, weights=weights, seed=seed
+    )
     head.kernel.assign(solution.kernel)
     head.bias.assign(solution.bias)
     metrics = _measure(solution, features, labels)

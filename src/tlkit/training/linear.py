@@ -52,13 +52,19 @@ class Moments:
         self._sums = np.zeros(size)
         self._class_counts = np.zeros(classes)
 
-    def add(self, features: np.ndarray, labels: np.ndarray) -> None:
-        """Add features `(count, size)` of images with class indices `(count,)`."""
+    def add(
+        self, features: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+    ) -> None:
+        """Add features `(count, size)` of images with class indices and weights `(count,)`."""
         targets = np.eye(len(self._class_counts), dtype=features.dtype)[labels]
-        self.count += len(features)
-        self._products += features.T @ features
+        weighted = features
+        if weights is not None:
+            weighted = features * weights[:, None].astype(features.dtype)
+            targets = targets * weights[:, None].astype(features.dtype)
+        self.count += len(features) if weights is None else float(weights.sum())
+        self._products += features.T @ weighted
         self._targets += features.T @ targets
-        self._sums += features.sum(axis=0, dtype="float64")
+        self._sums += weighted.sum(axis=0, dtype="float64")
         self._class_counts += targets.sum(axis=0)
 
     def plus(self, other: "Moments", times: int = 1) -> "Moments":
@@ -103,7 +109,11 @@ def divisors(deviations: np.ndarray) -> np.ndarray:
     return np.where(deviations > 1e-6 * max(deviations.max(initial=0), 1e-12), deviations, np.inf)
 
 
-def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean cross-entropy of the logits' softmax, in nats."""
+def cross_entropy(
+    logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+) -> float:
+    """Return the mean cross-entropy of the logits' softmax, in nats; images can have weights."""
     correct = logits[np.arange(len(labels)), labels]
-    return float((logsumexp(logits, axis=1) - correct).mean())
+    losses = logsumexp(logits, axis=1) - correct
+    use = weights is not None and weights.any()  # all weights of a part can be 0
+    return float(np.average(losses, weights=weights if use else None))

@@ -19,6 +19,7 @@ from tlkit.errors import ConfigError
 from tlkit.models import flat_graph
 from tlkit.models.flat_graph import Part
 from tlkit.training import optimizers
+from tlkit.training.class_weights import set_balanced
 from tlkit.training.inputs import check_augmentation, validate
 from tlkit.training.losses import check_loss_and_metrics, choose_loss, has_one_hot
 from tlkit.training.phase import Phase, plan_freezing
@@ -85,6 +86,7 @@ def find_learning_rate(
     check_augmentation(model, phase.augmentation, inputs)
     classes = model.output_shape[-1]
     check_loss_and_metrics(phase, num_classes=classes, one_hot=has_one_hot(inputs))
+    phase = set_balanced(phase, inputs, classes)
     weights = phase.weigh_classes(classes)
     plan = plan_freezing(model, phase)
     rates = np.geomspace(min_rate, max_rate, steps)

@@ -1,19 +1,19 @@
 """Phases as values: one that trains, and one that solves a linear head on frozen features."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
 
 import keras
-import numpy as np
 
 from tlkit._internal import arguments
 from tlkit.data.augmentation import refuse_mixing
 from tlkit.errors import ConfigError
 from tlkit.models import freezing
 from tlkit.models.inspection import backbone_of
-from tlkit.training import optimizers, solvers
+from tlkit.training import class_weights, optimizers, solvers
+from tlkit.training.class_weights import ClassWeight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,10 @@ class Phase:
         loss: Any Keras loss; by default cross-entropy for the labels' form, integer or one-hot.
         metrics: Keras metrics, besides the loss.
         class_weight: Weights of the classes in the loss: of each class in turn, or by class index,
-            where a class left out has weight 1.
+            where a class left out has weight 1. "balanced" gives every class the same weight in
+            total: `n / (k * n_c)` for `n` training images of `k` classes, `n_c` of them of this
+            class, as in scikit-learn. Probabilities are then those of a world in which all classes
+            are equally frequent.
         callbacks: Keras callbacks.
         patience: Number of epochs without an improvement of `monitor` after which training stops
             and the best weights are restored. None trains all epochs and keeps the last weights.
@@ -77,7 +80,7 @@ class Phase:
     optimizer: str | keras.optimizers.Optimizer = "adam"
     loss: str | Callable[..., Any] | None = None
     metrics: tuple[Any, ...] = ("accuracy",)
-    class_weight: Mapping[int, float] | Sequence[float] | None = None
+    class_weight: ClassWeight | None = None
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
     patience: int | None = None
     monitor: str = "val_loss"
@@ -96,8 +99,7 @@ class Phase:
             )
         if not isinstance(self.metrics, tuple | list):
             raise ConfigError(f"`metrics` must be a tuple of metrics, got {self.metrics!r}.")
-        if self.class_weight is not None:
-            object.__setattr__(self, "class_weight", _check_class_weight(self.class_weight))
+        object.__setattr__(self, "class_weight", class_weights.check(self.class_weight))
         _check_callbacks(self.callbacks)
         _check_augmentation(self.augmentation)
         self.create_optimizer()
@@ -108,23 +110,7 @@ class Phase:
         Raises:
             ConfigError: `class_weight` does not fit the number of classes.
         """
-        if self.class_weight is None:
-            return None
-        given = self.class_weight
-        if not isinstance(given, Mapping):
-            if len(given) != num_classes:
-                raise ConfigError(
-                    f"`class_weight` must have a weight for each of the {num_classes} classes, "
-                    f"got {len(given)}."
-                )
-            return dict(enumerate(given))
-        unknown = [key for key in given if key not in range(num_classes)]
-        if unknown:
-            raise ConfigError(
-                f"`class_weight` must have class indices from 0 to {num_classes - 1}, "
-                f"got {unknown[0]!r}."
-            )
-        return {index: given.get(index, 1.0) for index in range(num_classes)}
+        return class_weights.expand(self.class_weight, num_classes)
 
     def _check_rates(self) -> None:
         if isinstance(self.learning_rate, keras.optimizers.schedules.LearningRateSchedule):
@@ -189,6 +175,7 @@ class SolvedHead:
     Attributes:
         solver: "lbfgs" for logistic regression, "ridge" for ridge regression; see
             `tlkit.training.solvers`.
+        class_weight: As for `Phase`. The metrics count each image once.
         augmentation: Keras preprocessing layers that change the raw images at random; needs
             `Cache(views=k)`, which keeps k augmented copies of each image to solve for.
         batch_size: Images that the backbone runs at a time, for arrays; a dataset has its own.
@@ -203,16 +190,26 @@ class SolvedHead:
     """
 
     solver: solvers.Solver = "lbfgs"
+    class_weight: ClassWeight | None = None
     augmentation: tuple[keras.layers.Layer, ...] = ()
     batch_size: int = 32
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
 
     def __post_init__(self) -> None:
         arguments.one_of("solver", self.solver, get_args(solvers.Solver))
+        object.__setattr__(self, "class_weight", class_weights.check(self.class_weight))
         arguments.at_least("batch_size", self.batch_size, 1)
         _check_callbacks(self.callbacks)
         _check_augmentation(self.augmentation)
         refuse_mixing(self.augmentation, "in a SolvedHead")
+
+    def weigh_classes(self, num_classes: int) -> dict[int, float] | None:
+        """Return the weight of each class; None if they have no weights.
+
+        Raises:
+            ConfigError: `class_weight` does not fit the number of classes.
+        """
+        return class_weights.expand(self.class_weight, num_classes)
 
 
 def plan_freezing(model: keras.Model, phase: Phase | SolvedHead) -> freezing.FreezePlan:
@@ -228,22 +225,6 @@ def plan_freezing(model: keras.Model, phase: Phase | SolvedHead) -> freezing.Fre
     if isinstance(phase, SolvedHead):
         return freezing.plan(backbone_of(model), freezing.everything)
     return freezing.plan(backbone_of(model), phase.freeze, batchnorm=phase.batchnorm)
-
-
-def _check_class_weight(given: Any) -> Mapping[int, float] | tuple[float, ...]:
-    """Return class weights by index or in order, checked to be numbers of at least 0."""
-    by_index = isinstance(given, Mapping)
-    try:
-        weights = np.asarray(list(given.values()) if by_index else given, "float64")
-    except (TypeError, ValueError):
-        weights = np.asarray(np.nan)
-    if weights.ndim != 1 or not (np.isfinite(weights) & (weights >= 0)).all():
-        raise ConfigError(
-            "`class_weight` must be numbers of at least 0, one for each class or by class index, "
-            f"got {given!r}."
-        )
-    values = weights.tolist()
-    return dict(zip(given, values, strict=True)) if by_index else tuple(values)
 
 
 def _check_callbacks(callbacks: Any) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
 
+from tlkit.errors import ConfigError
 from tlkit.training.linear import PENALTIES, Linear, Moments, cross_entropy, divisors, fold_scaling
 
 Solver = Literal["lbfgs", "ridge"]
@@ -23,7 +24,12 @@ _MAX_CHOICE = 10_000  # images to choose the penalty on; more take seconds and c
 
 
 def ridge(
-    features: np.ndarray, labels: np.ndarray, *, classes: int, seed: int | None = None
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    classes: int,
+    weights: np.ndarray | None = None,
+    seed: int | None = None,
 ) -> Linear:
     """Fit ridge regression in closed form, scaled so that its softmax is calibrated.
 
@@ -34,20 +40,26 @@ def ridge(
         features: `(count, size)`.
         labels: Class indices, `(count,)`.
         classes: Number of classes.
+        weights: A weight for each image, `(count,)`; only their ratios matter.
         seed: Chooses the images held out.
     """
-    whole = _moments(features, labels, classes)
+    weights = _normalize(weights)
+    whole = _moments(features, labels, classes, weights)
     parts = _split(len(labels), seed)
     found: dict[float, list[np.ndarray]] = {penalty: [] for penalty in PENALTIES}
     for _, part in parts:
         x, y = features[part], labels[part]
-        others = whole.without(_moments(x, y, classes)) if len(y) < len(labels) else whole
+        others = whole
+        if len(y) < len(labels):
+            others = whole.without(_moments(x, y, classes, _take(weights, part)))
         for linear in others.solve():
             found[linear.penalty].append(linear.logits(x))
-    truth = np.concatenate([labels[part] for _, part in parts])
+    held_out = np.concatenate([part for _, part in parts])
+    truth, counted = labels[held_out], _take(weights, held_out)
     logits = {penalty: np.concatenate(each) for penalty, each in found.items()}
-    best = max(logits, key=lambda penalty: (logits[penalty].argmax(axis=1) == truth).mean())
-    scale = 1 / fit_temperature(logits[best], truth, smoothing=1 / (len(truth) + 2))
+    best = max(logits, key=lambda penalty: _accuracy(logits[penalty], truth, counted))
+    smoothing = 1 / (len(truth) + 2)
+    scale = 1 / fit_temperature(logits[best], truth, smoothing=smoothing, weights=counted)
     [chosen] = whole.solve([best])
     return Linear(
         kernel=chosen.kernel * np.float32(scale),
@@ -62,6 +74,7 @@ def lbfgs(
     *,
     classes: int,
     penalty: float | None = None,
+    weights: np.ndarray | None = None,
     seed: int | None = None,
 ) -> Linear:
     """Fit multinomial logistic regression by SciPy's L-BFGS on standardised features.
@@ -72,13 +85,15 @@ def lbfgs(
         classes: Number of classes.
         penalty: L2 penalty per image; None chooses one of `linear.PENALTIES` on a tenth of the
             images, held out for that, or with fewer than 2,000 images by 5-fold cross-validation.
+        weights: A weight for each image, `(count,)`; only their ratios matter.
         seed: Chooses the images held out.
     """
+    weights = _normalize(weights)
     standard, mean, scale = _standardize(features)
     start = np.zeros((features.shape[1] + 1, classes))
     if penalty is None:
-        penalty, start = _choose_penalty(standard, labels, start, seed=seed)
-    found = _minimize(standard, labels, start, penalty)
+        penalty, start = _choose_penalty(standard, labels, start, weights=weights, seed=seed)
+    found = _minimize(standard, labels, start, penalty, weights=weights)
     return fold_scaling(found[:-1], found[-1], mean, scale, penalty)
 
 
@@ -89,7 +104,12 @@ def lbfgs(
 # iterations. The loss is a mean over images, so the same penalty means the same whatever their
 # number; but more images need less of it, in proportion.
 def _choose_penalty(
-    features: np.ndarray, labels: np.ndarray, start: np.ndarray, *, seed: int | None
+    features: np.ndarray,
+    labels: np.ndarray,
+    start: np.ndarray,
+    *,
+    weights: np.ndarray | None,
+    seed: int | None,
 ) -> tuple[float, np.ndarray]:
     """Return the penalty with the lowest loss on held-out images, and a solution to start from."""
     parts = [
@@ -100,10 +120,15 @@ def _choose_penalty(
     for penalty in sorted(PENALTIES, reverse=True):
         losses = []
         for index, (fitted, part) in enumerate(parts):
-            found = _minimize(features[fitted], labels[fitted], starts[index], penalty)
-            losses.append(cross_entropy(features[part] @ found[:-1] + found[-1], labels[part]))
+            own, others = _take(weights, part), _take(weights, fitted)
+            found = _minimize(
+                features[fitted], labels[fitted], starts[index], penalty, weights=others
+            )
+            logits = features[part] @ found[:-1] + found[-1]
+            losses.append(cross_entropy(logits, labels[part], own))
             starts[index] = found
-        loss = float(np.average(losses, weights=[len(part) for _, part in parts]))
+        sizes = [len(part) if weights is None else weights[part].sum() for _, part in parts]
+        loss = float(np.average(losses, weights=sizes))
         tried.append((loss, penalty, starts[0]))
         if loss > 1.05 * min(each[0] for each in tried):
             break
@@ -112,30 +137,39 @@ def _choose_penalty(
 
 
 def _minimize(
-    features: np.ndarray, labels: np.ndarray, start: np.ndarray, penalty: float
+    features: np.ndarray,
+    labels: np.ndarray,
+    start: np.ndarray,
+    penalty: float,
+    *,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the weights that minimise loss and penalty, with the bias in the last row."""
     rows = np.arange(len(labels))
     shape = start.shape
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        weights = values.reshape(shape)
-        logits = features @ weights[:-1].astype("float32") + weights[-1].astype("float32")
+        found = values.reshape(shape)
+        logits = features @ found[:-1].astype("float32") + found[-1].astype("float32")
         logits -= logits.max(axis=1, keepdims=True)
         correct = logits[rows, labels].astype("float64")
         errors = np.exp(logits, out=logits)
         totals = errors.sum(axis=1, keepdims=True)
         errors /= totals  # probabilities
         errors[rows, labels] -= 1
+        losses = np.log(totals[:, 0], dtype="float64") - correct
+        if weights is not None:
+            errors *= weights[:, None]
+            losses *= weights
         gradient = np.empty(shape)
-        gradient[:-1] = features.T @ errors / len(rows) + penalty * weights[:-1]
+        gradient[:-1] = features.T @ errors / len(rows) + penalty * found[:-1]
         gradient[-1] = errors.mean(axis=0, dtype="float64")
-        value = float((np.log(totals[:, 0], dtype="float64") - correct).mean())
-        return value + penalty / 2 * float((weights[:-1] ** 2).sum()), gradient.ravel()
+        value = float(losses.mean())
+        return value + penalty / 2 * float((found[:-1] ** 2).sum()), gradient.ravel()
 
     options = {"maxiter": _MAX_ITERATIONS, "ftol": _TOLERANCE, "gtol": 0.0}
-    found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(found.x.reshape(shape))
+    solution = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(solution.x.reshape(shape))
 
 
 def _split(count: int, seed: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -149,14 +183,41 @@ def _split(count: int, seed: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(np.setdiff1d(order, fold, assume_unique=True), fold) for fold in folds]
 
 
-def _moments(features: np.ndarray, labels: np.ndarray, classes: int) -> Moments:
+def _normalize(weights: np.ndarray | None) -> np.ndarray | None:
+    """Return weights with a mean of 1, so that a penalty means the same with and without them."""
+    if weights is None:
+        return None
+    if not weights.any():
+        raise ConfigError(
+            "`class_weight` must be above 0 for some class that has training images, got 0 for all."
+        )
+    return np.asarray(weights / weights.mean(), "float32")
+
+
+def _take(weights: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if weights is None else weights[rows]
+
+
+def _accuracy(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
+    return float(np.average(logits.argmax(axis=1) == labels, weights=weights))
+
+
+def _moments(
+    features: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndarray | None
+) -> Moments:
     moments = Moments(features.shape[1], classes)
     for block in _blocks(len(labels)):
-        moments.add(features[block], labels[block])
+        moments.add(features[block], labels[block], None if weights is None else weights[block])
     return moments
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray, *, smoothing: float = 0.0) -> float:
+def fit_temperature(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    *,
+    smoothing: float = 0.0,
+    weights: np.ndarray | None = None,
+) -> float:
     """Return the number to divide logits by for the lowest cross-entropy.
 
     Temperature scaling: Guo et al., 2017 (arXiv:1706.04599).
@@ -167,6 +228,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, *, smoothing: float 
         smoothing: The share of each label that is spread over the other classes. Without it the
             best temperature of predictions that are all correct is 0; Platt (1999) takes
             `1 / (count + 2)`.
+        weights: A weight for each image, `(count,)`.
     """
     count, classes = logits.shape
     targets = np.full(logits.shape, smoothing / max(classes - 1, 1))
@@ -174,7 +236,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, *, smoothing: float 
 
     def loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
-        return float((logsumexp(scaled, axis=1) - (targets * scaled).sum(axis=1)).mean())
+        losses = logsumexp(scaled, axis=1) - (targets * scaled).sum(axis=1)
+        return float(np.average(losses, weights=weights))
 
     found = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded")
     return float(np.exp(found.x))

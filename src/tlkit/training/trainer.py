@@ -21,7 +21,7 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import freezing
 from tlkit.models.inspection import head_of, probabilities_of, value_range
-from tlkit.training import head_solver, inputs, progress, verification
+from tlkit.training import class_weights, head_solver, inputs, progress, verification
 from tlkit.training.divergence import StopOnDivergence, measure_baseline
 from tlkit.training.fit import compile_phase, count_steps, fit_tail, fit_whole
 from tlkit.training.losses import check_loss_and_metrics, has_one_hot
@@ -173,6 +173,10 @@ def _train_all(
         )
         if batch_size is not None:
             phases = {name: replace(each, batch_size=batch_size) for name, each in phases.items()}
+    phases = {
+        name: class_weights.set_balanced(phase, train, num_classes)
+        for name, phase in phases.items()
+    }
     augmentations = {name: phase.augmentation for name, phase in phases.items()}
     parts = caching_plan.find_frozen_parts(
         model, plans, augmentations, train, validation_data=held_out, cache=cache, progress=lines
@@ -331,6 +335,8 @@ def _validate_both(
 def _plan(model: keras.Model, phase: Phase | SolvedHead) -> freezing.FreezePlan:
     """Return what the phase freezes, after checking it against the model; changes nothing."""
     plan = plan_freezing(model, phase)
+    if phase.class_weight != "balanced":
+        phase.weigh_classes(model.output_shape[-1])
     if isinstance(phase, SolvedHead):
         return plan
     fixed = {id(weight) for norm in plan.frozen_batchnorm for weight in norm.weights}
@@ -341,7 +347,6 @@ def _plan(model: keras.Model, phase: Phase | SolvedHead) -> freezing.FreezePlan:
             f"{len(plan.frozen)} of its {len(plan.backbone.layers)} layers that leaves none. "
             "Freeze fewer, or use tlkit.freezing.everything to train the head alone."
         )
-    phase.weigh_classes(model.output_shape[-1])
     return plan
 
 
