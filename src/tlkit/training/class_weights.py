@@ -69,8 +69,10 @@ def check(given: Any) -> ClassWeight | None:
     Raises:
         ConfigError: They are something else.
     """
-    if given is None or (isinstance(given, str) and given == "balanced"):
-        return given
+    if given is None:
+        return None
+    if isinstance(given, str) and given == "balanced":
+        return "balanced"
     by_index = isinstance(given, Mapping)
     try:
         weights = np.asarray(list(given.values()) if by_index else given, "float64")

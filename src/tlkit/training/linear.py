@@ -46,7 +46,7 @@ class Moments:
     """
 
     def __init__(self, size: int, classes: int) -> None:
-        self.count = 0
+        self.count: float = 0
         self._products = np.zeros((size, size))
         self._targets = np.zeros((size, classes))
         self._sums = np.zeros(size)
