@@ -19,7 +19,10 @@ from .evaluation import audit as audit
 from .evaluation import calibrate as calibrate
 from .evaluation import embed as embed
 from .evaluation import evaluate as evaluate
+from .evaluation import fit_ood as fit_ood
+from .evaluation import ood_scores as ood_scores
 from .evaluation import predict as predict
+from .evaluation import predict_sets as predict_sets
 from .evaluation import probe as probe
 from .models import GrayToRGBResize as GrayToRGBResize
 from .models import build_classifier as build_classifier

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import rich.console
 from PIL import Image
@@ -193,7 +194,31 @@ def test_evaluate_and_predict_use_a_saved_classifier(
     assert app.main(["predict", model, str(photos / "digit 0")]) == app.DONE
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(list((photos / "digit 0").iterdir()))
-    assert sum("digit 0" in line.rsplit(":", 1)[1] for line in lines) > 0.9 * len(lines)
+    assert sum("digit 0" in line.split(": ", 1)[1] for line in lines) > 0.9 * len(lines)
+
+
+def test_predict_names_sets_and_says_what_is_none_of_the_classes(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), "uint8")
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    words = ["predict", str(trained), str(photos / "digit 1"), str(tmp_path / "noise.png")]
+    assert app.main([*words, "--coverage", "0.9", "--json"]) == app.DONE
+    *digits, other = json.loads(capsys.readouterr().out)["predictions"]
+    assert all(row["classes"][0]["class"] in row["set"] for row in digits)
+    assert np.mean(["digit 1" in row["set"] for row in digits]) > 0.9
+    assert np.mean([row["ood_score"] <= 0.95 for row in digits]) > 0.85
+    assert other["ood_score"] == 1
+    assert app.main([*words, "--coverage", "0.9", "--csv", str(tmp_path / "p.csv")]) == app.DONE
+    columns = (tmp_path / "p.csv").read_text().splitlines()[0].split(",")
+    assert columns == ["path", "label", "probability", "set", "ood_score", "problem"]
+    capsys.readouterr()
+    assert app.main([*words, "--coverage", "0.9999"]) == app.WRONG_DATA
+    assert "needs at least 9,999 validation images" in capsys.readouterr().err
+    report = (trained / "report.md").read_text(encoding="utf-8")
+    assert "### Prediction sets" in report
+    assert "### None of these" in report
+    assert "![How unlike the training images" in report
 
 
 def test_an_accuracy_below_the_asserted_one_has_its_own_exit_code(

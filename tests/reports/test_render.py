@@ -23,6 +23,7 @@ from tests.samples import make_noise, small_classifier
 import tlkit
 from tlkit.errors import MissingExtraError
 from tlkit.evaluation import Estimate
+from tlkit.evaluation.prediction_sets import MeasuredSets
 from tlkit.experiments import run_folder
 from tlkit.reports import ReportFacts, escaping, render
 
@@ -398,3 +399,19 @@ def test_of_many_classes_the_weakest_are_listed() -> None:
     assert "There are 20 more classes: those with the lowest F1 are listed." in text
     assert "The classes with the lowest F1 are listed, 100 of 120; `metrics.json` has all." in text
     assert not re.search(r"\n{3}|[ \t]\n|[^\n]\n#", text)
+
+
+def test_class_weights_sets_and_what_is_rejected_are_said() -> None:
+    sets = MeasuredSets(coverage=0.9, measured=0.915, mean_size=1.25, num_calibrated=40)
+    weights = dict(zip(NAMES, range(1, len(NAMES) + 1), strict=True))
+    text = render.markdown(facts(class_weights=weights, sets=sets, ood_rejected=0.2))
+    assert f"| {NAMES[1]} | 2 |" in text
+    assert "those of a world in which all classes are equally frequent" in text
+    assert "true class of 90 % of images contain it for" in text
+    assert "1.25 classes on average. They were calibrated on 40 validation images" in text
+    assert "It rejects 20.0 % of the test images" in text
+    assert "fit the score again with validation images" in text
+    plain = render.markdown(facts())
+    for word in ("Class weights", "Prediction sets", "None of these"):
+        assert f"### {word}" in text
+        assert f"### {word}" not in plain

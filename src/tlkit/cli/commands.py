@@ -160,6 +160,7 @@ def predict(
     files: list[str],
     *,
     top: int = 1,
+    coverage: float | None = None,
     csv: Path | None = None,
     parquet: Path | None = None,
     output: Annotated[Output, _flat] = Output(),
@@ -170,6 +171,7 @@ def predict(
         model: A run's folder, or a .keras file.
         files: Image files, or folders of them.
         top: Number of classes to name for each image.
+        coverage: Name a set of classes that contains the true one for this share of images, as 0.9.
         csv: Write a row for each image to this .csv file, with columns path, label, probability.
         parquet: The same as a .parquet file; needs the extra "parquet".
     """
@@ -188,6 +190,7 @@ def predict(
             csv=csv,
             parquet=parquet,
             top=top,
+            coverage=coverage,
             on_prediction=show,
             on_message=output.print,
             on_progress=on_progress,

@@ -18,6 +18,10 @@ from .metrics import ClassMetrics as ClassMetrics
 from .metrics import ConfusedPair as ConfusedPair
 from .metrics import Evaluation as Evaluation
 from .metrics import compute_metrics as compute_metrics
+from .ood import OODFit as OODFit
+from .ood import fit_ood as fit_ood
+from .ood import ood_scores as ood_scores
+from .prediction_sets import predict_sets as predict_sets
 from .probing import Probe as Probe
 from .probing import ProbedLayer as ProbedLayer
 from .probing import probe as probe

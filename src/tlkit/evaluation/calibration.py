@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 
 from tlkit._internal.tables import render_text
 from tlkit.caching.cache import Cache
 from tlkit.data.batches import Data
+from tlkit.evaluation import prediction_sets
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.reliability import fit_temperature
 from tlkit.models.inspection import probabilities_of
@@ -53,6 +55,8 @@ def calibrate(model: keras.Model, data: Data, *, cache: Cache | None = None) -> 
     Temperature scaling: Guo et al., 2017 (arXiv:1706.04599). If no image were misclassified, the
     confidence would grow without bound, so at least ten misclassified images are needed.
 
+    The probabilities of the true classes are stored too: `tlkit.predict_sets` needs them.
+
     The temperature becomes part of the model, also in a saved file. Calibrate last: training
     again resets it to 1, and so does calibrating again at its start.
 
@@ -76,6 +80,7 @@ def calibrate(model: keras.Model, data: Data, *, cache: Cache | None = None) -> 
         True
     """
     _set_temperature(model, 1.0)
+    probabilities_of(model).stored.pop(prediction_sets.KEY, None)
     before = after = evaluate(model, data, cache=cache)
     temperature = 1.0
     num_misclassified = round(before.count * (1 - before.accuracy))
@@ -83,6 +88,8 @@ def calibrate(model: keras.Model, data: Data, *, cache: Cache | None = None) -> 
         temperature = fit_temperature(before.labels, before.probabilities)
         _set_temperature(model, temperature)
         after = evaluate(model, data, cache=cache)
+    scores = prediction_sets.score_true_classes(after)
+    probabilities_of(model).stored[prediction_sets.KEY] = np.sort(scores)
     return Calibration(
         num_misclassified=num_misclassified,
         temperature=temperature,

@@ -15,7 +15,10 @@ from tlkit.data.decoding import Fit
 from tlkit.data.image_files import find_images
 from tlkit.errors import DataError
 from tlkit.evaluation.evaluator import run_in_order
+from tlkit.evaluation.ood import read_scores
+from tlkit.evaluation.prediction_sets import find_threshold, scores_of, select_classes
 from tlkit.models.inspection import class_names, features_of, value_range
+from tlkit.training.ood_detector import KEPT
 
 Meter = Callable[[int, int], None]
 """Is called with the number of files that are done, and of all."""
@@ -28,23 +31,40 @@ class FilePrediction:
     Attributes:
         path: The file.
         classes: Names and probabilities, the most probable class first; empty if it is unreadable.
+        ood_score: The share of the training images that are less unlike them; None if the
+            classifier has no such score. See `tlkit.ood_scores`.
+        prediction_set: The classes of the prediction set; None if no coverage was asked for.
         problem: Why it is unreadable; empty otherwise.
     """
 
     path: Path
     classes: tuple[tuple[str, float], ...] = ()
+    ood_score: float | None = None
+    prediction_set: tuple[str, ...] | None = None
     problem: str = ""
 
     def __str__(self) -> str:
         shown = [f"{name} {100 * probability:.1f} %" for name, probability in self.classes]
-        return f"{self.path}: {', '.join(shown) or f'unreadable: {self.problem}'}"
+        text = f"{self.path}: {', '.join(shown) or f'unreadable: {self.problem}'}"
+        if self.prediction_set is not None:
+            text += f"; set: {', '.join(self.prediction_set)}"
+        if self.ood_score is not None and self.ood_score > KEPT:
+            share = f"{100 * self.ood_score:.0f} %" if self.ood_score < 1 else "all"
+            text += (
+                f"; none of these? score {self.ood_score:.2f}: more unlike than {share} of the "
+                "training images"
+            )
+        return text
 
     def to_dict(self) -> dict[str, Any]:
         """Return path, and classes or problem, as values that JSON can hold."""
         if self.problem:
             return {"path": str(self.path), "problem": self.problem}
         classes = [{"class": name, "probability": share} for name, share in self.classes]
-        return {"path": str(self.path), "classes": classes}
+        row: dict[str, Any] = {"path": str(self.path), "classes": classes}
+        if self.prediction_set is not None:
+            row["set"] = list(self.prediction_set)
+        return row if self.ood_score is None else {**row, "ood_score": self.ood_score}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,6 +87,7 @@ def predict_files(
     files: str | Path | Iterable[str | Path],
     *,
     top: int = 1,
+    coverage: float | None = None,
     fit: Fit = "squash",
     white: int | None = None,
     batch_size: int = 128,
@@ -81,22 +102,41 @@ def predict_files(
         files: A file, a folder, or several of them. A folder means all images in it and its
             subfolders, in the order of their paths.
         top: Number of classes to name for each file.
+        coverage: Share of images whose prediction set is to contain their class, as for
+            `tlkit.predict_sets`; None predicts no sets.
         fit: As for `tlkit.sources.from_folder`.
         white: As for `tlkit.sources.from_folder`.
         batch_size: Images a step.
         on_progress: Is called after each step with the number of files done, and of all files.
 
     Raises:
-        ConfigError: A number is wrong.
-        DataError: There is no image, or none can be read.
+        ConfigError: A number is wrong, or the model can't promise a coverage.
+        DataError: There is no image, or none can be read, or there were too few validation images
+            for the coverage.
     """
     arguments.at_least("top", top, 1)
+    threshold = None if coverage is None else find_threshold(scores_of(model), coverage)
     names = class_names(model)
     settings: dict[str, Any] = {"fit": fit, "white": white, "batch_size": batch_size}
-    for path, row, problem in _run(model, model, files, on_progress, **settings):
-        order = () if row is None else np.argsort(-row, kind="stable")[:top]
-        classes = tuple((names[index], float(row[index])) for index in order)
-        yield FilePrediction(path=path, classes=classes, problem=problem)
+    run, has_score = read_scores(model), True
+    if run is None:
+        run, has_score = model.predict_on_batch, False
+    for path, row, problem in _run(model, run, files, on_progress, **settings):
+        if row is None:
+            yield FilePrediction(path=path, problem=problem)
+            continue
+        shares = row[: len(names)]
+        order = np.argsort(-shares, kind="stable")
+        chosen = None
+        if threshold is not None:
+            [inside] = select_classes(shares[None], threshold)
+            chosen = tuple(names[index] for index in order if inside[index])
+        yield FilePrediction(
+            path=path,
+            classes=tuple((names[index], float(shares[index])) for index in order[:top]),
+            ood_score=float(row[-1]) if has_score else None,
+            prediction_set=chosen,
+        )
 
 
 def embed_files(
@@ -123,13 +163,15 @@ def embed_files(
         DataError: There is no image, or none can be read.
     """
     settings: dict[str, Any] = {"fit": fit, "white": white, "batch_size": batch_size}
-    for path, row, problem in _run(model, features_of(model), files, on_progress, **settings):
+    for path, row, problem in _run(
+        model, features_of(model).predict_on_batch, files, on_progress, **settings
+    ):
         yield FileFeatures(path=path, features=row, problem=problem)
 
 
 def _run(
     model: keras.Model,
-    reader: keras.Model,
+    reader: Callable[[np.ndarray], Any],
     files: str | Path | Iterable[str | Path],
     on_progress: Meter,
     *,
@@ -151,7 +193,7 @@ def _run(
     )
 
     def run(block: np.ndarray) -> np.ndarray:
-        return np.asarray(reader.predict_on_batch(block), "float32")
+        return np.asarray(reader(block), "float32")
 
     done = num_read = 0
     for batch in file_stream.read_batches(found, read, batch_size=batch_size):

@@ -2,19 +2,26 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import keras
+import numpy as np
 from matplotlib.figure import Figure
 
 from tlkit.data.batches import Data
+from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import DataError
+from tlkit.evaluation import evaluator, ood
 from tlkit.evaluation.metrics import Evaluation
+from tlkit.models.inspection import probabilities_of
 from tlkit.plotting import charts, feature_maps, image_grids, saliency
+from tlkit.training import ood_detector
 from tlkit.training.records import Run
 
 _MAX_CLASSES = 30  # that colors and markers distinguish
 _SECONDS = 4.0  # for computing features
 _MIN_IMAGES = 10
+_MAX_SCORED = 1000  # test images, for the score of being none of the classes
 
 
 def draw(
@@ -44,6 +51,8 @@ def draw(
         "grad_cam": partial(saliency.grad_cam_grid, model, data, probabilities=probabilities),
         "features": partial(_map, model, evaluation, data),
     }
+    if ood_detector.from_arrays(probabilities_of(model).stored) is not None:
+        explanations["ood"] = partial(_draw_distances, model, data)
     errors = {}
     for name, make in explanations.items():
         try:
@@ -51,6 +60,27 @@ def draw(
         except Exception as error:  # a figure is not worth losing the training
             errors[name] = next(iter(str(error).splitlines()), type(error).__name__)
     return figures, errors
+
+
+def share_rejected(model: keras.Model, data: Data) -> float:
+    """Return the share of some images whose score is above the threshold."""
+    scores = ood.ood_scores(model, _choose(data))
+    return float((scores > ood_detector.KEPT).mean())
+
+
+def _draw_distances(model: keras.Model, data: Data) -> Figure:
+    detector = ood.detector_of(model)
+    distances = detector.measure(evaluator.embed(model, _choose(data)))
+    return charts.ood_histogram(detector.distances, distances)
+
+
+def _choose(data: Data) -> Any:
+    """Return the images, or some of many, chosen at random."""
+    images = data.images if isinstance(data, ImageDataset) else data[0]  # type: ignore[index]
+    if len(images) <= _MAX_SCORED:
+        return images
+    chosen = np.random.default_rng(0).choice(len(images), _MAX_SCORED, replace=False)
+    return images[np.sort(chosen)]
 
 
 def _map(model: keras.Model, evaluation: Evaluation, data: Data) -> Figure:

@@ -15,6 +15,7 @@ from tlkit.caching.progress import CacheProgress
 from tlkit.data.batches import Data
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import Argument, ConfigError
+from tlkit.evaluation import ood
 from tlkit.evaluation.probing.linear_probe import (
     MAX_JOINT_FEATURES,
     min_images,
@@ -23,7 +24,9 @@ from tlkit.evaluation.probing.linear_probe import (
 from tlkit.models.applications import SPECS
 from tlkit.models.builder import build_classifier
 from tlkit.models.feature_extraction import Pooling
+from tlkit.models.inspection import probabilities_of
 from tlkit.models.pixels import PixelFormat
+from tlkit.training import ood_detector
 from tlkit.training.class_weights import ClassWeight
 from tlkit.training.inputs import validate
 from tlkit.training.phase import Phase, SolvedHead, plan_freezing
@@ -253,9 +256,18 @@ class Recipe:
                 )
                 phases += [] if more is None else [more]
             run = Run(phases=tuple(phases))
+        _fit_ood(model, data)
         return Trained(
             recipe=self.name, model=model, run=run, seconds=time.perf_counter() - started
         )
+
+
+def _fit_ood(model: keras.Model, data: ImageDataset) -> None:
+    """Store what the training images are like, unless a solved head has or they are too few."""
+    stored = ood_detector.from_arrays(probabilities_of(model).stored)
+    multi_label = getattr(probabilities_of(model), "multi_label", False)
+    if stored is None and len(data) >= ood_detector.MIN_IMAGES and not multi_label:
+        ood.fit_ood(model, data)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

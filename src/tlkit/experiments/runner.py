@@ -22,6 +22,7 @@ from tlkit.evaluation import calibration
 from tlkit.evaluation.cross_validation import CrossValidation
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.metrics import Evaluation
+from tlkit.evaluation.prediction_sets import measure_sets
 from tlkit.experiments import energy, figures, folds, recipes, run_folder, split_csv
 from tlkit.experiments.additions import Additions, measure
 from tlkit.experiments.experiment import PLACES, Experiment, check_name, settings_of_run
@@ -299,6 +300,9 @@ def _report(
             plan = plan_freezing(trained.model, phase)
             told.append(phase_facts(run, plan))
     drawn, errors = figures.draw(trained.model, trained.run, evaluation, parts.test)
+    rejected = None
+    if validated is None and "ood" in drawn:
+        rejected = figures.share_rejected(trained.model, parts.test)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     conflicting = [pair for pair in parts.duplicates if _has_two_labels(source, pair)]
     part_of = {path: name for name, part in named.items() for path in part.paths}
@@ -310,6 +314,8 @@ def _report(
         image_size=image_size_of(experiment),
         fit=experiment.fit,
         augmentation=experiment.augment,
+        sets=None if validated else measure_sets(trained.model, evaluation),
+        ood_rejected=rejected,
         class_weights=None if experiment.class_weight is None else _balance(parts.train),
         backbone=_name_backbone(experiment),
         weights=(*_weights(experiment), "own")[0],

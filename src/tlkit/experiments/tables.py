@@ -13,6 +13,7 @@ from tlkit.data.decoding import Fit
 from tlkit.data.image_files import find_images
 from tlkit.data.naming import escape
 from tlkit.errors import DataError
+from tlkit.evaluation import ood
 from tlkit.evaluation.image_files import FilePrediction, Meter, embed_files, predict_files
 from tlkit.experiments.loading import load_classifier
 from tlkit.models.inspection import class_names, features_of
@@ -49,6 +50,7 @@ def write_predictions(
     csv: str | Path | None = None,
     parquet: str | Path | None = None,
     top: int = 1,
+    coverage: float | None = None,
     fit: Fit | None = None,
     on_prediction: Callable[[FilePrediction], None] = lambda prediction: None,
     on_message: Callable[[str], None] = lambda message: None,
@@ -57,8 +59,9 @@ def write_predictions(
     """Predict the classes of image files, and write a row for each to tables.
 
     The columns are `path`, `label`, `probability`, then `label_2`, `probability_2` and so on up to
-    `top`, and `problem`: why a file is unreadable, empty for an image. A table is written whole or,
-    after an error or an interruption, not at all.
+    `top`, `set` with `coverage` (names separated by |), `ood_score` if the classifier has one
+    (`tlkit.ood_scores`), and `problem`: why a file is unreadable, empty for an image. A table is
+    written whole or, after an error or an interruption, not at all.
 
     Args:
         model: A run's folder, a .keras file, or a classifier.
@@ -66,6 +69,7 @@ def write_predictions(
         csv: A .csv file, in UTF-8.
         parquet: A .parquet file (extra `parquet`).
         top: Number of classes to name for each file, at most as many as there are.
+        coverage: As for `tlkit.evaluation.predict_files`.
         fit: As for `tlkit.sources.from_folder`; by default as in training.
         on_prediction: Is called with each prediction.
         on_message: Is called with what files in folders are no images, such as `print`.
@@ -87,16 +91,22 @@ def write_predictions(
     columns = {"path": 0, "label": 0, "probability": 1}
     for rank in range(2, top + 1):
         columns |= {f"label_{rank}": 0, f"probability_{rank}": 1}
+    has_score = ood.read_scores(classifier) is not None
+    columns |= ({} if coverage is None else {"set": 0}) | ({"ood_score": 1} if has_score else {})
+    settings |= {"top": top, "coverage": coverage, "on_progress": on_progress}
     images = unreadable = 0
     with ExitStack() as stack:
         writers = [
             stack.enter_context(open_table(target, {**columns, "problem": 0})) for target in targets
         ]
-        for each in predict_files(classifier, found, top=top, on_progress=on_progress, **settings):
+        for each in predict_files(classifier, found, **settings):
             unreadable, images = unreadable + bool(each.problem), images + (not each.problem)
             cells: list[Any] = [cell for pair in each.classes for cell in pair] or [None] * (
                 2 * top
             )
+            if coverage is not None:
+                cells.append(None if each.problem else "|".join(each.prediction_set or ()))
+            cells += [each.ood_score] if has_score else []
             for write in writers:
                 write([escape(str(each.path)), *cells, each.problem or None])
             on_prediction(each)

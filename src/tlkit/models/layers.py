@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import keras
+import numpy as np
 from typing_extensions import override
 
 from tlkit._internal import arguments
@@ -129,6 +130,10 @@ class ClassProbabilities(keras.layers.Layer):
     The names are part of the layer's config, so a saved, loaded or cloned model has them too. The
     softmax is computed in float32 under every dtype policy.
 
+    `stored` holds arrays by name that were fitted to a trained classifier: what `tlkit.calibrate`
+    and `tlkit.fit_ood` need for predictions. A file keeps them beside the weights; they are no
+    weights, and a cloned model has none.
+
     Args:
         class_names: A name for each class, in the order of the logits; all different.
         temperature: The logits are divided by it: above 1, the probabilities are less confident.
@@ -152,6 +157,7 @@ class ClassProbabilities(keras.layers.Layer):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.class_names = _check_class_names(class_names)
         self.temperature = arguments.positive("temperature", temperature)
+        self.stored: dict[str, np.ndarray] = {}
 
     @override
     def build(self, input_shape: Sequence[int | None]) -> None:
@@ -163,6 +169,18 @@ class ClassProbabilities(keras.layers.Layer):
         """Return the softmax of the logits, `(batch, classes)` in float32."""
         scaled = logits if self.temperature == 1 else logits / self.temperature
         return keras.ops.softmax(scaled, axis=-1)
+
+    @override
+    def save_own_variables(self, store: Any) -> None:
+        """Write what is stored to a model's file."""
+        for name, array in self.stored.items():
+            store[name] = array
+
+    @override
+    def load_own_variables(self, store: Any) -> None:
+        """Read what is stored in a model's file."""
+        names = store.keys()  # which is all of a dict that Keras' store has
+        self.stored = {name: np.asarray(store[name]) for name in names}
 
     @override
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:

@@ -1,5 +1,6 @@
 from .charts import confusion_matrix as confusion_matrix
 from .charts import learning_curves as learning_curves
+from .charts import ood_histogram as ood_histogram
 from .charts import probe_curves as probe_curves
 from .charts import reliability_diagram as reliability_diagram
 from .feature_maps import feature_map as feature_map

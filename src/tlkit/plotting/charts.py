@@ -16,6 +16,7 @@ from tlkit.evaluation.probing.result import Probe
 from tlkit.evaluation.reliability import calibration_curve
 from tlkit.plotting.image_grids import CORRECT, FONT_SIZE, WIDTH, WRONG
 from tlkit.plotting.labels import display_width, finish, shorten, shorten_names
+from tlkit.training.ood_detector import KEPT
 from tlkit.training.records import Run
 
 _MAX_COUNTED = 12  # classes, above which numbers do not fit into the cells of a matrix
@@ -184,6 +185,34 @@ def probe_curves(probe: Probe) -> Figure:
 
 def _pooling_kind(pooling: Any) -> str:
     return pooling if pooling in ("avg", "cls", "cls+avg") else "grid"
+
+
+def ood_histogram(held_out: np.ndarray, tested: np.ndarray) -> Figure:
+    """Draw how unlike the training images test images are, and training images held out.
+
+    Args:
+        held_out: The distances of training images that were held out.
+        tested: Those of the test images; the furthest are drawn in the last bar.
+    """
+    threshold = float(np.quantile(held_out, KEPT))
+    low, high = min(held_out.min(), tested.min()), float(np.quantile(held_out, 0.999))
+    high = max(high, threshold + (threshold - low) / 4)
+    edges = np.linspace(low, high, 40).tolist()
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    panel = figure.subplots()
+    groups: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
+        "training images, held out": (held_out, {"color": "0.7", "histtype": "stepfilled"}),
+        "test images": (tested, {"color": CORRECT, "histtype": "step", "linewidth": 1.5}),
+    }
+    for label, (values, style) in groups.items():
+        shares = np.full(len(values), 100 / len(values))
+        panel.hist(np.minimum(values, high), edges, weights=shares, label=label, **style)
+    panel.axvline(threshold, color=WRONG, linestyle="--", linewidth=1, label="threshold")
+    panel.set_xlabel("distance from the training images")
+    panel.set_ylabel("share of the images, %")
+    panel.grid(alpha=0.3)
+    panel.legend(fontsize=FONT_SIZE)
+    return finish(figure)
 
 
 def _curve(panel: Any, run: Run, key: str, *, label: str, style: str) -> None:

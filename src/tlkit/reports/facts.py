@@ -15,6 +15,7 @@ from tlkit.data.splits import Duplicates
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.estimates import Estimate
 from tlkit.evaluation.metrics import ClassMetrics, Evaluation
+from tlkit.evaluation.prediction_sets import MeasuredSets
 from tlkit.models.freezing import FreezePlan
 from tlkit.models.inspection import backbone_of, probabilities_of
 from tlkit.models.layers import GrayToRGBResize
@@ -113,6 +114,9 @@ class ReportFacts:
         fit: How images of another aspect ratio were read: "crop", "pad" or "squash".
         augmentation: The random changes to images during training.
         class_weights: The weight of each class in training; None if all count the same.
+        sets: Prediction sets of the test images; None if the classifier has none.
+        ood_rejected: The share of the test images whose score of being none of the classes is above
+            the threshold; None if the classifier has no such score.
         unreadable: Files and folders that could not be used, and why; None if the images were not
             read from files.
         duplicates: Pairs of identical or nearly identical images; None if they were not searched
@@ -154,6 +158,8 @@ class ReportFacts:
     fit: Fit = "squash"
     augmentation: Sequence[str] = ()
     class_weights: Mapping[str, float] | None = None
+    sets: MeasuredSets | None = None
+    ood_rejected: float | None = None
     unreadable: Sequence[tuple[str, str]] | None = None
     duplicates: Sequence[tuple[str, str]] | None = None
     duplicates_policy: Duplicates = "together"

@@ -18,8 +18,8 @@ from tlkit.data.checks import is_one_hot
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import flat_graph, freezing
 from tlkit.models.flat_graph import Part
-from tlkit.models.inspection import head_of
-from tlkit.training import losses, solvers
+from tlkit.models.inspection import head_of, probabilities_of
+from tlkit.training import losses, ood_detector, solvers
 from tlkit.training.linear import Linear
 from tlkit.training.phase import SolvedHead
 
@@ -47,8 +47,11 @@ def fit_head(
     validation_data: batches.Inputs | None,
     part: FrozenPart | None,
     seed: int | None,
+    is_last: bool = True,
 ) -> tuple[dict[str, float], ...]:
     """Set the head to the solution of its phase's solver, and return the metrics of one epoch.
+
+    After the last phase, what the features of the training images are like is stored in the model.
 
     Raises:
         ConfigError: The head is not one dense layer before the probabilities, or `augmentation`
@@ -70,6 +73,9 @@ def fit_head(
     )
     head.kernel.assign(solution.kernel)
     head.bias.assign(solution.bias)
+    single_view = part is None or part.cache.views == 1
+    if is_last and single_view and len(labels) >= ood_detector.MIN_IMAGES:
+        probabilities_of(model).stored |= ood_detector.fit(features, labels).to_arrays()
     metrics = _measure(solution, features, labels)
     if validation_data is not None:
         held_out = _measure(solution, *read("validation_data", validation_data))

@@ -162,6 +162,7 @@ def _train_all(
         if seed is not None:  # the cache draws its augmented copies from this state
             seed_layers(phase.augmentation, seed)
     probabilities_of(model).temperature = 1.0  # it was fitted to the untrained model
+    probabilities_of(model).stored.clear()
     lines = CacheProgress(verbose=verbose)
     pixels, num_classes = value_range(model), model.output_shape[-1]
     lines.print(f"data: {describe(train, value_range=pixels, num_classes=num_classes)}")
@@ -195,6 +196,7 @@ def _train_all(
                 seed=seed,
                 part=parts[name],
                 verbose=verbose,
+                is_last=name == [*phases][-1],
             )
             for (name, phase), seed in zip(phases.items(), seeds, strict=True)
         )
@@ -244,6 +246,7 @@ def _train(
     seed: int | None,
     part: FrozenPart | None,
     verbose: bool,
+    is_last: bool,
 ) -> PhaseRun:
     lines = progress.EpochLines(name) if verbose else None
     if seed is not None:
@@ -258,7 +261,13 @@ def _train(
     best_epoch, diverged = 1, None
     if isinstance(phase, SolvedHead):
         epochs = head_solver.fit_head(
-            model, phase, data, validation_data=validation_data, part=part, seed=seed
+            model,
+            phase,
+            data,
+            validation_data=validation_data,
+            part=part,
+            seed=seed,
+            is_last=is_last,
         )
     else:
         epochs, best_epoch, diverged = _fit(

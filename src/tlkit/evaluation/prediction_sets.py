@@ -1,0 +1,151 @@
+"""Sets of classes that contain the true one with a promised probability: conformal prediction."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit._internal import arguments
+from tlkit.data.unlabelled import Images
+from tlkit.errors import ConfigError, DataError
+from tlkit.evaluation.evaluator import predict
+from tlkit.evaluation.metrics import Evaluation
+from tlkit.models.inspection import probabilities_of
+
+KEY = "set_scores"  # in the model's file
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredSets:
+    """Prediction sets of test images.
+
+    Attributes:
+        coverage: The coverage that was promised.
+        measured: The share of the images whose set contains their class.
+        mean_size: The mean number of classes in a set.
+        num_calibrated: How many validation images the sets were calibrated on.
+    """
+
+    coverage: float
+    measured: float
+    mean_size: float
+    num_calibrated: int
+
+
+def predict_sets(
+    model: keras.Model, images: Images, *, coverage: float = 0.9, **settings: Any
+) -> np.ndarray:
+    """Return which classes are in the prediction set of each image, as booleans `(count, classes)`.
+
+    Of images like the validation images, the set contains the true class for a share of at least
+    `coverage`, whatever the classifier: split conformal prediction with the least ambiguous sets
+    (Sadinle et al., 2019, arXiv:1609.00451). That is an average over all images, not a promise for
+    each class. The set always contains the most probable class.
+
+    Args:
+        model: A classifier after `tlkit.calibrate`, which measures its validation images.
+        images: As for `tlkit.predict`.
+        coverage: The share to promise, 0 < coverage < 1.
+        settings: Other arguments of `tlkit.predict`.
+
+    Raises:
+        ConfigError: The coverage is wrong, or the model is not calibrated.
+        DataError: There were too few validation images for this coverage.
+
+    Examples:
+        >>> from tlkit import build_classifier, calibrate
+        >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+        >>> model = build_classifier(backbone, 2, pixels=(0, 1), input_shape=(8, 8, 3))
+        >>> images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), "uint8")
+        >>> found = calibrate(model, (images, np.arange(20) % 2))
+        >>> predict_sets(model, images, coverage=0.9).shape
+        (20, 2)
+    """
+    threshold = find_threshold(scores_of(model), coverage)
+    return select_classes(predict(model, images, **settings), threshold)
+
+
+def scores_of(model: keras.Model) -> np.ndarray:
+    """Return one minus the probability of the true class of each validation image.
+
+    Raises:
+        ConfigError: The model is not calibrated, or multi-label.
+    """
+    layer = probabilities_of(model)
+    if getattr(layer, "multi_label", False):
+        raise ConfigError(
+            "`model` must have classes that exclude each other to have prediction sets, got a "
+            "multi-label classifier."
+        )
+    if KEY not in layer.stored:
+        raise ConfigError(
+            "`model` must be calibrated to have prediction sets. Call tlkit.calibrate(model, "
+            "validation_data), or train with `validation` above 0; a saved model keeps it."
+        )
+    return layer.stored[KEY]
+
+
+# Split conformal prediction: if validation and new images come from the same source, the score of a
+# new image is equally likely to have any rank among those of the n validation images and its own.
+# So it is at most the k-th smallest of the n with probability k / (n + 1) or more, and k is the
+# smallest that promises the coverage. With too few images that would be the (n + 1)-th.
+def find_threshold(scores: np.ndarray, coverage: float) -> float:
+    """Return the largest score with which a class belongs to a set.
+
+    Raises:
+        ConfigError: The coverage is not between 0 and 1.
+        DataError: There are too few scores.
+    """
+    if not arguments.fraction("coverage", coverage):
+        raise ConfigError(f"`coverage` must be above 0 and below 1, got {coverage!r}.")
+    rank = math.ceil((len(scores) + 1) * coverage - 1e-9)
+    if rank > len(scores):
+        needed = math.ceil(coverage / (1 - coverage) - 1e-9)
+        raise DataError(
+            f"`coverage` of {coverage:g} needs at least {needed:,} validation images, got "
+            f"{len(scores):,}. Calibrate with more, or promise at most "
+            f"{len(scores) / (len(scores) + 1):.3g}."
+        )
+    return float(np.sort(scores)[rank - 1])
+
+
+def select_classes(probabilities: np.ndarray, threshold: float) -> np.ndarray:
+    """Return which classes belong to the set of each image, `(count, classes)`."""
+    chosen = 1 - probabilities.astype("float64") <= threshold + 1e-8
+    chosen[np.arange(len(chosen)), probabilities.argmax(axis=1)] = True
+    return np.asarray(chosen)
+
+
+def score_true_classes(evaluation: Evaluation) -> np.ndarray:
+    """Return one minus the probability of the true class of each image."""
+    rows = np.arange(evaluation.count)
+    return np.asarray(1 - evaluation.probabilities[rows, evaluation.labels].astype("float64"))
+
+
+def measure_sets(
+    model: keras.Model, evaluation: Evaluation, *, coverage: float = 0.9
+) -> MeasuredSets | None:
+    """Return the coverage of prediction sets of test images; None if the model can't have them.
+
+    Args:
+        model: The classifier.
+        evaluation: Of the classifier, on test images.
+        coverage: The share to promise.
+    """
+    layer = probabilities_of(model)
+    scores = layer.stored.get(KEY)
+    if scores is None or getattr(layer, "multi_label", False):
+        return None
+    try:
+        threshold = find_threshold(scores, coverage)
+    except DataError:
+        return None
+    chosen = select_classes(evaluation.probabilities, threshold)
+    return MeasuredSets(
+        coverage=coverage,
+        measured=float(chosen[np.arange(evaluation.count), evaluation.labels].mean()),
+        mean_size=float(chosen.sum(axis=1).mean()),
+        num_calibrated=len(scores),
+    )

@@ -1,0 +1,221 @@
+"""How unlike the training images an image is, by its features: an out-of-distribution score.
+
+The distance of an image is the larger of two, each measured against images held out:
+
+- the relative Mahalanobis distance (Ren et al., 2021, arXiv:2106.09022): how much further it is
+  from the nearest class (Lee et al., 2018, arXiv:1807.03888) than from the mean of all images. It
+  finds images of further classes, which are images like the others but of no class;
+- the Mahalanobis distance from the mean of all images. It finds images that are unlike all.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+
+from tlkit.errors import DataError
+
+KEPT = 0.95
+"""The share of the training images, held out, whose score is at most the threshold: this number."""
+MIN_IMAGES = 20
+"""Fewer images have no threshold that 5 % of them exceed."""
+
+_MAX_IMAGES = 10_000  # to fit to; more take longer and change little
+_MAX_COMPONENTS = 128
+_IMAGES_PER_COMPONENT = 8
+_MAX_DISTANCES = 1000
+_FOLDS = 5
+_ITERATIONS = 6
+_SHRINKAGE = 1e-2
+_PREFIX = "ood_"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OODDetector:
+    """Gaussians of the features of the training images, and their distances when held out.
+
+    Attributes:
+        mean: Of each feature, `(features,)`.
+        projection: `(features, components)`, to principal components of variance 1.
+        scale: What features are divided by before the residual is measured, `(features,)`.
+        variances: Of the components, `(components,)`.
+        residual_variance: The mean variance of the directions left out.
+        whitening: `(components, components)`, after which classes have variance 1.
+        centres: Of the classes, whitened, `(classes, components)`.
+        standard: The median of both distances of held-out images, and the differences of their 95 %
+            quantiles from it, `(2, 2)`.
+        distances: Those of images held out, sorted, at most 1,000.
+    """
+
+    mean: np.ndarray
+    projection: np.ndarray
+    scale: np.ndarray
+    variances: np.ndarray
+    residual_variance: np.ndarray
+    whitening: np.ndarray
+    centres: np.ndarray
+    standard: np.ndarray
+    distances: np.ndarray
+
+    def measure(self, features: np.ndarray) -> np.ndarray:
+        """Return how far images are from the training images, `(count,)`; 1 is about the threshold.
+
+        Args:
+            features: `(count, features)`.
+        """
+        median, spread = self.standard
+        return np.asarray(((self._measure_both(features) - median) / spread).max(axis=1))
+
+    def score(self, features: np.ndarray) -> np.ndarray:
+        """Return the share of the training images, held out, that are nearer than each image.
+
+        Args:
+            features: `(count, features)`.
+        """
+        nearer = np.searchsorted(self.distances, self.measure(features).astype("float32"))
+        return np.asarray(nearer / len(self.distances), "float64")
+
+    # The components whiten all images, so that the squared length of a row is its Mahalanobis
+    # distance from the mean within them. The directions left out count with their mean variance,
+    # as in probabilistic principal components (Tipping and Bishop, 1999). Within the components,
+    # one covariance is shared by all classes.
+    def _measure_both(self, features: np.ndarray) -> np.ndarray:
+        """Return the relative distance from the nearest class, and that from the mean."""
+        centred = features.astype("float32") - self.mean
+        whole = centred @ self.projection
+        inside = (whole**2).sum(axis=1)
+        lengths = ((centred / self.scale) ** 2).sum(axis=1)
+        residual = np.maximum(lengths - (whole**2 * self.variances).sum(axis=1), 0)
+        within = whole @ self.whitening
+        products = within @ self.centres.T
+        squares = (within**2).sum(axis=1)[:, None] + (self.centres**2).sum(axis=1)
+        nearest = (squares - 2 * products).min(axis=1)
+        return np.stack([nearest - inside, inside + residual / self.residual_variance], axis=1)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return what a model's file keeps."""
+        return {f"{_PREFIX}{name}": value for name, value in asdict(self).items()}
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> OODDetector | None:
+    """Return the detector that a model's file kept; None if it kept none."""
+    names = [field.name for field in fields(OODDetector)]
+    if any(f"{_PREFIX}{name}" not in arrays for name in names):
+        return None
+    return OODDetector(**{name: arrays[f"{_PREFIX}{name}"] for name in names})
+
+
+def with_distances(detector: OODDetector, features: np.ndarray) -> OODDetector:
+    """Return the detector with its threshold fitted to other images that it was not fitted to."""
+    arrays = asdict(detector)
+    return OODDetector(**{**arrays, "distances": _summarize(detector.measure(features))})
+
+
+def fit(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> OODDetector:
+    """Fit Gaussians to the features of training images.
+
+    The distances of training images are measured by 5 folds: each image by a detector that was not
+    fitted to it.
+
+    Args:
+        features: `(count, features)`; of more than 10,000 images, a random choice is used.
+        labels: Class indices, `(count,)`.
+        seed: Chooses these images, and the folds.
+
+    Raises:
+        DataError: There are fewer than 20 images.
+    """
+    if len(labels) < MIN_IMAGES:
+        raise DataError(
+            f"`data` must hold at least {MIN_IMAGES} images to tell which images are unlike them, "
+            f"got {len(labels)}."
+        )
+    random = np.random.default_rng(seed)
+    if len(labels) > _MAX_IMAGES:
+        chosen = np.sort(random.choice(len(labels), _MAX_IMAGES, replace=False))
+        features, labels = features[chosen], labels[chosen]
+    features = features.astype("float32", copy=False)
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    constant = deviation <= 1e-6 * max(float(deviation.max()), 1e-12)
+    scale = np.where(constant, np.inf, deviation).astype("float32")
+    rows = (features - mean) / scale
+    products = rows.T @ rows
+    folds = random.permutation(len(labels)) % _FOLDS
+    components = random.normal(size=(rows.shape[1], _count_components(rows))).astype("float32")
+    components, _ = _find_components(products, components)
+    both = np.empty((len(labels), 2))
+    for fold in range(_FOLDS):
+        held_out = folds == fold
+        others = products - rows[held_out].T @ rows[held_out]
+        part = _fit_gaussians(rows[~held_out], labels[~held_out], others, components)
+        both[held_out] = part._measure_both(rows[held_out])
+    median = np.median(both, axis=0)
+    standard = np.stack([median, np.maximum(np.quantile(both, KEPT, axis=0) - median, 1e-6)])
+    whole = asdict(_fit_gaussians(rows, labels, products, components))
+    whole |= {
+        "mean": mean + np.where(constant, 0, whole["mean"] * np.where(constant, 0, scale)),
+        "projection": whole["projection"] / scale[:, None],
+        "scale": scale,
+        "standard": standard,
+        "distances": _summarize(((both - standard[0]) / standard[1]).max(axis=1)),
+    }
+    return OODDetector(**{name: np.asarray(each, "float32") for name, each in whole.items()})
+
+
+def _summarize(distances: np.ndarray) -> np.ndarray:
+    """Return distances in order, or 1,000 quantiles of more."""
+    if len(distances) > _MAX_DISTANCES:
+        distances = np.quantile(distances, (np.arange(_MAX_DISTANCES) + 0.5) / _MAX_DISTANCES)
+    return np.sort(distances).astype("float32")
+
+
+def _count_components(rows: np.ndarray) -> int:
+    count, size = rows.shape
+    return max(1, min(_MAX_COMPONENTS, int(size), int(count) // _IMAGES_PER_COMPONENT))
+
+
+def _fit_gaussians(
+    rows: np.ndarray, labels: np.ndarray, products: np.ndarray, start: np.ndarray
+) -> OODDetector:
+    """Return a detector of standardised features, which has no distances yet."""
+    count, size = rows.shape
+    mean = rows.mean(axis=0)
+    covariance = products / count - np.outer(mean, mean)
+    components, variances = _find_components(covariance, start, iterations=2)
+    left_out = float(np.trace(covariance)) - float(variances.sum())
+    variances = np.maximum(variances, 1e-6 * max(float(variances.max()), 1e-6))
+    projection = components / np.sqrt(variances)
+    whole = (rows - mean) @ projection
+    classes, indices = np.unique(labels, return_inverse=True)
+    sums = np.zeros((len(classes), whole.shape[1]))
+    np.add.at(sums, indices, whole)
+    centres = sums / np.bincount(indices)[:, None]
+    deviations = whole - centres[indices]
+    within = deviations.T @ deviations / max(count - len(classes), 1)
+    within += _SHRINKAGE * np.eye(len(within))
+    whitening = np.linalg.cholesky(np.linalg.inv(within))
+    return OODDetector(
+        mean=mean,
+        projection=projection,
+        scale=np.ones(size, "float32"),
+        variances=variances,
+        residual_variance=np.asarray(max(left_out / max(size - len(variances), 1), 1e-6)),
+        whitening=whitening,
+        centres=centres @ whitening,
+        standard=np.zeros((2, 2)),
+        distances=np.zeros(0),
+    )
+
+
+def _find_components(
+    covariance: np.ndarray, start: np.ndarray, *, iterations: int = _ITERATIONS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first principal components and their variances, by subspace iteration.
+
+    Twenty times as fast as all eigenvectors of 2,048 features, and near enough.
+    """
+    basis = start
+    for _ in range(iterations):
+        basis, _ = np.linalg.qr(covariance @ basis)
+    variances, turned = np.linalg.eigh(basis.T @ covariance @ basis)
+    return basis @ turned, np.maximum(variances, 0)
