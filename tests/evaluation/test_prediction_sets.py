@@ -52,7 +52,7 @@ def test_sets_are_those_of_sorting_by_hand() -> None:
 @pytest.mark.parametrize(("count", "coverage"), [(8, 0.9), (98, 0.99), (0, 0.5)])
 def test_too_few_validation_images_are_refused(count: int, coverage: float) -> None:
     needed = {0.9: 9, 0.99: 99, 0.5: 1}[coverage]
-    message = f"`coverage` of {coverage:g} needs at least {needed} validation images, got {count}"
+    message = f".coverage. of {coverage:g} needs at least {needed} validation images, got {count}"
     with pytest.raises(DataError, match=message):
         prediction_sets.find_threshold(np.zeros(count), coverage)
     prediction_sets.find_threshold(np.zeros(needed), coverage)

@@ -88,8 +88,9 @@ def calibrate(model: keras.Model, data: Data, *, cache: Cache | None = None) -> 
         temperature = fit_temperature(before.labels, before.probabilities)
         _set_temperature(model, temperature)
         after = evaluate(model, data, cache=cache)
-    scores = prediction_sets.score_true_classes(after)
-    probabilities_of(model).stored[prediction_sets.KEY] = np.sort(scores)
+    if after.labels.ndim == 1:
+        scores = np.sort(prediction_sets.score_true_classes(after))
+        probabilities_of(model).stored[prediction_sets.KEY] = scores
     return Calibration(
         num_misclassified=num_misclassified,
         temperature=temperature,

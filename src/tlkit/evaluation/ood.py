@@ -86,13 +86,7 @@ def fit_ood(
     features, labels = _read_features(model, data, "data", batch_size)
     found = ood_detector.fit(features, labels, seed=seed)
     if validation_data is not None:
-        features, _ = _read_features(model, validation_data, "validation_data", batch_size)
-        if len(features) < ood_detector.MIN_IMAGES:
-            raise DataError(
-                f"`validation_data` must hold at least {ood_detector.MIN_IMAGES} images, "
-                f"got {len(features)}."
-            )
-        found = ood_detector.with_distances(found, features)
+        found = _measure_on(found, model, validation_data, batch_size)
     arrays = found.to_arrays()
     probabilities_of(model).stored |= arrays
     return OODFit(
@@ -100,6 +94,22 @@ def fit_ood(
         num_classes=len(found.centres),
         num_bytes=sum(each.nbytes for each in arrays.values()),
     )
+
+
+def fit_threshold(model: keras.Model, validation_data: Data, *, batch_size: int = 128) -> None:
+    """Measure distances on validation images, in place of the training images.
+
+    Args:
+        model: A classifier after `fit_ood`.
+        validation_data: As for `fit_ood`.
+        batch_size: Images a step, for arrays.
+
+    Raises:
+        ConfigError: The classifier has no score.
+        DataError: Images or labels don't fit the model, or there are fewer than 20 images.
+    """
+    found = _measure_on(detector_of(model), model, validation_data, batch_size)
+    probabilities_of(model).stored |= found.to_arrays()
 
 
 def ood_scores(
@@ -154,6 +164,18 @@ def read_scores(model: keras.Model) -> Callable[[np.ndarray], np.ndarray] | None
         return np.concatenate([probabilities, found.score(features)[:, None]], axis=1)
 
     return run
+
+
+def _measure_on(
+    detector: OODDetector, model: keras.Model, validation_data: Data, batch_size: int
+) -> OODDetector:
+    features, _ = _read_features(model, validation_data, "validation_data", batch_size)
+    if len(features) < ood_detector.MIN_IMAGES:
+        raise DataError(
+            f"`validation_data` must hold at least {ood_detector.MIN_IMAGES} images, "
+            f"got {len(features)}."
+        )
+    return ood_detector.with_distances(detector, features)
 
 
 def _read_features(

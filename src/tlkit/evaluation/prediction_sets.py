@@ -9,7 +9,7 @@ import numpy as np
 
 from tlkit._internal import arguments
 from tlkit.data.unlabelled import Images
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import Argument, ConfigError, DataError
 from tlkit.evaluation.evaluator import predict
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.models.inspection import probabilities_of
@@ -99,14 +99,15 @@ def find_threshold(scores: np.ndarray, coverage: float) -> float:
         DataError: There are too few scores.
     """
     if not arguments.fraction("coverage", coverage):
-        raise ConfigError(f"`coverage` must be above 0 and below 1, got {coverage!r}.")
+        raise ConfigError(Argument("coverage"), f" must be above 0 and below 1, got {coverage!r}.")
     rank = math.ceil((len(scores) + 1) * coverage - 1e-9)
     if rank > len(scores):
         needed = math.ceil(coverage / (1 - coverage) - 1e-9)
         raise DataError(
-            f"`coverage` of {coverage:g} needs at least {needed:,} validation images, got "
+            Argument("coverage"),
+            f" of {coverage:g} needs at least {needed:,} validation images, got "
             f"{len(scores):,}. Calibrate with more, or promise at most "
-            f"{len(scores) / (len(scores) + 1):.3g}."
+            f"{len(scores) / (len(scores) + 1):.3g}.",
         )
     return float(np.sort(scores)[rank - 1])
 

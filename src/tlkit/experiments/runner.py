@@ -18,7 +18,7 @@ from tlkit.data.listings import PARTS
 from tlkit.data.named_augmentation import create_augmentation
 from tlkit.data.splits import DuplicatePair, Split
 from tlkit.errors import ConfigError
-from tlkit.evaluation import calibration
+from tlkit.evaluation import calibration, ood
 from tlkit.evaluation.cross_validation import CrossValidation
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.metrics import Evaluation
@@ -30,13 +30,16 @@ from tlkit.experiments.loading import image_size_of, load_images, resolve, split
 from tlkit.experiments.recipe import Recipe, Trained
 from tlkit.models import saving
 from tlkit.models.applications import SPECS
+from tlkit.models.inspection import probabilities_of
 from tlkit.reports import render
 from tlkit.reports.facts import ReportFacts, model_facts, phase_facts
+from tlkit.training import ood_detector
 from tlkit.training.class_weights import balance
 from tlkit.training.phase import plan_freezing
 
 _VIEWS = 4  # augmented copies of each image, for a head that is solved
 _MAX_PAIRS = 3
+_MIN_FOR_THRESHOLD = 100  # validation images
 STORED = Cache(folder="auto")
 """Features are stored in the default folder, for later experiments."""
 
@@ -126,6 +129,7 @@ def run(
         on_message(found.summary())
     if len(parts.validation):
         on_message(calibration.calibrate(trained.model, parts.validation, cache=stored))
+        _fit_threshold(trained, parts.validation)
     if found is None:
         evaluation = evaluate(trained.model, parts.test, cache=stored)
     else:
@@ -353,6 +357,13 @@ def _name_backbone(experiment: Experiment) -> str:
 def _weights(experiment: Experiment) -> list[str]:
     """Return the weights that were loaded into the backbone; a file or a preset has its own."""
     return [experiment.weights] if experiment.backbone in SPECS else []
+
+
+def _fit_threshold(trained: Trained, validation: ImageDataset) -> None:
+    """After fine-tuning, set the threshold for none of the classes by images not trained on."""
+    is_fitted = ood_detector.from_arrays(probabilities_of(trained.model).stored) is not None
+    if len(trained.run.phases) > 1 and len(validation) >= _MIN_FOR_THRESHOLD and is_fitted:
+        ood.fit_threshold(trained.model, validation)
 
 
 def _balance(data: ImageDataset) -> dict[str, float]:
