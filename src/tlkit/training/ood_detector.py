@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # of scikit-learn
 
 from tlkit.errors import DataError
 
@@ -131,6 +132,11 @@ def fit(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> OODDetect
             f"got {len(labels)}."
         )
     random = np.random.default_rng(seed)
+    with threadpool_limits(1, "blas"):  # several threads wait for each other on a busy processor
+        return _fit(features, labels, random)
+
+
+def _fit(features: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> OODDetector:
     if len(labels) > _MAX_IMAGES:
         chosen = np.sort(random.choice(len(labels), _MAX_IMAGES, replace=False))
         features, labels = features[chosen], labels[chosen]
@@ -187,9 +193,8 @@ def _fit_gaussians(
     projection = components / np.sqrt(variances)
     whole = (rows - mean) @ projection
     classes, indices = np.unique(labels, return_inverse=True)
-    sums = np.zeros((len(classes), whole.shape[1]))
-    np.add.at(sums, indices, whole)
-    centres = sums / np.bincount(indices)[:, None]
+    members = np.eye(len(classes), dtype="float32")[indices]
+    centres = members.T @ whole / members.sum(axis=0)[:, None]
     deviations = whole - centres[indices]
     within = deviations.T @ deviations / max(count - len(classes), 1)
     within += _SHRINKAGE * np.eye(len(within))
