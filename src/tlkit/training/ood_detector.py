@@ -28,6 +28,7 @@ _MAX_DISTANCES = 1000
 _FOLDS = 5
 _ITERATIONS = 6
 _SHRINKAGE = 1e-2
+_NEGLIGIBLE = 1e-5  # times the largest variance; less is rounding
 _PREFIX = "ood_"
 
 
@@ -189,8 +190,9 @@ def _fit_gaussians(
     covariance = products / count - np.outer(mean, mean)
     components, variances = _find_components(covariance, start, iterations=2)
     left_out = float(np.trace(covariance)) - float(variances.sum())
-    variances = np.maximum(variances, 1e-6 * max(float(variances.max()), 1e-6))
-    projection = components / np.sqrt(variances)
+    negligible = _NEGLIGIBLE * max(float(variances.max()), 1e-12)
+    projection = components / np.where(variances > negligible, np.sqrt(variances), np.inf)
+    left_out /= max(size - len(variances), 1)
     whole = (rows - mean) @ projection
     classes, indices = np.unique(labels, return_inverse=True)
     members = np.eye(len(classes), dtype="float32")[indices]
@@ -204,7 +206,7 @@ def _fit_gaussians(
         projection=projection,
         scale=np.ones(size, "float32"),
         variances=variances,
-        residual_variance=np.asarray(max(left_out / max(size - len(variances), 1), 1e-6)),
+        residual_variance=np.asarray(left_out if left_out > negligible else np.inf),
         whitening=whitening,
         centres=centres @ whitening,
         standard=np.zeros((2, 2)),
