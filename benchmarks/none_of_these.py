@@ -55,7 +55,7 @@ def compare(found: dict[str, np.ndarray]) -> dict[str, dict[str, tuple[float, fl
     mean = {name: np.mean([each[name] for each in held_out], axis=0) for name in held_out[0]}
     rows: dict[str, Any] = {"a class left out, mean": mean}
     score = fit(found["train"], labels)
-    for other in found.keys() - {"train", "train_y", "test", "test_y"}:
+    for other in sorted(found.keys() - {"train", "train_y", "test", "test_y"}):
         rows[other] = measure(score, found["test"], found[other])
     return rows
 
