@@ -114,8 +114,8 @@ def test_predict_and_embed_write_tables(
         "tables": [str(table)],
     }
     header, *rows = table.read_text().splitlines()
-    assert header == "path,label,probability,label_2,probability_2,problem"
-    assert rows[-1].endswith("none.png,,,,,there is no such file")
+    assert header == "path,label,probability,label_2,probability_2,ood_score,problem"
+    assert rows[-1].endswith("none.png,,,,,,there is no such file")
     assert sum(",digit 1," in row for row in rows) > 0.9 * count
     assert app.main(["predict", *words, "--csv", str(tmp_path / "p.txt")]) == app.WRONG_ARGUMENTS
     assert "`--csv` must be a .csv file in an existing folder" in capsys.readouterr().err

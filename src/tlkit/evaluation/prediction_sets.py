@@ -102,7 +102,7 @@ def find_threshold(scores: np.ndarray, coverage: float) -> float:
         raise ConfigError(Argument("coverage"), f" must be above 0 and below 1, got {coverage!r}.")
     rank = math.ceil((len(scores) + 1) * coverage - 1e-9)
     if rank > len(scores):
-        needed = math.ceil(coverage / (1 - coverage) - 1e-9)
+        needed = math.ceil(coverage / (1 - coverage) * (1 - 1e-9))
         raise DataError(
             Argument("coverage"),
             f" of {coverage:g} needs at least {needed:,} validation images, got "
