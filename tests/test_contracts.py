@@ -25,7 +25,12 @@ LAYERS: dict[type[keras.layers.Layer], dict[str, Any]] = {
         "interpolation": "nearest",
         "alpha": "black",
     },
-    ClassProbabilities: {"class_names": ("cat", "dog", "eel"), "temperature": 2.0},
+    ClassProbabilities: {
+        "class_names": ("cat", "dog", "eel"),
+        "temperature": 2.0,
+        "multi_label": True,
+        "thresholds": (0.2, 0.5, 0.9),
+    },
 }
 """A value for every argument, none of them the default."""
 
@@ -71,7 +76,8 @@ def test_the_config_names_every_argument(
     config = cls(**arguments).get_config()
     assert arguments.keys() <= config.keys()
     assert {name: config[name] for name in arguments} == {
-        name: list(value) if name == "class_names" else value for name, value in arguments.items()
+        name: list(value) if name in ("class_names", "thresholds") else value
+        for name, value in arguments.items()
     }
 
 

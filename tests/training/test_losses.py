@@ -49,7 +49,12 @@ def test_losses_and_metrics_must_fit_the_labels(
     settings: dict[str, object], *, one_hot: bool
 ) -> None:
     phase = Phase(**settings)
-    check = partial(losses.check_loss_and_metrics, phase, num_classes=3, one_hot=one_hot)
+    check = partial(
+        losses.check_loss_and_metrics,
+        phase,
+        num_classes=3,
+        form="one-hot" if one_hot else "integers",
+    )
     if settings in BOTH or settings in (ONE_HOT_ONLY if one_hot else INTEGER_ONLY):
         check()
         return
@@ -60,12 +65,12 @@ def test_losses_and_metrics_must_fit_the_labels(
 
 def test_an_unknown_metric_is_refused() -> None:
     with pytest.raises(ConfigError, match="`metrics` must fit integer labels, got 'acuracy'"):
-        losses.check_loss_and_metrics(Phase(metrics=("acuracy",)), num_classes=3, one_hot=False)
+        losses.check_loss_and_metrics(Phase(metrics=("acuracy",)), num_classes=3, form="integers")
 
 
 def test_a_metric_is_as_new_after_the_check() -> None:
     metric = keras.metrics.CategoricalAccuracy()
-    losses.check_loss_and_metrics(Phase(metrics=(metric,)), num_classes=3, one_hot=True)
+    losses.check_loss_and_metrics(Phase(metrics=(metric,)), num_classes=3, form="one-hot")
     assert float(metric.result()) == 0.0
 
 
@@ -73,7 +78,7 @@ def test_a_metric_is_as_new_after_the_check() -> None:
 def test_a_metric_is_one_number(metric: object) -> None:
     phase = Phase(metrics=("accuracy", metric))
     with pytest.raises(ConfigError, match=r'`metrics` must fit .* it gives 3 values.*"macro"'):
-        losses.check_loss_and_metrics(phase, num_classes=3, one_hot=True)
+        losses.check_loss_and_metrics(phase, num_classes=3, form="one-hot")
 
 
 @pytest.mark.parametrize(
@@ -89,10 +94,10 @@ def test_a_metric_is_one_number(metric: object) -> None:
 )
 def test_a_phase_is_stopped_by_what_is_measured(settings: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        losses.check_loss_and_metrics(Phase(patience=1, **settings), num_classes=3, one_hot=True)
+        losses.check_loss_and_metrics(Phase(patience=1, **settings), num_classes=3, form="one-hot")
 
 
 @pytest.mark.parametrize("monitor", ["loss", "val_loss", "val_accuracy"])
 def test_the_loss_and_the_accuracy_can_be_watched(monitor: str) -> None:
     phase = Phase(patience=1, monitor=monitor)
-    losses.check_loss_and_metrics(phase, num_classes=3, one_hot=False)
+    losses.check_loss_and_metrics(phase, num_classes=3, form="integers")

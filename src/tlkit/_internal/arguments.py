@@ -61,6 +61,13 @@ def fraction(name: str, value: Any) -> float:
     )
 
 
+def flag(name: str, value: Any) -> bool:
+    """Return `value` where it is True or False."""
+    if isinstance(value, bool):
+        return value
+    raise ConfigError(Argument(name), f" must be True or False, got {value!r}.")
+
+
 def interval(name: str, value: Any) -> tuple[float, float]:
     """Return `value` as (low, high) where both are finite and low < high."""
     try:

@@ -76,6 +76,8 @@ class LabelledImages:
         unreadable: What to do with damaged files; by default as in training.
         path_column: Column of a table that holds image paths; by default as in training.
         label_column: Column of a table that holds class names; by default as in training.
+        label_separator: Sign between several labels of an image; by default as in training.
+        label_columns: Columns of 0 and 1, one for each class; by default as in training.
         split_column: Column of a table that holds train, val or test.
         group_column: Column of a table that groups images; by default as in training.
     """
@@ -85,6 +87,8 @@ class LabelledImages:
     unreadable: Unreadable | None = None
     path_column: str | None = None
     label_column: str | None = None
+    label_separator: str | None = None
+    label_columns: tuple[str, ...] | None = None
     split_column: str | None = None
     group_column: str | None = None
 
@@ -108,7 +112,7 @@ def train(
     Args:
         out: The run's folder; it must be new or empty.
         track: Log metrics of every epoch to these trackers; TensorBoard's files go beside the run.
-        assert_accuracy: Exit with code 1 if the accuracy is lower.
+        assert_accuracy: Exit with code 1 if the accuracy is lower; multi-label: all classes right.
         cache: Take features from those of earlier commands, and store them for later ones.
     """
     tlkit.experiments.run_folder.require_empty(out)
@@ -136,7 +140,7 @@ def evaluate(
 
     Args:
         model: A run's folder, or a .keras file.
-        assert_accuracy: Exit with code 1 if the accuracy is lower.
+        assert_accuracy: Exit with code 1 if the accuracy is lower; multi-label: all classes right.
     """
     classifier, experiment = tlkit.experiments.loading.load_classifier(model, **images.settings())
     if images.group_column is None:  # without a split, groups do not matter
@@ -365,6 +369,7 @@ def _build(experiment: Experiment, names: Sequence[str]) -> "keras.Model":
         weights=experiment.weights,
         backbone_options=experiment.backbone_options,
         class_names=names,
+        multi_label=experiment.is_multi_label,
     )
 
 

@@ -65,6 +65,7 @@ def validate(
     value_range: tuple[float, float] | None,
     class_names: Sequence[str] = (),
     lenient: bool = False,
+    multi_label: bool = False,
 ) -> Inputs:
     """Return images and labels in one form, checked against a model.
 
@@ -81,6 +82,7 @@ def validate(
             directories, torchvision's folders and Hugging Face), its labels are brought into this
             order; none skips that.
         lenient: As for `Requirements`.
+        multi_label: As for `Requirements`; labels are then returned in float32.
 
     Raises:
         DataError: Images or labels don't fit the model.
@@ -91,6 +93,7 @@ def validate(
         num_classes=num_classes,
         value_range=value_range,
         lenient=lenient,
+        multi_label=multi_label,
     )
     if isinstance(data, ImageDataset):
         _check_value_range(data, name, value_range)
@@ -104,7 +107,7 @@ def validate(
         required.check(images, labels)
         if isinstance(images, LazyImages) and required.may_fail(images.dtype):
             images = images.checked_by(lambda some: required.check_pixels(some, judge=False))
-        return images, labels
+        return images, labels.astype("float32") if multi_label else labels
     if not _is_dataset(data):
         raise DataError(
             f"`{name}` must be an ImageDataset, a pair (images, labels), or a dataset of such "
@@ -117,6 +120,11 @@ def validate(
         )
     given = find_class_names(data)
     order = order_class_names(given, class_names, name) if given and class_names else None
+    if order is not None and multi_label and len(order) < num_classes:
+        raise DataError(
+            f"`{name}` must have a column of labels for each of the {num_classes} classes of a "
+            f"multi-label classifier, got only {list(given)}."
+        )
     if order is not None:
         required = replace(required, num_classes=len(order))
     return CheckedBatches(data, required, order, num_classes)

@@ -75,6 +75,8 @@ class CheckedBatches:
                 )
         except DataError as error:
             raise DataError(f"{error} This is in batch {index + 1}.") from None
+        if self._required.multi_label:
+            labels = labels.astype("float32")
         if self._order is not None:
             labels = _reorder_labels(labels, self._order, self._num_classes)
         return images, labels, weights
@@ -99,12 +101,13 @@ class CheckedBatches:
 
         def check(index: Any, batch: tuple[Any, ...]) -> tuple[Any, ...]:
             images, labels, *weights = batch
+            dtype = tensorflow.float32 if self._required.multi_label else labels.dtype
 
             def run(number: Any, *arrays: Any) -> Any:
-                return np.asarray(self.check(int(number), arrays)[1], labels.dtype.as_numpy_dtype)
+                return np.asarray(self.check(int(number), arrays)[1], dtype.as_numpy_dtype)
 
             checked = tensorflow.numpy_function(
-                run, [index, images, labels, *weights], labels.dtype, stateful=False
+                run, [index, images, labels, *weights], dtype, stateful=False
             )
             checked.set_shape([None, self._num_classes] if self.has_one_hot else labels.shape)
             if images.shape.rank in (None, len(shape)):

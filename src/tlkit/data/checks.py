@@ -8,7 +8,7 @@ so that most data costs nothing.
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from tlkit.errors import DataError
 _MIN_JUDGED = 8  # images; the pixels of fewer may well be of one shade
 MIN_SPREAD = 1 / 8
 """The share of the range of values that pixels fill at least, from the darkest to the brightest."""
+LabelForm = Literal["integers", "one-hot", "multi-hot"]
+"""Class indices, rows with one 1, or for a multi-label classifier rows with any number of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,7 @@ class Requirements:
         value_range: The values of black and white; None leaves pixels unchecked.
         lenient: Whether images that fill too little of the range give a warning in place of an
             error: those that a classifier is used on may be dark.
+        multi_label: Whether an image can have several classes, or none.
     """
 
     name: str
@@ -38,13 +41,14 @@ class Requirements:
     num_classes: int
     value_range: tuple[float, float] | None
     lenient: bool = False
+    multi_label: bool = False
 
     def check(self, images: Any, labels: Any, weights: Any = None, *, judge: bool = True) -> None:
         """Check images, their labels and their weights.
 
         Args:
             images: An array, or images that are read when they are indexed.
-            labels: Class indices or one-hot rows.
+            labels: Class indices or one-hot rows; for multi-label, rows of 0 and 1.
             weights: A number for each image, or None.
             judge: Whether the images are enough to say that they fill too little of the range.
 
@@ -131,6 +135,8 @@ class Requirements:
     def check_labels(self, labels: Any, count: int) -> None:
         """Check that there is a class index or a one-hot row for each image.
 
+        For multi-label, a row of 0 and 1 with a column for each class.
+
         Raises:
             DataError: There is not.
         """
@@ -139,6 +145,9 @@ class Requirements:
                 f"`{self.name}` must have one label for each of the {count} images, got labels of "
                 f"shape {labels.shape}."
             )
+        if self.multi_label:
+            self._check_multi_hot(labels)
+            return
         if is_one_hot(labels) and labels.dtype.kind in "biuf":
             self._check_one_hot(labels)
             return
@@ -166,7 +175,22 @@ class Requirements:
         if labels.min() < 0 or not np.allclose(total, 1, atol=1e-3):
             raise DataError(
                 f"`{self.name}` one-hot labels must be rows of at least 0 that add up to 1, "
-                f"got a row that adds up to {total[np.abs(total - 1).argmax()]:g}."
+                f"got a row that adds up to {total[np.abs(total - 1).argmax()]:g}. For images with "
+                "several classes, or none: build_classifier(..., multi_label=True)."
+            )
+
+    def _check_multi_hot(self, labels: np.ndarray) -> None:
+        if labels.ndim != 2 or labels.shape[1] != self.num_classes:
+            raise DataError(
+                f"`{self.name}` labels must be rows of 0 and 1 with a column for each of the "
+                f"{self.num_classes} classes of a multi-label classifier, got the shape "
+                f"{labels.shape}. tlkit.data.one_hot makes such rows of class indices."
+            )
+        if labels.dtype.kind not in "biuf" or not np.isin(labels, (0, 1)).all():
+            wrong = labels[~np.isin(labels, (0, 1))][:1].tolist() or [str(labels.dtype)]
+            raise DataError(
+                f"`{self.name}` labels of a multi-label classifier must each be 0 or 1, got "
+                f"{wrong[0]}. Leave out images of which a label is not known."
             )
 
     def _check_weights(self, weights: Any, count: int) -> None:

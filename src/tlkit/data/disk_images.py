@@ -11,7 +11,7 @@ from tlkit._internal import arguments, files
 from tlkit.data import batches as data
 from tlkit.data import chunks
 from tlkit.data.checked_batches import is_endless
-from tlkit.data.image_dataset import ImageDataset, validate_labels
+from tlkit.data.image_dataset import ImageDataset, validate_labels, validate_rows
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import ConfigError, DataError
 
@@ -22,6 +22,7 @@ def from_batches(
     batches: Any,
     *,
     class_names: Sequence[str],
+    multi_label: bool = False,
     channels_first: bool = False,
     value_range: tuple[float, float] = (0, 255),
     folder: str | Path | None = None,
@@ -34,8 +35,10 @@ def from_batches(
     when the dataset is.
 
     Args:
-        batches: Yields `(images, labels)`. Labels are class indices or one-hot rows.
+        batches: Yields `(images, labels)`. Labels are class indices or one-hot rows; for
+            multi-label, rows of 0 and 1.
         class_names: The name of each index.
+        multi_label: Whether an image can have several classes, or none.
         channels_first: Whether images are `(batch, channels, height, width)`, as torch has them.
         value_range: What black and white are.
         folder: Where to write the file; by default where temporary files go.
@@ -65,7 +68,9 @@ def from_batches(
     return ImageDataset(
         name=name or type(batches).__name__,
         images=images,
-        labels=validate_labels(data.label_indices(given), class_names),
+        labels=validate_rows(given, class_names)
+        if multi_label
+        else validate_labels(data.label_indices(given), class_names),
         class_names=tuple(class_names),
         value_range=arguments.interval("value_range", value_range),
     )

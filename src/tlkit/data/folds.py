@@ -6,7 +6,7 @@ from tlkit._internal import arguments
 from tlkit._internal.text import join_first
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import find_groups, hash_to_unit
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import Argument, ConfigError, DataError
 
 
 # Folds should be of equal size, each with the same share of every class, and no group may be torn
@@ -25,7 +25,8 @@ def assign_folds(data: ImageDataset, *, folds: int = 5, seed: int = 0) -> np.nda
         seed: Another seed gives other folds.
 
     Raises:
-        ConfigError: `folds` is below 2, or above the number of images or groups.
+        ConfigError: `folds` is below 2, or above the number of images or groups, or images can
+            have several classes.
         DataError: All images of a class are in one group, so that a fold would hold all of them.
 
     Examples:
@@ -36,6 +37,12 @@ def assign_folds(data: ImageDataset, *, folds: int = 5, seed: int = 0) -> np.nda
         [2, 2, 2]
     """
     arguments.at_least("folds", folds, 2)
+    if data.is_multi_label:
+        raise ConfigError(
+            Argument("folds"),
+            " must be left out where images can have several classes, which folds can't have in "
+            "equal proportions.",
+        )
     names, group, sizes = np.unique(find_groups(data), return_inverse=True, return_counts=True)
     if len(names) < folds:
         raise ConfigError(

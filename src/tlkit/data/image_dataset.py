@@ -38,7 +38,8 @@ class ImageDataset:
     Attributes:
         name: The name of the dataset in a report.
         images: `(count, height, width, channels)`: an array, or files that are read when indexed.
-        labels: The class index of each image, `(count,)`.
+        labels: The class index of each image, `(count,)`; or for multi-label, where an image can
+            have several classes or none, rows of 0 and 1, `(count, classes)`.
         class_names: The name of each class.
         paths: The file of each image, relative to the dataset's folder; empty for arrays.
         groups: The group of each image, such as a patient, which is never split; empty without.
@@ -78,10 +79,16 @@ class ImageDataset:
         return len(self.labels)
 
     @property
+    def is_multi_label(self) -> bool:
+        """Whether an image can have several classes, or none."""
+        return self.labels.ndim == 2
+
+    @property
     def counts(self) -> dict[str, int]:
         """The number of images of each class."""
-        found = np.bincount(self.labels, minlength=len(self.class_names)).tolist()
-        return dict(zip(self.class_names, found, strict=True))
+        labels, classes = self.labels, len(self.class_names)
+        found = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=classes)
+        return dict(zip(self.class_names, found.astype(int).tolist(), strict=True))
 
     @cached_property
     def scans(self) -> tuple[scanning.Scan, ...]:
@@ -120,7 +127,13 @@ class ImageDataset:
                 f"{list(class_names)}, got {unknown}."
             )
         order = np.asarray([known[name] for name in self.class_names])
-        return replace(self, labels=order[self.labels], class_names=tuple(class_names))
+        if self.is_multi_label and len(order) < len(class_names):
+            raise DataError(
+                f"{self.name} must have labels for each of the classes of a multi-label "
+                f"classifier, {list(class_names)}, got only {list(self.class_names)}."
+            )
+        labels = self.labels[:, np.argsort(order)] if self.is_multi_label else order[self.labels]
+        return replace(self, labels=labels, class_names=tuple(class_names))
 
     def name_image(self, index: int) -> str:
         """Return the path of an image, or its index if the images are not files."""
@@ -136,6 +149,9 @@ class ImageDataset:
             ", ".join(named[:_MAX_NAMED])
             + f" and {len(named) - _MAX_NAMED:,} more classes" * (len(named) > _MAX_NAMED),
         ]
+        if self.is_multi_label:
+            several, without = (self.labels.sum(axis=1) > 1).sum(), (~self.labels.any(axis=1)).sum()
+            lines.append(f"{several:,} images have several classes, {without:,} have none")
         lines += self.notices
         if self.problems:
             shown = join_first(self.problems, limit=10, separator="; ")
@@ -146,6 +162,26 @@ class ImageDataset:
 def pick(values: tuple[Any, ...], indices: Iterable[int]) -> tuple[Any, ...]:
     """Return the values at these indices; an empty tuple stays empty."""
     return tuple(values[index] for index in indices) if values else ()
+
+
+def validate_rows(labels: Any, class_names: Sequence[str]) -> np.ndarray:
+    """Return labels as rows of 0 and 1 in uint8, with a column for each name.
+
+    Raises:
+        DataError: They are something else.
+    """
+    try:
+        given = np.asarray(labels)
+    except ValueError:
+        raise DataError("`labels` must be rows of equal length, got others.") from None
+    if given.ndim != 2 or given.shape[1] != len(class_names) or not len(given):
+        raise DataError(
+            "`labels` for multi-label must be rows of 0 and 1 with a column for each of the "
+            f"{len(class_names)} classes, got the shape {given.shape}."
+        )
+    if given.dtype.kind not in "biuf" or not np.isin(given, (0, 1)).all():
+        raise DataError("`labels` for multi-label must each be 0 or 1, got others.")
+    return given.astype("uint8")
 
 
 def validate_labels(labels: Any, class_names: Sequence[str]) -> np.ndarray:
@@ -161,7 +197,8 @@ def validate_labels(labels: Any, class_names: Sequence[str]) -> np.ndarray:
     if given.ndim > 1 and given.shape[1:] != (1,):
         raise DataError(
             f"`labels` must be one whole number for each image, got the shape {given.shape}. Of "
-            "one-hot rows, pass labels.argmax(axis=-1)."
+            "one-hot rows, pass labels.argmax(axis=-1). For images with several classes, or none, "
+            "set multi_label=True."
         )
     given = given.reshape(-1)
     if given.dtype.kind not in "iub":

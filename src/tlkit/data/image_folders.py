@@ -12,7 +12,7 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.listings import Listing, join, read_listing
 from tlkit.data.reading import ReadOptions, Unreadable
 from tlkit.data.split_folders import SplitChoice
-from tlkit.data.table_listing import Columns, list_table
+from tlkit.data.table_listing import Columns, check_label_columns, list_table
 from tlkit.errors import Argument, ConfigError
 
 __all__ = ["SplitChoice", "Unreadable", "from_folder", "from_manifest"]
@@ -97,6 +97,8 @@ def from_manifest(
     folder: str | Path | None = None,
     path_column: str = "path",
     label_column: str = "label",
+    label_separator: str | None = None,
+    label_columns: Sequence[str] = (),
     group_column: str | None = None,
     split_column: str | None = None,
     test_data: str | Path | None = None,
@@ -116,6 +118,10 @@ def from_manifest(
         folder: The folder that paths are relative to; by default the manifest's own.
         path_column: The column of paths.
         label_column: The column of class names, or of numbers.
+        label_separator: The sign between the class names of an image that has several, such as "|".
+            With it, images are multi-label: they can have several classes, or none.
+        label_columns: For multi-label, a column of 0 and 1 for each class, in place of
+            `label_column`.
         group_column: The column of groups, such as patients, that a split keeps together.
         split_column: The column of your own split: train, val (or valid, validation) and test, in
             any case; `tlkit.splits.split` uses it as it is.
@@ -134,7 +140,17 @@ def from_manifest(
         MissingExtraError: The extra for Parquet is not installed.
     """
     path = arguments.path("manifest", manifest)
-    columns = Columns(path=path_column, label=label_column, group=group_column, split=split_column)
+    classes = class_names
+    if label_columns and class_names is None:
+        class_names = label_columns
+    columns = Columns(
+        path=path_column,
+        label=label_column,
+        separator=label_separator,
+        labels=check_label_columns(label_column, label_separator, label_columns, classes),
+        group=group_column,
+        split=split_column,
+    )
     listing = list_table(
         path, columns, folder=folder if folder is None else arguments.path("folder", folder)
     )

@@ -10,7 +10,7 @@ from tlkit._internal.text import join_first, plural
 from tlkit.data import naming
 from tlkit.data.decoding import Picture
 from tlkit.data.image_dataset import ImageDataset, Problem
-from tlkit.data.reading import ReadOptions, read
+from tlkit.data.reading import Label, ReadOptions, read
 from tlkit.errors import DataError
 
 PARTS = ("train", "validation", "test")
@@ -22,7 +22,8 @@ class Listing:
 
     Attributes:
         fetch: Returns the picture with this index.
-        labels: The class name of each picture; None for a missing one.
+        labels: The class name of each picture, a tuple of names for multi-label; None for a missing
+            one.
         paths: Where each picture is.
         groups: The group of each picture; may be empty.
         parts: The part of each picture in the user's own split; may be empty.
@@ -32,7 +33,7 @@ class Listing:
     """
 
     fetch: Callable[[int], Picture]
-    labels: Sequence[str | None]
+    labels: Sequence[Label]
     paths: Sequence[str]
     groups: Sequence[str] = ()
     parts: Sequence[str] = ()
@@ -155,10 +156,9 @@ def _leave_out_unlabelled(listing: Listing) -> Listing:
 # measure on is only said: nothing can be measured of it there.
 def _compare_classes(listing: Listing, *, known: Sequence[str]) -> Listing:
     """Compare the classes of the parts; leave out those neither in training nor known."""
+    names_of = [(label,) if isinstance(label, str) else label or () for label in listing.labels]
     counts = Counter(
-        (part, label)
-        for part, label in zip(listing.parts, listing.labels, strict=True)
-        if label is not None
+        (part, name) for part, names in zip(listing.parts, names_of, strict=True) for name in names
     )
     classes = {part: sorted({name for each, name in counts if each == part}) for part in PARTS}
     if not classes["train"]:
@@ -172,7 +172,7 @@ def _compare_classes(listing: Listing, *, known: Sequence[str]) -> Listing:
         Problem(path=f"class {name!r}", reason=_explain_unlearned(name, counts, classes["train"]))
         for name in unlearned
     ]
-    kept = [index for index, label in enumerate(listing.labels) if label not in unlearned]
+    kept = [index for index, names in enumerate(names_of) if not {*names} & {*unlearned}]
     missing = {
         part: [name for name in classes["train"] if name not in classes[part]] for part in PARTS
     }

@@ -4,11 +4,11 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tlkit._internal.text import join_first
-from tlkit.errors import DataError
+from tlkit.errors import Argument, DataError
 
 _PART = re.compile(
     r"(train|trn|training|test|tst|testing|val|valid|validation|dev|eval|evaluation|holdout"
@@ -35,6 +35,10 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _NUMBER = re.compile(r"[+-]?[0-9]+([.][0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]+([.]0+)?")
 _MISSING = ("", "nan", "<na>", "null")
+_ABSENT_OR_PRESENT = {
+    **dict.fromkeys(("0", "0.0", "false"), False),
+    **dict.fromkeys(("1", "1.0", "true"), True),
+}
 
 
 def normalize(name: str) -> str:
@@ -143,17 +147,61 @@ def _name(label: Any, column: str) -> str | None:
         label = label.decode("utf-8", "surrogateescape")
     if label is None or (isinstance(label, float) and math.isnan(label)):
         return None
-    if isinstance(label, list | tuple | set | dict) or hasattr(label, "__array__"):
-        raise _several_labels(column, str(label)[:60])
+    refuse_lists([label], column=column)
     text = str(label).strip()
     text = text if find_fault(text) else normalize(text)
     return None if text.lower() in _MISSING else text
 
 
+def refuse_lists(labels: Sequence[Any], *, column: str) -> None:
+    """Raise an error for labels that are lists.
+
+    Raises:
+        DataError: One is.
+    """
+    for label in labels:
+        if isinstance(label, list | tuple | set | dict) or hasattr(label, "__array__"):
+            raise _several_labels(column, str(label)[:60])
+
+
+def from_lists(
+    labels: Sequence[Any], known: Sequence[str] | None, *, column: str
+) -> list[tuple[str, ...]]:
+    """Return the class names of each image, of lists of names or of indices into known ones.
+
+    Args:
+        labels: A list for each image; None is an empty one.
+        known: The class names that whole numbers are indices into.
+        column: Where they are from.
+
+    Raises:
+        DataError: They are no lists, or an index has no name.
+    """
+    spelled = () if known is None else check(known)
+    found = []
+    for label in labels:
+        if not (label is None or isinstance(label, list | tuple) or hasattr(label, "__array__")):
+            raise DataError(
+                f"Column {column!r} must hold a list of labels for each image, got {label!r}."
+            )
+        given = list(() if label is None else label)
+        if known is not None and not all(0 <= each < len(spelled) for each in given):
+            raise DataError(
+                f"Column {column!r} must hold indices of its {len(spelled)} classes, got {given}."
+            )
+        names = [str(each) if known is None else spelled[each] for each in given]
+        found.append(tuple(map(normalize, names)))
+    return found
+
+
 def _several_labels(column: str, label: str) -> DataError:
     return DataError(
         f"Column {column!r} must have one label for each image, got several, such as {label}. "
-        "tlkit's classes exclude each other: choose one label for each image."
+        "Choose one label for each image; or for images with several classes, set ",
+        Argument("label_separator"),
+        " of a table, or ",
+        Argument("multi_label"),
+        " of another data set.",
     )
 
 
@@ -175,6 +223,82 @@ def _find_several(names: set[str]) -> str:
             if len(own) > 1 and (shared or own <= names):
                 return name
     return next((name for name in sorted(names) if _LIST.fullmatch(name)), "")
+
+
+def from_joined_labels(
+    labels: Sequence[Any], *, separator: str, column: str
+) -> list[tuple[str, ...]]:
+    """Return the class names of each image: none, one or several.
+
+    Args:
+        labels: Text with a sign between class names, or lists of names; missing ones and empty
+            text are of images without a class.
+        separator: The sign.
+        column: Where they are from.
+
+    Raises:
+        DataError: Labels are joined by another sign.
+    """
+    found = [tuple(dict.fromkeys(_pieces(label, separator))) for label in labels]
+    several = _find_joined({name for names in found for name in names})
+    if several:
+        raise DataError(
+            f"Column {column!r} must have {separator!r} between the labels of an image, got "
+            f"{several!r}. Name the sign that it has with ",
+            Argument("label_separator"),
+            ".",
+        )
+    return found
+
+
+def _find_joined(names: set[str]) -> str:
+    """Return a name whose pieces between signs are all labels of other images too; or empty."""
+    for sign in "|;,":
+        pieces = {name: {*_pieces(name, sign)} for name in names if sign in name}
+        counts = Counter(piece for own in pieces.values() for piece in own)
+        for name, own in sorted(pieces.items()):
+            if len(own) > 1 and all(counts[each] > 1 or each in names for each in own):
+                return name
+    return ""
+
+
+def _pieces(label: Any, separator: str) -> list[str]:
+    if label is None or (isinstance(label, float) and math.isnan(label)):
+        return []
+    if isinstance(label, list | tuple | set) or getattr(label, "ndim", 0) == 1:
+        pieces = [str(each) for each in label]
+    else:
+        pieces = str(label).split(separator)
+    names = [normalize(each) if not find_fault(each.strip()) else each.strip() for each in pieces]
+    return [name for name in names if name.lower() not in _MISSING]
+
+
+def from_label_columns(
+    columns: Mapping[str, Sequence[Any]],
+) -> tuple[list[tuple[str, ...] | None], dict[int, str]]:
+    """Return the class names of each image, and what is wrong with the labels of others.
+
+    Args:
+        columns: For each class, 0 or 1 for each image.
+    """
+    known = {
+        name: [_ABSENT_OR_PRESENT.get(str(each).lower()) for each in values]
+        for name, values in columns.items()
+    }
+    rows = list(zip(*known.values(), strict=True))
+    faults = {
+        row: f"its label {name!r} is {str(columns[name][row]) or 'empty'}, not 0 or 1"
+        for row, values in enumerate(rows)
+        for name, value in zip(known, values, strict=True)
+        if value is None
+    }
+    names = [
+        None
+        if None in values
+        else tuple(name for name, has in zip(known, values, strict=True) if has)
+        for values in rows
+    ]
+    return names, faults
 
 
 def have_parts(names: Iterable[str]) -> bool:

@@ -17,6 +17,8 @@ from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import Argument, DataError
 
 Unreadable = Literal["fail", "replace", "skip"]
+Label = str | tuple[str, ...] | None
+"""One class name, several for multi-label, or a missing label."""
 _GREY = 128  # what stands in for an image that can't be read
 _DARK = 64  # of 255; no set of photos is darker than that everywhere
 
@@ -50,7 +52,7 @@ class ReadOptions:
 
 def read(
     fetch: Callable[[int], decoding.Picture],
-    labels: Sequence[str | None],
+    labels: Sequence[Label],
     *,
     paths: Sequence[str],
     name: str,
@@ -67,7 +69,8 @@ def read(
 
     Args:
         fetch: Returns the picture with this index.
-        labels: The class name of each picture; None for a missing one.
+        labels: The class name of each picture, or for multi-label a tuple of names, which may be
+            empty; None for a missing one.
         paths: Where each picture is, for messages.
         name: The name of the dataset.
         place: Where the pictures are, for messages.
@@ -103,8 +106,7 @@ def read(
     problems = (*problems, *found)
     _check_problems(problems, found, len(labels), options)
     kept = [i for i in usable if i not in damaged or options.unreadable == "replace"]
-    names = _find_class_names({str(labels[i]) for i in kept}, options.class_names, place)
-    numbers = {each: number for number, each in enumerate(names)}
+    encoded, names = _encode([labels[i] for i in kept], options.class_names, place)
     white, depths = _find_white([scans[i] for i in kept if i not in damaged], options.white)
     grey = np.full(options.shape, _GREY, "uint8")
 
@@ -125,7 +127,7 @@ def read(
             if are_files
             else None,
         ),
-        labels=np.asarray([numbers[str(labels[i])] for i in kept], dtype="int64"),
+        labels=encoded,
         class_names=names,
         paths=pick(tuple(paths), kept) if are_files else (),
         groups=pick(tuple(groups), kept),
@@ -152,6 +154,28 @@ def _digest_decoded(
         f"{white if scan.form == '16-bit grey' else None}"
         for scan in scans
     )
+
+
+def _encode(
+    labels: Sequence[Label], wanted: Sequence[str] | None, place: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return class indices, or for multi-label rows of 0 and 1, and the class names."""
+    sets = [label for label in labels if isinstance(label, tuple)]
+    if not sets:
+        single = [str(label) for label in labels]
+        names = _find_class_names(set(single), wanted, place)
+        numbers = {each: number for number, each in enumerate(names)}
+        return np.asarray([numbers[each] for each in single], dtype="int64"), names
+    if len(sets) < len(labels):
+        raise DataError(
+            f"The images of {place!r} must all have a single class, or all may have several, got "
+            "both. List all of them in tables with the same columns."
+        )
+    present = {name for names in sets for name in names}
+    known = wanted is not None and not present  # images may all be without a class
+    names = naming.check(wanted or ()) if known else _find_class_names(present, wanted, place)
+    rows = [[name in own for name in names] for own in sets]
+    return np.asarray(rows, dtype="uint8"), names
 
 
 def _find_class_names(

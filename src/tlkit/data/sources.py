@@ -10,10 +10,10 @@ from tlkit._internal import arguments
 from tlkit._internal.text import join_first
 from tlkit.data import decoding, naming
 from tlkit.data.disk_images import from_batches
-from tlkit.data.image_dataset import ImageDataset, Problem, validate_labels
+from tlkit.data.image_dataset import ImageDataset, Problem, validate_labels, validate_rows
 from tlkit.data.image_folders import from_folder, from_manifest
 from tlkit.data.listings import PARTS, Listing, join, read_listing
-from tlkit.data.reading import ReadOptions, Unreadable
+from tlkit.data.reading import Label, ReadOptions, Unreadable
 from tlkit.errors import ConfigError, DataError
 
 __all__ = [
@@ -34,6 +34,7 @@ def from_arrays(
     labels: Any,
     *,
     class_names: Sequence[str],
+    multi_label: bool = False,
     groups: Sequence[str] = (),
     name: str = "arrays",
     value_range: tuple[float, float] = (0, 255),
@@ -42,8 +43,9 @@ def from_arrays(
 
     Args:
         images: `(count, height, width)` or with a channel axis.
-        labels: The class index of each image.
+        labels: The class index of each image; for multi-label, rows of 0 and 1.
         class_names: The name of each class.
+        multi_label: Whether an image can have several classes, or none.
         groups: The group of each image, such as a patient, that a split keeps together.
         name: The name of the dataset in a report.
         value_range: The values of black and white.
@@ -51,7 +53,7 @@ def from_arrays(
     Raises:
         DataError: The numbers of labels and images differ, or a label has no name.
     """
-    indices = validate_labels(labels, class_names)
+    indices = (validate_rows if multi_label else validate_labels)(labels, class_names)
     if len(indices) != len(images) or len(groups) not in (0, len(images)):
         raise DataError(
             f"`labels` and `groups` must be one for each of the {len(images)} images, got "
@@ -73,6 +75,7 @@ def from_huggingface(
     image_size: int | tuple[int, int],
     image: str = "image",
     label: str = "label",
+    multi_label: bool = False,
     group: str | None = None,
     fit: decoding.Fit = "squash",
     channels: int = 3,
@@ -97,6 +100,8 @@ def from_huggingface(
         image_size: As for `from_folder`.
         image: The column of images.
         label: The column of labels.
+        multi_label: Whether an image can have several classes, or none: the column then holds lists
+            of labels.
         group: The column of groups, such as patients, that a split keeps together.
         fit: As for `from_folder`.
         channels: As for `from_folder`.
@@ -111,10 +116,10 @@ def from_huggingface(
     """
     splits = _find_splits(dataset) if isinstance(dataset, Mapping) else {"": dataset}
     listings = [
-        _list_rows(rows, part, image=image, label=label, group=group)
+        _list_rows(rows, part, image=image, label=label, group=group, multi_label=multi_label)
         for part, rows in splits.items()
     ]
-    known = getattr(next(iter(splits.values())).features[label], "names", None)
+    known = _find_names(next(iter(splits.values())), label)
     options = ReadOptions(
         image_size=image_size,  # type: ignore[arg-type]  # a number becomes a pair
         fit=fit,
@@ -145,6 +150,13 @@ def from_huggingface(
     )
 
 
+def _find_names(dataset: Any, label: str) -> Sequence[str] | None:
+    """Return the names of a column's classes, or of those in its lists; None if it has none."""
+    feature = dataset.features[label]
+    names: Sequence[str] | None = getattr(getattr(feature, "feature", feature), "names", None)
+    return names
+
+
 def _find_splits(dataset: Mapping[str, Any]) -> dict[str, Any]:
     """Return the splits of a `DatasetDict` that are parts, by "train", "validation", "test"."""
     found: dict[str, Any] = {}
@@ -164,7 +176,9 @@ def _find_splits(dataset: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _list_rows(dataset: Any, part: str, *, image: str, label: str, group: str | None) -> Listing:
+def _list_rows(
+    dataset: Any, part: str, *, image: str, label: str, group: str | None, multi_label: bool
+) -> Listing:
     """Return the rows of one split."""
     if not hasattr(dataset, "__len__"):
         raise ConfigError(
@@ -177,8 +191,14 @@ def _list_rows(dataset: Any, part: str, *, image: str, label: str, group: str | 
                 f"The data set must have a column {column!r}, got {dataset.column_names}."
             )
     plain = dataset.with_format(None)
-    known = getattr(dataset.features[label], "names", None)
-    names, faults = _label_names(list(plain[label]), known, label)
+    known = _find_names(dataset, label)
+    cells = list(plain[label])
+    names: Sequence[Label]
+    faults: dict[int, str] = {}
+    if multi_label:
+        names = naming.from_lists(cells, known, column=label)
+    else:
+        names, faults = _label_names(cells, known, label)
     groups = [str(each) for each in plain[group]] if group else []
     if "None" in groups or "" in groups:
         row = next(row for row, each in enumerate(groups) if each in ("None", ""))
@@ -200,6 +220,7 @@ def _label_names(
     if known is None:
         return naming.from_labels(labels, column=column), {}
     spelled = naming.check(known)
+    naming.refuse_lists(labels, column=column)
     names = [
         spelled[label] if isinstance(label, int) and 0 <= label < len(spelled) else None
         for label in labels

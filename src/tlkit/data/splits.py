@@ -13,7 +13,7 @@ from tlkit._internal.text import join_first, plural
 from tlkit.data.duplicates import DuplicatePair, find_duplicates
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.listings import PARTS
-from tlkit.errors import Argument, DataError
+from tlkit.errors import Argument, ConfigError, DataError
 
 __all__ = ["DuplicatePair", "Duplicates", "Split", "find_duplicates", "find_groups", "split"]
 
@@ -107,7 +107,8 @@ def split(
         seed: Another seed gives another split.
 
     Raises:
-        ConfigError: The shares leave nothing to train on.
+        ConfigError: The shares leave nothing to train on, or images can have several classes and
+            are to be stratified.
         DataError: Duplicates are refused, or a class has no image in a part.
 
     Examples:
@@ -133,6 +134,12 @@ def split(
     positions = hash_to_unit(groups if duplicates == "together" else _keys(data), seed)
     parts = np.asarray(data.parts or ["train"] * len(data), dtype="U10")
     free = parts == "train"  # all images, or those from which other parts are taken
+    if stratify and data.is_multi_label:
+        raise ConfigError(
+            Argument("stratify"),
+            " must be False where images can have several classes: their proportions can't all be "
+            "equal. Without it they are about equal.",
+        )
     if stratify:
         positions[free] = _spread_evenly(positions[free], data.labels[free])
     parts[free] = _assign_parts(positions[free], shares)
@@ -189,7 +196,7 @@ def _join_keys(data: ImageDataset, pairs: Iterable[DuplicatePair]) -> list[str]:
     """Return one key, the first in the alphabet, for all images that share a key or are paired."""
     keys = _keys(data)
     names, first, nodes = np.unique(keys, return_index=True, return_inverse=True)
-    classes = data.labels[first]
+    classes = _single_labels(data)[first]
     limits = np.maximum(np.bincount(classes) * _MAX_SHARE, _MIN_GROUP)[classes]
     parents, sizes = list(range(len(names))), [1] * len(names)
 
@@ -205,6 +212,11 @@ def _join_keys(data: ImageDataset, pairs: Iterable[DuplicatePair]) -> list[str]:
             parents[other], sizes[one] = one, size
             limits[one] = min(limits[one], limits[other])
     return [str(names[root(node)]) for node in nodes]  # names are sorted
+
+
+def _single_labels(data: ImageDataset) -> np.ndarray:
+    """Return class indices; images that can have several classes count as of one."""
+    return np.zeros(len(data), int) if data.is_multi_label else data.labels
 
 
 def hash_to_unit(keys: Sequence[str], seed: int) -> np.ndarray:
@@ -248,7 +260,9 @@ def _check_duplicates(
 ) -> None:
     across = [pair for pair in pairs if refuse_apart and parts[pair.first] != parts[pair.second]]
     conflicting = [
-        pair for pair in pairs if pair.exact and data.labels[pair.first] != data.labels[pair.second]
+        pair
+        for pair in pairs
+        if pair.exact and np.any(data.labels[pair.first] != data.labels[pair.second])
     ]
     if not across and not conflicting:
         return
@@ -281,7 +295,7 @@ def _check_all_classes(
     grouped: bool,
 ) -> None:
     wanted = ("train", *(name for name, share in shares.items() if share))
-    counts = np.bincount(data.labels[np.isin(parts, wanted)], minlength=len(data.class_names))
+    counts = data.take(np.isin(parts, wanted)).counts.values()
     few = [
         name
         for name, count in zip(data.class_names, counts, strict=True)
@@ -296,7 +310,10 @@ def _check_all_classes(
     stratified = () if stratify else ("; or set ", Argument("stratify", True))
     allowed = ("; or let duplicates be in different parts with ", Argument("duplicates", "allow"))
     for part in wanted:
-        present = set(data.labels[parts == part].tolist())
+        labels = data.labels[parts == part]
+        if data.is_multi_label and part != "train":  # the metrics say which classes it lacks
+            continue
+        present = set(np.nonzero(labels.any(axis=0))[0] if labels.ndim == 2 else labels.tolist())
         missing = [name for index, name in enumerate(data.class_names) if index not in present]
         if missing:
             raise DataError(

@@ -10,7 +10,8 @@ from tlkit._internal.text import join_first
 from tlkit.data import manifests, naming
 from tlkit.data.image_files import relative_path
 from tlkit.data.listings import Listing
-from tlkit.errors import DataError
+from tlkit.data.reading import Label
+from tlkit.errors import Argument, ConfigError, DataError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,8 @@ class Columns:
 
     path: str = "path"
     label: str = "label"
+    separator: str | None = None
+    labels: Sequence[str] = ()
     group: str | None = None
     split: str | None = None
 
@@ -35,7 +38,8 @@ def list_table(path: Path, columns: Columns, *, folder: Path | None = None) -> L
         ConfigError: There is no such file or column.
         DataError: Something is wrong with the table.
     """
-    wanted = [columns.path, columns.label, *filter(None, (columns.group, columns.split))]
+    of_labels = columns.labels or [columns.label]
+    wanted = [columns.path, *of_labels, *filter(None, (columns.group, columns.split))]
     table = manifests.read_columns(path, wanted)
     root = path.parent if folder is None else folder
     groups = [str(group) for group in table[columns.group]] if columns.group else []
@@ -46,19 +50,66 @@ def list_table(path: Path, columns: Columns, *, folder: Path | None = None) -> L
     names = [str(each) for each in table[columns.path]]
     _check_some_exist(names, root, columns.path)
     rows = enumerate(names, start=1)
+    labels, faults = _read_labels(table, columns)
     return Listing(
         fetch=lambda index: root / names[index],
-        labels=naming.from_labels(table[columns.label], column=columns.label),
+        labels=labels,
         paths=[relative_path(root / each, root) if each else f"row {row}" for row, each in rows],
         groups=groups,
         parts=_read_parts(table, columns.split),
-        faults={
+        faults=faults
+        | {
             index: f"column {columns.path!r} is empty"
             for index, each in enumerate(names)
             if not each
         },
         notices=[f"the split is that of column {columns.split!r}"] if columns.split else [],
     )
+
+
+def _read_labels(
+    table: Mapping[str, list[Any]], columns: Columns
+) -> tuple[Sequence[Label], dict[int, str]]:
+    """Return the label of each row, several for multi-label, and what is wrong with others."""
+    if columns.labels:
+        return naming.from_label_columns({each: table[each] for each in columns.labels})
+    name, cells = columns.label, table[columns.label]
+    if columns.separator is not None:
+        return naming.from_joined_labels(cells, separator=columns.separator, column=name), {}
+    return naming.from_labels(cells, column=name), {}
+
+
+def check_label_columns(
+    label_column: str,
+    label_separator: str | None,
+    label_columns: Sequence[str],
+    class_names: Sequence[str] | None,
+) -> list[str]:
+    """Return the columns of 0 and 1, after checking that labels are given in one way.
+
+    Raises:
+        ConfigError: They are given in two ways, or the columns are not the classes.
+    """
+    if isinstance(label_columns, str) or len(set(label_columns)) < len(label_columns):
+        raise ConfigError(
+            Argument("label_columns"), f" must be different names, got {label_columns!r}."
+        )
+    if label_separator == "":
+        raise ConfigError(Argument("label_separator"), " must be a sign such as '|', got ''.")
+    if not label_columns:
+        return []
+    if label_separator is not None or label_column != "label":
+        other = "label_column" if label_separator is None else "label_separator"
+        raise ConfigError(
+            Argument("label_columns"), " must be given without ", Argument(other), "."
+        )
+    found = naming.check(label_columns)
+    if len(found) < 2 or (class_names is not None and set(found) != set(naming.check(class_names))):
+        known = "at least 2 classes" if class_names is None else f"the classes {list(class_names)}"
+        raise ConfigError(
+            Argument("label_columns"), f" must be the columns of {known}, got {list(found)}."
+        )
+    return list(label_columns)
 
 
 def _read_parts(table: Mapping[str, list[Any]], column: str | None) -> list[str]:

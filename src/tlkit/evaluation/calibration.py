@@ -1,16 +1,21 @@
-"""Calibrate a classifier's confidences by a temperature fitted on validation images."""
+"""Calibrate a classifier's confidences, and choose its thresholds, on validation images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 
 from tlkit._internal.tables import render_text
+from tlkit._internal.text import join_first
 from tlkit.caching.cache import Cache
 from tlkit.data.batches import Data
 from tlkit.evaluation import prediction_sets
 from tlkit.evaluation.evaluator import evaluate
+from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.reliability import fit_temperature
+from tlkit.evaluation.thresholds import MIN_IMAGES, choose
 from tlkit.models.inspection import probabilities_of
 
 _MIN_MISCLASSIFIED = 10
@@ -21,18 +26,41 @@ class Calibration:
     """The temperature of a classifier, and its effect; `print` shows it in a sentence.
 
     Attributes:
-        num_misclassified: How many validation images were misclassified.
+        num_misclassified: How many validation images were misclassified; for multi-label, with a
+            class that is wrong at a threshold of 0.5.
         temperature: The divisor of the logits; 1 if fewer than ten images were misclassified.
         loss: The cross-entropy on the validation images, before and after.
         calibration_error: The expected calibration error on them, before and after, 0 to 1.
+        thresholds: For multi-label, the threshold of each class by its name; None otherwise.
+        defaulted: The classes whose threshold is 0.5, because fewer than ten validation images
+            have them, or don't.
     """
 
     num_misclassified: int
     temperature: float
     loss: tuple[float, float]
     calibration_error: tuple[float, float]
+    thresholds: Mapping[str, float] | None = None
+    defaulted: tuple[str, ...] = ()
 
     def __rich__(self) -> str:
+        if self.thresholds is None:
+            return self._describe_temperature()
+        values = [each for name, each in self.thresholds.items() if name not in self.defaulted]
+        lines = [self._describe_temperature()]
+        if values:
+            lines.append(
+                f"thresholds of {len(values)} of {len(self.thresholds)} classes chosen for the "
+                f"highest F1 on the validation images: {min(values):.3f} to {max(values):.3f}"
+            )
+        if self.defaulted:
+            lines.append(
+                f"threshold 0.5, because fewer than {MIN_IMAGES} validation images have the class, "
+                f"or don't: {join_first(self.defaulted)}"
+            )
+        return "\n".join(lines)
+
+    def _describe_temperature(self) -> str:
         if self.num_misclassified < _MIN_MISCLASSIFIED:
             return (
                 f"not calibrated: needs {_MIN_MISCLASSIFIED} misclassified validation images, "
@@ -55,10 +83,13 @@ def calibrate(model: keras.Model, data: Data, *, cache: Cache | None = None) -> 
     Temperature scaling: Guo et al., 2017 (arXiv:1706.04599). If no image were misclassified, the
     confidence would grow without bound, so at least ten misclassified images are needed.
 
-    The probabilities of the true classes are stored too: `tlkit.predict_sets` needs them.
+    The probabilities of the true classes are stored too: `tlkit.predict_sets` needs them. Of a
+    multi-label classifier, the thresholds are set instead: for each class the one with the highest
+    F1 on these images (Lipton et al., 2014, arXiv:1402.1892), or 0.5 where fewer than ten images
+    have the class, or don't.
 
-    The temperature becomes part of the model, also in a saved file. Calibrate last: training
-    again resets it to 1, and so does calibrating again at its start.
+    All become part of the model, also in a saved file. Calibrate last: training again resets
+    them, and so does calibrating again at its start.
 
     Args:
         model: A classifier from build_classifier.
@@ -79,11 +110,12 @@ def calibrate(model: keras.Model, data: Data, *, cache: Cache | None = None) -> 
         >>> found.loss[1] <= found.loss[0]
         True
     """
+    probabilities_of(model).thresholds = None
     _set_temperature(model, 1.0)
     probabilities_of(model).stored.pop(prediction_sets.KEY, None)
     before = after = evaluate(model, data, cache=cache)
     temperature = 1.0
-    num_misclassified = round(before.count * (1 - before.accuracy))
+    num_misclassified = int((~before.correct).sum())
     if num_misclassified >= _MIN_MISCLASSIFIED:
         temperature = fit_temperature(before.labels, before.probabilities)
         _set_temperature(model, temperature)
@@ -92,11 +124,25 @@ def calibrate(model: keras.Model, data: Data, *, cache: Cache | None = None) -> 
         scores = np.sort(prediction_sets.score_true_classes(after))
         probabilities_of(model).stored[prediction_sets.KEY] = scores
     return Calibration(
+        **_set_thresholds(model, after),
         num_misclassified=num_misclassified,
         temperature=temperature,
         loss=(before.loss, after.loss),
         calibration_error=(before.calibration_error, after.calibration_error),
     )
+
+
+def _set_thresholds(model: keras.Model, evaluation: Evaluation) -> dict[str, Any]:
+    """Set the thresholds of a multi-label classifier; return them, and the classes without any."""
+    if not evaluation.is_multi_label:
+        return {}
+    found = choose(evaluation.labels, evaluation.probabilities)
+    probabilities_of(model).thresholds = tuple(found.values.tolist())
+    names = np.array(evaluation.class_names)
+    return {
+        "thresholds": dict(zip(evaluation.class_names, found.values.tolist(), strict=True)),
+        "defaulted": tuple(names[~found.chosen].tolist()),
+    }
 
 
 def _set_temperature(model: keras.Model, temperature: float) -> None:

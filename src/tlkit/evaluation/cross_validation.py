@@ -166,6 +166,6 @@ def _check(data: ImageDataset) -> ImageDataset:
             f"`data` must be an ImageDataset, got {type(data).__name__}. tlkit.sources makes one "
             "of arrays, files or batches."
         )
-    if (np.bincount(data.labels) > 0).sum() < 2:
+    if not data.is_multi_label and (np.bincount(data.labels) > 0).sum() < 2:
         raise DataError("`data` must contain images of at least 2 classes, got only one.")
     return data

@@ -18,8 +18,13 @@ from tlkit.data.unlabelled import Images
 from tlkit.evaluation.head_features import HeadFeatures
 from tlkit.evaluation.metrics import Evaluation, compute_metrics
 from tlkit.models.inspection import class_names as names_of
-from tlkit.models.inspection import features_of, value_range
-from tlkit.training.inputs import check_augmentation, validate, validate_arrays
+from tlkit.models.inspection import features_of, is_multi_label, thresholds, value_range
+from tlkit.training.inputs import (
+    check_augmentation,
+    true_labels,
+    validate,
+    validate_arrays,
+)
 
 
 def predict(
@@ -33,6 +38,9 @@ def predict(
     seed: int | None = 0,
 ) -> np.ndarray:
     """Return the probability of each class for each image, `(count, classes)`.
+
+    Of a multi-label classifier, an image has the classes whose probability is at least that of
+    `tlkit.models.thresholds(model)`.
 
     With augmentation it is the mean over the image itself and `views` augmented copies:
     test-time augmentation (Krizhevsky et al., 2012).
@@ -135,7 +143,7 @@ def run_in_order(
     order: list[np.ndarray] = []
     rows: list[np.ndarray] = []
     for indices, block in blocks:
-        zeros = np.zeros(len(block), "int64")
+        zeros = np.zeros((len(block), model.output_shape[-1])[: 1 + is_multi_label(model)], int)
         labelled = validate_arrays((block, zeros), model, "images", lenient=True)
         if not rows:
             check_augmentation(model, augmentation, labelled)
@@ -185,7 +193,7 @@ def evaluate(
     Args:
         model: A classifier from build_classifier.
         data: Images and labels in any form; the classes of an `ImageDataset` are matched by name.
-            Labels are integers or one-hot.
+            Labels are integers or one-hot; for a multi-label classifier, rows of 0 and 1.
         augmentation: As for `predict`: test-time augmentation.
         views: As for `predict`.
         batch_size: Images a step, for arrays.
@@ -203,26 +211,30 @@ def evaluate(
         >>> evaluate(model, (np.zeros((5, 8, 8, 3), "uint8"), np.array([0, 1, 1, 0, 1]))).count
         5
     """
-    names = names_of(model)
+    measure = partial(
+        compute_metrics,
+        class_names=names_of(model),
+        thresholds=thresholds(model) if is_multi_label(model) else None,
+    )
     arguments.at_least("batch_size", batch_size, 1)
     inputs = validate(data, model)
     if batches.is_arrays(inputs):
         images, labels = inputs
         if cache is not None and not augmentation:
             probabilities = HeadFeatures(model, cache).predict(images)
-            return compute_metrics(batches.label_indices(labels), probabilities, class_names=names)
+            return measure(true_labels(model, labels), probabilities)
         probabilities = predict(
             model, images, augmentation=augmentation, views=views, batch_size=batch_size, seed=seed
         )
-        return compute_metrics(batches.label_indices(labels), probabilities, class_names=names)
+        return measure(true_labels(model, labels), probabilities)
     predict_batch = partial(predict, model, augmentation=augmentation, views=views, seed=None)
     with temporary_seed(augmentation, seed):
         pairs = [
             (
                 predict_batch(images) if augmentation else model.predict_on_batch(images),
-                batches.label_indices(labels),
+                true_labels(model, labels),
             )
             for images, labels in batches.batches(inputs, batch_size)
         ]
     probabilities, indices = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    return compute_metrics(indices, probabilities, class_names=names)
+    return measure(indices, probabilities)

@@ -17,7 +17,13 @@ from tlkit.errors import DataError
 from tlkit.evaluation.evaluator import run_in_order
 from tlkit.evaluation.ood import read_scores
 from tlkit.evaluation.prediction_sets import find_threshold, scores_of, select_classes
-from tlkit.models.inspection import class_names, features_of, value_range
+from tlkit.models.inspection import (
+    class_names,
+    features_of,
+    is_multi_label,
+    thresholds,
+    value_range,
+)
 from tlkit.training.ood_detector import KEPT
 
 Meter = Callable[[int, int], None]
@@ -34,6 +40,8 @@ class FilePrediction:
         ood_score: The share of the training images that are less unlike them; None if the
             classifier has no such score. See `tlkit.ood_scores`.
         prediction_set: The classes of the prediction set; None if no coverage was asked for.
+        labels: For multi-label, the classes whose probability is at least their threshold, in the
+            classifier's order; None otherwise.
         problem: Why it is unreadable; empty otherwise.
     """
 
@@ -41,11 +49,15 @@ class FilePrediction:
     classes: tuple[tuple[str, float], ...] = ()
     ood_score: float | None = None
     prediction_set: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None
     problem: str = ""
 
     def __str__(self) -> str:
         shown = [f"{name} {100 * probability:.1f} %" for name, probability in self.classes]
         text = f"{self.path}: {', '.join(shown) or f'unreadable: {self.problem}'}"
+        if self.labels is not None:
+            found = ", ".join(self.labels) or "no class"
+            text = f"{self.path}: {found} (most probable: {', '.join(shown)})"
         if self.prediction_set is not None:
             text += f"; set: {', '.join(self.prediction_set)}"
         if self.ood_score is not None and self.ood_score > KEPT:
@@ -61,7 +73,8 @@ class FilePrediction:
         if self.problem:
             return {"path": str(self.path), "problem": self.problem}
         classes = [{"class": name, "probability": share} for name, share in self.classes]
-        row: dict[str, Any] = {"path": str(self.path), "classes": classes}
+        found: dict[str, Any] = {} if self.labels is None else {"labels": list(self.labels)}
+        row: dict[str, Any] = {"path": str(self.path), **found, "classes": classes}
         if self.prediction_set is not None:
             row["set"] = list(self.prediction_set)
         return row if self.ood_score is None else {**row, "ood_score": self.ood_score}
@@ -116,7 +129,7 @@ def predict_files(
     """
     arguments.at_least("top", top, 1)
     threshold = None if coverage is None else find_threshold(scores_of(model), coverage)
-    names = class_names(model)
+    names, least = class_names(model), thresholds(model) if is_multi_label(model) else None
     settings: dict[str, Any] = {"fit": fit, "white": white, "batch_size": batch_size}
     run, has_score = read_scores(model), True
     if run is None:
@@ -127,15 +140,18 @@ def predict_files(
             continue
         shares = row[: len(names)]
         order = np.argsort(-shares, kind="stable")
-        chosen = None
+        chosen = labels = None
         if threshold is not None:
             [inside] = select_classes(shares[None], threshold)
             chosen = tuple(names[index] for index in order if inside[index])
+        if least is not None:
+            labels = tuple(names[index] for index in np.flatnonzero(shares >= least))
         yield FilePrediction(
             path=path,
             classes=tuple((names[index], float(shares[index])) for index in order[:top]),
             ood_score=float(row[-1]) if has_score else None,
             prediction_set=chosen,
+            labels=labels,
         )
 
 

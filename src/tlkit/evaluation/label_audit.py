@@ -16,9 +16,9 @@ from tlkit.data import batches, chunks, splits
 from tlkit.data.batches import Data
 from tlkit.data.fixed_order import has_fixed_order
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.errors import Argument, DataError
+from tlkit.errors import Argument, ConfigError, DataError
 from tlkit.evaluation.head_features import HeadFeatures
-from tlkit.models.inspection import class_names, head_of
+from tlkit.models.inspection import class_names, head_of, is_multi_label
 from tlkit.training import solvers
 from tlkit.training.inputs import validate
 
@@ -136,7 +136,8 @@ def audit(
         cache: Where features are stored, so that images that were run before need not run again.
 
     Raises:
-        ConfigError: A number is wrong, or the head is more than one dense layer.
+        ConfigError: A number is wrong, the head is more than one dense layer, or the classifier is
+            multi-label.
         DataError: The data doesn't fit the model, a class has fewer images than there are folds,
             or all images of a class are in one or two groups.
         MissingExtraError: cleanlab is not installed.
@@ -144,6 +145,12 @@ def audit(
     arguments.at_least("num_folds", num_folds, 2)
     arguments.at_least("seed", seed, 0)
     arguments.at_least("batch_size", batch_size, 1)
+    if is_multi_label(model):
+        raise ConfigError(
+            "`model` must have classes that exclude each other for an audit, got a multi-label "
+            "classifier. To find wrong labels, look at the images with the highest loss: "
+            "tlkit.plotting.prediction_grid(model, data, which='worst')."
+        )
     rank = optional.require("cleanlab.rank", extra="audit")
     names = class_names(model)
     if isinstance(data, ImageDataset):

@@ -17,7 +17,7 @@ from sklearn.metrics import (
 from tlkit._internal import arguments
 from tlkit._internal.tables import build_table, render_text
 from tlkit.errors import DataError
-from tlkit.evaluation import bootstrap
+from tlkit.evaluation import bootstrap, multi_label
 from tlkit.evaluation.reliability import calibration_error
 
 _TOP = (1, 3, 5)
@@ -52,6 +52,12 @@ class ClassMetrics:
         f1: The harmonic mean of both.
         support: How many images of this class were tested.
         num_predicted: How many images were predicted as this class.
+        average_precision: For multi-label, the area under the precision-recall curve, summed in
+            steps; None if no image of this class was tested.
+        average_precision_interval: Its 95 % interval.
+        auc: For multi-label, the area under the ROC curve; None if all images are of this class, or
+            none is.
+        threshold: For multi-label, the probability from which on an image has this class.
     """
 
     name: str
@@ -60,6 +66,10 @@ class ClassMetrics:
     f1: float
     support: int
     num_predicted: int
+    average_precision: float | None = None
+    average_precision_interval: tuple[float, float] | None = None
+    auc: float | None = None
+    threshold: float | None = None
 
     def defined(self) -> tuple[float | None, float | None, float | None]:
         """Return precision, recall and F1, with None in place of 0 for those that are undefined.
@@ -78,24 +88,34 @@ class ClassMetrics:
 class Evaluation:
     """The metrics of a classifier on a test set; `print(evaluation)` shows a table.
 
+    Where an image can have several classes, or none, means over classes leave out those for which
+    a metric is undefined, and all are in scikit-learn's sense.
+
     Attributes:
         count: How many images were tested.
-        accuracy: The share classified correctly, 0 to 1.
+        accuracy: The share classified correctly, 0 to 1; for multi-label, with every class right
+            (subset accuracy).
         accuracy_interval: The 95 % interval of the accuracy, by Wilson's method.
-        loss: Mean cross-entropy, in nats.
+        loss: Mean cross-entropy, in nats; for multi-label, of each class of each image.
         top_k: The share whose class is among the k most probable, for k of 1, 3 and 5 as far as
-            there are more classes.
-        balanced_accuracy: The mean recall of the classes that were tested.
+            there are more classes; empty for multi-label.
+        balanced_accuracy: The mean recall of the classes that were tested; for multi-label, the
+            mean of recall and specificity, averaged over classes.
         macro_f1: The mean F1 of the classes that were tested or predicted.
         calibration_error: The expected calibration error, 0 to 1; see
             `tlkit.evaluation.calibration_error`.
         intervals: The 95 % intervals of loss, balanced_accuracy, macro_f1 and calibration_error,
             by 1,000 bootstrap resamples of the images; for the two means over classes, within
-            each class.
+            each class. For multi-label, of all metrics, drawn from all images.
         classes: The metrics of each class.
-        confusion: How many images of each true class (row) were predicted as each (column).
+        confusion: How many images of each true class (row) were predicted as each (column); for
+            multi-label `(classes, 2, 2)`, absent and present of each class.
         probabilities: `(count, classes)`, in the order of the test set.
-        labels: The true class index of each image.
+        labels: The true class index of each image; for multi-label, rows of 0 and 1.
+        mean_average_precision: For multi-label, the mean over classes (mAP).
+        mean_auc: For multi-label, the mean area under the ROC curve.
+        micro_f1: For multi-label, F1 of all classes of all images together.
+        hamming_loss: For multi-label, the share of single labels that are wrong.
     """
 
     count: int
@@ -111,6 +131,30 @@ class Evaluation:
     confusion: np.ndarray
     probabilities: np.ndarray
     labels: np.ndarray
+    mean_average_precision: float | None = None
+    mean_auc: float | None = None
+    micro_f1: float | None = None
+    hamming_loss: float | None = None
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether an image can have several classes, or none."""
+        return self.labels.ndim == 2
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """For multi-label, the probability from which on an image has each class."""
+        return np.array(
+            [0.5 if each.threshold is None else each.threshold for each in self.classes]
+        )
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether each image was classified correctly; for multi-label, with every class right."""
+        if self.is_multi_label:
+            right = (self.probabilities >= self.thresholds) == self.labels
+            return np.asarray(right.all(axis=1))
+        return np.asarray(self.probabilities.argmax(axis=1) == self.labels)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -125,8 +169,14 @@ class Evaluation:
 
         Raises:
             ConfigError: `count` is below 1.
+            DataError: The evaluation is multi-label: an image may be of both classes.
         """
         arguments.at_least("count", count, 1)
+        if self.is_multi_label:
+            raise DataError(
+                "`most_confused` needs classes that exclude each other, got a multi-label "
+                "evaluation. `classes` has precision and recall of each class."
+            )
         errors = self.confusion - np.diag(np.diag(self.confusion))
         order = np.argsort(-errors, axis=None, kind="stable")[:count]
         pairs = (np.unravel_index(at, errors.shape) for at in order if errors.flat[at])
@@ -153,8 +203,12 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics as values that JSON keeps, without the arrays of single images."""
+        more = ("mean_average_precision", "mean_auc", "micro_f1", "hamming_loss")
+        of_class = ("average_precision", "average_precision_interval", "auc", "threshold")
+        left_out = () if self.is_multi_label else of_class
         return {
             "count": self.count,
+            **({name: getattr(self, name) for name in more} if self.is_multi_label else {}),
             "accuracy": self.accuracy,
             "accuracy_interval": list(self.accuracy_interval),
             "loss": self.loss,
@@ -163,12 +217,18 @@ class Evaluation:
             "macro_f1": self.macro_f1,
             "calibration_error": self.calibration_error,
             "intervals": {name: list(bounds) for name, bounds in self.intervals.items()},
-            "classes": [asdict(each) for each in self.classes],
+            "classes": [
+                {name: value for name, value in asdict(each).items() if name not in left_out}
+                for each in self.classes
+            ],
             "confusion": self.confusion.tolist(),
         }
 
     def summary(self) -> str:
         """Return the metrics over all classes, in two lines."""
+        if self.is_multi_label:
+            absent = [each.name for each in self.classes if not each.support]
+            return multi_label.summarize(vars(self), absent)
         low, high = self.accuracy_interval
         more = [
             *(f"top-{k} {100 * share:.2f} %" for k, share in self.top_k.items() if k > 1),
@@ -181,36 +241,53 @@ class Evaluation:
         )
 
     def __rich__(self) -> rich.console.RenderableType:
-        rows = [
+        shown = [
             (
                 each.name,
-                *("-" if value is None else f"{value:.3f}" for value in each.defined()),
-                f"{each.support:,}",
+                *((each.average_precision, each.auc) if self.is_multi_label else ()),
+                *each.defined(),
+                *((each.threshold,) if self.is_multi_label else ()),
+                each.support,
             )
             for each in self.weakest(_MAX_ROWS)
         ]
-        columns = ("class", "precision", "recall", "f1", "images")
+        rows = [
+            (name, *("-" if value is None else f"{value:.3f}" for value in values), f"{support:,}")
+            for name, *values, support in shown
+        ]
+        columns: tuple[str, ...] = ("class", "precision", "recall", "f1", "images")
+        if self.is_multi_label:
+            columns = ("class", "average precision", "auc", *columns[1:4], "threshold", "images")
+        align = f"l{'r' * (len(columns) - 1)}"
         lines = [self.summary()]
         if len(self.classes) > _MAX_ROWS:
             lines.append(f"the {len(rows)} of {len(self.classes):,} classes with the lowest F1:")
         untested = sum(not each.support for each in self.classes)
-        if untested:
+        if untested and not self.is_multi_label:  # whose summary names them
             lines.append(f"{untested:,} of {len(self.classes):,} classes have no images to test on")
-        return rich.console.Group(*lines, build_table(columns, rows, align="lrrrr"))
+        return rich.console.Group(*lines, build_table(columns, rows, align=align))
 
     def __str__(self) -> str:
         return render_text(self)
 
 
 def compute_metrics(
-    labels: np.ndarray, probabilities: np.ndarray, *, class_names: Sequence[str]
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    class_names: Sequence[str],
+    thresholds: Sequence[float] | np.ndarray | None = None,
 ) -> Evaluation:
     """Compare predicted probabilities with the true classes.
 
     Args:
-        labels: The true class index of each image, `(count,)`.
-        probabilities: `(count, classes)`, each row adding up to 1.
+        labels: The true class index of each image, `(count,)`; for multi-label rows of 0 and 1,
+            `(count, classes)`.
+        probabilities: `(count, classes)`, each row adding up to 1; for multi-label, each one from
+            0 to 1.
         class_names: The name of each class.
+        thresholds: For multi-label, the probability from which on an image has a class, one for
+            each class; by default 0.5.
 
     Raises:
         DataError: The shapes don't agree, a label is out of range, or a probability not finite.
@@ -223,6 +300,14 @@ def compute_metrics(
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     _check(labels, probabilities, len(class_names))
+    if labels.ndim == 2:
+        found, rows = multi_label.measure(labels, probabilities, thresholds)
+        classes = [
+            ClassMetrics(name=name, **row) for name, row in zip(class_names, rows, strict=True)
+        ]
+        return Evaluation(
+            **found, classes=tuple(classes), probabilities=probabilities, labels=labels
+        )
     indices = np.arange(len(class_names))
     predicted = probabilities.argmax(axis=1)
     num_correct = int((predicted == labels).sum())
@@ -279,7 +364,9 @@ def _check(labels: np.ndarray, probabilities: np.ndarray, classes: int) -> None:
         )
     if not np.isfinite(probabilities).all():
         raise DataError("`probabilities` must be finite, got NaN: the model has diverged.")
-    if labels.min() < 0 or labels.max() >= classes:
+    if labels.ndim == 2:
+        multi_label.check(labels, probabilities)
+    elif labels.min() < 0 or labels.max() >= classes:
         raise DataError(
             f"`labels` must be from 0 to {classes - 1}, got {labels.min()} to {labels.max()}."
         )

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logit
 
 from tlkit._internal import arguments
 from tlkit.training import solvers
 
 NUM_BINS = 15
 _MIN_PROBABILITY = 1e-12
+_MAX_PROBABILITY = 1 - 2**-25  # halfway between 1 and the float32 below it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +38,11 @@ def calibration_curve(
     """Return the accuracy of predictions by their confidence, the highest probability.
 
     scikit-learn's function of this name is for two classes. This one is for any number, and keeps
-    empty bins and the count of each.
+    empty bins and the count of each. For multi-label it is the share of images that have a class,
+    by the probability of that class, over all classes.
 
     Args:
-        labels: The true class index of each image.
+        labels: The true class index of each image; for multi-label, rows of 0 and 1.
         probabilities: `(count, classes)`.
         num_bins: How many bins of equal width to divide 0 to 1 into.
 
@@ -50,8 +53,11 @@ def calibration_curve(
         [(0, 0.0), (3, 0.667)]
     """
     arguments.at_least("num_bins", num_bins, 1)
-    confidence = probabilities.max(axis=1).astype("float64")
-    correct = (probabilities.argmax(axis=1) == labels).astype("float64")
+    if labels.ndim == 2:
+        confidence, correct = probabilities.ravel().astype("float64"), labels.ravel()
+    else:
+        confidence = probabilities.max(axis=1).astype("float64")
+        correct = (probabilities.argmax(axis=1) == labels).astype("float64")
     return divide_into_bins(confidence, correct, num_bins)
 
 
@@ -59,7 +65,7 @@ def divide_into_bins(
     confidence: np.ndarray, correct: np.ndarray, num_bins: int = NUM_BINS
 ) -> list[CalibrationBin]:
     """Return the bins of predictions with these confidences, each correct (1) or not (0)."""
-    index = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
+    index = bin_of(confidence, num_bins)
     count = np.bincount(index, minlength=num_bins)
     mean_confidence, accuracy = (
         np.bincount(index, values, minlength=num_bins) / np.maximum(count, 1)
@@ -77,6 +83,12 @@ def divide_into_bins(
     ]
 
 
+def bin_of(confidence: np.ndarray, num_bins: int) -> np.ndarray:
+    """Return the index of the bin of equal width of each confidence."""
+    above = np.ceil(confidence * num_bins).astype(int)
+    return np.asarray(np.clip(above - 1, 0, num_bins - 1))
+
+
 def calibration_error(
     labels: np.ndarray, probabilities: np.ndarray, *, num_bins: int = NUM_BINS
 ) -> float:
@@ -85,7 +97,7 @@ def calibration_error(
     Naeini et al., 2015, as Guo et al., 2017 (arXiv:1706.04599) use it.
 
     Args:
-        labels: The true class index of each image.
+        labels: The true class index of each image; for multi-label, rows of 0 and 1.
         probabilities: `(count, classes)`.
         num_bins: As for `calibration_curve`.
 
@@ -109,8 +121,11 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     high. The predicted classes stay the same.
 
     Args:
-        labels: The true class index of each image.
+        labels: The true class index of each image; for multi-label, rows of 0 and 1.
         probabilities: `(count, classes)`, of images that were not trained on.
     """
-    logits = np.log(np.maximum(probabilities.astype("float64"), _MIN_PROBABILITY))
+    precise = np.maximum(probabilities.astype("float64"), _MIN_PROBABILITY)
+    if labels.ndim == 2:
+        return solvers.fit_temperature(logit(np.minimum(precise, _MAX_PROBABILITY)), labels)
+    logits = np.log(precise)
     return solvers.fit_temperature(logits, labels)

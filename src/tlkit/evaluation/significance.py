@@ -41,7 +41,8 @@ def mcnemar(first: Evaluation, second: Evaluation) -> McNemar:
     """Compare two classifiers by the test images on which they differ.
 
     McNemar's exact test: if both were equally good, each would be the correct one on half of the
-    images that only one of them classifies correctly.
+    images that only one of them classifies correctly. For multi-label, correct means with every
+    class right.
 
     Args:
         first: The evaluation of one.
@@ -63,7 +64,7 @@ def mcnemar(first: Evaluation, second: Evaluation) -> McNemar:
             "`first` and `second` must be measured on the same images in the same order, got "
             f"{first.count:,} and {second.count:,} images with different labels."
         )
-    correct = [each.probabilities.argmax(axis=1) == each.labels for each in (first, second)]
+    correct = [each.correct for each in (first, second)]
     only = [int((one & ~other).sum()) for one, other in (correct, correct[::-1])]
     return McNemar(
         accuracies=(first.accuracy, second.accuracy),

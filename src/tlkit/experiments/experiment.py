@@ -22,7 +22,7 @@ Duplicates = Literal["allow", "refuse", "together"]
 Unreadable = Literal["fail", "replace", "skip"]
 SplitChoice = Literal["auto", "folders", "pool", "random"]
 _SAVE = " Save a model first: model.save('backbone.keras')."
-_LISTS = ("add", "augment", "options", "pixels")
+_LISTS = ("add", "augment", "label_columns", "options", "pixels")
 
 PLACES = ("data", "test_data", "validation_data")
 """The settings that are folders or tables of images."""
@@ -63,6 +63,8 @@ class Experiment:
         white: Value of white in files of more than 8 bits; by default learned from all of them.
         path_column: Column of a table that holds image paths.
         label_column: Column of a table that holds class names.
+        label_separator: Sign between several labels of an image, such as "|"; makes it multi-label.
+        label_columns: Columns of 0 and 1, one for each class, for multi-label.
         split_column: Column of a table that holds train, val or test, your own split.
         group_column: Column of a table; rows with the same value stay in the same part.
         budget: Maximum minutes of training; unlimited by default.
@@ -102,6 +104,8 @@ class Experiment:
     white: int | None = None
     path_column: str = "path"
     label_column: str = "label"
+    label_separator: str | None = None
+    label_columns: tuple[str, ...] = ()
     split_column: str | None = None
     group_column: str | None = None
     budget: float | None = None
@@ -156,6 +160,16 @@ class Experiment:
             arguments.at_least("white", self.white, 1)
         if self.budget is not None:
             arguments.positive("budget", self.budget)
+        if not isinstance(self.label_separator, str | None):
+            raise ConfigError(
+                Argument("label_separator"),
+                f" must be a sign such as '|', got {self.label_separator!r}.",
+            )
+        for name in ("add", "folds") if self.is_multi_label else ():
+            if getattr(self, name):
+                raise ConfigError(
+                    Argument(name), " must be left out where images can have several classes."
+                )
         _ = self.backbone_options  # checked
         if self.class_weight is not None:
             arguments.one_of("class_weight", self.class_weight, ("balanced",))
@@ -220,6 +234,11 @@ class Experiment:
             except json.JSONDecodeError:
                 found[name] = value
         return found
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether an image can have several classes, or none."""
+        return bool(self.label_columns) or self.label_separator is not None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Experiment":

@@ -39,8 +39,11 @@ def draw(
     """
     probabilities = evaluation.probabilities
     grid = partial(image_grids.prediction_grid, model, data, probabilities=probabilities)
+    several = evaluation.is_multi_label
     figures = {
-        "confusion": charts.confusion_matrix(evaluation),
+        "classes" if several else "confusion": charts.class_metrics(evaluation)
+        if several
+        else charts.confusion_matrix(evaluation),
         "calibration": charts.reliability_diagram(evaluation),
         "predictions": grid(count=9),
         "errors": grid(which="confident", count=9),
@@ -53,6 +56,8 @@ def draw(
     }
     if ood_detector.from_arrays(probabilities_of(model).stored) is not None:
         explanations["ood"] = partial(_draw_distances, model, data)
+    if several:  # a point of the map has the colour of its only class
+        del explanations["features"]
     errors = {}
     for name, make in explanations.items():
         try:

@@ -123,7 +123,7 @@ def load_images(
 
 def _list_columns() -> dict[str, Any]:
     """Return the settings that name columns of tables, with their defaults."""
-    return {each.name: each.default for each in fields(Experiment) if "_column" in each.name}
+    return {each.name: each.default for each in fields(Experiment) if _is_of_tables(each.name)}
 
 
 def _without_columns(experiment: Experiment) -> Experiment:
@@ -169,6 +169,8 @@ def _load_place(experiment: Experiment, class_names: Sequence[str] | None) -> Im
     columns = Columns(
         path=experiment.path_column,
         label=experiment.label_column,
+        separator=experiment.label_separator,
+        labels=experiment.label_columns,
         group=experiment.group_column,
         split=experiment.split_column,
     )
@@ -187,6 +189,8 @@ def _load_place(experiment: Experiment, class_names: Sequence[str] | None) -> Im
         experiment.data,
         path_column=columns.path,
         label_column=columns.label,
+        label_separator=columns.separator,
+        label_columns=columns.labels,
         group_column=columns.group,
         split_column=columns.split,
         **how,
@@ -199,7 +203,7 @@ def _refuse_columns(experiment: Experiment) -> None:
         return
     for field in fields(experiment):
         value = getattr(experiment, field.name)
-        if field.name.endswith("_column") and value != field.default:
+        if _is_of_tables(field.name) and value != field.default:
             raise ConfigError(
                 Argument(field.name),
                 f" can only be used with a table, got {value!r} for a folder, which has no "
@@ -215,6 +219,10 @@ def take_test_images(dataset: ImageDataset) -> ImageDataset:
     """Return the test images of a dataset with the user's own split, or all of another."""
     tested = np.flatnonzero(np.asarray(dataset.parts) == "test")
     return dataset.take(tested) if len(tested) else dataset
+
+
+def _is_of_tables(setting: str) -> bool:
+    return setting.endswith(("_column", "_columns", "_separator"))
 
 
 def split_images(experiment: Experiment, dataset: ImageDataset) -> Split:
@@ -258,8 +266,12 @@ def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Ex
     if values.get("split") != "random":  # the folders of these images are looked at anew
         values["split"] = "auto"
     if Path(settings["data"]).is_dir():  # a folder has no columns, even if the run read a table
-        columns = [field for field in fields(Experiment) if field.name.endswith("_column")]
+        columns = [field for field in fields(Experiment) if _is_of_tables(field.name)]
         values |= {field.name: field.default for field in columns}
+    if settings.get("label_columns"):  # in place of how the run read labels
+        values |= {"label_column": "label", "label_separator": None}
+    elif "label_separator" in settings:
+        values |= {"label_columns": ()}
     return classifier, Experiment.from_dict(values | settings)
 
 

@@ -109,6 +109,7 @@ class Recipe:
             features=self._features(data, cache, also),
             pooling=self.pooling,
             class_names=data.class_names,
+            multi_label=data.is_multi_label,
         )
 
     def _weigh_classes(self, class_weight: ClassWeight) -> "Recipe":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tlkit._internal import arguments, system
 from tlkit._internal.text import pixels
@@ -130,6 +131,8 @@ def run(
     if len(parts.validation):
         on_message(calibration.calibrate(trained.model, parts.validation, cache=stored))
         _fit_threshold(trained, parts.validation)
+    elif source.is_multi_label:
+        on_message("threshold 0.5 for every class, because there are no validation images")
     if found is None:
         evaluation = evaluate(trained.model, parts.test, cache=stored)
     else:
@@ -315,6 +318,7 @@ def _report(
         title=f"Classifying {source.name}",
         source=source.name,
         counts={name: part.counts for name, part in named.items() if len(part)},
+        num_images={name: len(part) for name, part in named.items()},
         image_size=image_size_of(experiment),
         fit=experiment.fit,
         augmentation=experiment.augment,
@@ -402,4 +406,4 @@ def _paths(source: ImageDataset, pairs: Sequence[DuplicatePair]) -> list[tuple[s
 
 
 def _has_two_labels(source: ImageDataset, pair: DuplicatePair) -> bool:
-    return pair.exact and bool(source.labels[pair.first] != source.labels[pair.second])
+    return pair.exact and bool(np.any(source.labels[pair.first] != source.labels[pair.second]))

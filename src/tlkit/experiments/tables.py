@@ -16,7 +16,7 @@ from tlkit.errors import DataError
 from tlkit.evaluation import ood
 from tlkit.evaluation.image_files import FilePrediction, Meter, embed_files, predict_files
 from tlkit.experiments.loading import load_classifier
-from tlkit.models.inspection import class_names, features_of
+from tlkit.models.inspection import class_names, features_of, is_multi_label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +60,9 @@ def write_predictions(
 
     The columns are `path`, `label`, `probability`, then `label_2`, `probability_2` and so on up to
     `top`, `set` with `coverage` (names separated by |), `ood_score` if the classifier has one
-    (`tlkit.ood_scores`), and `problem`: why a file is unreadable, empty for an image. A table is
-    written whole or, after an error or an interruption, not at all.
+    (`tlkit.ood_scores`), and `problem`: why a file is unreadable, empty for an image. Of a
+    multi-label classifier, `labels` comes after `path`: the classes above their thresholds, with
+    "|" between them. A table is written whole or, after an error or an interruption, not at all.
 
     Args:
         model: A run's folder, a .keras file, or a classifier.
@@ -88,7 +89,8 @@ def write_predictions(
     classifier, settings = _load(model, fit)
     found = _find_images(files, on_message)
     top = min(top, len(class_names(classifier)))
-    columns = {"path": 0, "label": 0, "probability": 1}
+    several = is_multi_label(classifier)
+    columns = {"path": 0, **({"labels": 0} if several else {}), "label": 0, "probability": 1}
     for rank in range(2, top + 1):
         columns |= {f"label_{rank}": 0, f"probability_{rank}": 1}
     has_score = ood.read_scores(classifier) is not None
@@ -107,6 +109,8 @@ def write_predictions(
             if coverage is not None:
                 cells.append(None if each.problem else "|".join(each.prediction_set or ()))
             cells += [each.ood_score] if has_score else []
+            if several:
+                cells.insert(0, None if each.problem else "|".join(each.labels or ()))
             for write in writers:
                 write([escape(str(each.path)), *cells, each.problem or None])
             on_prediction(each)

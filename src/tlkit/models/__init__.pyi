@@ -7,6 +7,8 @@ from .builder import FeatureSelector as FeatureSelector
 from .builder import build_classifier as build_classifier
 from .inspection import backbone_of as backbone_of
 from .inspection import class_names as class_names
+from .inspection import is_multi_label as is_multi_label
+from .inspection import thresholds as thresholds
 from .layers import ClassProbabilities as ClassProbabilities
 from .layers import GrayToRGBResize as GrayToRGBResize
 from .pixels import PixelFormat as PixelFormat

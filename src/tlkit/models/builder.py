@@ -1,4 +1,4 @@
-"""Join preprocessing, a backbone and a softmax head into one model."""
+"""Join preprocessing, a backbone and a head into one model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -43,6 +43,7 @@ def build_classifier(
     num_prefix_tokens: int | None = None,
     dropout: float = 0.0,
     class_names: Sequence[str] | None = None,
+    multi_label: bool = False,
     seed: int | None = None,
 ) -> keras.Model:
     """Build a model that maps raw images to class probabilities.
@@ -84,6 +85,9 @@ def build_classifier(
             register tokens. By default found from the size of the patches.
         dropout: Fraction of the pooled features dropped in training, 0 <= dropout < 1.
         class_names: A name for each class; by default "0", "1" and so on.
+        multi_label: Whether an image can have several classes, or none. Each class then has a
+            probability of its own (sigmoid), and labels are rows of 0 and 1 with a column for each
+            class. By default classes exclude each other (softmax).
         seed: Seed of the head's initial weights and of its dropout. With None, they depend on
             `keras.utils.set_random_seed`.
 
@@ -125,7 +129,8 @@ def build_classifier(
             vector = keras.layers.Dropout(dropout, seed=seed, name="dropout")(vector)
         initializer = keras.initializers.GlorotUniform(seed)
         dense = keras.layers.Dense(num_classes, kernel_initializer=initializer, name="logits")
-        outputs = ClassProbabilities(names, name="probabilities")(dense(vector))
+        probabilities = ClassProbabilities(names, multi_label=multi_label, name="probabilities")
+        outputs = probabilities(dense(vector))
         return keras.Model(inputs, outputs, name="classifier")
 
     if features is None:

@@ -3,6 +3,7 @@
 from typing import TypeVar
 
 import keras
+import numpy as np
 
 from tlkit.errors import ConfigError
 from tlkit.models.layers import ClassProbabilities, GrayToRGBResize
@@ -32,6 +33,36 @@ def class_names(model: keras.Model) -> tuple[str, ...]:
         ConfigError: The model has no class names.
     """
     return tuple(probabilities_of(model).class_names)
+
+
+def is_multi_label(model: keras.Model) -> bool:
+    """Return whether an image can have several classes of a classifier, or none.
+
+    Raises:
+        ConfigError: The model has no class names.
+    """
+    return bool(probabilities_of(model).multi_label)
+
+
+def thresholds(model: keras.Model) -> np.ndarray:
+    """Return the probability from which on an image has a class, one for each class.
+
+    Raises:
+        ConfigError: The classes of the model exclude each other.
+
+    Examples:
+        >>> from tlkit import build_classifier
+        >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+        >>> thresholds(build_classifier(backbone, 3, pixels=(0, 1), multi_label=True)).tolist()
+        [0.5, 0.5, 0.5]
+    """
+    layer = probabilities_of(model)
+    if not layer.multi_label:
+        raise ConfigError(
+            "`model` must be a multi-label classifier to have thresholds, got one whose classes "
+            "exclude each other. An image is of the most probable class."
+        )
+    return np.asarray(layer.thresholds or [0.5] * len(layer.class_names))
 
 
 def probabilities_of(model: keras.Model) -> ClassProbabilities:

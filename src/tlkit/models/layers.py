@@ -125,10 +125,11 @@ class GrayToRGBResize(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tlkit")
 class ClassProbabilities(keras.layers.Layer):
-    """Turns logits into softmax probabilities, and stores the name of each class.
+    """Turns logits into probabilities, and stores the name of each class.
 
+    Classes exclude each other (softmax), or an image can have several of them or none (sigmoid).
     The names are part of the layer's config, so a saved, loaded or cloned model has them too. The
-    softmax is computed in float32 under every dtype policy.
+    probabilities are computed in float32 under every dtype policy.
 
     `stored` holds arrays by name that were fitted to a trained classifier: what `tlkit.calibrate`
     and `tlkit.fit_ood` need for predictions. A file keeps them beside the weights; they are no
@@ -138,11 +139,15 @@ class ClassProbabilities(keras.layers.Layer):
         class_names: A name for each class, in the order of the logits; all different.
         temperature: The logits are divided by it: above 1, the probabilities are less confident.
             See `tlkit.calibrate`.
+        multi_label: Whether an image can have several classes, or none: each class then has a
+            probability of its own.
+        thresholds: For multi-label, the probability from which on an image has a class, one for
+            each class; None is 0.5 for all. See `tlkit.calibrate`.
         **kwargs: Arguments of every Keras layer: `name`, `trainable`.
 
     Raises:
-        ConfigError: There are fewer than two names, a name is repeated, or the temperature is not
-            positive.
+        ConfigError: There are fewer than two names, a name is repeated, the temperature is not
+            positive, or the thresholds don't fit.
 
     Examples:
         >>> import numpy as np
@@ -152,12 +157,20 @@ class ClassProbabilities(keras.layers.Layer):
     """
 
     def __init__(
-        self, class_names: Sequence[str], *, temperature: float = 1.0, **kwargs: Any
+        self,
+        class_names: Sequence[str],
+        *,
+        temperature: float = 1.0,
+        multi_label: bool = False,
+        thresholds: Sequence[float] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.class_names = _check_class_names(class_names)
         self.temperature = arguments.positive("temperature", temperature)
         self.stored: dict[str, np.ndarray] = {}
+        self.multi_label = arguments.flag("multi_label", multi_label)
+        self.thresholds = _check_thresholds(thresholds, self.class_names, multi_label=multi_label)
 
     @override
     def build(self, input_shape: Sequence[int | None]) -> None:
@@ -166,9 +179,9 @@ class ClassProbabilities(keras.layers.Layer):
 
     @override
     def call(self, logits: Any) -> Any:
-        """Return the softmax of the logits, `(batch, classes)` in float32."""
+        """Return the softmax of the logits, or their sigmoid, `(batch, classes)` in float32."""
         scaled = logits if self.temperature == 1 else logits / self.temperature
-        return keras.ops.softmax(scaled, axis=-1)
+        return keras.ops.sigmoid(scaled) if self.multi_label else keras.ops.softmax(scaled, axis=-1)
 
     @override
     def save_own_variables(self, store: Any) -> None:
@@ -199,6 +212,8 @@ class ClassProbabilities(keras.layers.Layer):
             **super().get_config(),
             "class_names": list(self.class_names),
             "temperature": self.temperature,
+            "multi_label": self.multi_label,
+            "thresholds": None if self.thresholds is None else list(self.thresholds),
         }
 
 
@@ -247,3 +262,22 @@ def _check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
             + (f"{repeated} more than once." if repeated else f"{list(names)}.")
         )
     return names
+
+
+def _check_thresholds(
+    thresholds: Sequence[float] | None, class_names: Sequence[str], *, multi_label: bool
+) -> tuple[float, ...] | None:
+    if thresholds is None:
+        return None
+    if not multi_label:
+        raise ConfigError(
+            "`thresholds` must be None where classes exclude each other: an image is of the most "
+            f"probable class. Set multi_label=True, got {thresholds!r}."
+        )
+    found = tuple(map(float, thresholds))
+    if len(found) != len(class_names) or not all(0 <= each <= 1 for each in found):
+        raise ConfigError(
+            f"`thresholds` must be from 0 to 1, one for each of the {len(class_names)} classes, "
+            f"got {list(found)}."
+        )
+    return found

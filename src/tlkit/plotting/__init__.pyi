@@ -1,3 +1,4 @@
+from .charts import class_metrics as class_metrics
 from .charts import confusion_matrix as confusion_matrix
 from .charts import learning_curves as learning_curves
 from .charts import ood_histogram as ood_histogram

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tlkit._internal.text import percent
+from tlkit.errors import DataError
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.probing.result import Probe
 from tlkit.evaluation.reliability import calibration_curve
@@ -44,7 +45,8 @@ def reliability_diagram(evaluation: Evaluation, *, num_bins: int = 15) -> Figure
         color=CORRECT,
         label="this classifier",
     )
-    above.set_ylabel("share that is correct")
+    several = evaluation.is_multi_label
+    above.set_ylabel("share of images that have the class" if several else "share that is correct")
     above.set_ylim(0, 1.02)
     error = percent(evaluation.calibration_error, of=evaluation.count)
     above.set_title(f"expected calibration error {error}", fontsize=10)
@@ -52,7 +54,7 @@ def reliability_diagram(evaluation: Evaluation, *, num_bins: int = 15) -> Figure
     centres = [(each.low + each.high) / 2 for each in bins]
     below.bar(centres, [each.count for each in bins], width=0.9 / num_bins, color=CORRECT)
     below.set_ylabel("predictions")
-    below.set_xlabel("confidence: the highest probability")
+    below.set_xlabel("probability of a class" if several else "confidence: the highest probability")
     below.set_xlim(0, 1)
     for panel in (above, below):
         panel.grid(alpha=0.3)
@@ -92,7 +94,15 @@ def confusion_matrix(evaluation: Evaluation) -> Figure:
 
     Args:
         evaluation: What tlkit.evaluate returned.
+
+    Raises:
+        DataError: The evaluation is multi-label: an image may be of several classes.
     """
+    if evaluation.is_multi_label:
+        raise DataError(
+            "`evaluation` must be of classes that exclude each other, got a multi-label one. Draw "
+            "tlkit.plotting.class_metrics."
+        )
     counts = evaluation.confusion
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     drawn = _find_most_errors(counts)
@@ -123,6 +133,50 @@ def _find_most_errors(counts: np.ndarray) -> np.ndarray:
     """Return the classes to draw, in order: all, or those most often part of an error."""
     errors = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
     return np.sort(np.argsort(-errors, kind="stable")[:_MAX_DRAWN])
+
+
+def class_metrics(evaluation: Evaluation) -> Figure:
+    """Draw average precision, with its 95 % interval, and F1 of each class of a multi-label test.
+
+    The tick is what guessing would reach: the share of images that have the class.
+
+    Args:
+        evaluation: What tlkit.evaluate returned.
+
+    Raises:
+        DataError: The classes exclude each other; `confusion_matrix` is for those.
+    """
+    if not evaluation.is_multi_label:
+        raise DataError(
+            "`evaluation` must be multi-label, got one of classes that exclude each other. Draw "
+            "tlkit.plotting.confusion_matrix."
+        )
+    names = shorten_names(evaluation.class_names, _NAME_WIDTH)
+    figure = Figure(figsize=(WIDTH, 1.6 + 0.27 * len(names)), layout="constrained")
+    panel = figure.subplots()
+    for row, each in enumerate(evaluation.classes):
+        panel.plot([each.support / evaluation.count], [row], "|", color="0.35", markersize=12)
+        if each.average_precision is not None and each.average_precision_interval is not None:
+            bounds = list(each.average_precision_interval)
+            panel.plot(bounds, [row, row], color=CORRECT, linewidth=2)
+            panel.plot([each.average_precision], [row], "o", color=CORRECT, markersize=6)
+        if each.defined()[2] is not None:
+            panel.plot([each.f1], [row], "D", color=WRONG, markersize=4.5)
+    panel.plot([], [], "o-", color=CORRECT, label="average precision")
+    panel.plot([], [], "D", color=WRONG, markersize=4.5, label="F1")
+    panel.plot([], [], "|", color="0.35", markersize=12, label="guessing")
+    panel.set_xlim(-0.02, 1.02)
+    panel.set_ylim(len(names) - 0.4, -0.6)
+    panel.set_yticks(range(len(names)), names, fontsize=FONT_SIZE)
+    panel.grid(alpha=0.3)
+    title = (
+        ""
+        if (mean := evaluation.mean_average_precision) is None
+        else (f"mean average precision {percent(mean, of=evaluation.count)}, ")
+    )
+    panel.set_title(f"{title}{evaluation.count:,} images", fontsize=10)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=FONT_SIZE)
+    return finish(figure)
 
 
 def _write_counts(panel: Any, counts: np.ndarray, share: np.ndarray) -> None:
@@ -177,7 +231,7 @@ def probe_curves(probe: Probe) -> Figure:
         )
         panel.grid(alpha=0.3)
     by_depth.set_xticks(range(len(layers)), shorten_names(layers, 40), rotation=90, fontsize=7)
-    by_depth.set_ylabel("accuracy on held-out images, %")
+    by_depth.set_ylabel(f"{probe.measure} on held-out images, %")
     by_depth.legend(fontsize=8)
     by_cost.set_xlabel("million multiply-adds per image")
     return finish(figure)

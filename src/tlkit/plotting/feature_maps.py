@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from tlkit._internal import arguments
 from tlkit.data import batches
 from tlkit.data.batches import Data
-from tlkit.models.inspection import class_names, head_of
+from tlkit.errors import DataError
+from tlkit.models.inspection import class_names, head_of, is_multi_label
 from tlkit.plotting.image_grids import FONT_SIZE, WIDTH
 from tlkit.plotting.labels import display_width, finish, shorten_names
 from tlkit.training.inputs import validate_arrays
@@ -52,9 +53,14 @@ def feature_map(
 
     Raises:
         ConfigError: The head is more than one dense layer, or `method` is unknown.
-        DataError: Images or labels don't fit the model.
+        DataError: Images or labels don't fit the model, or it is multi-label.
     """
     arguments.one_of("method", method, get_args(Method))
+    if is_multi_label(model):
+        raise DataError(
+            "`model` must have classes that exclude each other for a map, in which each image has "
+            "the colour of its class, got a multi-label classifier."
+        )
     names = shorten_names(class_names(model), _LINE_LENGTH - 4)
     images, labels = validate_arrays(data, model)
     truth = batches.label_indices(labels)

@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import keras
@@ -14,9 +15,10 @@ from tlkit.data.batches import Data
 from tlkit.errors import DataError
 from tlkit.evaluation.evaluator import predict
 from tlkit.evaluation.label_audit import Audit, Suspect, image_name
-from tlkit.models.inspection import class_names, value_range
+from tlkit.models.inspection import class_names, is_multi_label, thresholds, value_range
+from tlkit.plotting.label_sets import LabelErrors, choose_images
 from tlkit.plotting.labels import display_width, finish, shorten, shorten_names
-from tlkit.training.inputs import validate_arrays
+from tlkit.training.inputs import true_labels, validate_arrays
 
 CORRECT, WRONG = "#1a5fb4", "#c64600"  # distinct for colour-blind readers and in grey
 WIDTH = 4.6
@@ -33,6 +35,7 @@ _AUDIT_PANEL = 2.1  # inches
 _MIN_RANGE = 1e-12
 _LINE_LENGTH = 18  # characters in a line of a caption
 _NAME_LENGTH = 28  # characters of a file's name
+_MAX_NAMED = 3  # classes in a caption
 
 
 def prediction_grid(
@@ -54,7 +57,9 @@ def prediction_grid(
         columns: Images a row.
         which: "random"; "worst", the images with the lowest probability of their true class;
             "confident", the misclassified images with the highest confidence; or "per_class", the
-            same number of each class.
+            same number of each class. Of a multi-label classifier, "worst" are the images with the
+            highest loss, and "confident" those with the probability that is furthest on the wrong
+            side of its threshold.
         seed: The seed of a random choice.
         probabilities: The predicted probabilities of all images, if they are known; by default
             they are predicted as far as needed.
@@ -76,11 +81,16 @@ def prediction_grid(
     arguments.one_of("which", which, get_args(Choice))
     names = class_names(model)
     images, labels = validate_arrays(data, model)
-    truth = batches.label_indices(labels)
+    truth = true_labels(model, labels)
+    least = thresholds(model) if is_multi_label(model) else None
     if probabilities is None and which in ("confident", "worst"):
         probabilities = predict(model, images)
     check_probabilities(probabilities, (len(truth), len(names)))
-    chosen = _choose(truth, probabilities, count=count, which=which, seed=seed)
+    if least is None:
+        chosen = _choose(truth, probabilities, count=count, which=which, seed=seed)
+    else:
+        errors = None if probabilities is None else LabelErrors.find(truth, probabilities, least)
+        chosen = choose_images(truth, errors, count=count, which=which, seed=seed)
     if not len(chosen):
         return _note(f"none of {len(images):,} images is misclassified")
     shown = images[chosen]
@@ -92,7 +102,10 @@ def prediction_grid(
     for panel, image, index, row in zip(panels, shown, chosen, rows, strict=True):
         pixels = to_drawable(image, bounds)
         panel.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        write_caption(panel, names[truth[index]], names[row.argmax()], float(row.max()))
+        if least is None:
+            write_caption(panel, names[truth[index]], names[row.argmax()], float(row.max()))
+        else:
+            write_label_sets(panel, names, truth[index], row, least)
     return finish(figure)
 
 
@@ -205,8 +218,79 @@ def write_caption(
     names = [truth, predicted] if wrong else [truth]
     truth, *_, predicted = shorten_names(names, 2 * line_length - 8) * 2
     prediction = f"{'WRONG: ' if wrong else 'predicted '}{predicted} ({100 * probability:.0f} %)"
+    write_lines(panel, (f"true {truth}", prediction), wrong=wrong, line_length=line_length)
+
+
+def write_label_sets(
+    panel: Any,
+    names: Sequence[str],
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    thresholds: np.ndarray,
+) -> None:
+    """Write the true and the predicted classes above an image, and frame it if they differ.
+
+    Of wrong predictions, only the classes that are wrong are named.
+
+    Args:
+        panel: The axes of the image.
+        names: The name of each class.
+        truth: 0 or 1 for each class.
+        probabilities: The probability of each class.
+        thresholds: From which probability on an image has each class.
+    """
+    predicted = probabilities >= thresholds
+    wrong = bool((predicted != truth).any())
+    found = {
+        "missed": (truth == 1) & ~predicted,
+        "predicted": predicted & (truth == 0) if wrong else predicted,
+    }
+    parts = [
+        f"{word} {name_classes(names, which, probabilities)}"
+        for word, which in found.items()
+        if which.any()
+    ]
+    first, *more = parts or ["predicted none"]
+    lines = (f"true {name_classes(names, truth == 1)}", f"{'WRONG: ' * wrong}{first}", *more)
+    write_lines(panel, lines, wrong=wrong)
+
+
+def name_classes(
+    names: Sequence[str], which: np.ndarray, probabilities: np.ndarray | None = None
+) -> str:
+    """Return the first names of the classes that are marked, with their probabilities.
+
+    Args:
+        names: The name of each class.
+        which: Whether each is named.
+        probabilities: The probability of each.
+
+    Examples:
+        >>> name_classes(["cat", "dog"], np.array([True, True]), np.array([0.9, 0.5]))
+        'cat (90 %), dog (50 %)'
+    """
+    marked = np.flatnonzero(which)
+    shown = shorten_names([names[index] for index in marked[:_MAX_NAMED]], _LINE_LENGTH - 6)
+    if probabilities is not None:
+        shares = [100 * float(probabilities[index]) for index in marked]
+        shown = [f"{name} ({share:.0f} %)" for name, share in zip(shown, shares, strict=False)]
+    more = [f"{len(marked) - _MAX_NAMED} more"] if len(marked) > _MAX_NAMED else []
+    return ", ".join([*shown, *more]) or "none"
+
+
+def write_lines(
+    panel: Any, lines: Sequence[str], *, wrong: bool, line_length: int = _LINE_LENGTH
+) -> None:
+    """Write lines above an image, and frame it if its prediction is wrong.
+
+    Args:
+        panel: The axes of the image.
+        lines: The lines, which are wrapped.
+        wrong: Whether the prediction is wrong.
+        line_length: Characters in a line; of bold text, two fewer.
+    """
     panel.set_title(
-        "\n".join(wrap(line, line_length - 2 * wrong) for line in (f"true {truth}", prediction)),
+        "\n".join(wrap(line, line_length - 2 * wrong) for line in lines),
         fontsize=FONT_SIZE,
         color=WRONG if wrong else CORRECT,
         fontweight="bold" if wrong else "normal",

@@ -12,23 +12,32 @@ from matplotlib.figure import Figure
 
 from tlkit._internal import arguments
 from tlkit._internal.keras_private import nodes_of, operation_of
-from tlkit.data import batches
 from tlkit.data.batches import Data
 from tlkit.data.unlabelled import Images, read_array
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.evaluator import predict
-from tlkit.models.inspection import backbone_of, class_names, probabilities_of, value_range
+from tlkit.models.inspection import (
+    backbone_of,
+    class_names,
+    is_multi_label,
+    probabilities_of,
+    thresholds,
+    value_range,
+)
 from tlkit.models.token_backbone import TokenBackbone
 from tlkit.plotting import token_saliency
 from tlkit.plotting.image_grids import (
     FONT_SIZE,
     WIDTH,
     check_probabilities,
+    name_classes,
     to_drawable,
     write_caption,
+    write_lines,
 )
-from tlkit.plotting.labels import finish
-from tlkit.training.inputs import validate_arrays
+from tlkit.plotting.label_sets import LabelErrors, choose_predictions
+from tlkit.plotting.labels import finish, shorten
+from tlkit.training.inputs import true_labels, validate_arrays
 
 _BATCH_SIZE = 64
 _IMAGE_SHARE, _HEAT_SHARE = 0.45, 0.55  # of an overlay
@@ -117,7 +126,8 @@ def grad_cam_grid(
 
     Each image is drawn twice: as it is, and in grey under the colours of `grad_cam`. The colours
     get brighter with the importance, also in print and for colour-blind readers; a line encloses
-    what is above a half.
+    what is above a half. Of a multi-label classifier, each image is drawn for one of its predicted
+    classes, half of which are wrong.
 
     Args:
         model: A classifier from build_classifier.
@@ -138,26 +148,37 @@ def grad_cam_grid(
     arguments.at_least("columns", columns, 1)
     names = class_names(model)
     images, labels = validate_arrays(data, model)
-    truth = batches.label_indices(labels)
+    truth = true_labels(model, labels)
     check_probabilities(probabilities, (len(truth), len(names)))
     if probabilities is None:
         probabilities = predict(model, images)
-    chosen = _choose(truth, probabilities, count, seed)
+    several = is_multi_label(model)
+    if several:
+        errors = LabelErrors.find(truth, probabilities, thresholds(model))
+        chosen, classes = choose_predictions(errors, probabilities, count=count, seed=seed)
+    else:
+        chosen = _choose(truth, probabilities, count, seed)
+        classes = probabilities[chosen].argmax(axis=1)
     shown, rows = images[chosen], probabilities[chosen]
-    heat = grad_cam(model, shown, rows.argmax(axis=1))
+    heat = grad_cam(model, shown, classes)
     figure, panels = _paired_panels(len(chosen), columns)
-    for (above, below), image, index, row, image_heat in zip(
-        panels, shown, chosen, rows, heat, strict=True
+    for (above, below), image, index, row, class_index, image_heat in zip(
+        panels, shown, chosen, rows, classes, heat, strict=True
     ):
         pixels = to_drawable(image)
         above.imshow(pixels, cmap="gray", vmin=0, vmax=1)
-        write_caption(
-            above,
-            names[truth[index]],
-            names[row.argmax()],
-            float(row.max()),
-            line_length=_CAPTION_LENGTH,
-        )
+        name, share = names[class_index], float(row[class_index])
+        if several:
+            own = truth[index] == 1
+            lines = (
+                f"true {name_classes(names, own)}",
+                f"class {shorten(name, 10)} ({100 * share:.0f} %)",
+            )
+            wrong = not own[class_index]
+            write_lines(above, lines, wrong=wrong, line_length=_CAPTION_LENGTH)
+        else:
+            true = names[truth[index]]
+            write_caption(above, true, name, share, line_length=_CAPTION_LENGTH)
         _draw_overlay(below, pixels, image_heat)
     return finish(figure)
 

@@ -71,6 +71,8 @@ class ModelFacts:
         backbone_layers: How many layers the backbone has.
         backbone_weights: How many weights the backbone has.
         temperature: What the logits are divided by.
+        thresholds_chosen: Whether thresholds of a multi-label classifier were chosen on validation
+            images.
     """
 
     input_size: tuple[int, int] | None = None
@@ -85,6 +87,7 @@ class ModelFacts:
     backbone_layers: int
     backbone_weights: int
     temperature: float = 1.0
+    thresholds_chosen: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,8 +105,8 @@ class ReportFacts:
         model: What the classifier consists of.
         phases: What each phase of training did.
         evaluation: How well the classifier does on the test images.
-        figures: Figures by name. "curves", "confusion" and "calibration" are shown in the sections
-            they belong to, the others in their order under "Visualisations".
+        figures: Figures by name. "curves", "confusion", "classes" and "calibration" are shown in
+            the sections they belong to, the others in their order under "Visualisations".
         environment: Versions, the machine and the date, as
             `tlkit.experiments.run_folder.environment` returns them.
         command: The command that repeats the run; may be empty.
@@ -134,6 +137,8 @@ class ReportFacts:
         captions: Captions of figures by name, for figures that tlkit has no caption for.
         figure_errors: Why a figure could not be drawn, by its name: half a sentence.
         license: The license of the model for its card, as Hugging Face names it, such as "mit".
+        num_images: How many images each part has, where they can have several classes, or none; by
+            default the sum of `counts`.
 
     Raises:
         ConfigError: `fit` or `duplicates_policy` is unknown, or the name of a figure can't be that
@@ -174,6 +179,7 @@ class ReportFacts:
     captions: Mapping[str, str] = field(default_factory=dict)
     figure_errors: Mapping[str, str] = field(default_factory=dict)
     license: str | None = None
+    num_images: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fit(self.fit)
@@ -198,7 +204,7 @@ class ReportFacts:
 
     def total(self, part: str) -> int:
         """Return how many images a part has."""
-        return sum(self.counts.get(part, {}).values())
+        return self.num_images.get(part, sum(self.counts.get(part, {}).values()))
 
     @property
     def majority_share(self) -> float:
@@ -206,9 +212,18 @@ class ReportFacts:
         return max(score.support for score in self.evaluation.classes) / self.evaluation.count
 
     @property
+    def chance_precision(self) -> float:
+        """The mean average precision of guessing, which is the mean share of images of a class."""
+        shares = [score.support for score in self.evaluation.classes if score.support]
+        return sum(shares) / (max(len(shares), 1) * self.evaluation.count)
+
+    @property
     def weakest_class(self) -> ClassMetrics:
-        """The class of lowest recall, among those with test images."""
+        """The class of lowest recall among those with test images, or of average precision."""
         tested = [score for score in self.evaluation.classes if score.support]
+        if self.evaluation.is_multi_label:
+            scores = tested or self.evaluation.classes
+            return min(scores, key=lambda score: score.average_precision or 0)
         return min(tested, key=lambda score: score.recall)
 
 
@@ -272,4 +287,5 @@ def model_facts(model: keras.Model) -> ModelFacts:
         backbone_layers=len(backbone.layers),
         backbone_weights=backbone.count_params(),
         temperature=probabilities_of(model).temperature,
+        thresholds_chosen=probabilities_of(model).thresholds is not None,
     )

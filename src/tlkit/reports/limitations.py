@@ -19,8 +19,9 @@ class Limitations:
 
     Attributes:
         interval_width: The width of the accuracy's 95 % interval, where it is wide; otherwise None.
+            For multi-label, of the mean average precision's.
         beats_majority: Whether the whole interval is above the accuracy of always predicting the
-            most frequent class.
+            most frequent class, or the average precision of guessing.
         confidences: "reliable", "approximate" or "unreliable", by the calibration error.
         overconfident: Whether the mean confidence is above the accuracy.
         untested: The classes without a test image.
@@ -42,17 +43,21 @@ def find(evaluation: Evaluation, *, majority_share: float) -> Limitations:
 
     Args:
         evaluation: Of the classifier, on test images.
-        majority_share: The accuracy of always predicting the most frequent class.
+        majority_share: The accuracy of always predicting the most frequent class; for multi-label,
+            the mean average precision of guessing.
     """
     low, high = evaluation.accuracy_interval
-    confidence = float(evaluation.probabilities.max(axis=1).mean())
+    confidence, right = float(evaluation.probabilities.max(axis=1).mean()), evaluation.accuracy
+    if evaluation.is_multi_label:
+        low, high = evaluation.intervals.get("mean_average_precision", (0.0, 1.0))
+        confidence, right = float(evaluation.probabilities.mean()), float(evaluation.labels.mean())
     tested = [score for score in evaluation.classes if score.support]
     missed = [score for score in tested if score.recall < LOW_RECALL]
     return Limitations(
         interval_width=high - low if high - low > _WIDE_INTERVAL else None,
         beats_majority=low > majority_share,
         confidences=_judge(evaluation.calibration_error),
-        overconfident=confidence > evaluation.accuracy,
+        overconfident=confidence > right,
         untested=tuple(score for score in evaluation.classes if not score.support),
         rare=tuple(score for score in tested if score.support < FEW_IMAGES),
         missed=tuple(sorted(missed, key=lambda score: score.recall)),

@@ -62,6 +62,8 @@ def card(facts: ReportFacts) -> str:
     """
     hub = optional.require("huggingface_hub", extra="card")
     measured = {"accuracy": facts.evaluation.accuracy, "f1": facts.evaluation.macro_f1}
+    if facts.evaluation.mean_average_precision is not None:
+        measured["mean_average_precision"] = facts.evaluation.mean_average_precision
     metadata = hub.ModelCardData(
         language="en",
         license=facts.license,
@@ -140,7 +142,12 @@ def _fill(name: str, facts: ReportFacts, *, escape: Callable[[object], Markup]) 
         .render(
             facts=facts,
             evaluation=evaluation,
-            limitations=limitations.find(evaluation, majority_share=facts.majority_share),
+            limitations=limitations.find(
+                evaluation,
+                majority_share=facts.chance_precision
+                if evaluation.is_multi_label
+                else facts.majority_share,
+            ),
             few_images=limitations.FEW_IMAGES,
             low_recall=limitations.LOW_RECALL,
         )

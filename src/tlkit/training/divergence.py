@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from tlkit.data import batches
 from tlkit.models import freezing
-from tlkit.training.losses import choose_loss
+from tlkit.models.inspection import is_multi_label
+from tlkit.training.losses import choose_loss, find_form
 from tlkit.training.phase import Phase
 
 # Divergence is either a loss that is not finite, or a collapse: steps that are too large destroy
@@ -39,7 +40,8 @@ class Baseline:
     Attributes:
         loss: The model's loss on training images, by the phase's loss function.
         prior_loss: Cross-entropy of always predicting the class frequencies.
-        majority_share: The share of the largest class.
+        majority_share: The share of the largest class; for multi-label, the share of single labels
+            that are right if every class is always present, or always absent.
     """
 
     loss: float
@@ -61,10 +63,13 @@ def measure_baseline(
         plan: Which layers it freezes.
         data: Its training data.
     """
-    loss = keras.losses.get(choose_loss(phase, data))
+    form = find_form(model, data)
+    loss = keras.losses.get(choose_loss(phase, form))
     summed = isinstance(loss, keras.Loss) and loss.reduction not in _MEANS
     if not plan.trained or summed:
         return None
+    if form == "multi-hot":
+        return _measure_multi_label(model, loss, data)
     predicted, labels, counts = _predict_some(model, data)
     by_class = phase.weigh_classes(len(counts))
     weights = np.ones(len(counts)) if by_class is None else np.array(list(by_class.values()))
@@ -74,6 +79,18 @@ def measure_baseline(
         loss=_mean_loss(loss, labels, predicted, image_weights),
         prior_loss=_mean_loss(loss, labels, np.tile(priors, (len(labels), 1)), image_weights),
         majority_share=float(counts.max() / counts.sum()),
+    )
+
+
+def _measure_multi_label(model: keras.Model, loss: Any, data: batches.Inputs) -> Baseline:
+    """Return the baseline for rows of 0 and 1: each class has a prior of its own."""
+    predicted, labels, counts = _predict_some(model, data)
+    priors = counts / len(data[1] if batches.is_arrays(data) else labels)
+    weights = np.ones(len(labels))
+    return Baseline(
+        loss=_mean_loss(loss, labels, predicted, weights),
+        prior_loss=_mean_loss(loss, labels, np.tile(priors, (len(labels), 1)), weights),
+        majority_share=float(np.maximum(priors, 1 - priors).mean()),
     )
 
 
@@ -108,7 +125,8 @@ class StopOnDivergence(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Judge the epoch by its training loss."""
         loss = float((logs or {}).get("loss", math.nan))
-        useful = loss < self._prior or (logs or {}).get("accuracy", 0) > self._useful
+        accuracies = [(logs or {}).get(name, 0) for name in ("accuracy", "binary_accuracy")]
+        useful = loss < self._prior or max(accuracies) > self._useful
         recovering = useful and loss < _RECOVERING * self._last_loss
         collapsed = self._had_learned and loss >= _COLLAPSED * self._prior and not recovering
         last = epoch == self.params["epochs"] - 1 or self.model.stop_training
@@ -144,7 +162,10 @@ def _predict_some(
             break
     seen = np.concatenate(labels)
     counted = data[1] if batches.is_arrays(data) else seen
-    counts = np.bincount(batches.label_indices(counted), minlength=model.output_shape[-1])
+    if is_multi_label(model):
+        counts = counted.sum(axis=0)
+    else:
+        counts = np.bincount(batches.label_indices(counted), minlength=model.output_shape[-1])
     return np.concatenate(predicted), seen, counts
 
 

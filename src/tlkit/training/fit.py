@@ -18,7 +18,7 @@ from tlkit.errors import DataError
 from tlkit.models import freezing
 from tlkit.training import optimizers
 from tlkit.training.batchnorm import ReestimateBatchNorm
-from tlkit.training.losses import choose_loss
+from tlkit.training.losses import choose_loss, find_form
 from tlkit.training.phase import Phase
 
 
@@ -31,7 +31,8 @@ def compile_phase(
         if isinstance(metric, keras.Metric):  # Keras resets it only once it has been used
             metric.reset_state()
     optimizer = phase.create_optimizer(count_steps(data, phase))
-    model.compile(optimizer=optimizer, loss=choose_loss(phase, data), metrics=list(phase.metrics))
+    loss = choose_loss(phase, find_form(model, data))
+    model.compile(optimizer=optimizer, loss=loss, metrics=list(phase.metrics))
     if phase.layer_decay < 1:
         optimizers.apply_layer_decay(optimizer, model, plan, phase.layer_decay)
 
@@ -153,7 +154,7 @@ def fit_tail(
         dataset,
         validation=held_out,
         epochs=phase.epochs,
-        loss=choose_loss(phase, data),
+        loss=choose_loss(phase, find_form(model, data)),
         metrics=phase.metrics,
         class_weight=phase.weigh_classes(model.output_shape[-1]),
         callbacks=phase.callbacks,

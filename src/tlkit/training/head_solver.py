@@ -18,8 +18,9 @@ from tlkit.data.checks import is_one_hot
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import flat_graph, freezing
 from tlkit.models.flat_graph import Part
-from tlkit.models.inspection import head_of, probabilities_of
+from tlkit.models.inspection import head_of, is_multi_label, probabilities_of
 from tlkit.training import losses, ood_detector, solvers
+from tlkit.training.inputs import true_labels
 from tlkit.training.linear import Linear
 from tlkit.training.phase import SolvedHead
 
@@ -29,8 +30,12 @@ _ROWS = 1024  # images at a time
 def compile_head(model: keras.Model, plan: freezing.FreezePlan, data: batches.Inputs) -> None:
     """Freeze the backbone and compile, so that the solved classifier can be evaluated by Keras."""
     caching_plan.set_trainable(model, plan)
-    loss = losses.crossentropy(one_hot=losses.has_one_hot(data))
-    model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
+    form = losses.find_form(model, data)
+    model.compile(optimizer="adam", loss=losses.crossentropy(form), metrics=[_accuracy_of(model)])
+
+
+def _accuracy_of(model: keras.Model) -> str:
+    return "binary_accuracy" if is_multi_label(model) else "accuracy"
 
 
 # How a head is solved: with the backbone frozen, what the head reads of an image never changes. So
@@ -74,11 +79,12 @@ def fit_head(
     head.kernel.assign(solution.kernel)
     head.bias.assign(solution.bias)
     single_view = part is None or part.cache.views == 1
-    if is_last and single_view and len(labels) >= ood_detector.MIN_IMAGES:
+    if is_last and single_view and labels.ndim == 1 and len(labels) >= ood_detector.MIN_IMAGES:
         probabilities_of(model).stored |= ood_detector.fit(features, labels).to_arrays()
-    metrics = _measure(solution, features, labels)
+    measure = partial(_measure, solution, _accuracy_of(model))
+    metrics = measure(features, labels)
     if validation_data is not None:
-        held_out = _measure(solution, *read("validation_data", validation_data))
+        held_out = measure(*read("validation_data", validation_data))
         metrics |= {f"val_{name}": value for name, value in held_out.items()}
     metrics["penalty"] = solution.penalty
     _notify_callbacks(model, phase, metrics)
@@ -104,7 +110,7 @@ def _read_features(
     part: FrozenPart | None,
     batch_size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the head's input for every image, and the class indices."""
+    """Return the head's input for every image, and the class indices or rows of 0 and 1."""
     whole = flat_graph.flatten(model) if part is None else part.cut.graph
     step = next(step for step in whole.steps if step.operation is head)
     if part is None:
@@ -113,7 +119,8 @@ def _read_features(
         pass_name = "train" if name == "data" else "validation"
         dataset = part.extraction.extract(part.cut, pass_name, data, batch_size=batch_size)
         features, labels = _run_cached(dataset, part, step.inputs)
-    return features, _class_indices(labels, name)
+    _check_whole(labels, name)
+    return features, true_labels(model, labels).astype("int64")
 
 
 def _run_images(
@@ -171,15 +178,18 @@ def _check_unweighted(weights: np.ndarray | None) -> None:
         )
 
 
-def _class_indices(labels: np.ndarray, name: str) -> np.ndarray:
+def _check_whole(labels: np.ndarray, name: str) -> None:
     if is_one_hot(labels) and not np.isin(labels, (0, 1)).all():
         raise DataError(
             f"`{name}` labels must each be of a single class for a SolvedHead, got shares between "
             "0 and 1."
         )
-    return np.asarray(batches.label_indices(labels).astype("int64"))
 
 
-def _measure(solution: Linear, features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    loss, accuracy = solution.loss(features, labels), solution.accuracy(features, labels)
-    return {"loss": loss, "accuracy": accuracy}
+def _measure(
+    solution: Linear, accuracy: str, features: np.ndarray, labels: np.ndarray
+) -> dict[str, float]:
+    return {
+        "loss": solution.loss(features, labels),
+        accuracy: solution.accuracy(features, labels),
+    }

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 
 from tlkit._internal.variables import temporary_seed
 from tlkit.data import augmentation, batches, checks, chunks
@@ -12,7 +13,12 @@ from tlkit.data.checked_batches import CheckedBatches
 from tlkit.data.class_names import find_class_names, is_unnamed
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError
-from tlkit.models.inspection import class_names, probabilities_of, value_range
+from tlkit.models.inspection import (
+    class_names,
+    is_multi_label,
+    probabilities_of,
+    value_range,
+)
 
 _AUGMENTED = 32  # images to try an augmentation on
 
@@ -50,6 +56,7 @@ def validate(
         value_range=value_range(model),
         class_names=class_names(model),
         lenient=lenient,
+        multi_label=is_multi_label(model),
     )
     if isinstance(checked, CheckedBatches) and checked.has_weights and not uses_weights:
         warnings.warn(
@@ -120,6 +127,22 @@ def soften_labels(
     if checks.is_one_hot(labels):
         return data
     return images, batches.one_hot(labels, model.output_shape[-1])
+
+
+# The model says whether an image can have several classes. The labels' shape does not, since
+# one-hot rows have a column for each class too. So labels pass through here before they are
+# compared with predictions. Behind it one-hot rows are class indices, and an axis of classes means
+# multi-label.
+def true_labels(model: keras.Model, labels: np.ndarray) -> np.ndarray:
+    """Return class indices `(count,)`, or for a multi-label classifier rows of 0 and 1.
+
+    Args:
+        model: The classifier.
+        labels: Labels that fit it, in any form.
+    """
+    if is_multi_label(model):
+        return np.asarray(labels, "int64")
+    return batches.label_indices(labels)
 
 
 def check_augmentation(

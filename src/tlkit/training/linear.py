@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
+from scipy.special import expit, logsumexp
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """The L2 penalties that are tried: factors of the squared weights, with a loss per image."""
@@ -12,7 +12,10 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Linear:
-    """A linear classifier of raw features: `softmax(features @ kernel + bias)`.
+    """A linear classifier of raw features: `softmax(features @ kernel + bias)`, or their sigmoid.
+
+    As in all of this package, labels are class indices `(count,)`, or for multi-label rows of 0 and
+    1 `(count, classes)`.
 
     Attributes:
         kernel: `(features, classes)`.
@@ -29,8 +32,10 @@ class Linear:
         return np.asarray(features @ self.kernel + self.bias)
 
     def accuracy(self, features: np.ndarray, labels: np.ndarray) -> float:
-        """Return the share of images that are classified correctly."""
-        return float((self.logits(features).argmax(axis=1) == labels).mean())
+        """Return the share of images that are classified correctly, or of single labels."""
+        logits = self.logits(features)
+        predicted = logits > 0 if labels.ndim == 2 else logits.argmax(axis=1)
+        return float((predicted == labels).mean())
 
     def loss(self, features: np.ndarray, labels: np.ndarray) -> float:
         """Return the mean cross-entropy, in nats."""
@@ -55,8 +60,8 @@ class Moments:
     def add(
         self, features: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
     ) -> None:
-        """Add features `(count, size)` of images with class indices and weights `(count,)`."""
-        targets = np.eye(len(self._class_counts), dtype=features.dtype)[labels]
+        """Add features `(count, size)` of images, their labels and weights `(count,)`."""
+        targets = to_rows(labels, len(self._class_counts)).astype(features.dtype)
         weighted = features
         if weights is not None:
             weighted = features * weights[:, None].astype(features.dtype)
@@ -79,7 +84,7 @@ class Moments:
         return self.plus(other, times=-1)
 
     def solve(self, penalties: Sequence[float] = PENALTIES) -> list[Linear]:
-        """Return a ridge regression of one-hot labels on standardised features per penalty."""
+        """Return a ridge regression of rows of 0 and 1 on standardised features per penalty."""
         mean, shares = self._sums / self.count, self._class_counts / self.count
         covariance = self._products / self.count - np.outer(mean, mean)
         scale = divisors(np.sqrt(np.maximum(np.diag(covariance), 0)))
@@ -109,10 +114,43 @@ def divisors(deviations: np.ndarray) -> np.ndarray:
     return np.where(deviations > 1e-6 * max(deviations.max(initial=0), 1e-12), deviations, np.inf)
 
 
+def to_rows(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return class indices as one-hot rows; rows of 0 and 1 stay as they are."""
+    return labels if labels.ndim == 2 else np.eye(classes, dtype="float32")[labels]
+
+
+def errors_and_losses(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each probability minus its label, and the losses of each image, to be added up.
+
+    Args:
+        logits: `(count, classes)`; may be overwritten.
+        labels: Class indices for softmax, or rows of 0 and 1 for a sigmoid of each logit.
+    """
+    if labels.ndim == 2:  # the loss of a label is log(1 + exp(logit)) - label * logit
+        losses = np.logaddexp(0, logits) - labels * logits
+        return expit(logits) - labels, losses
+    rows = np.arange(len(labels))
+    logits -= logits.max(axis=1, keepdims=True)
+    correct = logits[rows, labels].astype("float64")
+    errors = np.exp(logits, out=logits)
+    totals = errors.sum(axis=1, keepdims=True)
+    errors /= totals  # probabilities
+    errors[rows, labels] -= 1
+    return errors, np.log(totals[:, 0], dtype="float64") - correct
+
+
 def cross_entropy(
     logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
 ) -> float:
-    """Return the mean cross-entropy of the logits' softmax, in nats; images can have weights."""
+    """Return the mean cross-entropy of the logits' softmax, or of each one's sigmoid, in nats.
+
+    Args:
+        logits: `(count, classes)`.
+        labels: Class indices for softmax, or rows of 0 and 1 for a sigmoid of each logit.
+        weights: A weight for each image with a class index, `(count,)`.
+    """
+    if labels.ndim == 2:
+        return float((np.logaddexp(0, logits) - labels * logits).mean(dtype="float64"))
     correct = logits[np.arange(len(labels)), labels]
     losses = logsumexp(logits, axis=1) - correct
     use = weights is not None and weights.any()  # all weights of a part can be 0

@@ -1,7 +1,8 @@
 """The loss of a phase: cross-entropy for the labels' form, with label smoothing, or the user's."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -10,57 +11,79 @@ from typing_extensions import override
 from tlkit._internal import arguments
 from tlkit.data import batches
 from tlkit.data.checked_batches import CheckedBatches
-from tlkit.data.checks import is_one_hot
+from tlkit.data.checks import LabelForm, is_one_hot
 from tlkit.errors import ConfigError
+from tlkit.models.inspection import is_multi_label
 from tlkit.training.phase import Phase
 
 _FOR_BOTH = ("accuracy", "acc", "crossentropy", "ce")  # Keras chooses their form by the labels
+_BINARY = ("binary_accuracy", "binary_accuracy", "binary_crossentropy", "binary_crossentropy")
+_EXCLUSIVE = ("categorical", "sparse", "kl_divergence", "kldivergence")  # of one class an image
 _WRAPPERS = ("MeanMetricWrapper", "LossFunctionWrapper")  # of a function of the user's
 
 
-def choose_loss(phase: Phase, data: batches.Inputs) -> Any:
+def choose_loss(phase: Phase, form: LabelForm) -> Any:
     """Return the phase's loss, by default cross-entropy for the form of the labels."""
     if phase.loss is not None:
         return phase.loss
-    return crossentropy(one_hot=has_one_hot(data), label_smoothing=phase.label_smoothing)
+    return crossentropy(form, label_smoothing=phase.label_smoothing)
 
 
-def check_loss_and_metrics(phase: Phase, *, num_classes: int, one_hot: bool) -> None:
+def fit_metrics(phase: Phase, form: LabelForm) -> Phase:
+    """Return the phase with metrics for the form of the labels.
+
+    Keras would take the form of "accuracy" from the labels' shape, in which rows of several classes
+    look one-hot. For those it is "binary_accuracy", the share of single labels that are right.
+    """
+    if form != "multi-hot":
+        return phase
+    names = dict(zip(_FOR_BOTH, _BINARY, strict=True))
+    metrics = [names.get(each, each) if isinstance(each, str) else each for each in phase.metrics]
+    watched = phase.monitor.removeprefix("val_")
+    monitor = phase.monitor.replace(watched, names.get(watched, watched))
+    return replace(phase, metrics=tuple(metrics), monitor=monitor)
+
+
+def check_loss_and_metrics(phase: Phase, *, num_classes: int, form: LabelForm) -> None:
     """Check that Keras can compute a phase's loss and metrics from the labels, and stop by them.
 
     Keras compares what has another shape by broadcasting, and so gives numbers without a meaning:
     a built-in loss or metric whose name begins with "sparse" is for class indices, every other one
-    for one-hot rows. Your own ones are tried on a few probabilities.
+    for one-hot rows; those with "categorical" in their name are for one class an image. Your own
+    ones are tried on a few probabilities.
 
     Args:
         phase: The phase.
         num_classes: The number of classes.
-        one_hot: Whether labels are one-hot.
+        form: The form of the labels.
 
     Raises:
         ConfigError: A loss or metric does not fit the labels, a metric is not one number, or
             `monitor` is not among them.
     """
+    phase = fit_metrics(phase, form)
     if phase.loss is not None:
-        _check_measure("loss", phase.loss, keras.losses.get, num_classes, one_hot=one_hot)
+        _check_measure("loss", phase.loss, keras.losses.get, num_classes, form=form)
     for metric in phase.metrics:
-        _check_measure("metrics", metric, keras.metrics.get, num_classes, one_hot=one_hot)
+        _check_measure("metrics", metric, keras.metrics.get, num_classes, form=form)
     if phase.patience is not None:
-        _check_monitor(phase, num_classes, one_hot=one_hot)
+        find_mode(phase, num_classes=num_classes, form=form)
 
 
 def _check_measure(
-    name: str, given: Any, get: Callable[[Any], Any], num_classes: int, *, one_hot: bool
+    name: str, given: Any, get: Callable[[Any], Any], num_classes: int, *, form: LabelForm
 ) -> None:
     if given in _FOR_BOTH:
         return
-    form = "one-hot labels" if one_hot else "integer labels"
+    one_hot = form != "integers"
     try:
         measure = get(given)
         kind = measure if hasattr(measure, "__name__") else type(measure)
         own = kind.__name__ in _WRAPPERS or not kind.__module__.startswith("keras.")
         if not own and kind.__name__.lower().startswith("sparse") == one_hot:
             reason = f"Keras has it for {'integer' if one_hot else 'one-hot'} labels"
+        elif not own and form == "multi-hot" and _is_exclusive(measure, kind.__name__.lower()):
+            reason = "Keras has it for one class in each image"
         else:
             used: dict[str, Any] = {"loss": given} if name == "loss" else {"metrics": [given]}
             _, values = _try_measures(num_classes, one_hot=one_hot, **used)
@@ -71,12 +94,21 @@ def _check_measure(
             reason = f"it gives {several} values, not one, for example without an average"
     except Exception as error:  # measures have errors of their own
         reason = str(error).strip().splitlines()[0].rstrip(".")
-    advice = (
-        'Use one whose name does not begin with "sparse", and average="macro" for F1.'
-        if one_hot
-        else 'Use one whose name begins with "sparse", or pass the labels to tlkit.data.one_hot.'
-    )
-    raise ConfigError(f"`{name}` must fit {form}, got {given!r}: {reason}. {advice}")
+    advice = {
+        "one-hot": 'Use one whose name does not begin with "sparse", and average="macro" for F1.',
+        "integers": 'Use one whose name begins with "sparse", or pass the labels to '
+        "tlkit.data.one_hot.",
+        "multi-hot": 'Use one whose name begins with "binary", and F1Score(average="macro", '
+        "threshold=0.5).",
+    }[form]
+    given_form = form.removesuffix("s")
+    raise ConfigError(f"`{name}` must fit {given_form} labels, got {given!r}: {reason}. {advice}")
+
+
+def _is_exclusive(measure: Any, name: str) -> bool:
+    """Return whether a measure of Keras takes it that each image has one class."""
+    is_f1 = isinstance(measure, keras.metrics.FBetaScore)
+    return any(word in name for word in _EXCLUSIVE) or (is_f1 and measure.threshold is None)
 
 
 def _try_measures(
@@ -100,8 +132,15 @@ def _try_measures(
     return model, values
 
 
-def _check_monitor(phase: Phase, num_classes: int, *, one_hot: bool) -> None:
-    """Check that Keras can stop a phase early by its `monitor`."""
+def find_mode(phase: Phase, *, num_classes: int, form: LabelForm) -> Literal["max", "min"]:
+    """Return whether more or less of a phase's `monitor` is better.
+
+    Keras asks the model's metrics, which it can't while the tail is trained on cached features.
+
+    Raises:
+        ConfigError: It is not measured, or Keras does not know.
+    """
+    one_hot = form != "integers"
     model, values = _try_measures(num_classes, one_hot=one_hot, metrics=phase.metrics)
     known = [*values, *(f"val_{name}" for name in values)]
     if phase.monitor not in known:
@@ -120,20 +159,29 @@ def _check_monitor(phase: Phase, num_classes: int, *, one_hot: bool) -> None:
             f"{phase.monitor!r}. Watch the loss or the accuracy, or pass "
             "keras.callbacks.EarlyStopping(mode=...) as one of `callbacks`."
         ) from error
+    return "max" if stopper.monitor_op is keras.ops.greater else "min"
 
 
-def has_one_hot(data: batches.Inputs) -> bool:
-    """Return whether labels are one-hot, by the first image."""
+def find_form(model: keras.Model, data: batches.Inputs) -> LabelForm:
+    """Return the form of labels: the model says if it is multi-hot, otherwise the first image."""
+    if is_multi_label(model):
+        return "multi-hot"
     if isinstance(data, CheckedBatches):
-        return data.has_one_hot
-    return is_one_hot(next(iter(batches.batches(data, 1)))[1])
+        return "one-hot" if data.has_one_hot else "integers"
+    return "one-hot" if is_one_hot(next(iter(batches.batches(data, 1)))[1]) else "integers"
 
 
-def crossentropy(*, one_hot: bool, label_smoothing: float = 0.0) -> str | Callable[..., Any]:
-    """Return the cross-entropy for one-hot labels or for class indices."""
+# With multi-hot labels it is the mean over classes of each class's binary cross-entropy. Keras
+# computes it, like the others, from the logits that it finds behind the probabilities, so that a
+# probability that is rounded to 0 or 1 does no harm.
+def crossentropy(form: LabelForm, *, label_smoothing: float = 0.0) -> str | Callable[..., Any]:
+    """Return the cross-entropy for labels of this form."""
     if not label_smoothing:
-        return "categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy"
-    if one_hot:
+        name = {"integers": "sparse_categorical", "one-hot": "categorical", "multi-hot": "binary"}
+        return f"{name[form]}_crossentropy"
+    if form == "multi-hot":
+        return keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)  # type: ignore[no-any-return]
+    if form == "one-hot":
         return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)  # type: ignore[no-any-return]
     return SmoothedCrossentropy(label_smoothing)
 

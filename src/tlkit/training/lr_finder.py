@@ -21,7 +21,7 @@ from tlkit.models.flat_graph import Part
 from tlkit.training import optimizers
 from tlkit.training.class_weights import set_balanced
 from tlkit.training.inputs import check_augmentation, validate
-from tlkit.training.losses import check_loss_and_metrics, choose_loss, has_one_hot
+from tlkit.training.losses import check_loss_and_metrics, choose_loss, find_form
 from tlkit.training.phase import Phase, plan_freezing
 
 _SMOOTHING = 0.9
@@ -85,7 +85,8 @@ def find_learning_rate(
     refuse_mixing(phase.augmentation, "in find_learning_rate")
     check_augmentation(model, phase.augmentation, inputs)
     classes = model.output_shape[-1]
-    check_loss_and_metrics(phase, num_classes=classes, one_hot=has_one_hot(inputs))
+    form = find_form(model, inputs)
+    check_loss_and_metrics(phase, num_classes=classes, form=form)
     phase = set_balanced(phase, inputs, classes)
     weights = phase.weigh_classes(classes)
     plan = plan_freezing(model, phase)
@@ -105,7 +106,7 @@ def find_learning_rate(
         )
         bare = replace(phase, learning_rate=min_rate, schedule="constant", warmup=0.0)
         optimizer = bare.create_optimizer()
-        twin.compile(optimizer=optimizer, loss=[choose_loss(phase, inputs)])
+        twin.compile(optimizer=optimizer, loss=[choose_loss(phase, form)])
         if phase.layer_decay < 1:
             optimizers.apply_layer_decay(optimizer, twin, plan, phase.layer_decay)
         batches = _repeat_batches(

@@ -1,4 +1,7 @@
-"""Fit linear classifiers to features: ridge regression and logistic regression."""
+"""Fit linear classifiers to features: ridge regression and logistic regression.
+
+Labels are class indices `(count,)`, or for multi-label rows of 0 and 1 `(count, classes)`.
+"""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -8,10 +11,20 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
 
 from tlkit.errors import ConfigError
-from tlkit.training.linear import PENALTIES, Linear, Moments, cross_entropy, divisors, fold_scaling
+from tlkit.training.linear import (
+    PENALTIES,
+    Linear,
+    Moments,
+    cross_entropy,
+    divisors,
+    errors_and_losses,
+    fold_scaling,
+    to_rows,
+)
 
 Solver = Literal["lbfgs", "ridge"]
-"""Multinomial logistic regression by L-BFGS, and ridge regression in closed form."""
+"""Logistic regression by L-BFGS (multinomial, or binary for each class), and ridge regression in
+closed form."""
 
 
 _MAX_ITERATIONS = 200
@@ -20,6 +33,7 @@ _BLOCK = 4096
 _LOG_TEMPERATURES = (-6, 3)
 _MIN_HOLDOUT = 2000  # images; a tenth of fewer is too small to choose a penalty on
 _FOLDS = 5
+_SIGMOID_PENALTY = 1e-3  # keeps the scale of scores finite that separate a class perfectly
 _MAX_CHOICE = 10_000  # images to choose the penalty on; more take seconds and change nothing
 
 
@@ -31,14 +45,15 @@ def ridge(
     weights: np.ndarray | None = None,
     seed: int | None = None,
 ) -> Linear:
-    """Fit ridge regression in closed form, scaled so that its softmax is calibrated.
+    """Fit ridge regression in closed form, scaled so that its probabilities are calibrated.
 
     The penalty and the scale are chosen on a tenth of the images, held out for that; with fewer
-    than 2,000 images, by 5-fold cross-validation.
+    than 2,000 images, by 5-fold cross-validation. For multi-label, each class has a scale and a
+    shift of its own (Platt, 1999).
 
     Args:
         features: `(count, size)`.
-        labels: Class indices, `(count,)`.
+        labels: Class indices, `(count,)`, or rows of 0 and 1.
         classes: Number of classes.
         weights: A weight for each image, `(count,)`; only their ratios matter.
         seed: Chooses the images held out.
@@ -57,15 +72,46 @@ def ridge(
     held_out = np.concatenate([part for _, part in parts])
     truth, counted = labels[held_out], _take(weights, held_out)
     logits = {penalty: np.concatenate(each) for penalty, each in found.items()}
-    best = max(logits, key=lambda penalty: _accuracy(logits[penalty], truth, counted))
-    smoothing = 1 / (len(truth) + 2)
-    scale = 1 / fit_temperature(logits[best], truth, smoothing=smoothing, weights=counted)
+    best = max(logits, key=lambda penalty: score(truth, logits[penalty], counted))
     [chosen] = whole.solve([best])
+    if truth.ndim == 2:
+        scale, shift = _fit_sigmoids(logits[best], truth)
+    else:
+        smoothing = 1 / (len(truth) + 2)
+        temperature = fit_temperature(logits[best], truth, smoothing=smoothing, weights=counted)
+        scale, shift = np.array(1 / temperature, "float32"), np.zeros((), "float32")
     return Linear(
-        kernel=chosen.kernel * np.float32(scale),
-        bias=chosen.bias * np.float32(scale),
+        kernel=chosen.kernel * scale,
+        bias=chosen.bias * scale + shift,
         penalty=chosen.penalty,
     )
+
+
+def score(labels: np.ndarray, logits: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Return the accuracy, weighted by image, or for multi-label the mean average precision.
+
+    The mean is over the classes that have an image.
+    """
+    if labels.ndim == 1:
+        return float(np.average(logits.argmax(axis=1) == labels, weights=weights))
+    from sklearn.metrics import average_precision_score  # importing it takes most of a second
+
+    present = labels.any(axis=0)
+    if not present.any():
+        return 0.0
+    return float(average_precision_score(labels[:, present], logits[:, present]))
+
+
+def _fit_sigmoids(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scale and the shift of each class's scores for the lowest cross-entropy."""
+    found = [
+        lbfgs(scores[:, [at]], labels[:, [at]], classes=1, penalty=_SIGMOID_PENALTY)
+        for at in range(scores.shape[1])
+    ]
+    kernel, bias = (
+        np.array([getattr(each, name) for each in found]) for name in ("kernel", "bias")
+    )
+    return kernel.reshape(-1), bias.reshape(-1)
 
 
 def lbfgs(
@@ -79,9 +125,12 @@ def lbfgs(
 ) -> Linear:
     """Fit multinomial logistic regression by SciPy's L-BFGS on standardised features.
 
+    With rows of 0 and 1 it is a binary logistic regression for each class, with one penalty for
+    all, as scikit-learn's OneVsRestClassifier has it.
+
     Args:
         features: `(count, size)`.
-        labels: Class indices, `(count,)`.
+        labels: Class indices, `(count,)`, or rows of 0 and 1.
         classes: Number of classes.
         penalty: L2 penalty per image; None chooses one of `linear.PENALTIES` on a tenth of the
             images, held out for that, or with fewer than 2,000 images by 5-fold cross-validation.
@@ -145,26 +194,19 @@ def _minimize(
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the weights that minimise loss and penalty, with the bias in the last row."""
-    rows = np.arange(len(labels))
-    shape = start.shape
+    count, shape = len(labels), start.shape
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
         found = values.reshape(shape)
         logits = features @ found[:-1].astype("float32") + found[-1].astype("float32")
-        logits -= logits.max(axis=1, keepdims=True)
-        correct = logits[rows, labels].astype("float64")
-        errors = np.exp(logits, out=logits)
-        totals = errors.sum(axis=1, keepdims=True)
-        errors /= totals  # probabilities
-        errors[rows, labels] -= 1
-        losses = np.log(totals[:, 0], dtype="float64") - correct
+        errors, losses = errors_and_losses(logits, labels)
         if weights is not None:
             errors *= weights[:, None]
             losses *= weights
         gradient = np.empty(shape)
-        gradient[:-1] = features.T @ errors / len(rows) + penalty * found[:-1]
+        gradient[:-1] = features.T @ errors / count + penalty * found[:-1]
         gradient[-1] = errors.mean(axis=0, dtype="float64")
-        value = float(losses.mean())
+        value = float(losses.sum(dtype="float64") / count)
         return value + penalty / 2 * float((found[:-1] ** 2).sum()), gradient.ravel()
 
     options = {"maxiter": _MAX_ITERATIONS, "ftol": _TOLERANCE, "gtol": 0.0}
@@ -198,10 +240,6 @@ def _take(weights: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
     return None if weights is None else weights[rows]
 
 
-def _accuracy(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
-    return float(np.average(logits.argmax(axis=1) == labels, weights=weights))
-
-
 def _moments(
     features: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndarray | None
 ) -> Moments:
@@ -224,23 +262,29 @@ def fit_temperature(
 
     Args:
         logits: `(count, classes)`, of images that were not trained on.
-        labels: Class indices, `(count,)`.
+        labels: Class indices, `(count,)`, or rows of 0 and 1.
         smoothing: The share of each label that is spread over the other classes. Without it the
             best temperature of predictions that are all correct is 0; Platt (1999) takes
-            `1 / (count + 2)`.
-        weights: A weight for each image, `(count,)`.
+            `1 / (count + 2)`. Class indices only.
+        weights: A weight for each image, `(count,)`. Class indices only.
     """
-    count, classes = logits.shape
-    targets = np.full(logits.shape, smoothing / max(classes - 1, 1))
-    targets[np.arange(count), labels] = 1 - smoothing
+    rows = to_rows(labels, logits.shape[1]).astype("float64")
+    targets = rows if labels.ndim == 2 else _smooth(rows, smoothing)
 
     def loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
+        if labels.ndim == 2:
+            return cross_entropy(scaled, targets)
         losses = logsumexp(scaled, axis=1) - (targets * scaled).sum(axis=1)
         return float(np.average(losses, weights=weights))
 
     found = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded")
     return float(np.exp(found.x))
+
+
+def _smooth(rows: np.ndarray, smoothing: float) -> np.ndarray:
+    others = max(rows.shape[1] - 1, 1)
+    return np.asarray(np.where(rows == 1, 1 - smoothing, smoothing / others))
 
 
 def stack_batches(batches: Iterable[np.ndarray], count: int) -> np.ndarray:

@@ -17,14 +17,15 @@ from tlkit.caching.progress import CacheProgress
 from tlkit.data.augmentation import mixes_labels
 from tlkit.data.batches import Data, Inputs, describe
 from tlkit.data.checked_batches import CheckedBatches
+from tlkit.data.checks import LabelForm
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import freezing
-from tlkit.models.inspection import head_of, probabilities_of, value_range
+from tlkit.models.inspection import head_of, is_multi_label, probabilities_of, value_range
 from tlkit.training import class_weights, head_solver, inputs, progress, verification
 from tlkit.training.divergence import StopOnDivergence, measure_baseline
 from tlkit.training.fit import compile_phase, count_steps, fit_tail, fit_whole
-from tlkit.training.losses import check_loss_and_metrics, has_one_hot
+from tlkit.training.losses import check_loss_and_metrics, find_form, find_mode, fit_metrics
 from tlkit.training.phase import Phase, SolvedHead, plan_freezing
 from tlkit.training.records import PhaseRun, Run, to_columns
 
@@ -84,7 +85,8 @@ class TwoPhaseTrainer:
             model: A classifier from build_classifier.
             data: Images and labels in any form (`tlkit.data.Data`): an `ImageDataset`, a pair
                 `(images, labels)` of arrays, or a dataset of such batches. Labels are integers
-                `(count,)` or one-hot `(count, classes)`.
+                `(count,)` or one-hot `(count, classes)`; for a multi-label classifier, rows of 0
+                and 1 `(count, classes)`.
             validation_data: Images and labels, in any form, that are evaluated after every epoch.
             verbose: Whether to write a line for every epoch.
 
@@ -161,8 +163,14 @@ def _train_all(
         _check_phase(model, phase, inputs.soften_labels(train, phase.augmentation, model))
         if seed is not None:  # the cache draws its augmented copies from this state
             seed_layers(phase.augmentation, seed)
-    probabilities_of(model).temperature = 1.0  # it was fitted to the untrained model
-    probabilities_of(model).stored.clear()
+    form = find_form(model, train)
+    phases = {
+        name: fit_metrics(phase, form) if isinstance(phase, Phase) else phase
+        for name, phase in phases.items()
+    }
+    probabilities = probabilities_of(model)  # what was fitted to the untrained model
+    probabilities.temperature, probabilities.thresholds = 1.0, None
+    probabilities.stored.clear()
     lines = CacheProgress(verbose=verbose)
     pixels, num_classes = value_range(model), model.output_shape[-1]
     lines.print(f"data: {describe(train, value_range=pixels, num_classes=num_classes)}")
@@ -208,10 +216,17 @@ def _train_all(
 def _check_phase(model: keras.Model, phase: Phase | SolvedHead, data: Inputs) -> None:
     """Check what a phase needs of the data, before the first phase has taken its time."""
     inputs.check_augmentation(model, phase.augmentation, data)
+    if phase.class_weight is not None and is_multi_label(model):
+        raise ConfigError(
+            "`class_weight` must be None for a multi-label classifier, since an image can have "
+            f"several classes or none, got {phase.class_weight!r}. For rare classes, "
+            "tlkit.calibrate chooses a threshold for each class."
+        )
     if not isinstance(phase, Phase):
         return
     count_steps(data, phase)
-    check_loss_and_metrics(phase, num_classes=model.output_shape[-1], one_hot=has_one_hot(data))
+    form = find_form(model, data)
+    check_loss_and_metrics(phase, num_classes=model.output_shape[-1], form=form)
     if phase.class_weight is not None and mixes_labels(phase.augmentation):
         raise ConfigError(
             "`class_weight` must be left out with MixUp and CutMix: a mixed image has no class."
@@ -303,6 +318,9 @@ def _fit(
 ) -> tuple[tuple[dict[str, float], ...], int, int | None]:
     """Train a phase; return its epochs' metrics, its best epoch, and the one that diverged."""
     stopper = _early_stopping(phase, validation_data)
+    if stopper is not None:
+        classes, form = model.output_shape[-1], find_form(model, data)
+        stopper.mode = find_mode(phase, num_classes=classes, form=form)
     guard = StopOnDivergence(measure_baseline(model, phase, plan, data))
     # The guard restores weights last: the stopper's best epoch may be one that diverged.
     extra = [callback for callback in (stopper, guard, lines) if callback is not None]
@@ -337,7 +355,7 @@ def _validate_both(
     if validation_data is None:
         return train, None
     held_out = inputs.validate(validation_data, model, "validation_data", uses_weights=True)
-    _check_same_form(train, held_out)
+    _check_same_form(find_form(model, train), find_form(model, held_out))
     return train, held_out
 
 
@@ -359,12 +377,11 @@ def _plan(model: keras.Model, phase: Phase | SolvedHead) -> freezing.FreezePlan:
     return plan
 
 
-def _check_same_form(data: Inputs, validation_data: Inputs) -> None:
-    forms = ["one-hot" if has_one_hot(pairs) else "integers" for pairs in (data, validation_data)]
-    if len(set(forms)) > 1:
+def _check_same_form(form: LabelForm, validation_form: LabelForm) -> None:
+    if form != validation_form:
         raise DataError(
-            f"`validation_data` labels must have the form of the training labels, {forms[0]}, "
-            f"got {forms[1]}. tlkit.data.one_hot makes integers one-hot."
+            f"`validation_data` labels must have the form of the training labels, {form}, "
+            f"got {validation_form}. tlkit.data.one_hot makes integers one-hot."
         )
 
 

@@ -11,10 +11,12 @@ score, at most `MAX_SCORED`. Logistic regression has no such sums, so the featur
 kept, and with more than 2,000 images only one fold is scored, which is precise enough.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from tlkit.evaluation import multi_label
 from tlkit.training import solvers
 from tlkit.training.linear import PENALTIES, Moments
 
@@ -40,7 +42,7 @@ class CrossValidation:
 
         Args:
             features: `(count, num_features)`.
-            labels: The class index of each image.
+            labels: The class index of each image; for multi-label, rows of 0 and 1.
             folds: The fold of each image, or `FIT_ONLY` or `SCORE_ONLY`.
         """
         self._num_fitted += int((folds != SCORE_ONLY).sum())
@@ -64,19 +66,39 @@ class CrossValidation:
         return self._num_fitted, int(np.isin(folds, self._scored_folds(folds)).sum())
 
     def accuracy(self) -> float:
-        """Return the share of the scored images that are classified correctly."""
+        """Return the share of the scored images that are classified correctly.
+
+        For multi-label, it is the mean average precision.
+        """
         features, labels, folds = self._concatenate()
         if self._solver == "ridge":
-            return self._ridge_accuracy(features, labels, folds)
-        correct = []
+            self.truth, self.logits = labels, self._ridge_logits(features, labels, folds)
+        else:
+            self.truth, self.logits = self._lbfgs_logits(features, labels, folds)
+        return solvers.score(self.truth, self.logits)
+
+    def standard_error(self, accuracy: float) -> float:
+        """Return the standard error of an accuracy on the scored images.
+
+        For multi-label, that of the mean average precision that `accuracy` returned last.
+        """
+        if self.truth.ndim == 2:
+            return multi_label.precision_error(self.truth, self.logits)
+        return math.sqrt(accuracy * (1 - accuracy) / len(self.truth))
+
+    def _lbfgs_logits(
+        self, features: np.ndarray, labels: np.ndarray, folds: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return labels and logits of the scored images, by heads not fitted to them."""
+        truth, logits = [], []
         for fold in self._scored_folds(folds):
             held_out, fitted = folds == fold, (folds != fold) & (folds != SCORE_ONLY)
             linear = solvers.lbfgs(
                 features[fitted], labels[fitted], classes=self._num_classes, penalty=_PENALTY
             )
-            predicted = linear.logits(features[held_out]).argmax(axis=1)
-            correct.append(predicted == labels[held_out])
-        return float(np.concatenate(correct).mean())
+            truth.append(labels[held_out])
+            logits.append(linear.logits(features[held_out]))
+        return np.concatenate(truth), np.concatenate(logits)
 
     def _concatenate(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         features, labels, folds = (np.concatenate(part) for part in zip(*self._kept, strict=True))
@@ -88,20 +110,19 @@ class CrossValidation:
             return found
         return found[:1] if SCORE_ONLY in found or len(folds) > _MAX_ALL_FOLDS else found
 
-    def _ridge_accuracy(self, features: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> float:
-        """Return the accuracy with the penalty that is best over all folds."""
+    def _ridge_logits(
+        self, features: np.ndarray, labels: np.ndarray, folds: np.ndarray
+    ) -> np.ndarray:
+        """Return logits by heads not fitted to an image, with the penalty that is best overall."""
         total = Moments(self._num_features, self._num_classes)
         for moments in self._moments.values():
             total = total.plus(moments)
-        num_correct = np.zeros(len(PENALTIES))
+        logits = np.empty((len(PENALTIES), len(labels), self._num_classes), "float32")
         for fold in np.unique(folds).tolist():
             held_out = folds == fold
             others = total.without(self._moments[fold]) if fold in self._moments else total
-            num_correct += [
-                (linear.logits(features[held_out]).argmax(axis=1) == labels[held_out]).sum()
-                for linear in others.solve()
-            ]
-        return float(num_correct.max() / len(labels))
+            logits[:, held_out] = [linear.logits(features[held_out]) for linear in others.solve()]
+        return np.asarray(max(logits, key=lambda each: solvers.score(labels, each)))
 
 
 def joint_accuracy(sites: Sequence[CrossValidation]) -> float:

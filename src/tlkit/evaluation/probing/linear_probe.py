@@ -1,11 +1,11 @@
 """Find the layer of a backbone after which a head should read, by linear probes."""
 
 import itertools
-import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, get_args
 
 import keras
@@ -25,8 +25,9 @@ from tlkit.evaluation.probing import cross_validation, sites
 from tlkit.evaluation.probing.cross_validation import CrossValidation
 from tlkit.evaluation.probing.result import Probe, ProbedLayer
 from tlkit.models.feature_extraction import Pooling
+from tlkit.models.inspection import is_multi_label
 from tlkit.training import solvers
-from tlkit.training.inputs import validate
+from tlkit.training.inputs import true_labels, validate
 
 _ROWS = 512  # images run at a time
 MAX_JOINT_FEATURES = 2048
@@ -51,7 +52,8 @@ def probe(
 ) -> Probe:
     """Fit a linear head to every block of a classifier's backbone, in one pass over the data.
 
-    Linear probes: Alain and Bengio, 2016 (arXiv:1610.01644). The maps of each block are pooled in
+    Linear probes: Alain and Bengio, 2016 (arXiv:1610.01644). Of a multi-label classifier, the mean
+    average precision is measured in place of the accuracy. The maps of each block are pooled in
     two ways: averaged, and as a grid of averages as fine as `max_features` allows.
 
     Args:
@@ -94,7 +96,9 @@ def probe(
     _check(solver, sample, max_features, max_layers, has_validation=validation_data is not None)
     classes = model.output_shape[-1]
     inputs = validate(data, model)
-    settings = {"rank": len(model.input_shape), "classes": classes, "seed": seed}
+    truth_of = partial(true_labels, model)
+    settings: dict[str, Any] = {"rank": len(model.input_shape), "classes": classes, "seed": seed}
+    settings["truth_of"] = truth_of
     pieces = _sample(inputs, sample, "data", **settings)
     first = next(pieces)
     found_sites, reader = sites.find_sites(model, first.images, max_features)
@@ -105,11 +109,12 @@ def probe(
         folds = draw_folds(len(piece.labels))
         if validation_data is not None:
             folds[:] = cross_validation.FIT_ONLY
-        _add(fits, runner, piece, folds)
+        _add(fits, runner, piece, folds, truth_of=truth_of)
     if validation_data is not None:
         held_out = validate(validation_data, model, "validation_data")
         for piece in _sample(held_out, cross_validation.MAX_SCORED, "validation_data", **settings):
-            _add(fits, runner, piece, np.full(len(piece.labels), cross_validation.SCORE_ONLY))
+            folds = np.full(len(piece.labels), cross_validation.SCORE_ONLY)
+            _add(fits, runner, piece, folds, truth_of=truth_of)
     _store_more(runner, model, also, sample)
     num_fitted, num_scored = fits[0].counts
     min_fitted = min_images(classes)
@@ -120,10 +125,14 @@ def probe(
         )
     layers = tuple(map(_measure_layer, found_sites, fits))
     joint, joint_accuracy = _select_joint(layers, fits, max_layers)
+    best = max(range(len(layers)), key=lambda at: layers[at].accuracy)
+    several = is_multi_label(model)
     return Probe(
         layers=layers,
         joint=joint,
         joint_accuracy=joint_accuracy,
+        bootstrap_error=fits[best].standard_error(layers[best].accuracy) if several else None,
+        measure="mean average precision" if several else "accuracy",
         solver=solver,
         num_fitted=num_fitted,
         num_scored=num_scored,
@@ -262,8 +271,10 @@ def _add(
     runner: selection.Engine | StoredTrunk,
     piece: chunks.Chunk,
     folds: np.ndarray,
+    *,
+    truth_of: Callable[[np.ndarray], np.ndarray],
 ) -> None:
-    labels = batches.label_indices(piece.labels)
+    labels = truth_of(piece.labels)
     for fit, values in zip(fits, runner.run(piece.images), strict=True):
         fit.add(values, labels, folds)
 
@@ -292,7 +303,7 @@ def _select_joint(
             and layers[index].multiply_adds <= max_work
             and num_features + layers[index].num_features <= MAX_JOINT_FEATURES
         ]
-        error = math.sqrt(accuracy * (1 - accuracy) / fits[0].counts[1])
+        error = fits[order[0]].standard_error(accuracy)
         if not tried or max(tried)[0] <= accuracy + _MIN_GAIN * error:
             break
         accuracy, index = max(tried)
@@ -301,7 +312,14 @@ def _select_joint(
 
 
 def _sample(
-    inputs: batches.Inputs, count: int | None, name: str, *, rank: int, classes: int, seed: int
+    inputs: batches.Inputs,
+    count: int | None,
+    name: str,
+    *,
+    rank: int,
+    classes: int,
+    seed: int,
+    truth_of: Callable[[np.ndarray], np.ndarray],
 ) -> Iterator[chunks.Chunk]:
     """Yield about `count` images, and check that they are of several classes."""
     seen, labels, partial = 0, set[int](), False
@@ -309,7 +327,8 @@ def _sample(
         if partial := count is not None and seen >= count:
             break
         seen += len(chunk.labels)
-        labels.update(batches.label_indices(chunk.labels).tolist())
+        truth = truth_of(chunk.labels)
+        labels.update(np.nonzero(truth.any(axis=0))[0] if truth.ndim == 2 else truth.tolist())
         yield chunk
     _check_classes(name, seen, len(labels), classes, partial=partial)
 
@@ -350,10 +369,10 @@ def _check_classes(name: str, seen: int, found: int, classes: int, *, partial: b
     """Refuse a sample of one class; warn if classes may be in a part that was not read."""
     got = f"the first {seen:,} images of a dataset" if partial else f"{seen:,} images"
     advice = "If the dataset is sorted by class, shuffle it first, or pass arrays."
-    if found == 1:
+    if found < 2:
         raise DataError(
             f"`{name}` must contain at least 2 of the model's {classes} classes, got {got}, all of "
-            f"one class.{f' {advice}' if partial else ''}"
+            f"{'one class' if found else 'no class'}.{f' {advice}' if partial else ''}"
         )
     if partial and found < classes:
         warnings.warn(

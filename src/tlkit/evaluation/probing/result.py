@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import rich.console
 
 from tlkit._internal.tables import build_table, render_text
 from tlkit.models.feature_extraction import Pooling
+
+Measure = Literal["accuracy", "mean average precision"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +22,8 @@ class ProbedLayer:
         num_features: Features of an image.
         multiply_adds: Multiply-adds for one image, up to this layer.
         num_parameters: Parameters of the backbone up to this layer.
-        accuracy: The share of images, not used to fit the head, that it classifies correctly.
+        accuracy: The share of images, not used to fit the head, that it classifies correctly; for
+            multi-label, the mean average precision on them.
     """
 
     layer: str
@@ -44,6 +48,8 @@ class Probe:
         joint: The layers with the best joint accuracy, selected one after the other; with
             `max_layers=1` only the best layer.
         joint_accuracy: The accuracy of a head that reads all of `joint`.
+        bootstrap_error: For multi-label, the standard error of the best accuracy.
+        measure: What `accuracy` is: "accuracy", or "mean average precision" for multi-label.
     """
 
     layers: tuple[ProbedLayer, ...]
@@ -54,6 +60,8 @@ class Probe:
     seconds: float
     joint: tuple[ProbedLayer, ...] = ()
     joint_accuracy: float = math.nan
+    bootstrap_error: float | None = None
+    measure: Measure = "accuracy"
 
     @property
     def best(self) -> ProbedLayer:
@@ -63,6 +71,8 @@ class Probe:
     @property
     def standard_error(self) -> float:
         """The standard error of the best accuracy."""
+        if self.bootstrap_error is not None:
+            return self.bootstrap_error
         share = self.best.accuracy
         return math.sqrt(share * (1 - share) / self.num_scored)
 
@@ -76,8 +86,8 @@ class Probe:
     def summary(self) -> str:
         """Return how the layers were probed, and those to read together, in one line or two."""
         lines = [
-            f"{self.solver} on {self.num_fitted:,} images, accuracy on {self.num_scored:,} images "
-            f"by heads not fitted to them, in {self.seconds:.1f} s"
+            f"{self.solver} on {self.num_fitted:,} images, {self.measure} on "
+            f"{self.num_scored:,} images by heads not fitted to them, in {self.seconds:.1f} s"
         ]
         if len(self.joint) > 1:
             names = " + ".join(probed.layer for probed in self.joint)
@@ -86,7 +96,7 @@ class Probe:
 
     def __rich__(self) -> rich.console.RenderableType:
         columns = (
-            *("layer", "pooling", "features", "million multiply-adds", "parameters", "accuracy"),
+            *("layer", "pooling", "features", "million multiply-adds", "parameters", self.measure),
             "",
         )
         rows = [
