@@ -24,6 +24,7 @@ from .evaluation import ood_scores as ood_scores
 from .evaluation import predict as predict
 from .evaluation import predict_sets as predict_sets
 from .evaluation import probe as probe
+from .evaluation import probe_backbones as probe_backbones
 from .models import GrayToRGBResize as GrayToRGBResize
 from .models import build_classifier as build_classifier
 from .models import load as load

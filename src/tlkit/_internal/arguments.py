@@ -94,6 +94,27 @@ def size(name: str, value: Any) -> tuple[int, int]:
     return at_least(f"{name} height", height, 1), at_least(f"{name} width", width, 1)
 
 
+def parse_size(name: str, value: Any) -> int | tuple[int, int]:
+    """Return one number for both sides of a square, otherwise (height, width).
+
+    Examples:
+        >>> parse_size("image_size", "160"), parse_size("image_size", "120x200")
+        (160, (120, 200))
+    """
+    sides = value.lower().split("x") if isinstance(value, str) else value
+    if isinstance(value, str):
+        if not all(side.strip().isdecimal() for side in sides):
+            raise ConfigError(
+                Argument(name),
+                f" must be pixels, such as 160, or height x width, such as 120x200, got {value!r}.",
+            )
+        sides = [int(side) for side in sides]
+    if isinstance(sides, list | tuple) and len(sides) == 1:
+        return parse_size(name, sides[0])
+    height, width = size(name, sides)
+    return height if height == width else (height, width)
+
+
 def path(name: str, value: Any) -> Path:
     """Return `value` as a Path where it is text that is not empty, or a path."""
     if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str) and str(value):

@@ -19,6 +19,7 @@ from tlkit.experiments.experiment import Experiment, Unreadable
 if TYPE_CHECKING:
     import keras
 
+EngineChoice = Literal["auto", "keras", "litert", "onnxruntime", "openvino"]
 Tracker = Literal["mlflow", "tensorboard", "wandb"]
 Typed = Annotated[Sequence[str], Parameter(parse=False)]  # what was typed, added by `app`
 _flat = Parameter(name="*")  # each field of a dataclass is an option
@@ -277,23 +278,35 @@ def probe(
     experiment: Annotated[Experiment, _flat],
     *,
     sample: int = 5000,
+    engine: EngineChoice = "keras",
     out: Path | None = None,
     cache: UseCache = True,
     output: Annotated[Output, _flat] = Output(),
 ) -> dict[str, Any]:
-    """Show which layer's features a head classifies best.
+    """Show which layer's features a head classifies best, or which backbone to choose.
+
+    Several --backbones, --image-sizes, or a limit compare by accuracy, time and size.
 
     Args:
         sample: Maximum number of images to use.
+        engine: The engine that runs and times backbones.
         out: A .png file for a figure.
         cache: Take features from those of earlier commands, and store them for later ones.
     """
-    experiment = tlkit.experiments.loading.resolve(experiment, output.print)
+    experiment = tlkit.experiments.backbone_choice.prepare(experiment, output.print)
     _check_figure(out)
     split = _split(experiment)
+    if experiment.is_search:
+        stored = _use_cache(cache=cache)
+        how = {"sample": sample, "engine": engine, "cache": stored}
+        values = _search(experiment, split.train, out, output, **how)
+        _print_usage(output, stored)
+        return values
     classifier = _build(experiment, split.train.class_names)
     stored = _use_cache(cache=cache)
-    found = tlkit.probe(classifier, split.train, sample=sample, seed=experiment.seed, cache=stored)
+    found = tlkit.probe(
+        classifier, split.train, sample=sample, engine=engine, seed=experiment.seed, cache=stored
+    )
     _print_usage(output, stored)
     output.print(found)
     if out is not None:
@@ -304,6 +317,22 @@ def probe(
         "standard_error": found.standard_error,
         "layers": [vars(probed) for probed in found.layers],
     }
+
+
+def _search(
+    experiment: Experiment,
+    train: "tlkit.data.ImageDataset",
+    out: Path | None,
+    output: Output,
+    **how: Any,
+) -> dict[str, Any]:
+    search = tlkit.experiments.backbone_choice.search
+    found = search(experiment, train, on_message=output.print, **how)
+    output.print(found)
+    if out is not None:
+        tlkit.plotting.backbone_chart(found).savefig(out, dpi=150)
+        output.print(f"wrote {out}")
+    return found.to_dict()
 
 
 def inspect(
@@ -318,6 +347,12 @@ def inspect(
         layers: List every layer of the backbone.
     """
     loading = tlkit.experiments.loading
+    if experiment.is_search:
+        raise ConfigError(
+            Argument("backbones"),
+            ", image sizes and limits can't be inspected: they choose a backbone by its accuracy. "
+            "Use `tlkit probe`, and inspect the one that it recommends.",
+        )
     experiment = loading.resolve(experiment, output.print)
     dataset = loading.load_images(experiment)
     split = loading.split_images(experiment, dataset)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tlkit._internal import arguments
 from tlkit._internal.text import join_first
 from tlkit.data import naming, scanning
 from tlkit.data.lazy_images import LazyImages
@@ -109,6 +110,18 @@ class ImageDataset:
             added=pick(self.added, indices),
             known_scans=pick(self.known_scans or vars(self).get("scans", ()), indices),
         )
+
+    def at_size(self, image_size: int | tuple[int, int]) -> "ImageDataset":
+        """Return the same images, read from their files at another height and width.
+
+        Images that are not files stay as they are, because a classifier resizes its images.
+
+        Raises:
+            ConfigError: The size is wrong.
+        """
+        size = arguments.size("image_size", image_size)
+        lazy = isinstance(self.images, LazyImages)
+        return replace(self, images=self.images.resize(size)) if lazy else self
 
     def reorder(self, class_names: Sequence[str]) -> "ImageDataset":
         """Return the same images with labels that are indices into these class names.

@@ -11,6 +11,8 @@ from tlkit._internal.text import byte_size
 from tlkit.errors import DataError
 
 ReadImage = Callable[[int], np.ndarray]
+Digest = Callable[[np.ndarray], np.ndarray | None]
+ReaderOfSize = Callable[[tuple[int, int]], tuple[ReadImage, Digest]]
 
 
 class LazyImages:
@@ -26,6 +28,8 @@ class LazyImages:
         dtype: The dtype of every image.
         digests: A digest of each image's content and of how it is decoded, `(count, 2)`, which is
             the same only for the same pixels; None if they are unknown before images are read.
+        at_size: Returns what reads images at another height and width, and what returns the digests
+            of images with these numbers; None if nothing can.
 
     Examples:
         >>> grey = LazyImages(lambda number: np.full((2, 2), number), range(9), shape=(2, 2))
@@ -41,8 +45,9 @@ class LazyImages:
         shape: tuple[int, ...],
         dtype: str = "uint8",
         digests: np.ndarray | None = None,
+        at_size: ReaderOfSize | None = None,
     ) -> None:
-        self._read = read
+        self._read, self._at_size = read, at_size
         self.digests = digests
         self._numbers = np.asarray(numbers, dtype="int64")
         self.shape = (len(self._numbers), *shape)
@@ -75,7 +80,21 @@ class LazyImages:
 
     def take(self, index: Any) -> "LazyImages":
         """Return the images at these indices without reading them."""
-        return self._replace(self._read, index)
+        return self._replace(self._read, index, self._at_size)
+
+    def resize(self, size: tuple[int, int]) -> "LazyImages":
+        """Return the same images read at another height and width, or as they are if none can."""
+        if self._at_size is None or size == self.shape[1:3]:
+            return self
+        read, digest = self._at_size(size)
+        return LazyImages(
+            read,
+            self._numbers,
+            shape=(*size, *self.shape[3:]),
+            dtype=str(self.dtype),
+            digests=digest(self._numbers),
+            at_size=self._at_size,
+        )
 
     def checked_by(self, check: Callable[[np.ndarray], None]) -> "LazyImages":
         """Return the same images, each of which is checked when it is read.
@@ -89,15 +108,16 @@ class LazyImages:
             check(image[None])
             return image
 
-        return self._replace(read, slice(None))
+        return self._replace(read, slice(None), at_size=None)
 
-    def _replace(self, read: ReadImage, index: Any) -> "LazyImages":
+    def _replace(self, read: ReadImage, index: Any, at_size: ReaderOfSize | None) -> "LazyImages":
         return LazyImages(
             read,
             self._numbers[index],
             shape=self.shape[1:],
             dtype=str(self.dtype),
             digests=None if self.digests is None else self.digests[index],
+            at_size=at_size,
         )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -126,6 +146,11 @@ def concatenate(parts: Sequence[LazyImages]) -> LazyImages:
         (10, 8, 0)
     """
     starts = np.cumsum([0, *map(len, parts)])
+    can_resize = all(part._at_size for part in parts)
+
+    def at_size(size: tuple[int, int]) -> tuple[ReadImage, Digest]:
+        other = concatenate([part.resize(size) for part in parts])
+        return other._read, lambda numbers: other.take(numbers).digests
 
     def read(number: int) -> np.ndarray:
         part = int(np.searchsorted(starts, number, side="right")) - 1
@@ -139,6 +164,7 @@ def concatenate(parts: Sequence[LazyImages]) -> LazyImages:
         shape=parts[0].shape[1:],
         dtype=str(parts[0].dtype),
         digests=np.concatenate(known) if len(known) == len(parts) else None,
+        at_size=at_size if can_resize else None,
     )
 
 

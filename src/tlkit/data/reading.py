@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,7 +13,7 @@ from tlkit._internal import arguments
 from tlkit._internal.text import join_first, plural
 from tlkit.data import decoding, digests, naming, scanning
 from tlkit.data.image_dataset import ImageDataset, Problem, pick
-from tlkit.data.lazy_images import LazyImages
+from tlkit.data.lazy_images import Digest, LazyImages, ReadImage
 from tlkit.errors import Argument, DataError
 
 Unreadable = Literal["fail", "replace", "skip"]
@@ -108,24 +108,29 @@ def read(
     kept = [i for i in usable if i not in damaged or options.unreadable == "replace"]
     encoded, names = _encode([labels[i] for i in kept], options.class_names, place)
     white, depths = _find_white([scans[i] for i in kept if i not in damaged], options.white)
-    grey = np.full(options.shape, _GREY, "uint8")
+    fit, channels = options.fit, options.channels
 
-    def decode(index: int) -> np.ndarray:
+    def decode(index: int, size: tuple[int, int]) -> np.ndarray:
         if index in damaged:
-            return grey
-        size, fit, channels = options.image_size, options.fit, options.channels
+            return np.full((*size, channels), _GREY, "uint8")
         picture = scanning.read_again(fetch(index), scans[index])
         return decoding.decode(picture, size, fit=fit, channels=channels, white=white)
+
+    def at_size(size: tuple[int, int]) -> tuple[ReadImage, Digest]:
+        how = replace(options, image_size=size)
+
+        def digest(numbers: np.ndarray) -> np.ndarray | None:
+            chosen = [scans[int(number)] for number in numbers]
+            return _digest_decoded(chosen, white, how) if are_files else None
+
+        return lambda index: decode(index, size), digest
+
+    read_image, digest = at_size(options.image_size)
 
     return ImageDataset(
         name=name,
         images=LazyImages(
-            decode,
-            kept,
-            shape=options.shape,
-            digests=_digest_decoded([scans[i] for i in kept], white, options)
-            if are_files
-            else None,
+            read_image, kept, shape=options.shape, digests=digest(np.asarray(kept)), at_size=at_size
         ),
         labels=encoded,
         class_names=names,

@@ -22,9 +22,14 @@ from .ood import OODFit as OODFit
 from .ood import fit_ood as fit_ood
 from .ood import ood_scores as ood_scores
 from .prediction_sets import predict_sets as predict_sets
+from .probing import BackboneCandidate as BackboneCandidate
+from .probing import BackboneSearch as BackboneSearch
+from .probing import LeftOutBackbone as LeftOutBackbone
 from .probing import Probe as Probe
+from .probing import ProbedBackbone as ProbedBackbone
 from .probing import ProbedLayer as ProbedLayer
 from .probing import probe as probe
+from .probing import probe_backbones as probe_backbones
 from .probing import select_features as select_features
 from .reliability import CalibrationBin as CalibrationBin
 from .reliability import calibration_curve as calibration_curve

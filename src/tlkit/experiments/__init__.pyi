@@ -1,3 +1,4 @@
+from . import backbone_choice as backbone_choice
 from . import folds as folds
 from . import loading as loading
 from . import recipes as recipes

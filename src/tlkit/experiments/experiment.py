@@ -22,7 +22,7 @@ Duplicates = Literal["allow", "refuse", "together"]
 Unreadable = Literal["fail", "replace", "skip"]
 SplitChoice = Literal["auto", "folders", "pool", "random"]
 _SAVE = " Save a model first: model.save('backbone.keras')."
-_LISTS = ("add", "augment", "label_columns", "options", "pixels")
+_LISTS = ("add", "augment", "backbones", "image_sizes", "label_columns", "options", "pixels")
 
 PLACES = ("data", "test_data", "validation_data")
 """The settings that are folders or tables of images."""
@@ -48,6 +48,10 @@ class Experiment:
         options: More arguments of the backbone, such as alpha=0.75.
         pixels: Values the backbone takes: byte, caffe, signed, torch, unit, or two numbers.
         class_weight: "balanced" makes rare classes count as much as frequent ones in training.
+        backbones: Choose from these: names, "starter" or name:option=value,option=value.
+        image_sizes: Choose from these image sizes; by default `image_size`.
+        max_ms: Choose a backbone that takes at most these milliseconds an image.
+        max_mb: Choose a backbone of at most these megabytes of weights.
         augment: Random changes of training images, for any recipe but "mnist_as_described"; mixup
             and cutmix not for "fast".
         split: Whether train/, val/ and test/ are the split (folders, pool) or classes (random).
@@ -90,6 +94,10 @@ class Experiment:
     options: tuple[str, ...] = ()
     pixels: tuple[str, ...] = ()
     class_weight: Literal["balanced"] | None = None
+    backbones: tuple[str, ...] = ()
+    image_sizes: tuple[int | str, ...] = ()
+    max_ms: float | None = None
+    max_mb: float | None = None
     augment: tuple[Augmentation, ...] = ()
     split: SplitChoice = "auto"
     test_data: str | None = None
@@ -138,7 +146,9 @@ class Experiment:
                 Argument("channels"), f" must be 3 (RGB) or 1 (grey), got {self.channels!r}."
             )
         if self.image_size is not None:
-            object.__setattr__(self, "image_size", _parse_size(self.image_size))
+            object.__setattr__(
+                self, "image_size", arguments.parse_size("image_size", self.image_size)
+            )
         arguments.at_least("seed", self.seed, 0)
         arguments.fraction("validation", self.validation)
         arguments.fraction("max_unreadable", self.max_unreadable)
@@ -158,14 +168,17 @@ class Experiment:
                     )
         if self.white is not None:
             arguments.at_least("white", self.white, 1)
-        if self.budget is not None:
-            arguments.positive("budget", self.budget)
+        for name in ("budget", "max_ms", "max_mb"):
+            if getattr(self, name) is not None:
+                arguments.positive(name, getattr(self, name))
+        sizes = [arguments.parse_size("image_sizes", size) for size in self.image_sizes]
+        object.__setattr__(self, "image_sizes", tuple(sizes))
         if not isinstance(self.label_separator, str | None):
             raise ConfigError(
                 Argument("label_separator"),
                 f" must be a sign such as '|', got {self.label_separator!r}.",
             )
-        for name in ("add", "folds") if self.is_multi_label else ():
+        for name in ("add", "backbones", "folds") if self.is_multi_label else ():
             if getattr(self, name):
                 raise ConfigError(
                     Argument(name), " must be left out where images can have several classes."
@@ -210,6 +223,17 @@ class Experiment:
             PixelFormat(range=(-1, 1), mean=None, std=None, bgr=False)
         """
         return parse(self.pixels) if self.pixels else None
+
+    @property
+    def is_search(self) -> bool:
+        """Whether backbone, image size and depth are chosen by probing.
+
+        Examples:
+            >>> Experiment("photos", max_mb=2).is_search
+            True
+        """
+        limited = self.max_ms is not None or self.max_mb is not None
+        return bool(self.backbones or self.image_sizes or limited)
 
     @property
     def backbone_options(self) -> dict[str, Any]:
@@ -265,26 +289,6 @@ class Experiment:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as values that JSON can hold."""
         return {**asdict(self), **{name: list(getattr(self, name)) for name in _LISTS}}
-
-
-def _parse_size(value: Any) -> int | tuple[int, int]:
-    """Return one number for both sides of a square, otherwise (height, width).
-
-    Raises:
-        ConfigError: It is no size.
-    """
-    sides = value.lower().split("x") if isinstance(value, str) else value
-    if isinstance(value, str):
-        if not all(side.strip().isdecimal() for side in sides):
-            raise ConfigError(
-                Argument("image_size"),
-                f" must be pixels, such as 160, or height x width, such as 120x200, got {value!r}.",
-            )
-        sides = [int(side) for side in sides]
-    if isinstance(sides, list | tuple) and len(sides) == 1:
-        return _parse_size(sides[0])
-    height, width = arguments.size("image_size", sides)
-    return height if height == width else (height, width)
 
 
 def check_name(argument: str, path: str | Path) -> str:

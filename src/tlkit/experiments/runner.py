@@ -24,14 +24,24 @@ from tlkit.evaluation.cross_validation import CrossValidation
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.prediction_sets import measure_sets
-from tlkit.experiments import energy, figures, folds, recipes, run_folder, split_csv
+from tlkit.evaluation.probing.search_result import BackboneSearch, ProbedBackbone
+from tlkit.experiments import (
+    backbone_choice,
+    energy,
+    figures,
+    folds,
+    recipes,
+    run_folder,
+    split_csv,
+)
 from tlkit.experiments.additions import Additions, measure
 from tlkit.experiments.experiment import PLACES, Experiment, check_name, settings_of_run
-from tlkit.experiments.loading import image_size_of, load_images, resolve, split_images
+from tlkit.experiments.loading import image_size_of, load_images, split_images
 from tlkit.experiments.recipe import Recipe, Trained
 from tlkit.models import saving
 from tlkit.models.applications import SPECS
 from tlkit.models.inspection import probabilities_of
+from tlkit.plotting.backbones import backbone_chart
 from tlkit.reports import render
 from tlkit.reports.facts import ReportFacts, model_facts, phase_facts
 from tlkit.training import ood_detector
@@ -57,6 +67,7 @@ class ExperimentResult:
         cross_validation: The results of the folds; None without.
         evaluation: Metrics on the test images.
         additions: The accuracy on old and new images; None if none were added.
+        search: The backbones that were compared; None if one was named.
     """
 
     folder: Path
@@ -65,6 +76,7 @@ class ExperimentResult:
     evaluation: Evaluation
     cross_validation: CrossValidation | None = None
     additions: Additions | None = None
+    search: BackboneSearch | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics, seconds and counts of images as values that JSON can hold."""
@@ -74,6 +86,7 @@ class ExperimentResult:
             "images": {name: len(getattr(self.split, name)) for name in PARTS},
             **({} if self.cross_validation is None else {"folds": self.cross_validation.to_dict()}),
             "additions": None if self.additions is None else self.additions.to_dict(),
+            "search": None if self.search is None else self.search.to_dict(),
         }
 
 
@@ -110,7 +123,7 @@ def run(
     places = {name: getattr(experiment, name) for name in PLACES if getattr(experiment, name)}
     for place in (*places.values(), *experiment.add):
         _refuse_within(place, folder)
-    experiment = resolve(experiment, on_message)
+    experiment = backbone_choice.prepare(experiment, on_message)
     source = load_images(experiment)
     experiment = replace(experiment, white=source.white)  # for predictions
     parts = split_images(experiment, source)
@@ -119,13 +132,19 @@ def run(
         on_message(folds.describe(experiment, source))
     usage = Usage()
     cache = None if cache is None else replace(cache, usage=usage)
+    search, chosen = None, None
+    if experiment.is_search:
+        search = backbone_choice.search(experiment, parts.train, cache=cache, on_message=on_message)
+        on_message(search)
+        experiment, parts, chosen = backbone_choice.take_recommended(experiment, parts, search)
+    fit = partial(train, chosen=chosen, cache=cache)
     with energy.measure_energy() as used:
-        trained = train(experiment, parts, cache=cache, callbacks=callbacks, verbose=verbose)
+        trained = fit(experiment, parts, callbacks=callbacks, verbose=verbose)
     stored = cache if cache and cache.folder and _is_backbone_unchanged(trained) else None
     found = None
     if experiment.folds:
-        fit = partial(_train_on, experiment, cache=cache, verbose=verbose)
-        found = folds.evaluate_folds(experiment, source, trained, train=fit, cache=stored)
+        again = partial(_train_on, experiment, cache=cache, verbose=verbose)
+        found = folds.evaluate_folds(experiment, source, trained, train=again, cache=stored)
         parts = replace(parts, test=source)
         on_message(found.summary())
     if len(parts.validation):
@@ -140,7 +159,7 @@ def run(
     additions = None
     if experiment.add:
         is_quick = stored is not None and not experiment.folds
-        before = partial(_evaluate_before, experiment, cache) if is_quick else None
+        before = partial(_evaluate_before, experiment, cache, fit) if is_quick else None
         additions = measure(parts, evaluation, before)
     if usage.num_images:
         on_message(usage)
@@ -157,6 +176,7 @@ def run(
         **{name: str(Path(place).resolve()) for name, place in places.items()},
         "add": [str(Path(place).resolve()) for place in experiment.add],
         "additions": None if additions is None else additions.to_dict(),
+        "search": None if search is None else search.to_dict(),
     }
     run_folder.save_run(
         folder,
@@ -181,12 +201,15 @@ def run(
         evaluation=evaluation,
         cross_validation=found,
         additions=additions,
+        search=search,
     )
 
 
-def _evaluate_before(experiment: Experiment, cache: Cache | None, split: Split) -> Evaluation:
+def _evaluate_before(
+    experiment: Experiment, cache: Cache | None, fit: Callable[..., Trained], split: Split
+) -> Evaluation:
     """Train on the images that there were before, and evaluate on their test images."""
-    trained = train(experiment, split, cache=cache, verbose=False)
+    trained = fit(experiment, split, verbose=False)
     return evaluate(trained.model, split.test, cache=cache)
 
 
@@ -195,6 +218,7 @@ def train(
     split: Split,
     *,
     cache: Cache | None = STORED,
+    chosen: ProbedBackbone | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: bool = True,
 ) -> Trained:
@@ -204,6 +228,7 @@ def train(
         experiment: The settings.
         split: The images.
         cache: As for `run`.
+        chosen: The backbone that a search recommended, and where it ends.
         callbacks: As for `run`.
         verbose: Whether to print a line for every epoch.
     """
@@ -215,6 +240,9 @@ def train(
         recipe = recipe.augment(layers)
         if recipe.fine_tune is None:
             cache = replace(cache or DEFAULT, views=_VIEWS)
+    if chosen is not None:
+        limited = experiment.max_ms is not None or experiment.max_mb is not None
+        recipe = backbone_choice.end_recipe(recipe, chosen, limited=limited)
     recipe = _add_callbacks(recipe, callbacks)
     return recipe.train(
         replace(split.train, notices=()),  # the plan has said them
@@ -310,6 +338,10 @@ def _report(
     rejected = None
     if validated is None and "ood" in drawn:
         rejected = figures.share_rejected(trained.model, parts.test)
+    searched = making.get("search")
+    found = None if searched is None else BackboneSearch.from_dict(searched)
+    if found is not None:
+        drawn["backbones"] = backbone_chart(found)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     conflicting = [pair for pair in parts.duplicates if _has_two_labels(source, pair)]
     part_of = {path: name for name, part in named.items() for path in part.paths}
@@ -347,6 +379,7 @@ def _report(
         num_folds=0 if validated is None else validated.num_folds,
         fold_accuracy=None if validated is None else validated.accuracy,
         additions=making.get("additions"),
+        search=found,
     )
 
 

@@ -1,3 +1,4 @@
+from .backbones import backbone_chart as backbone_chart
 from .charts import class_metrics as class_metrics
 from .charts import confusion_matrix as confusion_matrix
 from .charts import learning_curves as learning_curves

@@ -16,6 +16,7 @@ from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.estimates import Estimate
 from tlkit.evaluation.metrics import ClassMetrics, Evaluation
 from tlkit.evaluation.prediction_sets import MeasuredSets
+from tlkit.evaluation.probing.search_result import BackboneSearch
 from tlkit.models.freezing import FreezePlan
 from tlkit.models.inspection import backbone_of, probabilities_of
 from tlkit.models.layers import GrayToRGBResize
@@ -136,6 +137,7 @@ class ReportFacts:
         joules: The energy used; None if it was not measured.
         captions: Captions of figures by name, for figures that tlkit has no caption for.
         figure_errors: Why a figure could not be drawn, by its name: half a sentence.
+        search: The backbones that were compared; None if one was named.
         license: The license of the model for its card, as Hugging Face names it, such as "mit".
         num_images: How many images each part has, where they can have several classes, or none; by
             default the sum of `counts`.
@@ -178,6 +180,7 @@ class ReportFacts:
     joules: float | None = None
     captions: Mapping[str, str] = field(default_factory=dict)
     figure_errors: Mapping[str, str] = field(default_factory=dict)
+    search: BackboneSearch | None = None
     license: str | None = None
     num_images: Mapping[str, int] = field(default_factory=dict)
 

@@ -15,7 +15,7 @@ _MAX_TENSOR_BYTES_IN_KERAS = 32 * 2**20  # Keras spends milliseconds on every ba
 
 
 def make_keras_function(
-    trunk: keras.Model, sample: np.ndarray
+    trunk: keras.Model, sample: np.ndarray, *, batch_size: int | None = None
 ) -> tuple[Callable[[np.ndarray], list[np.ndarray]], int]:
     """Return a model's inference as a function, and the batch size that it takes.
 
@@ -25,10 +25,15 @@ def make_keras_function(
     Args:
         trunk: The model.
         sample: A batch of images of the shape and dtype that will be run.
+        batch_size: The batch size; by default one that is fast.
     """
     if keras.config.backend() != "tensorflow" or _runs_functions_eagerly():
-        return lambda images: _to_arrays(trunk.predict_on_batch(images)), _EAGER_BATCH_SIZE
-    batch_size = choose_batch_size(trunk, sample, max_bytes=_MAX_TENSOR_BYTES_IN_KERAS)
+        return lambda images: _to_arrays(trunk.predict_on_batch(images)), (
+            batch_size or _EAGER_BATCH_SIZE
+        )
+    batch_size = batch_size or choose_batch_size(
+        trunk, sample, max_bytes=_MAX_TENSOR_BYTES_IN_KERAS
+    )
     graph = _trace(trunk, (batch_size, *sample.shape[1:]), sample.dtype)
     constant = importlib.import_module("tensorflow").constant
     return lambda images: _to_arrays(graph(constant(images))), batch_size

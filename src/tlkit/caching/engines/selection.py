@@ -118,6 +118,19 @@ def prepare(
     return _choose_fastest(candidates, sample)
 
 
+def compile_batch(name: str, model: keras.Model, batch: np.ndarray) -> Run:
+    """Return a function that runs a model on batches of one size, to measure its time.
+
+    Args:
+        name: One of `ENGINES`, which `prepare` accepted for a model of the same layers.
+        model: The model; called as `model(images, training=False)`, it returns a list of tensors.
+        batch: Images of the size, shape and dtype that will be run.
+    """
+    if name == "keras":
+        return make_keras_function(model, batch, batch_size=len(batch))[0]
+    return compile_trunk(name, model, batch.shape, batch.dtype)
+
+
 def _choose_fastest(engines: list[Engine], sample: np.ndarray) -> Engine:
     timings = {engine.name: _time_images(engine, sample) for engine in engines}
     fastest = max(engines, key=lambda engine: timings[engine.name])

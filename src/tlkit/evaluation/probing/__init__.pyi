@@ -1,4 +1,9 @@
+from .backbone_search import probe_backbones as probe_backbones
+from .candidates import BackboneCandidate as BackboneCandidate
 from .linear_probe import probe as probe
 from .linear_probe import select_features as select_features
 from .result import Probe as Probe
 from .result import ProbedLayer as ProbedLayer
+from .search_result import BackboneSearch as BackboneSearch
+from .search_result import LeftOutBackbone as LeftOutBackbone
+from .search_result import ProbedBackbone as ProbedBackbone

@@ -4,7 +4,7 @@ import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, get_args
 
@@ -24,6 +24,7 @@ from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.probing import cross_validation, sites
 from tlkit.evaluation.probing.cross_validation import CrossValidation
 from tlkit.evaluation.probing.result import Probe, ProbedLayer
+from tlkit.evaluation.probing.sites import FeatureReader, Site
 from tlkit.models.feature_extraction import Pooling
 from tlkit.models.inspection import is_multi_label
 from tlkit.training import solvers
@@ -78,7 +79,7 @@ def probe(
 
     Raises:
         ConfigError: An argument is wrong, the model has no graph, or its backbone has no layer
-            that a head can read.
+            that a head can read. Several backbones are compared by `tlkit.probe_backbones`.
         DataError: Images or labels don't fit the model, there are too few images, or all images
             that are used are of one class.
         EngineError: The engine can't run the backbone.
@@ -94,6 +95,74 @@ def probe(
     """
     started = time.perf_counter()
     _check(solver, sample, max_features, max_layers, has_validation=validation_data is not None)
+    fitted = fit_sites(
+        model,
+        data,
+        validation_data=validation_data,
+        sample=sample,
+        solver=solver,
+        max_features=max_features,
+        engine=engine,
+        seed=seed,
+        cache=cache,
+        also=also,
+    )
+    layers = tuple(map(_measure_layer, fitted.sites, fitted.fits))
+    joint, joint_accuracy = _select_joint(layers, fitted.fits, max_layers)
+    num_fitted, num_scored = fitted.fits[0].counts
+    best = max(range(len(layers)), key=lambda at: layers[at].accuracy)
+    several = is_multi_label(model)
+    error = fitted.fits[best].standard_error(layers[best].accuracy) if several else None
+    return Probe(
+        layers=layers,
+        joint=joint,
+        joint_accuracy=joint_accuracy,
+        bootstrap_error=error,
+        measure="mean average precision" if several else "accuracy",
+        solver=solver,
+        num_fitted=num_fitted,
+        num_scored=num_scored,
+        engine=fitted.engine,
+        seconds=time.perf_counter() - started,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FittedSites:
+    """The sites of a backbone, and the cross-validation of a head at each.
+
+    Attributes:
+        sites: The sites.
+        fits: The cross-validation at each site.
+        reader: The model that returns the features of all sites.
+        engine: The engine that ran it.
+        groups: The group of each sampled image; empty if the data has no groups.
+    """
+
+    sites: list[Site]
+    fits: list[CrossValidation]
+    reader: FeatureReader
+    engine: str
+    groups: list[str]
+
+
+def fit_sites(
+    model: keras.Model,
+    data: Data,
+    *,
+    validation_data: Data | None = None,
+    sample: int | None,
+    solver: solvers.Solver = "ridge",
+    max_features: int,
+    engine: str,
+    seed: int,
+    cache: Cache | None = None,
+    also: Sequence[Data] = (),
+) -> FittedSites:
+    """Run a backbone once over a sample, and collect the features of every site by folds.
+
+    Args and errors are those of `probe`.
+    """
     classes = model.output_shape[-1]
     inputs = validate(data, model)
     truth_of = partial(true_labels, model)
@@ -104,7 +173,8 @@ def probe(
     found_sites, reader = sites.find_sites(model, first.images, max_features)
     runner = _prepare(engine, reader, found_sites, first.images, cache)
     fits = [CrossValidation(site.num_features, classes, solver) for site in found_sites]
-    draw_folds = _fold_drawer(_sampled_groups(data, sample, seed), seed)
+    groups = _sampled_groups(data, sample, seed)
+    draw_folds = _fold_drawer(groups, seed)
     for piece in itertools.chain([first], pieces):
         folds = draw_folds(len(piece.labels))
         if validation_data is not None:
@@ -116,28 +186,15 @@ def probe(
             folds = np.full(len(piece.labels), cross_validation.SCORE_ONLY)
             _add(fits, runner, piece, folds, truth_of=truth_of)
     _store_more(runner, model, also, sample)
-    num_fitted, num_scored = fits[0].counts
+    num_fitted, _ = fits[0].counts
     min_fitted = min_images(classes)
     if num_fitted < min_fitted:
         raise DataError(
             f"`data` must hold at least {min_fitted} images to fit and score {classes} classes, "
             f"got {num_fitted}."
         )
-    layers = tuple(map(_measure_layer, found_sites, fits))
-    joint, joint_accuracy = _select_joint(layers, fits, max_layers)
-    best = max(range(len(layers)), key=lambda at: layers[at].accuracy)
-    several = is_multi_label(model)
-    return Probe(
-        layers=layers,
-        joint=joint,
-        joint_accuracy=joint_accuracy,
-        bootstrap_error=fits[best].standard_error(layers[best].accuracy) if several else None,
-        measure="mean average precision" if several else "accuracy",
-        solver=solver,
-        num_fitted=num_fitted,
-        num_scored=num_scored,
-        engine=runner.name,
-        seconds=time.perf_counter() - started,
+    return FittedSites(
+        sites=found_sites, fits=fits, reader=reader, engine=runner.name, groups=groups
     )
 
 
@@ -378,5 +435,5 @@ def _check_classes(name: str, seen: int, found: int, classes: int, *, partial: b
         warnings.warn(
             f"`{name}` contains {found} of the model's {classes} classes in {got}, and the probe "
             f"uses no others. {advice}",
-            stacklevel=4,  # the caller of `probe`
+            stacklevel=5,  # the caller of `probe`
         )

@@ -102,7 +102,7 @@ class Probe:
         rows = [
             (
                 probed.layer,
-                _pooling_name(probed.pooling),
+                pooling_name(probed.pooling),
                 f"{probed.num_features:,}",
                 f"{probed.multiply_adds / 1e6:.2f}",
                 f"{probed.num_parameters:,}",
@@ -117,5 +117,6 @@ class Probe:
         return render_text(self)
 
 
-def _pooling_name(pooling: Pooling) -> str:
+def pooling_name(pooling: Pooling) -> str:
+    """Return a pooling as text: "avg", or "3x3" for a grid."""
     return f"{pooling}x{pooling}" if isinstance(pooling, int) else pooling

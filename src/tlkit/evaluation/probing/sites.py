@@ -1,7 +1,7 @@
 """The sites of a backbone where a head can read features, and a model that returns them all."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,9 +47,16 @@ class FeatureReader(Part):
         tensors = [site.tensor for site in sites]
         steps = partition.select_needed(graph.steps, tensors)
         super().__init__(steps, graph.inputs, tensors, input_dtype=input_dtype, name="features")
+        self._cut: Callable[[int, int], CutClassifier] = lambda index, num_classes: CutClassifier(
+            num_classes, graph, [sites[index]], backbone, input_dtype, [shapes[index]]
+        )
         self._poolings = [site.pooling for site in sites]
         self._layouts = [feature_extraction.layout_of(backbone, shape) for shape in shapes]
         self._read = steps, tensors, list(shapes)
+
+    def cut(self, index: int, num_classes: int) -> "CutClassifier":
+        """Return the classifier that ends at the site with this index, with a head of zeros."""
+        return self._cut(index, num_classes)
 
     @override
     def call(self, images: Any, training: bool | None = None) -> Any:
@@ -69,6 +76,21 @@ class FeatureReader(Part):
                 shapes, self._poolings, self._layouts, tensors, strict=True
             )
         ]
+
+
+class CutClassifier(FeatureReader):
+    """The path from raw images to probabilities through one site, to measure its time."""
+
+    def __init__(
+        self, num_classes: int, graph: Graph, sites: Sequence[Site], *reading: Any
+    ) -> None:
+        super().__init__(graph, sites, *reading)
+        self._kernel = np.zeros((sites[0].num_features, num_classes), "float32")
+
+    @override
+    def call(self, images: Any, training: bool | None = None) -> Any:
+        (features,) = super().call(images, training=training)
+        return [keras.ops.softmax(keras.ops.matmul(features, self._kernel))]
 
 
 def find_sites(

@@ -1,0 +1,342 @@
+"""Choose a backbone, its image size and its depth: accuracy against time and size."""
+
+import functools
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+
+from tlkit._internal import arguments, system, text
+from tlkit.caching.cache import Cache
+from tlkit.caching.engines import selection
+from tlkit.data import splits
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.lazy_images import LazyImages
+from tlkit.errors import Argument, ConfigError, DownloadError, EngineError
+from tlkit.evaluation.probing import cross_validation, linear_probe, timing
+from tlkit.evaluation.probing.candidates import BackboneCandidate, read_candidates
+from tlkit.evaluation.probing.paired import standard_error, wilson_interval
+from tlkit.evaluation.probing.search_result import (
+    BackboneSearch,
+    LeftOutBackbone,
+    ProbedBackbone,
+    find_best,
+    with_difference,
+    within_limits,
+)
+from tlkit.evaluation.probing.sites import Site
+from tlkit.models.builder import build_classifier
+from tlkit.models.inspection import backbone_of
+
+_MAX_FEATURES = 1024  # as in `probe`
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Contender:
+    """A candidate at one image size, with its classifier."""
+
+    candidate: BackboneCandidate
+    model: keras.Model
+    image_size: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        return f"{self.candidate} at {'x'.join(map(str, dict.fromkeys(self.image_size)))} px"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Measured:
+    """One depth of a contender: its row without a time, what is correct, and what to time."""
+
+    row: ProbedBackbone
+    correct: np.ndarray
+    groups: Sequence[str]
+    run: Callable[[], object]
+
+
+def probe_backbones(
+    backbones: Sequence[str | BackboneCandidate],
+    data: ImageDataset,
+    *,
+    image_sizes: Sequence[int | tuple[int, int]] = (),
+    max_ms: float | None = None,
+    max_mb: float | None = None,
+    weights: str | None = "imagenet",
+    sample: int | None = 5000,
+    engine: str = "keras",
+    batch_size: int = 32,
+    seed: int = 0,
+    cache: Cache | None = None,
+    on_message: Callable[[object], None] = lambda message: None,
+) -> BackboneSearch:
+    """Compare backbones, image sizes and depths by accuracy, time and size, and recommend one.
+
+    Each backbone runs once for each image size over the same training images. At every block it is
+    as if the backbone ended there: a linear head is fitted in five folds, as `probe` does, and the
+    time from pixels to probabilities is measured. Backbones whose weights can't be downloaded, and
+    image sizes too small for a backbone, are left out and listed.
+
+    Args:
+        backbones: Names as for `build_classifier`, also with options: "mobilenet_v2:alpha=0.35",
+            "mobilenet:weights=file.h5", "starter", "starter:image_size=32"; or candidates.
+        data: The training images. Files are read again at each image size.
+        image_sizes: Sizes of images to choose from, or pairs (height, width); by default the size
+            that each backbone was trained at.
+        max_ms: Maximum milliseconds an image of what is recommended.
+        max_mb: Maximum megabytes of weights of what is recommended.
+        weights: The weights of a backbone that names none.
+        sample: How many training images to use, chosen at random. None uses all, but scores 5,000.
+        engine: The engine that runs the backbones and is timed, as in `Cache`.
+        batch_size: Images in a batch when times are measured; 1 measures the time of one image.
+        seed: The seed of the sample and of the folds.
+        cache: Where features are stored, as for `probe`.
+        on_message: Is called with a line for each backbone and image size when it is measured.
+
+    Raises:
+        ConfigError: An argument is wrong, or no backbone is left.
+        DataError: There are too few images, or all are of one class.
+        DownloadError: The weights of no backbone can be downloaded.
+        EngineError: The engine can't run any backbone.
+
+    Examples:
+        >>> from tlkit import sources
+        >>> inputs = keras.Input((8, 8, 3))
+        >>> model = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="edges")(inputs))
+        >>> images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), "uint8")
+        >>> data = sources.from_arrays(images, np.arange(60) % 2, class_names="ab")
+        >>> search = probe_backbones([BackboneCandidate(backbone=model, pixels=(0, 1))], data)
+        >>> search.recommended.layer
+        'edges'
+    """
+    started = time.perf_counter()
+    candidates = read_candidates(backbones, weights)
+    _check(data, max_ms, max_mb, sample, batch_size)
+    left_out: list[tuple[LeftOutBackbone, Exception]] = []
+    contenders = _build_all(candidates, image_sizes, data, left_out)
+    chosen = np.random.default_rng(seed).permutation(len(data))[:sample]
+    sampled = _group(data.take(np.sort(chosen)))
+    measured: list[_Measured] = []
+    engines: list[str] = []
+    for size, group in _by_size(contenders):
+        images = sampled.at_size(size)
+        if cache is None or cache.folder is None:  # else only what is not stored is read
+            images = _in_memory(images)
+        for each in group:
+            begun = time.perf_counter()
+            try:
+                fitted = linear_probe.fit_sites(
+                    each.model,
+                    images,
+                    sample=None,
+                    max_features=_MAX_FEATURES,
+                    engine=engine,
+                    seed=seed,
+                    cache=cache,
+                )
+            except EngineError as error:
+                left_out.append((LeftOutBackbone(candidate=each.name, reason=str(error)), error))
+                continue
+            depths = _measure(each, images, fitted, batch_size)
+            measured += depths
+            engines.append(fitted.engine)
+            best = max(depth.row.accuracy for depth in depths)
+            spent = text.duration(time.perf_counter() - begun)
+            on_message(f"{each.name}: {text.percent(best, of=len(images))} at best, {spent}")
+    if not measured:
+        raise _nothing_left(left_out)
+    seconds = timing.time_in_turns([each.run for each in measured])
+    rows = [
+        replace(each.row, milliseconds=1000 * each_seconds / batch_size)
+        for each, each_seconds in zip(measured, seconds, strict=True)
+    ]
+    return BackboneSearch(
+        rows=_add_differences(rows, measured, max_ms, max_mb),
+        left_out=tuple(each for each, _ in left_out),
+        num_images=len(measured[0].correct),
+        engine=" and ".join(dict.fromkeys(engines)),
+        batch_size=batch_size,
+        max_ms=max_ms,
+        max_mb=max_mb,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _check(
+    data: ImageDataset,
+    max_ms: float | None,
+    max_mb: float | None,
+    sample: int | None,
+    batch_size: int,
+) -> None:
+    if not isinstance(data, ImageDataset):
+        raise ConfigError(
+            Argument("data"),
+            f" must be an ImageDataset, such as split.train, got {type(data).__name__}. "
+            "tlkit.sources makes one of arrays, files or batches.",
+        )
+    if data.is_multi_label:
+        raise ConfigError(
+            Argument("data"),
+            " must have one class for each image to compare backbones, got images with several.",
+        )
+    for name, limit in (("max_ms", max_ms), ("max_mb", max_mb)):
+        if limit is not None:
+            arguments.positive(name, limit)
+    if sample is not None:
+        arguments.at_least("sample", sample, 10)
+    arguments.at_least("batch_size", batch_size, 1)
+
+
+def _build_all(
+    candidates: Sequence[BackboneCandidate],
+    image_sizes: Sequence[int | tuple[int, int]],
+    data: ImageDataset,
+    left_out: list[tuple[LeftOutBackbone, Exception]],
+) -> list[_Contender]:
+    """Build the classifier of each candidate at each size, before any image is run."""
+    found = []
+    for candidate in candidates:
+        for size in candidate.image_sizes or image_sizes or (None,):
+            try:
+                found.append(_build(candidate, size, data))
+            except (ConfigError, DownloadError) as error:
+                if isinstance(error, ConfigError) and error.argument != "image_size":
+                    raise
+                at = "" if isinstance(error, DownloadError) else f" at {size} px"
+                reason = LeftOutBackbone(candidate=f"{candidate}{at}", reason=str(error))
+                left_out.append((reason, error))
+                if isinstance(error, DownloadError):
+                    break
+    if not found:
+        raise _nothing_left(left_out)
+    return found
+
+
+def _build(
+    candidate: BackboneCandidate, image_size: int | tuple[int, int] | None, data: ImageDataset
+) -> _Contender:
+    shape = data.images.shape[1:] if len(data.images.shape) == 4 else (*data.images.shape[1:], 1)
+    if isinstance(data.images, LazyImages):  # which are read at each size
+        shape = (None, None, shape[-1])
+    named = isinstance(candidate.backbone, str)
+    model = build_classifier(
+        candidate.backbone,
+        len(data.class_names),
+        input_shape=shape,
+        image_size=image_size,
+        value_range=data.value_range,
+        pixels=candidate.pixels,
+        weights=candidate.weights if named else "imagenet",
+        backbone_options=candidate.options if named else None,
+        class_names=data.class_names,
+    )
+    own = backbone_of(model).input_shape[1:3]
+    size = arguments.size("image_size", own if image_size is None else image_size)
+    return _Contender(candidate=candidate, model=model, image_size=size)
+
+
+def _nothing_left(left_out: Sequence[tuple[LeftOutBackbone, Exception]]) -> Exception:
+    """Return an error of the first one's class that names all that were left out."""
+    reasons = text.join_first(
+        [f"{each.candidate}: {each.reason}" for each, _ in left_out], separator="; "
+    )
+    return type(left_out[0][1])(f"No backbone is left: {reasons}")
+
+
+def _group(data: ImageDataset) -> ImageDataset:
+    """Return images whose groups, known once for all backbones, include duplicate files."""
+    if not data.known_scans:
+        return data
+    return replace(data, groups=tuple(splits.find_groups(data)), known_scans=())
+
+
+def _by_size(
+    contenders: Sequence[_Contender],
+) -> Iterable[tuple[tuple[int, int], list[_Contender]]]:
+    sizes = dict.fromkeys(each.image_size for each in contenders)
+    return [(size, [each for each in contenders if each.image_size == size]) for size in sizes]
+
+
+def _in_memory(images: ImageDataset) -> ImageDataset:
+    """Return images that several backbones run, read once if memory allows."""
+    lazy = images.images
+    if (
+        not isinstance(lazy, LazyImages)
+        or lazy.size * lazy.dtype.itemsize > system.free_memory() // 4
+    ):
+        return images
+    return replace(images, images=lazy[:])
+
+
+def _measure(
+    contender: _Contender, images: ImageDataset, fitted: linear_probe.FittedSites, batch_size: int
+) -> list[_Measured]:
+    """Return the depths of a contender that are worth their time, ready to be timed."""
+    classes = len(images.class_names)
+    candidate, (height, width) = contender.candidate, contender.image_size
+    batch = np.asarray(images.images[np.arange(batch_size) % len(images)])
+    corrects = [fit.correct(quick=True) for fit in fitted.fits]
+    groups = fitted.groups[: cross_validation.MAX_SCORED]
+    measured = []
+    for index in _worth_timing(fitted.sites, corrects, classes):
+        site, correct = fitted.sites[index], corrects[index]
+        engine = fitted.engine if fitted.engine in selection.ENGINES else "keras"
+        run = selection.compile_batch(engine, fitted.reader.cut(index, classes), batch)
+        row = ProbedBackbone(
+            candidate=str(candidate),
+            backbone=candidate.name,
+            options=dict(candidate.options),
+            weights=candidate.weights,
+            image_size=height if height == width else (height, width),
+            layer=site.layer,
+            pooling=site.pooling,
+            num_parameters=_count_parameters(site, classes),
+            accuracy=float(correct.mean()),
+            interval=wilson_interval(correct, groups),
+            milliseconds=0.0,
+            pixels=candidate.pixels if isinstance(candidate.pixels, str) else None,
+        )
+        measured.append(
+            _Measured(row=row, correct=correct, groups=groups, run=functools.partial(run, batch))
+        )
+    return measured
+
+
+def _count_parameters(site: Site, classes: int) -> int:
+    return site.num_parameters + (site.num_features + 1) * classes
+
+
+# A prefix of a network takes no longer than a longer prefix. So a depth can be left out without
+# timing it if another one of the same network is as accurate, and neither deeper nor larger.
+def _worth_timing(sites: Sequence[Site], corrects: Sequence[np.ndarray], classes: int) -> list[int]:
+    keys = [
+        (site.multiply_adds, _count_parameters(site, classes), -int(correct.sum()))
+        for site, correct in zip(sites, corrects, strict=True)
+    ]
+    return [
+        index
+        for index, key in enumerate(keys)
+        if not any(
+            other != key and all(a <= b for a, b in zip(other, key, strict=True)) for other in keys
+        )
+        and key not in keys[:index]
+    ]
+
+
+def _add_differences(
+    rows: Sequence[ProbedBackbone],
+    measured: Sequence[_Measured],
+    max_ms: float | None,
+    max_mb: float | None,
+) -> tuple[ProbedBackbone, ...]:
+    """Return the rows with what they are behind the best one within the limits."""
+    best = find_best(within_limits(rows, max_ms, max_mb) or rows)
+    reference = measured[[row is best for row in rows].index(True)].correct
+    found = []
+    for row, each in zip(rows, measured, strict=True):
+        differences = reference.astype(float) - each.correct
+        error = standard_error(differences, each.groups)
+        found.append(with_difference(row, float(differences.mean()), error))
+    return tuple(found)

@@ -1,0 +1,142 @@
+"""The backbones to choose from, each with its constructor's options, weights and image sizes."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tlkit._internal import arguments
+from tlkit.errors import Argument, ConfigError
+from tlkit.models import starter
+from tlkit.models.backbones import PixelFormat
+
+# A name, then a colon and options: the first colon that a word and "=" follow, so that the name may
+# be a path or an address. Options are separated by commas, also before a word and "=".
+_FORM = re.compile(r"(?P<backbone>.+?)(:(?P<options>[^\W\d]\w*=.+))?", re.DOTALL)
+_SEPARATOR = re.compile(r",(?=[^\W\d]\w*=)")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BackboneCandidate:
+    """A backbone to choose, or not; `str(candidate)` is what `--backbones` takes.
+
+    Attributes:
+        backbone: A name that `build_classifier` takes, or a model.
+        options: More arguments of its constructor.
+        weights: "imagenet", "starter", None for random weights, or a weights file.
+        image_sizes: The sizes of its images to choose from; empty for those of the search.
+        pixels: The pixels that it takes, as for `build_classifier`.
+
+    Examples:
+        >>> candidate = BackboneCandidate.parse("mobilenet_v2:alpha=0.35,image_size=96")
+        >>> candidate.options, candidate.image_sizes
+        ({'alpha': 0.35}, (96,))
+    """
+
+    backbone: str | keras.Model
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weights: str | None = "imagenet"
+    image_sizes: tuple[int | tuple[int, int], ...] = ()
+    pixels: PixelFormat | tuple[float, float] | str | None = None
+
+    @classmethod
+    def parse(cls, text: str, *, weights: str | None = "imagenet") -> "BackboneCandidate":
+        """Return the candidate that a text of the form name or name:option=value,... describes.
+
+        Args:
+            text: Its options are those of the backbone's constructor, and `weights`, `pixels` and
+                `image_size`. "starter" is mobilenet_v2 with the weights that are part of tlkit.
+            weights: The weights of a candidate that names none.
+
+        Raises:
+            ConfigError: The text has another form.
+        """
+        found = _FORM.fullmatch(text) if isinstance(text, str) else None
+        if found is None or _lacks_options(found["backbone"]):
+            raise ConfigError(
+                Argument("backbones"),
+                f" must be names, or name:option=value,option=value, got {text!r}. For example "
+                "mobilenet_v2:alpha=0.35, mobilenet:weights=file.h5 or starter:image_size=32.",
+            )
+        name = found["backbone"]
+        if name == starter.WEIGHTS:
+            name, weights = starter.BACKBONE, starter.WEIGHTS
+        options: dict[str, Any] = {}
+        for part in _SEPARATOR.split(found["options"] or ""):
+            option, _, value = part.partition("=")
+            options |= {option: _read_value(value)} if option else {}
+        given = [options.pop("image_size")] if "image_size" in options else []
+        return cls(
+            backbone=name,
+            weights=options.pop("weights", weights),
+            pixels=options.pop("pixels", None),
+            options=options,
+            image_sizes=tuple(arguments.parse_size("image_size", size) for size in given),
+        )
+
+    @property
+    def name(self) -> str:
+        """The backbone's name."""
+        return self.backbone if isinstance(self.backbone, str) else self.backbone.name
+
+    def __str__(self) -> str:
+        options = dict(self.options)
+        if self.weights == starter.WEIGHTS and self.name == starter.BACKBONE:
+            name = starter.WEIGHTS
+        else:
+            name = self.name
+            options |= {} if self.weights == "imagenet" else {"weights": self.weights}
+            options |= {"pixels": self.pixels} if isinstance(self.pixels, str) else {}
+        if not isinstance(self.backbone, str):
+            return name
+        return ":".join(filter(None, [name, ",".join(format_options(options))]))
+
+
+def format_options(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return options as they are typed: {"alpha": 0.35} as ("alpha=0.35",)."""
+    return tuple(
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in options.items()
+    )
+
+
+def read_candidates(
+    backbones: Sequence[str | keras.Model | BackboneCandidate], weights: str | None
+) -> list[BackboneCandidate]:
+    """Return each candidate once.
+
+    Raises:
+        ConfigError: There is none, or one is of another kind or form.
+    """
+    if isinstance(backbones, str) or not isinstance(backbones, Sequence) or not backbones:
+        raise ConfigError(
+            Argument("backbones"), f" must be a list of at least one backbone, got {backbones!r}."
+        )
+    found = []
+    for each in dict.fromkeys(backbones):
+        if isinstance(each, BackboneCandidate):
+            found.append(each)
+        elif isinstance(each, keras.Model):
+            raise ConfigError(
+                Argument("backbones"),
+                f" must hold a model with the pixels that it takes, got {each.name!r} alone: "
+                "BackboneCandidate(backbone=model, pixels=(-1, 1)).",
+            )
+        else:
+            found.append(BackboneCandidate.parse(each, weights=weights))
+    return found
+
+
+def _lacks_options(name: str) -> bool:
+    return ":" in name and "://" not in name and not Path(name).exists()
+
+
+def _read_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

@@ -1,0 +1,171 @@
+"""Choose the backbone of an experiment by probing several, and train with that one."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from tlkit._internal import arguments
+from tlkit.caching.cache import Cache
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.splits import Split
+from tlkit.errors import Argument, ConfigError
+from tlkit.evaluation.probing.backbone_search import probe_backbones
+from tlkit.evaluation.probing.candidates import BackboneCandidate, format_options
+from tlkit.evaluation.probing.search_result import BackboneSearch, ProbedBackbone
+from tlkit.experiments import recipes
+from tlkit.experiments.experiment import Experiment
+from tlkit.experiments.loading import describe_backbone, image_size_of, resolve
+from tlkit.experiments.recipe import Recipe
+
+
+def prepare(
+    experiment: Experiment, on_message: Callable[[object], None] = lambda message: None
+) -> Experiment:
+    """Return an experiment ready to start, whether it names a backbone or chooses one.
+
+    Image sizes too small for one backbone are left out of a search, if it has others.
+
+    Args:
+        experiment: The settings.
+        on_message: As for `loading.resolve`.
+
+    Raises:
+        ConfigError: It can't start.
+    """
+    if not experiment.is_search:
+        return resolve(experiment, on_message)
+    for name in ("options", "pixels"):
+        if experiment.backbones and getattr(experiment, name):
+            raise ConfigError(
+                Argument(name),
+                f" must be left out with several backbones, got {list(getattr(experiment, name))}. "
+                "Write them behind the name: mobilenet_v2:alpha=0.35, mine.keras:pixels=signed.",
+            )
+    if experiment.folds:
+        raise ConfigError(
+            Argument("folds"),
+            " must be left out when a backbone is chosen, as all images would choose it and test "
+            "it. Choose one by `tlkit probe` first.",
+        )
+    choosing = [name for name in recipes.names() if recipes.get(name).features == "auto"]
+    if experiment.recipe not in choosing:
+        raise ConfigError(
+            Argument("recipe"),
+            f" must be one of {choosing} to choose a backbone, got {experiment.recipe!r}, which "
+            "always reads the backbone's last layer.",
+        )
+    for candidate in candidates(experiment):
+        largest = max(candidate.image_sizes, key=lambda each: min(arguments.size("", each)))
+        source = describe_backbone(_name_one(experiment, candidate, largest))
+        if candidate.pixels is None:
+            source.require_pixels()
+    return experiment
+
+
+def candidates(experiment: Experiment) -> list[BackboneCandidate]:
+    """Return the backbones that an experiment chooses from, with their image sizes.
+
+    Raises:
+        ConfigError: One is not of the form name or name:option=value, or is unknown.
+    """
+    weights = experiment.weights
+    sizes: Any = experiment.image_sizes  # numbers and pairs, after it read its texts
+    found = [BackboneCandidate.parse(each, weights=weights) for each in experiment.backbones] or [
+        BackboneCandidate(
+            backbone=experiment.backbone,
+            options=experiment.backbone_options,
+            weights=weights,
+            pixels=experiment.pixel_format,
+        )
+    ]
+    return [
+        replace(each, image_sizes=each.image_sizes or sizes or (_own_size(experiment, each),))
+        for each in found
+    ]
+
+
+def _own_size(experiment: Experiment, candidate: BackboneCandidate) -> Any:
+    size = image_size_of(_name_one(experiment, candidate, experiment.image_size))
+    return arguments.parse_size("image_size", size)
+
+
+def _name_one(experiment: Experiment, candidate: BackboneCandidate, image_size: Any) -> Experiment:
+    """Return an experiment that names one backbone, and chooses none."""
+    return replace(
+        experiment,
+        backbone=candidate.name,
+        options=format_options(candidate.options),
+        weights=str(candidate.weights),
+        image_size=image_size,
+        backbones=(),
+        image_sizes=(),
+    )
+
+
+def search(
+    experiment: Experiment,
+    train: ImageDataset,
+    *,
+    sample: int | None = 5000,
+    engine: str = "keras",
+    cache: Cache | None = None,
+    on_message: Callable[[object], None] = lambda message: None,
+) -> BackboneSearch:
+    """Compare an experiment's backbones, image sizes and depths on its training images.
+
+    Args:
+        experiment: Its settings; see `Experiment.is_search`.
+        train: The training images.
+        sample: As for `probe_backbones`.
+        engine: As for `probe_backbones`.
+        cache: As for `probe_backbones`.
+        on_message: As for `probe_backbones`.
+    """
+    return probe_backbones(
+        candidates(experiment),
+        replace(train, notices=()),  # the plan has said them
+        max_ms=experiment.max_ms,
+        max_mb=experiment.max_mb,
+        sample=sample,
+        engine=engine,
+        cache=cache,
+        seed=experiment.seed,
+        on_message=on_message,
+    )
+
+
+def take_recommended(
+    experiment: Experiment, split: Split, found: BackboneSearch
+) -> tuple[Experiment, Split, ProbedBackbone]:
+    """Return the experiment and the images for the recommended backbone, and that.
+
+    Raises:
+        ConfigError: No backbone is within the limits.
+    """
+    chosen = found.recommended
+    if chosen is None:
+        limit = Argument("max_ms" if experiment.max_ms is not None else "max_mb")
+        raise ConfigError(limit, f" must allow one of the backbones. {found.explain()}")
+    settled = replace(
+        experiment,
+        backbone=chosen.backbone,
+        options=format_options(chosen.options),
+        weights=str(chosen.weights),
+        image_size=chosen.image_size,
+        pixels=(chosen.pixels,) if chosen.pixels else experiment.pixels,
+    )
+    parts = {
+        name: getattr(split, name).at_size(chosen.image_size)
+        for name in ("train", "validation", "test")
+    }
+    return settled, replace(split, **parts), chosen
+
+
+def end_recipe(recipe: Recipe, chosen: ProbedBackbone, *, limited: bool) -> Recipe:
+    """Return a recipe whose backbone ends where it was recommended to end.
+
+    A recipe that joins several layers selects them itself, unless there is a limit on time or size.
+    """
+    if recipe.max_layers > 1 and not limited:
+        return recipe
+    return replace(recipe, features=(chosen.layer,), pooling=chosen.pooling)
