@@ -39,8 +39,7 @@ class Experiment:
         data: A folder with a subfolder of images for each class, or a .csv or .parquet table.
         add: More folders or tables of images, of these classes or of new ones, to train on too.
         recipe: The training recipe.
-        image_size: Pixels: 160, or height and width, 120 200 or 120x200; by default the backbone's
-            own.
+        image_size: Height and width: 160, 120x200 or 120 200; by default the backbone's own size.
         channels: 3 for RGB, 1 for grey.
         fit: How images of another aspect ratio are fitted.
         weights: "imagenet", "starter" (comes with tlkit), or a weights file.
@@ -52,8 +51,7 @@ class Experiment:
         image_sizes: Choose from these image sizes; by default `image_size`.
         max_ms: Choose a backbone that takes at most these milliseconds an image.
         max_mb: Choose a backbone of at most these megabytes of weights.
-        augment: Random changes of training images, for any recipe but "mnist_as_described"; mixup
-            and cutmix not for "fast".
+        augment: Random changes of training images; "fast" takes all but mixup and cutmix.
         split: Whether train/, val/ and test/ are the split (folders, pool) or classes (random).
         test_data: Another folder or table, of images to test on.
         validation_data: Another folder or table, of images to fit the temperature on.
