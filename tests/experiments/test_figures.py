@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 import tlkit
 from tlkit import sources, splits
-from tlkit.experiments import figures, runner
+from tlkit.experiments import figures, reporting
 from tlkit.plotting import feature_maps
 from tlkit.training.verification import Movement
 
@@ -69,5 +69,5 @@ def test_only_the_same_image_with_two_labels_counts_as_such() -> None:
     source = sources.from_arrays(images, [0, 1, 1, 1], class_names="ab")
     pairs = tuple(splits.find_duplicates(source))
     assert len(pairs) == 2
-    assert runner._paths(source, pairs) == [("image 0", "image 2"), ("image 1", "image 3")]
-    assert [runner._has_two_labels(source, pair) for pair in pairs] == [True, False]
+    assert reporting._paths(source, pairs) == [("image 0", "image 2"), ("image 1", "image 3")]
+    assert [reporting._has_two_labels(source, pair) for pair in pairs] == [True, False]

@@ -14,9 +14,9 @@ from .loading import load_images as load_images
 from .loading import split_images as split_images
 from .recipe import Recipe as Recipe
 from .recipe import Trained as Trained
+from .reporting import plan as plan
+from .reporting import report as report
 from .runner import ExperimentResult as ExperimentResult
-from .runner import plan as plan
-from .runner import report as report
 from .runner import run as run
 from .runner import train as train
 from .tables import WrittenTables as WrittenTables

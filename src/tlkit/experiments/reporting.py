@@ -1,0 +1,190 @@
+"""Describe an experiment: the plan before the training, and the report after it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlkit._internal import arguments, system
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.splits import DuplicatePair, Split
+from tlkit.errors import ConfigError
+from tlkit.evaluation.cross_validation import CrossValidation
+from tlkit.evaluation.evaluator import evaluate
+from tlkit.evaluation.metrics import Evaluation
+from tlkit.evaluation.prediction_sets import measure_sets
+from tlkit.evaluation.probing.search_result import BackboneSearch
+from tlkit.experiments import figures, folds, recipes, run_folder, split_csv
+from tlkit.experiments.experiment import Experiment, settings_of_run
+from tlkit.experiments.loading import image_size_of, load_images, split_images
+from tlkit.experiments.recipe import Trained
+from tlkit.models import saving
+from tlkit.models.applications import SPECS
+from tlkit.plotting.backbones import backbone_chart
+from tlkit.reports import render
+from tlkit.reports.facts import ReportFacts, model_facts, phase_facts
+from tlkit.training.class_weights import balance
+from tlkit.training.phase import plan_freezing
+
+_MAX_PAIRS = 3
+
+
+def plan(source: ImageDataset, parts: Split) -> str:
+    """Describe a training before it starts: images of each class and part, duplicates, memory."""
+    lines = [str(source), str(parts)]
+    if parts.duplicates:
+        shown = _paths(source, parts.duplicates[:_MAX_PAIRS])
+        lines.append(f"such as {'; '.join(f'{one} and {other}' for one, other in shown)}")
+        twice = sum(_has_two_labels(source, pair) for pair in parts.duplicates)
+        if twice:
+            lines.append(f"{twice:,} of these pairs are one image with two labels")
+    room = system.free_memory() // 2 / 1e9
+    lines.append(f"features are cached in memory up to {room:,.1f} GB, beyond that on disk")
+    return "\n".join(lines)
+
+
+def report(folder: str | Path) -> Path:
+    """Write a run's report again, with figures from its own test images.
+
+    Args:
+        folder: A folder that `run` wrote; its images must not have moved or changed.
+
+    Raises:
+        ConfigError: The folder is not such a run.
+        DataError: An image is missing, damaged or changed; images added since are ignored.
+    """
+    target = arguments.path("folder", folder)
+    done = run_folder.load_run(target)
+    config = json.loads((target / "config.json").read_text(encoding="utf-8"))
+    if not {"experiment", "making"} <= config.keys():
+        raise ConfigError(
+            "`folder` must be a run that `tlkit train` or `experiments.run` wrote, got "
+            f"{str(folder)!r}, whose config.json holds no experiment. For another, write the "
+            "report with tlkit.reports."
+        )
+    experiment = Experiment.from_dict(settings_of_run(config))
+    model = saving.load(target / "model.keras")
+    images = load_images(experiment)
+    found = None
+    if experiment.folds:
+        source, found = folds.load(images, target)
+        parts = replace(split_images(experiment, source), test=source)
+    else:
+        source, parts = split_csv.load_split(images, target / split_csv.NAME)
+    making = config["making"]
+    seconds = making["seconds"]
+    trained = Trained(recipe=experiment.recipe, model=model, run=done, seconds=seconds)
+    evaluation = evaluate(model, parts.test) if found is None else found.pooled
+    facts = gather_facts(
+        experiment, source, parts, trained, evaluation, making=making, validated=found
+    )
+    return render.write(target, replace(facts, environment=config["environment"]))
+
+
+def gather_facts(
+    experiment: Experiment,
+    source: ImageDataset,
+    parts: Split,
+    trained: Trained,
+    evaluation: Evaluation,
+    *,
+    making: Mapping[str, Any],
+    validated: CrossValidation | None,
+) -> ReportFacts:
+    """Return what the report of an experiment states, with its figures.
+
+    Args:
+        experiment: The settings.
+        source: All images.
+        parts: The training, validation and test images.
+        trained: The classifier and the record of its training.
+        evaluation: Metrics on the test images.
+        making: How the run was made: the command, seconds, joules, and what was chosen.
+        validated: The results of the folds; None without.
+    """
+    recipe = recipes.get(experiment.recipe, backbone=experiment.backbone)
+    phases = {"head": recipe.head, "fine_tune": recipe.fine_tune}
+    told = []
+    for run in trained.run.phases:
+        phase = phases[run.name]
+        if phase is not None:
+            plan = plan_freezing(trained.model, phase)
+            told.append(phase_facts(run, plan))
+    drawn, errors = figures.draw(trained.model, trained.run, evaluation, parts.test)
+    rejected = None
+    if validated is None and "ood" in drawn:
+        rejected = figures.share_rejected(trained.model, parts.test)
+    searched = making.get("search")
+    found = None if searched is None else BackboneSearch.from_dict(searched)
+    if found is not None:
+        drawn["backbones"] = backbone_chart(found)
+    named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    conflicting = [pair for pair in parts.duplicates if _has_two_labels(source, pair)]
+    part_of = {path: name for name, part in named.items() for path in part.paths}
+    pairs = _paths(source, parts.duplicates)
+    return ReportFacts(
+        title=f"Classifying {source.name}",
+        source=source.name,
+        counts={name: part.counts for name, part in named.items() if len(part)},
+        num_images={name: len(part) for name, part in named.items()},
+        image_size=image_size_of(experiment),
+        fit=experiment.fit,
+        augmentation=experiment.augment,
+        sets=None if validated else measure_sets(trained.model, evaluation),
+        ood_rejected=rejected,
+        class_weights=None if experiment.class_weight is None else _balance(parts.train),
+        backbone=_name_backbone(experiment),
+        weights=(*list_weights(experiment), "own")[0],
+        model=model_facts(trained.model),
+        phases=told,
+        evaluation=evaluation,
+        figures=drawn,
+        figure_errors=errors,
+        environment=run_folder.environment(),
+        seed=experiment.seed,
+        command=making["command"],
+        seconds=making["seconds"],
+        joules=making["joules"],
+        unreadable=[(problem.path, problem.reason) for problem in source.problems],
+        duplicates=pairs,
+        duplicates_apart=sum(part_of[one] != part_of[other] for one, other in pairs),
+        conflicting_labels=_paths(source, conflicting),
+        duplicates_policy=experiment.duplicates,
+        test_source=experiment.test_data and Path(experiment.test_data).resolve().name,
+        own_parts=parts.own_parts,
+        num_folds=0 if validated is None else validated.num_folds,
+        fold_accuracy=None if validated is None else validated.accuracy,
+        additions=making.get("additions"),
+        search=found,
+    )
+
+
+def _name_backbone(experiment: Experiment) -> str:
+    name = " ".join([experiment.backbone, *experiment.options])
+    if experiment.backbone in SPECS:
+        return name
+    is_file = experiment.backbone.endswith(".keras")
+    return f"{name} ({'a .keras file' if is_file else 'a preset of KerasHub'})"
+
+
+def list_weights(experiment: Experiment) -> list[str]:
+    """Return the weights that were loaded into the backbone; a file or a preset has its own."""
+    return [experiment.weights] if experiment.backbone in SPECS else []
+
+
+def _balance(data: ImageDataset) -> dict[str, float]:
+    return dict(zip(data.counts, balance(list(data.counts.values())), strict=True))
+
+
+def _paths(source: ImageDataset, pairs: Sequence[DuplicatePair]) -> list[tuple[str, str]]:
+    def path(index: int) -> str:
+        return source.paths[index] if source.paths else f"image {index}"
+
+    return [(path(pair.first), path(pair.second)) for pair in pairs]
+
+
+def _has_two_labels(source: ImageDataset, pair: DuplicatePair) -> bool:
+    return pair.exact and bool(np.any(source.labels[pair.first] != source.labels[pair.second]))
