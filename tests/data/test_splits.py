@@ -49,7 +49,7 @@ def test_a_stratified_part_holds_its_share_of_every_class(
     """Off by no more than half of the largest group; groups are of one class here."""
     labels = np.asarray([label for label, _ in images])
     groups = tuple(f"{label} {group}" for label, group in images)
-    numbers = splits._spread_evenly(splits._hash_to_unit(groups, 0), labels)
+    numbers = splits._spread_evenly(splits.hash_to_unit(groups, 0), labels)
     parts = splits._assign_parts(numbers, {"test": share, "validation": 0.0})
     for label in np.unique(labels):
         largest = max(groups.count(name) for name in groups if name.startswith(f"{label} "))
