@@ -147,7 +147,6 @@ EXCLUSIVE = [
     {"metrics": ("categorical_accuracy",)},
     {"metrics": (keras.metrics.TopKCategoricalAccuracy(),)},
     {"metrics": (keras.metrics.F1Score(average="macro"),)},
-    {"class_weight": [1.0, 2.0, 3.0]},
 ]
 
 
@@ -155,6 +154,15 @@ EXCLUSIVE = [
 def test_losses_and_metrics_of_one_class_an_image_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=f"`{next(iter(settings))}` must"):
         losses.check_loss_and_metrics(Phase(**settings), num_classes=3, form="multi-hot")
+
+
+@pytest.mark.parametrize("given", ["balanced", [1.0, 2.0, 3.0]], ids=["balanced", "numbers"])
+def test_class_weights_are_refused(given: object) -> None:
+    model, phase = classifier(), Phase(class_weight=given)
+    with pytest.raises(ConfigError, match="`class_weight` must be None for a multi-label"):
+        tlkit.training.train_phase(model, phase, (IMAGES, ROWS), verbose=False)
+    with pytest.raises(ConfigError, match="`class_weight` must be None for a multi-label"):
+        tlkit.training.find_learning_rate(model, phase, (IMAGES, ROWS))
 
 
 BINARY = [

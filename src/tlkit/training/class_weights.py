@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
+import keras
 import numpy as np
 
 from tlkit.data import batches
 from tlkit.data.batches import Inputs
 from tlkit.errors import ConfigError
+from tlkit.models.inspection import is_multi_label
 
 ClassWeight = Literal["balanced"] | Mapping[int, float] | Sequence[float]
 """A weight for each class in turn, or by class index, where a class left out has weight 1; or
@@ -48,6 +50,16 @@ def count_classes(data: Inputs, num_classes: int) -> np.ndarray:
         for part in parts
     ]
     return np.asarray(np.sum(counts, axis=0))
+
+
+def refuse_multi_label(phase: Any, model: keras.Model) -> None:
+    """Raise ConfigError for class weights where an image can have several classes, or none."""
+    if phase.class_weight is not None and is_multi_label(model):
+        raise ConfigError(
+            "`class_weight` must be None for a multi-label classifier, since an image can have "
+            f"several classes or none, got {phase.class_weight!r}. For rare classes, "
+            "tlkit.calibrate chooses a threshold for each class."
+        )
 
 
 def set_balanced(phase: _Phase, data: Inputs, num_classes: int) -> _Phase:

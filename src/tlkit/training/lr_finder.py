@@ -19,7 +19,7 @@ from tlkit.errors import ConfigError
 from tlkit.models import flat_graph
 from tlkit.models.flat_graph import Part
 from tlkit.training import optimizers
-from tlkit.training.class_weights import set_balanced
+from tlkit.training.class_weights import refuse_multi_label, set_balanced
 from tlkit.training.inputs import check_augmentation, validate
 from tlkit.training.losses import check_loss_and_metrics, choose_loss, find_form
 from tlkit.training.phase import Phase, plan_freezing
@@ -87,6 +87,7 @@ def find_learning_rate(
     classes = model.output_shape[-1]
     form = find_form(model, inputs)
     check_loss_and_metrics(phase, num_classes=classes, form=form)
+    refuse_multi_label(phase, model)
     phase = set_balanced(phase, inputs, classes)
     weights = phase.weigh_classes(classes)
     plan = plan_freezing(model, phase)

@@ -21,7 +21,7 @@ from tlkit.data.checks import LabelForm
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import freezing
-from tlkit.models.inspection import head_of, is_multi_label, probabilities_of, value_range
+from tlkit.models.inspection import head_of, probabilities_of, value_range
 from tlkit.training import class_weights, head_solver, inputs, progress, verification
 from tlkit.training.divergence import StopOnDivergence, measure_baseline
 from tlkit.training.fit import compile_phase, count_steps, fit_tail, fit_whole
@@ -216,12 +216,7 @@ def _train_all(
 def _check_phase(model: keras.Model, phase: Phase | SolvedHead, data: Inputs) -> None:
     """Check what a phase needs of the data, before the first phase has taken its time."""
     inputs.check_augmentation(model, phase.augmentation, data)
-    if phase.class_weight is not None and is_multi_label(model):
-        raise ConfigError(
-            "`class_weight` must be None for a multi-label classifier, since an image can have "
-            f"several classes or none, got {phase.class_weight!r}. For rare classes, "
-            "tlkit.calibrate chooses a threshold for each class."
-        )
+    class_weights.refuse_multi_label(phase, model)
     if not isinstance(phase, Phase):
         return
     count_steps(data, phase)
