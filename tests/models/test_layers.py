@@ -407,7 +407,7 @@ def test_a_bad_range_is_refused_by_name(argument: str, value: Any) -> None:
     ("argument", "value", "offer"),
     [
         ("interpolation", "bilinaer", "Did you mean 'bilinear'?"),
-        ("interpolation", "bicubic", "must be one of ['bilinear', 'nearest'], got 'bicubic'"),
+        ("interpolation", "area", "of ['bicubic', 'bilinear', 'nearest'], got 'area'"),
         ("alpha", "wite", "Did you mean 'white'?"),
         ("alpha", None, "must be one of ['black', 'drop', 'white'], got None"),
     ],
