@@ -16,11 +16,8 @@ from tlkit.data.batches import Data
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation import ood
-from tlkit.evaluation.probing.linear_probe import (
-    MAX_JOINT_FEATURES,
-    min_images,
-    select_features,
-)
+from tlkit.evaluation.probing.fitted_sites import min_images
+from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES, select_features
 from tlkit.models.applications import SPECS
 from tlkit.models.builder import build_classifier
 from tlkit.models.feature_extraction import Pooling

@@ -1,7 +1,9 @@
 """Linear probes: after which layer of a backbone should a head read?
 
 Start reading in `linear_probe.py`. `sites.py` lists the layers where a head can read,
-`cross_validation.py` measures the accuracy of a linear head there, and `result.py` chooses by it.
+`fitted_sites.py` runs a backbone and collects their features, `cross_validation.py` measures the
+accuracy of a linear head there, and `result.py` chooses by it. `backbone_search.py` compares
+several backbones.
 """
 
 import lazy_loader

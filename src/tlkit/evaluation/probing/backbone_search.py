@@ -15,7 +15,7 @@ from tlkit.data import splits
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import Argument, ConfigError, DownloadError, EngineError
-from tlkit.evaluation.probing import cross_validation, linear_probe, timing
+from tlkit.evaluation.probing import cross_validation, fitted_sites, timing
 from tlkit.evaluation.probing.candidates import BackboneCandidate, read_candidates
 from tlkit.evaluation.probing.paired import standard_error, wilson_interval
 from tlkit.evaluation.probing.search_result import (
@@ -126,7 +126,7 @@ def probe_backbones(
         for each in group:
             begun = time.perf_counter()
             try:
-                fitted = linear_probe.fit_sites(
+                fitted = fitted_sites.fit_sites(
                     each.model,
                     images,
                     sample=None,
@@ -271,7 +271,7 @@ def _in_memory(images: ImageDataset) -> ImageDataset:
 
 
 def _measure(
-    contender: _Contender, images: ImageDataset, fitted: linear_probe.FittedSites, batch_size: int
+    contender: _Contender, images: ImageDataset, fitted: fitted_sites.FittedSites, batch_size: int
 ) -> list[_Measured]:
     """Return the depths of a contender that are worth their time, ready to be timed."""
     classes = len(images.class_names)
