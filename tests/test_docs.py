@@ -32,7 +32,12 @@ ONE_EPOCH = (
     "docs/explanation/starter.md",
 )
 PAGES = (*WHOLE, *ONE_EPOCH)
-SLOW = ("docs/how-to/cache.md", "docs/explanation/starter.md")  # others show the same calls
+SLOW = (  # others show the same calls
+    "docs/explanation/starter.md",
+    "docs/how-to/cache.md",
+    "docs/how-to/fine-tuning.md",
+    "docs/how-to/from-photos-to-a-report.md",
+)
 
 # How far a printed number may be from the one that a page shows, by how it is written: the first
 # pattern that fits decides, and a number that fits none must be equal. The allowed difference is

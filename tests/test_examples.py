@@ -191,6 +191,7 @@ def test_wrong_arguments_are_refused(
         main(["--epochs", "0", "5"])
 
 
+@pytest.mark.slow
 def test_fast_has_one_solved_phase(tmp_path: Path, keras_home: Path) -> None:
     folder = tmp_path / "out"
     arguments = ("--data", _mnist(tmp_path / "mnist.npz"), "--out", str(folder))

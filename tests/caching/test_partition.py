@@ -49,7 +49,15 @@ def test_both_parts_give_what_the_whole_gives_wherever_it_is_cut(
     assert not {id(step) for step in cut.trunk} & {id(step) for step in cut.tail}
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_b0", "densenet121", "resnet50"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mobilenet_v2",
+        "resnet50",
+        pytest.param("densenet121", marks=pytest.mark.slow),
+        pytest.param("efficientnet_b0", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("share", [0.3, 0.6])
 def test_known_backbones_are_cut_right(name: str, share: float) -> None:
     keras.utils.set_random_seed(0)

@@ -204,6 +204,7 @@ def test_a_look_at_test_images_is_the_same_each_time(small_backbone: keras.Model
     np.testing.assert_array_equal(*seen)
 
 
+@pytest.mark.slow
 def test_each_phase_draws_by_its_own_seed(small_backbone: keras.Model) -> None:
     random = np.random.default_rng(0)
     pair = random.integers(0, 256, (24, 16, 16, 3), "uint8"), np.arange(24) % 3

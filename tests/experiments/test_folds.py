@@ -57,6 +57,7 @@ def test_such_a_run_is_reported_evaluated_and_repeated(
     assert app.main(["inspect", "--config", config]) == app.DONE
 
 
+@pytest.mark.slow
 def test_every_recipe_can_be_evaluated_by_folds(few: Path) -> None:
     experiment = Experiment(few, recipe="few_images", image_size=32, weights="starter", folds=2)
     data = experiments.load_images(experiment)

@@ -71,6 +71,7 @@ def test_callbacks_see_a_solved_head_as_one_epoch(noise_photos: Path) -> None:
     assert {"loss", "accuracy"} <= set(metrics)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["few_images", pytest.param("fast", marks=pytest.mark.slow)])
 def test_the_predicted_memory_is_the_memory_that_training_uses(
     noise_photos: Path, name: str

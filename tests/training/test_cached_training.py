@@ -366,6 +366,7 @@ def test_the_model_goes_on_training_in_plain_keras(build: Build) -> None:
     assert tlkit.evaluate(model, DATA).count == 27
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["frozen", pytest.param("train", marks=pytest.mark.slow)])
 def test_compiled_by_xla_it_comes_out_the_same(
     monkeypatch: pytest.MonkeyPatch, policy: str
@@ -398,6 +399,7 @@ def test_compiled_by_xla_it_comes_out_the_same(
     np.testing.assert_allclose(*losses, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "share"),
     [

@@ -72,7 +72,7 @@ FUNCTIONS: dict[str, Callable[[keras.Model, Any], Any]] = {
     "feature_map": lambda model, data: _titles(plotting.feature_map(model, data)),
 }
 
-SLOW = ("find_learning_rate", "probe")
+SLOW = ("find_learning_rate", "probe", "train_phase")
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,7 @@ def test_a_seeded_search_leaves_no_random_number_changed(model: keras.Model) -> 
     assert drawn[0] == drawn[1]
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_search(model: keras.Model) -> None:
     phase = Phase(freeze=freezing.first(3), batch_size=8)
     one, same, other = (

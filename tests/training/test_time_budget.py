@@ -142,6 +142,7 @@ def test_a_first_step_at_rate_0_is_not_the_last(clock: _Clock) -> None:
     assert _rates(clock, seconds_per_step=50.0) == pytest.approx([0.0, 0.05])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ticking")
 def test_a_head_that_is_trained_stops_in_time() -> None:
     digits = tlkit.datasets.digits().limited(200)

@@ -44,7 +44,10 @@ MAKERS = {
 
 @pytest.mark.parametrize(
     "name",
-    ["plain_vit", "convnext", *(pytest.param(each, marks=pytest.mark.slow) for each in HUB)],
+    [
+        "plain_vit",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("convnext", *HUB)),
+    ],
 )
 def test_cached_training_equals_plain_keras(name: str, tmp_path: Path) -> None:
     first = tlkit.build_classifier(MAKERS[name](), 3, pixels=(-1, 1), dropout=0.2, seed=1)
