@@ -162,7 +162,7 @@ def _sum_gaps(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 class _Counts:
-    """How often each class was predicted, rightly and wrongly, in resamples of the images.
+    """Correct and wrong predictions of each class in bootstrap resamples of the images.
 
     A resample is a weight for each image, how often it was drawn: counts are products of matrices.
 

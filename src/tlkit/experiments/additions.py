@@ -23,7 +23,7 @@ class Addition:
         num_training: How many such images were trained on.
         num_test: How many were tested on.
         before: The accuracy of a classifier that was trained without new images, on the same test
-            images; None where there is none.
+            images; None if none was trained.
         accuracy: The accuracy.
         interval: Its 95 % interval, by Wilson's method.
     """

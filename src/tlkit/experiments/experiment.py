@@ -118,6 +118,13 @@ class Experiment:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self._check_paths()
+        self._check_choices()
+        self._check_numbers()
+        self._check_together()
+        self._check_augment()
+
+    def _check_paths(self) -> None:
         if self.pixels:
             object.__setattr__(self, "pixels", to_words(parse(self.pixels)))
         for name in ("data", "weights", "backbone"):
@@ -133,6 +140,8 @@ class Experiment:
                 object.__setattr__(self, name, check_name(name, getattr(self, name)))
         added = (self.add,) if isinstance(self.add, str | Path) else self.add
         object.__setattr__(self, "add", tuple(check_name("add", each) for each in added))
+
+    def _check_choices(self) -> None:
         for name, hint in get_type_hints(Experiment).items():
             value = getattr(self, name, None)
             if get_origin(hint) is Literal and name != "channels":
@@ -143,6 +152,16 @@ class Experiment:
             raise ConfigError(
                 Argument("channels"), f" must be 3 (RGB) or 1 (grey), got {self.channels!r}."
             )
+        if not isinstance(self.label_separator, str | None):
+            raise ConfigError(
+                Argument("label_separator"),
+                f" must be a sign such as '|', got {self.label_separator!r}.",
+            )
+        if self.class_weight is not None:
+            arguments.one_of("class_weight", self.class_weight, ("balanced",))
+        _ = self.backbone_options  # checked
+
+    def _check_numbers(self) -> None:
         if self.image_size is not None:
             object.__setattr__(
                 self, "image_size", arguments.parse_size("image_size", self.image_size)
@@ -156,6 +175,16 @@ class Experiment:
             )
         if self.folds != 0:
             arguments.at_least("folds", self.folds, 2)
+        if self.white is not None:
+            arguments.at_least("white", self.white, 1)
+        for name in ("budget", "max_ms", "max_mb"):
+            if getattr(self, name) is not None:
+                arguments.positive(name, getattr(self, name))
+        sizes = [arguments.parse_size("image_sizes", size) for size in self.image_sizes]
+        object.__setattr__(self, "image_sizes", tuple(sizes))
+
+    def _check_together(self) -> None:
+        if self.folds:
             for name in ("test_data", "validation_data", "validation", "split_column"):
                 if getattr(self, name):
                     raise ConfigError(
@@ -164,27 +193,11 @@ class Experiment:
                         Argument("folds"),
                         ", which tests on all images.",
                     )
-        if self.white is not None:
-            arguments.at_least("white", self.white, 1)
-        for name in ("budget", "max_ms", "max_mb"):
-            if getattr(self, name) is not None:
-                arguments.positive(name, getattr(self, name))
-        sizes = [arguments.parse_size("image_sizes", size) for size in self.image_sizes]
-        object.__setattr__(self, "image_sizes", tuple(sizes))
-        if not isinstance(self.label_separator, str | None):
-            raise ConfigError(
-                Argument("label_separator"),
-                f" must be a sign such as '|', got {self.label_separator!r}.",
-            )
         for name in ("add", "backbones", "folds") if self.is_multi_label else ():
             if getattr(self, name):
                 raise ConfigError(
                     Argument(name), " must be left out where images can have several classes."
                 )
-        _ = self.backbone_options  # checked
-        if self.class_weight is not None:
-            arguments.one_of("class_weight", self.class_weight, ("balanced",))
-        self._check_augment()
 
     def _check_augment(self) -> None:
         for name in self.augment:

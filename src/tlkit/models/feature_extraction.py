@@ -114,7 +114,7 @@ def concatenate_features(
         backbone: The backbone.
         images: What it takes.
         pooling: How maps and tokens become features: one way for all outputs, or one for each.
-            None takes the class token, and the average where there is none.
+            None takes the class token, or the average if the model has no class token.
     """
     several = keras.tree.flatten(backbone(images))
     single = len(several) == 1

@@ -206,7 +206,9 @@ def _read_converter(
         converter = None
     plain = [getattr(base, name) for name in ("call", "_call_python")]
     if plain != [getattr(type(converter), name, None) for name in ("call", "_call_python")]:
-        return hub_folder.read_processor(Path(place))  # there is none, or one with rules of its own
+        return hub_folder.read_processor(
+            Path(place)
+        )  # the preset has no converter, or one that tlkit can't read
     size = converter.image_size
     found = pixels.from_scale(converter.scale, converter.offset)
     how = hub_folder.interpolation(converter.interpolation)

@@ -110,7 +110,7 @@ def read_candidates(
     """Return each candidate once.
 
     Raises:
-        ConfigError: There is none, or one is of another kind or form.
+        ConfigError: The list is empty, or an entry is neither text of this form nor a candidate.
     """
     if isinstance(backbones, str) or not isinstance(backbones, Sequence) or not backbones:
         raise ConfigError(
