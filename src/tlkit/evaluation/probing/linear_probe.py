@@ -72,6 +72,7 @@ def probe(
         EngineError: The engine can't run the backbone.
 
     Examples:
+        >>> import numpy as np
         >>> from tlkit import build_classifier
         >>> inputs = keras.Input((8, 8, 3))
         >>> backbone = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="edges")(inputs))
@@ -143,6 +144,7 @@ def select_features(
         ConfigError: `max_layers` is below 1.
 
     Examples:
+        >>> import numpy as np
         >>> from tlkit import build_classifier
         >>> inputs = keras.Input((8, 8, 3))
         >>> backbone = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="edges")(inputs))
