@@ -11,7 +11,7 @@ import rich.console
 from PIL import Image
 
 import tlkit
-from tlkit.cli import app, commands
+from tlkit.cli import app, experiment_commands
 from tlkit.training import trackers
 
 
@@ -347,7 +347,7 @@ def test_the_help_imports_neither_keras_nor_numpy(run_python) -> None:
 
 
 def test_every_tracker_can_be_chosen() -> None:
-    assert get_args(commands.Tracker) == get_args(trackers.Tracker)
+    assert get_args(experiment_commands.Tracker) == get_args(trackers.Tracker)
 
 
 def test_a_reader_that_stops_early_sees_no_traceback() -> None:

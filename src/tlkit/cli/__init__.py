@@ -1,7 +1,8 @@
 """The command `tlkit`: its options, what each command does, and its exit codes.
 
-Start reading in `app.py` (options and exit codes), then `commands.py` (one function a command). The
-options are the fields of `experiments.Experiment`.
+Start reading in `app.py` (the list of commands, exit codes), then `experiment_commands.py` and
+`classifier_commands.py` (one function a command). The options are the fields of
+`experiments.Experiment`, and those in `options.py`.
 
 Public: `main`. The package imports all others, and nothing imports it but `python -m tlkit`.
 """

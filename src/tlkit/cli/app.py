@@ -11,8 +11,9 @@ import cyclopts
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich import box
 
-from tlkit.cli import cache_commands, commands
+from tlkit.cli import cache_commands, classifier_commands, experiment_commands
 from tlkit.cli.config import fill_from_file
+from tlkit.cli.options import DEFAULT_OUTPUT
 from tlkit.errors import Argument, ConfigError, DataError, MissingExtraError, TlkitError
 
 DONE, TOO_LOW, WRONG_ARGUMENTS, WRONG_DATA, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -39,14 +40,14 @@ app = cyclopts.App(
     version_flags=(),
 )
 _COMMANDS: tuple[Callable[..., Any], ...] = (
-    commands.train,
-    commands.evaluate,
-    commands.predict,
-    commands.embed,
-    commands.report,
-    commands.audit,
-    commands.probe,
-    commands.inspect,
+    experiment_commands.train,
+    classifier_commands.evaluate,
+    classifier_commands.predict,
+    classifier_commands.embed,
+    classifier_commands.report,
+    classifier_commands.audit,
+    experiment_commands.probe,
+    experiment_commands.inspect,
 )
 app.command(cache_commands.app)
 for _order, _command in enumerate(_COMMANDS):
@@ -91,7 +92,7 @@ def _run(typed: Sequence[str]) -> int:
     result = command(*bound.args, **bound.kwargs, **dict.fromkeys(injected, typed))
     if result is None:  # it was the help
         return DONE
-    if bound.arguments.get("output", commands.Output()).json:  # absent if nothing of it was typed
+    if bound.arguments.get("output", DEFAULT_OUTPUT).json:  # absent if nothing of it was typed
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     if minimum is not None and result["accuracy"] < minimum:
         return _fail(f"accuracy {result['accuracy']:.4f} is below {minimum:g}", TOO_LOW)

@@ -1,19 +1,16 @@
 """The commands on stored features: `tlkit cache list`, `tlkit cache prune`, `tlkit cache where`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import cyclopts
-from cyclopts import Parameter
 
 import tlkit
-from tlkit.cli.commands import Output
+from tlkit.cli.options import DEFAULT_OUTPUT, Output
 
 if TYPE_CHECKING:
     from tlkit.caching.store import EntryInfo, Store
 
-_flat = Parameter(name="*")
-_DEFAULT = Output()
 
 app = cyclopts.App(
     name="cache",
@@ -23,9 +20,7 @@ app = cyclopts.App(
 
 
 @app.command(name="list")
-def list_entries(
-    *, folder: Path | None = None, output: Annotated[Output, _flat] = _DEFAULT
-) -> dict[str, Any]:
+def list_entries(*, folder: Path | None = None, output: Output = DEFAULT_OUTPUT) -> dict[str, Any]:
     """List what is stored, the last used first.
 
     Args:
@@ -47,7 +42,7 @@ def prune(
     keep_bytes: int | None = None,
     key: str | None = None,
     folder: Path | None = None,
-    output: Annotated[Output, _flat] = _DEFAULT,
+    output: Output = DEFAULT_OUTPUT,
 ) -> dict[str, Any]:
     """Delete stored features.
 
@@ -64,7 +59,7 @@ def prune(
 
 
 @app.command
-def where(*, output: Annotated[Output, _flat] = _DEFAULT) -> dict[str, Any]:
+def where(*, output: Output = DEFAULT_OUTPUT) -> dict[str, Any]:
     """Print the folder of stored features; the environment variable TLKIT_CACHE names another."""
     folder = _open(None).folder
     output.print(str(folder))

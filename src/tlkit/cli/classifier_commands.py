@@ -1,0 +1,166 @@
+"""The commands on a trained classifier: `tlkit evaluate`, `predict`, `embed`, `report`, `audit`.
+
+Each signature and docstring gives options and help, each body does the work.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tlkit
+from tlkit.cli.options import (
+    DEFAULT_OUTPUT,
+    LabelledImages,
+    Output,
+    UseCache,
+    check_figure,
+    open_cache,
+)
+from tlkit.experiments.experiment import Experiment
+
+if TYPE_CHECKING:
+    import keras
+
+
+def evaluate(
+    model: str,
+    images: LabelledImages,
+    *,
+    assert_accuracy: float | None = None,
+    output: Output = DEFAULT_OUTPUT,
+) -> dict[str, Any]:
+    """Evaluate a classifier on labelled images.
+
+    Args:
+        model: A run's folder, or a .keras file.
+        assert_accuracy: Exit with code 1 if the accuracy is lower; multi-label: all classes right.
+    """
+    classifier, experiment = tlkit.experiments.loading.load_classifier(model, **images.settings())
+    if images.group_column is None:  # without a split, groups do not matter
+        experiment = replace(experiment, group_column=None)
+    dataset = _load(experiment, classifier)
+    tested = tlkit.experiments.loading.take_test_images(dataset)
+    if len(tested) < len(dataset):
+        output.print(f"evaluating {len(tested):,} test images, of {len(dataset):,} images in parts")
+    evaluation = tlkit.evaluate(classifier, tested)
+    output.print(evaluation)
+    return evaluation.to_dict()
+
+
+def predict(
+    model: str,
+    files: list[str],
+    *,
+    top: int = 1,
+    coverage: float | None = None,
+    csv: Path | None = None,
+    parquet: Path | None = None,
+    output: Output = DEFAULT_OUTPUT,
+) -> dict[str, Any]:
+    """Predict the classes of images.
+
+    Args:
+        model: A run's folder, or a .keras file.
+        files: Image files, or folders of them.
+        top: Number of classes to name for each image.
+        coverage: Name a set of classes that contains the true one for this share of images, as 0.9.
+        csv: Write a row for each image to this .csv file, with columns path, label, probability.
+        parquet: The same as a .parquet file; needs the extra "parquet".
+    """
+    to_table = csv is not None or parquet is not None
+    rows: list[dict[str, Any]] = []
+
+    def show(prediction: "tlkit.evaluation.FilePrediction") -> None:
+        if not to_table:
+            output.print(str(prediction))
+            rows.append(prediction.to_dict())
+
+    with output.measure("predicted", hidden=not (to_table or output.json)) as on_progress:
+        written = tlkit.experiments.write_predictions(
+            model,
+            files,
+            csv=csv,
+            parquet=parquet,
+            top=top,
+            coverage=coverage,
+            on_prediction=show,
+            on_message=output.print,
+            on_progress=on_progress,
+        )
+    if not to_table:
+        return {"predictions": rows}
+    output.print(str(written))
+    return written.to_dict()
+
+
+def embed(
+    model: str,
+    files: list[str],
+    *,
+    out: Path,
+    output: Output = DEFAULT_OUTPUT,
+) -> dict[str, Any]:
+    """Write the features of images: the numbers that the classifier's head reads.
+
+    Args:
+        model: A run's folder, or a .keras file.
+        files: Image files, or folders of them.
+        out: A .parquet, .npz or .csv file; .parquet needs the extra "parquet".
+    """
+    with output.measure("embedded") as on_progress:
+        written = tlkit.experiments.write_features(
+            model, files, out, on_message=output.print, on_progress=on_progress
+        )
+    output.print(str(written))
+    return written.to_dict()
+
+
+def report(run: str, *, output: Output = DEFAULT_OUTPUT) -> dict[str, Any]:
+    """Write a run's report again.
+
+    Args:
+        run: A run's folder; its images must not have moved or changed.
+    """
+    file = tlkit.experiments.report(run) / "report.html"
+    output.print(f"wrote {file}")
+    return {"report": str(file)}
+
+
+def audit(
+    model: str,
+    images: LabelledImages,
+    *,
+    out: Path | None = None,
+    num_folds: int = 5,
+    cache: UseCache = True,
+    output: Output = DEFAULT_OUTPUT,
+) -> dict[str, Any]:
+    """List labels that are probably wrong.
+
+    Args:
+        model: A run's folder, or a .keras file.
+        out: A .png file for a figure of the first of them.
+        num_folds: Number of folds; each class needs that many images.
+        cache: Take features from those of earlier commands, and store them for later ones.
+    """
+    check_figure(out)
+    classifier, experiment = tlkit.experiments.loading.load_classifier(model, **images.settings())
+    dataset = _load(experiment, classifier)
+    stored = open_cache(cache=cache)
+    found = tlkit.audit(
+        classifier, dataset, num_folds=num_folds, seed=experiment.seed, cache=stored
+    )
+    output.print_usage(stored)
+    output.print(found)
+    if out is not None and found.suspects:
+        tlkit.plotting.audit_grid(found, dataset).savefig(out, dpi=150)
+        output.print(f"wrote {out}, a figure of the first of them")
+    return {
+        "suspects": [vars(suspect) for suspect in found.suspects],
+        "outliers": [vars(outlier) for outlier in found.outliers],
+    }
+
+
+def _load(experiment: Experiment, classifier: "keras.Model") -> "tlkit.data.ImageDataset":
+    names = tlkit.models.class_names(classifier)
+    return tlkit.experiments.loading.load_images(experiment, class_names=names)

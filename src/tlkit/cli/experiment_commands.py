@@ -1,0 +1,215 @@
+"""The commands on an experiment's settings: `tlkit inspect`, `tlkit probe`, `tlkit train`.
+
+Each signature and docstring gives options and help, each body does the work.
+"""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tlkit
+from tlkit.cli.options import (
+    DEFAULT_OUTPUT,
+    FLAG,
+    Output,
+    Settings,
+    Typed,
+    UseCache,
+    check_figure,
+    open_cache,
+)
+from tlkit.errors import Argument, ConfigError
+from tlkit.experiments.experiment import Experiment
+
+if TYPE_CHECKING:
+    import keras
+
+EngineChoice = Literal["auto", "keras", "litert", "onnxruntime", "openvino"]
+Tracker = Literal["mlflow", "tensorboard", "wandb"]
+
+
+def train(
+    experiment: Settings,
+    *,
+    out: Path,
+    track: tuple[Tracker, ...] = (),
+    assert_accuracy: float | None = None,
+    cache: UseCache = True,
+    output: Output = DEFAULT_OUTPUT,
+    typed: Typed = (),
+) -> dict[str, Any]:
+    """Train a classifier and write a run.
+
+    Args:
+        out: The run's folder; it must be new or empty.
+        track: Log metrics of every epoch to these trackers; TensorBoard's files go beside the run.
+        assert_accuracy: Exit with code 1 if the accuracy is lower; multi-label: all classes right.
+        cache: Take features from those of earlier commands, and store them for later ones.
+    """
+    tlkit.experiments.run_folder.require_empty(out)
+    logs = out.parent / "tensorboard" / out.name
+    result = tlkit.experiments.run(
+        experiment,
+        out,
+        command=f"tlkit {shlex.join(typed)}",
+        cache=tlkit.Cache(folder="auto") if cache else tlkit.Cache(),
+        callbacks=[tlkit.training.tracker(name, logs) for name in track],
+        on_message=output.print,
+        verbose=not output.json,
+    )
+    return {"run": str(out), **result.to_dict()}
+
+
+def probe(
+    experiment: Settings,
+    *,
+    sample: int = 5000,
+    engine: EngineChoice = "keras",
+    out: Path | None = None,
+    cache: UseCache = True,
+    output: Output = DEFAULT_OUTPUT,
+) -> dict[str, Any]:
+    """Show which layer's features a head classifies best, or which backbone to choose.
+
+    Several --backbones, --image-sizes, or a limit compare by accuracy, time and size.
+
+    Args:
+        sample: Maximum number of images to use.
+        engine: The engine that runs and times backbones.
+        out: A .png file for a figure.
+        cache: Take features from those of earlier commands, and store them for later ones.
+    """
+    experiment = tlkit.experiments.backbone_choice.prepare(experiment, output.print)
+    check_figure(out)
+    split = _split(experiment)
+    if experiment.is_search:
+        stored = open_cache(cache=cache)
+        how = {"sample": sample, "engine": engine, "cache": stored}
+        values = _search(experiment, split.train, out, output, **how)
+        output.print_usage(stored)
+        return values
+    classifier = _build(experiment, split.train.class_names)
+    stored = open_cache(cache=cache)
+    found = tlkit.probe(
+        classifier, split.train, sample=sample, engine=engine, seed=experiment.seed, cache=stored
+    )
+    output.print_usage(stored)
+    output.print(found)
+    if out is not None:
+        tlkit.plotting.probe_curves(found).savefig(out, dpi=150)
+        output.print(f"wrote {out}")
+    return {
+        "chosen": found.chosen.layer,
+        "standard_error": found.standard_error,
+        "layers": [vars(probed) for probed in found.layers],
+    }
+
+
+def _search(
+    experiment: Experiment,
+    train: "tlkit.data.ImageDataset",
+    out: Path | None,
+    output: Output,
+    **how: Any,
+) -> dict[str, Any]:
+    search = tlkit.experiments.backbone_choice.search
+    found = search(experiment, train, on_message=output.print, **how)
+    output.print(found)
+    if out is not None:
+        tlkit.plotting.backbone_chart(found).savefig(out, dpi=150)
+        output.print(f"wrote {out}")
+    return found.to_dict()
+
+
+def inspect(
+    experiment: Settings,
+    *,
+    layers: Annotated[bool, FLAG] = False,
+    output: Output = DEFAULT_OUTPUT,
+) -> dict[str, Any]:
+    """Show memory needed and layers frozen, without training.
+
+    Args:
+        layers: List every layer of the backbone.
+    """
+    loading = tlkit.experiments.loading
+    if experiment.is_search:
+        raise ConfigError(
+            Argument("backbones"),
+            ", image sizes and limits can't be inspected: they choose a backbone by its accuracy. "
+            "Use `tlkit probe`, and inspect the one that it recommends.",
+        )
+    experiment = loading.resolve(experiment, output.print)
+    dataset = loading.load_images(experiment)
+    split = loading.split_images(experiment, dataset)
+    output.print(tlkit.experiments.plan(dataset, split))
+    if experiment.folds:
+        output.print(tlkit.experiments.folds.describe(experiment, dataset))
+    recipe = tlkit.experiments.recipes.get(experiment.recipe, backbone=experiment.backbone)
+    classifier = _build(experiment, dataset.class_names)
+    phase = recipe.head if recipe.fine_tune is None else recipe.fine_tune
+    plan = tlkit.training.plan_freezing(classifier, phase)
+    if layers:
+        output.print(plan)
+    output.print(_describe_freezing(recipe, plan))
+    cached = recipe.cached_bytes(classifier, split.train)
+    for name, size in cached.items():
+        output.print(_describe_caching(recipe, name, size, len(split.train)))
+    return {
+        "counts": dataset.counts,
+        "parts": {name: len(getattr(split, name)) for name in ("train", "validation", "test")},
+        "own_parts": list(split.own_parts),
+        "duplicates": len(split.duplicates),
+        "problems": [str(problem) for problem in dataset.problems],
+        "notices": list(dataset.notices),
+        "frozen_layers": len(plan.frozen),
+        "trained_layers": len(plan.trained),
+        "cached_bytes_per_image": cached,
+    }
+
+
+def _describe_freezing(
+    recipe: "tlkit.experiments.Recipe", plan: "tlkit.models.freezing.FreezePlan"
+) -> str:
+    first = f", training starts at {plan.trained[0].name}" if plan.trained else ""
+    return (
+        f"{recipe.name} ends with {len(plan.frozen)} of {len(plan.backbone.layers)} layers "
+        f"frozen{first}"
+    )
+
+
+def _describe_caching(
+    recipe: "tlkit.experiments.Recipe", phase: str, size: int, num_images: int
+) -> str:
+    """Return what a phase caches in a line.
+
+    Args:
+        size: Bytes of features of an image.
+    """
+    if not size:
+        return f"{phase} caches no features: every epoch runs the whole model"
+    upto = "up to " if recipe.features == "auto" else ""
+    total = size * num_images / 1e6
+    return f"{phase} caches {upto}{size:,} bytes of features of each image, {upto}{total:,.1f} MB"
+
+
+def _build(experiment: Experiment, names: Sequence[str]) -> "keras.Model":
+    recipe = tlkit.experiments.recipes.get(experiment.recipe, backbone=experiment.backbone)
+    size = tlkit.experiments.loading.image_size_of(experiment)
+    return tlkit.build_classifier(
+        recipe.backbone,
+        len(names),
+        input_shape=(*size, experiment.channels),
+        image_size=size,
+        pixels=experiment.pixel_format or recipe.pixels,
+        weights=experiment.weights,
+        backbone_options=experiment.backbone_options,
+        class_names=names,
+        multi_label=experiment.is_multi_label,
+    )
+
+
+def _split(experiment: Experiment) -> "tlkit.data.Split":
+    loading = tlkit.experiments.loading
+    return loading.split_images(experiment, loading.load_images(experiment))
