@@ -76,8 +76,8 @@ def fit(features: np.ndarray, labels: np.ndarray) -> Scorer:
         "max. softmax": softmax,
         "energy": lambda x: -logsumexp(head.logits(x), axis=1),
         "nearest neighbour": lambda x: neighbours.kneighbors(x / standard)[0][:, 0],
-        "relative Mahalanobis": lambda x: detector._measure_both(x)[:, 0],
-        "Mahalanobis": lambda x: detector._measure_both(x).sum(axis=1),
+        "relative Mahalanobis": lambda x: detector._measure_each(x)[:, 0],
+        "Mahalanobis": lambda x: detector._measure_each(x)[:, :2].sum(axis=1),
         "tlkit": detector.measure,
         "kept": detector.score,
     }

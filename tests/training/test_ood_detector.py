@@ -24,9 +24,9 @@ def test_distances_are_those_of_scipy_where_all_components_are_used() -> None:
     whole = np.linalg.inv(np.cov(features.T, bias=True))
     within = residuals.T @ residuals / (len(labels) - 3) + 0.01 * np.cov(features.T, bias=True)
     mean = cdist(others, features.mean(axis=0)[None], "mahalanobis", VI=whole)[:, 0] ** 2
-    nearest = cdist(others, centres, "mahalanobis", VI=np.linalg.inv(within)).min(axis=1) ** 2
-    expected = np.stack([nearest - mean, mean], axis=1)
-    np.testing.assert_allclose(found._measure_both(others), expected, rtol=1e-2, atol=0.05)
+    classes = np.sort(cdist(others, centres, "mahalanobis", VI=np.linalg.inv(within)) ** 2, axis=1)
+    expected = np.stack([classes[:, 0] - mean, mean, classes[:, 0] / classes[:, 1]], axis=1)
+    np.testing.assert_allclose(found._measure_each(others), expected, rtol=1e-2, atol=0.05)
 
 
 def test_most_components_are_left_to_one_variance() -> None:
@@ -45,6 +45,17 @@ def test_the_threshold_keeps_95_percent_of_new_images_and_finds_others() -> None
     left_out = ood_detector.fit(features[labels > 0], labels[labels > 0])
     scores = left_out.measure(new)
     assert roc_auc_score(np.arange(2000) % 3 == 0, scores) > 0.9
+
+
+def test_an_image_between_two_classes_is_far_from_both() -> None:
+    """Its distance from the mean is less than that of any class."""
+    features, labels = _features(900)
+    found = ood_detector.fit(features, labels)
+    first, second = (features[labels == label] for label in (0, 1))
+    between = (first + second) / 2
+    distances = found._measure_each(between)[:, 1]
+    assert np.median(distances) < np.median(found._measure_each(features)[:, 1])
+    assert (found.score(between) > ood_detector.KEPT).mean() > 0.9
 
 
 def test_it_is_the_same_after_a_change_of_units_and_with_a_constant_feature() -> None:

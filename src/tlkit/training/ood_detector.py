@@ -1,11 +1,13 @@
 """How unlike the training images an image is, by its features: an out-of-distribution score.
 
-The distance of an image is the larger of two, each measured against images held out:
+The distance of an image is a smooth maximum of three, each measured against images held out:
 
 - the relative Mahalanobis distance (Ren et al., 2021, arXiv:2106.09022): how much further it is
   from the nearest class (Lee et al., 2018, arXiv:1807.03888) than from the mean of all images. It
   finds images of further classes, which are images like the others but of no class;
-- the Mahalanobis distance from the mean of all images. It finds images that are unlike all.
+- the Mahalanobis distance from the mean of all images. It finds images that are unlike all;
+- the distance from the nearest class as a share of that from the next (the ratio test of Lowe,
+  2004, IJCV 60). It finds images of a further class that lies between two others.
 """
 
 from collections.abc import Mapping
@@ -28,6 +30,7 @@ _MAX_DISTANCES = 1000
 _FOLDS = 5
 _ITERATIONS = 6
 _SHRINKAGE = 1e-2
+_SHARPNESS = 2.0  # of the maximum of the three distances
 _NEGLIGIBLE = 1e-5  # times the largest variance; less is rounding
 _PREFIX = "ood_"
 
@@ -44,8 +47,8 @@ class OODDetector:
         residual_variance: The mean variance of the directions left out.
         whitening: `(components, components)`, after which classes have variance 1.
         centres: Of the classes, whitened, `(classes, components)`.
-        standard: The median of both distances of held-out images, and the differences of their 95 %
-            quantiles from it, `(2, 2)`.
+        standard: The median of each distance of held-out images, and the difference of its 95 %
+            quantile from it, `(2, 3)`.
         distances: Those of images held out, sorted, at most 1,000.
     """
 
@@ -60,13 +63,12 @@ class OODDetector:
     distances: np.ndarray
 
     def measure(self, features: np.ndarray) -> np.ndarray:
-        """Return how far images are from the training images, `(count,)`; 1 is about the threshold.
+        """Return how far images are from the training images, `(count,)`.
 
         Args:
             features: `(count, features)`.
         """
-        median, spread = self.standard
-        return np.asarray(((self._measure_both(features) - median) / spread).max(axis=1))
+        return _combine(self._measure_each(features), self.standard)
 
     def score(self, features: np.ndarray) -> np.ndarray:
         """Return the share of the training images, held out, that are nearer than each image.
@@ -81,8 +83,8 @@ class OODDetector:
     # distance from the mean within them. The directions left out count with their mean variance,
     # as in probabilistic principal components (Tipping and Bishop, 1999). Within the components,
     # one covariance is shared by all classes.
-    def _measure_both(self, features: np.ndarray) -> np.ndarray:
-        """Return the relative distance from the nearest class, and that from the mean."""
+    def _measure_each(self, features: np.ndarray) -> np.ndarray:
+        """Return the three distances of each image, `(count, 3)`."""
         centred = features.astype("float32") - self.mean
         whole = centred @ self.projection
         inside = (whole**2).sum(axis=1)
@@ -91,8 +93,11 @@ class OODDetector:
         within = whole @ self.whitening
         products = within @ self.centres.T
         squares = (within**2).sum(axis=1)[:, None] + (self.centres**2).sum(axis=1)
-        nearest = (squares - 2 * products).min(axis=1)
-        return np.stack([nearest - inside, inside + residual / self.residual_variance], axis=1)
+        classes = np.sort(np.maximum(squares - 2 * products, 0), axis=1)
+        nearest, next_nearest = classes[:, 0], classes[:, min(1, classes.shape[1] - 1)]
+        ratio = nearest / np.maximum(next_nearest, np.finfo("float32").tiny)
+        whole_distance = inside + residual / self.residual_variance
+        return np.stack([nearest - inside, whole_distance, ratio], axis=1)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return what a model's file keeps."""
@@ -150,23 +155,32 @@ def _fit(features: np.ndarray, labels: np.ndarray, random: np.random.Generator) 
     folds = random.permutation(len(labels)) % _FOLDS
     components = random.normal(size=(rows.shape[1], _count_components(rows))).astype("float32")
     components, _ = _find_components(products, components)
-    both = np.empty((len(labels), 2))
+    each = np.empty((len(labels), 3))
     for fold in range(_FOLDS):
         held_out = folds == fold
         others = products - rows[held_out].T @ rows[held_out]
         part = _fit_gaussians(rows[~held_out], labels[~held_out], others, components)
-        both[held_out] = part._measure_both(rows[held_out])
-    median = np.median(both, axis=0)
-    standard = np.stack([median, np.maximum(np.quantile(both, KEPT, axis=0) - median, 1e-6)])
+        each[held_out] = part._measure_each(rows[held_out])
+    median = np.median(each, axis=0)
+    standard = np.stack([median, np.maximum(np.quantile(each, KEPT, axis=0) - median, 1e-6)])
     whole = asdict(_fit_gaussians(rows, labels, products, components))
     whole |= {
         "mean": mean + np.where(constant, 0, whole["mean"] * np.where(constant, 0, scale)),
         "projection": whole["projection"] / scale[:, None],
         "scale": scale,
         "standard": standard,
-        "distances": _summarize(((both - standard[0]) / standard[1]).max(axis=1)),
+        "distances": _summarize(_combine(each, standard)),
     }
-    return OODDetector(**{name: np.asarray(each, "float32") for name, each in whole.items()})
+    return OODDetector(**{name: np.asarray(value, "float32") for name, value in whole.items()})
+
+
+# Each distance is 0 in the median and 1 at the 95 % quantile of images held out. The logarithm of
+# the sum of exponentials is near the largest where one is large, and counts all three where an
+# image is somewhat far by each: a plain maximum would miss it.
+def _combine(distances: np.ndarray, standard: np.ndarray) -> np.ndarray:
+    median, spread = standard
+    standardized = (distances - median) / spread
+    return np.asarray(np.logaddexp.reduce(_SHARPNESS * standardized, axis=1) / _SHARPNESS)
 
 
 def _summarize(distances: np.ndarray) -> np.ndarray:
