@@ -8,8 +8,8 @@ import tensorflow as tf
 
 import tlkit
 from tlkit import Phase, plotting, sources
-from tlkit.data import batches
-from tlkit.errors import DataError
+from tlkit.data import batches, create_augmentation
+from tlkit.errors import ConfigError, DataError
 from tlkit.training import find_learning_rate, inputs
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), "uint8")
@@ -112,3 +112,22 @@ def test_a_dataset_is_read_into_memory_up_to_a_bound(
     monkeypatch.setattr(batches, "_MAX_BYTES", IMAGES.nbytes - 1)
     with pytest.raises(DataError, match="must have at most .* GiB of images where it is a dataset"):
         inputs.validate_arrays(_Batches(), model)
+
+
+def test_labels_become_rows_of_shares_where_layers_mix_them(model: keras.Model) -> None:
+    layers = create_augmentation(["mixup"])
+    rows = np.eye(3, dtype="float32")[LABELS]
+
+    def soften(labels: np.ndarray, *, batched: bool = False) -> tuple[Any, Any]:
+        made = tf.data.Dataset.from_tensor_slices((IMAGES, labels)).batch(10)
+        checked = inputs.validate(made if batched else (IMAGES, labels), model)
+        assert inputs.soften_labels(checked, (), model) is checked
+        return checked, inputs.soften_labels(checked, layers, model, "validation_data")
+
+    for labels in (LABELS, rows):
+        np.testing.assert_array_equal(soften(labels)[1][1], rows)
+    checked, softened = soften(rows, batched=True)
+    assert softened is checked
+    assert checked.has_one_hot
+    with pytest.raises(ConfigError, match="`validation_data` labels must be one-hot for MixUp"):
+        soften(LABELS, batched=True)
