@@ -4,6 +4,7 @@ import io
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -64,8 +65,10 @@ def test_one_image_of_each_class_can_not_be_split(
     data = write("photos", {"a": 1, "b": 1, "c": 1})
     said = _fail(capsys, "train", data, "--out", tmp_path / "run", *WORDS)
     assert "must have images of every class" in said
-    assert "'a', 'b' and 'c' can't be in 2 parts with fewer images: leave such" in said
-    assert "test on other images with `--test-data`" in said
+    assert (
+        "Too few images of 'a' (1), 'b' (1) and 'c' (1): a class needs at least 2, one for" in said
+    )
+    assert "Add images, leave the class out, test on other images with `--test-data`." in said
     said = _fail(capsys, "train", data, "--out", tmp_path / "run", *WORDS, "--folds", "2")
     assert "at least 2 images that are no duplicates" in said
     assert not (tmp_path / "run").exists()
@@ -95,10 +98,66 @@ def test_a_rare_class_is_in_every_part_or_it_is_said(
     data = write("photos", {"common": 200, "rare": 1})
     said = _fail(capsys, "train", data, "--out", tmp_path / "run", *WORDS)
     assert "got none of 'rare' in" in said
-    assert "'rare' can't be in 2 parts with fewer images" in said
+    assert "Too few images of 'rare' (1): a class needs at least 2, one for each part." in said
     four = _dataset([800, 4])
     made = splits.split(four, stratify=True)
     assert [part.counts["c1"] for part in (made.train, made.test)] == [3, 1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_a_new_class_of_few_images_is_in_every_part(count: int, seed: int) -> None:
+    old, new = _dataset([60, 60]), _dataset([0, 0, count], seed=1)
+    data = replace(
+        new,
+        images=np.concatenate([old.images, new.images]),
+        labels=np.concatenate([old.labels, new.labels]),
+        added=(False,) * 120 + (True,) * count,
+    )
+    names = ("train", "test") if count == 2 else ("train", "test", "validation")
+    shares = {"test": 0.2, "validation": 0.15 if count > 2 else 0.0}
+    made = splits.split(data, **shares, seed=seed, duplicates="together")
+    alone = splits.split(old, **shares, seed=seed, duplicates="together")
+    for part in names:
+        found = getattr(made, part)
+        assert found.counts["c2"] >= 1
+        np.testing.assert_array_equal(  # the images that there were stay where they were
+            found.images[~np.asarray(found.added)], getattr(alone, part).images
+        )
+    assert sum(getattr(made, part).counts["c2"] for part in names) == count
+    again = splits.split(replace(data, added=()), test=0.2, stratify=True, duplicates="together")
+    assert again.test.counts["c2"] >= 1
+    assert ("few images of 'c2': some moved" in str(made)) == bool(made.dealt_out)
+
+
+def test_the_copies_of_one_photo_are_too_few_for_a_new_class() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (43, 8, 8), "uint8")
+    images[40:] = images[40]
+    labels, added = [0, 1] * 20 + [2] * 3, (False,) * 40 + (True,) * 3
+    data = sources.from_arrays(images, labels, class_names=["c0", "c1", "c2"])
+    with pytest.raises(
+        DataError, match=r"Too few images of 'c2' \(3 in one group\): .* at least 2"
+    ):
+        splits.split(replace(data, added=added), duplicates="together")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_new_class_of_few_photos_is_added_or_it_is_said_how_many_it_needs(
+    count: int, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, new = write("photos", {"a": 20, "b": 20}), write("new", {"rare": count})
+    words = ["train", data, "--add", new, "--out", tmp_path / "run", *WORDS]
+    if count == 1:
+        said = _fail(capsys, *words)
+        assert "Too few images of 'rare' (1): a class needs at least 2, one for each part." in said
+        words += ["--test-data", write("other", {"a": 3, "b": 3})]
+    assert app.main([*map(str, words)]) == app.DONE
+    rows = json.loads((tmp_path / "run" / "config.json").read_text())["making"]["additions"]
+    new_rows = [
+        (each["num_training"], each["num_test"]) for each in rows if "new" in each["images"]
+    ]
+    assert new_rows == ([] if count == 1 else [(count - 1, 1)])
 
 
 def test_a_rare_class_is_trained_and_measured(small_backbone: keras.Model) -> None:
@@ -146,7 +205,7 @@ def test_a_thousand_classes_of_three_images_are_split() -> None:
         known_scans=tuple(Scan(digest=f"{each}", perceptual_hash=each) for each in hashes),
     )
     assert " and 970 more classes" in str(data)
-    with pytest.raises(DataError, match="and [0-9]+ more in train.*; or set `stratify=True`"):
+    with pytest.raises(DataError, match="and [0-9]+ more in train.*, or set `stratify=True`"):
         splits.split(data)
     made = splits.split(data, stratify=True)
     assert (len(made.train), len(made.test)) == (2000, 1000)

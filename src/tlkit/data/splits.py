@@ -10,6 +10,7 @@ import numpy as np
 
 from tlkit._internal import arguments
 from tlkit._internal.text import join_first, plural
+from tlkit.data import class_coverage
 from tlkit.data.duplicates import DuplicatePair, find_duplicates
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.listings import PARTS
@@ -35,6 +36,7 @@ class Split:
         num_apart: Of these pairs, how many are in different parts.
         own_parts: The parts of the user's own split; the others are taken from its training images.
         num_groups_apart: The number of groups, such as patients, in different parts of it.
+        dealt_out: The classes whose few images were moved so that every part has one.
     """
 
     train: ImageDataset
@@ -45,6 +47,7 @@ class Split:
     num_apart: int = 0
     own_parts: tuple[str, ...] = ()
     num_groups_apart: int = 0
+    dealt_out: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
@@ -56,6 +59,9 @@ class Split:
             lines[0] += f" ({join_first(self.own_parts)} as given" + (
                 f", {join_first(taken)} taken from train)" if taken else ")"
             )
+        if self.dealt_out:
+            names = join_first([*map(repr, self.dealt_out)])
+            lines.append(f"few images of {names}: some moved so that every part has one")
         if self.num_groups_apart:
             lines.append(f"{plural(self.num_groups_apart, 'group')} with images in different parts")
         if self.duplicates:
@@ -88,6 +94,9 @@ def split(
     unless they are near-duplicates of them and duplicates are kept together. With `stratify`, class
     proportions are equal in every part, as far as whole images and groups allow; files that are
     added later then move a few of the others.
+
+    Of a class that only added images have, and with `stratify` of every class, each part gets an
+    image, if there are enough: where a hash or a share leaves a part without, a few are moved.
 
     Images with `parts` are in the user's own split, which is used as it is: no image moves. A part
     that it lacks is taken from its training images in the same way.
@@ -131,7 +140,8 @@ def split(
     shares = {name: 0.0 if name in own_parts else share for name, share in shares.items()}
     pairs = tuple(find_duplicates(data))
     groups = _join_keys(data, pairs)
-    positions = hash_to_unit(groups if duplicates == "together" else _keys(data), seed)
+    keys = groups if duplicates == "together" else _keys(data)
+    hashes = hash_to_unit(keys, seed)
     parts = np.asarray(data.parts or ["train"] * len(data), dtype="U10")
     free = parts == "train"  # all images, or those from which other parts are taken
     if stratify and data.is_multi_label:
@@ -140,20 +150,22 @@ def split(
             " must be False where images can have several classes: their proportions can't all be "
             "equal. Without it they are about equal.",
         )
-    if stratify:
-        positions[free] = _spread_evenly(positions[free], data.labels[free])
-    parts[free] = _assign_parts(positions[free], shares)
+    positions = _spread_evenly(hashes[free], data.labels[free]) if stratify else hashes[free]
+    parts[free] = _assign_parts(positions, shares)
+    classes = np.unique(data.labels) if stratify else class_coverage.find_new(data)
+    movable = np.where(free, hashes, -1)
+    dealt_out = class_coverage.deal_out(data, parts, movable, shares, classes)
     if duplicates != "allow":
         _check_duplicates(data, pairs, parts, refuse_apart=duplicates == "refuse")
-    _check_all_classes(
-        data, parts, shares, stratify=stratify, grouped=bool(pairs) and duplicates == "together"
-    )
+    grouped = bool(pairs) and duplicates == "together"
+    class_coverage.check(data, parts, keys, shares, stratify=stratify, grouped=grouped)
     return Split(
         duplicates=pairs,
         largest_group=max(Counter(groups).values()),
         num_apart=sum(parts[pair.first] != parts[pair.second] for pair in pairs),
         own_parts=own_parts,
         num_groups_apart=_count_apart(data.groups, parts),
+        dealt_out=dealt_out,
         **{name: data.take(parts == name) for name in PARTS},
     )
 
@@ -284,43 +296,3 @@ def _check_duplicates(
         Argument("duplicates", "allow"),
         ".",
     )
-
-
-def _check_all_classes(
-    data: ImageDataset,
-    parts: np.ndarray,
-    shares: Mapping[str, float],
-    *,
-    stratify: bool,
-    grouped: bool,
-) -> None:
-    wanted = ("train", *(name for name, share in shares.items() if share))
-    counts = data.take(np.isin(parts, wanted)).counts.values()
-    few = [
-        name
-        for name, count in zip(data.class_names, counts, strict=True)
-        if 0 < count < len(wanted)
-    ]
-    scarce = (
-        f" {join_first([*map(repr, few)])} can't be in {len(wanted)} parts with fewer images: "
-        "leave such classes out, or test on other images with ",
-        Argument("test_data"),
-        ".",
-    )
-    stratified = () if stratify else ("; or set ", Argument("stratify", True))
-    allowed = ("; or let duplicates be in different parts with ", Argument("duplicates", "allow"))
-    for part in wanted:
-        labels = data.labels[parts == part]
-        if data.is_multi_label and part != "train":  # the metrics say which classes it lacks
-            continue
-        present = set(np.nonzero(labels.any(axis=0))[0] if labels.ndim == 2 else labels.tolist())
-        missing = [name for index, name in enumerate(data.class_names) if index not in present]
-        if missing:
-            raise DataError(
-                f"Every part must have images of every class, got none of "
-                f"{join_first([*map(repr, missing)])} in {part}. Add images or increase the share",
-                *stratified,
-                *(allowed if grouped else ()),
-                ".",
-                *(scarce if few else ()),
-            )

@@ -1,0 +1,138 @@
+"""Images of every class in every part: move a few, or say which class has too few."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from tlkit._internal.text import join_first, plural
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.errors import Argument, DataError
+
+
+def find_new(data: ImageDataset) -> np.ndarray:
+    """Return the classes that only added images have."""
+    added = np.asarray(data.added, bool)
+    if not added.any():
+        return np.empty(0, "int64")
+    return np.setdiff1d(data.labels[added], data.labels[~added])
+
+
+# A hash decides the part of an image, so one part may get no image of a class that has few. The
+# groups of such a class are then dealt out in the order of their hashes: the first are test images,
+# as many as are its share but at least one, the next validation images, the others are trained on.
+# A group that also has images of other classes stays where it is.
+def deal_out(
+    data: ImageDataset,
+    parts: np.ndarray,
+    groups: np.ndarray,
+    shares: Mapping[str, float],
+    classes: Iterable[int],
+) -> tuple[str, ...]:
+    """Move images of classes that a part lacks, and return the names of these classes.
+
+    Args:
+        data: The images.
+        parts: The part of each image; is changed.
+        groups: A number for the group of each image; below 0 for an image that may not move.
+        shares: The share of each part that is taken from the training images.
+        classes: The classes that every part must have.
+    """
+    wanted = [name for name, share in shares.items() if share]
+    moved = []
+    for index in classes:
+        own = data.labels == index
+        if {"train", *wanted} <= set(parts[own].tolist()):
+            continue
+        movable = own & (groups >= 0) & ~np.isin(groups, groups[~own])
+        found, group = np.unique(groups[movable], return_inverse=True)
+        if len(found) > len(wanted):
+            parts[movable] = _deal(len(found), [(name, shares[name]) for name in wanted])[group]
+            moved.append(data.class_names[index])
+    return tuple(moved)
+
+
+def _deal(count: int, wanted: Sequence[tuple[str, float]]) -> np.ndarray:
+    """Return the part of each of so many groups; every part gets one at least."""
+    dealt, start = np.full(count, "train", "U10"), 0
+    for number, (name, share) in enumerate(wanted):
+        others = len(wanted) - number  # parts that still need one, with the training images
+        end = start + min(max(1, round(share * count)), count - start - others)
+        dealt[start:end], start = name, end
+    return dealt
+
+
+def check(
+    data: ImageDataset,
+    parts: np.ndarray,
+    keys: Sequence[str],
+    shares: Mapping[str, float],
+    *,
+    stratify: bool,
+    grouped: bool,
+) -> None:
+    """Require images of every class in every part; with several classes, in the training images.
+
+    Args:
+        data: The images.
+        parts: The part of each image.
+        keys: The group of each image.
+        shares: As for `deal_out`.
+        stratify: Whether class proportions are kept equal already.
+        grouped: Whether there are duplicates, which are kept together.
+
+    Raises:
+        DataError: A part lacks a class; the message says what to do, and of classes that have too
+            few images, how many they have and need.
+    """
+    several = data.is_multi_label  # the metrics say which classes their test images lack
+    wanted = ["train", *(name for name, share in shares.items() if share and not several)]
+    for part in wanted:
+        missing = [
+            name
+            for index, name in enumerate(data.class_names)
+            if not _have(data, index)[parts == part].any()
+        ]
+        if missing:
+            few = _find_few(data, np.isin(parts, wanted), keys, len(wanted))
+            lacking = join_first([*map(repr, missing)])
+            raise DataError(
+                f"Every part must have images of every class, got none of {lacking} in {part}. ",
+                *_advise(few, missing, len(wanted), stratify=stratify, grouped=grouped),
+            )
+
+
+def _have(data: ImageDataset, index: int) -> np.ndarray:
+    """Return which images have a class."""
+    return data.labels[:, index] > 0 if data.is_multi_label else data.labels == index
+
+
+def _find_few(
+    data: ImageDataset, usable: np.ndarray, keys: Sequence[str], needed: int
+) -> dict[str, str]:
+    """Return how many images each class has that has fewer groups of them than are needed."""
+    few = {}
+    for index, name in enumerate(data.class_names):
+        own = np.asarray(keys)[_have(data, index) & usable]
+        groups = len(np.unique(own))
+        if groups < needed:
+            few[name] = f"{len(own)}" + f" in {plural(groups, 'group')}" * (groups < len(own))
+    return few
+
+
+def _advise(
+    few: Mapping[str, str], missing: Sequence[str], needed: int, *, stratify: bool, grouped: bool
+) -> tuple[str | Argument, ...]:
+    """Return what to do where a part lacks some classes."""
+    apart = Argument("duplicates", "allow")
+    allowed = (", or let duplicates be in different parts with ", apart) if grouped else ()
+    if few.keys() >= set(missing):
+        named = join_first([f"{name!r} ({count})" for name, count in few.items()])
+        return (
+            f"Too few images of {named}: a class needs at least {needed}, one for each part. Add "
+            "images, leave the class out, test on other images with ",
+            Argument("test_data"),
+            *allowed,
+            ".",
+        )
+    stratified = () if stratify else (", or set ", Argument("stratify", True))
+    return ("Add images, increase the share", *stratified, *allowed, ".")
