@@ -10,6 +10,7 @@ import tlkit
 from tlkit.cli import app
 from tlkit.errors import ConfigError
 from tlkit.experiments import recipes
+from tlkit.experiments.backbone_choice import candidates, prepare
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.loading import resolve
 from tlkit.models.pixels import SIGNED, UNIT
@@ -70,6 +71,49 @@ def test_the_pixels_of_a_file_are_stated(
     experiment = Experiment(noise_photos, backbone=file, pixels=("-1", "1"))
     assert experiment.to_dict()["pixels"] == ["signed"]
     assert Experiment.from_dict(experiment.to_dict()).pixel_format == SIGNED
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> str:
+    """A backbone of sixteen tokens, of which nothing tells how many are patches."""
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Dense(8, name="dense")(keras.layers.Reshape((16, 48))(image))
+    keras.Model(image, x, name="tokens").save(tmp_path / "tokens.keras")
+    return str(tmp_path / "tokens.keras")
+
+
+def test_the_tokens_before_the_patches_can_be_set(
+    noise_photos: Path, tokens: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["inspect", str(noise_photos), "--backbone", tokens, "--pixels", "unit"]
+    assert app.main(words) == app.WRONG_ARGUMENTS
+    assert "`--num-prefix-tokens` must be the number of tokens" in capsys.readouterr().err
+    assert app.main([*words, "--num-prefix-tokens", "1"]) == app.DONE
+    with pytest.raises(ConfigError, match="`num_prefix_tokens` must be left out with several"):
+        prepare(Experiment("photos", backbones=("mobilenet",), num_prefix_tokens=0))
+    with pytest.raises(ConfigError, match="`num_prefix_tokens` must be a whole number"):
+        Experiment("photos", num_prefix_tokens=-1)
+    [candidate] = candidates(
+        Experiment("photos", backbones=(f"{tokens}:pixels=unit,num_prefix_tokens=0",))
+    )
+    assert (candidate.num_prefix_tokens, candidate.options) == (0, {})
+    assert str(candidate) == f"{tokens}:pixels=unit,num_prefix_tokens=0"
+
+
+@pytest.mark.slow
+def test_a_training_and_a_search_take_the_tokens_before_the_patches(
+    noise_photos: Path, tokens: str, tmp_path: Path
+) -> None:
+    named = ["--backbone", tokens, "--pixels", "unit", "--num-prefix-tokens", "1"]
+    listed = ["--backbones", f"{tokens}:pixels=unit,num_prefix_tokens=0"]
+    for number, words in ((1, named), (0, listed)):
+        out = tmp_path / str(number)
+        assert app.main(["train", str(noise_photos), *words, "--out", str(out)]) == app.DONE
+        saved = json.loads((out / "config.json").read_text())["experiment"]
+        assert saved["num_prefix_tokens"] == number
+        backbone = tlkit.models.backbone_of(tlkit.load(out / "model.keras"))
+        assert backbone.get_config()["num_prefix_tokens"] == number
+    assert app.main(["probe", str(noise_photos), *named]) == app.DONE
 
 
 def test_pixels_may_be_stated_in_several_ways() -> None:

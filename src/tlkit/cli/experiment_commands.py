@@ -203,6 +203,7 @@ def _build(experiment: Experiment, names: Sequence[str]) -> "keras.Model":
         input_shape=(*size, experiment.channels),
         image_size=size,
         pixels=experiment.pixel_format or recipe.pixels,
+        num_prefix_tokens=experiment.num_prefix_tokens,
         weights=experiment.weights,
         backbone_options=experiment.backbone_options,
         class_names=names,

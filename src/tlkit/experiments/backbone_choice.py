@@ -34,12 +34,12 @@ def prepare(
     """
     if not experiment.is_search:
         return resolve(experiment, on_message)
-    for name in ("options", "pixels"):
-        if experiment.backbones and getattr(experiment, name):
+    for name in ("options", "pixels", "num_prefix_tokens"):
+        if experiment.backbones and getattr(experiment, name) not in ((), None):
             raise ConfigError(
                 Argument(name),
-                f" must be left out with several backbones, got {list(getattr(experiment, name))}. "
-                "Write them behind the name: mobilenet_v2:alpha=0.35, mine.keras:pixels=signed.",
+                " must be left out with several backbones. Write it behind the name of one: "
+                "mobilenet_v2:alpha=0.35, mine.keras:pixels=signed,num_prefix_tokens=1.",
             )
     if experiment.folds:
         raise ConfigError(
@@ -76,6 +76,7 @@ def candidates(experiment: Experiment) -> list[BackboneCandidate]:
             options=experiment.backbone_options,
             weights=weights,
             pixels=experiment.pixel_format,
+            num_prefix_tokens=experiment.num_prefix_tokens,
         )
     ]
     return [
@@ -153,6 +154,7 @@ def take_recommended(
         weights=str(chosen.weights),
         image_size=chosen.image_size,
         pixels=(chosen.pixels,) if chosen.pixels else experiment.pixels,
+        num_prefix_tokens=chosen.num_prefix_tokens,
     )
     parts = {
         name: getattr(split, name).at_size(chosen.image_size)

@@ -46,6 +46,7 @@ class Experiment:
         backbone: A name, a .keras file, or a KerasHub preset (name, folder, hf://...).
         options: More arguments of the backbone, such as alpha=0.75.
         pixels: Values the backbone takes: byte, caffe, signed, torch, unit, or two numbers.
+        num_prefix_tokens: Number of tokens before the patches, if the backbone does not tell it.
         class_weight: "balanced" makes rare classes count as much as frequent ones in training.
         backbones: Choose from these: names, "starter" or name:option=value,option=value.
         image_sizes: Choose from these image sizes; by default `image_size`.
@@ -91,6 +92,7 @@ class Experiment:
     backbone: str = "mobilenet_v2"
     options: tuple[str, ...] = ()
     pixels: tuple[str, ...] = ()
+    num_prefix_tokens: int | None = None
     class_weight: Literal["balanced"] | None = None
     backbones: tuple[str, ...] = ()
     image_sizes: tuple[int | str, ...] = ()
@@ -175,8 +177,9 @@ class Experiment:
             )
         if self.folds != 0:
             arguments.at_least("folds", self.folds, 2)
-        if self.white is not None:
-            arguments.at_least("white", self.white, 1)
+        for name, least in (("white", 1), ("num_prefix_tokens", 0)):
+            if getattr(self, name) is not None:
+                arguments.at_least(name, getattr(self, name), least)
         for name in ("budget", "max_ms", "max_mb"):
             if getattr(self, name) is not None:
                 arguments.positive(name, getattr(self, name))

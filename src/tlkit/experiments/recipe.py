@@ -67,6 +67,7 @@ class Recipe:
         weights: str | None = "imagenet",
         backbone_options: Mapping[str, Any] | None = None,
         pixels: PixelFormat | tuple[float, float] | str | None = None,
+        num_prefix_tokens: int | None = None,
         cache: Cache | None = None,
         also: Sequence[ImageDataset] = (),
     ) -> keras.Model:
@@ -79,6 +80,7 @@ class Recipe:
             weights: "imagenet", "starter", None for random, or a file's path.
             backbone_options: More arguments of the backbone's constructor: `{"alpha": 0.35}`.
             pixels: As for `build_classifier`; by default those of the recipe.
+            num_prefix_tokens: As for `build_classifier`.
             cache: As for `probe`.
             also: As for `probe`.
 
@@ -101,6 +103,7 @@ class Recipe:
             image_size=image_size,
             value_range=data.value_range,
             pixels=self.pixels if pixels is None else pixels,
+            num_prefix_tokens=num_prefix_tokens,
             weights=weights,
             backbone_options=backbone_options,
             features=self._features(data, cache, also),
@@ -190,6 +193,7 @@ class Recipe:
         weights: str | None = "imagenet",
         backbone_options: Mapping[str, Any] | None = None,
         pixels: PixelFormat | tuple[float, float] | str | None = None,
+        num_prefix_tokens: int | None = None,
         class_weight: ClassWeight | None = None,
         seed: int = 0,
         budget: float | None = None,
@@ -205,6 +209,7 @@ class Recipe:
             weights: As for `build`.
             backbone_options: As for `build`.
             pixels: As for `build`.
+            num_prefix_tokens: As for `build`.
             class_weight: As for `Phase`, in both phases; None leaves that to the phases.
             seed: Random seed of the initial head, the order of images and everything else.
             budget: Maximum minutes. A few steps are timed first; fine-tuning then runs as many
@@ -228,6 +233,7 @@ class Recipe:
             weights=weights,
             backbone_options=backbone_options,
             pixels=pixels,
+            num_prefix_tokens=num_prefix_tokens,
             cache=cache,
             also=also,
         )

@@ -237,6 +237,7 @@ def train(
         weights=experiment.weights,
         backbone_options=experiment.backbone_options,
         pixels=experiment.pixel_format,
+        num_prefix_tokens=experiment.num_prefix_tokens,
         class_weight=experiment.class_weight,
         seed=experiment.seed,
         budget=experiment.budget,

@@ -7,7 +7,7 @@ import keras
 
 from tlkit._internal import arguments
 from tlkit._internal.keras_private import flatten_layers, nodes_of
-from tlkit.errors import ConfigError
+from tlkit.errors import Argument, ConfigError
 from tlkit.models import flat_graph
 from tlkit.models.token_backbone import TokenBackbone, TokenLayout
 
@@ -171,9 +171,9 @@ def _pool_tokens(
     num_prefix, num_tokens = layout.num_prefix_tokens, tokens.shape[1]
     if num_prefix is None or num_tokens is None:
         raise ConfigError(
-            "`num_prefix_tokens` must be the number of tokens before the patches (1 for a class "
-            f"token alone), got None. It can't be found for the {num_tokens} tokens of this "
-            "backbone."
+            Argument("num_prefix_tokens"),
+            " must be the number of tokens before the patches (1 for a class token alone), got "
+            f"None. It can't be found for the {num_tokens} tokens of this backbone.",
         )
     if pooling is None:
         pooling = "cls" if num_prefix else "avg"

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from tlkit._internal import arguments
 from tlkit._internal.keras_private import flatten_layers, nodes_of
-from tlkit.errors import ConfigError
+from tlkit.errors import Argument, ConfigError
 from tlkit.models import flat_graph
 from tlkit.models.transformer_blocks import is_attention, open_graph
 
@@ -144,7 +144,8 @@ def wrap(
     )
     if is_plain and num_prefix_tokens is not None:
         raise ConfigError(
-            f"`num_prefix_tokens` must be left out with {backbone.name!r}, which has no tokens."
+            Argument("num_prefix_tokens"),
+            f" must be left out with {backbone.name!r}, which has no tokens.",
         )
     if is_plain or (isinstance(backbone, TokenBackbone) and num_prefix_tokens is None):
         return backbone
@@ -156,8 +157,9 @@ def wrap(
     counts = [tensor.shape[1] for tensor in wrapped.outputs if len(tensor.shape) == 3]
     if num_prefix_tokens is not None and num_prefix_tokens >= min(counts, default=math.inf):
         raise ConfigError(
-            f"`num_prefix_tokens` must be less than the {min(counts)} tokens of {backbone.name!r}, "
-            f"got {num_prefix_tokens}."
+            Argument("num_prefix_tokens"),
+            f" must be less than the {min(counts)} tokens of {backbone.name!r}, got "
+            f"{num_prefix_tokens}.",
         )
     return wrapped
 

@@ -228,6 +228,7 @@ def _build(
         image_size=image_size,
         value_range=data.value_range,
         pixels=candidate.pixels,
+        num_prefix_tokens=candidate.num_prefix_tokens,
         weights=candidate.weights if named else "imagenet",
         backbone_options=candidate.options if named else None,
         class_names=data.class_names,
@@ -297,6 +298,7 @@ def _measure(
             interval=wilson_interval(correct, groups),
             milliseconds=0.0,
             pixels=candidate.pixels if isinstance(candidate.pixels, str) else None,
+            num_prefix_tokens=candidate.num_prefix_tokens,
         )
         measured.append(
             _Measured(row=row, correct=correct, groups=groups, run=functools.partial(run, batch))

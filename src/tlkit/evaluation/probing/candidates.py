@@ -30,6 +30,7 @@ class BackboneCandidate:
         weights: "imagenet", "starter", None for random weights, or a weights file.
         image_sizes: The sizes of its images to choose from; empty for those of the search.
         pixels: The pixels that it takes, as for `build_classifier`.
+        num_prefix_tokens: Tokens before the patches, as for `build_classifier`.
 
     Examples:
         >>> candidate = BackboneCandidate.parse("mobilenet_v2:alpha=0.35,image_size=96")
@@ -42,14 +43,16 @@ class BackboneCandidate:
     weights: str | None = "imagenet"
     image_sizes: tuple[int | tuple[int, int], ...] = ()
     pixels: PixelFormat | tuple[float, float] | str | None = None
+    num_prefix_tokens: int | None = None
 
     @classmethod
     def parse(cls, text: str, *, weights: str | None = "imagenet") -> "BackboneCandidate":
         """Return the candidate that a text of the form name or name:option=value,... describes.
 
         Args:
-            text: Its options are those of the backbone's constructor, and `weights`, `pixels` and
-                `image_size`. "starter" is mobilenet_v2 with the weights that are part of tlkit.
+            text: Its options are those of the backbone's constructor, and `weights`, `pixels`,
+                `num_prefix_tokens` and `image_size`. "starter" is mobilenet_v2 with the weights
+                that are part of tlkit.
             weights: The weights of a candidate that names none.
 
         Raises:
@@ -74,6 +77,7 @@ class BackboneCandidate:
             backbone=name,
             weights=options.pop("weights", weights),
             pixels=options.pop("pixels", None),
+            num_prefix_tokens=options.pop("num_prefix_tokens", None),
             options=options,
             image_sizes=tuple(arguments.parse_size("image_size", size) for size in given),
         )
@@ -91,6 +95,8 @@ class BackboneCandidate:
             name = self.name
             options |= {} if self.weights == "imagenet" else {"weights": self.weights}
             options |= {"pixels": self.pixels} if isinstance(self.pixels, str) else {}
+        if self.num_prefix_tokens is not None:
+            options["num_prefix_tokens"] = self.num_prefix_tokens
         if not isinstance(self.backbone, str):
             return name
         return ":".join(filter(None, [name, ",".join(format_options(options))]))

@@ -34,6 +34,7 @@ class ProbedBackbone:
         interval: Its 95 % interval.
         milliseconds: For one image, from pixels to probabilities.
         pixels: The pixels that it takes, if they were named.
+        num_prefix_tokens: The tokens before the patches, if their number was set.
         behind: The accuracy of the best within the limits, minus this one.
         behind_error: The standard error of that difference, measured on the same images.
     """
@@ -50,6 +51,7 @@ class ProbedBackbone:
     interval: tuple[float, float]
     milliseconds: float
     pixels: str | None = None
+    num_prefix_tokens: int | None = None
     behind: float = 0.0
     behind_error: float = 0.0
 
@@ -72,6 +74,7 @@ class ProbedBackbone:
             "backbone_options": dict(self.options),
             "weights": self.weights,
             "pixels": self.pixels,
+            "num_prefix_tokens": self.num_prefix_tokens,
             "image_size": self.image_size,
             "features": (self.layer,),
             "pooling": self.pooling,
