@@ -30,7 +30,6 @@ _MAX_DISTANCES = 1000
 _FOLDS = 5
 _ITERATIONS = 6
 _SHRINKAGE = 1e-2
-_SHARPNESS = 2.0  # of the maximum of the three distances
 _NEGLIGIBLE = 1e-5  # times the largest variance; less is rounding
 _PREFIX = "ood_"
 
@@ -180,7 +179,7 @@ def _fit(features: np.ndarray, labels: np.ndarray, random: np.random.Generator) 
 def _combine(distances: np.ndarray, standard: np.ndarray) -> np.ndarray:
     median, spread = standard
     standardized = (distances - median) / spread
-    return np.asarray(np.logaddexp.reduce(_SHARPNESS * standardized, axis=1) / _SHARPNESS)
+    return np.asarray(np.logaddexp.reduce(standardized, axis=1))
 
 
 def _summarize(distances: np.ndarray) -> np.ndarray:
