@@ -39,8 +39,18 @@ SPECS = {name: backbones.get(name) for name in backbones.names()}
 FAMILIES = {spec.family: spec.name for spec in reversed(backbones.TABLE)}
 """For each family of backbones its first row, the smallest one."""
 
-LARGE = ("inception_resnet_v2", "inception_v3", "nasnet", "densenet", "xception")
-"""Families whose smallest one takes twenty seconds and more."""
+SLOW = (
+    "densenet",
+    "efficientnet",
+    "inception_resnet_v2",
+    "inception_v3",
+    "mobilenet_v3",
+    "nasnet",
+    "resnet",
+    "vgg19",
+    "xception",
+)
+"""Families that take long, or that are built of the same blocks as another one."""
 
 SMALLER = {"mobilenet": {"alpha": 0.25}, "mobilenet_v2": {"alpha": 0.35}}
 """Options that make the smallest of a family smaller still."""
@@ -140,7 +150,7 @@ def test_one_pixel_less_than_the_smallest_size_is_refused_by_keras(spec: Backbon
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly")
 @pytest.mark.parametrize(
     "family",
-    [pytest.param(each, marks=pytest.mark.slow) if each in LARGE else each for each in FAMILIES],
+    [pytest.param(each, marks=pytest.mark.slow) if each in SLOW else each for each in FAMILIES],
 )
 def test_every_family_trains_saves_and_predicts_the_same(
     family: str, tmp_path: Path, without_graphs: None, cleared_session: None
@@ -148,7 +158,8 @@ def test_every_family_trains_saves_and_predicts_the_same(
     check_family(family, tmp_path)
 
 
-@pytest.mark.parametrize("family", [pytest.param("mobilenet_v2", marks=pytest.mark.slow), "vgg16"])
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["mobilenet_v2", "vgg16"])
 def test_a_family_does_the_same_compiled(
     family: str, tmp_path: Path, cleared_session: None
 ) -> None:
@@ -196,7 +207,9 @@ def check_family(family: str, folder: Path) -> None:
     np.testing.assert_allclose(called, predicted, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["vit", "dinov2", "siglip"])
+@pytest.mark.parametrize(
+    "name", ["dinov2", *(pytest.param(each, marks=pytest.mark.slow) for each in ("vit", "siglip"))]
+)
 def test_every_token_backbone_trains_saves_and_predicts_the_same(name: str, tmp_path: Path) -> None:
     images, labels = make_spots(8)
     model = tlkit.build_classifier(hub_backbone(name), 3, pixels=(-1, 1), seed=0)

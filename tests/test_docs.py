@@ -34,6 +34,7 @@ ONE_EPOCH = (
 PAGES = (*WHOLE, *ONE_EPOCH)
 SLOW = (  # others show the same calls
     "docs/explanation/starter.md",
+    "docs/explanation/taps.md",
     "docs/how-to/cache.md",
     "docs/how-to/fine-tuning.md",
     "docs/how-to/from-photos-to-a-report.md",

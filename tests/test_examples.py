@@ -87,6 +87,7 @@ def test_without_a_network_it_uses_installed_images_and_weights_and_prints_so(
     assert "McNemar's test" in done.stdout
 
 
+@pytest.mark.slow
 def test_mnist_without_a_network_is_an_error_that_says_where_to_put_the_file(
     tmp_path: Path, no_network: tuple[str, ...]
 ) -> None:

@@ -253,6 +253,7 @@ def test_a_proxy_that_is_down_is_given_up_even_where_the_host_is_up(
     assert fetch(address(site), tmp_path).read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_without_a_network_nothing_waits_long(
     tmp_path: Path, run_python: Callable[..., str]
 ) -> None:

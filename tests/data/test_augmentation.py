@@ -149,8 +149,15 @@ def _shift(**options: object) -> tuple[keras.layers.Layer, ...]:
     return (keras.layers.RandomTranslation(0.3, 0.3, **options),)
 
 
-@pytest.mark.parametrize("cache", [None, tlkit.Cache(views=2)])
-@pytest.mark.parametrize("options", [{"seed": 1}, {}])
+@pytest.mark.parametrize(
+    ("options", "cache"),
+    [
+        ({"seed": 1}, None),
+        ({}, tlkit.Cache(views=2)),
+        pytest.param({"seed": 1}, tlkit.Cache(views=2), marks=pytest.mark.slow),
+        pytest.param({}, None, marks=pytest.mark.slow),
+    ],
+)
 def test_the_seed_of_the_training_decides_what_is_drawn(
     small_backbone: keras.Model, cache: tlkit.Cache | None, options: dict
 ) -> None:

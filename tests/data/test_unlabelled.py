@@ -26,14 +26,14 @@ def classifier(backbone: keras.Model, *shape: int | None, **settings: Any) -> ke
 @pytest.mark.parametrize(
     ("shape", "image"),
     [
-        ((16, 16, 1), GREY[0]),
+        pytest.param((16, 16, 1), GREY[0], marks=pytest.mark.slow),
         ((None, None, 1), GREY[0]),
         ((16, 16, 1), GREY[0, ..., 0]),
-        ((None, None, 1), GREY[0, ..., 0]),
+        pytest.param((None, None, 1), GREY[0, ..., 0], marks=pytest.mark.slow),
         ((16, 16), GREY[0]),
-        ((None, None), GREY[0, ..., 0]),
+        pytest.param((None, None), GREY[0, ..., 0], marks=pytest.mark.slow),
         ((16, 16, 3), COLOUR[0]),
-        ((None, None, 3), COLOUR[0]),
+        pytest.param((None, None, 3), COLOUR[0], marks=pytest.mark.slow),
         ((None, None, 3), COLOUR[0].tolist()),
         ((16, 16, 3), keras.ops.convert_to_tensor(COLOUR[0])),
         ((None, None, 4), RANDOM.integers(0, 256, (16, 16, 4), "uint8")),

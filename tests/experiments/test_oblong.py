@@ -25,6 +25,7 @@ def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_oblong_images_go_from_files_to_a_report_and_back(bars: Path, tmp_path: Path) -> None:
     experiment = Experiment(bars, image_size="40x64", weights="starter")
     result = run(experiment, tmp_path / "run")

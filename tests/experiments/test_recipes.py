@@ -115,6 +115,7 @@ def test_a_split_is_refused_in_place_of_its_training_images() -> None:
         recipes.fast().train(tlkit.datasets.digits())
 
 
+@pytest.mark.slow
 def test_best_solves_the_head_and_fine_tunes_with_batchnorm_frozen() -> None:
     digits = tlkit.datasets.digits().limited(300)
     recipe = recipes.best(epochs=1)

@@ -116,6 +116,7 @@ def test_predict_and_evaluate_take_a_classifier_of_any_input_shape(
     assert "40 images" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_solved_head_is_solved_for_augmented_copies(noise_photos: Path) -> None:
     experiment = Experiment(
         noise_photos, image_size=32, weights="starter", augment=("flip", "color")

@@ -117,6 +117,7 @@ def test_stored_features_give_what_the_whole_model_predicts(tmp_path: Path) -> N
     np.testing.assert_allclose(again, tlkit.predict(stored.model, parts.test), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_stops_nothing(train: Train, tmp_path: Path) -> None:
     draw(tmp_path / "photos", range(60))
     (tmp_path / "features").write_text("a file, where the folder should be")
@@ -125,6 +126,7 @@ def test_a_folder_that_cannot_be_written_stops_nothing(train: Train, tmp_path: P
     assert "from the cache; not stored for later: Can't write" in str(usage)
 
 
+@pytest.mark.slow
 def test_images_and_a_class_that_are_added_run_alone(train: Train, tmp_path: Path) -> None:
     old, new = tmp_path / "photos", tmp_path / "new"
     draw(old, range(100))

@@ -48,6 +48,7 @@ def test_each_layer_can_have_its_own_pooling() -> None:
         small_classifier(whole, features=names, pooling=["avg", "avg", 2])
 
 
+@pytest.mark.slow
 def test_a_truncated_classifier_trains_saves_and_loads(tmp_path) -> None:
     whole = tlkit.models.backbones.create(
         "mobilenet_v2", image_size=32, weights=None, options={"alpha": 0.35}

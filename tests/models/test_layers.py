@@ -290,6 +290,7 @@ def saved_model(path: Path) -> keras.Model:
     return model
 
 
+@pytest.mark.slow
 def test_a_saved_model_gives_the_same_bits_in_a_fresh_process(
     tmp_path: Path, run_python: Callable[..., str]
 ) -> None:

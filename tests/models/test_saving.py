@@ -54,7 +54,7 @@ def test_a_fresh_process_predicts_bit_for_bit_the_same(
 
 
 @pytest.mark.parametrize(
-    "load", [LOAD, LOADS_BY_KERAS[0], pytest.param(LOADS_BY_KERAS[1], marks=pytest.mark.slow)]
+    "load", [LOAD, *(pytest.param(each, marks=pytest.mark.slow) for each in LOADS_BY_KERAS)]
 )
 def test_a_file_from_before_the_packages_predicts_as_it_did(
     load: str, tmp_path: Path, run_python: Callable[..., str]

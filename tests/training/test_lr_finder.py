@@ -86,6 +86,7 @@ def test_the_seed_decides_the_search(model: keras.Model) -> None:
     assert one == same != other
 
 
+@pytest.mark.slow
 def test_the_search_trains_as_the_phase_would(model: keras.Model) -> None:
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
     plain = Phase(freeze=freezing.first(3), batch_size=16)

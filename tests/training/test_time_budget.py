@@ -61,6 +61,7 @@ def test_nothing_changes_if_no_epoch_fits(small_backbone: keras.Model) -> None:
         np.testing.assert_array_equal(weight, old)
 
 
+@pytest.mark.slow
 def test_a_phase_that_takes_longer_than_measured_is_stopped(
     small_backbone: keras.Model, ticking: TickingClock
 ) -> None:

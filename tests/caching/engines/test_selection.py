@@ -446,6 +446,7 @@ def test_a_noisy_compiler_is_not_heard(
     assert caplog.messages == ["heard again"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
 def test_openvino_is_imported_without_its_telemetry(
     tmp_path: Path, run_python: Callable[..., str]

@@ -247,6 +247,7 @@ def _sequential() -> keras.Sequential:
     )
 
 
+@pytest.mark.slow
 def test_a_sequential_backbone_is_probed_as_the_same_functional_one() -> None:
     sequential = _sequential()
     model = tlkit.build_classifier(sequential, 3, pixels=(0, 1))
