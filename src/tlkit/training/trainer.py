@@ -1,10 +1,8 @@
 """Train a classifier in two phases: first the head, then the end of the backbone with it."""
 
-import time
-import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 
 import keras
 
@@ -12,22 +10,19 @@ from tlkit._internal import arguments
 from tlkit._internal.variables import seed_layers
 from tlkit.caching import plan as caching_plan
 from tlkit.caching.cache import DEFAULT, Cache
-from tlkit.caching.plan import FrozenPart
 from tlkit.caching.progress import CacheProgress
 from tlkit.data.augmentation import mixes_labels
 from tlkit.data.batches import Data, Inputs, describe
-from tlkit.data.checked_batches import CheckedBatches
 from tlkit.data.checks import LabelForm
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import ConfigError
 from tlkit.models import freezing
-from tlkit.models.inspection import head_of, probabilities_of, value_range
-from tlkit.training import class_weights, head_solver, inputs, progress, verification
-from tlkit.training.divergence import StopOnDivergence, measure_baseline
-from tlkit.training.fit import compile_phase, count_steps, fit_tail, fit_whole
-from tlkit.training.losses import check_loss_and_metrics, find_form, find_mode, fit_metrics
-from tlkit.training.phase import Phase, SolvedHead, plan_freezing
-from tlkit.training.records import PhaseRun, Run, to_columns
+from tlkit.models.inspection import probabilities_of, value_range
+from tlkit.training import class_weights, phase_checks
+from tlkit.training.losses import find_form, fit_metrics
+from tlkit.training.phase import Phase, SolvedHead
+from tlkit.training.phase_training import run_phase
+from tlkit.training.records import PhaseRun, Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,85 +147,70 @@ def _train_all(
     verbose: bool,
 ) -> tuple[PhaseRun, ...]:
     """Check all phases, then train one after the other on one pass of the frozen part."""
-    plans = {name: _plan(model, phase) for name, phase in phases.items()}
-    for phase in phases.values():  # before the first one has taken its time
-        if isinstance(phase, SolvedHead):
-            head_of(model)
-        else:
-            _early_stopping(phase, validation_data)
-    train, held_out = _validate_both(model, data, validation_data)
+    plans = {
+        name: phase_checks.plan_phase(model, phase, validates=validation_data is not None)
+        for name, phase in phases.items()
+    }
+    train, held_out = phase_checks.validate_both(model, data, validation_data)
+    for phase in phases.values():
+        phase_checks.check_data(model, phase, train)
     for phase, seed in zip(phases.values(), seeds, strict=True):
-        _check_phase(model, phase, inputs.soften_labels(train, phase.augmentation, model))
         if seed is not None:  # the cache draws its augmented copies from this state
             seed_layers(phase.augmentation, seed)
-    form = find_form(model, train)
-    phases = {
-        name: fit_metrics(phase, form) if isinstance(phase, Phase) else phase
-        for name, phase in phases.items()
-    }
-    probabilities = probabilities_of(model)  # what was fitted to the untrained model
+    _reset_calibration(model)
+    with closing(CacheProgress(verbose=verbose)) as lines:
+        _print_data(lines, model, data, train)
+        form, batch_size = find_form(model, train), None
+        if cache is not None and _can_cache(phases, plans, cache):
+            train, held_out, batch_size = caching_plan.fix_order(
+                train, held_out, cache=cache, progress=lines
+            )
+        phases = {
+            name: _fit_to_data(phase, model, train, form=form, batch_size=batch_size)
+            for name, phase in phases.items()
+        }
+        augmentations = {name: phase.augmentation for name, phase in phases.items()}
+        frozen = caching_plan.find_frozen_parts(
+            model,
+            plans,
+            augmentations,
+            train,
+            validation_data=held_out,
+            cache=cache,
+            progress=lines,
+        )
+        try:
+            return tuple(
+                run_phase(
+                    model,
+                    phase,
+                    plans[name],
+                    train,
+                    name=name,
+                    validation_data=held_out,
+                    seed=seed,
+                    part=frozen[name],
+                    verbose=verbose,
+                    is_last=name == [*phases][-1],
+                )
+                for (name, phase), seed in zip(phases.items(), seeds, strict=True)
+            )
+        finally:
+            caching_plan.close_all(frozen.values())
+
+
+def _reset_calibration(model: keras.Model) -> None:
+    """Remove from the model what was fitted to its predictions before this training."""
+    probabilities = probabilities_of(model)
     probabilities.temperature, probabilities.thresholds = 1.0, None
     probabilities.stored.clear()
-    lines = CacheProgress(verbose=verbose)
-    pixels, num_classes = value_range(model), model.output_shape[-1]
-    lines.print(f"data: {describe(train, value_range=pixels, num_classes=num_classes)}")
-    for notice in data.notices if isinstance(data, ImageDataset) else ():
-        lines.print(f"data: {notice}")
-    if cache is not None and _can_cache(phases, plans, cache):
-        train, held_out, batch_size = caching_plan.fix_order(
-            train, held_out, cache=cache, progress=lines
-        )
-        if batch_size is not None:
-            phases = {name: replace(each, batch_size=batch_size) for name, each in phases.items()}
-    phases = {
-        name: class_weights.set_balanced(phase, train, num_classes)
-        for name, phase in phases.items()
-    }
-    augmentations = {name: phase.augmentation for name, phase in phases.items()}
-    parts = caching_plan.find_frozen_parts(
-        model, plans, augmentations, train, validation_data=held_out, cache=cache, progress=lines
-    )
-    try:
-        return tuple(
-            _train(
-                model,
-                phase,
-                plans[name],
-                inputs.soften_labels(train, phase.augmentation, model),
-                name=name,
-                validation_data=held_out
-                if held_out is None
-                else inputs.soften_labels(held_out, phase.augmentation, model, "validation_data"),
-                seed=seed,
-                part=parts[name],
-                verbose=verbose,
-                is_last=name == [*phases][-1],
-            )
-            for (name, phase), seed in zip(phases.items(), seeds, strict=True)
-        )
-    finally:
-        caching_plan.close_all(parts.values())
-        lines.close()
 
 
-def _check_phase(model: keras.Model, phase: Phase | SolvedHead, data: Inputs) -> None:
-    """Check what a phase needs of the data, before the first phase has taken its time."""
-    inputs.check_augmentation(model, phase.augmentation, data)
-    class_weights.refuse_multi_label(phase, model)
-    if not isinstance(phase, Phase):
-        return
-    count_steps(data, phase)
-    form = find_form(model, data)
-    check_loss_and_metrics(phase, num_classes=model.output_shape[-1], form=form)
-    if phase.class_weight is not None and mixes_labels(phase.augmentation):
-        raise ConfigError(
-            "`class_weight` must be left out with MixUp and CutMix: a mixed image has no class."
-        )
-    if phase.class_weight is not None and isinstance(data, CheckedBatches) and data.has_weights:
-        raise ConfigError(
-            "`class_weight` must be left out where `data` has image weights: Keras takes one of "
-            "both. Multiply the image weights by the class weights."
-        )
+def _print_data(lines: CacheProgress, model: keras.Model, data: Data, train: Inputs) -> None:
+    shown = describe(train, value_range=value_range(model), num_classes=model.output_shape[-1])
+    notices = data.notices if isinstance(data, ImageDataset) else ()
+    for line in (shown, *notices):
+        lines.print(f"data: {line}")
 
 
 def _can_cache(
@@ -245,150 +225,17 @@ def _can_cache(
     )
 
 
-def _train(
-    model: keras.Model,
+def _fit_to_data(
     phase: Phase | SolvedHead,
-    plan: freezing.FreezePlan,
-    data: Inputs,
-    *,
-    name: str,
-    validation_data: Inputs | None,
-    seed: int | None,
-    part: FrozenPart | None,
-    verbose: bool,
-    is_last: bool,
-) -> PhaseRun:
-    lines = progress.EpochLines(name) if verbose else None
-    if seed is not None:
-        keras.utils.set_random_seed(seed)
-        seed_layers(phase.augmentation, seed)
-    if isinstance(phase, SolvedHead):
-        head_solver.compile_head(model, plan, data)
-    else:
-        compile_phase(model, phase, plan, data)
-    before = verification.hash_weights(model)
-    started = time.perf_counter()
-    best_epoch, diverged = 1, None
-    if isinstance(phase, SolvedHead):
-        epochs = head_solver.fit_head(
-            model,
-            phase,
-            data,
-            validation_data=validation_data,
-            part=part,
-            seed=seed,
-            is_last=is_last,
-        )
-    else:
-        epochs, best_epoch, diverged = _fit(
-            model, phase, plan, data, validation_data=validation_data, part=part, lines=lines
-        )
-    seconds = time.perf_counter() - started
-    if lines is not None and isinstance(phase, SolvedHead):
-        lines.write_solution(phase.solver, epochs[0], seconds)
-    if diverged is not None:
-        _warn_of_divergence(name, epochs[diverged - 1]["loss"], diverged, best_epoch)
-    return PhaseRun(
-        name=name,
-        history=to_columns(epochs),
-        seconds=seconds,
-        best_epoch=best_epoch,
-        diverged=diverged,
-        movement=verification.verify_movement(
-            model, plan, before, trained=best_epoch > 0 and isinstance(phase, Phase)
-        ),
-        trunk=None if part is None else part.extraction.summarize(part.cut),
-    )
-
-
-def _fit(
     model: keras.Model,
-    phase: Phase,
-    plan: freezing.FreezePlan,
-    data: Inputs,
+    train: Inputs,
     *,
-    validation_data: Inputs | None,
-    part: FrozenPart | None,
-    lines: progress.EpochLines | None,
-) -> tuple[tuple[dict[str, float], ...], int, int | None]:
-    """Train a phase; return its epochs' metrics, its best epoch, and the one that diverged."""
-    stopper = _early_stopping(phase, validation_data)
-    if stopper is not None:
-        classes, form = model.output_shape[-1], find_form(model, data)
-        stopper.mode = find_mode(phase, num_classes=classes, form=form)
-    guard = StopOnDivergence(measure_baseline(model, phase, plan, data))
-    # The guard restores weights last: the stopper's best epoch may be one that diverged.
-    extra = [callback for callback in (stopper, guard, lines) if callback is not None]
-    fit = fit_whole if part is None else partial(fit_tail, part=part)
-    try:
-        epochs = fit(model, phase, plan, data, validation_data=validation_data, extra=extra)
-    finally:
-        if lines is not None:
-            lines.close()  # on an error or an interrupt, Keras does not call its callbacks
-    if guard.diverged is not None:
-        return epochs, guard.best_epoch, guard.diverged
-    return epochs, len(epochs) if stopper is None else stopper.best_epoch + 1, None
-
-
-def _warn_of_divergence(name: str, loss: float, epoch: int, best: int) -> None:
-    where = f"those of epoch {best}" if best else "those from before the phase"
-    warnings.warn(
-        f"The phase {name!r} diverged: its loss was {loss:.4g} in epoch {epoch}. The best weights "
-        f"were restored, {where}. Lower the phase's learning_rate, or set warmup and "
-        "global_clipnorm.",
-        stacklevel=4,
-    )
-
-
-def _validate_both(
-    model: keras.Model,
-    data: Data,
-    validation_data: Data | None,
-) -> tuple[Inputs, Inputs | None]:
-    inputs.adopt_class_names(model, data)
-    train = inputs.validate(data, model, uses_weights=True)
-    if validation_data is None:
-        return train, None
-    held_out = inputs.validate(validation_data, model, "validation_data", uses_weights=True)
-    _check_same_form(find_form(model, train), find_form(model, held_out))
-    return train, held_out
-
-
-def _plan(model: keras.Model, phase: Phase | SolvedHead) -> freezing.FreezePlan:
-    """Return what the phase freezes, after checking it against the model; changes nothing."""
-    plan = plan_freezing(model, phase)
-    if phase.class_weight != "balanced":
-        phase.weigh_classes(model.output_shape[-1])
-    if isinstance(phase, SolvedHead):
-        return plan
-    fixed = {id(weight) for norm in plan.frozen_batchnorm for weight in norm.weights}
-    left = {id(weight) for layer in plan.trained for weight in layer.weights} - fixed
-    if not left and phase.freeze is not freezing.everything:
-        raise ConfigError(
-            f"`freeze` must leave weights of {plan.backbone.name} to train, got a selection of "
-            f"{len(plan.frozen)} of its {len(plan.backbone.layers)} layers that leaves none. "
-            "Freeze fewer, or use tlkit.freezing.everything to train the head alone."
-        )
-    return plan
-
-
-def _check_same_form(form: LabelForm, validation_form: LabelForm) -> None:
-    if form != validation_form:
-        raise DataError(
-            f"`validation_data` labels must have the form of the training labels, {form}, "
-            f"got {validation_form}. tlkit.data.one_hot makes integers one-hot."
-        )
-
-
-def _early_stopping(
-    phase: Phase, validation_data: object | None
-) -> keras.callbacks.Callback | None:
-    if phase.patience is None:
-        return None
-    if validation_data is None and phase.monitor.startswith("val_"):
-        raise ConfigError(
-            f"`patience` needs `validation_data`, because it watches {phase.monitor!r}."
-        )
-    return keras.callbacks.EarlyStopping(
-        monitor=phase.monitor, patience=phase.patience, restore_best_weights=True
-    )
+    form: LabelForm,
+    batch_size: int | None,
+) -> Phase | SolvedHead:
+    """Return a phase with metrics, batch size and class weights for its training images."""
+    if isinstance(phase, Phase):
+        phase = fit_metrics(phase, form)
+    if batch_size is not None:
+        phase = replace(phase, batch_size=batch_size)
+    return class_weights.set_balanced(phase, train, model.output_shape[-1])

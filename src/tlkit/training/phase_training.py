@@ -1,0 +1,171 @@
+"""Train one phase: fit it, restore its best weights, and verify which weights changed."""
+
+import time
+import warnings
+from dataclasses import dataclass
+from functools import partial
+
+import keras
+
+from tlkit._internal.variables import seed_layers
+from tlkit.caching.plan import FrozenPart
+from tlkit.data.batches import Inputs
+from tlkit.models import freezing
+from tlkit.training import head_solver, inputs, progress, verification
+from tlkit.training.divergence import StopOnDivergence, measure_baseline
+from tlkit.training.fit import compile_phase, fit_tail, fit_whole
+from tlkit.training.losses import find_form, find_mode
+from tlkit.training.phase import Phase, SolvedHead
+from tlkit.training.records import PhaseRun, to_columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fitted:
+    """The metrics of each epoch, the best epoch, and the one that diverged; 0 is before them."""
+
+    epochs: tuple[dict[str, float], ...]
+    best_epoch: int = 1
+    diverged: int | None = None
+
+
+def run_phase(
+    model: keras.Model,
+    phase: Phase | SolvedHead,
+    plan: freezing.FreezePlan,
+    data: Inputs,
+    *,
+    name: str,
+    validation_data: Inputs | None,
+    seed: int | None,
+    part: FrozenPart | None,
+    verbose: bool,
+    is_last: bool,
+) -> PhaseRun:
+    """Freeze, compile and train one phase in place, and verify which weights changed.
+
+    Args:
+        model: The classifier.
+        phase: The phase.
+        plan: What it freezes.
+        data: Images and labels in one form, checked.
+        name: The phase's name in the history.
+        validation_data: As `data`; evaluated after every epoch.
+        seed: Seeds this process and the layers of the augmentation.
+        part: The frozen part, whose features are cached; None runs the whole model.
+        verbose: Whether to write a line for every epoch.
+        is_last: Whether no other phase follows.
+
+    Raises:
+        TrainingError: A frozen weight changed, or a layer to be trained did not.
+    """
+    data = inputs.soften_labels(data, phase.augmentation, model)
+    if validation_data is not None:
+        validation_data = inputs.soften_labels(
+            validation_data, phase.augmentation, model, "validation_data"
+        )
+    _seed_and_compile(model, phase, plan, data, seed=seed)
+    lines = progress.EpochLines(name) if verbose else None
+    before = verification.hash_weights(model)
+    started = time.perf_counter()
+    if isinstance(phase, SolvedHead):
+        epochs = head_solver.fit_head(
+            model,
+            phase,
+            data,
+            validation_data=validation_data,
+            part=part,
+            seed=seed,
+            is_last=is_last,
+        )
+        fitted = _Fitted(epochs=epochs)
+    else:
+        fitted = _fit(
+            model, phase, plan, data, validation_data=validation_data, part=part, lines=lines
+        )
+    seconds = time.perf_counter() - started
+    if lines is not None and isinstance(phase, SolvedHead):
+        lines.write_solution(phase.solver, fitted.epochs[0], seconds)
+    _warn_of_divergence(name, fitted)
+    return PhaseRun(
+        name=name,
+        history=to_columns(fitted.epochs),
+        seconds=seconds,
+        best_epoch=fitted.best_epoch,
+        diverged=fitted.diverged,
+        movement=verification.verify_movement(
+            model, plan, before, trained=fitted.best_epoch > 0 and isinstance(phase, Phase)
+        ),
+        trunk=None if part is None else part.extraction.summarize(part.cut),
+    )
+
+
+def _seed_and_compile(
+    model: keras.Model,
+    phase: Phase | SolvedHead,
+    plan: freezing.FreezePlan,
+    data: Inputs,
+    *,
+    seed: int | None,
+) -> None:
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+        seed_layers(phase.augmentation, seed)
+    if isinstance(phase, SolvedHead):
+        head_solver.compile_head(model, plan, data)
+    else:
+        compile_phase(model, phase, plan, data)
+
+
+def _fit(
+    model: keras.Model,
+    phase: Phase,
+    plan: freezing.FreezePlan,
+    data: Inputs,
+    *,
+    validation_data: Inputs | None,
+    part: FrozenPart | None,
+    lines: progress.EpochLines | None,
+) -> _Fitted:
+    """Train a phase by gradients, until its last epoch, its patience or its loss ends it."""
+    stopper = _create_stopper(model, phase, data)
+    guard = StopOnDivergence(measure_baseline(model, phase, plan, data))
+    # The guard restores weights last: the stopper's best epoch may be one that diverged.
+    extra = [callback for callback in (stopper, guard, lines) if callback is not None]
+    fit = fit_whole if part is None else partial(fit_tail, part=part)
+    try:
+        epochs = fit(model, phase, plan, data, validation_data=validation_data, extra=extra)
+    finally:
+        if lines is not None:
+            lines.close()  # on an error or an interrupt, Keras does not call its callbacks
+    if guard.diverged is not None:
+        return _Fitted(epochs=epochs, best_epoch=guard.best_epoch, diverged=guard.diverged)
+    best_epoch = len(epochs) if stopper is None else stopper.best_epoch + 1
+    return _Fitted(epochs=epochs, best_epoch=best_epoch)
+
+
+def _create_stopper(
+    model: keras.Model, phase: Phase, data: Inputs
+) -> keras.callbacks.EarlyStopping | None:
+    """Return the callback that ends a phase after its patience; None if it has none."""
+    if phase.patience is None:
+        return None
+    form = find_form(model, data)
+    return keras.callbacks.EarlyStopping(
+        monitor=phase.monitor,
+        patience=phase.patience,
+        mode=find_mode(phase, num_classes=model.output_shape[-1], form=form),
+        restore_best_weights=True,
+    )
+
+
+def _warn_of_divergence(name: str, fitted: _Fitted) -> None:
+    if fitted.diverged is None:
+        return
+    loss, best = fitted.epochs[fitted.diverged - 1]["loss"], fitted.best_epoch
+    where = f"those of epoch {best}" if best else "those from before the phase"
+    warnings.warn(
+        f"The phase {name!r} diverged: its loss was {loss:.4g} in epoch {fitted.diverged}. The "
+        f"best weights were restored, {where}. Lower the phase's learning_rate, or set warmup and "
+        "global_clipnorm.",
+        stacklevel=4,
+    )
