@@ -25,7 +25,7 @@ from tlkit.models import saving
 from tlkit.models.applications import SPECS
 from tlkit.plotting.backbones import backbone_chart
 from tlkit.reports import render
-from tlkit.reports.facts import ReportFacts, model_facts, phase_facts
+from tlkit.reports.facts import PhaseFacts, ReportFacts, model_facts, phase_facts
 from tlkit.training.class_weights import balance
 from tlkit.training.phase import plan_freezing
 
@@ -105,41 +105,22 @@ def gather_facts(
         making: How the run was made: the command, seconds, joules, and what was chosen.
         validated: The results of the folds; None without.
     """
-    recipe = recipes.get(experiment.recipe, backbone=experiment.backbone)
-    phases = {"head": recipe.head, "fine_tune": recipe.fine_tune}
-    told = []
-    for run in trained.run.phases:
-        phase = phases[run.name]
-        if phase is not None:
-            plan = plan_freezing(trained.model, phase)
-            told.append(phase_facts(run, plan))
     drawn, errors = figures.draw(trained.model, trained.run, evaluation, parts.test)
     rejected = None
     if validated is None and "ood" in drawn:
         rejected = figures.share_rejected(trained.model, parts.test)
     searched = making.get("search")
-    found = None if searched is None else BackboneSearch.from_dict(searched)
-    if found is not None:
-        drawn["backbones"] = backbone_chart(found)
-    named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
-    conflicting = [pair for pair in parts.duplicates if _has_two_labels(source, pair)]
-    part_of = {path: name for name, part in named.items() for path in part.paths}
-    pairs = _paths(source, parts.duplicates)
+    search = None if searched is None else BackboneSearch.from_dict(searched)
+    if search is not None:
+        drawn["backbones"] = backbone_chart(search)
     return ReportFacts(
-        title=f"Classifying {source.name}",
-        source=source.name,
-        counts={name: part.counts for name, part in named.items() if len(part)},
-        num_images={name: len(part) for name, part in named.items()},
-        image_size=image_size_of(experiment),
-        fit=experiment.fit,
-        augmentation=experiment.augment,
+        **_describe_images(experiment, source, parts),
         sets=None if validated else measure_sets(trained.model, evaluation),
         ood_rejected=rejected,
-        class_weights=None if experiment.class_weight is None else _balance(parts.train),
         backbone=_name_backbone(experiment),
         weights=(*list_weights(experiment), "own")[0],
         model=model_facts(trained.model),
-        phases=told,
+        phases=_describe_phases(experiment, trained),
         evaluation=evaluation,
         figures=drawn,
         figure_errors=errors,
@@ -148,18 +129,46 @@ def gather_facts(
         command=making["command"],
         seconds=making["seconds"],
         joules=making["joules"],
-        unreadable=[(problem.path, problem.reason) for problem in source.problems],
-        duplicates=pairs,
-        duplicates_apart=sum(part_of[one] != part_of[other] for one, other in pairs),
-        conflicting_labels=_paths(source, conflicting),
-        duplicates_policy=experiment.duplicates,
-        test_source=experiment.test_data and Path(experiment.test_data).resolve().name,
-        own_parts=parts.own_parts,
         num_folds=0 if validated is None else validated.num_folds,
         fold_accuracy=None if validated is None else validated.accuracy,
         additions=making.get("additions"),
-        search=found,
+        search=search,
     )
+
+
+def _describe_images(experiment: Experiment, source: ImageDataset, parts: Split) -> dict[str, Any]:
+    """Return the fields of `ReportFacts` on the images: counts, how they are read, duplicates."""
+    named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    part_of = {path: name for name, part in named.items() for path in part.paths}
+    pairs = _paths(source, parts.duplicates)
+    conflicting = [pair for pair in parts.duplicates if _has_two_labels(source, pair)]
+    return {
+        "title": f"Classifying {source.name}",
+        "source": source.name,
+        "counts": {name: part.counts for name, part in named.items() if len(part)},
+        "num_images": {name: len(part) for name, part in named.items()},
+        "image_size": image_size_of(experiment),
+        "fit": experiment.fit,
+        "augmentation": experiment.augment,
+        "class_weights": None if experiment.class_weight is None else _balance(parts.train),
+        "unreadable": [(problem.path, problem.reason) for problem in source.problems],
+        "duplicates": pairs,
+        "duplicates_apart": sum(part_of[one] != part_of[other] for one, other in pairs),
+        "duplicates_policy": experiment.duplicates,
+        "conflicting_labels": _paths(source, conflicting),
+        "test_source": experiment.test_data and Path(experiment.test_data).resolve().name,
+        "own_parts": parts.own_parts,
+    }
+
+
+def _describe_phases(experiment: Experiment, trained: Trained) -> list[PhaseFacts]:
+    recipe = recipes.get(experiment.recipe, backbone=experiment.backbone)
+    phases = {"head": recipe.head, "fine_tune": recipe.fine_tune}
+    return [
+        phase_facts(run, plan_freezing(trained.model, phase))
+        for run in trained.run.phases
+        if (phase := phases[run.name]) is not None
+    ]
 
 
 def _name_backbone(experiment: Experiment) -> str:

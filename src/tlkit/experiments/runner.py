@@ -106,17 +106,8 @@ def run(
         DataError: Something is wrong with the images.
         DownloadError: Weights can't be downloaded.
     """
-    run_folder.require_empty(check_name("folder", folder))
-    places = {name: getattr(experiment, name) for name in PLACES if getattr(experiment, name)}
-    for place in (*places.values(), *experiment.add):
-        _refuse_within(place, folder)
-    experiment = backbone_choice.prepare(experiment, on_message)
-    source = load_images(experiment)
-    experiment = replace(experiment, white=source.white)  # for predictions
-    parts = split_images(experiment, source)
-    on_message(plan(source, parts))
-    if experiment.folds:
-        on_message(folds.describe(experiment, source))
+    _check_folder(experiment, folder)
+    experiment, source, parts = _load(experiment, on_message)
     usage = Usage()
     cache = None if cache is None else replace(cache, usage=usage)
     search, chosen = None, None
@@ -128,67 +119,118 @@ def run(
     with energy.measure_energy() as used:
         trained = fit(experiment, parts, callbacks=callbacks, verbose=verbose)
     stored = cache if cache and cache.folder and _is_backbone_unchanged(trained) else None
-    found = None
+    folded = None
     if experiment.folds:
         again = partial(_train_on, experiment, cache=cache, verbose=verbose)
-        found = folds.evaluate_folds(experiment, source, trained, train=again, cache=stored)
+        folded = folds.evaluate_folds(experiment, source, trained, train=again, cache=stored)
         parts = replace(parts, test=source)
-        on_message(found.summary())
-    if len(parts.validation):
-        on_message(calibration.calibrate(trained.model, parts.validation, cache=stored))
-        _fit_threshold(trained, parts.validation)
-    elif source.is_multi_label:
-        on_message("threshold 0.5 for every class, because there are no validation images")
-    if found is None:
-        evaluation = evaluate(trained.model, parts.test, cache=stored)
-    else:
-        evaluation = found.pooled
+        on_message(folded.summary())
+    _calibrate(trained, parts.validation, cache=stored, on_message=on_message)
+    evaluation = folded.pooled if folded else evaluate(trained.model, parts.test, cache=stored)
     additions = None
     if experiment.add:
         is_quick = stored is not None and not experiment.folds
         before = partial(_evaluate_before, experiment, cache, fit) if is_quick else None
         additions = measure(parts, evaluation, before)
-    if usage.num_images:
-        on_message(usage)
-    on_message(evaluation)
-    if additions is not None:
-        on_message(additions)
+    result = ExperimentResult(
+        folder=Path(folder),
+        split=parts,
+        trained=trained,
+        evaluation=evaluation,
+        cross_validation=folded,
+        additions=additions,
+        search=search,
+    )
+    for message in filter(None, (usage if usage.num_images else None, evaluation, additions)):
+        on_message(message)
+    command = command or f"experiments.run({experiment}, {str(folder)!r})"
+    _save(experiment, source, result, command=command, joules=used.joules)
+    return result
+
+
+def _check_folder(experiment: Experiment, folder: str | Path) -> None:
+    run_folder.require_empty(check_name("folder", folder))
+    for place in (*_list_places(experiment).values(), *experiment.add):
+        _refuse_within(place, folder)
+
+
+def _list_places(experiment: Experiment) -> dict[str, str]:
+    """Return where the images are, by the name of the setting."""
+    return {name: getattr(experiment, name) for name in PLACES if getattr(experiment, name)}
+
+
+def _load(
+    experiment: Experiment, on_message: Callable[[object], None]
+) -> tuple[Experiment, ImageDataset, Split]:
+    """Return an experiment ready to start, all its images, and its split, and tell the plan."""
+    experiment = backbone_choice.prepare(experiment, on_message)
+    source = load_images(experiment)
+    experiment = replace(experiment, white=source.white)  # for predictions
+    parts = split_images(experiment, source)
+    on_message(plan(source, parts))
+    if experiment.folds:
+        on_message(folds.describe(experiment, source))
+    return experiment, source, parts
+
+
+def _calibrate(
+    trained: Trained,
+    validation: ImageDataset,
+    *,
+    cache: Cache | None,
+    on_message: Callable[[object], None],
+) -> None:
+    """Fit temperature and thresholds of a classifier to the validation images, if there are any."""
+    if len(validation):
+        on_message(calibration.calibrate(trained.model, validation, cache=cache))
+        _fit_threshold(trained, validation)
+    elif validation.is_multi_label:
+        on_message("threshold 0.5 for every class, because there are no validation images")
+
+
+def _save(
+    experiment: Experiment,
+    source: ImageDataset,
+    result: ExperimentResult,
+    *,
+    command: str,
+    joules: float | None,
+) -> None:
+    """Write model, metrics, report and config of an experiment to its folder."""
+    found, additions, search = result.cross_validation, result.additions, result.search
     named = " ".join([experiment.backbone, *list_weights(experiment)])
     size = pixels(image_size_of(experiment))
-    about = f"{experiment.recipe} on {source.name}, {size}, {named}"
+    places = _list_places(experiment)
     making = {
-        "command": command or f"experiments.run({experiment}, {str(folder)!r})",
-        "seconds": trained.seconds,
-        "joules": used.joules,
+        "command": command,
+        "seconds": result.trained.seconds,
+        "joules": joules,
         **{name: str(Path(place).resolve()) for name, place in places.items()},
         "add": [str(Path(place).resolve()) for place in experiment.add],
         "additions": None if additions is None else additions.to_dict(),
         "search": None if search is None else search.to_dict(),
     }
     run_folder.save_run(
-        folder,
-        model=trained.model,
-        run=trained.run,
-        evaluation=evaluation,
+        result.folder,
+        model=result.trained.model,
+        run=result.trained.run,
+        evaluation=result.evaluation,
         figures={},
-        about=about,
+        about=f"{experiment.recipe} on {source.name}, {size}, {named}",
         config={"experiment": experiment.to_dict(), "making": making},
         report=gather_facts(
-            experiment, source, parts, trained, evaluation, making=making, validated=found
+            experiment,
+            source,
+            result.split,
+            result.trained,
+            result.evaluation,
+            making=making,
+            validated=found,
         ),
-        files={split_csv.NAME: split_csv.format_split(parts)}
+        files={split_csv.NAME: split_csv.format_split(result.split)}
         if found is None
         else folds.to_files(source, found),
         metrics={} if found is None else {"folds": found.to_dict()},
-    )
-    return ExperimentResult(
-        folder=Path(folder),
-        split=parts,
-        trained=trained,
-        evaluation=evaluation,
-        cross_validation=found,
-        additions=additions,
-        search=search,
     )
 
 

@@ -1,6 +1,6 @@
 """Train a classifier in two phases: first the head, then the end of the backbone with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,6 @@ from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.progress import CacheProgress
 from tlkit.data.augmentation import mixes_labels
 from tlkit.data.batches import Data, Inputs, describe
-from tlkit.data.checks import LabelForm
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError
 from tlkit.models import freezing
@@ -147,27 +146,16 @@ def _train_all(
     verbose: bool,
 ) -> tuple[PhaseRun, ...]:
     """Check all phases, then train one after the other on one pass of the frozen part."""
-    plans = {
-        name: phase_checks.plan_phase(model, phase, validates=validation_data is not None)
-        for name, phase in phases.items()
-    }
-    train, held_out = phase_checks.validate_both(model, data, validation_data)
-    for phase in phases.values():
-        phase_checks.check_data(model, phase, train)
-    for phase, seed in zip(phases.values(), seeds, strict=True):
-        if seed is not None:  # the cache draws its augmented copies from this state
-            seed_layers(phase.augmentation, seed)
+    plans, train, held_out = _check_all(model, phases, data, validation_data)
+    _seed_augmentation(phases.values(), seeds)
     _reset_calibration(model)
     with closing(CacheProgress(verbose=verbose)) as lines:
         _print_data(lines, model, data, train)
-        form, batch_size = find_form(model, train), None
-        if cache is not None and _can_cache(phases, plans, cache):
-            train, held_out, batch_size = caching_plan.fix_order(
-                train, held_out, cache=cache, progress=lines
-            )
+        train, held_out, batch_size = _fix_order(
+            phases, plans, train, held_out, cache=cache, progress=lines
+        )
         phases = {
-            name: _fit_to_data(phase, model, train, form=form, batch_size=batch_size)
-            for name, phase in phases.items()
+            name: _fit_to_data(phase, model, train, batch_size) for name, phase in phases.items()
         }
         augmentations = {name: phase.augmentation for name, phase in phases.items()}
         frozen = caching_plan.find_frozen_parts(
@@ -199,6 +187,30 @@ def _train_all(
             caching_plan.close_all(frozen.values())
 
 
+def _check_all(
+    model: keras.Model,
+    phases: Mapping[str, Phase | SolvedHead],
+    data: Data,
+    validation_data: Data | None,
+) -> tuple[dict[str, freezing.FreezePlan], Inputs, Inputs | None]:
+    """Return what each phase freezes, and training and validation images in one form."""
+    plans = {
+        name: phase_checks.plan_phase(model, phase, validates=validation_data is not None)
+        for name, phase in phases.items()
+    }
+    train, held_out = phase_checks.validate_both(model, data, validation_data)
+    for phase in phases.values():
+        phase_checks.check_data(model, phase, train)
+    return plans, train, held_out
+
+
+def _seed_augmentation(phases: Iterable[Phase | SolvedHead], seeds: Iterable[int | None]) -> None:
+    """Seed what the cache draws its augmented copies from."""
+    for phase, seed in zip(phases, seeds, strict=True):
+        if seed is not None:
+            seed_layers(phase.augmentation, seed)
+
+
 def _reset_calibration(model: keras.Model) -> None:
     """Remove from the model what was fitted to its predictions before this training."""
     probabilities = probabilities_of(model)
@@ -213,29 +225,35 @@ def _print_data(lines: CacheProgress, model: keras.Model, data: Data, train: Inp
         lines.print(f"data: {line}")
 
 
-def _can_cache(
-    phases: Mapping[str, Phase | SolvedHead], plans: Mapping[str, freezing.FreezePlan], cache: Cache
-) -> bool:
-    """Return whether a phase has a frozen part that gives the same features in each epoch."""
-    return any(
+def _fix_order(
+    phases: Mapping[str, Phase | SolvedHead],
+    plans: Mapping[str, freezing.FreezePlan],
+    train: Inputs,
+    held_out: Inputs | None,
+    *,
+    cache: Cache | None,
+    progress: CacheProgress,
+) -> tuple[Inputs, Inputs | None, int | None]:
+    """Return images in a fixed order, and batch size, if a phase can read stored features.
+
+    That needs a frozen part that gives the same features in each epoch.
+    """
+    if cache is None or not any(
         plans[name].frozen
         and (cache.views > 1 or not phase.augmentation)
         and not mixes_labels(phase.augmentation)
         for name, phase in phases.items()
-    )
+    ):
+        return train, held_out, None
+    return caching_plan.fix_order(train, held_out, cache=cache, progress=progress)
 
 
 def _fit_to_data(
-    phase: Phase | SolvedHead,
-    model: keras.Model,
-    train: Inputs,
-    *,
-    form: LabelForm,
-    batch_size: int | None,
+    phase: Phase | SolvedHead, model: keras.Model, train: Inputs, batch_size: int | None
 ) -> Phase | SolvedHead:
-    """Return a phase with metrics, batch size and class weights for its training images."""
+    """Return a phase with metrics, class weights and a fixed batch size for its images."""
     if isinstance(phase, Phase):
-        phase = fit_metrics(phase, form)
+        phase = fit_metrics(phase, find_form(model, train))
     if batch_size is not None:
         phase = replace(phase, batch_size=batch_size)
     return class_weights.set_balanced(phase, train, model.output_shape[-1])
