@@ -103,21 +103,8 @@ def validate(
     if isinstance(data, list) and len(data) == 2:
         data = data[0], data[1]
     if is_arrays(data):
-        images, labels = (as_array(part, name) for part in data)
-        required.check(images, labels)
-        if isinstance(images, LazyImages) and required.may_fail(images.dtype):
-            images = images.checked_by(lambda some: required.check_pixels(some, judge=False))
-        return images, labels.astype("float32") if multi_label else labels
-    if not _is_dataset(data):
-        raise DataError(
-            f"`{name}` must be an ImageDataset, a pair (images, labels), or a dataset of such "
-            f"batches that can be iterated over again, got {type(data).__name__}."
-        )
-    if is_endless(data):
-        raise DataError(
-            f"`{name}` must have an end, got a {type(data).__name__} that repeats without end. "
-            "Leave out repeat(), or use take(...): `epochs` repeats it."
-        )
+        return _validate_arrays(data, required)
+    _check_repeats(data, name)
     given = find_class_names(data)
     order = order_class_names(given, class_names, name) if given and class_names else None
     if order is not None and multi_label and len(order) < num_classes:
@@ -128,6 +115,29 @@ def validate(
     if order is not None:
         required = replace(required, num_classes=len(order))
     return CheckedBatches(data, required, order, num_classes)
+
+
+def _validate_arrays(data: Arrays, required: Requirements) -> Arrays:
+    """Return arrays after checking them; images that are read later are checked then."""
+    images, labels = (as_array(part, required.name) for part in data)
+    required.check(images, labels)
+    if isinstance(images, LazyImages) and required.may_fail(images.dtype):
+        images = images.checked_by(lambda some: required.check_pixels(some, judge=False))
+    return images, labels.astype("float32") if required.multi_label else labels
+
+
+def _check_repeats(data: object, name: str) -> None:
+    """Check that data is a dataset of batches that ends, and can be iterated over again."""
+    if not _is_dataset(data):
+        raise DataError(
+            f"`{name}` must be an ImageDataset, a pair (images, labels), or a dataset of such "
+            f"batches that can be iterated over again, got {type(data).__name__}."
+        )
+    if is_endless(data):
+        raise DataError(
+            f"`{name}` must have an end, got a {type(data).__name__} that repeats without end. "
+            "Leave out repeat(), or use take(...): `epochs` repeats it."
+        )
 
 
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:

@@ -142,28 +142,14 @@ def audit(
             or all images of a class are in one or two groups.
         MissingExtraError: cleanlab is not installed.
     """
-    arguments.at_least("num_folds", num_folds, 2)
-    arguments.at_least("seed", seed, 0)
-    arguments.at_least("batch_size", batch_size, 1)
-    if is_multi_label(model):
-        raise ConfigError(
-            "`model` must have classes that exclude each other for an audit, got a multi-label "
-            "classifier. To find wrong labels, look at the images with the highest loss: "
-            "tlkit.plotting.prediction_grid(model, data, which='worst')."
-        )
+    _check_arguments(model, num_folds=num_folds, seed=seed, batch_size=batch_size)
     rank = optional.require("cleanlab.rank", extra="audit")
     names = class_names(model)
     if isinstance(data, ImageDataset):
         paths = data.paths if paths is None else paths
         groups = splits.find_groups(data) if groups is None else groups
     paths, groups = list(paths or ()), list(groups or ())
-    inputs = validate(data, model)
-    if not has_fixed_order(inputs):
-        raise DataError(
-            "`data` must have a fixed order, got a dataset that shuffles or augments. Pass one "
-            "that does not, such as image_dataset_from_directory(..., shuffle=False)."
-        )
-    features, labels = read_features(model, inputs, batch_size, cache)
+    features, labels = read_features(model, _validate_in_order(data, model), batch_size, cache)
     _check(labels, names, num_folds)
     _check_lengths(len(labels), paths=paths, groups=groups)
     # cleanlab wants an image of every class, so classes without one are left out
@@ -191,6 +177,29 @@ def audit(
         scores=scores,
         num_folds=num_folds,
     )
+
+
+def _check_arguments(model: keras.Model, *, num_folds: int, seed: int, batch_size: int) -> None:
+    arguments.at_least("num_folds", num_folds, 2)
+    arguments.at_least("seed", seed, 0)
+    arguments.at_least("batch_size", batch_size, 1)
+    if is_multi_label(model):
+        raise ConfigError(
+            "`model` must have classes that exclude each other for an audit, got a multi-label "
+            "classifier. To find wrong labels, look at the images with the highest loss: "
+            "tlkit.plotting.prediction_grid(model, data, which='worst')."
+        )
+
+
+def _validate_in_order(data: Data, model: keras.Model) -> batches.Inputs:
+    """Return images and labels in one form, whose order is the same each time."""
+    inputs = validate(data, model)
+    if not has_fixed_order(inputs):
+        raise DataError(
+            "`data` must have a fixed order, got a dataset that shuffles or augments. Pass one "
+            "that does not, such as image_dataset_from_directory(..., shuffle=False)."
+        )
+    return inputs
 
 
 def _check_lengths(count: int, **entries: Sequence[str]) -> None:

@@ -4,16 +4,17 @@ All but a probe's are about 4.6 inches wide, higher than wide, and without text 
 that they are legible on a phone, which shows 4.6 inches on about 350 of its pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tlkit._internal.text import percent
 from tlkit.errors import DataError
 from tlkit.evaluation.metrics import Evaluation
-from tlkit.evaluation.probing.result import Probe
+from tlkit.evaluation.probing.result import Probe, ProbedLayer
 from tlkit.evaluation.reliability import calibration_curve
 from tlkit.plotting.image_grids import CORRECT, FONT_SIZE, WIDTH, WRONG
 from tlkit.plotting.labels import display_width, finish, shorten, shorten_names
@@ -24,6 +25,12 @@ _MAX_COUNTED = 12  # classes, above which numbers do not fit into the cells of a
 _MAX_DRAWN = 40  # classes, above which names are too small to read on the page of a report
 
 _NAME_WIDTH = 20  # columns of a class name on an axis
+_POOLINGS = {  # colour, marker and label of layers by how their features are pooled
+    "grid": (CORRECT, "o", "grid of averages, or flattened"),
+    "cls": (CORRECT, "o", "class token"),
+    "cls+avg": ("0.35", "^", "class token and average"),
+    "avg": (WRONG, "s", "averaged"),
+}
 
 
 def reliability_diagram(evaluation: Evaluation, *, num_bins: int = 15) -> Figure:
@@ -197,44 +204,44 @@ def probe_curves(probe: Probe) -> Figure:
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     by_depth, by_cost = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     layers = list(dict.fromkeys(each.layer for each in probe.layers))
-    for key, color, marker, label in (
-        ("grid", CORRECT, "o", "grid of averages, or flattened"),
-        ("cls", CORRECT, "o", "class token"),
-        ("cls+avg", "0.35", "^", "class token and average"),
-        ("avg", WRONG, "s", "averaged"),
-    ):
-        group = [each for each in probe.layers if _pooling_kind(each.pooling) == key]
-        if not group:
-            continue
-        accuracies = [100 * each.accuracy for each in group]
-        style = {"color": color, "marker": marker, "markersize": 4, "linewidth": 1}
-        depths = [layers.index(each.layer) for each in group]
-        by_depth.plot(depths, accuracies, label=label, **style)
-        by_cost.plot([each.multiply_adds / 1e6 for each in group], accuracies, **style)
-    best, chosen = probe.best, probe.chosen
-    for panel, position in (
-        (by_depth, lambda each: layers.index(each.layer)),
-        (by_cost, lambda each: each.multiply_adds / 1e6),
-    ):
-        error = 100 * probe.standard_error
-        panel.errorbar(
-            position(best), 100 * best.accuracy, error, color="0.3", capsize=4, label="best, 1 s.e."
-        )
-        panel.plot(
-            position(chosen),
-            100 * chosen.accuracy,
-            "o",
-            markersize=12,
-            markerfacecolor="none",
-            color="0.1",
-            label=f"chosen: {shorten(chosen.layer, 40)}",
-        )
-        panel.grid(alpha=0.3)
+    _draw_probe(by_depth, probe, lambda each: layers.index(each.layer))
+    _draw_probe(by_cost, probe, lambda each: each.multiply_adds / 1e6)
     by_depth.set_xticks(range(len(layers)), shorten_names(layers, 40), rotation=90, fontsize=7)
     by_depth.set_ylabel(f"{probe.measure} on held-out images, %")
     by_depth.legend(fontsize=8)
     by_cost.set_xlabel("million multiply-adds per image")
     return finish(figure)
+
+
+def _draw_probe(panel: Axes, probe: Probe, position: Callable[[ProbedLayer], float]) -> None:
+    """Draw the accuracy of each layer at its position, and mark the best and the chosen one."""
+    for key, (color, marker, label) in _POOLINGS.items():
+        group = [each for each in probe.layers if _pooling_kind(each.pooling) == key]
+        if group:
+            panel.plot(
+                [position(each) for each in group],
+                [100 * each.accuracy for each in group],
+                color=color,
+                marker=marker,
+                markersize=4,
+                linewidth=1,
+                label=label,
+            )
+    best, chosen = probe.best, probe.chosen
+    error = 100 * probe.standard_error
+    panel.errorbar(
+        position(best), 100 * best.accuracy, error, color="0.3", capsize=4, label="best, 1 s.e."
+    )
+    panel.plot(
+        position(chosen),
+        100 * chosen.accuracy,
+        "o",
+        markersize=12,
+        markerfacecolor="none",
+        color="0.1",
+        label=f"chosen: {shorten(chosen.layer, 40)}",
+    )
+    panel.grid(alpha=0.3)
 
 
 def _pooling_kind(pooling: Any) -> str:

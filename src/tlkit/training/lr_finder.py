@@ -15,8 +15,9 @@ from tlkit.caching import plan as caching_plan
 from tlkit.data import augmentation, batches
 from tlkit.data.augmentation import refuse_mixing
 from tlkit.data.batches import Data, Inputs
+from tlkit.data.checks import LabelForm
 from tlkit.errors import ConfigError
-from tlkit.models import flat_graph
+from tlkit.models import flat_graph, freezing
 from tlkit.models.flat_graph import Part
 from tlkit.training import optimizers
 from tlkit.training.class_weights import refuse_multi_label, set_balanced
@@ -97,24 +98,32 @@ def find_learning_rate(
             seed_layers([model, *phase.augmentation], seed)
             keras_private.set_shared_generator(keras.random.SeedGenerator(seed))
         caching_plan.set_trainable(model, plan)
-        whole = flat_graph.flatten(model)
-        twin = Part(
-            whole.steps,
-            whole.inputs,
-            whole.outputs,
-            input_dtype=model.inputs[0].dtype,
-            name="learning_rate_finder",
-        )
         bare = replace(phase, learning_rate=min_rate, schedule="constant", warmup=0.0)
-        optimizer = bare.create_optimizer()
-        twin.compile(optimizer=optimizer, loss=[choose_loss(phase, form)])
-        if phase.layer_decay < 1:
-            optimizers.apply_layer_decay(optimizer, twin, plan, phase.layer_decay)
+        twin = _compile_twin(model, bare, plan, form)
         batches = _repeat_batches(
             inputs, phase, len(model.input_shape), np.random.default_rng(seed)
         )
         losses = list(_train_steps(twin, batches, rates, weights))
     return LearningRates(rates=tuple(rates[: len(losses)].tolist()), losses=tuple(losses))
+
+
+def _compile_twin(
+    model: keras.Model, phase: Phase, plan: freezing.FreezePlan, form: LabelForm
+) -> Part:
+    """Return a model of the same layers, compiled in its place."""
+    whole = flat_graph.flatten(model)
+    twin = Part(
+        whole.steps,
+        whole.inputs,
+        whole.outputs,
+        input_dtype=model.inputs[0].dtype,
+        name="learning_rate_finder",
+    )
+    optimizer = phase.create_optimizer()
+    twin.compile(optimizer=optimizer, loss=[choose_loss(phase, form)])
+    if phase.layer_decay < 1:
+        optimizers.apply_layer_decay(optimizer, twin, plan, phase.layer_decay)
+    return twin
 
 
 def _train_steps(

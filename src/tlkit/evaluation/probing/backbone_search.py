@@ -2,10 +2,9 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import keras
 import numpy as np
 
 from tlkit._internal import arguments, system, text
@@ -14,9 +13,10 @@ from tlkit.caching.engines import selection
 from tlkit.data import splits
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.lazy_images import LazyImages
-from tlkit.errors import Argument, ConfigError, DownloadError, EngineError
+from tlkit.errors import Argument, ConfigError, EngineError
 from tlkit.evaluation.probing import cross_validation, fitted_sites, timing
 from tlkit.evaluation.probing.candidates import BackboneCandidate, read_candidates
+from tlkit.evaluation.probing.contenders import Contender, build_all, nothing_left
 from tlkit.evaluation.probing.paired import standard_error, wilson_interval
 from tlkit.evaluation.probing.search_result import (
     BackboneSearch,
@@ -27,23 +27,8 @@ from tlkit.evaluation.probing.search_result import (
     within_limits,
 )
 from tlkit.evaluation.probing.sites import Site
-from tlkit.models.builder import build_classifier
-from tlkit.models.inspection import backbone_of
 
 _MAX_FEATURES = 1024  # as in `probe`
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Contender:
-    """A candidate at one image size, with its classifier."""
-
-    candidate: BackboneCandidate
-    model: keras.Model
-    image_size: tuple[int, int]
-
-    @property
-    def name(self) -> str:
-        return f"{self.candidate} at {'x'.join(map(str, dict.fromkeys(self.image_size)))} px"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,6 +38,7 @@ class _Measured:
     row: ProbedBackbone
     correct: np.ndarray
     groups: Sequence[str]
+    engine: str
     run: Callable[[], object]
 
 
@@ -114,48 +100,37 @@ def probe_backbones(
     candidates = read_candidates(backbones, weights)
     _check(data, max_ms, max_mb, sample, batch_size)
     left_out: list[tuple[LeftOutBackbone, Exception]] = []
-    contenders = _build_all(candidates, image_sizes, data, left_out)
+    contenders = build_all(candidates, image_sizes, data, left_out)
     chosen = np.random.default_rng(seed).permutation(len(data))[:sample]
     sampled = _group(data.take(np.sort(chosen)))
+    fit = functools.partial(
+        fitted_sites.fit_sites,
+        sample=None,
+        max_features=_MAX_FEATURES,
+        engine=engine,
+        seed=seed,
+        cache=cache,
+    )
     measured: list[_Measured] = []
-    engines: list[str] = []
-    for size, group in _by_size(contenders):
-        images = sampled.at_size(size)
-        if cache is None or cache.folder is None:  # else only what is not stored is read
-            images = _in_memory(images)
-        for each in group:
-            begun = time.perf_counter()
-            try:
-                fitted = fitted_sites.fit_sites(
-                    each.model,
-                    images,
-                    sample=None,
-                    max_features=_MAX_FEATURES,
-                    engine=engine,
-                    seed=seed,
-                    cache=cache,
-                )
-            except EngineError as error:
-                left_out.append((LeftOutBackbone(candidate=each.name, reason=str(error)), error))
-                continue
-            depths = _measure(each, images, fitted, batch_size)
-            measured += depths
-            engines.append(fitted.engine)
-            best = max(depth.row.accuracy for depth in depths)
-            spent = text.duration(time.perf_counter() - begun)
-            on_message(f"{each.name}: {text.percent(best, of=len(images))} at best, {spent}")
+    for contender, images in _read_images(contenders, sampled, cache):
+        begun = time.perf_counter()
+        try:
+            fitted = fit(contender.model, images)
+        except EngineError as error:
+            left_out.append((LeftOutBackbone(candidate=contender.name, reason=str(error)), error))
+            continue
+        depths = _measure(contender, images, fitted, batch_size)
+        measured += depths
+        spent = text.duration(time.perf_counter() - begun)
+        best = max(depth.row.accuracy for depth in depths)
+        on_message(f"{contender.name}: {text.percent(best, of=len(images))} at best, {spent}")
     if not measured:
-        raise _nothing_left(left_out)
-    seconds = timing.time_in_turns([each.run for each in measured])
-    rows = [
-        replace(each.row, milliseconds=1000 * each_seconds / batch_size)
-        for each, each_seconds in zip(measured, seconds, strict=True)
-    ]
+        raise nothing_left(left_out)
     return BackboneSearch(
-        rows=_add_differences(rows, measured, max_ms, max_mb),
+        rows=_add_differences(_time(measured, batch_size), measured, max_ms, max_mb),
         left_out=tuple(each for each, _ in left_out),
         num_images=len(measured[0].correct),
-        engine=" and ".join(dict.fromkeys(engines)),
+        engine=" and ".join(dict.fromkeys(each.engine for each in measured)),
         batch_size=batch_size,
         max_ms=max_ms,
         max_mb=max_mb,
@@ -189,63 +164,6 @@ def _check(
     arguments.at_least("batch_size", batch_size, 1)
 
 
-def _build_all(
-    candidates: Sequence[BackboneCandidate],
-    image_sizes: Sequence[int | tuple[int, int]],
-    data: ImageDataset,
-    left_out: list[tuple[LeftOutBackbone, Exception]],
-) -> list[_Contender]:
-    """Build the classifier of each candidate at each size, before any image is run."""
-    found = []
-    for candidate in candidates:
-        for size in candidate.image_sizes or image_sizes or (None,):
-            try:
-                found.append(_build(candidate, size, data))
-            except (ConfigError, DownloadError) as error:
-                if isinstance(error, ConfigError) and error.argument != "image_size":
-                    raise
-                at = "" if isinstance(error, DownloadError) else f" at {size} px"
-                reason = LeftOutBackbone(candidate=f"{candidate}{at}", reason=str(error))
-                left_out.append((reason, error))
-                if isinstance(error, DownloadError):
-                    break
-    if not found:
-        raise _nothing_left(left_out)
-    return found
-
-
-def _build(
-    candidate: BackboneCandidate, image_size: int | tuple[int, int] | None, data: ImageDataset
-) -> _Contender:
-    shape = data.images.shape[1:] if len(data.images.shape) == 4 else (*data.images.shape[1:], 1)
-    if isinstance(data.images, LazyImages):  # which are read at each size
-        shape = (None, None, shape[-1])
-    named = isinstance(candidate.backbone, str)
-    model = build_classifier(
-        candidate.backbone,
-        len(data.class_names),
-        input_shape=shape,
-        image_size=image_size,
-        value_range=data.value_range,
-        pixels=candidate.pixels,
-        num_prefix_tokens=candidate.num_prefix_tokens,
-        weights=candidate.weights if named else "imagenet",
-        backbone_options=candidate.options if named else None,
-        class_names=data.class_names,
-    )
-    own = backbone_of(model).input_shape[1:3]
-    size = arguments.size("image_size", own if image_size is None else image_size)
-    return _Contender(candidate=candidate, model=model, image_size=size)
-
-
-def _nothing_left(left_out: Sequence[tuple[LeftOutBackbone, Exception]]) -> Exception:
-    """Return an error of the first one's class that names all that were left out."""
-    reasons = text.join_first(
-        [f"{each.candidate}: {each.reason}" for each, _ in left_out], separator="; "
-    )
-    return type(left_out[0][1])(f"No backbone is left: {reasons}")
-
-
 def _group(data: ImageDataset) -> ImageDataset:
     """Return images whose groups, known once for all backbones, include duplicate files."""
     if not data.known_scans:
@@ -253,11 +171,17 @@ def _group(data: ImageDataset) -> ImageDataset:
     return replace(data, groups=tuple(splits.find_groups(data)), known_scans=())
 
 
-def _by_size(
-    contenders: Sequence[_Contender],
-) -> Iterable[tuple[tuple[int, int], list[_Contender]]]:
-    sizes = dict.fromkeys(each.image_size for each in contenders)
-    return [(size, [each for each in contenders if each.image_size == size]) for size in sizes]
+def _read_images(
+    contenders: Sequence[Contender], data: ImageDataset, cache: Cache | None
+) -> Iterator[tuple[Contender, ImageDataset]]:
+    """Yield each contender with the images at its size, size by size."""
+    for size in dict.fromkeys(each.image_size for each in contenders):
+        images = data.at_size(size)
+        if cache is None or cache.folder is None:  # else only what is not stored is read
+            images = _in_memory(images)
+        for each in contenders:
+            if each.image_size == size:
+                yield each, images
 
 
 def _in_memory(images: ImageDataset) -> ImageDataset:
@@ -272,7 +196,7 @@ def _in_memory(images: ImageDataset) -> ImageDataset:
 
 
 def _measure(
-    contender: _Contender, images: ImageDataset, fitted: fitted_sites.FittedSites, batch_size: int
+    contender: Contender, images: ImageDataset, fitted: fitted_sites.FittedSites, batch_size: int
 ) -> list[_Measured]:
     """Return the depths of a contender that are worth their time, ready to be timed."""
     classes = len(images.class_names)
@@ -301,9 +225,24 @@ def _measure(
             num_prefix_tokens=candidate.num_prefix_tokens,
         )
         measured.append(
-            _Measured(row=row, correct=correct, groups=groups, run=functools.partial(run, batch))
+            _Measured(
+                row=row,
+                correct=correct,
+                groups=groups,
+                engine=fitted.engine,
+                run=functools.partial(run, batch),
+            )
         )
     return measured
+
+
+def _time(measured: Sequence[_Measured], batch_size: int) -> list[ProbedBackbone]:
+    """Return the rows with the time of an image, measured in turns."""
+    seconds = timing.time_in_turns([each.run for each in measured])
+    return [
+        replace(each.row, milliseconds=1000 * each_seconds / batch_size)
+        for each, each_seconds in zip(measured, seconds, strict=True)
+    ]
 
 
 def _count_parameters(site: Site, classes: int) -> int:
