@@ -13,7 +13,7 @@ from tlkit.cli import app
 from tlkit.data import naming
 from tlkit.data.class_names import order_class_names
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import DataError
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"
 
@@ -226,63 +226,3 @@ def test_a_name_has_one_spelling_that_stays(name: str) -> None:
     assert naming.normalize(once) == once
     assert naming.normalize(unicodedata.normalize("NFD", name)) == once
     assert not naming.find_fault(naming.escape(name))
-
-
-@pytest.mark.parametrize(
-    "folders",
-    [
-        ["train", "test", "unlabeled"],
-        ["seg_train", "seg_test"],
-        ["seg_train/seg_train", "seg_test/seg_test", "seg_pred/seg_pred"],
-        ["train", "val", "test", "labels"],
-        ["trainset", "testset"],
-        ["Training", "Validation", "cat"],
-        ["trainA", "testA"],
-        ["images", "masks"],
-        ["images/train", "labels/train"],
-        ["JPEGImages", "Annotations"],
-        ["train"],
-        ["query", "gallery"],
-        ["inputs", "targets"],
-        ["test/cat", "cat", "dog"],
-        ["fold1/cat", "fold1/dog", "fold2/cat", "fold2/dog"],
-    ],
-)
-def test_a_folder_of_parts_is_refused(folders: list[str], tmp_path: Path) -> None:
-    for number, folder in enumerate(folders):
-        _picture(tmp_path / folder / f"{number}.png", number)
-    for unreadable in ("fail", "skip"):
-        with pytest.raises(ConfigError, match="with the parts .* Read each by itself"):
-            sources.from_folder(tmp_path, image_size=8, unreadable=unreadable)
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        ["train", "bus"],
-        ["mask", "no mask"],
-        ["label 0", "label 1"],
-        ["test", "control"],
-        ["part_1", "part_2"],
-        ["valid", "invalid"],
-    ],
-)
-def test_classes_with_such_names_are_classes(names: list[str], tmp_path: Path) -> None:
-    assert _folder(tmp_path, names).class_names == tuple(sorted(names))
-
-
-def test_the_error_names_the_folder_to_read(tmp_path: Path) -> None:
-    for folder in ("labels/train", "images/train/cat", "images/train/dog", "images/val/cat"):
-        _picture(tmp_path / folder / "1.png")
-    with pytest.raises(ConfigError, match=r"Read each .* from_folder\('.*/images/train', ...\)"):
-        sources.from_folder(tmp_path, image_size=8)
-
-
-@pytest.mark.parametrize("inner", ["photos", "photos/photos", "set/train"])
-def test_a_single_folder_around_the_classes_is_named(inner: str, tmp_path: Path) -> None:
-    for number, label in enumerate("ab"):
-        _picture(tmp_path / inner / label / f"{number}.png", number)
-    with pytest.raises(ConfigError, match=rf"Read what is in it: from_folder\('.*/{inner}', ...\)"):
-        sources.from_folder(tmp_path, image_size=8)
-    _picture(tmp_path / "more" / "1.png")
-    assert len(sources.from_folder(tmp_path, image_size=8).class_names) == 2

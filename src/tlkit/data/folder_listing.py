@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tlkit._internal.text import plural
-from tlkit.data import naming
+from tlkit.data import naming, part_names
 from tlkit.data.image_dataset import Problem
 from tlkit.data.image_files import describe_others, divide, find_files, is_image, relative_path
 from tlkit.data.listings import PARTS, Listing, join
@@ -155,12 +155,12 @@ def _refuse_parts(root: Path, classes: Sequence[Path]) -> None:
 def _find_parts(folders: Sequence[Path]) -> list[str]:
     """Return the names of folders that are parts of a data set, if there are such."""
     names = [folder.name for folder in folders]
-    roles = [name for name in names if naming.is_part(name) or naming.is_aside(name)]
-    if naming.have_parts(names) or (len(roles) == len(names) and not _may_be_classes(names)):
+    roles = [name for name in names if part_names.is_part(name) or part_names.is_aside(name)]
+    if part_names.have_parts(names) or (len(roles) == len(names) and not _may_be_classes(names)):
         return roles
     within = {folder.name: {each.name for each in subfolders(folder)} for folder in folders}
     nested = [name for name in roles if within[name] & set(names)]
-    folds = [name for name in names if naming.is_fold(name)]
+    folds = [name for name in names if part_names.is_fold(name)]
     common = set.intersection(*within.values())
     if len(names) > 1 and len(folds) == len(names) and len(common) > 1:
         return folds

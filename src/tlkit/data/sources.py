@@ -8,7 +8,7 @@ import numpy as np
 
 from tlkit._internal import arguments
 from tlkit._internal.text import join_first
-from tlkit.data import decoding, naming
+from tlkit.data import decoding, naming, part_names
 from tlkit.data.disk_images import from_batches
 from tlkit.data.image_dataset import ImageDataset, Problem, validate_labels, validate_rows
 from tlkit.data.image_folders import from_folder, from_manifest
@@ -161,7 +161,7 @@ def _find_splits(dataset: Mapping[str, Any]) -> dict[str, Any]:
     """Return the splits of a `DatasetDict` that are parts, by "train", "validation", "test"."""
     found: dict[str, Any] = {}
     for part in PARTS:
-        named = [name for name in dataset if naming.find_part(str(name)) == part]
+        named = [name for name in dataset if part_names.find_part(str(name)) == part]
         if len(named) > 1:
             raise ConfigError(
                 f"`dataset` must have one {part} split, got {named}. Pass a dict of those to use."

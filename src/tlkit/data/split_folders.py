@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from tlkit._internal.text import join_first
-from tlkit.data import naming
+from tlkit.data import naming, part_names
 from tlkit.data.image_files import find_files, is_image
 from tlkit.data.listings import PARTS
 from tlkit.errors import Argument, ConfigError
@@ -41,7 +41,7 @@ def find_split(root: Path, folders: Sequence[Path], split: SplitChoice) -> Split
     """
     if split == "random":
         return None
-    named = {folder: naming.find_part(folder.name) for folder in folders}
+    named = {folder: part_names.find_part(folder.name) for folder in folders}
     inner = {folder: _find_classes(folder, part) for folder, part in named.items() if part}
     found: dict[str, list[Path]] = {
         part: [folder for folder in folders if named[folder] == part and inner[folder]]
@@ -49,41 +49,57 @@ def find_split(root: Path, folders: Sequence[Path], split: SplitChoice) -> Split
     }
     if not found["train"] and split == "auto":
         return None
-    parts = [part for part in PARTS if found[part]]
     others = [folder for folder in folders if not inner.get(folder) and _has_images(folder)]
-    strangers = [
-        each for each in others if not (naming.is_part(each.name) or naming.is_aside(each.name))
-    ]
-    if not found["train"] or (len(parts) == 1 and strangers and split == "auto"):
-        if split == "auto":
-            return None
+    if split == "auto" and _may_be_classes(found, others):
+        return None
+    if not found["train"]:
         raise ConfigError(
             Argument("split"),
             f" can only be {split!r} for a folder with train/, and val/ or test/, each with a "
             f"folder for each class, got {str(root)!r} with "
             f"{join_first([each.name for each in folders]) or 'no folder'}.",
         )
-    for part in parts:
-        if len(found[part]) > 1:
-            raise ConfigError(
-                f"One folder must hold the {part} images, got "
-                f"{join_first([each.name for each in found[part]])} in {str(root)!r}. Join them, "
-                "or move one away."
-            )
-    names = [f"{found[part][0].name}/ for {_PURPOSES[part]}" for part in parts]
-    said = {
-        "pool": f"the images of {join_first([found[part][0].name for part in parts])} are joined, "
-        "and split again"
-    }.get(split, f"the folder's own split is used: {join_first(names)}")
+    parts = _take_one_of_each(found, root)
     passed_over = [
         f"passed over the folder {naming.escape(each.name)}/: it has images, but is no part with a "
         "folder for each class"
         for each in others
     ]
     return SplitFolders(
-        parts={part: inner[found[part][0]] or root for part in parts},
-        notices=(said, *passed_over),
+        parts={part: inner[folder] or root for part, folder in parts.items()},
+        notices=(_describe(parts, split), *passed_over),
     )
+
+
+def _may_be_classes(found: Mapping[str, Sequence[Path]], others: Sequence[Path]) -> bool:
+    """Return whether a single part is among folders of images that are no part of a data set."""
+    strangers = [
+        each
+        for each in others
+        if not (part_names.is_part(each.name) or part_names.is_aside(each.name))
+    ]
+    return sum(map(bool, found.values())) == 1 and bool(strangers)
+
+
+def _take_one_of_each(found: Mapping[str, Sequence[Path]], root: Path) -> dict[str, Path]:
+    """Return the folder of each part that there is."""
+    for part, folders in found.items():
+        if len(folders) > 1:
+            raise ConfigError(
+                f"One folder must hold the {part} images, got "
+                f"{join_first([each.name for each in folders])} in {str(root)!r}. Join them, "
+                "or move one away."
+            )
+    return {part: folders[0] for part, folders in found.items() if folders}
+
+
+def _describe(parts: Mapping[str, Path], split: SplitChoice) -> str:
+    """Return what was assumed of the folders of parts."""
+    if split == "pool":
+        joined = join_first([folder.name for folder in parts.values()])
+        return f"the images of {joined} are joined, and split again"
+    names = [f"{folder.name}/ for {_PURPOSES[part]}" for part, folder in parts.items()]
+    return f"the folder's own split is used: {join_first(names)}"
 
 
 _PURPOSES = {"train": "training", "validation": "validation", "test": "testing"}
@@ -92,9 +108,9 @@ _PURPOSES = {"train": "training", "validation": "validation", "test": "testing"}
 def _find_classes(folder: Path, part: str | None) -> Path | None:
     """Return the folder whose subfolders are classes: this one, or one of its name in it."""
     within = list(subfolders(folder))
-    if len(within) == 1 and naming.find_part(within[0].name) == part:
+    if len(within) == 1 and part_names.find_part(within[0].name) == part:
         return _find_classes(within[0], part)
-    filled = [each for each in within if not naming.is_aside(each.name) and _has_images(each)]
+    filled = [each for each in within if not part_names.is_aside(each.name) and _has_images(each)]
     several = len(filled) > 1
     return folder if several or (filled and not _has_images_itself(folder)) else None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tlkit._internal.text import join_first
-from tlkit.data import manifests, naming
+from tlkit.data import manifests, naming, part_names
 from tlkit.data.image_files import relative_path
 from tlkit.data.listings import Listing
 from tlkit.data.reading import Label
@@ -120,7 +120,7 @@ def _read_parts(table: Mapping[str, list[Any]], column: str | None) -> list[str]
     """
     if column is None:
         return []
-    parts = [naming.find_part(str(value)) for value in table[column]]
+    parts = [part_names.find_part(str(value)) for value in table[column]]
     wrong = [row for row, part in enumerate(parts) if part is None]
     if wrong:
         shown = join_first([f"row {row + 1}: {str(table[column][row])!r}" for row in wrong])

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments
-from tlkit.data import manifests, naming
+from tlkit.data import manifests, naming, part_names
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.image_folders import from_folder, from_manifest
 from tlkit.data.joining import join
@@ -138,7 +138,7 @@ def _list_classes(place: str, experiment: Experiment) -> list[str]:
         labels = manifests.read_columns(path, [column])[column]
         return [name for name in naming.from_labels(labels, column=column) if name is not None]
     folders = _list_folders(path)
-    if naming.have_parts([each.name for each in folders]):
+    if part_names.have_parts([each.name for each in folders]):
         folders = [inner for each in folders for inner in _list_folders(each)]
     return [name for name in (naming.normalize(each.name) for each in folders) if name]
 
@@ -149,6 +149,7 @@ def _list_folders(path: Path) -> list[Path]:
 
 
 def _load_place(experiment: Experiment, class_names: Sequence[str] | None) -> ImageDataset:
+    """Return the images of one folder or table, with those of the experiment's other parts."""
     how: dict[str, Any] = {
         "image_size": image_size_of(experiment),
         "channels": experiment.channels,
@@ -157,7 +158,27 @@ def _load_place(experiment: Experiment, class_names: Sequence[str] | None) -> Im
         "max_unreadable": experiment.max_unreadable,
         "white": experiment.white,
         "class_names": class_names,
+        "test_data": experiment.test_data,
+        "validation_data": experiment.validation_data,
     }
+    _check_place(experiment)
+    if Path(experiment.data).is_dir():
+        _refuse_columns(experiment)
+        columns = Columns(
+            path=experiment.path_column,
+            label=experiment.label_column,
+            separator=experiment.label_separator,
+            labels=experiment.label_columns,
+            group=experiment.group_column,
+            split=experiment.split_column,
+        )
+        return from_folder(experiment.data, split=experiment.split, columns=columns, **how)
+    columns_of_table = {name: getattr(experiment, name) for name in _list_columns()}
+    return from_manifest(experiment.data, **columns_of_table, **how)
+
+
+def _check_place(experiment: Experiment) -> None:
+    """Check that an experiment's images are in a folder or a table that is there."""
     path = Path(experiment.data)
     if not path.exists() or not (path.is_dir() or path.suffix.lower() in manifests.SUFFIXES):
         why = "it is neither" if path.exists() else "no such file"
@@ -165,19 +186,7 @@ def _load_place(experiment: Experiment, class_names: Sequence[str] | None) -> Im
             "`data` must be a folder with a subfolder for each class, or a .csv or .parquet "
             f"table, got {experiment.data!r}: {why}."
         )
-    how |= {"test_data": experiment.test_data, "validation_data": experiment.validation_data}
-    columns = Columns(
-        path=experiment.path_column,
-        label=experiment.label_column,
-        separator=experiment.label_separator,
-        labels=experiment.label_columns,
-        group=experiment.group_column,
-        split=experiment.split_column,
-    )
-    if path.is_dir():
-        _refuse_columns(experiment)
-        return from_folder(experiment.data, split=experiment.split, columns=columns, **how)
-    if experiment.split != "auto":
+    if not path.is_dir() and experiment.split != "auto":
         raise ConfigError(
             Argument("split"),
             f" can only be used with a folder, got {experiment.split!r} for a table. Name the "
@@ -185,16 +194,6 @@ def _load_place(experiment: Experiment, class_names: Sequence[str] | None) -> Im
             Argument("split_column"),
             ".",
         )
-    return from_manifest(
-        experiment.data,
-        path_column=columns.path,
-        label_column=columns.label,
-        label_separator=columns.separator,
-        label_columns=columns.labels,
-        group_column=columns.group,
-        split_column=columns.split,
-        **how,
-    )
 
 
 def _refuse_columns(experiment: Experiment) -> None:
