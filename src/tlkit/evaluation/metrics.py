@@ -6,21 +6,12 @@ from typing import Any
 
 import numpy as np
 import rich.console
-from scipy.stats import binomtest
-from sklearn.metrics import (
-    confusion_matrix,
-    log_loss,
-    precision_recall_fscore_support,
-    top_k_accuracy_score,
-)
 
 from tlkit._internal import arguments
 from tlkit._internal.tables import build_table, render_text
 from tlkit.errors import DataError
-from tlkit.evaluation import bootstrap, multi_label
-from tlkit.evaluation.reliability import calibration_error
+from tlkit.evaluation import multi_label, single_label
 
-_TOP = (1, 3, 5)
 _MAX_ROWS = 30  # classes in a printed table
 
 
@@ -301,59 +292,13 @@ def compute_metrics(
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     _check(labels, probabilities, len(class_names))
     if labels.ndim == 2:
+        multi_label.check(labels, probabilities)
         found, rows = multi_label.measure(labels, probabilities, thresholds)
-        classes = [
-            ClassMetrics(name=name, **row) for name, row in zip(class_names, rows, strict=True)
-        ]
-        return Evaluation(
-            **found, classes=tuple(classes), probabilities=probabilities, labels=labels
-        )
-    indices = np.arange(len(class_names))
-    predicted = probabilities.argmax(axis=1)
-    num_correct = int((predicted == labels).sum())
-    interval = binomtest(num_correct, len(labels)).proportion_ci(0.95, method="wilson")
-    precise = probabilities.astype("float64")  # float32 rows add up to 1 only within 1e-7
-    precise = precise / precise.sum(axis=1, keepdims=True)
-    confusion = confusion_matrix(labels, predicted, labels=indices)
-    support, num_predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    balanced_accuracy, macro_f1 = bootstrap.mean_over_classes(
-        np.diag(confusion)[None], support, num_predicted[None]
-    )
-    return Evaluation(
-        count=len(labels),
-        accuracy=num_correct / len(labels),
-        accuracy_interval=(float(interval.low), float(interval.high)),
-        loss=float(log_loss(labels, precise, labels=indices)),
-        top_k=_top_k(labels, probabilities),
-        balanced_accuracy=float(balanced_accuracy[0]),
-        macro_f1=float(macro_f1[0]),
-        calibration_error=calibration_error(labels, probabilities),
-        intervals=bootstrap.intervals(labels, precise),
-        classes=_per_class(labels, predicted, num_predicted, class_names),
-        confusion=confusion,
-        probabilities=probabilities,
-        labels=labels,
-    )
-
-
-def _per_class(
-    labels: np.ndarray, predicted: np.ndarray, num_predicted: np.ndarray, names: Sequence[str]
-) -> tuple[ClassMetrics, ...]:
-    per_class = precision_recall_fscore_support(
-        labels, predicted, labels=np.arange(len(names)), zero_division=0.0
-    )
-    columns = (values.tolist() for values in (*per_class, num_predicted))
-    return tuple(
-        ClassMetrics(
-            name=name,
-            precision=precision,
-            recall=recall,
-            f1=f1,
-            support=support,
-            num_predicted=count,
-        )
-        for name, precision, recall, f1, support, count in zip(names, *columns, strict=True)
-    )
+    else:
+        single_label.check(labels, num_classes=len(class_names))
+        found, rows = single_label.measure(labels, probabilities)
+    classes = [ClassMetrics(name=name, **row) for name, row in zip(class_names, rows, strict=True)]
+    return Evaluation(**found, classes=tuple(classes), probabilities=probabilities, labels=labels)
 
 
 def _check(labels: np.ndarray, probabilities: np.ndarray, classes: int) -> None:
@@ -364,20 +309,3 @@ def _check(labels: np.ndarray, probabilities: np.ndarray, classes: int) -> None:
         )
     if not np.isfinite(probabilities).all():
         raise DataError("`probabilities` must be finite, got NaN: the model has diverged.")
-    if labels.ndim == 2:
-        multi_label.check(labels, probabilities)
-    elif labels.min() < 0 or labels.max() >= classes:
-        raise DataError(
-            f"`labels` must be from 0 to {classes - 1}, got {labels.min()} to {labels.max()}."
-        )
-
-
-def _top_k(labels: np.ndarray, probabilities: np.ndarray) -> dict[int, float]:
-    classes = probabilities.shape[1]
-    if classes == 2:  # scikit-learn takes one column of two classes
-        return {1: float((probabilities.argmax(axis=1) == labels).mean())}
-    return {
-        k: float(top_k_accuracy_score(labels, probabilities, k=k, labels=np.arange(classes)))
-        for k in _TOP
-        if k < classes
-    }
