@@ -1,49 +1,29 @@
 """A frozen model that runs only images whose features are not in the store."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tlkit.caching import collection
-from tlkit.caching.cache import Cache
 from tlkit.caching.feature_folder import FeatureFolder
 from tlkit.caching.progress import CacheProgress
 from tlkit.caching.source import Source
 from tlkit.caching.trunk_runner import TrunkRunner
 from tlkit.errors import StoreError
-from tlkit.models.flat_graph import Part
 
 
 class StoredTrunk:
     """Returns the features of images as an engine does, from the store where they are in it.
 
     Args:
-        trunk: The frozen model; it returns a list of tensors.
-        columns: The digest of each of them, of `fingerprint.digest_tensors`.
-        last_layer: The name of the layer that returns the last of them.
-        row_bytes: How many bytes the features of one image take.
+        runner: Runs the frozen model; it says how and where features are stored.
         rank: The number of axes of the model's input.
-        engine: What runs it, as in `Cache`.
-        cache: Where features are stored.
     """
 
-    def __init__(
-        self,
-        trunk: Part,
-        columns: Sequence[str],
-        *,
-        last_layer: str,
-        row_bytes: int,
-        rank: int,
-        engine: str = "keras",
-        cache: Cache,
-    ) -> None:
-        self._rank, self._folder = rank, FeatureFolder(cache)
+    def __init__(self, runner: TrunkRunner, *, rank: int) -> None:
+        self._runner, self._rank = runner, rank
+        self._folder = FeatureFolder(runner.cache)
         self._lookup: Any = None
-        self._runner = TrunkRunner(
-            trunk, columns, last_layer=last_layer, row_bytes=row_bytes, engine=engine, cache=cache
-        )
 
     @property
     def name(self) -> str:

@@ -25,11 +25,13 @@ class TrunkRunner:
         columns: The digest of each of them, of `fingerprint.digest_tensors`.
         last_layer: The name of the layer that returns the last of them.
         row_bytes: How many bytes the features of one image take.
+        cache: Where features are stored and as which dtype, and the engine's tolerance.
         engine: What runs it, as in `Cache`.
-        cache: The dtype of features, and the engine's tolerance.
         more_facts: What else the features depend on.
 
     Attributes:
+        cache: As given.
+        row_bytes: As given.
         num_computed: How many images were run.
         float16_error: The largest error by storing float16, relative to the largest feature.
     """
@@ -41,15 +43,15 @@ class TrunkRunner:
         *,
         last_layer: str,
         row_bytes: int,
-        engine: str,
         cache: Cache,
+        engine: str = "keras",
         more_facts: dict[str, Any] | None = None,
     ) -> None:
-        self._trunk, self._cache, self._name = trunk, cache, engine
+        self._trunk, self._name = trunk, engine
         self._columns, self._last_layer = list(columns), last_layer
         self._more_facts = more_facts or {}
         self._engines: dict[Any, selection.Engine] = {}
-        self.row_bytes = row_bytes
+        self.cache, self.row_bytes = cache, row_bytes
         self.num_computed = 0
         self.float16_error = 0.0
 
@@ -85,7 +87,7 @@ class TrunkRunner:
         """Return the features of these images."""
         arrays = self._prepare(images[:BATCH]).run(images)
         self.num_computed += len(images)
-        if self._cache.dtype == "float32":
+        if self.cache.dtype == "float32":
             return arrays
         return [self._to_float16(array) for array in arrays]
 
@@ -93,7 +95,7 @@ class TrunkRunner:
         key = (sample.shape[1:], sample.dtype)
         if key not in self._engines:
             self._engines[key] = selection.prepare(
-                self._name, self._trunk, sample, tolerance=self._cache.tolerance
+                self._name, self._trunk, sample, tolerance=self.cache.tolerance
             )
             self._name = self._engines[key].name
         return self._engines[key]
@@ -117,7 +119,7 @@ class TrunkRunner:
 
     def _collect_facts(self, sample: np.ndarray, engine: str) -> dict[str, Any]:
         facts = fingerprint.describe(
-            self._columns, last_layer=self._last_layer, sample=sample, dtype=self._cache.dtype
+            self._columns, last_layer=self._last_layer, sample=sample, dtype=self.cache.dtype
         )
         return {**facts, "engine": [engine, selection.get_version(engine)], **self._more_facts}
 

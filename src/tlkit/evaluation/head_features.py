@@ -8,6 +8,7 @@ import numpy as np
 from tlkit.caching import fingerprint, partition
 from tlkit.caching.cache import Cache
 from tlkit.caching.stored_trunk import StoredTrunk
+from tlkit.caching.trunk_runner import TrunkRunner
 from tlkit.models import flat_graph
 from tlkit.models.flat_graph import Part
 from tlkit.models.inspection import head_of
@@ -34,14 +35,14 @@ class HeadFeatures:
         dtype = model.inputs[0].dtype
         before = Part(steps, graph.inputs, step.inputs, input_dtype=dtype, name="before_the_head")
         digests = fingerprint.digest_tensors(steps)
-        self._trunk = StoredTrunk(
+        runner = TrunkRunner(
             before,
             [digests[tensor] for tensor in step.inputs],
             last_layer=fingerprint.name_last_layer(steps, step.inputs),
             row_bytes=4 * head.kernel.shape[0],
-            rank=len(model.input_shape),
             cache=cache,
         )
+        self._trunk = StoredTrunk(runner, rank=len(model.input_shape))
         inside = {id(each) for each in steps}
         rest = [each for each in graph.steps if id(each) not in inside]
         self._head = Part(rest, step.inputs, graph.outputs, name="head")

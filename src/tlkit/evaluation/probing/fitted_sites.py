@@ -14,6 +14,7 @@ from tlkit.caching import cost
 from tlkit.caching.cache import Cache
 from tlkit.caching.engines import selection
 from tlkit.caching.stored_trunk import StoredTrunk
+from tlkit.caching.trunk_runner import TrunkRunner
 from tlkit.data import batches, chunks, splits
 from tlkit.data.batches import Data
 from tlkit.data.image_dataset import ImageDataset
@@ -114,15 +115,15 @@ def _prepare(
     """Return what runs the reader; with a folder, only images that are not stored there."""
     if cache is None or cache.folder is None:
         return selection.prepare(engine, reader, images[:128])
-    return StoredTrunk(
+    runner = TrunkRunner(
         reader,
         reader.digest_features(),
         last_layer=found_sites[-1].layer,
         row_bytes=cost.FEATURE_BYTES * sum(site.num_features for site in found_sites),
-        rank=len(images.shape),
-        engine=engine,
         cache=replace(cache, dtype="float32"),
+        engine=engine,
     )
+    return StoredTrunk(runner, rank=len(images.shape))
 
 
 def _store_more(
