@@ -85,17 +85,10 @@ def read(
     Raises:
         DataError: Pictures can't be used and the options do not allow that; the message lists them.
     """
-    wrong = {index: naming.find_fault(path) for index, path in enumerate(paths)}
-    wrong |= {
-        index: "it has no label (empty, NaN or -1)"
-        for index, label in enumerate(labels)
-        if label is None
-    }
-    wrong |= faults or {}
+    wrong = _find_faults(paths, labels) | dict(faults or {})
     usable = [index for index in range(len(labels)) if not wrong.get(index)]
-    scans = dict(
-        zip(usable, scanning.scan_pictures(fetch, usable, white=options.white), strict=True)
-    )
+    scanned = scanning.scan_pictures(fetch, usable, white=options.white)
+    scans = dict(zip(usable, scanned, strict=True))
     damaged = {index for index, scan in scans.items() if scan.problem}
     wrong |= {index: scans[index].problem for index in damaged}
     found = [
@@ -108,29 +101,15 @@ def read(
     kept = [i for i in usable if i not in damaged or options.unreadable == "replace"]
     encoded, names = _encode([labels[i] for i in kept], options.class_names, place)
     white, depths = _find_white([scans[i] for i in kept if i not in damaged], options.white)
-    fit, channels = options.fit, options.channels
-
-    def decode(index: int, size: tuple[int, int]) -> np.ndarray:
-        if index in damaged:
-            return np.full((*size, channels), _GREY, "uint8")
-        picture = scanning.read_again(fetch(index), scans[index])
-        return decoding.decode(picture, size, fit=fit, channels=channels, white=white)
-
-    def at_size(size: tuple[int, int]) -> tuple[ReadImage, Digest]:
-        how = replace(options, image_size=size)
-
-        def digest(numbers: np.ndarray) -> np.ndarray | None:
-            chosen = [scans[int(number)] for number in numbers]
-            return _digest_decoded(chosen, white, how) if are_files else None
-
-        return lambda index: decode(index, size), digest
-
-    read_image, digest = at_size(options.image_size)
-
+    decoder = _Decoder(fetch=fetch, scans=scans, white=white, options=options, are_files=are_files)
     return ImageDataset(
         name=name,
         images=LazyImages(
-            read_image, kept, shape=options.shape, digests=digest(np.asarray(kept)), at_size=at_size
+            decoder.decode,
+            kept,
+            shape=options.shape,
+            digests=decoder.digest(np.asarray(kept)),
+            at_size=decoder.at_size,
         ),
         labels=encoded,
         class_names=names,
@@ -144,21 +123,62 @@ def read(
     )
 
 
-# Two files are decoded to the same pixels if all of this is the same: their bytes, the settings of
-# decoding, and the versions of what decodes. White matters to files of more than 8 bits only, so
-# that one such file more does not change the digests of all others. A setting that changes pixels
-# and is missing here would let stored features be used for other pixels.
-def _digest_decoded(
-    scans: Sequence[scanning.Scan], white: int | None, options: ReadOptions
-) -> np.ndarray:
-    """Return a digest of each image's file and of how it is decoded."""
-    versions = [PIL.__version__, *map(PIL.features.version, ("libjpeg_turbo", "webp"))]
-    how = f"{options.image_size} {options.fit} {options.channels} {versions}"
-    return digests.digest_texts(
-        f"{'grey' if scan.problem else scan.digest} {how} "
-        f"{white if scan.form == '16-bit grey' else None}"
-        for scan in scans
-    )
+def _find_faults(paths: Sequence[str], labels: Sequence[Label]) -> dict[int, str]:
+    """Return why pictures can't be used, or empty text, before any is read."""
+    faults = {index: naming.find_fault(path) for index, path in enumerate(paths)}
+    missing = [index for index, label in enumerate(labels) if label is None]
+    return faults | dict.fromkeys(missing, "it has no label (empty, NaN or -1)")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Decoder:
+    """Decodes scanned pictures by their index, at one size.
+
+    Attributes:
+        fetch: Returns the picture with this index.
+        scans: The scan of each picture; one that is damaged becomes grey.
+        white: White of files with more than 8 bits; None without any.
+        options: How pictures are read.
+        are_files: Whether they are files, whose content can be digested.
+    """
+
+    fetch: Callable[[int], decoding.Picture]
+    scans: Mapping[int, scanning.Scan]
+    white: int | None
+    options: ReadOptions
+    are_files: bool
+
+    def at_size(self, size: tuple[int, int]) -> tuple[ReadImage, Digest]:
+        """Return what decodes and what digests the pictures at another size."""
+        other = replace(self, options=replace(self.options, image_size=size))
+        return other.decode, other.digest
+
+    def decode(self, index: int) -> np.ndarray:
+        """Return the pixels of a picture."""
+        scan, how = self.scans[index], self.options
+        if scan.problem:
+            return np.full(how.shape, _GREY, "uint8")
+        picture = scanning.read_again(self.fetch(index), scan)
+        return decoding.decode(
+            picture, how.image_size, fit=how.fit, channels=how.channels, white=self.white
+        )
+
+    # Two files are decoded to the same pixels if all of this is the same: their bytes, the settings
+    # of decoding, and the versions of what decodes. White matters to files of more than 8 bits
+    # only, so that one such file more does not change the digests of all others. A setting that
+    # changes pixels and is missing here would let stored features be used for other pixels.
+    def digest(self, indices: np.ndarray) -> np.ndarray | None:
+        """Return a digest of each picture's file and of how it is decoded; None without files."""
+        if not self.are_files:
+            return None
+        scans = [self.scans[int(index)] for index in indices]
+        versions = [PIL.__version__, *map(PIL.features.version, ("libjpeg_turbo", "webp"))]
+        how = f"{self.options.image_size} {self.options.fit} {self.options.channels} {versions}"
+        return digests.digest_texts(
+            f"{'grey' if scan.problem else scan.digest} {how} "
+            f"{self.white if scan.form == '16-bit grey' else None}"
+            for scan in scans
+        )
 
 
 def _encode(
