@@ -21,7 +21,13 @@ from tlkit.training.records import PhaseRun, to_columns
 
 @dataclass(frozen=True, kw_only=True)
 class _Fitted:
-    """The metrics of each epoch, the best epoch, and the one that diverged; 0 is before them."""
+    """What fitting a phase came to.
+
+    Attributes:
+        epochs: The metrics of each epoch.
+        best_epoch: The epoch whose weights were kept, from 1; 0 for those from before the phase.
+        diverged: The epoch in which it diverged; None if it did not.
+    """
 
     epochs: tuple[dict[str, float], ...]
     best_epoch: int = 1
