@@ -1,9 +1,9 @@
 """How good a classifier is: metrics, calibration, linear probes, label audit, significance.
 
 Start reading in `evaluator.py`, which predicts probabilities, and `metrics.py`, which compares them
-with the labels by `single_label.py` or `multi_label.py`; `bootstrap.py` and `reliability.py` compute
-some of the metrics. `calibration.py`, `label_audit.py`, `significance.py` and `probing` are one
-idea each.
+with the labels, by `single_label.py` or `multi_label.py`; `bootstrap.py` and `reliability.py`
+compute some of the metrics. `calibration.py`, `label_audit.py`, `significance.py` and `probing` are
+one idea each.
 
 Public: what `__init__.pyi` lists.
 The package imports `training` and the packages below it, and draws nothing; `plotting`, `reports`,
