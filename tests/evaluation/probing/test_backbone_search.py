@@ -10,7 +10,14 @@ from tlkit import sources
 from tlkit.data import ImageDataset, LazyImages
 from tlkit.errors import ConfigError, DataError, DownloadError
 from tlkit.evaluation import BackboneCandidate, BackboneSearch, ProbedBackbone
-from tlkit.evaluation.probing import backbone_search, candidates, paired, search_result, timing
+from tlkit.evaluation.probing import (
+    backbone_search,
+    candidates,
+    contenders,
+    paired,
+    search_result,
+    timing,
+)
 
 
 def _stripes(count: int = 200) -> ImageDataset:
@@ -162,7 +169,9 @@ def test_a_limit_decides_what_the_best_is() -> None:
     rows = backbone_search._add_differences(
         list(ROWS),
         [
-            backbone_search._Measured(row=row, correct=np.arange(100) < n, groups=(), run=int)
+            backbone_search._Measured(
+                row=row, correct=np.arange(100) < n, groups=(), engine="keras", run=int
+            )
             for row, n in zip(ROWS, (90, 89, 88, 85, 80), strict=True)
         ],
         2.0,
@@ -279,14 +288,14 @@ def test_wrong_arguments_are_errors() -> None:
 
 
 def test_what_cannot_be_downloaded_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    build = backbone_search._build
+    build = contenders._build
 
     def offline(candidate: BackboneCandidate, size, data):
         if candidate.name == "far":
             raise DownloadError("Can't download far.")
         return build(candidate, size, data)
 
-    monkeypatch.setattr(backbone_search, "_build", offline)
+    monkeypatch.setattr(contenders, "_build", offline)
     both = [_candidate("far", 2), _candidate("narrow", 2)]
     found = tlkit.probe_backbones(both, _stripes(60))
     assert {row.candidate for row in found.rows} == {"narrow"}

@@ -87,6 +87,8 @@ def probe_backbones(
         EngineError: The engine can't run any backbone.
 
     Examples:
+        >>> import keras
+        >>> import numpy as np
         >>> from tlkit import sources
         >>> inputs = keras.Input((8, 8, 3))
         >>> model = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="edges")(inputs))
