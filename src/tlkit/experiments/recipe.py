@@ -239,31 +239,36 @@ class Recipe:
         )
         if class_weight is not None:
             self = self._weigh_classes(class_weight)
-        given: dict[str, Any] = {"cache": cache, "verbose": verbose}
         if budget is None:
             run = self.trainer(seed=seed, cache=cache).fit(model, data, verbose=verbose)
         else:
             until = started + 60 * budget
-            head = self.head
-            if isinstance(head, Phase):
-                head = replace(head, callbacks=(*head.callbacks, Deadline(until)))
-            phases = [train_phase(model, head, data, name="head", seed=seed, **given)]
-            if self.fine_tune is not None:
-                more = train_within(
-                    model,
-                    self.fine_tune,
-                    data,
-                    name="fine_tune",
-                    seconds=until - time.perf_counter(),
-                    seed=seed + 1,
-                    **given,
-                )
-                phases += [] if more is None else [more]
-            run = Run(phases=tuple(phases))
+            run = self._train_until(until, model, data, seed=seed, cache=cache, verbose=verbose)
         _fit_ood(model, data)
         return Trained(
             recipe=self.name, model=model, run=run, seconds=time.perf_counter() - started
         )
+
+    def _train_until(
+        self, until: float, model: keras.Model, data: ImageDataset, *, seed: int, **how: Any
+    ) -> Run:
+        """Train the phases that there is time for, until `time.perf_counter()` is there."""
+        head = self.head
+        if isinstance(head, Phase):
+            head = replace(head, callbacks=(*head.callbacks, Deadline(until)))
+        phases = [train_phase(model, head, data, name="head", seed=seed, **how)]
+        if self.fine_tune is not None:
+            more = train_within(
+                model,
+                self.fine_tune,
+                data,
+                name="fine_tune",
+                seconds=until - time.perf_counter(),
+                seed=seed + 1,
+                **how,
+            )
+            phases += [] if more is None else [more]
+        return Run(phases=tuple(phases))
 
 
 def _fit_ood(model: keras.Model, data: ImageDataset) -> None:
