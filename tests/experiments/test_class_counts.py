@@ -15,7 +15,7 @@ from tests.samples import small_classifier
 
 from tlkit import sources
 from tlkit.cli import app
-from tlkit.data import splits
+from tlkit.data import class_coverage, splits
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.scanning import Scan
 from tlkit.errors import DataError
@@ -128,6 +128,26 @@ def test_a_new_class_of_few_images_is_in_every_part(count: int, seed: int) -> No
     again = splits.split(replace(data, added=()), test=0.2, stratify=True, duplicates="together")
     assert again.test.counts["c2"] >= 1
     assert ("few images of 'c2': some moved" in str(made)) == bool(made.dealt_out)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_group_with_images_of_an_old_class_stays_together(seed: int) -> None:
+    data = _dataset([40, 40, 3])
+    groups = [f"group {number}" for number in range(83)]
+    groups[80] = groups[0]
+    data = replace(data, groups=tuple(groups), added=(False,) * 80 + (True,) * 3)
+    more = replace(data, added=(True,) + (False,) * 79 + (True,) * 3)  # of an old class too
+    assert class_coverage.find_new(more).tolist() == [2]
+    made = splits.split(data, duplicates="together", seed=seed)
+    assert made.num_groups_apart == 0
+    assert {made.train.counts["c2"], made.test.counts["c2"]} <= {1, 2}
+    many = splits.split(replace(_dataset([40, 60]), added=(False,) * 40 + (True,) * 60), seed=seed)
+    assert not many.dealt_out
+
+
+def test_large_shares_leave_one_of_three_images_of_a_class_to_train_on() -> None:
+    made = splits.split(_dataset([60, 60, 3]), test=0.6, validation=0.3, stratify=True)
+    assert [getattr(made, part).counts["c2"] for part in ("train", "validation", "test")] == [1] * 3
 
 
 def test_the_copies_of_one_photo_are_too_few_for_a_new_class() -> None:
