@@ -129,10 +129,10 @@ def _advise(
         named = join_first([f"{name!r} ({count})" for name, count in few.items()])
         return (
             f"Too few images of {named}: a class needs at least {needed}, one for each part. Add "
-            "images, leave the class out, test on other images with ",
+            "images, leave the class out or test on other images with ",
             Argument("test_data"),
             *allowed,
             ".",
         )
     stratified = () if stratify else (", or set ", Argument("stratify", True))
-    return ("Add images, increase the share", *stratified, *allowed, ".")
+    return ("Add images or increase the share", *stratified, *allowed, ".")
