@@ -9,10 +9,14 @@ tlkit` needs no Keras. The packages, in the order in which images pass through t
 from types import ModuleType
 from typing import Any
 
-import lazy_loader
-import wrapt
+from tlkit._internal import lazy
 
-_import, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+try:
+    import wrapt
+except ModuleNotFoundError:  # installed without dependencies, for `tlkit.deployment.Predictor`
+    wrapt = None  # type: ignore[assignment]
+
+_import, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
@@ -24,7 +28,10 @@ def __getattr__(name: str) -> Any:
     return _import(name)
 
 
-@wrapt.when_imported("keras")
 def _register_layers(_: ModuleType) -> None:
     """Let Keras find tlkit's layers in a saved model as soon as there is a Keras."""
     from tlkit.models import layers, token_backbone  # noqa: F401  # importing registers them
+
+
+if wrapt is not None:
+    wrapt.when_imported("keras")(_register_layers)

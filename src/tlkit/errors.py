@@ -1,6 +1,7 @@
 """The errors tlkit raises, each also the built-in error a caller would expect.
 
 TlkitError
+|-- AccuracyError      (RuntimeError)     an exported file is less accurate than was asked for
 |-- ConfigError        (ValueError)       an argument is wrong
 |-- DataError          (ValueError)       images or labels are wrong
 |-- DownloadError      (ConnectionError)  weights or data can't be fetched
@@ -53,6 +54,10 @@ class TlkitError(Exception):
         return "".join(
             write(each) if isinstance(each, Argument) else str(each) for each in self.args
         )
+
+
+class AccuracyError(TlkitError, RuntimeError):
+    """An exported file is less accurate than was asked for, so it was not written."""
 
 
 class ConfigError(TlkitError, ValueError):

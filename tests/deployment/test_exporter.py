@@ -1,4 +1,6 @@
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -6,8 +8,33 @@ import numpy as np
 import pytest
 
 import tlkit
-from tlkit.deployment import export, exporter, formats
-from tlkit.errors import ConfigError, EngineError
+from tlkit.deployment import Predictor, Proof, export, exporter, formats
+from tlkit.deployment.formats import litert
+from tlkit.deployment.graph import Graph
+from tlkit.errors import AccuracyError, ConfigError, EngineError
+
+NEEDS = {"onnx": ("tf2onnx", "onnxruntime"), "openvino": ("openvino",)}
+
+
+_PROOF = Proof(
+    num_images=0,
+    num_pictures=0,
+    largest_difference=0,
+    tolerance=1e-4,
+    agreement=1,
+    num_different=0,
+    score_difference=None,
+    comparison=None,
+    max_drop=None,
+    megabytes=0,
+    start_seconds=0,
+    milliseconds={"1": 0, "32": 0},
+)
+
+
+def _skip_without(name: str) -> None:
+    for package in NEEDS.get(name, ()):
+        pytest.importorskip(package)
 
 
 @pytest.fixture(scope="module")
@@ -21,50 +48,226 @@ def model() -> keras.Model:
     norm = backbone.layers[2]
     norm.moving_mean.assign(np.linspace(-0.5, 0.5, 8))
     norm.moving_variance.assign(np.linspace(0.1, 2, 8))
-    return tlkit.build_classifier(
+    made = tlkit.build_classifier(
         backbone,
         3,
         input_shape=(20, 24, 1),
         pixels=tlkit.models.backbones.CAFFE,
-        class_names=["a", "b", "c"],
+        class_names=["a", "b", 'c "&<ü'],
     )
+    head = made.get_layer("logits")
+    head.kernel.assign(head.kernel * 0.02)  # else one class would be sure
+    logits = np.log(tlkit.predict(made, _images(60)))
+    head.bias.assign(-logits.mean(axis=0))
+    tlkit.fit_ood(made, (_images(60), np.arange(60) % 3))
+    tlkit.models.inspection.probabilities_of(made).temperature = 1.7
+    return made
 
 
-@pytest.mark.parametrize("name", formats.names())
-def test_an_exported_file_predicts_what_the_model_does(
-    name: str, model: keras.Model, tmp_path: Path
-) -> None:
-    if name == "onnx":
-        pytest.importorskip("tf2onnx")
-        pytest.importorskip("onnxruntime")
-    path = export(model, tmp_path / f"model{formats.get(name).EXTENSION}")
-    images = np.random.default_rng(1).integers(0, 256, (5, 20, 24, 1), "uint8")
-    predicted = formats.get(name).load(path)(images)
-    np.testing.assert_allclose(predicted, tlkit.predict(model, images), atol=1e-5)
-    facts = json.loads(path.with_name(f"{path.name}.json").read_text())
-    assert facts["class_names"] == ["a", "b", "c"]
-    assert facts["input"]["dtype"] == "uint8"
-    assert facts["largest_difference"] < 1e-4
+def _images(count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    bright = rng.integers(30, 256, (count, 1, 1, 1))
+    return (rng.random((count, 20, 24, 1)) * bright).astype("uint8")
 
 
-def test_a_file_that_predicts_something_else_is_not_written(
-    model: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exporter, "_compare", lambda *_: 0.01)
-    with pytest.raises(EngineError, match=r"within 0.0001, got a probability that is 0.01 off"):
-        export(model, tmp_path / "model.tflite")
-    assert not list(tmp_path.iterdir())
+@pytest.fixture(scope="module")
+def data(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
+    """Images, and labels that the classifier mostly gets right."""
+    images = _images(80, seed=1)
+    labels = tlkit.predict(model, images).argmax(axis=1)
+    labels[::9] = (labels[::9] + 1) % 3
+    return images, labels
 
 
 @pytest.mark.parametrize(
-    ("path", "name", "message"),
+    "name",
     [
-        ("model.pt", None, "`path` must end in one of .*tflite.* got .*model.pt"),
-        ("model.onnx", "onyx", "`format` must be one of .*Did you mean 'onnx'"),
+        *("litert", "onnx", "openvino"),
+        pytest.param("keras", marks=pytest.mark.slow),  # TensorFlow starts in the process
+        pytest.param("saved_model", marks=pytest.mark.slow),
     ],
 )
-def test_an_unknown_format_is_refused(
-    model: keras.Model, tmp_path: Path, path: str, name: str | None, message: str
+def test_an_exported_file_predicts_what_the_model_does(
+    name: str, model: keras.Model, data: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    _skip_without(name)
+    target = tmp_path / f"model{formats.get(name).EXTENSION}"
+    found = export(model, target, test_data=data, run_id="flowers-1")
+    assert found.path == target
+    images = _images(5, seed=2)
+    shutil.move(tmp_path / f"{target.name}.json", tmp_path / "proof.json")  # it is in the file too
+    predictor = Predictor(target)
+    got = predictor.predict(images)
+    np.testing.assert_allclose(got.probabilities, tlkit.predict(model, images), atol=1e-5)
+    np.testing.assert_allclose(got.ood_scores, tlkit.ood_scores(model, images), atol=0.02)
+    assert predictor.metadata == found.metadata
+    assert predictor.class_names == ("a", "b", 'c "&<ü')
+    written = json.loads((tmp_path / "proof.json").read_text(encoding="utf-8"))
+    assert written["run_id"] == "flowers-1"
+    proof = found.proof
+    assert written["proof"]["largest_difference"] == proof.largest_difference < 1e-4
+    assert (proof.num_images, proof.num_pictures, proof.num_different) == (92, 12, 0)
+    assert proof.comparison is not None
+    assert proof.comparison.accuracies[0] == pytest.approx(71 / 80)
+    assert proof.drop == 0
+    expected = "float32" if name == "keras" else "uint8"
+    assert found.metadata.input_dtype == expected
+
+
+@pytest.mark.slow
+def test_plain_keras_needs_no_tlkit(
+    model: keras.Model, tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    export(model, tmp_path / "plain.keras")
+    images = _images(4)
+    np.save(tmp_path / "images.npy", images)
+    code = f"""
+import sys
+sys.modules["tlkit"] = None
+import keras, numpy as np
+model = keras.saving.load_model({str(tmp_path / "plain.keras")!r})
+np.savez({str(tmp_path / "out.npz")!r}, **model.predict(np.load({str(tmp_path / "images.npy")!r})))
+"""
+    run_python(code)
+    with np.load(tmp_path / "out.npz") as out:
+        np.testing.assert_allclose(out["probabilities"], tlkit.predict(model, images), atol=1e-6)
+        np.testing.assert_allclose(out["ood_score"], tlkit.ood_scores(model, images), atol=0.02)
+
+
+@pytest.mark.slow
+def test_float16_halves_the_weights(model: keras.Model, tmp_path: Path) -> None:
+    proof = export(model, tmp_path / "model.tflite", precision="float16").proof
+    assert proof.tolerance == 1e-2
+    assert 0 < proof.largest_difference < 1e-2
+
+
+@pytest.mark.parametrize("name", ["litert", pytest.param("openvino", marks=pytest.mark.slow)])
+def test_int8_is_compared_by_its_accuracy(
+    name: str, model: keras.Model, data: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    if name == "openvino":
+        pytest.importorskip("nncf")
+    target = tmp_path / f"model{formats.get(name).EXTENSION}"
+    how = {"precision": "int8", "calibration_data": _images(40, seed=3), "test_data": data}
+    found = export(model, target, max_drop=0.1, **how)
+    assert found.proof.agreement > 0.9
+    assert found.proof.drop is not None and found.proof.drop <= 0.1
+    assert not found.metadata.has_ood_score
+    predicted = Predictor(target).predict(data[0])
+    accuracy = (predicted.probabilities.argmax(axis=1) == data[1]).mean()
+    assert found.proof.comparison is not None
+    assert found.proof.comparison.accuracies[1] == pytest.approx(accuracy)
+    assert len(np.unique(predicted.probabilities)) > 100  # the head is not of 8 bits
+
+
+def test_a_broken_converter_is_found_and_nothing_is_written(
+    model: keras.Model,
+    data: tuple[np.ndarray, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write = litert.write
+
+    def break_it(graph: Graph, path: Path) -> None:
+        kernel = graph.plain.body.layers[-2].weights[0]
+        before = kernel.numpy()
+        kernel.assign(before * 1.01)
+        try:
+            write(graph, path)
+        finally:
+            kernel.assign(before)
+
+    monkeypatch.setattr(litert, "write", break_it)
+    with pytest.raises(EngineError, match=r"within 0.0001, got a probability that is .* off"):
+        export(model, tmp_path / "model.tflite", test_data=data)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(AccuracyError, match="less accurate by at most 0, got 0"):
+        export(
+            model,
+            tmp_path / "model.tflite",
+            test_data=(data[0], tlkit.predict(model, data[0]).argmax(axis=1)),
+            tolerance=1,
+            max_drop=0,
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_needs_keras_is_not_written(
+    model: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tlkit.deployment import proof
+
+    monkeypatch.setattr(proof, "_FORBIDDEN", (*proof._FORBIDDEN, "ai_edge_litert", "tensorflow"))
+    with pytest.raises(EngineError, match="must run in a process without Keras, but it failed"):
+        export(model, tmp_path / "model.tflite")
+
+
+@pytest.mark.parametrize(
+    "name", ["litert", *(pytest.param(name, marks=pytest.mark.slow) for name in NEEDS)]
+)
+def test_a_model_of_any_size_takes_any_size(name: str, tmp_path: Path) -> None:
+    _skip_without(name)
+    backbone = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3)])
+    model = tlkit.build_classifier(
+        backbone, 2, input_shape=(None, None, 4), value_range=(0, 1), pixels=(0, 1)
+    )
+    target = tmp_path / f"model{formats.get(name).EXTENSION}"
+    found = export(model, target)
+    assert found.proof.num_images == 80  # of two sizes
+    images = np.random.default_rng(0).random((2, 31, 17, 4), "float32")
+    got = Predictor(target).predict(images).probabilities
+    np.testing.assert_allclose(got, tlkit.predict(model, images), atol=1e-5)
+
+
+def test_an_earlier_export_is_replaced_and_another_folder_is_not(
+    model: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporter, "prove", lambda *_, **__: _PROOF)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "notes.txt").touch()
+    with pytest.raises(ConfigError, match="holds other files"):
+        export(model, folder)
+    (folder / "notes.txt").unlink()
+    export(model, folder)
+    before = {each.relative_to(folder) for each in folder.rglob("*")}
+    export(model, folder)
+    assert {each.relative_to(folder) for each in folder.rglob("*")} == before
+
+
+def test_a_multi_label_file_keeps_its_thresholds(tmp_path: Path) -> None:
+    backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+    model = tlkit.build_classifier(
+        backbone, 3, input_shape=(8, 8, 3), pixels=(0, 1), multi_label=True
+    )
+    tlkit.models.inspection.probabilities_of(model).thresholds = (0.1, 0.5, 0.9)
+    images = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 3), "uint8")
+    labels = (tlkit.predict(model, images) >= [0.1, 0.5, 0.9]).astype(int)
+    found = export(model, tmp_path / "model.tflite", test_data=(images, labels))
+    assert found.proof.comparison is not None
+    assert found.proof.comparison.accuracies == (1, 1)
+    predicted = Predictor(tmp_path / "model.tflite").predict(images)
+    names = [tuple(str(at) for at in np.flatnonzero(row)) for row in labels]
+    assert [each.labels for each in predicted] == names
+
+
+@pytest.mark.parametrize(
+    ("path", "settings", "message"),
+    [
+        ("model.pt", {}, "`path` must end in one of .*tflite.* got .*model.pt"),
+        ("a.onnx", {"format": "onyx"}, "`format` must be one of .*Did you mean 'onnx'"),
+        ("a.onnx", {"format": "litert"}, "`path` must end in .tflite for the format 'litert'"),
+        ("a.keras", {"precision": "int8"}, "`precision` must be one of .*'float32'.*got 'int8'"),
+        ("a.tflite", {"precision": "int8"}, "`calibration_data` must be images like those"),
+        ("a.tflite", {"max_drop": 0.1}, "`max_drop` needs labelled test images"),
+        ("a.tflite", {"tolerance": -1}, "`tolerance` must be a number above 0"),
+        ("a.tflite", {"input_dtype": "int8"}, "`input_dtype` must be one of"),
+        ("a.tflite", {"source": "missing.keras"}, "`source` must be a file"),
+    ],
+)
+def test_a_wrong_argument_is_refused(
+    model: keras.Model, tmp_path: Path, path: str, settings: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        export(model, tmp_path / path, format=name)
+        export(model, tmp_path / path, **settings)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())

@@ -1,8 +1,6 @@
-"""How much memory this process may use, with a container's limits, and the processor's name.
+"""How many cores and how much memory this process may use, and the processor's name."""
 
-`joblib.cpu_count` does the same for cores.
-"""
-
+import importlib
 import os
 import platform
 import subprocess
@@ -12,6 +10,15 @@ from pathlib import Path, PurePosixPath
 
 _ROOT = Path("/")
 _ASSUMED_MEMORY = 4 * 2**30
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use, with a container's limit where joblib is."""
+    try:
+        return int(importlib.import_module("joblib").cpu_count())
+    except ModuleNotFoundError:  # installed without dependencies, for `Predictor`
+        known = getattr(os, "sched_getaffinity", lambda pid: range(os.cpu_count() or 1))
+        return len(known(0))
 
 
 def processor(root: Path = _ROOT) -> str | None:

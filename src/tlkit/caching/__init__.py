@@ -10,6 +10,6 @@ The package imports `data` and `models` and knows no phases, only cuts and featu
 all packages above it import it.
 """
 
-import lazy_loader
+from tlkit._internal import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -7,6 +7,6 @@ Start reading in `app.py` (the list of commands, exit codes), then `experiment_c
 Public: `main`. The package imports all others, and nothing imports it but `python -m tlkit`.
 """
 
-import lazy_loader
+from tlkit._internal import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -8,6 +8,6 @@ Public: what `__init__.pyi` lists, `tlkit.datasets`, `tlkit.sources` and `tlkit.
 The package imports `_internal` and knows no network; `caching` and all packages above it import it.
 """
 
-import lazy_loader
+from tlkit._internal import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

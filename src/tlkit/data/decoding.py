@@ -91,6 +91,7 @@ def decode_fully(
     fit: Fit = "squash",
     channels: int = 3,
     white: int | None = None,
+    max_pixels: int | None = None,
 ) -> Decoded:
     """Return an image in 8 bits, and how many its file held.
 
@@ -107,6 +108,8 @@ def decode_fully(
         channels: 3 for RGB, 1 for grey.
         white: The value of white where a file has more than 8 bits; by default that of
             `find_white` for its brightest pixel.
+        max_pixels: Height times width that an image may have, read from its header before memory
+            is taken for its pixels.
 
     Raises:
         UnreadableImageError: The file is damaged, empty or not an image, or the values of black
@@ -114,6 +117,7 @@ def decode_fully(
     """
     try:
         with _open(picture) as opened:
+            _check_pixels(opened.size, max_pixels)
             if size is not None:  # a JPEG is decoded smaller, and faster
                 opened.draft(None, (2 * size[1], 2 * size[0]))
             form = find_form(opened)
@@ -212,6 +216,14 @@ def _to_picture(pixels: np.ndarray) -> Image.Image:
     if pixels.min() < 0 or pixels.max() > 255:
         raise ValueError(f"it has colours from {pixels.min()} to {pixels.max()}, {_KNOWN}")
     return Image.fromarray(pixels.astype("uint8"))
+
+
+def _check_pixels(size: tuple[int, int], max_pixels: int | None) -> None:
+    width, height = size
+    if max_pixels is not None and width * height > max_pixels:
+        raise UnreadableImageError(
+            "", f"it has {width:,} x {height:,} pixels, more than max_pixels={max_pixels:,}"
+        )
 
 
 def find_form(opened: Image.Image) -> Form:

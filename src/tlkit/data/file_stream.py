@@ -6,10 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-import joblib
 import numpy as np
 from PIL import Image
 
+from tlkit._internal import system
 from tlkit.data import decoding, naming
 from tlkit.data.decoding import UnreadableImageError
 
@@ -33,7 +33,7 @@ def read_batches(
     """
     waiting: deque[tuple[Path, Future[Outcome]]] = deque()
     source = iter(files)
-    pool = ThreadPoolExecutor(joblib.cpu_count(), thread_name_prefix="tlkit-stream")
+    pool = ThreadPoolExecutor(system.count_cores(), thread_name_prefix="tlkit-stream")
     try:
         while True:
             for file in islice(source, 2 * batch_size - len(waiting)):
@@ -55,7 +55,7 @@ def find_white(files: Sequence[Path]) -> int | None:
         files: The files.
     """
     candidates = [file for file in files if file.suffix.lower() not in _EIGHT_BITS]
-    with ThreadPoolExecutor(joblib.cpu_count(), thread_name_prefix="tlkit-stream") as pool:
+    with ThreadPoolExecutor(system.count_cores(), thread_name_prefix="tlkit-stream") as pool:
         brightest = max(pool.map(_find_brightest, candidates), default=0)
     return decoding.find_white(brightest) if brightest else None
 

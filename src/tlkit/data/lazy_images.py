@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import joblib
 import numpy as np
 
+from tlkit._internal import system
 from tlkit._internal.text import byte_size
 from tlkit.errors import DataError
 
@@ -172,5 +172,5 @@ def read_all(read: ReadImage, numbers: list[int]) -> Iterator[np.ndarray]:
     """Yield the images with these numbers in order; several are read by threads."""
     if len(numbers) < 4:
         return map(read, numbers)
-    with ThreadPoolExecutor(joblib.cpu_count(), thread_name_prefix="tlkit-read") as pool:
+    with ThreadPoolExecutor(system.count_cores(), thread_name_prefix="tlkit-read") as pool:
         return iter(list(pool.map(read, numbers)))

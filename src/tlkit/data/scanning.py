@@ -1,6 +1,7 @@
 """Scan images without a model: whether each is readable, and hashes to find duplicates."""
 
 import hashlib
+import importlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -8,11 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import imagehash
-import joblib
 import numpy as np
 from PIL import Image
 
+from tlkit._internal import system
 from tlkit.data.decoding import Form, Picture, UnreadableImageError, decode_fully
 from tlkit.errors import DataError
 
@@ -73,7 +73,7 @@ def scan_pictures(
         meter: Called with the number of pictures that are done.
     """
     scans: list[Scan] = []
-    with ThreadPoolExecutor(joblib.cpu_count(), thread_name_prefix="tlkit-scan") as pool:
+    with ThreadPoolExecutor(system.count_cores(), thread_name_prefix="tlkit-scan") as pool:
         for each in pool.map(lambda index: _scan_picture(partial(fetch, index), white), indices):
             scans.append(each)
             meter(len(scans))
@@ -152,4 +152,5 @@ def _digest(picture: bytes | Image.Image | np.ndarray) -> str:
 
 
 def _hash(picture: Image.Image) -> int:
+    imagehash = importlib.import_module("imagehash")  # which `Predictor` can do without
     return int(str(imagehash.phash(picture)), 16)

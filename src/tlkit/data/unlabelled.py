@@ -1,8 +1,8 @@
 """Images without labels in any form: arrays, files, Pillow images, bytes, folders, or a list."""
 
-import io
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ def read_blocks(
     *,
     input_shape: tuple[int | None, ...],
     value_range: tuple[float, float] | None,
-    fit: Fit = "squash",
     batch_size: int = 128,
+    **decoding_settings: Any,
 ) -> Iterator[tuple[np.ndarray, Any]]:
     """Yield the indices of some images, and these images as one array, until all are read.
 
@@ -46,15 +46,16 @@ def read_blocks(
         images: The images.
         input_shape: The model's, with the batch axis.
         value_range: The model's values of black and white; None means (0, 255).
-        fit: How files are fitted into the model's size.
         batch_size: How many images of a list are read at a time.
+        **decoding_settings: `fit`, `white` and `max_pixels` of `read_file`.
 
     Raises:
         DataError: There is no image, an image can't be read, or it is not clear whether an array is
             one image or many.
     """
-    decoding.check_fit(fit)
+    decoding.check_fit(decoding_settings.get("fit", "squash"))
     bounds = value_range or (0, 255)
+    read = partial(_read, input_shape=input_shape, bounds=bounds, settings=decoding_settings)
     found = _collect(images, bounds)
     if len(found) == 0:
         raise DataError("`images` must hold at least one image, got none.")
@@ -72,7 +73,7 @@ def read_blocks(
             numbers = list(range(start, min(start + batch_size, len(found))))
             yield from group(
                 numbers,
-                list(read_all(lambda at: _read(found[at], at, input_shape, bounds, fit), numbers)),
+                list(read_all(lambda at: read(found[at], at), numbers)),
             )
 
 
@@ -145,9 +146,10 @@ def _expand(item: Any) -> list[Any]:
 def _read(
     item: Any,
     number: int,
+    *,
     input_shape: tuple[int | None, ...],
     bounds: tuple[float, float],
-    fit: Fit,
+    settings: Mapping[str, Any],
 ) -> np.ndarray:
     """Return one image with the axes that the model takes."""
     if not _is_file(item):
@@ -155,7 +157,7 @@ def _read(
         (image,) = _add_axes(array, input_shape, one=f"images[{number}]")
         return np.asarray(image)
     try:
-        return read_file(_open(item), input_shape=input_shape, value_range=bounds, fit=fit)
+        return read_file(_open(item), input_shape=input_shape, value_range=bounds, **settings)
     except UnreadableImageError as error:
         if isinstance(item, Path):
             raise
@@ -169,6 +171,7 @@ def read_file(
     value_range: tuple[float, float] | None = None,
     fit: Fit = "squash",
     white: int | None = None,
+    max_pixels: int | None = None,
 ) -> np.ndarray:
     """Return the pixels of a file with the axes, size and range that a model takes.
 
@@ -177,7 +180,8 @@ def read_file(
         input_shape: The model's, with the batch axis.
         value_range: The model's values of black and white; None means (0, 255).
         fit: How it is fitted into the model's size.
-        white: As for `decoding.decode`.
+        white: As for `decoding.decode_fully`.
+        max_pixels: As for `decoding.decode_fully`.
 
     Raises:
         UnreadableImageError: It can't be read as an image.
@@ -190,7 +194,8 @@ def read_file(
             "decoded to grey or RGB."
         )
     size = None if height is None or width is None else (height, width)
-    pixels = decoding.decode(picture, size, fit=fit, channels=channels, white=white)
+    how: dict[str, Any] = {"white": white, "max_pixels": max_pixels}
+    pixels = decoding.decode(picture, size, fit=fit, channels=channels, **how)
     low, high = value_range or (0, 255)
     if (low, high) != (0, 255):
         pixels = (low + pixels.astype("float32") * ((high - low) / 255)).astype("float32")
@@ -201,7 +206,7 @@ def _open(item: Any) -> Any:
     """Return what `decode` reads; it would shrink the caller's own JPEG, so that is copied."""
     if isinstance(item, Image.Image):
         return item.copy()
-    return io.BytesIO(item) if isinstance(item, bytes | bytearray | memoryview) else item
+    return bytes(item) if isinstance(item, bytearray | memoryview) else item
 
 
 # An array of three axes can be one image with channels, or a batch of grey images; the model's

@@ -1,10 +1,14 @@
-"""Export a classifier to the formats of other runtimes, each file checked against `predict`.
+"""Export a classifier to the formats of other runtimes, prove each file, and predict with it.
 
 Start reading in `exporter`. A format is one module in `formats`; a module that is added there is
-found by itself. Public: `export` and `formats`. Imports `evaluation` and below; knows no run
-folders. `experiments` and `cli` may import it.
+found by itself. `proof` compares a file with `predict` in a process without Keras. `predictor` runs
+a file; with `metadata` and `runtimes` it needs NumPy, Pillow and one runtime alone.
+
+Public: `export`, `Export`, `Proof`, `Metadata`, `Predictor`, `Prediction`, `Predictions` and
+`formats`. Imports `evaluation` and below; knows no run folders. `experiments` and `cli` may import
+it.
 """
 
-import lazy_loader
+from tlkit._internal import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

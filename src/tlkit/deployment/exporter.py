@@ -1,23 +1,61 @@
 """Export a classifier to a file of another format, if that file predicts what the model does."""
 
+import hashlib
 import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
 from tlkit._internal import arguments
-from tlkit._internal.files import replace_atomically
+from tlkit._internal.files import TEMPORARY, to_write_error
 from tlkit.caching.engines.compilers import silence
+from tlkit.data import decoding, unlabelled
+from tlkit.data.batches import Arrays, Data
+from tlkit.data.decoding import Fit
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.unlabelled import Images
 from tlkit.deployment import formats
-from tlkit.deployment.graph import INPUT, OUTPUT, input_dtype
-from tlkit.errors import ConfigError, EngineError
-from tlkit.models.inspection import class_names, value_range
+from tlkit.deployment.graph import Graph
+from tlkit.deployment.metadata import Metadata, Precision
+from tlkit.deployment.plain_model import find_detector, to_plain
+from tlkit.deployment.proof import TOLERANCES, Proof, prove
+from tlkit.errors import Argument, ConfigError, EngineError, TlkitError
+from tlkit.models.inspection import class_names, is_multi_label, thresholds, value_range
+from tlkit.training.inputs import validate_arrays
+from tlkit.training.ood_detector import KEPT
 
-_BATCHES = (1, 7, 32)  # a graph may be right for one batch size and wrong for another
-_OPEN_SIDE = 64  # pixels, where the model takes any height or width
+_MAX_CALIBRATION = 300  # images; more change the ranges of int8 little
+_MAX_COMPARED = 256  # test images in float32, whose differences are rounding errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """An exported file, and how it compares with its classifier.
+
+    Attributes:
+        path: The file, or the folder of a SavedModel.
+        metadata: What the file says about itself.
+        proof: How it compares.
+    """
+
+    path: Path
+    metadata: Metadata
+    proof: Proof
+
+    def __str__(self) -> str:
+        return f"wrote {self.path}: {self.metadata.format}, {self.metadata.precision}\n{self.proof}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return path, metadata and proof as values that JSON can hold."""
+        proof = {"proof": self.proof.to_dict()}
+        return {"path": str(self.path), **self.metadata.to_dict(), **proof}
 
 
 def export(
@@ -25,24 +63,50 @@ def export(
     path: str | Path,
     *,
     format: str | None = None,  # noqa: A002  # as in Keras' Model.export
-    images: np.ndarray | None = None,
-    tolerance: float = 1e-4,
-) -> Path:
+    precision: Precision = "float32",
+    calibration_data: Images | Data | None = None,
+    test_data: Data | None = None,
+    tolerance: float | None = None,
+    max_drop: float | None = None,
+    input_dtype: Literal["float32", "uint8"] | None = None,
+    fit: Fit = "squash",
+    run_id: str | None = None,
+    source: str | Path | None = None,
+) -> Export:
     """Write a classifier for another runtime; the file takes raw images, preprocessing included.
 
-    The written file is run on batches of 1, 7 and 32 images and compared with the model. It is kept
-    only if all probabilities agree, so an exported file predicts what `tlkit.predict` does. A
-    `.json` file beside it holds the class names, what the input is, and versions.
+    Its outputs are the probabilities, with the classifier's temperature, and the score of "none of
+    these" if the classifier has it; an int8 file has no score. Class names, what the input is, and
+    versions are in the file too.
+
+    The written file is run by a `Predictor` in a fresh process without Keras, on raw images, and
+    compared with `tlkit.predict`. It is kept only if it predicts the same. The result of the
+    comparison is in a `.json` file beside it.
 
     Args:
         model: A classifier from build_classifier, on the TensorFlow backend.
-        path: Where to write: `.onnx`, `.tflite`, or a folder for a SavedModel.
+        path: Where to write: `.onnx`, `.tflite`, `.xml` (OpenVINO), `.keras` (plain Keras, which
+            loads without tlkit), or a folder for a SavedModel.
         format: One of `tlkit.deployment.formats.names()`; by default what the path ends in says.
-        images: Raw images to compare on, such as test images; by default random pixels.
-        tolerance: The largest difference of a probability that is accepted.
+        precision: "float32"; for LiteRT "float16", which halves the file; for LiteRT and OpenVINO
+            "int8", which computes with 8 bits but for the head.
+        calibration_data: For int8, images or a dataset like those that the file will see, such as
+            the training images: at most 300 of them are used, evenly spread.
+        test_data: Images and labels to compare on; by default random pixels without labels.
+        tolerance: The largest difference of a probability that is accepted; by default 1e-4 for
+            float32, 0.01 for float16, and no limit for int8.
+        max_drop: By how much the accuracy on `test_data` may be lower than the model's, such as
+            0.01; by default there is no limit.
+        input_dtype: The dtype of images: "uint8", the default where black and white are 0 and 255,
+            or "float32", which takes fractions too.
+        fit: How the training images were fitted into their shape; a `Predictor` does the same.
+        run_id: The run that the classifier is from, for the file's metadata.
+        source: The classifier's `.keras` file, whose SHA-256 goes into the metadata.
 
     Raises:
+        AccuracyError: The file is less accurate than `max_drop` allows.
         ConfigError: An argument is wrong, or Keras does not run on TensorFlow.
+        DataError: Images don't fit the model.
         EngineError: The file predicts something else, or the format can't hold the model.
         MissingExtraError: A package that the format needs is not installed.
 
@@ -52,45 +116,70 @@ def export(
         >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
         >>> model = build_classifier(backbone, 2, input_shape=(8, 8, 3), pixels=(0, 1))
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     export(model, Path(folder) / "model.tflite").name
-        'model.tflite'
+        ...     export(model, Path(folder) / "model.tflite").proof.agreement
+        1.0
     """
     target = arguments.path("path", path)
     name = _choose_format(target, format)
-    arguments.positive("tolerance", tolerance)
-    if keras.config.backend() != "tensorflow":
-        raise ConfigError(
-            f"Export needs Keras' TensorFlow backend, got {keras.config.backend()!r}. Save the "
-            "model with tlkit.save, and export it in a process with KERAS_BACKEND=tensorflow."
-        )
-    facts = _describe(model, name)
-    sample = _make_sample(model) if images is None else np.asarray(images)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with replace_atomically(target) as temporary:
-        try:
-            with silence():
-                formats.get(name).write(model, temporary)
-                predict = formats.get(name).load(temporary)
-                error = max(_compare(model, predict, sample, count) for count in _BATCHES)
-        except (ImportError, ConfigError):
-            raise
-        except Exception as cause:
-            reason = next(iter(str(cause).splitlines()), type(cause).__name__)
-            raise EngineError(f"{name} can't hold {model.name!r}: {reason}") from cause
-        if not error <= tolerance:
-            raise EngineError(
-                f"The {name} file must predict what the model does, within {tolerance:g}, got a "
-                f"probability that is {error:.2g} off. Nothing was written."
-            )
-        with replace_atomically(target.with_name(f"{target.name}.json")) as beside:
-            beside.write_text(json.dumps({**facts, "largest_difference": error}, indent=2))
-    return target
+    arguments.one_of("precision", precision, formats.get(name).PRECISIONS)
+    _check_limits(tolerance, max_drop, test_data)
+    _check_backend()
+    about = _describe(
+        model,
+        name,
+        precision,
+        input_dtype=_choose_dtype(model, name, input_dtype),
+        fit=decoding.check_fit(fit),
+        run_id=run_id,
+        source_sha256=None if source is None else _hash(arguments.path("source", source)),
+    )
+    calibration = None
+    if precision == "int8":
+        calibration = _take_calibration(model, calibration_data, about)
+    test = None if test_data is None else _take_test(model, test_data, precision)
+    graph = Graph(
+        plain=to_plain(model, dtype=about.input_dtype, with_score=about.has_ood_score),
+        metadata=about,
+        calibration_images=calibration,
+    )
+    limit = TOLERANCES[precision] if tolerance is None else tolerance
+    _check_place(target)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=TEMPORARY) as folder:
+        temporary = Path(folder, target.name)
+        _write(graph, temporary)
+        proof = prove(model, temporary, about, test, tolerance=limit, max_drop=max_drop)
+        found = Export(path=target, metadata=about, proof=proof)
+        text = json.dumps({**about.to_dict(), "proof": proof.to_dict()}, indent=2)
+        temporary.with_name(f"{target.name}.json").write_text(text + "\n", encoding="utf-8")
+        _move(Path(folder), target)
+    return found
+
+
+def _write(graph: Graph, path: Path) -> None:
+    name = graph.metadata.format
+    try:
+        with silence():
+            formats.get(name).write(graph, path)
+    except (ImportError, TlkitError):
+        raise
+    except OSError as error:
+        raise to_write_error(path, error) from error
+    except Exception as cause:  # each converter has its own classes
+        reason = next(iter(str(cause).splitlines()), type(cause).__name__)
+        raise EngineError(f"{name} can't hold this classifier: {reason}") from cause
 
 
 def _choose_format(path: Path, name: str | None) -> str:
+    endings = {formats.get(each).EXTENSION: each for each in formats.names()}
     if name is not None:
-        return arguments.one_of("format", name, formats.names())
-    endings = {formats.get(name).EXTENSION: name for name in formats.names()}
+        chosen = arguments.one_of("format", name, formats.names())
+        ending = formats.get(chosen).EXTENSION
+        if path.suffix != ending:
+            wanted = f"must end in {ending}" if ending else "must be a folder without an ending"
+            raise ConfigError(
+                Argument("path"), f" {wanted} for the format {chosen!r}, got {str(path)!r}."
+            )
+        return chosen
     if path.suffix not in endings:
         raise ConfigError(
             f"`path` must end in one of {sorted(filter(None, endings))}, or be a folder without an "
@@ -99,30 +188,119 @@ def _choose_format(path: Path, name: str | None) -> str:
     return endings[path.suffix]
 
 
-def _describe(model: keras.Model, name: str) -> dict[str, Any]:
-    """Return what a program needs to know to use the file."""
-    return {
-        "format": name,
-        "class_names": class_names(model),
-        "input": {
-            "name": INPUT,
-            "shape": [None, *model.input_shape[1:]],
-            "dtype": input_dtype(model),
-            "value_range": value_range(model),
-        },
-        "output": {"name": OUTPUT, "shape": [None, model.output_shape[-1]]},
-        "versions": {package: version(package) for package in ("tlkit", "keras", "tensorflow")},
-    }
+def _check_limits(tolerance: float | None, max_drop: float | None, test_data: object) -> None:
+    if tolerance is not None:
+        arguments.positive("tolerance", tolerance)
+    if max_drop is not None:
+        arguments.fraction("max_drop", max_drop)
+        if test_data is None:
+            raise ConfigError(
+                Argument("max_drop"),
+                " needs labelled test images to measure the accuracy on. Pass ",
+                Argument("test_data"),
+                ".",
+            )
 
 
-def _make_sample(model: keras.Model) -> np.ndarray:
-    shape = [_OPEN_SIDE if side is None else side for side in model.input_shape[1:]]
-    low, high = value_range(model) or (0, 255)
-    pixels = np.random.default_rng(0).uniform(low, high, (max(_BATCHES), *shape))
-    return pixels.astype(input_dtype(model))
+def _check_backend() -> None:
+    if keras.config.backend() != "tensorflow":
+        raise ConfigError(
+            f"Export needs Keras' TensorFlow backend, got {keras.config.backend()!r}. Save the "
+            "model with tlkit.save, and export it in a process with KERAS_BACKEND=tensorflow."
+        )
 
 
-def _compare(model: keras.Model, predict: Any, images: np.ndarray, count: int) -> float:
-    """Return the largest difference of a probability on so many images."""
-    batch = np.resize(images, (count, *images.shape[1:])).astype(input_dtype(model))
-    return float(np.abs(predict(batch) - model.predict_on_batch(batch)).max())
+def _choose_dtype(model: keras.Model, name: str, dtype: str | None) -> str:
+    is_byte = value_range(model) == (0, 255)
+    if dtype is None:  # Keras would cut fractions off where a model takes 8 bits
+        return "uint8" if is_byte and name != "keras" else "float32"
+    chosen = arguments.one_of("input_dtype", dtype, ("float32", "uint8"))
+    if chosen == "uint8" and not is_byte:
+        raise ConfigError(
+            Argument("input_dtype"),
+            f" can only be 'uint8' where black and white are 0 and 255, got {value_range(model)}.",
+        )
+    return chosen
+
+
+def _describe(model: keras.Model, name: str, precision: Precision, **values: Any) -> Metadata:
+    """Return what the file says about itself."""
+    several = is_multi_label(model)
+    return Metadata(
+        format=name,
+        precision=precision,
+        class_names=class_names(model),
+        multi_label=several,
+        thresholds=tuple(thresholds(model).tolist()) if several else None,
+        input_shape=tuple(model.input_shape),
+        value_range=value_range(model),
+        has_ood_score=precision != "int8" and find_detector(model) is not None,
+        ood_threshold=KEPT,
+        versions={package: version(package) for package in ("tlkit", "keras", "tensorflow")},
+        **values,
+    )
+
+
+def _hash(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(
+            Argument("source"), f" must be a file, got {str(path)!r}: {error.strerror}."
+        ) from error
+
+
+def _take_calibration(model: keras.Model, data: Any, about: Metadata) -> np.ndarray:
+    """Return up to 300 images, evenly spread over the data."""
+    if data is None:
+        raise ConfigError(
+            Argument("calibration_data"),
+            " must be images like those that the file will see, such as the training images, for "
+            "int8: it learns the ranges of numbers in the network from them.",
+        )
+    if isinstance(data, ImageDataset):
+        data = data.images
+    elif isinstance(data, tuple) and len(data) == 2:
+        data = data[0]
+    if isinstance(data, Sequence) or (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+        chosen = np.unique(
+            np.linspace(0, len(data) - 1, min(len(data), _MAX_CALIBRATION), dtype=int)
+        )
+        if hasattr(data, "take") and not isinstance(data, np.ndarray):
+            data = data.take(chosen)
+        else:
+            data = [data[at] for at in chosen]
+    settings: Any = {"value_range": value_range(model), "fit": about.fit}
+    images = unlabelled.read_array(data, input_shape=model.input_shape, **settings)
+    return images.astype(about.input_dtype)
+
+
+def _take_test(model: keras.Model, data: Data, precision: Precision) -> Arrays:
+    """Return test images and labels, checked; for float32 at most 256 of them, evenly spread."""
+    images, labels = validate_arrays(data, model, "test_data", lenient=True)
+    if precision != "float32" or len(images) <= _MAX_COMPARED:
+        return images, labels
+    chosen = np.linspace(0, len(images) - 1, _MAX_COMPARED, dtype=int)
+    return images[chosen], labels[chosen]
+
+
+def _check_place(target: Path) -> None:
+    """Refuse to replace a folder that is no earlier export; make the folders above."""
+    if target.is_dir() and any(target.iterdir()) and not (target / "saved_model.pb").is_file():
+        raise ConfigError(
+            f"`path` must be a new or empty folder, or an earlier export, got {str(target)!r}, "
+            "which holds other files."
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise to_write_error(target, error) from error
+
+
+def _move(folder: Path, target: Path) -> None:
+    """Move what was written to where it belongs, the named file last."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    for each in sorted(folder.iterdir(), key=lambda path: path.name == target.name):
+        each.replace(target.with_name(each.name))

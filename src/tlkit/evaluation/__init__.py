@@ -10,6 +10,6 @@ The package imports `training` and the packages below it, and draws nothing; `pl
 `experiments` and `cli` import it.
 """
 
-import lazy_loader
+from tlkit._internal import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -9,6 +9,6 @@ Public: what `__init__.pyi` lists, and `tlkit.recipes`.
 The package imports every package but `cli`, and knows no terminal; only `cli` imports it.
 """
 
-import lazy_loader
+from tlkit._internal import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -8,6 +8,6 @@ Public: what `__init__.pyi` lists.
 The package imports `evaluation` and the packages below it; `experiments` and `cli` import it.
 """
 
-import lazy_loader
+from tlkit._internal import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -453,8 +453,8 @@ def test_openvino_is_imported_without_its_telemetry(
 ) -> None:
     code = """
 import sys
-from tlkit.caching.engines import compilers
-print(compilers._import_openvino().__name__, "openvino_telemetry" in sys.modules)
+from tlkit._internal import runtimes
+print(runtimes.import_openvino().__name__, "openvino_telemetry" in sys.modules)
 """
     assert run_python(code, HOME=str(tmp_path)).split() == ["openvino", "False"]
     assert not (tmp_path / "intel").exists()

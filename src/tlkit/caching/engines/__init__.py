@@ -5,6 +5,6 @@ Runtime and OpenVINO, each in an optional package. "Add an engine" in CONTRIBUTI
 another one is added.
 """
 
-import lazy_loader
+from tlkit._internal import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -11,24 +11,23 @@ import logging
 import os
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import keras
 import numpy as np
 from joblib import cpu_count
 
+from tlkit._internal import runtimes
 from tlkit._internal.optional import installed, require
+from tlkit._internal.runtimes import LITERT
 
 Run = Callable[[np.ndarray], list[np.ndarray]]
 """Runs a batch of the size that it was compiled for; returns one array per output."""
 
-_LITERT = "ai_edge_litert.interpreter"
 _INPUT = "images"
 _OUTPUT = "output_{}"
 _OPSET = 18  # the newest that tf2onnx knows
@@ -87,8 +86,6 @@ def freeze_weights(
     model: keras.Model,
     shape: tuple[int | None, ...],
     dtype: np.dtype[Any] | str,
-    *,
-    output_name: str = _OUTPUT,
 ) -> Any:
     """Return a model's inference as a TensorFlow function with constant weights.
 
@@ -96,7 +93,6 @@ def freeze_weights(
         model: The model; changes of its weights are not seen later.
         shape: A batch of images; its length may be None.
         dtype: The dtype of the images.
-        output_name: The name of each output, with `{}` in place of its index.
     """
     tensorflow = importlib.import_module("tensorflow")
     weights = [
@@ -108,7 +104,7 @@ def freeze_weights(
         constants = tensorflow.nest.map_structure(tensorflow.constant, weights)
         outputs, _ = model.stateless_call(*constants, images, training=False)
         named = enumerate(keras.tree.flatten(outputs))
-        return {output_name.format(index): output for index, output in named}
+        return {_OUTPUT.format(index): output for index, output in named}
 
     signature = [tensorflow.TensorSpec(shape, dtype, name=_INPUT)]
     return tensorflow.function(forward, input_signature=signature, autograph=False)
@@ -129,20 +125,9 @@ def to_litert(function: Any) -> bytes:
     return bytes(converter.convert())
 
 
-def start_litert(content: bytes) -> Callable[..., dict[str, np.ndarray]]:
-    """Return a LiteRT model as a function from inputs to outputs, all by name."""
-    tensorflow = importlib.import_module("tensorflow")
-    package = importlib.import_module(_LITERT) if installed(_LITERT) else tensorflow.lite
-    with warnings.catch_warnings():
-        message = r"\s*Warning: tf\.lite\.Interpreter is deprecated"
-        warnings.filterwarnings("ignore", message, UserWarning)
-        program = package.Interpreter(model_content=content, num_threads=cpu_count())
-    runner: Callable[..., dict[str, np.ndarray]] = program.get_signature_runner()
-    return runner
-
-
 def _compile_litert(function: Any) -> Run:
-    runner = start_litert(to_litert(function))
+    program = runtimes.start_litert(to_litert(function), num_threads=cpu_count())
+    runner = program.get_signature_runner()
     count = len(function.get_concrete_function().structured_outputs)
     return lambda images: _sort_outputs(runner(**{_INPUT: images}), count)
 
@@ -175,54 +160,35 @@ def to_onnx(function: Any) -> Any:
 
 
 def _compile_onnxruntime(function: Any) -> Run:
-    onnxruntime = require("onnxruntime", extra="onnx")
-    onnxruntime.disable_telemetry_events()  # it would report to Microsoft
     model = to_onnx(function)
     names = [_OUTPUT.format(index) for index in range(len(model.graph.output))]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cpu_count()
-    # a thread that spins while it waits takes a core from the one that prepares the next batch
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = runtimes.start_onnx(model.SerializeToString(), num_threads=cpu_count())
     return lambda images: session.run(names, {_INPUT: images})
 
 
 def _compile_openvino(function: Any) -> Run:
-    tensorflow = importlib.import_module("tensorflow")
-    openvino = _import_openvino()
-    settings = {
-        "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 on processors that have it
-        "INFERENCE_NUM_THREADS": cpu_count(),
-        "PERFORMANCE_HINT": "LATENCY",  # all threads on one batch
-    }
     frozen = function.get_concrete_function()
-    core = openvino.Core()
-    with tempfile.TemporaryDirectory() as folder:
-        tensorflow.saved_model.save(tensorflow.Module(), folder, signatures=frozen)
-        compiled = core.compile_model(core.read_model(folder), "CPU", settings)
+    compiled = runtimes.compile_openvino(to_openvino(function), num_threads=cpu_count())
     count = len(frozen.structured_outputs)
     return lambda images: _sort_outputs(compiled([images]), count)
 
 
-def _import_openvino() -> ModuleType:
-    """Import OpenVINO without its telemetry package.
+def to_openvino(function: Any) -> Any:
+    """Return a TensorFlow function as a model of OpenVINO.
 
-    That would report to Google Analytics and write to the home folder at import; OpenVINO works
-    without it.
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
     """
-    if {"openvino", "openvino_telemetry"} & sys.modules.keys():
-        return require("openvino", extra="openvino")
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # marks it as not installed
-    try:
-        return require("openvino", extra="openvino")
-    finally:
-        del sys.modules["openvino_telemetry"]
+    tensorflow = importlib.import_module("tensorflow")
+    core = runtimes.import_openvino().Core()
+    frozen = function.get_concrete_function()
+    with tempfile.TemporaryDirectory() as folder:
+        tensorflow.saved_model.save(tensorflow.Module(), folder, signatures=frozen)
+        return core.read_model(folder)
 
 
 def _get_litert_version() -> str:
-    return importlib.metadata.version("ai-edge-litert" if installed(_LITERT) else "tensorflow")
+    return importlib.metadata.version("ai-edge-litert" if installed(LITERT) else "tensorflow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +218,7 @@ COMPILERS = {
     "openvino": Compiler(
         modules=("openvino",),
         compile=_compile_openvino,
-        get_version=lambda: str(_import_openvino().__version__),
+        get_version=lambda: str(runtimes.import_openvino().__version__),
     ),
 }
 """All compilers, by the engine's name."""

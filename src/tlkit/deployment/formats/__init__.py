@@ -1,7 +1,7 @@
 """One module for each export format; its name is the format's.
 
-A module has `EXTENSION` (what the exported path ends in; empty for a folder), `write(model, path)`,
-and `load(path)`, which returns a function from a batch of raw images to probabilities.
+A module has `EXTENSION` (what the exported path ends in; empty for a folder), `PRECISIONS` (which
+it can write) and `write(graph, path)`. How a file is run is in `deployment.runtimes`.
 
 Start reading in `onnx.py`. Public: `names` and `get`. A format imports `deployment.graph`;
 `deployment.exporter` imports this package.
@@ -17,7 +17,7 @@ def names() -> tuple[str, ...]:
 
     Examples:
         >>> names()
-        ('litert', 'onnx', 'saved_model')
+        ('keras', 'litert', 'onnx', 'openvino', 'saved_model')
     """
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 

@@ -1,26 +1,20 @@
 """TensorFlow's SavedModel, a folder: for TensorFlow Serving."""
 
 import importlib
-from collections.abc import Callable
 from pathlib import Path
 
-import keras
-import numpy as np
-
-from tlkit.deployment.graph import INPUT, OUTPUT, to_function
+from tlkit.deployment.graph import Graph, to_function
+from tlkit.deployment.runtimes import SAVED_MODEL_METADATA
 
 EXTENSION = ""
+PRECISIONS = ("float32",)
 
 
-def write(model: keras.Model, path: Path) -> None:
-    """Write a classifier with one signature, `serving_default`."""
+def write(graph: Graph, path: Path) -> None:
+    """Write a classifier with one signature, `serving_default`, and its metadata as an asset."""
     tensorflow = importlib.import_module("tensorflow")
-    function = to_function(model).get_concrete_function()
+    function = to_function(graph).get_concrete_function()
     tensorflow.saved_model.save(tensorflow.Module(), str(path), signatures=function)
-
-
-def load(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the exported classifier as a function from images to probabilities."""
-    tensorflow = importlib.import_module("tensorflow")
-    served = tensorflow.saved_model.load(str(path)).signatures["serving_default"]
-    return lambda images: np.asarray(served(**{INPUT: tensorflow.constant(images)})[OUTPUT])
+    text = path / SAVED_MODEL_METADATA
+    text.parent.mkdir()
+    text.write_text(graph.metadata.to_json(), encoding="utf-8")

@@ -6,6 +6,6 @@ accuracy of a linear head there, and `result.py` chooses by it. `backbone_search
 several backbones, which `contenders.py` builds.
 """
 
-import lazy_loader
+from tlkit._internal import lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

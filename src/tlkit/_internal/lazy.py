@@ -1,0 +1,50 @@
+"""Import the public names of a package when they are first used; its `.pyi` stub lists them.
+
+Own code in place of lazy_loader, so that `tlkit.deployment.Predictor` needs nothing but NumPy,
+Pillow and the runtime of one format: see decision 24.
+"""
+
+import ast
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def attach_stub(
+    package: str, file: str
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return `__getattr__`, `__dir__` and `__all__` of a package, by the stub beside it.
+
+    With EAGER_IMPORT in the environment all names are imported at once.
+
+    Args:
+        package: Its `__name__`.
+        file: Its `__file__`; the stub ends in `.pyi` and holds imports from the package itself.
+
+    Examples:
+        >>> import tlkit.data
+        >>> get, _, names = attach_stub("tlkit.data", tlkit.data.__file__)
+        >>> "split" in names, get("split") is tlkit.data.split
+        (True, True)
+    """
+    stub = ast.parse(Path(file).with_suffix(".pyi").read_text(encoding="utf-8"))
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    modules = {alias.name: node.module for node in imports for alias in node.names}
+
+    def get(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = modules[name]
+        value = importlib.import_module(f"{package}.{module or name}")
+        if module is not None:
+            value = getattr(value, name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    if os.environ.get("EAGER_IMPORT"):
+        for name in modules:
+            get(name)
+    return get, lambda: sorted(modules), sorted(modules)

@@ -1,0 +1,77 @@
+"""Start LiteRT, ONNX Runtime and OpenVINO: without Keras, and without their telemetry."""
+
+import sys
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tlkit._internal.optional import installed, require
+
+LITERT = "ai_edge_litert.interpreter"
+
+
+def start_litert(model: Path | bytes, *, num_threads: int) -> Any:
+    """Return an interpreter of LiteRT: of ai-edge-litert, or of TensorFlow if that is missing.
+
+    Raises:
+        MissingExtraError: Neither is installed.
+    """
+    tensorflow = not installed(LITERT) and installed("tensorflow")
+    package = require("tensorflow", extra="litert").lite if tensorflow else None
+    package = package or require(LITERT, extra="litert")
+    where = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
+    with warnings.catch_warnings():
+        message = r"\s*Warning: tf\.lite\.Interpreter is deprecated"
+        warnings.filterwarnings("ignore", message, UserWarning)
+        return package.Interpreter(**where, num_threads=num_threads)
+
+
+def start_onnx(model: Path | bytes, *, num_threads: int) -> Any:
+    """Return a session of ONNX Runtime on the processor.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+    onnxruntime = require("onnxruntime", extra="onnx")
+    onnxruntime.disable_telemetry_events()  # it would report to Microsoft
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    # a thread that spins while it waits takes a core from the one that prepares the next batch
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors
+    content = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def compile_openvino(model: Any, *, num_threads: int) -> Any:
+    """Return a model of OpenVINO compiled for the processor, in float32.
+
+    Args:
+        model: A model that OpenVINO has read.
+        num_threads: How many threads it uses.
+    """
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 on processors that have it
+        "INFERENCE_NUM_THREADS": num_threads,
+        "PERFORMANCE_HINT": "LATENCY",  # all threads on one batch
+    }
+    return import_openvino().Core().compile_model(model, "CPU", settings)
+
+
+def import_openvino() -> ModuleType:
+    """Import OpenVINO without its telemetry package.
+
+    That would report to Google Analytics and write to the home folder at import; OpenVINO works
+    without it.
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+    """
+    if {"openvino", "openvino_telemetry"} & sys.modules.keys():
+        return require("openvino", extra="openvino")
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # marks it as not installed
+    try:
+        return require("openvino", extra="openvino")
+    finally:
+        del sys.modules["openvino_telemetry"]

@@ -1,0 +1,17 @@
+"""Plain Keras: a `.keras` file of Keras' own layers, which loads without tlkit."""
+
+import zipfile
+from pathlib import Path
+
+from tlkit.deployment.graph import Graph
+from tlkit.deployment.runtimes import KERAS_METADATA
+
+EXTENSION = ".keras"
+PRECISIONS = ("float32",)
+
+
+def write(graph: Graph, path: Path) -> None:
+    """Write a classifier as a model of Keras, and its metadata into the same zip file."""
+    graph.plain.whole.save(path)
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(KERAS_METADATA, graph.metadata.to_json())

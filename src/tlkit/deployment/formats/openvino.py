@@ -1,0 +1,33 @@
+"""OpenVINO, for processors, graphics and NPUs of Intel; needs the extra `openvino`."""
+
+from pathlib import Path
+from typing import Any
+
+from tlkit._internal import runtimes
+from tlkit._internal.optional import require
+from tlkit.caching.engines.compilers import to_openvino
+from tlkit.deployment.graph import HEAD, Graph, to_function
+from tlkit.deployment.metadata import KEY
+
+EXTENSION = ".xml"
+PRECISIONS = ("float32", "int8")
+
+
+def write(graph: Graph, path: Path) -> None:
+    """Write a classifier as an `.xml` file with its metadata, and its weights as `.bin` beside."""
+    model = to_openvino(to_function(graph))
+    if graph.metadata.precision == "int8":
+        model = _quantize(model, graph)
+    model.set_rt_info(graph.metadata.to_json(), [KEY])
+    runtimes.import_openvino().save_model(model, path, compress_to_fp16=False)
+
+
+def _quantize(model: Any, graph: Graph) -> Any:
+    nncf = require("nncf", extra="nncf")
+    images = list(graph.iterate_calibration())
+    return nncf.quantize(
+        model,
+        nncf.Dataset(images),
+        subset_size=len(images),
+        ignored_scope=nncf.IgnoredScope(patterns=[f"(.*/)?{HEAD}/.*"], validate=False),
+    )

@@ -1,0 +1,63 @@
+"""The text that a LiteRT file keeps in its metadata, read without any package."""
+
+import struct
+
+# A flat buffer holds tables. A table begins with the distance back to its list of fields, which has
+# the position of each field in the table, or 0. Texts, vectors and tables inside a table are
+# distances forward from where they stand. In a LiteRT model the root table has its buffers as field
+# 4 and its metadata as field 6; metadata have a name (0) and the index of a buffer (1), and a
+# buffer has its data as field 0.
+_BUFFERS, _METADATA, _NAME, _INDEX, _DATA = 4, 6, 0, 1, 0
+
+
+def read(content: bytes, name: str) -> str | None:
+    """Return the metadata with this name; None if a file has none of them.
+
+    Args:
+        content: The file.
+        name: The name.
+    """
+    try:
+        root = _follow(content, 0)
+        for each in _tables(content, root, _METADATA):
+            if _bytes(content, each, _NAME) == name.encode():
+                place = _field(content, each, _INDEX)
+                index = _number(content, place) if place else 0
+                return _bytes(content, _tables(content, root, _BUFFERS)[index], _DATA).decode()
+    except (struct.error, IndexError, UnicodeDecodeError):  # no flat buffer: its runtime says so
+        return None
+    return None
+
+
+def _number(content: bytes, at: int) -> int:
+    return int(struct.unpack_from("<I", content, at)[0])
+
+
+def _follow(content: bytes, at: int) -> int:
+    return at + _number(content, at)
+
+
+def _field(content: bytes, table: int, index: int) -> int:
+    """Return where a field of a table is; 0 if the table lacks it."""
+    layout = table - struct.unpack_from("<i", content, table)[0]
+    [size] = struct.unpack_from("<H", content, layout)
+    if 4 + 2 * index >= size:
+        return 0
+    [offset] = struct.unpack_from("<H", content, layout + 4 + 2 * index)
+    return table + offset if offset else 0
+
+
+def _tables(content: bytes, table: int, index: int) -> list[int]:
+    place = _field(content, table, index)
+    if not place:
+        return []
+    vector = _follow(content, place)
+    return [_follow(content, vector + 4 + 4 * at) for at in range(_number(content, vector))]
+
+
+def _bytes(content: bytes, table: int, index: int) -> bytes:
+    place = _field(content, table, index)
+    if not place:
+        return b""
+    vector = _follow(content, place)
+    return content[vector + 4 : vector + 4 + _number(content, vector)]

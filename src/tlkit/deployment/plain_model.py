@@ -1,0 +1,120 @@
+"""A classifier as a Keras model without any layer of tlkit, with the score of "none of these"."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit.deployment.metadata import INPUT, OUTPUT, SCORE
+from tlkit.errors import ConfigError
+from tlkit.models.inspection import features_of, probabilities_of
+from tlkit.models.layers import ClassProbabilities, GrayToRGBResize
+from tlkit.models.token_backbone import TokenBackbone
+from tlkit.training import ood_detector
+from tlkit.training.ood_detector import OODDetector
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlainModel:
+    """A classifier of Keras' own layers, whole and in two parts.
+
+    Attributes:
+        whole: From images to a dict: `probabilities`, `(batch, classes)`, and, if the classifier
+            was fitted to its training images, `ood_score`, `(batch,)`.
+        body: From images to the features that the head reads.
+        head: From features to the same dict.
+    """
+
+    whole: keras.Model
+    body: keras.Model
+    head: keras.Model
+
+
+def to_plain(model: keras.Model, *, dtype: str, with_score: bool = True) -> PlainModel:
+    """Return a classifier of Keras' own layers alone, which shares its weights.
+
+    Args:
+        model: A classifier from build_classifier.
+        dtype: The dtype of the images.
+        with_score: Whether the score of "none of these" is an output, if the classifier has it.
+
+    Examples:
+        >>> from tlkit import build_classifier
+        >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+        >>> model = build_classifier(backbone, 2, pixels=(0, 1))
+        >>> to_plain(model, dtype="uint8").whole.output_shape
+        {'probabilities': (None, 2)}
+    """
+    images = keras.Input(model.input_shape[1:], dtype=dtype, name=INPUT)
+    plain = keras.models.clone_model(
+        keras.Model(model.inputs, [model.outputs[0], _find_features(model)]),
+        input_tensors=[images],
+        clone_function=lambda layer: layer,
+        call_function=_call,
+    )
+    probabilities, features = plain.outputs
+    named = {OUTPUT: probabilities}
+    detector = find_detector(model) if with_score else None
+    if detector is not None:
+        named[SCORE] = _add_score(detector, features)
+    return PlainModel(
+        whole=keras.Model(images, named, name=model.name),
+        body=keras.Model(images, features),
+        head=keras.Model(features, named),
+    )
+
+
+def _find_features(model: keras.Model) -> Any:
+    """Return what the head reads; the logits, if the head is not one linear layer."""
+    try:
+        return features_of(model).outputs[0]
+    except ConfigError:
+        return probabilities_of(model).input
+
+
+def find_detector(model: keras.Model) -> OODDetector | None:
+    """Return what tells images apart that are unlike the training images; None without it."""
+    return ood_detector.from_arrays(probabilities_of(model).stored)
+
+
+def _call(layer: Any, *inputs: Any, **arguments: Any) -> Any:
+    """Call a layer; of one of tlkit, run what it consists of, so that this is in the graph."""
+    if isinstance(layer, TokenBackbone):
+        return keras.Model(layer.inputs, layer.outputs, name=layer.name)(*inputs, **arguments)
+    if isinstance(layer, ClassProbabilities):
+        return layer.call(keras.ops.cast(inputs[0], "float32"))
+    if isinstance(layer, GrayToRGBResize):
+        return layer.call(*inputs)
+    return layer(*inputs, **arguments)
+
+
+# The same numbers as `OODDetector.measure` and `score`. A matrix product is a dense layer, because
+# a file keeps its weights in binary; other constants are texts in a file's config. The share of the
+# training images that are nearer is the mean of comparisons with each of their distances.
+def _add_score(detector: OODDetector, features: Any) -> Any:
+    """Return the score of "none of these" as a tensor of Keras, `(batch,)`."""
+    ops = keras.ops
+    centred = ops.cast(features, "float32") - detector.mean
+    whole = _product(centred, detector.projection, "ood_projection")
+    squares = ops.square(whole)
+    inside = ops.sum(squares, axis=1)
+    lengths = ops.sum(ops.square(centred * (1 / detector.scale)), axis=1)
+    residual = ops.maximum(lengths - ops.sum(squares * detector.variances, axis=1), 0.0)
+    within = _product(whole, detector.whitening, "ood_whitening")
+    products = _product(within, -2 * detector.centres.T, "ood_centres")
+    to_classes = ops.expand_dims(ops.sum(ops.square(within), axis=1), 1) + products
+    nearest = ops.min(to_classes + (detector.centres**2).sum(axis=1), axis=1)
+    from_mean = inside + residual * float(1 / detector.residual_variance)
+    median, spread = detector.standard.astype("float64")
+    relative = (nearest - inside - float(median[0])) * float(1 / spread[0])
+    distance = ops.maximum(relative, (from_mean - float(median[1])) * float(1 / spread[1]))
+    nearer = ops.less(detector.distances, ops.expand_dims(distance, 1))
+    return ops.mean(ops.cast(nearer, "float32"), axis=1)
+
+
+def _product(rows: Any, matrix: np.ndarray, name: str) -> Any:
+    layer = keras.layers.Dense(matrix.shape[1], use_bias=False, dtype="float32", name=name)
+    product = layer(rows)
+    layer.set_weights([matrix])
+    return product

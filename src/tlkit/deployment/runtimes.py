@@ -1,0 +1,186 @@
+"""Run an exported file: a function for each format, which imports only what that format needs."""
+
+import importlib
+import zipfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlkit._internal import runtimes
+from tlkit.deployment import litert_metadata
+from tlkit.deployment.metadata import INPUT, KEY
+from tlkit.errors import ConfigError, MissingExtraError
+
+Run = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+"""Returns the outputs of a batch of images by name; several threads may call it at a time."""
+
+SAVED_MODEL_METADATA = Path("assets.extra", "tlkit.json")
+"""Where a SavedModel keeps what it says about itself: a folder that TensorFlow leaves to users."""
+
+KERAS_METADATA = "tlkit.json"
+"""The member of a `.keras` file, which is a zip file, with the metadata of an export."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """An exported file that runs.
+
+    Attributes:
+        run: Runs a batch.
+        metadata: The text of the metadata in the file; None if there are none.
+        package: The package that runs it.
+    """
+
+    run: Run
+    metadata: str | None
+    package: str
+
+
+def start(path: Path, *, num_threads: int) -> Started:
+    """Start an exported file.
+
+    Args:
+        path: The file, or the folder of a SavedModel.
+        num_threads: How many threads a batch runs on.
+
+    Raises:
+        ConfigError: There is no such file, or it is not of a known format.
+        MissingExtraError: The runtime is not installed.
+    """
+    kind = _find_kind(path)
+    package, starter = _STARTERS[kind]
+    try:
+        run, text = starter(path, num_threads)
+    except MissingExtraError as error:
+        raise MissingExtraError(f"{path.name!r} needs {package}. Run: pip install {package}") from (
+            error
+        )
+    except Exception as error:  # each runtime has its own classes
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ConfigError(
+            f"`path` must be a file that tlkit exported, got {str(path)!r}, which {package} can't "
+            f"read: {reason}"
+        ) from error
+    return Started(run=run, metadata=text, package=package)
+
+
+def _find_kind(path: Path) -> str:
+    kind = "" if path.is_dir() else path.suffix.lower()
+    if not path.exists():
+        why = "no such file"
+    elif path.is_file() and path.stat().st_size == 0:
+        why = "it is empty"
+    elif kind == "" and path.is_dir() and not (path / "saved_model.pb").is_file():
+        why = "the folder is no SavedModel"
+    elif kind == ".bin":
+        why = "of OpenVINO's two files, name the .xml"
+    elif kind in _STARTERS and (kind or path.is_dir()):
+        return kind
+    else:
+        why = "its ending is none of these"
+    raise ConfigError(
+        "`path` must be a .tflite, .onnx, .xml (OpenVINO) or .keras file that tlkit exported, or "
+        f"the folder of a SavedModel, got {str(path)!r}: {why}."
+    )
+
+
+class _Pool:
+    """Lends each caller an object of its own, and makes one more when all are in use."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make, self._idle = make, deque([make()])
+
+    @contextmanager
+    def borrow(self) -> Iterator[Any]:
+        try:
+            one = self._idle.pop()
+        except IndexError:
+            one = self._make()
+        try:
+            yield one
+        finally:
+            self._idle.append(one)
+
+
+def _start_litert(path: Path, num_threads: int) -> tuple[Run, str | None]:
+    content = path.read_bytes()
+    start_one = partial(runtimes.start_litert, content, num_threads=num_threads)
+    runners = _Pool(lambda: start_one().get_signature_runner())
+
+    def run(images: np.ndarray) -> Mapping[str, np.ndarray]:
+        with runners.borrow() as runner:
+            outputs: Mapping[str, np.ndarray] = runner(**{INPUT: images})
+            return outputs
+
+    return run, litert_metadata.read(content, KEY)
+
+
+def _start_onnx(path: Path, num_threads: int) -> tuple[Run, str | None]:
+    session = runtimes.start_onnx(path, num_threads=num_threads)
+    names = [output.name for output in session.get_outputs()]
+
+    def run(images: np.ndarray) -> Mapping[str, np.ndarray]:
+        return dict(zip(names, session.run(names, {INPUT: images}), strict=True))
+
+    return run, session.get_modelmeta().custom_metadata_map.get(KEY)
+
+
+def _start_openvino(path: Path, num_threads: int) -> tuple[Run, str | None]:
+    model = runtimes.import_openvino().Core().read_model(path)
+    compiled = runtimes.compile_openvino(model, num_threads=num_threads)
+    requests = _Pool(compiled.create_infer_request)
+
+    def run(images: np.ndarray) -> Mapping[str, np.ndarray]:
+        with requests.borrow() as request:
+            outputs = request.infer([images])
+            return {output.get_any_name(): values.copy() for output, values in outputs.items()}
+
+    text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
+    return run, text
+
+
+def _start_saved_model(path: Path, num_threads: int) -> tuple[Run, str | None]:
+    tensorflow = importlib.import_module("tensorflow")
+    served = tensorflow.saved_model.load(str(path)).signatures["serving_default"]
+    text = path / SAVED_MODEL_METADATA
+
+    def run(images: np.ndarray) -> Mapping[str, np.ndarray]:
+        outputs = served(**{INPUT: tensorflow.constant(images)})
+        return {name: np.asarray(values) for name, values in outputs.items()}
+
+    return run, text.read_text(encoding="utf-8") if text.is_file() else None
+
+
+def _start_keras(path: Path, num_threads: int) -> tuple[Run, str | None]:
+    text = read_keras_metadata(path)
+    model = importlib.import_module("keras").saving.load_model(path, compile=False)
+
+    def run(images: np.ndarray) -> Mapping[str, np.ndarray]:
+        return {name: np.asarray(rows) for name, rows in model.predict_on_batch(images).items()}
+
+    return run, text
+
+
+def read_keras_metadata(path: Path) -> str | None:
+    """Return the metadata of an export in a `.keras` file; None in one that `tlkit.save` wrote."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as file:
+        found = KERAS_METADATA in file.namelist()
+        return file.read(KERAS_METADATA).decode() if found else None
+
+
+_Starter = Callable[[Path, int], tuple[Run, str | None]]
+_STARTERS: dict[str, tuple[str, _Starter]] = {
+    "": ("tensorflow", _start_saved_model),
+    ".keras": ("keras", _start_keras),
+    ".onnx": ("onnxruntime", _start_onnx),
+    ".tflite": ("ai-edge-litert", _start_litert),
+    ".xml": ("openvino", _start_openvino),
+}
