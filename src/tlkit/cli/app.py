@@ -11,15 +11,22 @@ import cyclopts
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich import box
 
-from tlkit.cli import cache_commands, classifier_commands, experiment_commands
+from tlkit.cli import cache_commands, classifier_commands, experiment_commands, export_commands
 from tlkit.cli.config import fill_from_file
 from tlkit.cli.options import DEFAULT_OUTPUT
-from tlkit.errors import Argument, ConfigError, DataError, MissingExtraError, TlkitError
+from tlkit.errors import (
+    AccuracyError,
+    Argument,
+    ConfigError,
+    DataError,
+    MissingExtraError,
+    TlkitError,
+)
 
 DONE, TOO_LOW, WRONG_ARGUMENTS, WRONG_DATA, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _EXIT_CODES = f"""Exit codes:
 - {DONE}: success
-- {TOO_LOW}: the accuracy is below --assert-accuracy
+- {TOO_LOW}: the accuracy is below --assert-accuracy, or falls by more than --max-drop
 - {WRONG_ARGUMENTS}: an argument or a config file is wrong, or an extra is not installed
 - {WRONG_DATA}: the images are wrong, such as damaged files or duplicates across parts
 - {FAILED}: a download, an engine or a training failed
@@ -46,6 +53,7 @@ _COMMANDS: tuple[Callable[..., Any], ...] = (
     classifier_commands.embed,
     classifier_commands.report,
     classifier_commands.audit,
+    export_commands.export,
     experiment_commands.probe,
     experiment_commands.inspect,
 )
@@ -78,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = error.render(lambda argument: _as_option(argument, options))
         if isinstance(error, ConfigError | MissingExtraError):
             return _fail(message, WRONG_ARGUMENTS)
+        if isinstance(error, AccuracyError):
+            return _fail(message, TOO_LOW)
         return _fail(message, WRONG_DATA if isinstance(error, DataError) else FAILED)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)

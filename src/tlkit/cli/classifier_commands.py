@@ -32,19 +32,33 @@ def evaluate(
     """Evaluate a classifier on labelled images.
 
     Args:
-        model: A run's folder, or a .keras file.
+        model: A run's folder, a .keras file, or an exported file.
         assert_accuracy: Exit with code 1 if the accuracy is lower; multi-label: all classes right.
     """
+    if tlkit.experiments.is_exported(model):
+        return _evaluate_exported(model, images, output)
     classifier, experiment = tlkit.experiments.loading.load_classifier(model, **images.settings())
     if images.group_column is None:  # without a split, groups do not matter
         experiment = replace(experiment, group_column=None)
-    dataset = _load(experiment, classifier)
-    tested = tlkit.experiments.loading.take_test_images(dataset)
-    if len(tested) < len(dataset):
-        output.print(f"evaluating {len(tested):,} test images, of {len(dataset):,} images in parts")
+    tested = _take_tested(_load(experiment, classifier), output)
     evaluation = tlkit.evaluate(classifier, tested)
     output.print(evaluation)
     return evaluation.to_dict()
+
+
+def _evaluate_exported(model: str, images: LabelledImages, output: Output) -> dict[str, Any]:
+    dataset = tlkit.experiments.load_images_for(model, **images.settings())
+    tested = _take_tested(dataset, output)
+    evaluation = tlkit.experiments.evaluate_exported(model, tested)
+    output.print(evaluation)
+    return evaluation.to_dict()
+
+
+def _take_tested(dataset: "tlkit.data.ImageDataset", output: Output) -> "tlkit.data.ImageDataset":
+    tested = tlkit.experiments.loading.take_test_images(dataset)
+    if len(tested) < len(dataset):
+        output.print(f"evaluating {len(tested):,} test images, of {len(dataset):,} images in parts")
+    return tested
 
 
 def predict(
@@ -60,7 +74,7 @@ def predict(
     """Predict the classes of images.
 
     Args:
-        model: A run's folder, or a .keras file.
+        model: A run's folder, a .keras file, or an exported file.
         files: Image files, or folders of them.
         top: Number of classes to name for each image.
         coverage: Name a set of classes that contains the true one for this share of images, as 0.9.

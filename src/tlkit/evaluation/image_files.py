@@ -1,7 +1,7 @@
 """Predict the classes of image files, or compute their features: many files in little memory."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,10 @@ from tlkit._internal import arguments
 from tlkit.data import file_stream, unlabelled
 from tlkit.data.decoding import Fit
 from tlkit.data.image_files import find_images
-from tlkit.errors import DataError
-from tlkit.evaluation.evaluator import run_in_order
-from tlkit.evaluation.ood import read_scores
+from tlkit.errors import Argument, ConfigError, DataError
+from tlkit.evaluation.file_classifier import FileClassifier, checked, from_model
 from tlkit.evaluation.prediction_sets import find_threshold, scores_of, select_classes
-from tlkit.models.inspection import (
-    class_names,
-    features_of,
-    is_multi_label,
-    thresholds,
-    value_range,
-)
+from tlkit.models.inspection import features_of
 from tlkit.training.ood_detector import KEPT
 
 Meter = Callable[[int, int], None]
@@ -96,7 +89,7 @@ class FileFeatures:
 
 
 def predict_files(
-    model: keras.Model,
+    model: keras.Model | FileClassifier,
     files: str | Path | Iterable[str | Path],
     *,
     top: int = 1,
@@ -111,7 +104,7 @@ def predict_files(
     Threads read files while the model runs. Memory holds two batches, however many files there are.
 
     Args:
-        model: A classifier.
+        model: A classifier; of an exported one, `tlkit.experiments.load_exported` returns it.
         files: A file, a folder, or several of them. A folder means all images in it and its
             subfolders, in the order of their paths.
         top: Number of classes to name for each file.
@@ -128,13 +121,11 @@ def predict_files(
             for the coverage.
     """
     arguments.at_least("top", top, 1)
-    threshold = None if coverage is None else find_threshold(scores_of(model), coverage)
-    names, least = class_names(model), thresholds(model) if is_multi_label(model) else None
+    threshold = None if coverage is None else _find_threshold(model, coverage)
+    known = from_model(model) if isinstance(model, keras.Model) else model
+    names, least = known.class_names, known.thresholds
     settings: dict[str, Any] = {"fit": fit, "white": white, "batch_size": batch_size}
-    run, has_score = read_scores(model), True
-    if run is None:
-        run, has_score = model.predict_on_batch, False
-    for path, row, problem in _run(model, run, files, on_progress, **settings):
+    for path, row, problem in _run(known, files, on_progress, **settings):
         if row is None:
             yield FilePrediction(path=path, problem=problem)
             continue
@@ -149,7 +140,7 @@ def predict_files(
         yield FilePrediction(
             path=path,
             classes=tuple((names[index], float(shares[index])) for index in order[:top]),
-            ood_score=float(row[-1]) if has_score else None,
+            ood_score=float(row[-1]) if known.has_ood_score else None,
             prediction_set=chosen,
             labels=labels,
         )
@@ -179,15 +170,24 @@ def embed_files(
         DataError: There is no image, or none can be read.
     """
     settings: dict[str, Any] = {"fit": fit, "white": white, "batch_size": batch_size}
-    for path, row, problem in _run(
-        model, features_of(model).predict_on_batch, files, on_progress, **settings
-    ):
+    reader = checked(model, features_of(model).predict_on_batch)
+    known = replace(from_model(model), run=reader)
+    for path, row, problem in _run(known, files, on_progress, **settings):
         yield FileFeatures(path=path, features=row, problem=problem)
 
 
+def _find_threshold(model: keras.Model | FileClassifier, coverage: float) -> float:
+    if isinstance(model, FileClassifier):
+        raise ConfigError(
+            Argument("coverage"),
+            " must be left out for an exported file, which does not hold the validation images' "
+            "probabilities. Name the run's folder in place of the file.",
+        )
+    return find_threshold(scores_of(model), coverage)
+
+
 def _run(
-    model: keras.Model,
-    reader: Callable[[np.ndarray], Any],
+    classifier: FileClassifier,
     files: str | Path | Iterable[str | Path],
     on_progress: Meter,
     *,
@@ -195,27 +195,26 @@ def _run(
     white: int | None,
     batch_size: int,
 ) -> Iterator[tuple[Path, Any, str]]:
-    """Yield each file with its row of the output of `reader`, or with its problem."""
+    """Yield each file with its row of what the classifier returns, or with its problem."""
     arguments.at_least("batch_size", batch_size, 1)
     found, passed_over = find_images([files] if isinstance(files, str | Path) else files)
     if not found:
         raise DataError(f"`files` must name at least one image, got none. {passed_over}".strip())
     read = partial(
         unlabelled.read_file,
-        input_shape=model.input_shape,
-        value_range=value_range(model),
+        input_shape=classifier.input_shape,
+        value_range=classifier.value_range,
         fit=fit,
         white=file_stream.find_white(found) if white is None else white,
     )
 
-    def run(block: np.ndarray) -> np.ndarray:
-        return np.asarray(reader(block), "float32")
-
     done = num_read = 0
     for batch in file_stream.read_batches(found, read, batch_size=batch_size):
         pixels = {at: each for at, (_, each) in enumerate(batch) if not isinstance(each, str)}
-        blocks = unlabelled.group(range(len(pixels)), list(pixels.values()))
-        rows = dict(zip(pixels, run_in_order(model, blocks, run) if pixels else (), strict=True))
+        blocks = unlabelled.group(list(pixels), list(pixels.values()))
+        rows: dict[int, Any] = {}
+        for indices, block in blocks:
+            rows |= dict(zip(indices.tolist(), classifier.run(block), strict=True))
         done, num_read = done + len(batch), num_read + len(rows)
         on_progress(done, len(found))
         for at, (path, outcome) in enumerate(batch):

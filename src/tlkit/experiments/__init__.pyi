@@ -9,6 +9,11 @@ from .comparison import ComparedRecipe as ComparedRecipe
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .experiment import Experiment as Experiment
+from .exported import evaluate_exported as evaluate_exported
+from .exported import is_exported as is_exported
+from .exported import load_exported as load_exported
+from .exported import load_images_for as load_images_for
+from .exporting import export_run as export_run
 from .loading import load_classifier as load_classifier
 from .loading import load_images as load_images
 from .loading import split_images as split_images

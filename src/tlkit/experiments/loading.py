@@ -252,13 +252,27 @@ def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Ex
     path = arguments.path("model", model)
     if not (path / "model.keras").is_file() and path.suffix != ".keras":
         why = "it has no model.keras" if path.is_dir() else "no such folder"
+        if path.is_file():
+            why = "an exported file can be evaluated and predict, and no more"
         raise ConfigError(
             f"`model` must be a run's folder or a .keras file, got {str(model)!r}: {why}."
         )
     values = _read_settings(path if path.is_dir() else path.parent)
     classifier = saving.load(path / "model.keras" if path.is_dir() else path)
-    shape = classifier.input_shape
-    values |= {"channels": shape[3] if len(shape) == 4 else 1, "add": ()}
+    return classifier, settings_for(classifier.input_shape, values, **settings)
+
+
+def settings_for(
+    shape: tuple[int | None, ...], values: dict[str, Any], **settings: Any
+) -> Experiment:
+    """Return the settings with which labelled images are read for a trained classifier.
+
+    Args:
+        shape: The shape of a batch of its images.
+        values: The settings of its training, as far as they are known.
+        settings: As for `load_classifier`.
+    """
+    values = {**values, "channels": shape[3] if len(shape) == 4 else 1, "add": ()}
     if None not in shape[1:3]:
         values |= {"image_size": shape[1:3]}
     values |= {"test_data": None, "validation_data": None, "split_column": None, "folds": 0}
@@ -271,7 +285,7 @@ def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Ex
         values |= {"label_column": "label", "label_separator": None}
     elif "label_separator" in settings:
         values |= {"label_columns": ()}
-    return classifier, Experiment.from_dict(values | settings)
+    return Experiment.from_dict(values | settings)
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

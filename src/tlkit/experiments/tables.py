@@ -13,10 +13,11 @@ from tlkit.data.decoding import Fit
 from tlkit.data.image_files import find_images
 from tlkit.data.naming import escape
 from tlkit.errors import DataError
-from tlkit.evaluation import ood
+from tlkit.evaluation.file_classifier import from_model
 from tlkit.evaluation.image_files import FilePrediction, Meter, embed_files, predict_files
+from tlkit.experiments import exported
 from tlkit.experiments.loading import load_classifier
-from tlkit.models.inspection import class_names, features_of, is_multi_label
+from tlkit.models.inspection import features_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def write_predictions(
     "|" between them. A table is written whole or, after an error or an interruption, not at all.
 
     Args:
-        model: A run's folder, a .keras file, or a classifier.
+        model: A run's folder, a .keras file, an exported file, or a classifier.
         files: As for `tlkit.evaluation.predict_files`.
         csv: A .csv file, in UTF-8.
         parquet: A .parquet file (extra `parquet`).
@@ -88,12 +89,13 @@ def write_predictions(
             targets.append(check_target(name, target, [f".{name}"]))
     classifier, settings = _load(model, fit)
     found = _find_images(files, on_message)
-    top = min(top, len(class_names(classifier)))
-    several = is_multi_label(classifier)
+    known = from_model(classifier) if isinstance(classifier, keras.Model) else classifier
+    top = min(top, len(known.class_names))
+    several = known.thresholds is not None
     columns = {"path": 0, **({"labels": 0} if several else {}), "label": 0, "probability": 1}
     for rank in range(2, top + 1):
         columns |= {f"label_{rank}": 0, f"probability_{rank}": 1}
-    has_score = ood.read_scores(classifier) is not None
+    has_score = known.has_ood_score
     columns |= ({} if coverage is None else {"set": 0}) | ({"ood_score": 1} if has_score else {})
     settings |= {"top": top, "coverage": coverage, "on_progress": on_progress}
     images = unreadable = 0
@@ -133,7 +135,7 @@ def write_features(
     `.npz` file has the arrays `path` and `features` of the images alone.
 
     Args:
-        model: As for `write_predictions`.
+        model: A run's folder, a .keras file, or a classifier.
         files: As for `write_predictions`.
         out: The .parquet (extra `parquet`), .npz or .csv file.
         fit: As for `write_predictions`.
@@ -178,5 +180,8 @@ def _load(model: str | Path | keras.Model, fit: Fit | None) -> tuple[Any, dict[s
     """Return a classifier, and how images are read for it."""
     if isinstance(model, keras.Model):
         return model, {"fit": fit or "squash"}
+    if exported.is_exported(model):
+        loaded, about = exported.load_exported(model)
+        return loaded, {"fit": fit or about.fit, "white": about.white}
     classifier, experiment = load_classifier(model, data="")
     return classifier, {"fit": fit or experiment.fit, "white": experiment.white}

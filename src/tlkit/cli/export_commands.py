@@ -1,0 +1,44 @@
+"""The command `tlkit export`: the classifier of a run for other runtimes, proven to be the same.
+
+The signature and docstring give options and help, the body does the work.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import tlkit
+from tlkit.cli.options import DEFAULT_OUTPUT, Output
+
+Format = Literal["keras", "litert", "onnx", "openvino", "saved_model"]
+Precision = Literal["float16", "float32", "int8"]
+
+
+def export(
+    run: str,
+    *,
+    format: Format,  # noqa: A002  # as for tlkit.export
+    precision: Precision = "float32",
+    out: Path | None = None,
+    tolerance: float | None = None,
+    max_drop: float | None = None,
+    output: Output = DEFAULT_OUTPUT,
+) -> dict[str, Any]:
+    """Export a classifier to a file for other software, compared with it on the test images.
+
+    Args:
+        run: A run's folder, or a .keras file.
+        format: What to write. "keras" loads without tlkit.
+        precision: The numbers in the file: "float16" for litert; "int8" for litert and openvino.
+        out: Where to write; by default to the folder exports of the run.
+        tolerance: Largest difference of a probability; by default 0.0001, or 0.01 for float16.
+        max_drop: Exit with code 1 if the accuracy on the test images is lower by more, as 0.01.
+    """
+    return tlkit.experiments.export_run(
+        run,
+        format=format,
+        precision=precision,
+        out=out,
+        tolerance=tolerance,
+        max_drop=max_drop,
+        on_message=output.print,
+    ).to_dict()

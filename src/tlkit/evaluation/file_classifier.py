@@ -1,0 +1,57 @@
+"""What predicting image files needs of a classifier: of Keras, or an exported one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from tlkit.evaluation.evaluator import run_in_order
+from tlkit.evaluation.ood import read_scores
+from tlkit.models.inspection import class_names, is_multi_label, thresholds, value_range
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FileClassifier:
+    """A classifier as `predict_files` uses it.
+
+    Attributes:
+        class_names: The name of each class.
+        thresholds: For multi-label, the probability from which on an image has each class; None
+            otherwise.
+        input_shape: The shape of a batch of images.
+        value_range: The values of black and white; None means (0, 255).
+        has_ood_score: Whether there is a score of "none of these".
+        run: Returns the probabilities of a batch, and the score as another column.
+    """
+
+    class_names: tuple[str, ...]
+    thresholds: np.ndarray | None
+    input_shape: tuple[int | None, ...]
+    value_range: tuple[float, float] | None
+    has_ood_score: bool
+    run: Callable[[np.ndarray], np.ndarray]
+
+
+def from_model(model: keras.Model) -> FileClassifier:
+    """Return a classifier of Keras as `predict_files` uses it."""
+    scored = read_scores(model)
+    return FileClassifier(
+        class_names=class_names(model),
+        thresholds=thresholds(model) if is_multi_label(model) else None,
+        input_shape=tuple(model.input_shape),
+        value_range=value_range(model),
+        has_ood_score=scored is not None,
+        run=checked(model, scored or model.predict_on_batch),
+    )
+
+
+def checked(
+    model: keras.Model, run: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function of images as one that first checks them against a classifier."""
+    return lambda images: run_in_order(
+        model,
+        [(np.arange(len(images)), images)],
+        lambda batch: np.asarray(run(batch), "float32"),
+    )

@@ -1,0 +1,93 @@
+"""Exported files in place of a run: predict image files with them, and evaluate them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlkit._internal import arguments
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.deployment.metadata import Metadata
+from tlkit.deployment.predictor import Predictor
+from tlkit.deployment.runtimes import read_keras_metadata
+from tlkit.evaluation.file_classifier import FileClassifier
+from tlkit.evaluation.metrics import Evaluation, compute_metrics
+from tlkit.experiments import loading
+
+_SUFFIXES = (".onnx", ".tflite", ".xml")
+
+
+def is_exported(model: str | Path) -> bool:
+    """Return whether a path is an exported file, and not a run or a classifier of tlkit.
+
+    Args:
+        model: A path, also one that does not exist.
+    """
+    path = arguments.path("model", model)
+    if path.is_dir():
+        return (path / "saved_model.pb").is_file()
+    if path.suffix == ".keras" and path.is_file():
+        return read_keras_metadata(path) is not None
+    return path.suffix.lower() in _SUFFIXES
+
+
+def load_exported(model: str | Path) -> tuple[FileClassifier, Metadata]:
+    """Return an exported file as `tlkit.evaluation.predict_files` uses it, and its metadata.
+
+    Args:
+        model: As for `tlkit.deployment.Predictor`.
+
+    Raises:
+        ConfigError: There is no such file, or tlkit did not write it.
+        MissingExtraError: The runtime of its format is not installed.
+    """
+    predictor = Predictor(model)
+    about = predictor.metadata
+    return FileClassifier(
+        class_names=about.class_names,
+        thresholds=np.asarray(about.thresholds) if about.multi_label else None,
+        input_shape=about.input_shape,
+        value_range=about.value_range,
+        has_ood_score=about.has_ood_score,
+        run=predictor.run,
+    ), about
+
+
+def evaluate_exported(model: str | Path, data: ImageDataset) -> Evaluation:
+    """Return the metrics of an exported file on labelled images.
+
+    Args:
+        model: As for `tlkit.deployment.Predictor`.
+        data: The images; their classes are matched by name.
+
+    Raises:
+        ConfigError: There is no such file, or tlkit did not write it.
+        DataError: The images don't fit it.
+        MissingExtraError: The runtime of its format is not installed.
+    """
+    predictor = Predictor(model)
+    about = predictor.metadata
+    ordered = data.reorder(about.class_names)
+    return compute_metrics(
+        np.asarray(ordered.labels),
+        predictor.predict(ordered).probabilities,
+        class_names=about.class_names,
+        thresholds=about.thresholds,
+    )
+
+
+def load_images_for(model: str | Path, **settings: Any) -> ImageDataset:
+    """Return labelled images, read as an exported file takes them.
+
+    Args:
+        model: As for `tlkit.deployment.Predictor`.
+        settings: Settings of `tlkit.experiments.Experiment`; `data` is needed.
+
+    Raises:
+        ConfigError: A setting is wrong.
+        DataError: The images are wrong.
+    """
+    about = Predictor(model).metadata
+    values = {"fit": about.fit, "white": about.white}
+    experiment = loading.settings_for(about.input_shape, values, **settings)
+    return loading.load_images(experiment, class_names=about.class_names)

@@ -1,0 +1,121 @@
+"""Export the classifier of a run, compared with it on the run's own test images."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tlkit._internal import arguments
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.splits import Split
+from tlkit.deployment import formats
+from tlkit.deployment.exporter import Export, export
+from tlkit.deployment.metadata import Precision
+from tlkit.errors import ConfigError, TlkitError
+from tlkit.experiments import folds, split_csv
+from tlkit.experiments.experiment import Experiment, settings_of_run
+from tlkit.experiments.loading import load_classifier, load_images
+
+FOLDER = "exports"
+"""The folder in a run's folder that its exports are written to."""
+
+
+def export_run(
+    run: str | Path,
+    *,
+    format: str,  # noqa: A002  # as for tlkit.export
+    out: str | Path | None = None,
+    precision: Precision = "float32",
+    tolerance: float | None = None,
+    max_drop: float | None = None,
+    on_message: Callable[[object], None] = lambda message: None,
+) -> Export:
+    """Export the classifier of a run; see `tlkit.export`.
+
+    The file is compared with the classifier on the run's test images. An int8 file learns the
+    ranges of numbers from up to 300 of its training images.
+
+    Args:
+        run: A run's folder, or a .keras file, which has no images to compare on.
+        format: One of `tlkit.deployment.formats.names()`.
+        out: Where to write; by default to the folder `exports` of the run.
+        precision: As for `tlkit.export`.
+        tolerance: As for `tlkit.export`.
+        max_drop: As for `tlkit.export`.
+        on_message: Is called with what is assumed, and with the result.
+
+    Raises:
+        AccuracyError: The file is less accurate than `max_drop` allows.
+        ConfigError: An argument is wrong, or there is no such run.
+        DataError: The run's images were moved or changed, and they are needed.
+        EngineError: The file predicts something else, or the format can't hold the model.
+        MissingExtraError: A package that the format needs is not installed.
+    """
+    folder = arguments.path("run", run)
+    arguments.one_of("format", format, formats.names())
+    model, experiment = load_classifier(folder, data="")
+    file = folder / "model.keras" if folder.is_dir() else folder
+    split = None
+    if folder.is_dir():
+        split = _load_split(folder, on_message, needed=precision == "int8" or max_drop is not None)
+    found = export(
+        model,
+        _choose_path(folder, format, precision) if out is None else out,
+        format=format,
+        precision=precision,
+        tolerance=tolerance,
+        max_drop=max_drop,
+        fit=experiment.fit,
+        run_id=_identify(folder),
+        source=file,
+        test_data=None if split is None else _take_test(split),
+        calibration_data=None if split is None else split.train,
+    )
+    on_message(found)
+    return found
+
+
+def _choose_path(folder: Path, name: str, precision: str) -> Path:
+    ending = formats.get(name).EXTENSION or "_saved_model"
+    suffix = "" if precision == "float32" else f"-{precision}"
+    place = folder / FOLDER if folder.is_dir() else folder.parent / FOLDER
+    return place / f"model{suffix}{ending}"
+
+
+def _identify(folder: Path) -> str | None:
+    """Return a run's name and the beginning of the SHA-256 of its config; None without a run."""
+    config = folder / "config.json"
+    if not config.is_file():
+        return None
+    digest = hashlib.sha256(config.read_bytes()).hexdigest()
+    return f"{folder.resolve().name}-{digest[:8]}"
+
+
+def _load_split(
+    folder: Path, on_message: Callable[[object], None], *, needed: bool
+) -> Split | None:
+    """Return the images of a run as it split them; None if they are gone, which is told."""
+    try:
+        return _read_split(folder)
+    except TlkitError as error:
+        if needed:
+            raise
+        on_message(f"compared on random pixels, without the run's test images: {error}")
+        return None
+
+
+def _read_split(folder: Path) -> Split:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if "experiment" not in config:
+        raise ConfigError(f"`run` must be a run that `tlkit train` wrote, got {str(folder)!r}.")
+    experiment = Experiment.from_dict(settings_of_run(config))
+    images = load_images(experiment)
+    if not experiment.folds:
+        return split_csv.load_split(images, folder / split_csv.NAME)[1]
+    source, _ = folds.load(images, folder)
+    return Split(train=source, validation=source.take([]), test=source)
+
+
+def _take_test(split: Split) -> ImageDataset | None:
+    test = split.test if len(split.test) else split.validation
+    return test if len(test) else None
