@@ -73,6 +73,11 @@ def test_what_an_exported_file_cannot_do_is_said(
         ),
         (["predict", str(tmp_path / "missing.onnx"), str(photos)], "no such file"),
         (["export", str(tmp_path), "--format", "onnx"], "it has no model.keras"),
+        (["export", str(tmp_path)], "`--format` must be set, or `--out`"),
+        (
+            ["export", str(tmp_path), "--format", "onnx", "--out", "a.tflite"],
+            "`--out` must end in .onnx for the format 'onnx', got 'a.tflite'",
+        ),
         (
             ["export", str(exported.parents[1]), "--format", "onnx", "--precision", "int8"],
             "`--precision` must be one of ['float32'], got 'int8'",

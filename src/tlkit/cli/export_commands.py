@@ -16,7 +16,7 @@ Precision = Literal["float16", "float32", "int8"]
 def export(
     run: str,
     *,
-    format: Format,  # noqa: A002  # as for tlkit.export
+    format: Format | None = None,  # noqa: A002  # as for tlkit.export
     precision: Precision = "float32",
     out: Path | None = None,
     tolerance: float | None = None,
@@ -27,7 +27,7 @@ def export(
 
     Args:
         run: A run's folder, or a .keras file.
-        format: What to write. "keras" loads without tlkit.
+        format: What to write, by default as out ends. "keras" loads without tlkit.
         precision: The numbers in the file: "float16" for litert; "int8" for litert and openvino.
         out: Where to write; by default to the folder exports of the run.
         tolerance: Largest difference of a probability; by default 0.0001, or 0.01 for float16.

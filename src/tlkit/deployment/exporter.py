@@ -1,10 +1,10 @@
 """Export a classifier to a file of another format, if that file predicts what the model does."""
 
 import hashlib
+import importlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,8 @@ from tlkit.data import decoding, unlabelled
 from tlkit.data.batches import Arrays, Data
 from tlkit.data.decoding import Fit
 from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.image_files import find_images
+from tlkit.data.lazy_images import LazyImages
 from tlkit.data.unlabelled import Images
 from tlkit.deployment import formats
 from tlkit.deployment.graph import Graph
@@ -157,6 +159,7 @@ def export(
 
 def _write(graph: Graph, path: Path) -> None:
     name = graph.metadata.format
+    importlib.import_module("tensorflow").get_logger()  # else it logs to the silent stream for ever
     try:
         with silence():
             formats.get(name).write(graph, path)
@@ -263,14 +266,13 @@ def _take_calibration(model: keras.Model, data: Any, about: Metadata) -> np.ndar
         data = data.images
     elif isinstance(data, tuple) and len(data) == 2:
         data = data[0]
-    if isinstance(data, Sequence) or (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
-        chosen = np.unique(
-            np.linspace(0, len(data) - 1, min(len(data), _MAX_CALIBRATION), dtype=int)
-        )
-        if hasattr(data, "take") and not isinstance(data, np.ndarray):
-            data = data.take(chosen)
-        else:
-            data = [data[at] for at in chosen]
+    elif isinstance(data, str | Path):
+        data, _ = find_images([data])
+    if hasattr(data, "__len__") and len(data):
+        count = min(len(data), _MAX_CALIBRATION)
+        chosen = np.unique(np.linspace(0, len(data) - 1, count, dtype=int))
+        is_lazy = isinstance(data, LazyImages)
+        data = data.take(chosen) if is_lazy else [data[at] for at in chosen]
     settings: Any = {"value_range": value_range(model), "fit": about.fit}
     images = unlabelled.read_array(data, input_shape=model.input_shape, **settings)
     return images.astype(about.input_dtype)
@@ -291,6 +293,10 @@ def _check_place(target: Path) -> None:
         raise ConfigError(
             f"`path` must be a new or empty folder, or an earlier export, got {str(target)!r}, "
             "which holds other files."
+        )
+    if target.is_file() and not target.suffix:
+        raise ConfigError(
+            f"`path` must be a folder for a SavedModel, got the file {str(target)!r}."
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -13,20 +13,22 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit.data import unlabelled
 from tlkit.data.batches import Arrays
 from tlkit.data.lazy_images import LazyImages
 from tlkit.deployment import proof_images
 from tlkit.deployment.metadata import Metadata, Precision
 from tlkit.errors import AccuracyError, EngineError
 from tlkit.evaluation.evaluator import predict
+from tlkit.evaluation.file_classifier import from_model
 from tlkit.evaluation.metrics import compute_metrics
-from tlkit.evaluation.ood import ood_scores
 from tlkit.evaluation.significance import McNemar, mcnemar
 from tlkit.models.inspection import class_names, is_multi_label, thresholds
 from tlkit.training.inputs import true_labels
 
 BATCH_SIZES = (1, 7, 32)  # a graph may be right for one batch size and wrong for another
 NUM_BATCHED = 40
+_SCORED = 128  # images a step
 TOLERANCES: Mapping[Precision, float | None] = {"float32": 1e-4, "float16": 1e-2, "int8": None}
 """The largest difference of a probability; int8 rounds too much for one to be promised."""
 
@@ -138,15 +140,9 @@ def prove(
         for stem, block in images.items():
             _write_array(folder / f"{stem}.npy", block, about)
         results, facts = _run_worker(folder, path, about)
-        references = {stem: predict(model, block) for stem, block in images.items()}
-        scores = {}
-        if about.has_ood_score:
-            scores = {stem: ood_scores(model, block) for stem, block in images.items()}
-        if pictures:
-            how: Any = {"fit": about.fit}
-            references["pictures"] = predict(model, pictures, **how)
-            if about.has_ood_score:
-                scores["pictures"] = ood_scores(model, pictures, **how)
+        compared: dict[str, Any] = {**images, **({"pictures": pictures} if pictures else {})}
+        references = {name: predict(model, each, fit=about.fit) for name, each in compared.items()}
+        scores = _score(model, compared, about)
     for size in BATCH_SIZES:
         references[f"batches_{size}"] = references["images_0"][:NUM_BATCHED]
     found = _compare(model, references, results, tolerance or 0)
@@ -226,6 +222,26 @@ def _run_worker(
     facts = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     with np.load(folder / "results.npz") as results:
         return dict(results), facts
+
+
+def _score(
+    model: keras.Model, compared: Mapping[str, Any], about: Metadata
+) -> dict[str, np.ndarray]:
+    """Return the scores of "none of these" by the name of the images; none without any."""
+    if not about.has_ood_score:
+        return {}
+    known = from_model(model)
+    how: Any = {"input_shape": about.input_shape, "value_range": about.value_range}
+    return {
+        name: np.concatenate(
+            [
+                known.run(block[at : at + _SCORED])[:, -1]
+                for _, block in unlabelled.read_blocks(each, fit=about.fit, **how)
+                for at in range(0, len(block), _SCORED)
+            ]
+        )
+        for name, each in compared.items()
+    }
 
 
 def _compare(

@@ -11,7 +11,7 @@ from tlkit.data.splits import Split
 from tlkit.deployment import formats
 from tlkit.deployment.exporter import Export, export
 from tlkit.deployment.metadata import Precision
-from tlkit.errors import ConfigError, TlkitError
+from tlkit.errors import Argument, ConfigError, TlkitError
 from tlkit.experiments import folds, split_csv
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.experiments.loading import load_classifier, load_images
@@ -23,7 +23,7 @@ FOLDER = "exports"
 def export_run(
     run: str | Path,
     *,
-    format: str,  # noqa: A002  # as for tlkit.export
+    format: str | None = None,  # noqa: A002  # as for tlkit.export
     out: str | Path | None = None,
     precision: Precision = "float32",
     tolerance: float | None = None,
@@ -37,7 +37,7 @@ def export_run(
 
     Args:
         run: A run's folder, or a .keras file, which has no images to compare on.
-        format: One of `tlkit.deployment.formats.names()`.
+        format: One of `tlkit.deployment.formats.names()`; by default what `out` ends in says.
         out: Where to write; by default to the folder `exports` of the run.
         precision: As for `tlkit.export`.
         tolerance: As for `tlkit.export`.
@@ -52,7 +52,7 @@ def export_run(
         MissingExtraError: A package that the format needs is not installed.
     """
     folder = arguments.path("run", run)
-    arguments.one_of("format", format, formats.names())
+    target = _choose_path(folder, format, precision, out)
     model, experiment = load_classifier(folder, data="")
     file = folder / "model.keras" if folder.is_dir() else folder
     split = None
@@ -60,7 +60,7 @@ def export_run(
         split = _load_split(folder, on_message, needed=precision == "int8" or max_drop is not None)
     found = export(
         model,
-        _choose_path(folder, format, precision) if out is None else out,
+        target,
         format=format,
         precision=precision,
         tolerance=tolerance,
@@ -75,11 +75,25 @@ def export_run(
     return found
 
 
-def _choose_path(folder: Path, name: str, precision: str) -> Path:
-    ending = formats.get(name).EXTENSION or "_saved_model"
+def _choose_path(folder: Path, name: str | None, precision: str, out: str | Path | None) -> Path:
+    if name is None:
+        if out is None:
+            raise ConfigError(
+                Argument("format"), " must be set, or ", Argument("out"), ", whose ending says it."
+            )
+        return arguments.path("out", out)
+    ending = formats.get(arguments.one_of("format", name, formats.names())).EXTENSION
+    if out is not None:
+        target = arguments.path("out", out)
+        if target.suffix != ending:
+            wanted = f"end in {ending}" if ending else "be a folder without an ending"
+            raise ConfigError(
+                Argument("out"), f" must {wanted} for the format {name!r}, got {str(out)!r}."
+            )
+        return target
     suffix = "" if precision == "float32" else f"-{precision}"
     place = folder / FOLDER if folder.is_dir() else folder.parent / FOLDER
-    return place / f"model{suffix}{ending}"
+    return place / (f"model{suffix}{ending}" if ending else "saved_model")
 
 
 def _identify(folder: Path) -> str | None:
