@@ -43,8 +43,9 @@ def to_plain(model: keras.Model, *, dtype: str, with_score: bool = True) -> Plai
         >>> from tlkit import build_classifier
         >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
         >>> model = build_classifier(backbone, 2, pixels=(0, 1))
-        >>> to_plain(model, dtype="uint8").whole.output_shape
-        {'probabilities': (None, 2)}
+        >>> plain = to_plain(model, dtype="uint8").whole
+        >>> sorted(plain.predict_on_batch(np.zeros((1, 9, 9, 3), "uint8")))
+        ['probabilities']
     """
     images = keras.Input(model.input_shape[1:], dtype=dtype, name=INPUT)
     plain = keras.models.clone_model(
