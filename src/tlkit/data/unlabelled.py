@@ -66,7 +66,7 @@ def read_blocks(
         each = found.dtype.itemsize * found.size // len(found)
         rows = max(_MAX_BYTES // max(each, 1), batch_size)
         for start in range(0, len(found), rows):
-            block = _match_rank(found[start : start + rows], input_shape)
+            block = match_rank(found[start : start + rows], input_shape)
             yield np.arange(start, start + len(block)), block
     else:
         for start in range(0, len(found), batch_size):
@@ -231,13 +231,13 @@ def _add_axes(array: np.ndarray, input_shape: tuple[int | None, ...], *, one: st
     if is_batch and not wide and (width == 1 if is_image else None in (height, width)):
         raise DataError(explain_missing_axis("images", array.shape))
     if is_image:
-        return _match_rank(array[None], input_shape)
+        return match_rank(array[None], input_shape)
     if not one and (is_batch or _fits(array.shape[1:], (height, width, channels))):
-        return _match_rank(array, input_shape)
+        return match_rank(array, input_shape)
     raise DataError(_describe(array, input_shape, one))
 
 
-def _match_rank(batch: np.ndarray, input_shape: tuple[int | None, ...]) -> np.ndarray:
+def match_rank(batch: np.ndarray, input_shape: tuple[int | None, ...]) -> np.ndarray:
     """Return a batch with an axis for a single channel, or without, as the model takes it."""
     if batch.ndim == len(input_shape) - 1:
         return batch[..., None]

@@ -1,7 +1,6 @@
 """Export a classifier to a file of another format, if that file predicts what the model does."""
 
 import hashlib
-import importlib
 import json
 import shutil
 import tempfile
@@ -159,7 +158,6 @@ def export(
 
 def _write(graph: Graph, path: Path) -> None:
     name = graph.metadata.format
-    importlib.import_module("tensorflow").get_logger()  # else it logs to the silent stream for ever
     try:
         with silence():
             formats.get(name).write(graph, path)

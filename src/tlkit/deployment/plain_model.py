@@ -99,18 +99,24 @@ def _add_score(detector: OODDetector, features: Any) -> Any:
     centred = ops.cast(features, "float32") - detector.mean
     whole = _product(centred, detector.projection, "ood_projection")
     squares = ops.square(whole)
-    inside = ops.sum(squares, axis=1)
-    lengths = ops.sum(ops.square(centred * (1 / detector.scale)), axis=1)
-    residual = ops.maximum(lengths - ops.sum(squares * detector.variances, axis=1), 0.0)
+    inside = ops.sum(squares, axis=1, keepdims=True)
+    lengths = ops.sum(ops.square(centred * (1 / detector.scale)), axis=1, keepdims=True)
+    explained = ops.sum(squares * detector.variances, axis=1, keepdims=True)
+    residual = ops.maximum(lengths - explained, 0.0)
     within = _product(whole, detector.whitening, "ood_whitening")
     products = _product(within, -2 * detector.centres.T, "ood_centres")
-    to_classes = ops.expand_dims(ops.sum(ops.square(within), axis=1), 1) + products
-    nearest = ops.min(to_classes + (detector.centres**2).sum(axis=1), axis=1)
+    classes = ops.sum(ops.square(within), axis=1, keepdims=True) + products
+    classes = ops.maximum(classes + (detector.centres**2).sum(axis=1), 0.0)
+    two = -ops.top_k(-classes, min(2, len(detector.centres)))[0]
+    nearest, following = two[:, :1], two[:, -1:]
     from_mean = inside + residual * float(1 / detector.residual_variance)
-    median, spread = detector.standard.astype("float64")
-    relative = (nearest - inside - float(median[0])) * float(1 / spread[0])
-    distance = ops.maximum(relative, (from_mean - float(median[1])) * float(1 / spread[1]))
-    nearer = ops.less(detector.distances, ops.expand_dims(distance, 1))
+    ratio = nearest / ops.maximum(following, float(np.finfo("float32").tiny))
+    distances = ops.concatenate([nearest - inside, from_mean, ratio], axis=1)
+    median, spread = detector.standard
+    each = (distances - median) * (1 / spread)
+    largest = ops.max(each, axis=1, keepdims=True)
+    total = ops.sum(ops.exp(each - largest), axis=1, keepdims=True)
+    nearer = ops.less(detector.distances, largest + ops.log(total))
     return ops.mean(ops.cast(nearer, "float32"), axis=1)
 
 

@@ -203,11 +203,13 @@ class Predictor:
         """Return the probabilities of a batch, and the score as another column if there is one.
 
         Args:
-            images: Raw images of the file's shape, whole numbers or floats.
+            images: Raw images of the file's shape, whole numbers or floats; a single channel needs
+                no axis.
 
         Raises:
             DataError: The pixels don't fit.
         """
+        images = unlabelled.match_rank(images, self.metadata.input_shape)
         self._requirements.check_pixels(images)
         outputs = self._run(_convert(images, self.metadata.input_dtype))
         columns = [outputs[OUTPUT]]

@@ -80,6 +80,15 @@ def silence() -> Iterator[None]:
             for descriptor, copy in zip((1, 2), kept, strict=True):
                 os.dup2(copy, descriptor)
                 os.close(copy)
+            _redirect_handlers(nowhere, sys.__stderr__)
+
+
+def _redirect_handlers(stream: Any, to: Any) -> None:
+    """Give the handlers of logs that were made with one stream another one."""
+    for logger in [logging.root, *logging.root.manager.loggerDict.values()]:
+        for handler in getattr(logger, "handlers", ()):
+            if getattr(handler, "stream", None) is stream:
+                handler.setStream(to)
 
 
 def freeze_weights(
