@@ -42,7 +42,10 @@ def _quantize(converter: Any, graph: Graph) -> bytes:
     debugger = lite.experimental.QuantizationDebugger(
         converter=converter,
         debug_dataset=lambda: iter(()),
-        debug_options=lite.experimental.QuantizationDebugOptions(denylisted_nodes=head),
+        debug_options=lite.experimental.QuantizationDebugOptions(
+            denylisted_nodes=head,
+            denylisted_ops=["REVERSE_V2"],  # it is given a scale of its own, which it ignores
+        ),
     )
     return bytes(debugger.get_nondebug_quantized_model())
 
