@@ -87,7 +87,7 @@ def _redirect_handlers(stream: Any, to: Any) -> None:
     """Give the handlers of logs that were made with one stream another one."""
     for logger in [logging.root, *logging.root.manager.loggerDict.values()]:
         for handler in getattr(logger, "handlers", ()):
-            if getattr(handler, "stream", None) is stream:
+            if vars(handler).get("stream") is stream:
                 handler.setStream(to)
 
 
