@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import numpy as np
 import pytest
 from tests.tokens import plain_vit
 
@@ -68,6 +67,6 @@ def test_a_classifier_of_half_precision_is_held_or_refused(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_plain_keras_with_a_layer_of_the_users_own_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="it failed: .*AddTokens"):
+    with pytest.raises(EngineError, match="it failed: .*could not be deserialized"):
         export(_tokens(), tmp_path / "model.keras")
-    assert np.array_equal(list(tmp_path.iterdir()), [])
+    assert not list(tmp_path.iterdir())
