@@ -165,7 +165,22 @@ def to_onnx(function: Any) -> Any:
         opset=_OPSET,
         tensors_to_rename=names,
     )
+    _replace_erfc(model.graph)
     return model
+
+
+# TensorFlow computes the activation GELU of transformers by the complementary error function, which
+# ONNX lacks and tf2onnx passes on as it is: erfc(x) = 1 - erf(x).
+def _replace_erfc(graph: Any) -> None:
+    """Replace operations of an ONNX graph that ONNX does not have."""
+    helper = require("onnx", extra="onnx").helper
+    for node in [each for each in graph.node if each.op_type == "Erfc"]:
+        one, inner = f"{node.name}/one", f"{node.name}/erf"
+        graph.initializer.append(helper.make_tensor(one, 1, [1], [1.0]))
+        at = list(graph.node).index(node)
+        graph.node.insert(at, helper.make_node("Sub", [one, inner], node.output))
+        graph.node.insert(at, helper.make_node("Erf", node.input, [inner]))
+        graph.node.remove(node)
 
 
 def _compile_onnxruntime(function: Any) -> Run:
