@@ -21,11 +21,23 @@ from PIL import Image
 from tests.samples import small_classifier
 
 from tlkit import datasets, freezing
+from tlkit._internal.optional import installed
+from tlkit._internal.runtimes import LITERT
 from tlkit.cli import app
 from tlkit.training import batchnorm
 
+_NEED_LITERT = ("tlkit.deployment.exporter.export", "tlkit.deployment.predictor.Predictor")
+
 hypothesis.settings.register_profile("tlkit", deadline=None, max_examples=25, derandomize=True)
 hypothesis.settings.load_profile("tlkit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the docstring examples that need a package of an extra, where it is missing."""
+    skip = pytest.mark.skip(reason="ai-edge-litert is not installed")
+    for item in items:
+        if item.name in _NEED_LITERT and not installed(LITERT):
+            item.add_marker(skip)
 
 
 def pytest_collection_finish() -> None:

@@ -2,8 +2,11 @@
 
 import keras
 import numpy as np
+import pytest
 
 import tlkit
+from tlkit._internal.optional import installed
+from tlkit.deployment import formats
 
 
 def make_noise(
@@ -30,6 +33,13 @@ def small_classifier(backbone: keras.Model, *, classes: int = 3, **settings: obj
     """Return a classifier of grey images of 9 x 9 pixels into three classes, unless told."""
     settings = {"input_shape": (9, 9, 1), "pixels": (0, 1), "seed": 0, **settings}
     return tlkit.build_classifier(backbone, classes, **settings)
+
+
+def skip_without(name: str, *others: str) -> None:
+    """Skip the test if a package is missing that an export format, or the test, needs."""
+    for package in (*formats.get(name).NEEDS, *others):
+        if not installed(package):
+            pytest.skip(f"{package} is not installed")
 
 
 class TickingClock:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from tests.samples import skip_without
 
 from tlkit.cli import app, export_commands
 from tlkit.deployment import Metadata, formats
@@ -19,6 +20,7 @@ def test_every_format_and_precision_can_be_chosen() -> None:
 @pytest.fixture(scope="module")
 def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the run, with an export in it."""
+    skip_without("litert")
     run = shutil.copytree(trained, tmp_path_factory.mktemp("exported") / "digits")
     assert app.main(["export", str(run), "--format", "litert"]) == app.DONE
     return run / "exports" / "model.tflite"
@@ -90,6 +92,7 @@ def test_what_an_exported_file_cannot_do_is_said(
 def test_a_run_without_its_images_is_compared_on_random_pixels(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    skip_without("litert")
     run = shutil.copytree(trained, tmp_path / "run")
     config = json.loads((run / "config.json").read_text())
     config["experiment"]["data"] = config["making"]["data"] = "no longer here"
@@ -106,6 +109,7 @@ def test_a_run_without_its_images_is_compared_on_random_pixels(
 def test_an_int8_file_that_is_too_much_worse_has_its_own_exit_code(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    skip_without("litert")
     run = shutil.copytree(trained, tmp_path / "run")
     words = ["export", str(run), "--format", "litert", "--precision", "int8", "--max-drop", "0"]
     out = tmp_path / "model.tflite"

@@ -1,20 +1,19 @@
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from tests.samples import skip_without
 
 import tlkit
 from tlkit.deployment import Predictor, Proof, export, exporter, formats
 from tlkit.deployment.formats import litert
 from tlkit.deployment.graph import Graph
-from tlkit.errors import AccuracyError, ConfigError, EngineError
-
-NEEDS = {"onnx": ("tf2onnx", "onnxruntime"), "openvino": ("openvino",)}
-
+from tlkit.errors import AccuracyError, ConfigError, EngineError, MissingExtraError
 
 _PROOF = Proof(
     num_images=0,
@@ -30,11 +29,6 @@ _PROOF = Proof(
     start_seconds=0,
     milliseconds={"1": 0, "32": 0},
 )
-
-
-def _skip_without(name: str) -> None:
-    for package in NEEDS.get(name, ()):
-        pytest.importorskip(package)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +87,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 def test_an_exported_file_predicts_what_the_model_does(
     name: str, model: keras.Model, data: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
-    _skip_without(name)
+    skip_without(name)
     target = tmp_path / f"model{formats.get(name).EXTENSION}"
     found = export(model, target, test_data=data, run_id="flowers-1")
     assert found.path == target
@@ -141,6 +135,7 @@ np.savez({str(tmp_path / "out.npz")!r}, **model.predict(np.load({str(tmp_path / 
 
 @pytest.mark.slow
 def test_float16_halves_the_weights(model: keras.Model, tmp_path: Path) -> None:
+    skip_without("litert")
     proof = export(model, tmp_path / "model.tflite", precision="float16").proof
     assert proof.tolerance == 1e-2
     assert 0 < proof.largest_difference < 1e-2
@@ -150,8 +145,7 @@ def test_float16_halves_the_weights(model: keras.Model, tmp_path: Path) -> None:
 def test_int8_is_compared_by_its_accuracy(
     name: str, model: keras.Model, data: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
-    if name == "openvino":
-        pytest.importorskip("nncf")
+    skip_without(name, *(["nncf"] if name == "openvino" else []))
     target = tmp_path / f"model{formats.get(name).EXTENSION}"
     how = {"precision": "int8", "calibration_data": _images(40, seed=3), "test_data": data}
     limit = {"litert": 0.1, "openvino": 0.3}[name]  # of eight channels, each counts
@@ -172,6 +166,7 @@ def test_a_broken_converter_is_found_and_nothing_is_written(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    skip_without("litert")
     write, factor = litert.write, 1.02
 
     def break_it(graph: Graph, path: Path) -> None:
@@ -202,6 +197,7 @@ def test_a_broken_converter_is_found_and_nothing_is_written(
 def test_a_file_that_needs_keras_is_not_written(
     model: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    skip_without("litert")
     from tlkit.deployment import proof
 
     monkeypatch.setattr(proof, "_FORBIDDEN", (*proof._FORBIDDEN, "ai_edge_litert", "tensorflow"))
@@ -210,10 +206,11 @@ def test_a_file_that_needs_keras_is_not_written(
 
 
 @pytest.mark.parametrize(
-    "name", ["litert", *(pytest.param(name, marks=pytest.mark.slow) for name in NEEDS)]
+    "name",
+    ["litert", *(pytest.param(name, marks=pytest.mark.slow) for name in ("onnx", "openvino"))],
 )
 def test_a_model_of_any_size_takes_any_size(name: str, tmp_path: Path) -> None:
-    _skip_without(name)
+    skip_without(name)
     backbone = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3)])
     model = tlkit.build_classifier(
         backbone, 2, input_shape=(None, None, 4), value_range=(0, 1), pixels=(0, 1)
@@ -243,6 +240,7 @@ def test_an_earlier_export_is_replaced_and_another_folder_is_not(
 
 
 def test_a_multi_label_file_keeps_its_thresholds(tmp_path: Path) -> None:
+    skip_without("litert")
     backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
     model = tlkit.build_classifier(
         backbone, 3, input_shape=(8, 8, 3), pixels=(0, 1), multi_label=True
@@ -278,3 +276,26 @@ def test_a_wrong_argument_is_refused(
     with pytest.raises(ConfigError, match=message):
         export(model, tmp_path / path, **settings)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [
+        ("litert", "ai_edge_litert", "litert"),
+        ("onnx", "onnxruntime", "onnx"),
+        ("openvino", "openvino", "openvino"),
+    ],
+)
+def test_a_missing_package_is_named_before_anything_is_converted(
+    name: str,
+    module: str,
+    extra: str,
+    model: keras.Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for each in (module, *formats.get(name).NEEDS):
+        monkeypatch.setitem(sys.modules, each, None)
+    monkeypatch.setattr(formats.get(name), "write", None)
+    with pytest.raises(MissingExtraError, match=rf"Run: pip install 'tlkit\[{extra}\]'"):
+        export(model, tmp_path / f"model{formats.get(name).EXTENSION}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 import pytest
+from tests.samples import skip_without
 from tests.tokens import plain_vit
 
 import tlkit
@@ -43,8 +44,7 @@ def _float16() -> keras.Model:
 def test_a_kind_of_classifier_is_proven_in_every_format(
     build: Callable[[], keras.Model], name: str, tmp_path: Path
 ) -> None:
-    for package in {"onnx": ("tf2onnx", "onnxruntime"), "openvino": ("openvino",)}.get(name, ()):
-        pytest.importorskip(package)
+    skip_without(name)
     keras.utils.set_random_seed(0)
     path = tmp_path / f"model{formats.get(name).EXTENSION}"
     proof = export(build(), path).proof
@@ -54,6 +54,7 @@ def test_a_kind_of_classifier_is_proven_in_every_format(
 
 @pytest.mark.slow
 def test_a_classifier_of_half_precision_is_held_or_refused(tmp_path: Path) -> None:
+    skip_without("litert")
     keras.utils.set_random_seed(0)
     model = _float16()
     try:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from tests.samples import skip_without
 
 import tlkit
 from tlkit.deployment import Predictor, export
@@ -30,6 +31,7 @@ def model() -> keras.Model:
 
 @pytest.fixture(scope="module")
 def file(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    skip_without("litert")
     return export(model, tmp_path_factory.mktemp("export") / "model.tflite", fit="crop").path
 
 
@@ -96,6 +98,7 @@ def test_float_pixels_must_be_whole_numbers_for_a_file_of_bytes(predictor: Predi
 
 
 def test_a_file_of_floats_takes_fractions(model: keras.Model, tmp_path: Path) -> None:
+    skip_without("litert")
     path = export(model, tmp_path / "model.tflite", input_dtype="float32").path
     array = np.random.default_rng(0).random((2, 20, 24, 3)) * 255
     got = Predictor(path).predict(array).probabilities

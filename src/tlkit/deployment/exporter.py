@@ -138,6 +138,7 @@ def export(
     if precision == "int8":
         calibration = _take_calibration(model, calibration_data, about)
     test = None if test_data is None else _take_test(model, test_data, precision)
+    formats.check_installed(name)
     graph = Graph(
         plain=to_plain(model, dtype=about.input_dtype, with_score=about.has_ood_score),
         metadata=about,

@@ -1,15 +1,18 @@
 """One module for each export format; its name is the format's.
 
 A module has `EXTENSION` (what the exported path ends in; empty for a folder), `PRECISIONS` (which
-it can write) and `write(graph, path)`. How a file is run is in `deployment.runtimes`.
+it can write), `NEEDS` (the modules that writing and running need beyond TensorFlow, with the extra
+that brings each) and `write(graph, path)`. How a file is run is in `deployment.runtimes`.
 
-Start reading in `onnx.py`. Public: `names` and `get`. A format imports `deployment.graph`;
-`deployment.exporter` imports this package.
+Start reading in `onnx.py`. Public: `names`, `get` and `check_installed`. A format imports
+`deployment.graph`; `deployment.exporter` imports this package.
 """
 
 import importlib
 import pkgutil
 from types import ModuleType
+
+from tlkit._internal.optional import installed, require
 
 
 def names() -> tuple[str, ...]:
@@ -25,3 +28,14 @@ def names() -> tuple[str, ...]:
 def get(name: str) -> ModuleType:
     """Return the module of a format."""
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def check_installed(name: str) -> None:
+    """Check that what a format needs is installed, before a classifier is converted.
+
+    Raises:
+        MissingExtraError: It is not; the error says the command that installs it.
+    """
+    for module, extra in get(name).NEEDS.items():
+        if not installed(module):
+            require(module, extra=extra)

@@ -8,6 +8,7 @@ from tlkit.deployment.runtimes import KERAS_METADATA
 
 EXTENSION = ".keras"
 PRECISIONS = ("float32",)
+NEEDS: dict[str, str] = {}
 
 
 def write(graph: Graph, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""LiteRT (TensorFlow Lite), for phones, small machines and browsers."""
+"""LiteRT (TensorFlow Lite), for phones, small machines and browsers; needs the extra `litert`."""
 
 import importlib
 from pathlib import Path
@@ -10,6 +10,7 @@ from tlkit.deployment.metadata import INPUT, KEY
 
 EXTENSION = ".tflite"
 PRECISIONS = ("float16", "float32", "int8")
+NEEDS: dict[str, str] = {runtimes.LITERT: "litert"}
 
 
 def write(graph: Graph, path: Path) -> None:

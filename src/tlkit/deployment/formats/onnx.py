@@ -8,6 +8,7 @@ from tlkit.deployment.metadata import KEY
 
 EXTENSION = ".onnx"
 PRECISIONS = ("float32",)
+NEEDS: dict[str, str] = {"tf2onnx": "onnx", "onnxruntime": "onnx"}
 
 
 def write(graph: Graph, path: Path) -> None:

@@ -11,6 +11,7 @@ from tlkit.deployment.metadata import KEY
 
 EXTENSION = ".xml"
 PRECISIONS = ("float32", "int8")
+NEEDS: dict[str, str] = {"openvino": "openvino"}
 
 
 def write(graph: Graph, path: Path) -> None:

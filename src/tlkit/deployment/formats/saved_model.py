@@ -8,6 +8,7 @@ from tlkit.deployment.runtimes import SAVED_MODEL_METADATA
 
 EXTENSION = ""
 PRECISIONS = ("float32",)
+NEEDS: dict[str, str] = {}
 
 
 def write(graph: Graph, path: Path) -> None:
