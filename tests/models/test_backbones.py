@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+import tlkit
 from tlkit.errors import ConfigError, DataError
 from tlkit.models import backbones
 
@@ -108,6 +109,27 @@ def test_a_backbone_is_made_for_its_size_without_classification_layers(
     assert backbone.count_params() == reference.count_params()
 
 
+def test_a_backbone_computes_in_the_dtype_that_its_options_name(tmp_path: Path) -> None:
+    how = {**TINY, "dtype": "mixed_bfloat16"}
+    backbone = backbones.create("mobilenet_v2", image_size=32, weights=None, options=how)
+    assert keras.config.dtype_policy().name == "float32"  # for all that is built after it
+    convolution = backbone.get_layer("Conv1")
+    assert (convolution.compute_dtype, convolution.variable_dtype) == ("bfloat16", "float32")
+    model = tlkit.build_classifier(backbone, 3, pixels="signed")
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), "uint8")
+    probabilities = tlkit.predict(model, images)
+    assert probabilities.dtype == "float32"
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    tlkit.save(model, tmp_path / "model.keras")
+    loaded = tlkit.load(tmp_path / "model.keras")
+    inner = tlkit.models.backbone_of(loaded).get_layer("Conv1")
+    assert inner.compute_dtype == "bfloat16"
+    np.testing.assert_allclose(tlkit.predict(loaded, images), probabilities, atol=1e-6)
+    with pytest.raises(ConfigError, match="wide"):
+        backbones.create("mobilenet_v2", weights=None, options={**how, "alpha": "wide"})
+    assert keras.config.dtype_policy().name == "float32"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -121,9 +143,13 @@ def test_a_backbone_is_made_for_its_size_without_classification_layers(
             "`image_size` must be a whole number or a pair (height, width), got 'big'",
         ),
         ({"options": {"alhpa": 0.35}}, "got 'alhpa'. Did you mean 'alpha'?"),
-        ({"options": {"dropout": 0.35}}, "`backbone_options` must be one of ['alpha', 'name'"),
+        (
+            {"options": {"dropout": 0.35}},
+            "`backbone_options` must be one of ['alpha', 'dtype', 'name'",
+        ),
         ({"options": {"pooling": "avg"}}, "`backbone_options` must be one of"),
         ({"options": {"classifier_activation": None}}, "`backbone_options` must be one of"),
+        ({"options": {"dtype": "bfloat16"}}, "`dtype` must be one of ['float32', 'mixed_bfl"),
         ({"weights": "no/such.weights.h5"}, "the path of a weights file, got 'no/such.weights.h5'"),
         ({"weights": "imagnet"}, "`weights` must be 'imagenet', 'starter', None or the path"),
     ],

@@ -1,8 +1,9 @@
 """The backbones of keras.applications: how each is built, and which pixels it takes."""
 
+import contextlib
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -24,6 +25,9 @@ _DOWNLOAD_REMEDY = (
 
 PretrainedWeights = Literal["imagenet", "starter"]
 """Weights that have a name; any others are a file."""
+
+DtypePolicy = Literal["float32", "mixed_bfloat16"]
+"""The option `dtype` of a backbone: what its layers compute in; weights are float32."""
 
 _MAX_REASON = 300  # characters of an error of Keras or h5py
 _OTHER_SIZE_WARNING = "`input_shape` is undefined or non-square"
@@ -179,7 +183,9 @@ def _build(
     spec: BackboneSpec, size: tuple[int, int], weights: str | None, options: Mapping[str, Any]
 ) -> keras.Model:
     shape = (*size, 3)
+    settings = dict(options)
     with (
+        _policy(settings.pop("dtype", None)),
         warnings.catch_warnings(),
         bounded_downloads(
             spec.constructor, f"{weights} weights", remedy=_DOWNLOAD_REMEDY
@@ -188,10 +194,22 @@ def _build(
         warnings.filterwarnings("ignore", message=_OTHER_SIZE_WARNING)
         try:
             return spec.constructor(
-                include_top=False, weights=weights, input_shape=shape, **options
+                include_top=False, weights=weights, input_shape=shape, **settings
             )
         except DAMAGE_ERRORS as error:
             raise _explain(error, spec.name, weights, options, downloaded) from error
+
+
+@contextlib.contextmanager
+def _policy(dtype: DtypePolicy | None) -> Iterator[None]:
+    """Build layers of another dtype policy than Keras' own; None changes nothing."""
+    before = keras.config.dtype_policy()
+    if dtype is not None:
+        keras.config.set_dtype_policy(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _explain(
@@ -238,7 +256,9 @@ _RESERVED_OPTIONS = {
 def _check_options(spec: BackboneSpec, options: Mapping[str, Any]) -> None:
     allowed = set(inspect.signature(spec.constructor).parameters) - _RESERVED_OPTIONS
     for option in options:
-        arguments.one_of("backbone_options", option, allowed)
+        arguments.one_of("backbone_options", option, allowed | {"dtype"})
+    if "dtype" in options:
+        arguments.one_of("dtype", options["dtype"], get_args(DtypePolicy))
 
 
 def _check_weights(weights: str | None) -> None:
