@@ -6,7 +6,22 @@ import pytest
 
 import tlkit
 from tlkit._internal.optional import installed
-from tlkit.deployment import formats
+from tlkit.deployment import Proof, formats
+
+PROOF = Proof(
+    num_images=0,
+    num_pictures=0,
+    largest_difference=0,
+    tolerance=1e-4,
+    agreement=1,
+    num_different=0,
+    score_difference=None,
+    comparison=None,
+    max_drop=None,
+    megabytes=0,
+    start_seconds=0,
+    milliseconds={"1": 0, "32": 0},
+)
 
 
 def make_noise(

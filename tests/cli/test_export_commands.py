@@ -64,6 +64,18 @@ def test_the_file_names_its_run_and_the_proof_is_beside_it(exported: Path, train
     assert Metadata(**{k: v for k, v in facts.items() if k != "proof"}).format == "litert"
 
 
+def test_the_proof_is_in_the_report_of_the_run(exported: Path) -> None:
+    run = exported.parents[1]
+    (record,) = json.loads((run / "exports.json").read_text())
+    assert (record["file"], record["format"]) == ("exports/model.tflite", "litert")
+    facts = json.loads(exported.with_name("model.tflite.json").read_text())
+    assert record["proof"] == facts["proof"]
+    report = (run / "report.md").read_text()
+    line = next(line for line in report.splitlines() if line.startswith("| exports/model.tflite"))
+    assert f"| float32 | {facts['proof']['num_images']} | " in line
+    assert "exports/model.tflite" in (run / "report.html").read_text()
+
+
 def test_what_an_exported_file_cannot_do_is_said(
     exported: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

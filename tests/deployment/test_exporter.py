@@ -7,28 +7,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from tests.samples import skip_without
+from tests.samples import PROOF, skip_without
 
 import tlkit
-from tlkit.deployment import Predictor, Proof, export, exporter, formats
+from tlkit.deployment import Predictor, export, exporter, formats
 from tlkit.deployment.formats import litert
 from tlkit.deployment.graph import Graph
 from tlkit.errors import AccuracyError, ConfigError, EngineError, MissingExtraError
-
-_PROOF = Proof(
-    num_images=0,
-    num_pictures=0,
-    largest_difference=0,
-    tolerance=1e-4,
-    agreement=1,
-    num_different=0,
-    score_difference=None,
-    comparison=None,
-    max_drop=None,
-    megabytes=0,
-    start_seconds=0,
-    milliseconds={"1": 0, "32": 0},
-)
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +211,7 @@ def test_a_model_of_any_size_takes_any_size(name: str, tmp_path: Path) -> None:
 def test_an_earlier_export_is_replaced_and_another_folder_is_not(
     model: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporter, "prove", lambda *_, **__: _PROOF)
+    monkeypatch.setattr(exporter, "prove", lambda *_, **__: PROOF)
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "notes.txt").touch()

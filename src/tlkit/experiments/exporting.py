@@ -12,7 +12,7 @@ from tlkit.deployment import formats
 from tlkit.deployment.exporter import Export, export
 from tlkit.deployment.metadata import Precision
 from tlkit.errors import Argument, ConfigError, TlkitError
-from tlkit.experiments import folds, split_csv
+from tlkit.experiments import export_records, folds, reporting, split_csv
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.experiments.loading import load_classifier, load_images
 
@@ -33,7 +33,8 @@ def export_run(
     """Export the classifier of a run; see `tlkit.export`.
 
     The file is compared with the classifier on the run's test images. An int8 file learns the
-    ranges of numbers from up to 300 of its training images.
+    ranges of numbers from up to 300 of its training images. The result is added to the run's
+    `exports.json` and, if its images are still there, to its report, which is written again.
 
     Args:
         run: A run's folder, or a .keras file, which has no images to compare on.
@@ -72,6 +73,11 @@ def export_run(
         calibration_data=None if split is None else split.train,
     )
     on_message(found)
+    if folder.is_dir():
+        export_records.add(folder, found)
+    if split is not None:
+        reporting.report(folder)
+        on_message("added to the run's report")
     return found
 
 

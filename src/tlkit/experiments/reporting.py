@@ -17,7 +17,7 @@ from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.prediction_sets import measure_sets
 from tlkit.evaluation.probing.search_result import BackboneSearch
-from tlkit.experiments import figures, folds, recipes, run_folder, split_csv
+from tlkit.experiments import export_records, figures, folds, recipes, run_folder, split_csv
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.experiments.loading import image_size_of, load_images, split_images
 from tlkit.experiments.recipe import Trained
@@ -81,7 +81,8 @@ def report(folder: str | Path) -> Path:
     facts = gather_facts(
         experiment, source, parts, trained, evaluation, making=making, validated=found
     )
-    return render.write(target, replace(facts, environment=config["environment"]))
+    written = {"environment": config["environment"], "exports": export_records.load(target)}
+    return render.write(target, replace(facts, **written))
 
 
 def gather_facts(

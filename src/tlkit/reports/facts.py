@@ -138,6 +138,7 @@ class ReportFacts:
         captions: Captions of figures by name, for figures that tlkit has no caption for.
         figure_errors: Why a figure could not be drawn, by its name: half a sentence.
         search: The backbones that were compared; None if one was named.
+        exports: The files in other formats, as a run's `exports.json` lists them.
         license: The license of the model for its card, as Hugging Face names it, such as "mit".
         num_images: How many images each part has, where they can have several classes, or none; by
             default the sum of `counts`.
@@ -181,6 +182,7 @@ class ReportFacts:
     captions: Mapping[str, str] = field(default_factory=dict)
     figure_errors: Mapping[str, str] = field(default_factory=dict)
     search: BackboneSearch | None = None
+    exports: Sequence[Mapping[str, Any]] = ()
     license: str | None = None
     num_images: Mapping[str, int] = field(default_factory=dict)
 
