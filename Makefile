@@ -32,3 +32,5 @@ lock:                    ## add what is missing to the lock, with hashes and wit
 		--extra test --extra docs --extra hub --extra onnx --extra openvino --extra audit --extra card \
 		--extra datasets --extra parquet --extra tensorboard --extra yaml --extra pandas --extra litert --extra demo --extra serve --group lint --group browser \
 		pyproject.toml --output-file requirements.lock
+	echo uv | uv pip compile --quiet $(UPGRADE) --universal --generate-hashes --no-header --no-annotate \
+		- --output-file .ci/installer.lock
