@@ -66,7 +66,7 @@ def test_the_file_names_its_run_and_the_proof_is_beside_it(exported: Path, train
 
 def test_the_proof_is_in_the_report_of_the_run(exported: Path) -> None:
     run = exported.parents[1]
-    (record,) = json.loads((run / "exports.json").read_text())
+    (record,) = json.loads((run / "exports.json").read_text())["exports"]
     assert (record["file"], record["format"]) == ("exports/model.tflite", "litert")
     facts = json.loads(exported.with_name("model.tflite.json").read_text())
     assert record["proof"] == facts["proof"]

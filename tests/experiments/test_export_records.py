@@ -33,5 +33,5 @@ def test_an_export_replaces_its_earlier_record_alone(tmp_path: Path) -> None:
 
 def test_a_damaged_list_is_named(tmp_path: Path) -> None:
     (tmp_path / "exports.json").write_text("[")
-    with pytest.raises(ConfigError, match="must list the exports of a run.*Delete it"):
+    with pytest.raises(ConfigError, match="exports.json.* must be as the run wrote it"):
         export_records.load(tmp_path)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tlkit._internal.files import replace_atomically
 from tlkit.deployment.exporter import Export
-from tlkit.errors import ConfigError
+from tlkit.experiments import run_files
 
 NAME = "exports.json"
 
@@ -30,7 +30,7 @@ def add(run: Path, export: Export) -> None:
     }
     others = [each for each in load(run) if each["file"] != name]
     with replace_atomically(run / NAME) as temporary:
-        text = json.dumps([*others, record], indent=2)
+        text = json.dumps({"exports": [*others, record]}, indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -43,11 +43,6 @@ def load(run: Path) -> list[dict[str, Any]]:
     path = run / NAME
     if not path.is_file():
         return []
-    try:
-        records: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(
-            f"{str(path)!r} must list the exports of a run, got a file that is not JSON: {error}. "
-            "Delete it, and export again."
-        ) from error
-    return records
+    found = run_files.read_json(path, "exports")
+    with run_files.explain_damage(path):
+        return [{**each, "file": str(each["file"])} for each in found["exports"]]

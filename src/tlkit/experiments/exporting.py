@@ -1,7 +1,6 @@
 """Export the classifier of a run, compared with it on the run's own test images."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from tlkit.deployment import formats
 from tlkit.deployment.exporter import Export, export
 from tlkit.deployment.metadata import Precision
 from tlkit.errors import Argument, ConfigError, TlkitError
-from tlkit.experiments import export_records, folds, reporting, split_csv
+from tlkit.experiments import export_records, folds, reporting, run_files, split_csv
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.experiments.loading import load_classifier, load_images
 
@@ -125,10 +124,11 @@ def _load_split(
 
 
 def _read_split(folder: Path) -> Split:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = run_files.read_json(folder / "config.json")
     if "experiment" not in config:
         raise ConfigError(f"`run` must be a run that `tlkit train` wrote, got {str(folder)!r}.")
-    experiment = Experiment.from_dict(settings_of_run(config))
+    with run_files.explain_damage(folder / "config.json"):
+        experiment = Experiment.from_dict(settings_of_run(config))
     images = load_images(experiment)
     if not experiment.folds:
         return split_csv.load_split(images, folder / split_csv.NAME)[1]

@@ -15,7 +15,7 @@ from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation.cross_validation import CrossValidation, cross_validate, pool_folds
 from tlkit.evaluation.evaluator import predict
 from tlkit.evaluation.metrics import compute_metrics
-from tlkit.experiments import recipes
+from tlkit.experiments import recipes, run_files
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.recipe import Trained
 from tlkit.experiments.split_csv import match_rows
@@ -111,8 +111,9 @@ def load(dataset: ImageDataset, folder: Path) -> tuple[ImageDataset, CrossValida
     if not (folder / PROBABILITIES).is_file():
         raise ConfigError(f"`folder` must hold {PROBABILITIES}: the predictions of the folds.")
     used = dataset.take([index for _, index in rows])
-    pooled = compute_metrics(
-        used.labels, np.load(folder / PROBABILITIES), class_names=used.class_names
-    )
-    fold_of = np.asarray([int(part.removeprefix("fold ")) - 1 for part, _ in rows])
+    probabilities = run_files.read_array(folder / PROBABILITIES)
+    with run_files.explain_damage(folder / PROBABILITIES):
+        pooled = compute_metrics(used.labels, probabilities, class_names=used.class_names)
+    with run_files.explain_damage(folder / "split.csv"):
+        fold_of = np.asarray([int(part.removeprefix("fold ")) - 1 for part, _ in rows])
     return used, CrossValidation(fold_of=fold_of, pooled=pooled)

@@ -1,6 +1,5 @@
 """Load the images that an experiment names, split them, and load the classifier of a run."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from tlkit.data.joining import join
 from tlkit.data.splits import Split, split
 from tlkit.data.table_listing import Columns
 from tlkit.errors import Argument, ConfigError
+from tlkit.experiments import run_files
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.models import backbones, saving
 from tlkit.models.applications import SPECS
@@ -293,9 +293,6 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.is_file():
         return {}
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{str(file)!r} must be JSON, as the run wrote it: {error}.") from error
-    known = isinstance(config, dict) and "experiment" in config
-    return settings_of_run(config) if known else {}
+    config = run_files.read_json(file)
+    with run_files.explain_damage(file):
+        return settings_of_run(config) if "experiment" in config else {}

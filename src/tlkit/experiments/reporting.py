@@ -1,6 +1,5 @@
 """Describe an experiment: the plan before the training, and the report after it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,15 @@ from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.prediction_sets import measure_sets
 from tlkit.evaluation.probing.search_result import BackboneSearch
-from tlkit.experiments import export_records, figures, folds, recipes, run_folder, split_csv
+from tlkit.experiments import (
+    export_records,
+    figures,
+    folds,
+    recipes,
+    run_files,
+    run_folder,
+    split_csv,
+)
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.experiments.loading import image_size_of, load_images, split_images
 from tlkit.experiments.recipe import Trained
@@ -58,14 +65,16 @@ def report(folder: str | Path) -> Path:
     """
     target = arguments.path("folder", folder)
     done = run_folder.load_run(target)
-    config = json.loads((target / "config.json").read_text(encoding="utf-8"))
+    config = run_files.read_json(target / "config.json", "environment")
     if not {"experiment", "making"} <= config.keys():
         raise ConfigError(
             "`folder` must be a run that `tlkit train` or `experiments.run` wrote, got "
             f"{str(folder)!r}, whose config.json holds no experiment. For another, write the "
             "report with tlkit.reports."
         )
-    experiment = Experiment.from_dict(settings_of_run(config))
+    with run_files.explain_damage(target / "config.json"):
+        experiment = Experiment.from_dict(settings_of_run(config))
+        making = _read_making(config["making"])
     model = saving.load(target / "model.keras")
     images = load_images(experiment)
     found = None
@@ -74,15 +83,26 @@ def report(folder: str | Path) -> Path:
         parts = replace(split_images(experiment, source), test=source)
     else:
         source, parts = split_csv.load_split(images, target / split_csv.NAME)
-    making = config["making"]
-    seconds = making["seconds"]
-    trained = Trained(recipe=experiment.recipe, model=model, run=done, seconds=seconds)
+    trained = Trained(recipe=experiment.recipe, model=model, run=done, seconds=making["seconds"])
     evaluation = evaluate(model, parts.test) if found is None else found.pooled
     facts = gather_facts(
         experiment, source, parts, trained, evaluation, making=making, validated=found
     )
     written = {"environment": config["environment"], "exports": export_records.load(target)}
     return render.write(target, replace(facts, **written))
+
+
+def _read_making(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a run was made, with the types that a report needs."""
+    joules, search = values["joules"], values.get("search")
+    if search is not None:
+        BackboneSearch.from_dict(search)
+    return {
+        **values,
+        "command": str(values["command"]),
+        "seconds": float(values["seconds"]),
+        "joules": None if joules is None else float(joules),
+    }
 
 
 def gather_facts(

@@ -21,6 +21,7 @@ from tlkit._internal import arguments, system
 from tlkit._internal.files import replace_atomically
 from tlkit.errors import ConfigError
 from tlkit.evaluation.metrics import Evaluation
+from tlkit.experiments import run_files
 from tlkit.models import saving
 from tlkit.reports import render
 from tlkit.reports.facts import ReportFacts
@@ -116,7 +117,7 @@ def load_run(folder: str | Path) -> Run:
         folder: A folder that `save_run` wrote.
 
     Raises:
-        ConfigError: The folder is not a run.
+        ConfigError: The folder is not a run, or a file of it is damaged.
     """
     target = arguments.path("folder", folder)
     metrics, history = target / "metrics.json", target / "history.csv"
@@ -124,25 +125,27 @@ def load_run(folder: str | Path) -> Run:
         raise ConfigError(
             f"`folder` must be a run with metrics.json and history.csv, got {str(folder)!r}."
         )
-    phases = json.loads(metrics.read_text(encoding="utf-8"))["phases"]
-    with history.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return Run(phases=tuple(_load_phase(phase, rows) for phase in phases))
+    phases = run_files.read_json(metrics, "phases")["phases"]
+    rows = run_files.read_csv(history, "epoch", "phase")
+    with run_files.explain_damage(history):
+        epochs = [_load_epoch(row) for row in rows]
+    with run_files.explain_damage(metrics):
+        return Run(phases=tuple(_load_phase(phase, epochs) for phase in phases))
 
 
-def _load_phase(phase: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> PhaseRun:
-    epochs = [
-        {
-            name: float(value)
-            for name, value in row.items()
-            if value and name not in ("epoch", "phase")
-        }
-        for row in rows
-        if row["phase"] == phase["name"]
-    ]
+def _load_epoch(row: Mapping[str, str]) -> tuple[str, dict[str, float]]:
+    """Return the phase of an epoch, and its values."""
+    others = ("epoch", "phase")
+    values = {name: float(text) for name, text in row.items() if text and name not in others}
+    return row["phase"], values
+
+
+def _load_phase(
+    phase: Mapping[str, Any], epochs: Sequence[tuple[str, dict[str, float]]]
+) -> PhaseRun:
     return PhaseRun(
         name=phase["name"],
-        history=to_columns(epochs),
+        history=to_columns([values for name, values in epochs if name == phase["name"]]),
         seconds=phase["seconds"],
         best_epoch=phase["best_epoch"],
         movement=Movement(moved=phase["moved"], untouched=phase["untouched"]),

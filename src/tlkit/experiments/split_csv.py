@@ -11,6 +11,7 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.listings import PARTS
 from tlkit.data.splits import Split, find_duplicates
 from tlkit.errors import ConfigError, DataError
+from tlkit.experiments import run_files
 
 NAME = "split.csv"
 
@@ -60,8 +61,7 @@ def match_rows(dataset: ImageDataset, file: Path) -> list[tuple[str, int]]:
     """
     if not file.is_file():
         raise ConfigError(f"`folder` must hold {file.name}: which images the run was tested on.")
-    with file.open(newline="", encoding="utf-8") as opened:
-        rows = list(csv.DictReader(opened))
+    rows = run_files.read_csv(file, "part", "path", "digest")
     known = {
         (path, scan.digest): index
         for index, (path, scan) in enumerate(zip(dataset.paths, dataset.scans, strict=True))

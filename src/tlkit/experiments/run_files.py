@@ -1,0 +1,105 @@
+"""Read the files of a run's folder: one clear error for a file that is damaged or was changed."""
+
+import csv
+import json
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlkit.errors import ConfigError
+
+_ERRORS = (
+    *(AttributeError, csv.Error, EOFError, LookupError, OverflowError, RecursionError),
+    *(TypeError, ValueError),
+)
+
+
+def read_json(path: Path, *keys: str) -> dict[str, Any]:
+    """Return what a JSON file of a run holds.
+
+    Args:
+        path: The file.
+        keys: What it must hold.
+
+    Raises:
+        ConfigError: There is no such file, or it is not as the run wrote it.
+    """
+    with explain_damage(path):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"it holds {type(values).__name__}, not names and values")
+        missing = [key for key in keys if key not in values]
+        if missing:
+            raise ValueError(f"it has no {missing}")
+    return values
+
+
+def read_csv(path: Path, *columns: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV file of a run.
+
+    Args:
+        path: The file.
+        columns: Which columns it must have.
+
+    Raises:
+        ConfigError: There is no such file, or it is not as the run wrote it.
+    """
+    with explain_damage(path), path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file, strict=True)
+        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f"it has no column {missing}")
+        rows = list(reader)
+        for number, row in enumerate(rows, 2):
+            if None in row or None in row.values():
+                raise ValueError(f"row {number} has not as many values as the first")
+    return rows
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Return the array of numbers in an `.npy` file of a run.
+
+    Raises:
+        ConfigError: There is no such file, or it is not as the run wrote it.
+    """
+    with explain_damage(path):
+        array: np.ndarray = np.load(path, allow_pickle=False)
+        if not (isinstance(array, np.ndarray) and np.issubdtype(array.dtype, np.floating)):
+            raise ValueError("it does not hold an array of numbers")
+        if not np.isfinite(array).all():
+            raise ValueError("some of its numbers are infinite or not a number")
+    return array
+
+
+@contextmanager
+def explain_damage(path: Path) -> Iterator[None]:
+    """Name the file of a run if reading it, or what it holds, fails.
+
+    Raises:
+        ConfigError: It does.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ConfigError(f"{str(path)!r} must be a file of the run, got none.") from error
+    except ConfigError as error:
+        if str(path) in str(error):
+            raise
+        raise _to_error(path, error) from error
+    except OSError as error:
+        raise ConfigError(f"Can't read {str(path)!r}: {error.strerror or error}.") from error
+    except _ERRORS as error:
+        raise _to_error(path, error) from error
+
+
+def _to_error(path: Path, error: Exception) -> ConfigError:
+    reason = textwrap.shorten(str(error) or type(error).__name__, 200, placeholder=" ...")
+    reason = reason.removesuffix(".")
+    return ConfigError(
+        f"{str(path)!r} must be as the run wrote it, got a file that is damaged or was changed: "
+        f"{reason}. Restore it from a copy of the run, or train again."
+    )
