@@ -17,6 +17,11 @@ def test_a_table_as_text_has_a_line_a_row_and_columns_that_line_up() -> None:
     assert {len(line) for line in lines} == {len(LAYER) + 2 + len("12.5 %")}
 
 
+def test_a_name_cannot_change_the_terminal() -> None:
+    table = build_table(("name",), [("a\x1b]0;title\x07\u202eb",)], align="l")
+    assert render_text(table).splitlines()[1] == r"a\x1b]0;title\x07\u202eb"
+
+
 def test_text_depends_neither_on_the_terminal_nor_on_its_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

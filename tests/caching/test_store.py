@@ -343,7 +343,7 @@ def test_pruning_while_others_write_and_read_harms_neither(entry: Entry) -> None
     assert not list(entry.folder.rglob(".writing-*"))
 
 
-@pytest.mark.parametrize("moment", [1, 2, 3])  # of its facts, its checksum, itself
+@pytest.mark.parametrize("moment", range(1, 7))  # facts, checksum, itself; each with its folder
 def test_an_entry_pruned_during_a_write_is_written_again(
     entry: Entry, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 import tlkit
 from tlkit.cli import app, experiment_commands
+from tlkit.cli.options import DEFAULT_OUTPUT
 from tlkit.training import trackers
 
 
@@ -385,3 +386,20 @@ def test_a_size_is_typed_as_a_number_two_or_both_with_an_x(
     with pytest.raises(AttributeError):  # the run has no result
         app.main(["train", "x", "--out", "run", *words, "--seed", "3"])
     assert (seen[0].image_size, seen[0].seed) == (size, 3)
+
+
+def test_a_file_name_cannot_change_the_terminal(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a\x1b]0;title\x07.png"
+    Image.fromarray(np.zeros((9, 9, 3), "uint8")).save(path)
+    for name in (str(path), f"{path}x"):
+        assert app.main(["predict", str(trained), name]) in (app.WRONG_DATA, app.WRONG_ARGUMENTS)
+        shown = "".join(capsys.readouterr())
+        assert r"a\x1b]0;title\x07.png" in shown
+        assert "\x1b" not in shown
+
+
+def test_what_is_printed_cannot_change_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    DEFAULT_OUTPUT.print("a\x1b]0;title\x07.png")
+    assert capsys.readouterr().out == "a\\x1b]0;title\\x07.png\n"

@@ -36,21 +36,38 @@ def replace_atomically(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}{target.suffix}")
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         if temporary.is_dir() and target.is_dir():
             target.rmdir()  # Windows does not rename onto an empty folder
         temporary.replace(target)
+        sync_folder(target.parent)
     finally:
         with suppress(FileNotFoundError):
             shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
 
 
-def _sync(path: Path) -> None:
-    """Wait until a file, or every file in a folder, is on the disk and not only in memory."""
-    for each in path.rglob("*") if path.is_dir() else [path]:
-        if each.is_file():
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder with all in it, is on the disk and not only in memory."""
+    for each in (*path.rglob("*"), path) if path.is_dir() else (path,):
+        if each.is_dir():
+            sync_folder(each)
+        elif each.is_file():
             with each.open("r+b") as file:
                 os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk: after a power cut they may be the old."""
+    if os.name == "nt":  # Windows can't open a folder
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:  # some file systems of networks can't do it
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
 
 
 DAMAGE_ERRORS = (

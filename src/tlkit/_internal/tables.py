@@ -8,6 +8,8 @@ import rich.console
 import rich.table
 import rich.text
 
+from tlkit._internal.text import escape_controls
+
 _WIDTH = 1000  # columns of text: wide enough that no table is folded
 
 
@@ -29,10 +31,14 @@ def build_table(
     table = rich.table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name, letter in zip(columns, align, strict=True):
         side: Literal["left", "right"] = "right" if letter == "r" else "left"
-        table.add_column(rich.text.Text(name), justify=side, overflow="fold")
+        table.add_column(_to_text(name), justify=side, overflow="fold")
     for row in rows:
-        table.add_row(*map(rich.text.Text, row))
+        table.add_row(*map(_to_text, row))
     return table
+
+
+def _to_text(cell: str) -> rich.text.Text:
+    return rich.text.Text(escape_controls(cell))
 
 
 def render_text(value: rich.console.RenderableType) -> str:

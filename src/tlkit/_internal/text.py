@@ -1,6 +1,10 @@
 """Percentages, intervals, durations, sizes and lists as text."""
 
+import re
 from collections.abc import Sequence
+
+# Control characters but for tab and line break, and those that turn the direction of text.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 _MANY_IMAGES = 10_000  # one of them is 0.01 %
 
@@ -107,3 +111,15 @@ def plural(count: int, noun: str) -> str:
 def to_words(name: str) -> str:
     """Return a name of code as words: "fine_tune" as "fine tune"."""
     return name.replace("_", " ")
+
+
+def escape_controls(text: str) -> str:
+    r"""Return a text without characters that change a terminal, such as its title or its colours.
+
+    A file may have such a name. They are shown as Python writes them.
+
+    Examples:
+        >>> print(escape_controls("daisy\x1b[2J.jpg"))
+        daisy\x1b[2J.jpg
+    """
+    return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)

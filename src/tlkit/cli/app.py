@@ -11,6 +11,7 @@ import cyclopts
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich import box
 
+from tlkit._internal.text import escape_controls
 from tlkit.cli import cache_commands, classifier_commands, experiment_commands, export_commands
 from tlkit.cli.config import fill_from_file
 from tlkit.cli.options import DEFAULT_OUTPUT
@@ -123,7 +124,7 @@ def _join_size(typed: Sequence[str]) -> list[str]:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"tlkit: {message}\n")
+    sys.stderr.write(f"tlkit: {escape_controls(message)}\n")
     return code
 
 

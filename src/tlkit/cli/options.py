@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 import tlkit
+from tlkit._internal.text import escape_controls
 from tlkit.errors import Argument, ConfigError
 from tlkit.experiments.experiment import Experiment, Unreadable
 
@@ -37,13 +38,15 @@ class Output:
     def print(self, value: object) -> None:
         """Print a value: to standard error where standard output holds the JSON object."""
         import rich.console
+        import rich.protocol
 
         console = rich.console.Console(
             stderr=self.json, highlight=False, soft_wrap=True, markup=False, emoji=False
         )
         if not console.is_terminal:
             console.width = 1000  # a file or a pipe does not fold tables
-        console.print(value)
+        shown = rich.protocol.rich_cast(value)
+        console.print(escape_controls(shown) if isinstance(shown, str) else shown)
 
     def print_usage(self, cache: "tlkit.Cache | None") -> None:
         """Print which features a command has taken from a cache and stored in it."""

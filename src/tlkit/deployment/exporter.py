@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments
-from tlkit._internal.files import TEMPORARY, to_write_error
+from tlkit._internal.files import TEMPORARY, sync, sync_folder, to_write_error
 from tlkit.caching.engines.compilers import silence
 from tlkit.data import decoding, unlabelled
 from tlkit.data.batches import Arrays, Data
@@ -304,8 +304,10 @@ def _check_place(target: Path) -> None:
 
 
 def _move(folder: Path, target: Path) -> None:
-    """Move what was written to where it belongs, the named file last."""
+    """Move what was written to where it belongs, the named file last; a power cut loses none."""
+    sync(folder)
     if target.is_dir():
         shutil.rmtree(target)
     for each in sorted(folder.iterdir(), key=lambda path: path.name == target.name):
         each.replace(target.with_name(each.name))
+    sync_folder(target.parent)
