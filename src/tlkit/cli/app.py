@@ -12,7 +12,13 @@ from cyclopts.help import DefaultFormatter, PanelSpec
 from rich import box
 
 from tlkit._internal.text import escape_controls
-from tlkit.cli import cache_commands, classifier_commands, experiment_commands, export_commands
+from tlkit.cli import (
+    cache_commands,
+    classifier_commands,
+    demo_commands,
+    experiment_commands,
+    export_commands,
+)
 from tlkit.cli.config import fill_from_file
 from tlkit.cli.options import DEFAULT_OUTPUT
 from tlkit.errors import (
@@ -55,6 +61,7 @@ _COMMANDS: tuple[Callable[..., Any], ...] = (
     classifier_commands.report,
     classifier_commands.audit,
     export_commands.export,
+    demo_commands.demo,
     experiment_commands.probe,
     experiment_commands.inspect,
 )

@@ -8,6 +8,8 @@ from .additions import Additions as Additions
 from .comparison import ComparedRecipe as ComparedRecipe
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
+from .demo import create_demo as create_demo
+from .demo import serve_demo as serve_demo
 from .experiment import Experiment as Experiment
 from .exported import evaluate_exported as evaluate_exported
 from .exported import is_exported as is_exported
@@ -24,6 +26,7 @@ from .reporting import report as report
 from .runner import ExperimentResult as ExperimentResult
 from .runner import run as run
 from .runner import train as train
+from .space import write_space as write_space
 from .tables import WrittenTables as WrittenTables
 from .tables import write_features as write_features
 from .tables import write_predictions as write_predictions

@@ -123,6 +123,18 @@ def _load_split(
         return None
 
 
+def load_test_images(run: Path) -> ImageDataset | None:
+    """Return the test images of a run, or its validation images; None if it has neither.
+
+    Raises:
+        ConfigError: The folder is not a run.
+        DataError: The images were moved or changed.
+    """
+    if not (run / "config.json").is_file():
+        raise ConfigError(f"`run` must be a run that `tlkit train` wrote, got {str(run)!r}.")
+    return _take_test(_read_split(run))
+
+
 def _read_split(folder: Path) -> Split:
     config = run_files.read_json(folder / "config.json")
     if "experiment" not in config:

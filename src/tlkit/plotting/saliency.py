@@ -102,6 +102,22 @@ def grad_cam(
     )
 
 
+def blend_heat(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Return an image in grey under the colours of its heat, in RGB from 0 to 1.
+
+    Args:
+        pixels: The image, from 0 to 1.
+        heat: What `grad_cam` returns for it.
+
+    Examples:
+        >>> blend_heat(np.zeros((2, 2)), np.ones((2, 2))).shape
+        (2, 2, 3)
+    """
+    grey = (pixels if pixels.ndim == 2 else pixels[..., :3].mean(axis=-1))[..., None]
+    colours = matplotlib.colormaps[_COLOURS](heat)[..., :3]
+    return np.asarray(_IMAGE_SHARE * grey + _HEAT_SHARE * colours)
+
+
 def _check_classes(classes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     count, num_classes = shape
     is_index = classes.dtype.kind in "iu" and np.isin(classes, range(num_classes)).all()
@@ -213,9 +229,7 @@ def _paired_panels(count: int, columns: int) -> tuple[Figure, list[tuple[Any, An
 
 def _draw_overlay(panel: Any, pixels: np.ndarray, heat: np.ndarray) -> None:
     """Draw an image in grey under the colours of its heat, both from 0 to 1."""
-    grey = (pixels if pixels.ndim == 2 else pixels[..., :3].mean(axis=-1))[..., None]
-    colours = matplotlib.colormaps[_COLOURS](heat)[..., :3]
-    panel.imshow(_IMAGE_SHARE * grey + _HEAT_SHARE * colours, vmin=0, vmax=1)
+    panel.imshow(blend_heat(pixels, heat), vmin=0, vmax=1)
     if heat.min() < _HALF < heat.max():
         panel.contour(heat, [_HALF], colors="white", linewidths=1.2)
 

@@ -1,0 +1,177 @@
+"""What a demo runs: a classifier of Keras or an exported file, with how its images are read."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from PIL import Image, ImageOps
+
+from tlkit._internal import text
+from tlkit.data import unlabelled
+from tlkit.data.decoding import Fit
+from tlkit.deployment.predictor import MAX_PIXELS, Prediction
+from tlkit.errors import ConfigError
+from tlkit.evaluation.file_classifier import FileClassifier, from_model
+from tlkit.experiments.exported import is_exported, load_exported
+from tlkit.experiments.loading import load_classifier
+from tlkit.plotting.image_grids import to_drawable
+from tlkit.plotting.saliency import blend_heat, grad_cam
+from tlkit.training.ood_detector import KEPT
+
+_SIDE = 480  # pixels of the longer side of a Grad-CAM picture
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DemoSubject:
+    """A classifier as a demo uses it.
+
+    Attributes:
+        classifier: What predicts.
+        model: The classifier of Keras, which Grad-CAM can explain; None of an exported file.
+        fit: How images of another aspect ratio are fitted.
+        white: The value of white in files of more than 8 bits; None learns it from each file.
+        ood_threshold: Above this score an image is probably none of the classes.
+        title: What it is about.
+        description: How good it is.
+        columns: The columns of a table that can be added to the training images.
+    """
+
+    classifier: FileClassifier
+    model: keras.Model | None
+    fit: Fit
+    white: int | None
+    ood_threshold: float
+    title: str
+    description: str
+    columns: dict[str, Any]
+
+    @property
+    def thresholds(self) -> dict[str, float] | None:
+        """For multi-label, the threshold of each class; None otherwise."""
+        values = self.classifier.thresholds
+        if values is None:
+            return None
+        return dict(zip(self.classifier.class_names, values.tolist(), strict=True))
+
+    def read(self, file: Path) -> np.ndarray:
+        """Return the pixels of an image file, read as in training.
+
+        Raises:
+            UnreadableImageError: It can't be read as an image, or is too large.
+        """
+        return unlabelled.read_file(
+            file.read_bytes(),  # whose errors name no file of the server
+            input_shape=self.classifier.input_shape,
+            value_range=self.classifier.value_range,
+            fit=self.fit,
+            white=self.white,
+            max_pixels=MAX_PIXELS,
+        )
+
+    def predict(self, file: Path) -> Prediction:
+        """Return the prediction for an image file.
+
+        Raises:
+            UnreadableImageError: It can't be read as an image, or is too large.
+        """
+        known = self.classifier
+        row = known.run(self.read(file)[None])[0]
+        shares = row[: len(known.class_names)]
+        order = np.argsort(-shares, kind="stable")
+        labels = None
+        if known.thresholds is not None:
+            chosen = np.flatnonzero(shares >= known.thresholds)
+            labels = tuple(known.class_names[at] for at in chosen)
+        score = float(row[-1]) if known.has_ood_score else None
+        return Prediction(
+            classes=tuple((known.class_names[at], float(shares[at])) for at in order),
+            labels=labels,
+            ood_score=score,
+            is_unlike=None if score is None else score > self.ood_threshold,
+        )
+
+    def explain(self, file: Path, label: str) -> Image.Image:
+        """Return what in an image file counts for a class, as a picture of the file's proportions.
+
+        Raises:
+            ConfigError: Grad-CAM can't explain this network.
+        """
+        if self.model is None:
+            raise ConfigError("Grad-CAM needs a classifier of Keras, got an exported file.")
+        pixels = self.read(file)
+        index = self.classifier.class_names.index(label)
+        heat = grad_cam(self.model, pixels[None], [index])[0]
+        blended = blend_heat(to_drawable(pixels, self.classifier.value_range), heat)
+        picture = Image.fromarray((255 * blended.clip(0, 1)).round().astype("uint8"))
+        width, height = picture.size
+        if self.fit == "squash":
+            with Image.open(file) as opened:
+                width, height = ImageOps.exif_transpose(opened).size
+        scale = _SIDE / max(width, height)
+        size = (max(1, round(scale * width)), max(1, round(scale * height)))
+        return picture.resize(size, Image.Resampling.BICUBIC)
+
+
+def load_subject(path: Path) -> DemoSubject:
+    """Return what a demo of a run, a .keras file or an exported file needs.
+
+    Raises:
+        ConfigError: There is no such classifier.
+        MissingExtraError: What runs an exported file is not installed.
+    """
+    if is_exported(path):
+        classifier, about = load_exported(path)
+        return DemoSubject(
+            classifier=classifier,
+            model=None,
+            fit=about.fit,
+            white=about.white,
+            ood_threshold=about.ood_threshold,
+            title=_name(classifier),
+            description=_describe(classifier, None),
+            columns={},
+        )
+    model, experiment = load_classifier(path, data="")
+    classifier = from_model(model)
+    return DemoSubject(
+        classifier=classifier,
+        model=model,
+        fit=experiment.fit,
+        white=experiment.white,
+        ood_threshold=KEPT,
+        title=_name(classifier),
+        description=_describe(classifier, path if path.is_dir() else None),
+        columns={
+            "path_column": experiment.path_column,
+            "label_column": experiment.label_column,
+            "label_separator": None
+            if experiment.label_columns
+            else experiment.label_separator or "|",
+        },
+    )
+
+
+def _name(classifier: FileClassifier) -> str:
+    names = classifier.class_names
+    return f"Classify images: {text.join_first(names, limit=4)}"
+
+
+def _describe(classifier: FileClassifier, run: Path | None) -> str:
+    """Return one sentence on what a classifier does, with its accuracy where the run says it."""
+    count = len(classifier.class_names)
+    several = classifier.thresholds is not None
+    what = f"Finds which of {count:,} classes" if several else f"Tells {count:,} classes apart"
+    what += " an image shows" if several else ""
+    file = None if run is None else run / "metrics.json"
+    if file is None or not file.is_file():
+        return f"{what}."
+    metrics = json.loads(file.read_text(encoding="utf-8"))
+    images, accuracy = metrics.get("count"), metrics.get("accuracy")
+    if not images or accuracy is None:
+        return f"{what}."
+    share = text.percent(accuracy, of=images)
+    verb = "All classes were right" if several else "Right"
+    return f"{what}. {verb} for {share} of {images:,} test images."
