@@ -223,6 +223,27 @@ def test_an_exported_file_has_a_demo_without_grad_cam(trained: Path, tmp_path: P
         subject.explain(image, found.label)
 
 
+def test_flagged_images_are_listed_as_in_the_table_of_the_run(
+    trained: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    for settings, columns in (
+        (
+            {"path_column": "file", "label_separator": ";"},
+            {"path_column": "file", "label_column": "label", "label_separator": ";"},
+        ),
+        (
+            {"label_columns": ["a", "b"]},
+            {"path_column": "path", "label_column": "label", "label_separator": None},
+        ),
+    ):
+        changed = {**config, "experiment": {**config["experiment"], **settings}}
+        (run / "config.json").write_text(json.dumps(changed))
+        assert load_subject(run).columns == columns
+        assert load_subject(run / "model.keras").columns == columns
+
+
 def test_wrong_arguments_are_refused_before_anything_is_written(
     trained: Path, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from tlkit.data.decoding import UnreadableImageError
 from tlkit.deployment import demo_text
 from tlkit.deployment.flagging import FlagFolder
 from tlkit.deployment.predictor import Prediction
-from tlkit.errors import ConfigError, TlkitError
+from tlkit.errors import Argument, ConfigError, TlkitError
 
 MAX_FILE_SIZE = "20mb"
 """The largest file that the page takes."""
@@ -137,10 +137,10 @@ def serve_page(
             prevent_thread_lock=True,
         )
     except OSError as error:
-        where = f"host={host!r}, port={port!r}"
         raise ConfigError(
-            f"`host` and `port` must be a free address of this machine, got {where}: another "
-            "program may use it. Choose another port."
+            Argument("port"),
+            f" must be a free port of this machine, got {port!r} at {host or 'this machine'}: "
+            "another program may use it. Choose another port, or leave it out.",
         ) from error
     on_message(f"the demo is at {address} (Ctrl+C stops it)")
     page.block_thread()

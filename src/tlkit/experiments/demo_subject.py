@@ -144,14 +144,18 @@ def load_subject(path: Path) -> DemoSubject:
         ood_threshold=KEPT,
         title=_name(classifier),
         description=_describe(classifier, path if path.is_dir() else None),
-        columns={
-            "path_column": experiment.path_column,
-            "label_column": experiment.label_column,
-            "label_separator": None
-            if experiment.label_columns
-            else experiment.label_separator or "|",
-        },
+        columns=_read_columns(path if path.is_dir() else path.parent),
     )
+
+
+def _read_columns(run: Path) -> dict[str, Any]:
+    """Return the columns of a run's table; those of any other where it read a folder."""
+    file = run / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    known = config.get("experiment") or {}
+    names = ("path_column", "label_column", "label_separator")
+    columns = {name: known[name] for name in names if known.get(name)}
+    return {**columns, "label_separator": None} if known.get("label_columns") else columns
 
 
 def _name(classifier: FileClassifier) -> str:
