@@ -318,7 +318,18 @@ def test_wrong_images_have_their_own_exit_code_and_options_that_help(
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "evaluate", "predict", "embed", "report", "audit", "export", "probe", "inspect"],
+    [
+        "train",
+        "evaluate",
+        "predict",
+        "embed",
+        "report",
+        "audit",
+        "export",
+        "demo",
+        "probe",
+        "inspect",
+    ],
 )
 def test_every_command_has_help_for_every_option_and_the_exit_codes(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

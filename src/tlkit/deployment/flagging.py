@@ -27,7 +27,7 @@ class FlagFolder:
 
     It has a subfolder for each class and a table, `flagged.csv`, with a row for each image; both
     can be trained on with `tlkit train --add`. Of a multi-label classifier all images are in the
-    subfolder `images`, and the table holds their classes.
+    subfolder `images`, and the table holds their classes in the form of the training table.
 
     Attributes:
         folder: The folder; it is created with the first image.
