@@ -327,6 +327,8 @@ def test_wrong_images_have_their_own_exit_code_and_options_that_help(
         "audit",
         "export",
         "demo",
+        "push",
+        "pull",
         "probe",
         "inspect",
     ],

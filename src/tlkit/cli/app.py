@@ -18,6 +18,7 @@ from tlkit.cli import (
     demo_commands,
     experiment_commands,
     export_commands,
+    hub_commands,
 )
 from tlkit.cli.config import fill_from_file
 from tlkit.cli.options import DEFAULT_OUTPUT
@@ -62,6 +63,8 @@ _COMMANDS: tuple[Callable[..., Any], ...] = (
     classifier_commands.audit,
     export_commands.export,
     demo_commands.demo,
+    hub_commands.push,
+    hub_commands.pull,
     experiment_commands.probe,
     experiment_commands.inspect,
 )

@@ -26,6 +26,9 @@ from .reporting import report as report
 from .runner import ExperimentResult as ExperimentResult
 from .runner import run as run
 from .runner import train as train
+from .sharing import Push as Push
+from .sharing import pull as pull
+from .sharing import push as push
 from .space import write_space as write_space
 from .tables import WrittenTables as WrittenTables
 from .tables import write_features as write_features
