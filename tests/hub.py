@@ -53,6 +53,7 @@ class LocalHub:
     repositories: dict[str, Repository] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)
     max_bytes: int = 10_000_000
+    large: tuple[str, ...] = (".keras", ".png")  # what goes by Git LFS
     requests: list[str] = field(default_factory=list)
     url: str = ""
 
@@ -140,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         modes = [
             {
                 "path": file["path"],
-                "uploadMode": "lfs" if file["path"].endswith((".keras", ".png")) else "regular",
+                "uploadMode": "lfs" if file["path"].endswith(self.hub.large) else "regular",
                 "shouldIgnore": False,
             }
             for file in wanted["files"]

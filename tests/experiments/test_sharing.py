@@ -144,6 +144,18 @@ def test_a_file_that_differs_is_refused_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_is_sent_by_the_upload_of_newer_versions_too(
+    hub: LocalHub, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    hub.large = (".nothing",)  # those would go to a storage of its own
+    first = push(run, "me/digits")
+    assert first.commit == hub.repositories["me/digits"].newest
+    again = push(run, "me/digits")
+    assert again.files == first.files
+    assert pull("me/digits", tmp_path / "run", revision=again.commit).is_dir()
+
+
 def test_an_edited_card_is_no_damage(hub: LocalHub, run: Path, tmp_path: Path) -> None:
     push(run, "me/digits")
     hub.repositories["me/digits"].files["README.md"] = b"edited on the Hub"
