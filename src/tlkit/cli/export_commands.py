@@ -9,7 +9,7 @@ from typing import Any, Literal
 import tlkit
 from tlkit.cli.options import DEFAULT_OUTPUT, Output
 
-Format = Literal["keras", "litert", "onnx", "openvino", "saved_model"]
+Format = Literal["keras", "litert", "onnx", "openvino", "saved_model", "web"]
 Precision = Literal["float16", "float32", "int8"]
 
 
@@ -21,17 +21,20 @@ def export(
     out: Path | None = None,
     tolerance: float | None = None,
     max_drop: float | None = None,
+    web_runtime: Path | None = None,
     output: Output = DEFAULT_OUTPUT,
 ) -> dict[str, Any]:
     """Export a classifier to a file for other software, compared with it on the test images.
 
     Args:
         run: A run's folder, or a .keras file.
-        format: What to write, by default as out ends. "keras" loads without tlkit.
+        format: What to write, by default as out ends. "keras" loads without
+            tlkit, "web" is a page that classifies images in a browser.
         precision: The numbers in the file: "float16" for litert; "int8" for litert and openvino.
         out: Where to write; by default to the folder exports of the run.
         tolerance: Largest difference of a probability; by default 0.0001, or 0.01 for float16.
         max_drop: Exit with code 1 if the accuracy on the test images is lower by more, as 0.01.
+        web_runtime: For web, a folder with the npm package onnxruntime-web; by default npm brings it.
     """
     return tlkit.experiments.export_run(
         run,
@@ -40,5 +43,6 @@ def export(
         out=out,
         tolerance=tolerance,
         max_drop=max_drop,
+        web_runtime=web_runtime,
         on_message=output.print,
     ).to_dict()

@@ -27,6 +27,8 @@ from tlkit.deployment.graph import Graph
 from tlkit.deployment.metadata import Metadata, Precision
 from tlkit.deployment.plain_model import find_detector, to_plain
 from tlkit.deployment.proof import TOLERANCES, Proof, prove
+from tlkit.deployment.runtimes import is_web_page
+from tlkit.deployment.web.runtime import WebRuntime, find_runtime
 from tlkit.errors import Argument, ConfigError, EngineError, TlkitError
 from tlkit.models.inspection import class_names, is_multi_label, thresholds, value_range
 from tlkit.training.inputs import validate_arrays
@@ -73,6 +75,7 @@ def export(
     fit: Fit = "squash",
     run_id: str | None = None,
     source: str | Path | None = None,
+    web_runtime: str | Path | None = None,
 ) -> Export:
     """Write a classifier for another runtime; the file takes raw images, preprocessing included.
 
@@ -87,8 +90,9 @@ def export(
     Args:
         model: A classifier from build_classifier, on the TensorFlow backend.
         path: Where to write: `.onnx`, `.tflite`, `.xml` (OpenVINO), `.keras` (plain Keras, which
-            loads without tlkit), or a folder for a SavedModel.
+            loads without tlkit), or a folder for a SavedModel or a web page.
         format: One of `tlkit.deployment.formats.names()`; by default what the path ends in says.
+            A web page has to be named: "web".
         precision: "float32"; for LiteRT "float16", which halves the file; for LiteRT and OpenVINO
             "int8", which computes with 8 bits but for the head.
         calibration_data: For int8, images or a dataset like those that the file will see, such as
@@ -103,11 +107,14 @@ def export(
         fit: How the training images were fitted into their shape; a `Predictor` does the same.
         run_id: The run that the classifier is from, for the file's metadata.
         source: The classifier's `.keras` file, whose SHA-256 goes into the metadata.
+        web_runtime: For a web page, a folder with the npm package onnxruntime-web; by default npm
+            brings it, once, to the user's cache.
 
     Raises:
         AccuracyError: The file is less accurate than `max_drop` allows.
         ConfigError: An argument is wrong, or Keras does not run on TensorFlow.
         DataError: Images don't fit the model.
+        DownloadError: npm can't bring what a web page needs.
         EngineError: The file predicts something else, or the format can't hold the model.
         MissingExtraError: A package that the format needs is not installed.
 
@@ -134,15 +141,16 @@ def export(
         run_id=run_id,
         source_sha256=None if source is None else _hash(arguments.path("source", source)),
     )
-    calibration = None
-    if precision == "int8":
-        calibration = _take_calibration(model, calibration_data, about)
+    calibration = _take_calibration(model, calibration_data, about)
     test = None if test_data is None else _take_test(model, test_data, precision)
     formats.check_installed(name)
+    runtime = _find_runtime(about, web_runtime)
     graph = Graph(
         plain=to_plain(model, dtype=about.input_dtype, with_score=about.has_ood_score),
         metadata=about,
         calibration_images=calibration,
+        test_images=None if test is None else test[0],
+        web_runtime=runtime,
     )
     limit = TOLERANCES[precision] if tolerance is None else tolerance
     _check_place(target)
@@ -172,7 +180,8 @@ def _write(graph: Graph, path: Path) -> None:
 
 
 def _choose_format(path: Path, name: str | None) -> str:
-    endings = {formats.get(each).EXTENSION: each for each in formats.names()}
+    modules = {each: formats.get(each) for each in formats.names()}
+    endings = {each.EXTENSION: key for key, each in modules.items() if each.BY_ENDING}
     if name is not None:
         chosen = arguments.one_of("format", name, formats.names())
         ending = formats.get(chosen).EXTENSION
@@ -253,8 +262,26 @@ def _hash(path: Path) -> str:
         ) from error
 
 
-def _take_calibration(model: keras.Model, data: Any, about: Metadata) -> np.ndarray:
-    """Return up to 300 images, evenly spread over the data."""
+def _find_runtime(about: Metadata, folder: str | Path | None) -> WebRuntime | None:
+    """Return what runs a web page in a browser; None for other formats."""
+    if about.format != "web":
+        if folder is not None:
+            raise ConfigError(
+                Argument("web_runtime"), f" must be left out for {about.format!r}: it is for 'web'."
+            )
+        return None
+    channels = (*about.input_shape[1:], 1)[2]
+    if channels not in (1, 3):
+        raise ConfigError(
+            f"A web page takes grey or RGB images; this classifier has {channels} channels."
+        )
+    return find_runtime(folder)
+
+
+def _take_calibration(model: keras.Model, data: Any, about: Metadata) -> np.ndarray | None:
+    """Return up to 300 images, evenly spread over the data; None but for int8."""
+    if about.precision != "int8":
+        return None
     if data is None:
         raise ConfigError(
             Argument("calibration_data"),
@@ -288,14 +315,15 @@ def _take_test(model: keras.Model, data: Data, precision: Precision) -> Arrays:
 
 def _check_place(target: Path) -> None:
     """Refuse to replace a folder that is no earlier export; make the folders above."""
-    if target.is_dir() and any(target.iterdir()) and not (target / "saved_model.pb").is_file():
+    is_export = (target / "saved_model.pb").is_file() or is_web_page(target)
+    if target.is_dir() and any(target.iterdir()) and not is_export:
         raise ConfigError(
             f"`path` must be a new or empty folder, or an earlier export, got {str(target)!r}, "
             "which holds other files."
         )
     if target.is_file() and not target.suffix:
         raise ConfigError(
-            f"`path` must be a folder for a SavedModel, got the file {str(target)!r}."
+            f"`path` must be a folder for this format, got the file {str(target)!r}."
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

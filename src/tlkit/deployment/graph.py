@@ -10,6 +10,7 @@ import numpy as np
 
 from tlkit.deployment.metadata import INPUT, Metadata
 from tlkit.deployment.plain_model import PlainModel
+from tlkit.deployment.web.runtime import WebRuntime
 
 HEAD = "head"
 """What the names of all operations of the head begin with."""
@@ -23,11 +24,15 @@ class Graph:
         plain: The classifier of Keras' own layers.
         metadata: What the file says about itself.
         calibration_images: For int8, raw images that are like those that it will see; else None.
+        test_images: Raw images that the file is compared on; None if there are none.
+        web_runtime: For a web page, what runs it in a browser; else None.
     """
 
     plain: PlainModel
     metadata: Metadata
     calibration_images: np.ndarray | None = None
+    test_images: Any = None
+    web_runtime: WebRuntime | None = None
 
     def iterate_calibration(self) -> Iterator[np.ndarray]:
         """Yield batches of one image, of which int8 learns the ranges of numbers in the network."""

@@ -23,6 +23,9 @@ Run = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 SAVED_MODEL_METADATA = Path("assets.extra", "tlkit.json")
 """Where a SavedModel keeps what it says about itself: a folder that TensorFlow leaves to users."""
 
+WEB_PAGE, WEB_MODEL = "index.html", "model.onnx"
+"""What the folder of a web page holds."""
+
 KERAS_METADATA = "tlkit.json"
 """The member of a `.keras` file, which is a zip file, with the metadata of an export."""
 
@@ -46,13 +49,15 @@ def start(path: Path, *, num_threads: int) -> Started:
     """Start an exported file.
 
     Args:
-        path: The file, or the folder of a SavedModel.
+        path: The file, or the folder of a SavedModel or a web page.
         num_threads: How many threads a batch runs on.
 
     Raises:
         ConfigError: There is no such file, or it is not of a known format.
         MissingExtraError: The runtime is not installed.
     """
+    if is_web_page(path):
+        path = path / WEB_MODEL
     kind = _find_kind(path)
     package, starter = _STARTERS[kind]
     try:
@@ -70,6 +75,11 @@ def start(path: Path, *, num_threads: int) -> Started:
     return Started(run=run, metadata=text, package=package)
 
 
+def is_web_page(path: Path) -> bool:
+    """Return whether a path is the folder of a web page that tlkit exported."""
+    return all((path / name).is_file() for name in (WEB_PAGE, WEB_MODEL))
+
+
 def _find_kind(path: Path) -> str:
     kind = "" if path.is_dir() else path.suffix.lower()
     if not path.exists():
@@ -77,7 +87,7 @@ def _find_kind(path: Path) -> str:
     elif path.is_file() and path.stat().st_size == 0:
         why = "it is empty"
     elif kind == "" and path.is_dir() and not (path / "saved_model.pb").is_file():
-        why = "the folder is no SavedModel"
+        why = "the folder is no SavedModel and no web page"
     elif kind == ".bin":
         why = "of OpenVINO's two files, name the .xml"
     elif kind in _STARTERS and (kind or path.is_dir()):
@@ -86,7 +96,7 @@ def _find_kind(path: Path) -> str:
         why = "its ending is none of these"
     raise ConfigError(
         "`path` must be a .tflite, .onnx, .xml (OpenVINO) or .keras file that tlkit exported, or "
-        f"the folder of a SavedModel, got {str(path)!r}: {why}."
+        f"the folder of a SavedModel or a web page, got {str(path)!r}: {why}."
     )
 
 

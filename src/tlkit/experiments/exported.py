@@ -9,7 +9,7 @@ from tlkit._internal import arguments
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.deployment.metadata import Metadata
 from tlkit.deployment.predictor import Predictor
-from tlkit.deployment.runtimes import read_keras_metadata
+from tlkit.deployment.runtimes import is_web_page, read_keras_metadata
 from tlkit.evaluation.file_classifier import FileClassifier
 from tlkit.evaluation.metrics import Evaluation, compute_metrics
 from tlkit.experiments import loading
@@ -25,7 +25,7 @@ def is_exported(model: str | Path) -> bool:
     """
     path = arguments.path("model", model)
     if path.is_dir():
-        return (path / "saved_model.pb").is_file()
+        return (path / "saved_model.pb").is_file() or is_web_page(path)
     if path.suffix == ".keras" and path.is_file():
         return read_keras_metadata(path) is not None
     return path.suffix.lower() in _SUFFIXES

@@ -27,6 +27,7 @@ def export_run(
     precision: Precision = "float32",
     tolerance: float | None = None,
     max_drop: float | None = None,
+    web_runtime: str | Path | None = None,
     on_message: Callable[[object], None] = lambda message: None,
 ) -> Export:
     """Export the classifier of a run; see `tlkit.export`.
@@ -42,6 +43,7 @@ def export_run(
         precision: As for `tlkit.export`.
         tolerance: As for `tlkit.export`.
         max_drop: As for `tlkit.export`.
+        web_runtime: As for `tlkit.export`.
         on_message: Is called with what is assumed, and with the result.
 
     Raises:
@@ -65,6 +67,7 @@ def export_run(
         precision=precision,
         tolerance=tolerance,
         max_drop=max_drop,
+        web_runtime=web_runtime,
         fit=experiment.fit,
         run_id=_identify(folder),
         source=file,
@@ -98,7 +101,7 @@ def _choose_path(folder: Path, name: str | None, precision: str, out: str | Path
         return target
     suffix = "" if precision == "float32" else f"-{precision}"
     place = folder / FOLDER if folder.is_dir() else folder.parent / FOLDER
-    return place / (f"model{suffix}{ending}" if ending else "saved_model")
+    return place / (f"model{suffix}{ending}" if ending else name)
 
 
 def _identify(folder: Path) -> str | None:

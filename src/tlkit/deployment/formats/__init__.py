@@ -1,8 +1,9 @@
 """One module for each export format; its name is the format's.
 
-A module has `EXTENSION` (what the exported path ends in; empty for a folder), `PRECISIONS` (which
-it can write), `NEEDS` (the modules that writing and running need beyond TensorFlow, with the extra
-that brings each) and `write(graph, path)`. How a file is run is in `deployment.runtimes`.
+A module has `EXTENSION` (what the exported path ends in; empty for a folder), `BY_ENDING` (whether
+that ending chooses the format where none is named), `PRECISIONS` (which it can write), `NEEDS` (the
+modules that writing and running need beyond TensorFlow, with the extra that brings each) and
+`write(graph, path)`. How a file is run is in `deployment.runtimes`.
 
 Start reading in `onnx.py`. Public: `names`, `get` and `check_installed`. A format imports
 `deployment.graph`; `deployment.exporter` imports this package.
@@ -20,7 +21,7 @@ def names() -> tuple[str, ...]:
 
     Examples:
         >>> names()
-        ('keras', 'litert', 'onnx', 'openvino', 'saved_model')
+        ('keras', 'litert', 'onnx', 'openvino', 'saved_model', 'web')
     """
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 

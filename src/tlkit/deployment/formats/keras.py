@@ -7,6 +7,7 @@ from tlkit.deployment.graph import Graph
 from tlkit.deployment.runtimes import KERAS_METADATA
 
 EXTENSION = ".keras"
+BY_ENDING = True
 PRECISIONS = ("float32",)
 NEEDS: dict[str, str] = {}
 

@@ -9,6 +9,7 @@ from tlkit.deployment.graph import HEAD, Graph, to_function
 from tlkit.deployment.metadata import INPUT, KEY
 
 EXTENSION = ".tflite"
+BY_ENDING = True
 PRECISIONS = ("float16", "float32", "int8")
 NEEDS: dict[str, str] = {runtimes.LITERT: "litert"}
 

@@ -7,6 +7,7 @@ from tlkit.deployment.graph import Graph, to_function
 from tlkit.deployment.metadata import KEY
 
 EXTENSION = ".onnx"
+BY_ENDING = True
 PRECISIONS = ("float32",)
 NEEDS: dict[str, str] = {"tf2onnx": "onnx", "onnxruntime": "onnx"}
 

@@ -10,6 +10,7 @@ from tlkit.deployment.graph import HEAD, Graph, to_function
 from tlkit.deployment.metadata import KEY
 
 EXTENSION = ".xml"
+BY_ENDING = True
 PRECISIONS = ("float32", "int8")
 NEEDS: dict[str, str] = {"openvino": "openvino"}
 

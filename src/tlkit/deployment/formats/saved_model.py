@@ -7,6 +7,7 @@ from tlkit.deployment.graph import Graph, to_function
 from tlkit.deployment.runtimes import SAVED_MODEL_METADATA
 
 EXTENSION = ""
+BY_ENDING = True
 PRECISIONS = ("float32",)
 NEEDS: dict[str, str] = {}
 

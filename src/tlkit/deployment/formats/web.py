@@ -1,0 +1,20 @@
+"""A web page: a folder that classifies images in a browser; it holds the format `onnx`."""
+
+from pathlib import Path
+
+from tlkit.deployment.formats import onnx
+from tlkit.deployment.graph import Graph
+from tlkit.deployment.runtimes import WEB_MODEL
+from tlkit.deployment.web.page import write_page
+
+EXTENSION = ""
+BY_ENDING = False
+PRECISIONS = ("float32",)
+NEEDS = onnx.NEEDS
+
+
+def write(graph: Graph, path: Path) -> None:
+    """Write a classifier as ONNX, and the page that runs it."""
+    path.mkdir()
+    onnx.write(graph, path / WEB_MODEL)
+    write_page(graph, path)

@@ -1,0 +1,56 @@
+"""What images look like that a visitor of the page may draw: on dark or light paper, how large."""
+
+from typing import Any
+
+import numpy as np
+
+from tlkit.deployment.metadata import Metadata
+
+_MAX_SIDE = 64  # pixels; larger images are photos
+_MAX_IMAGES = 256
+_UNKNOWN = {"dark": True, "extent": 0.7}  # as of MNIST
+
+
+def describe_drawing(about: Metadata, images: Any) -> dict[str, Any] | None:
+    """Return whether the paper is dark, and the share of the longer side that a drawing fills.
+
+    None if images can't be drawn: only small grey ones of a fixed size can.
+
+    Args:
+        about: What the classifier takes.
+        images: Some of its test images, `(count, height, width)` or with a channel; None takes the
+            values of MNIST.
+
+    Examples:
+        >>> shape = (None, 8, 8, 1)
+        >>> about = Metadata(format="web", precision="float32", class_names=("a", "b"),
+        ...     multi_label=False, thresholds=None, input_shape=shape, input_dtype="uint8",
+        ...     value_range=(0, 255))
+        >>> images = np.full((3, 8, 8, 1), 255)
+        >>> images[:, 2:6, 3:5] = 0
+        >>> describe_drawing(about, images)
+        {'dark': False, 'extent': 0.5}
+    """
+    height, width, channels = (*about.input_shape[1:], 1)[:3]
+    if channels != 1 or height is None or width is None or max(height, width) > _MAX_SIDE:
+        return None
+    if images is None or not len(images):
+        return dict(_UNKNOWN)
+    low, high = about.value_range or (0, 255)
+    some = np.asarray(images[:_MAX_IMAGES], "float32").reshape(-1, height, width)
+    shares = (some - low) / (high - low)
+    edges = np.concatenate([shares[:, (0, -1)], shares[:, :, (0, -1)].swapaxes(1, 2)], axis=2)
+    dark = bool(np.median(edges) < 0.5)
+    ink = shares > 0.5 if dark else shares < 0.5
+    spans = [_measure_span(ink.any(axis=axis)) for axis in (1, 2)]
+    filled = np.maximum(*spans)
+    if not filled.any():
+        return {**_UNKNOWN, "dark": dark}
+    return {"dark": dark, "extent": round(float(np.median(filled[filled > 0])), 3)}
+
+
+def _measure_span(marked: np.ndarray) -> np.ndarray:
+    """Return the share of each row from its first to its last mark; 0 without any."""
+    length = marked.shape[1]
+    first, last = marked.argmax(axis=1), length - marked[:, ::-1].argmax(axis=1)
+    return np.where(marked.any(axis=1), (last - first) / length, 0.0)
