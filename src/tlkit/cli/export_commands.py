@@ -34,7 +34,8 @@ def export(
         out: Where to write; by default to the folder exports of the run.
         tolerance: Largest difference of a probability; by default 0.0001, or 0.01 for float16.
         max_drop: Exit with code 1 if the accuracy on the test images is lower by more, as 0.01.
-        web_runtime: For web, a folder with the npm package onnxruntime-web; by default npm brings it.
+        web_runtime: For web, a folder with the npm package onnxruntime-web; by default npm
+            brings it.
     """
     return tlkit.experiments.export_run(
         run,

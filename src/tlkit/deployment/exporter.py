@@ -322,9 +322,7 @@ def _check_place(target: Path) -> None:
             "which holds other files."
         )
     if target.is_file() and not target.suffix:
-        raise ConfigError(
-            f"`path` must be a folder for this format, got the file {str(target)!r}."
-        )
+        raise ConfigError(f"`path` must be a folder for this format, got the file {str(target)!r}.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

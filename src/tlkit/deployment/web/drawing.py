@@ -1,4 +1,4 @@
-"""What images look like that a visitor of the page may draw: on dark or light paper, how large."""
+"""What the images of the classes look like, for a visitor of the page who draws one."""
 
 from typing import Any
 
@@ -8,13 +8,15 @@ from tlkit.deployment.metadata import Metadata
 
 _MAX_SIDE = 64  # pixels; larger images are photos
 _MAX_IMAGES = 256
-_UNKNOWN = {"dark": True, "extent": 0.7}  # as of MNIST
+_PENS = (0.03, 0.2)
+_UNKNOWN = {"dark": True, "extent": 0.7, "pen": 0.09}  # as of MNIST
 
 
 def describe_drawing(about: Metadata, images: Any) -> dict[str, Any] | None:
-    """Return whether the paper is dark, and the share of the longer side that a drawing fills.
+    """Return whether the paper is dark, and the size and line width of drawings.
 
-    None if images can't be drawn: only small grey ones of a fixed size can.
+    Both are shares of the image's sides. None if images can't be drawn: only small grey ones of a
+    fixed size can.
 
     Args:
         about: What the classifier takes.
@@ -29,7 +31,7 @@ def describe_drawing(about: Metadata, images: Any) -> dict[str, Any] | None:
         >>> images = np.full((3, 8, 8, 1), 255)
         >>> images[:, 2:6, 3:5] = 0
         >>> describe_drawing(about, images)
-        {'dark': False, 'extent': 0.5}
+        {'dark': False, 'extent': 0.5, 'pen': 0.167}
     """
     height, width, channels = (*about.input_shape[1:], 1)[:3]
     if channels != 1 or height is None or width is None or max(height, width) > _MAX_SIDE:
@@ -42,15 +44,27 @@ def describe_drawing(about: Metadata, images: Any) -> dict[str, Any] | None:
     edges = np.concatenate([shares[:, (0, -1)], shares[:, :, (0, -1)].swapaxes(1, 2)], axis=2)
     dark = bool(np.median(edges) < 0.5)
     ink = shares > 0.5 if dark else shares < 0.5
-    spans = [_measure_span(ink.any(axis=axis)) for axis in (1, 2)]
-    filled = np.maximum(*spans)
-    if not filled.any():
+    ink = ink[ink.any(axis=(1, 2))]
+    if not len(ink):
         return {**_UNKNOWN, "dark": dark}
-    return {"dark": dark, "extent": round(float(np.median(filled[filled > 0])), 3)}
+    extents = np.maximum(*(_measure_span(np.asarray(ink.any(axis=axis))) for axis in (1, 2)))
+    widths = _measure_lines(ink) / max(height, width)
+    return {
+        "dark": dark,
+        "extent": round(float(np.median(extents)), 3),
+        "pen": round(float(np.clip(np.median(widths), *_PENS)), 3),
+    }
 
 
 def _measure_span(marked: np.ndarray) -> np.ndarray:
-    """Return the share of each row from its first to its last mark; 0 without any."""
+    """Return the share of each row from its first to its last mark."""
     length = marked.shape[1]
     first, last = marked.argmax(axis=1), length - marked[:, ::-1].argmax(axis=1)
-    return np.where(marked.any(axis=1), (last - first) / length, 0.0)
+    return np.asarray((last - first) / length)
+
+
+def _measure_lines(ink: np.ndarray) -> np.ndarray:
+    """Return the width of the lines of each drawing, in pixels: twice their area by their edge."""
+    padded = np.pad(ink, ((0, 0), (1, 1), (1, 1)))
+    edge = sum(np.diff(padded, axis=axis).sum(axis=(1, 2)) for axis in (1, 2))
+    return np.asarray(2 * ink.sum(axis=(1, 2)) / edge)

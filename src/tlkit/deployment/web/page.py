@@ -27,6 +27,7 @@ STANDALONE = "standalone.html"
 MAX_STANDALONE = 16_000_000
 """Bytes that one file may have, of which the runtime takes 5 million."""
 
+_COPIES = {SCRIPT: f"{PACKAGE}.js", BINARY: f"{PACKAGE}.wasm"}  # some servers don't know .mjs
 _SCRIPTS = ("orientation", "png", "resize", "pictures", "classifier", "drawing", "app")
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./\w+\.js";\n', flags=re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?function|class|const)", flags=re.MULTILINE)
@@ -64,8 +65,8 @@ def write_page(graph: Graph, folder: Path) -> None:
             "max_pixels": MAX_PIXELS,
         },
     }
-    for name in (SCRIPT, BINARY):
-        shutil.copyfile(runtime.folder / name, folder / name)
+    for name, copy in _COPIES.items():
+        shutil.copyfile(runtime.folder / name, folder / copy)
     (folder / "licenses").mkdir()
     for name, text in licenses.items():
         (folder / "licenses" / name).write_text(text, encoding="utf-8")
@@ -98,7 +99,7 @@ def _render_standalone(folder: Path, values: dict[str, Any]) -> str:
     inline = SimpleNamespace(
         script=Markup(script),  # noqa: S704  # our own files
         style=Markup(style),  # noqa: S704
-        files={name: _pack(folder / name) for name in (SCRIPT, BINARY, WEB_MODEL)},
+        files={name: _pack(folder / name) for name in (*_COPIES.values(), WEB_MODEL)},
     )
     sources = f"'sha256-{_digest(script)}' blob: 'wasm-unsafe-eval'"
     policy = _write_policy(sources, **{"style-src": "'unsafe-inline'"})

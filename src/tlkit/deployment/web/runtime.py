@@ -122,7 +122,7 @@ def _pack(folder: Path) -> Path:
         raise _fail("npm is not installed")
     words = ["pack", f"{PACKAGE}@{VERSION}", "--ignore-scripts", "--loglevel=error"]
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603  # constant words
             [npm, *words],
             cwd=folder,
             capture_output=True,
@@ -150,6 +150,5 @@ def _fail(reason: str) -> DownloadError:
         f"Can't download {PACKAGE} {VERSION}, which runs a classifier in a browser: {reason}. Run "
         f"`npm install {PACKAGE}@{VERSION}` on a computer with npm, copy its folder here and pass "
         "it as ",
-        Argument("web_runtime"),
-        ".",
+        Argument("web_runtime"),  # Python's OSError keeps two arguments, so no full stop follows
     )

@@ -26,14 +26,26 @@ async function load(name) {
   if (!holder) {
     return null;
   }
-  const text = atob(holder.textContent.trim());
-  const packed = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+  const packed = decodeBase64(holder.textContent.trim());
   holder.remove();
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+function decodeBase64(text) {
+  if (Uint8Array.fromBase64) {
+    return Uint8Array.fromBase64(text);
+  }
+  const letters = atob(text);
+  const bytes = new Uint8Array(letters.length);
+  for (let at = 0; at < letters.length; at++) {
+    bytes[at] = letters.charCodeAt(at);
+  }
+  return bytes;
+}
+
 const started = startClassifier(about, load);
+let clearDrawing = () => {}; // once there is a surface to draw on
 let latest = 0; // a later image's answer is never replaced by an earlier one's
 
 /** Return {classes, probabilities, oodScore, pixels} of an image file. */
@@ -151,6 +163,7 @@ function takeFiles(files) {
   if (!file) {
     return;
   }
+  clearDrawing();
   const more = files.length > 1 ? ` (the first of ${files.length} files)` : "";
   find("file-name").textContent = `${file.name || "pasted image"}${more}`;
   const preview = find("preview");
@@ -198,9 +211,11 @@ function listenForDrawing() {
     { ...settings.drawing, aspect: width / height },
     change,
   );
-  find("clear").addEventListener("click", () => drawing.clear());
+  clearDrawing = () => drawing.clear();
+  find("clear").addEventListener("click", clearDrawing);
   find("centre").addEventListener("change", change);
   find("dark").addEventListener("change", (event) => drawing.setDark(event.target.checked));
+  find("pen").value = drawing.pen;
   find("pen").addEventListener("input", (event) => (drawing.pen = Number(event.target.value)));
   find("save").addEventListener("click", () => save(drawing.render(find("centre").checked)));
   idle();

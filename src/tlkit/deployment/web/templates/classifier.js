@@ -8,20 +8,20 @@
  */
 export async function startClassifier(about, load) {
   const [script, wasm, model] = await Promise.all(
-    ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm", "model.onnx"].map(load),
+    ["onnxruntime-web.js", "onnxruntime-web.wasm", "model.onnx"].map(load),
   );
-  const ort = await import(script ? toUrl(script) : "./ort.wasm.bundle.min.mjs");
+  const ort = await import(script ? toUrl(script) : "./onnxruntime-web.js");
   ort.env.wasm.numThreads = 1; // more need headers that only a server can send
   ort.env.logLevel = "error";
   if (wasm) {
     ort.env.wasm.wasmBinary = wasm;
   } else {
-    const url = new URL("ort-wasm-simd-threaded.wasm", document.baseURI);
+    const url = new URL("onnxruntime-web.wasm", document.baseURI);
     ort.env.wasm.wasmPaths = { wasm: url.href };
   }
   const source = model ?? new URL("model.onnx", document.baseURI).href;
   const session = await ort.InferenceSession.create(source, { executionProviders: ["wasm"] });
-  return async (picture) => {
+  const run = async (picture) => {
     const images = new ort.Tensor(about.input_dtype, toPixels(picture, about), shapeOf(picture, about));
     const outputs = await session.run({ images });
     return {
@@ -29,6 +29,12 @@ export async function startClassifier(about, load) {
       oodScore: about.has_ood_score ? outputs.ood_score.data[0] : null,
     };
   };
+  const [height, width, channels = 1] = about.input_shape.slice(1);
+  if (height && width) {
+    const data = new Uint8Array(height * width * channels);
+    await run({ height, width, channels, data }); // the first run prepares the next ones
+  }
+  return run;
 }
 
 function toUrl(script) {

@@ -1,24 +1,29 @@
-// A surface to draw on with a mouse, a finger or a pen; its lines end up as the training images'.
+// A surface to draw on with a mouse, a finger or a pen. What is given to the classifier is drawn
+// anew from the lines, with the size and place that drawings have among the training images.
 
 const SIDE = 336; // pixels
+const MAX_SCALE = 8; // a dot is no small circle
 
-/** Let a canvas be drawn on; `onChange` is called after each line, and when it is cleared. */
+/** Lets a canvas be drawn on; `onChange` is called after each line, and when it is cleared. */
 export class Drawing {
-  constructor(canvas, { aspect, dark, extent }, onChange) {
+  constructor(canvas, { aspect, dark, extent, pen }, onChange) {
     const [width, height] = aspect > 1 ? [SIDE, SIDE / aspect] : [SIDE * aspect, SIDE];
     Object.assign(canvas, { width: Math.round(width), height: Math.round(height) });
     this.canvas = canvas;
-    this.context = canvas.getContext("2d", { willReadFrequently: true });
     this.extent = extent;
-    this.pen = SIDE / 14;
+    this.pen = pen * SIDE;
     this.onChange = () => {};
     this.setDark(dark);
     this.onChange = onChange;
     canvas.addEventListener("pointerdown", (event) => this.begin(event));
     canvas.addEventListener("pointermove", (event) => this.extend(event));
     for (const name of ["pointerup", "pointercancel"]) {
-      canvas.addEventListener(name, (event) => this.end(event));
+      canvas.addEventListener(name, () => this.end());
     }
+  }
+
+  get isEmpty() {
+    return !this.lines.length;
   }
 
   setDark(dark) {
@@ -27,10 +32,9 @@ export class Drawing {
   }
 
   clear() {
-    this.last = null;
-    this.isEmpty = true;
-    this.context.fillStyle = this.paper;
-    this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    this.lines = [];
+    this.isDrawing = false;
+    this.paint(this.canvas, 1, 0, 0);
     this.onChange();
   }
 
@@ -40,30 +44,24 @@ export class Drawing {
     }
     event.preventDefault();
     this.canvas.setPointerCapture(event.pointerId);
-    this.last = this.place(event);
-    this.isEmpty = false;
-    this.extend(event);
+    this.isDrawing = true;
+    const place = this.place(event);
+    this.lines.push({ width: this.pen, places: [place, place] });
+    this.paint(this.canvas, 1, 0, 0);
   }
 
   extend(event) {
-    if (!this.last) {
-      return;
+    if (this.isDrawing) {
+      const events = event.getCoalescedEvents?.() ?? [];
+      const places = (events.length ? events : [event]).map((each) => this.place(each));
+      this.lines.at(-1).places.push(...places);
+      this.paint(this.canvas, 1, 0, 0);
     }
-    const { context } = this;
-    Object.assign(context, { strokeStyle: this.ink, lineWidth: this.pen, lineCap: "round" });
-    context.beginPath();
-    context.moveTo(...this.last);
-    for (const each of event.getCoalescedEvents?.() ?? []) {
-      context.lineTo(...this.place(each));
-    }
-    this.last = this.place(event);
-    context.lineTo(...this.last);
-    context.stroke();
   }
 
   end() {
-    if (this.last) {
-      this.last = null;
+    if (this.isDrawing) {
+      this.isDrawing = false;
       this.onChange();
     }
   }
@@ -75,41 +73,45 @@ export class Drawing {
     return [(event.clientX - shown.left) * scale, (event.clientY - shown.top) * scale];
   }
 
-  /** Return a canvas with the drawing; if centred, as large and in the middle as those it learned. */
+  /** Return a canvas with the drawing; if centred, in the middle and as large as those learned. */
   render(isCentred) {
     const { width, height } = this.canvas;
     const made = document.createElement("canvas");
     Object.assign(made, { width, height });
-    const context = made.getContext("2d", { willReadFrequently: true });
-    context.fillStyle = this.paper;
-    context.fillRect(0, 0, width, height);
-    const box = isCentred ? this.findInk() : null;
-    if (!box) {
-      context.drawImage(this.canvas, 0, 0);
+    if (!isCentred) {
+      this.paint(made, 1, 0, 0);
       return made;
     }
-    const [left, top, right, bottom] = box;
-    const share = Math.max((right - left) / width, (bottom - top) / height);
-    const scale = Math.min(4, this.extent / share);
-    context.setTransform(scale, 0, 0, scale, width / 2, height / 2);
-    context.drawImage(this.canvas, -(left + right) / 2, -(top + bottom) / 2);
+    const places = this.lines.flatMap((line) => line.places);
+    const [[left, right], [top, bottom]] = [0, 1].map((axis) => {
+      const values = places.map((place) => place[axis]);
+      return [Math.min(...values), Math.max(...values)];
+    });
+    const pen = Math.max(...this.lines.map((line) => line.width));
+    const scale = Math.min(
+      MAX_SCALE,
+      Math.max(1, this.extent * width - pen) / Math.max(1, right - left),
+      Math.max(1, this.extent * height - pen) / Math.max(1, bottom - top),
+    );
+    const [x, y] = [(left + right) / 2, (top + bottom) / 2];
+    this.paint(made, scale, width / 2 - scale * x, height / 2 - scale * y);
     return made;
   }
 
-  findInk() {
-    const { width, height } = this.canvas;
-    const { data } = this.context.getImageData(0, 0, width, height);
-    const isInk = this.ink === "#fff" ? (value) => value > 127 : (value) => value < 128;
-    let [left, top, right, bottom] = [width, height, 0, 0];
-    for (let y = 0; y < height; y++) {
-      for (let x = 0; x < width; x++) {
-        if (isInk(data[4 * (y * width + x)])) {
-          [left, right] = [Math.min(left, x), Math.max(right, x + 1)];
-          [top, bottom] = [Math.min(top, y), Math.max(bottom, y + 1)];
-        }
+  /** Draw the lines on a canvas, scaled and moved; their widths stay. */
+  paint(canvas, scale, x, y) {
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.fillStyle = this.paper;
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    Object.assign(context, { strokeStyle: this.ink, lineCap: "round", lineJoin: "round" });
+    for (const { width, places } of this.lines) {
+      context.lineWidth = width;
+      context.beginPath();
+      for (const place of places) {
+        context.lineTo(scale * place[0] + x, scale * place[1] + y);
       }
+      context.stroke();
     }
-    return right > left ? [left, top, right, bottom] : null;
   }
 }
 
