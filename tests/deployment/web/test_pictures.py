@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from tests.browser import open_browser
 
+from tlkit.data import unlabelled
 from tlkit.data.decoding import decode
 from tlkit.deployment.web import page
 
@@ -28,22 +29,30 @@ Read = Callable[..., np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def read() -> Iterator[Read]:
-    """Reads the content of a file as the page does."""
+def tab() -> Iterator[Any]:
+    """An empty page with the functions of the exported one."""
     with open_browser() as browser:
-        tab = browser.new_page()
-        modules = page.join_scripts().split("// Run the classifier")[0]
-        tab.add_script_tag(content=f"{modules}\nglobalThis.readFile = readFile;")
+        opened = browser.new_page()
+        modules = page.join_scripts().split("// A surface to draw on")[0]
+        opened.add_script_tag(
+            content=f"{modules}\nObject.assign(globalThis, {{ readFile, toPixels }});"
+        )
+        yield opened
 
-        def read(content: bytes, kind: str, size: tuple[int, int] | None, **how: Any) -> np.ndarray:
-            height, width = size or (None, None)
-            settings = {"fit": "squash", "channels": 3, "white": None, "maxPixels": 10**6, **how}
-            settings |= {"height": height, "width": width}
-            text = base64.b64encode(content).decode()
-            *shape, pixels = tab.evaluate(_READ, [text, f"image/{kind}", settings])
-            return np.asarray(pixels, "uint8").reshape(shape)
 
-        yield read
+@pytest.fixture(scope="module")
+def read(tab: Any) -> Read:
+    """Reads the content of a file as the page does."""
+
+    def read(content: bytes, kind: str, size: tuple[int, int] | None, **how: Any) -> np.ndarray:
+        height, width = size or (None, None)
+        settings = {"fit": "squash", "channels": 3, "white": None, "maxPixels": 10**6, **how}
+        settings |= {"height": height, "width": width}
+        text = base64.b64encode(content).decode()
+        *shape, pixels = tab.evaluate(_READ, [text, f"image/{kind}", settings])
+        return np.asarray(pixels, "uint8").reshape(shape)
+
+    return read
 
 
 def _picture(mode: str, size: tuple[int, int], seed: int) -> tuple[Image.Image, dict[str, Any]]:
@@ -169,6 +178,19 @@ def test_a_jpeg_file_differs_by_rounding(
     difference = np.abs(got.astype(int) - expected)
     assert difference.mean() < 0.4
     assert difference.max() <= 3
+
+
+@pytest.mark.parametrize("bounds", [(-1, 1), (0, 1), (0, 16), (0, 255), (255, 0)])
+def test_black_and_white_become_those_of_the_classifier(
+    bounds: tuple[float, float], tab: Any
+) -> None:
+    pixels = np.arange(256, dtype="uint8").reshape(16, 16)
+    shape = (None, 16, 16, 1)
+    expected = unlabelled.read_file(Image.fromarray(pixels), input_shape=shape, value_range=bounds)
+    about = {"value_range": bounds, "input_dtype": "float32"}
+    call = "([data, about]) => Array.from(toPixels({ data }, about))"
+    got = tab.evaluate(call, [pixels.ravel().tolist(), about])
+    np.testing.assert_array_equal(np.asarray(got, "float32"), expected.ravel())
 
 
 def test_a_file_that_is_no_image_says_so(read: Read) -> None:
