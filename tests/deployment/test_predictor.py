@@ -1,7 +1,4 @@
-import io
-import struct
 import sys
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +6,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from tests.deployment.images import (
+    encode,
+    make_picture,
+    make_png_header,
+    make_tiff_of_five_channels,
+)
 from tests.samples import skip_without
 
 import tlkit
@@ -40,24 +42,20 @@ def predictor(file: Path) -> Predictor:
     return Predictor(file)
 
 
-def _picture(mode: str = "RGB", size: tuple[int, int] = (50, 37)) -> Image.Image:
-    pixels = np.random.default_rng(5).integers(0, 256, (size[1], size[0], 3), "uint8")
-    return Image.fromarray(pixels).convert(mode)
-
-
-def _encode(picture: Image.Image, form: str = "PNG") -> bytes:
-    file = io.BytesIO()
-    picture.save(file, form)
-    return file.getvalue()
-
-
 def test_every_kind_of_image_gets_what_predict_says(
     model: keras.Model, predictor: Predictor, tmp_path: Path
 ) -> None:
     array = np.random.default_rng(0).integers(0, 256, (20, 24, 3), "uint8")
     path = tmp_path / "a.jpg"
-    _picture().save(path)
-    several = [str(path), path, path.read_bytes(), _picture("RGBA"), _picture("L", (9, 200)), array]
+    make_picture().save(path)
+    several = [
+        str(path),
+        path,
+        path.read_bytes(),
+        make_picture("RGBA"),
+        make_picture("L", (9, 200)),
+        array,
+    ]
     got = predictor.predict(several, batch_size=2)
     expected = tlkit.predict(model, several, fit="crop")  # as the file says
     np.testing.assert_allclose(got.probabilities, expected, atol=1e-5)
@@ -72,7 +70,7 @@ def test_every_kind_of_image_gets_what_predict_says(
 
 
 def test_a_prediction_names_classes(predictor: Predictor) -> None:
-    found = predictor.predict([_picture(), _picture("L")])
+    found = predictor.predict([make_picture(), make_picture("L")])
     first = found[0]
     order = np.argsort(-found.probabilities[0])
     names = np.array(["cat", "dog", "owl"])[order].tolist()
@@ -115,32 +113,17 @@ def test_threads_share_a_predictor(predictor: Predictor) -> None:
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def _png_header(width: int, height: int) -> bytes:
-    """A PNG file that says that it is large, and holds no pixels."""
-    content = b"\x89PNG\r\n\x1a\n"
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    for chunk in (b"IHDR" + header, b"IDAT" + zlib.compress(b"")):
-        content += struct.pack(">I", len(chunk) - 4) + chunk
-        content += struct.pack(">I", zlib.crc32(chunk))
-    return content
-
-
-def _tiff_of_five_channels() -> bytes:
-    entries = [(256, 4, 4), (257, 4, 4), (258, 3, 8), (259, 3, 1), (262, 3, 2), (273, 4, 200)]
-    entries += [(277, 3, 5), (278, 4, 4), (279, 4, 80)]
-    packed = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
-    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + packed + struct.pack("<I", 0)
-    return head.ljust(200, b"\0") + bytes(80)
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "it is empty"),
         (b"hello, I am a text", "its image format is unknown"),
-        (_png_header(10_000, 10_001), "10,000 x 10,001 pixels, more than max_pixels=50,000,000"),
-        (_encode(_picture())[:200], "can't be read as an image"),
-        (_tiff_of_five_channels(), "can't be read as an image"),
+        (
+            make_png_header(10_000, 10_001),
+            "10,000 x 10,001 pixels, more than max_pixels=50,000,000",
+        ),
+        (encode(make_picture())[:200], "can't be read as an image"),
+        (make_tiff_of_five_channels(), "can't be read as an image"),
     ],
     ids=["empty", "text", "100 megapixels", "cut short", "five channels"],
 )
@@ -149,7 +132,7 @@ def test_what_is_no_image_is_named(
     predictor: Predictor, tmp_path: Path, content: bytes, message: str
 ) -> None:
     with pytest.raises(DataError, match=rf"images\[1\].*{message}"):
-        predictor.predict([_picture(), content])
+        predictor.predict([make_picture(), content])
     path = tmp_path / "wrong.png"
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"wrong.png.*{message}"):
@@ -157,7 +140,7 @@ def test_what_is_no_image_is_named(
 
 
 def test_two_thousand_files_at_once(predictor: Predictor) -> None:
-    content = _encode(_picture(size=(24, 20)))
+    content = encode(make_picture(size=(24, 20)))
     found = predictor.predict([content] * 2000)
     assert len(found) == 2000
     assert np.ptp(found.probabilities, axis=0).max() < 1e-6

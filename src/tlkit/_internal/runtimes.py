@@ -1,5 +1,6 @@
 """Start LiteRT, ONNX Runtime and OpenVINO: without Keras, and without their telemetry."""
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -33,8 +34,7 @@ def start_onnx(model: Path | bytes, *, num_threads: int) -> Any:
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
     """
-    onnxruntime = require("onnxruntime", extra="onnx")
-    onnxruntime.disable_telemetry_events()  # it would report to Microsoft
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     # a thread that spins while it waits takes a core from the one that prepares the next batch
@@ -42,6 +42,20 @@ def start_onnx(model: Path | bytes, *, num_threads: int) -> Any:
     options.log_severity_level = 3  # errors
     content = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def import_onnxruntime() -> ModuleType:
+    """Import ONNX Runtime without its telemetry.
+
+    That would report to Microsoft, and write an identifier to the home folder at import.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    module = require("onnxruntime", extra="onnx")
+    module.disable_telemetry_events()
+    return module
 
 
 def compile_openvino(model: Any, *, num_threads: int) -> Any:

@@ -19,6 +19,7 @@ from tlkit.cli import (
     experiment_commands,
     export_commands,
     hub_commands,
+    serve_commands,
 )
 from tlkit.cli.config import fill_from_file
 from tlkit.cli.options import DEFAULT_OUTPUT
@@ -63,6 +64,7 @@ _COMMANDS: tuple[Callable[..., Any], ...] = (
     classifier_commands.audit,
     export_commands.export,
     demo_commands.demo,
+    serve_commands.serve,
     hub_commands.push,
     hub_commands.pull,
     experiment_commands.probe,

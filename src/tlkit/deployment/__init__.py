@@ -2,7 +2,8 @@
 
 Start reading in `exporter`. A format is one module in `formats`; a module that is added there is
 found by itself. `proof` compares a file with `predict` in a process without Keras. `predictor` runs
-a file; with `metadata` and `runtimes` it needs NumPy, Pillow and one runtime alone.
+a file; with `metadata` and `runtimes` it needs NumPy, Pillow and one runtime alone. `serving` is a
+server of it.
 
 Public: `export`, `Export`, `Proof`, `Metadata`, `Predictor`, `Prediction`, `Predictions` and
 `formats`. Imports `evaluation` and below; knows no run folders. `experiments` and `cli` may import

@@ -6,3 +6,7 @@ from .predictor import Prediction as Prediction
 from .predictor import Predictions as Predictions
 from .predictor import Predictor as Predictor
 from .proof import Proof as Proof
+from .serving import Limits as Limits
+from .serving import create_app as create_app
+from .serving import serve as serve
+from .serving import write_container as write_container

@@ -191,13 +191,7 @@ class Predictor:
             order.append(indices)
             pieces = range(0, len(block), batch_size)
             rows += [self.run(block[at : at + batch_size]) for at in pieces]
-        table = np.concatenate(rows)[np.argsort(np.concatenate(order))]
-        count = len(self.class_names)
-        return Predictions(
-            metadata=self.metadata,
-            probabilities=table[:, :count],
-            ood_scores=table[:, count] if self.metadata.has_ood_score else None,
-        )
+        return self.to_predictions(np.concatenate(rows)[np.argsort(np.concatenate(order))])
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities of a batch, and the score as another column if there is one.
@@ -216,6 +210,19 @@ class Predictor:
         if self.metadata.has_ood_score:
             columns.append(outputs[SCORE][:, None])
         return np.concatenate(columns, axis=1)
+
+    def to_predictions(self, rows: np.ndarray) -> Predictions:
+        """Return the rows of `run` with the names of the classes.
+
+        Args:
+            rows: `(count, classes)`, and a column more if there is a score.
+        """
+        count = len(self.class_names)
+        return Predictions(
+            metadata=self.metadata,
+            probabilities=rows[:, :count],
+            ood_scores=rows[:, count] if self.metadata.has_ood_score else None,
+        )
 
 
 def _convert(images: np.ndarray, dtype: str) -> np.ndarray:

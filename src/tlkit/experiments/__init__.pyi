@@ -26,6 +26,7 @@ from .reporting import report as report
 from .runner import ExperimentResult as ExperimentResult
 from .runner import run as run
 from .runner import train as train
+from .served_file import find_served_file as find_served_file
 from .sharing import Push as Push
 from .sharing import pull as pull
 from .sharing import push as push

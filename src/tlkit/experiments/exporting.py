@@ -74,7 +74,7 @@ def export_run(
         test_data=None if split is None else _take_test(split),
         calibration_data=None if split is None else split.train,
     )
-    on_message(found)
+    on_message(str(found))
     if folder.is_dir():
         export_records.add(folder, found)
     if split is not None:

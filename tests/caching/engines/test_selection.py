@@ -458,3 +458,12 @@ print(runtimes.import_openvino().__name__, "openvino_telemetry" in sys.modules)
 """
     assert run_python(code, HOME=str(tmp_path)).split() == ["openvino", "False"]
     assert not (tmp_path / "intel").exists()
+
+
+@pytest.mark.skipif(not installed("onnxruntime"), reason="onnxruntime is not installed")
+def test_onnxruntime_writes_nothing_to_the_home_folder(
+    tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    code = "from tlkit._internal import runtimes; print(runtimes.import_onnxruntime().__name__)"
+    assert run_python(code, HOME=str(tmp_path), XDG_CACHE_HOME="").split() == ["onnxruntime"]
+    assert list(tmp_path.rglob("*")) == []

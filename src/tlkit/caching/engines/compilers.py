@@ -237,7 +237,7 @@ COMPILERS = {
     "onnxruntime": Compiler(
         modules=("onnxruntime", "tf2onnx"),
         compile=_compile_onnxruntime,
-        get_version=lambda: str(require("onnxruntime", extra="onnx").__version__),
+        get_version=lambda: str(runtimes.import_onnxruntime().__version__),
     ),
     "openvino": Compiler(
         modules=("openvino",),

@@ -1,0 +1,151 @@
+"""Run the app in this process until a signal, and then finish what was accepted."""
+
+import asyncio
+import copy
+import socket
+import warnings
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from tlkit._internal import arguments, optional
+from tlkit.deployment.serving.service import Service
+from tlkit.errors import Argument, ConfigError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+HOST, PORT = "127.0.0.1", 8000
+_BACKLOG = 2048  # connections that the system holds until they are accepted
+_PAUSE = 0.2  # seconds in which what a client has just sent arrives
+
+
+def serve(
+    app: "FastAPI",
+    *,
+    host: str = HOST,
+    port: int = PORT,
+    stop_delay: float = 1,
+    access_log: bool = True,
+    on_start: Callable[[str], None] = lambda address: None,
+) -> dict[str, Any]:
+    """Answer requests until SIGTERM or Ctrl-C; every request that was accepted gets its answer.
+
+    After the signal `/ready` answers 503, and connections end with their next answer. After
+    `stop_delay` no connection is accepted, and what runs is finished. A second signal ends that.
+
+    Args:
+        app: From `create_app`.
+        host: The address to listen on; "0.0.0.0" is all of this machine's.
+        port: The port; 0 takes a free one.
+        stop_delay: Seconds in which requests are still accepted after the signal, until a load
+            balancer sends no more.
+        access_log: Whether each request is logged.
+        on_start: Is called with the address when requests are accepted.
+
+    Returns:
+        How many requests, images and batches there were.
+
+    Raises:
+        ConfigError: The address can't be listened on.
+        MissingExtraError: uvicorn is not installed.
+    """
+    uvicorn = optional.require("uvicorn", extra="serve")
+    service: Service = app.state.service
+    if not 0 <= stop_delay < float("inf"):
+        raise ConfigError(
+            Argument("stop_delay"), f" must be a number of at least 0, got {stop_delay!r}."
+        )
+    listener = _listen(host, port)
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `Limits` has its own
+    config = uvicorn.Config(
+        _end_connections(app, service),
+        lifespan="on",
+        access_log=access_log,
+        log_config=_log_to_stderr(uvicorn),
+        backlog=_BACKLOG,
+        log_level="info" if access_log else "warning",
+    )
+    server = _make_server(uvicorn, config, service, stop_delay)
+    server.on_start = lambda: on_start(_describe(listener))
+    server.run(sockets=[listener])
+    return service.to_dict()
+
+
+def _make_server(uvicorn: Any, config: Any, service: Service, stop_delay: float) -> Any:
+    """Return a server that stops without losing a request, and with exit code 0."""
+
+    class Server(uvicorn.Server):
+        on_start: Callable[[], None]
+        should_exit = force_exit = False
+
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets=sockets)
+            self.on_start()
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            self.force_exit = self.should_exit  # at the second signal
+            self.should_exit = True
+
+        async def shutdown(self, sockets: Any = None) -> None:
+            service.is_stopping = True
+            await self._wait(stop_delay)
+            for server in self.servers:
+                server.close()
+            await self._wait(_PAUSE)  # uvicorn would end connections whose request arrives now
+            await super().shutdown(sockets=sockets)
+
+        async def _wait(self, seconds: float) -> None:
+            end = asyncio.get_running_loop().time() + seconds
+            while not self.force_exit and asyncio.get_running_loop().time() < end:
+                await asyncio.sleep(0.05)
+
+    return Server(config)
+
+
+def _log_to_stderr(uvicorn: Any) -> dict[str, Any]:
+    """Return uvicorn's settings with a log that leaves standard output to results."""
+    settings: dict[str, Any] = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
+    for handler in settings["handlers"].values():
+        handler["stream"] = "ext://sys.stderr"
+    return settings
+
+
+def _end_connections(app: Any, service: Service) -> Any:
+    """Return the app with answers that end their connection once the server is stopping."""
+
+    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
+        async def send_last(message: Any) -> None:
+            if service.is_stopping and message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        await app(scope, receive, send_last)
+
+    return wrapped
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    number = arguments.at_least("port", port, 0)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        if number > 65535:
+            raise OverflowError("a port is at most 65535")
+        listener = socket.create_server((host, number), family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            Argument("port"),
+            f" must be one that this process can listen on at {host!r}, got {port}: {reason}. "
+            "0 takes a free one.",
+        ) from error
+    # its connections send an answer's parts at once; asyncio only sees to sockets that it makes
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def _describe(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

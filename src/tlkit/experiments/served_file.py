@@ -1,0 +1,117 @@
+"""The exported file that serves for a run: one that the run has, or a new one; without Keras."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tlkit._internal import arguments
+from tlkit._internal.optional import installed
+from tlkit._internal.runtimes import LITERT
+from tlkit.deployment import runtimes
+from tlkit.errors import Argument, ConfigError, EngineError, MissingExtraError
+
+_NEEDED = {
+    "onnx": ("model.onnx", ("onnxruntime",), ("tf2onnx",)),
+    "litert": ("model.tflite", (LITERT,), ()),
+    "openvino": ("model.xml", ("openvino",), ()),
+}
+"""For each format, the best for a server first: its file, what runs it, what else writes it."""
+
+
+def find_served_file(
+    model: str | Path, *, on_message: Callable[[object], None] = lambda message: None
+) -> Path:
+    """Return the exported file that stands for a classifier on a server.
+
+    For a run this is an export of its classifier as it is now, of a format whose runtime is
+    installed. If there is none, one is written and proven as by `tlkit export`, in another process,
+    so that this one imports no Keras.
+
+    Args:
+        model: A run's folder, a .keras file, or an exported file.
+        on_message: Is called with what is done.
+
+    Raises:
+        ConfigError: There is no such run or file.
+        EngineError: The classifier can't be exported.
+        MissingExtraError: No runtime is installed.
+    """
+    path = arguments.path("model", model)
+    source = _find_source(path)
+    if source is None:
+        return path
+    folder = source.parent / "exports"
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    for file in _list_exports(folder):
+        if _read_digest(file) == digest:
+            return file
+        on_message(f"{file} is of another state of {source.name}, and is not used")
+    return _export(path, folder, on_message)
+
+
+def _find_source(path: Path) -> Path | None:
+    """Return the .keras file of a run; None for an exported file."""
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            return None
+        source = path / "model.keras"
+        if not source.is_file():
+            raise ConfigError(
+                Argument("model"),
+                f" must be a run's folder or an exported file, got {str(path)!r}: it has no "
+                "model.keras.",
+            )
+        return source
+    is_run = path.suffix == ".keras" and path.is_file()
+    return path if is_run and runtimes.read_keras_metadata(path) is None else None
+
+
+def _list_exports(folder: Path) -> Iterator[Path]:
+    for name, modules, _ in _NEEDED.values():
+        if (folder / name).is_file() and all(map(installed, modules)):
+            yield folder / name
+
+
+def _read_digest(file: Path) -> str | None:
+    """Return the SHA-256 of the .keras file that was exported, by the proof beside the export."""
+    proof = file.with_name(f"{file.name}.json")
+    try:
+        digest = json.loads(proof.read_text(encoding="utf-8"))["source_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(digest)
+
+
+def _export(path: Path, folder: Path, on_message: Callable[[object], None]) -> Path:
+    kind = _choose_format()
+    name = _NEEDED[kind][0]
+    on_message(f"{path} has no export of its classifier that runs here: writing {folder / name}")
+    done = subprocess.run(  # noqa: S603  # this Python, and this package
+        [sys.executable, "-P", "-m", "tlkit", "export", str(path), "--format", kind],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
+        raise EngineError(
+            f"The classifier of {path} can't be exported: {reason.removeprefix('tlkit: ')}"
+        )
+    on_message(done.stdout.strip())
+    return folder / name
+
+
+def _choose_format() -> str:
+    """Return the format that can be written and run with what is installed."""
+    for kind, (_, modules, writers) in _NEEDED.items():
+        if all(map(installed, (*modules, *writers, "keras"))):
+            return kind
+    raise MissingExtraError(
+        "A server needs Keras and one runtime, to export the classifier and run it. Run: "
+        "pip install 'tlkit[serve,onnx]'"
+    )
