@@ -16,6 +16,8 @@ import pytest
 PHONE, DESKTOP = 375, 1280
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 
+_FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+
 # Starts a Python file, and writes to another the addresses that it connects to or looks up, but for
 # this machine's.
 _WATCH = """
@@ -40,7 +42,9 @@ def open_browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("there is no Chromium")
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = started.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", *_FAKE_CAMERA]
+        )
         try:
             yield browser
         finally:

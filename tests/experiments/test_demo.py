@@ -1,5 +1,6 @@
 """The demo as its Space's own process, looked at in a browser, and what it refuses."""
 
+import base64
 import csv
 import json
 import re
@@ -86,6 +87,53 @@ def test_the_page_shows_the_class_and_probability_that_predict_returns(
         assert sorted(map(float, values)) == pytest.approx(sorted(shares), abs=1e-6)
         [score] = tlkit.ood_scores(model, file)
         assert f"{score:.2f}, {'above' if score > 0.95 else 'below'} the threshold" in text
+
+
+def test_an_image_can_be_dropped_and_taken_away_again(page: Any, photos: Path) -> None:
+    page.reload()
+    page.wait_for_selector("#result .tl-hint")
+    content = base64.b64encode(next((photos / "digit 2").iterdir()).read_bytes()).decode()
+    dropped = page.evaluate_handle(
+        """content => {
+          const bytes = Uint8Array.from(atob(content), each => each.charCodeAt(0));
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([bytes], "dropped.png", {type: "image/png"}));
+          return transfer;
+        }""",
+        content,
+    )
+    page.dispatch_event("#image button", "drop", {"dataTransfer": dropped})
+    page.wait_for_selector("#result .tl-verdict >> text=digit 2")
+    page.click("#image [aria-label='Remove Image'], #image [aria-label='Clear']")
+    page.wait_for_selector("#result .tl-hint")
+    assert not page.is_visible("#flag") and not page.is_visible("#overlay")
+
+
+def test_a_picture_of_the_webcam_is_classified(site: tuple[str, Any, Path]) -> None:
+    address, browser, _ = site
+    context = browser.new_context(permissions=["camera"])
+    opened = context.new_page()
+    opened.goto(address)
+    opened.wait_for_selector("#result .tl-hint")
+    opened.click("#image [aria-label='Capture from camera']")
+    opened.click("text=Click to Access Webcam")
+    opened.wait_for_function("document.querySelector('#image video')?.currentTime > 0.2")
+    opened.click("#image [aria-label='capture photo']")
+    opened.wait_for_selector("#result .tl-verdict")
+    assert "none of these" in opened.inner_text("#result")
+    context.close()
+
+
+def test_the_server_sends_no_file_of_its_own(site: tuple[str, Any, Path], page: Any) -> None:
+    address, _, _ = site
+    events = page.request.get(f"{address}config").json()["dependencies"]
+    [predict] = [each["id"] for each in events if each["api_name"] == "predict"]
+    file = {"path": "/etc/hostname", "meta": {"_type": "gradio.FileData"}}
+    answer = page.request.post(
+        f"{address}gradio_api/run/predict",
+        data={"data": [file], "fn_index": predict, "session_hash": "a"},
+    )
+    assert answer.status == 500 and "was not uploaded by a user" in answer.text()
 
 
 def test_it_shows_what_counts_for_the_class(page: Any, photos: Path) -> None:

@@ -93,6 +93,7 @@ def build_page(content: DemoContent) -> Any:
                     interactive=False,
                     buttons=[],
                     height=320,
+                    alt_text="The image in grey, with bright colours where it counts",
                     elem_id="overlay",
                 )
         shown = gradio.State(None)
@@ -160,6 +161,7 @@ def _add_image(gradio: Any) -> Any:
         sources=["upload", "webcam", "clipboard"],
         buttons=[],
         height=320,
+        alt_text="The image to classify",
         elem_id="image",
     )
     # Gradio would open the file, and convert it to RGB, before `predict` reads it as in training;

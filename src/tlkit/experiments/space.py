@@ -46,7 +46,7 @@ colorFrom: blue
 colorTo: green
 sdk: gradio
 sdk_version: {gradio}
-python_version: {python}
+python_version: "{python}"
 app_file: app.py
 pinned: false
 tags:
