@@ -341,3 +341,34 @@ def test_the_page_of_a_run_of_photos_predicts_as_the_run(
         got, _ = tab.evaluate(_CLASSIFY, base64.b64encode(file.read_bytes()).decode())
         np.testing.assert_allclose(got, row, atol=1e-4)
     tab.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["any size", "multi-label"])
+def test_the_page_of_another_kind_of_classifier_predicts_the_same(
+    kind: str, browser: Any, tmp_path: Path
+) -> None:
+    skip_without("web")
+    keras.utils.set_random_seed(0)
+    backbone = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3)])
+    how: dict[str, Any] = {"input_shape": (None, None, 3)}
+    if kind == "multi-label":  # and grey without an axis for it, with other values of black
+        how = {"input_shape": (20, 16), "value_range": (-1, 1), "multi_label": True}
+    made = tlkit.build_classifier(backbone, 7, pixels=(0, 1), **how)
+    tlkit.export(made, tmp_path / "page", format="web")
+    tab = browser.new_page()
+    tab.goto((tmp_path / "page" / "index.html").as_uri())
+    tab.wait_for_selector("html.ready", state="attached")
+    content = _picture()
+    [row] = tlkit.predict(made, [content])
+    got, score = tab.evaluate(_CLASSIFY, base64.b64encode(content).decode())
+    np.testing.assert_allclose(got, row, atol=1e-4)
+    assert score is None
+    tab.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": content})
+    tab.wait_for_selector("#details", state="visible")
+    if kind == "multi-label":
+        found = [str(at) for at in np.argsort(-row, kind="stable") if row[at] >= 0.5]
+        assert tab.inner_text("#headline") == (", ".join(found) or "No class")
+    else:
+        assert _read_headline(tab) == (str(row.argmax()), pytest.approx(100 * row.max(), abs=0.06))
+    tab.close()

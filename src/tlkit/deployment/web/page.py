@@ -24,7 +24,7 @@ from tlkit.deployment.web.runtime import BINARY, PACKAGE, SCRIPT, find_runtime
 STANDALONE = "standalone.html"
 """The page as one file, which a browser opens from a disk."""
 
-MAX_STANDALONE = 16_000_000
+MAX_STANDALONE = 25_000_000
 """Bytes that one file may have, of which the runtime takes 5 million."""
 
 _COPIES = {SCRIPT: f"{PACKAGE}.js", BINARY: f"{PACKAGE}.wasm"}  # some servers don't know .mjs

@@ -52,9 +52,11 @@ function toPicture(png, white) {
   }
   const factor = depth < 8 ? 255 / ((1 << depth) - 1) : 1;
   if (colour === 0) {
-    const key = png.transparent && depth <= 8 ? png.transparent[1] : null;
-    const grey = Uint8Array.from(bytes, (value) => (value === key ? 255 : value * factor));
-    return { width, height, channels: 1, data: grey };
+    const key = png.transparent?.[1] ?? null;
+    const isSame = key === null && factor === 1;
+    const whitened = (value) => (value === key ? 255 : value * factor);
+    const data = isSame ? bytes : Uint8Array.from(bytes, whitened);
+    return { width, height, channels: 1, data };
   }
   if (colour === 2) {
     return { width, height, channels: 3, data: whiten(bytes, depth === 8 && png.transparent) };
@@ -80,18 +82,17 @@ function applyPalette(png, bytes) {
   return { width: png.width, height: png.height, channels: 3, data: cover(rgba, 3) };
 }
 
-/** Return colours in which that of a PNG file's transparent pixels is white. */
+/** Make the transparent colour of a PNG file white, if it has one. */
 function whiten(rgb, transparent) {
-  const data = Uint8Array.from(rgb);
   if (transparent) {
     const [red, green, blue] = [transparent[1], transparent[3], transparent[5]];
-    for (let at = 0; at < data.length; at += 3) {
-      if (data[at] === red && data[at + 1] === green && data[at + 2] === blue) {
-        data.fill(255, at, at + 3);
+    for (let at = 0; at < rgb.length; at += 3) {
+      if (rgb[at] === red && rgb[at + 1] === green && rgb[at + 2] === blue) {
+        rgb.fill(255, at, at + 3);
       }
     }
   }
-  return data;
+  return rgb;
 }
 
 /** Return colours, each followed by its opacity, on white; by whole numbers, as Pillow does. */
@@ -152,8 +153,9 @@ function toChannels(picture, channels) {
     if (channels === 3) {
       made.fill(data[pixel], 3 * pixel, 3 * pixel + 3);
     } else {
-      const [red, green, blue] = [data[3 * pixel], data[3 * pixel + 1], data[3 * pixel + 2]];
-      made[pixel] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
+      const at = 3 * pixel;
+      const sum = data[at] * 19595 + data[at + 1] * 38470 + data[at + 2] * 7471;
+      made[pixel] = (sum + 0x8000) >> 16;
     }
   }
   return { width, height, channels, data: made };
@@ -177,24 +179,29 @@ function shrinkBlocks(picture, scale) {
 
 function shrinkAlong(picture, scale, side, step) {
   const size = Math.ceil(picture[side] / scale);
-  const weights = blockWeights(8 / scale);
-  const rows = picture.data.length / (picture[side] * step);
+  const kernels = blockWeights(8 / scale);
+  const length = picture[side] * step;
+  const rows = picture.data.length / length;
   const data = new Float32Array(rows * size * step);
-  for (let row = 0; row < rows; row++) {
-    for (let at = 0; at < size; at++) {
-      const kernel = weights[at % weights.length];
-      const first = Math.floor(at / weights.length) * 8;
-      const places = kernel.map((_, k) => Math.min(first + k, picture[side] - 1));
-      for (let part = 0; part < step; part++) {
-        let sum = 0;
-        for (let k = 0; k < 8; k++) {
-          sum += kernel[k] * picture.data[(row * picture[side] + places[k]) * step + part];
-        }
-        data[(row * size + at) * step + part] = sum;
-      }
+  for (let at = 0; at < size; at++) {
+    const kernel = kernels[at % kernels.length];
+    const first = Math.floor(at / kernels.length) * 8;
+    for (let k = 0; k < 8; k++) {
+      const from = Math.min(first + k, picture[side] - 1) * step;
+      addPart(data, at * step, size * step, picture.data, from, length, kernel[k], step, rows);
     }
   }
   return { ...picture, [side]: size, data };
+}
+
+/** Add a weighted part of each row of one array to a part of each row of another. */
+function addPart(data, to, stride, source, from, length, weight, count, rows) {
+  for (let row = 0; row < rows; row++) {
+    const [target, start] = [to + row * stride, from + row * length];
+    for (let at = 0; at < count; at++) {
+      data[target + at] += weight * source[start + at];
+    }
+  }
 }
 
 /** Return the weights of 8 pixels in each of `count`, which keep their lowest waves. */

@@ -24,7 +24,8 @@ export async function decodePng(bytes, maxPixels) {
   const packed = new Blob(chunks.IDAT ?? []).stream();
   const stream = packed.pipeThrough(new DecompressionStream("deflate"));
   const raw = new Uint8Array(await new Response(stream).arrayBuffer());
-  const samples = new Uint16Array(image.width * image.height * SAMPLES[image.colour]);
+  const Samples = image.depth === 16 ? Uint16Array : Uint8Array;
+  const samples = new Samples(image.width * image.height * SAMPLES[image.colour]);
   let at = 0;
   for (const [left, top, across, down] of image.interlaced ? PASSES : [[0, 0, 1, 1]]) {
     const width = Math.ceil((image.width - left) / across);
@@ -75,10 +76,14 @@ function readPass(image, raw, start, samples, pass) {
     const row = raw.subarray(at + 1, at + 1 + length);
     undoFilter(raw[at], row, before, step);
     const to = (pass.top + y * pass.down) * image.width + pass.left;
-    readRow(row, image.depth, pass.width * count, (number, value) => {
-      const pixel = to + Math.floor(number / count) * pass.across;
-      samples[pixel * count + (number % count)] = value;
-    });
+    if (image.depth === 8 && pass.across === 1) {
+      samples.set(row, to * count);
+    } else {
+      readRow(row, image.depth, pass.width * count, (number, value) => {
+        const pixel = to + Math.floor(number / count) * pass.across;
+        samples[pixel * count + (number % count)] = value;
+      });
+    }
     before = row;
   }
   return start + pass.height * (length + 1);
@@ -98,25 +103,26 @@ function readRow(row, depth, count, put) {
 }
 
 function undoFilter(kind, row, before, step) {
-  for (let at = 0; at < row.length; at++) {
-    const left = at < step ? 0 : row[at - step];
-    const above = before[at];
-    if (kind === 1) {
-      row[at] += left;
-    } else if (kind === 2) {
-      row[at] += above;
-    } else if (kind === 3) {
-      row[at] += (left + above) >> 1;
-    } else if (kind === 4) {
-      row[at] += predict(left, above, at < step ? 0 : before[at - step]);
-    }
+  const undo = FILTERS[kind];
+  for (let at = 0; undo && at < row.length; at++) {
+    const [left, corner] = at < step ? [0, 0] : [row[at - step], before[at - step]];
+    row[at] += undo(left, before[at], corner);
   }
 }
+
+const FILTERS = {
+  1: (left) => left,
+  2: (left, above) => above,
+  3: (left, above) => (left + above) >> 1,
+  4: predict,
+};
 
 /** Return the neighbour that is nearest to left + above - corner. */
 function predict(left, above, corner) {
   const guess = left + above - corner;
-  const [a, b, c] = [left, above, corner].map((value) => Math.abs(guess - value));
+  const a = Math.abs(guess - left);
+  const b = Math.abs(guess - above);
+  const c = Math.abs(guess - corner);
   if (a <= b && a <= c) {
     return left;
   }
