@@ -169,6 +169,17 @@ def test_a_file_has_the_probabilities_and_the_score_of_predict(
         assert got_score == pytest.approx(score, abs=0.02)
 
 
+def test_one_file_holds_the_licences_of_all_software_in_it(
+    folder: Path, visit: Callable[..., Any]
+) -> None:
+    tab = visit("disk")
+    tab.get_by_text("About this page").click()
+    tab.get_by_text("Licences of the software in it").click()
+    tab.wait_for_selector("#notices pre:not(:empty)")
+    text = (folder / "licenses" / "ThirdPartyNotices.txt").read_text("utf-8")
+    assert tab.inner_text("#notices pre").split() == text.split()
+
+
 def test_a_chosen_a_dropped_and_a_pasted_file_are_shown(
     model: keras.Model, visit: Callable[..., Any]
 ) -> None:

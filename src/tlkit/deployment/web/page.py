@@ -19,7 +19,7 @@ from tlkit.deployment.graph import Graph
 from tlkit.deployment.predictor import MAX_PIXELS
 from tlkit.deployment.runtimes import WEB_MODEL, WEB_PAGE
 from tlkit.deployment.web.drawing import describe_drawing
-from tlkit.deployment.web.runtime import BINARY, PACKAGE, SCRIPT, find_runtime
+from tlkit.deployment.web.runtime import BINARY, LICENSES, PACKAGE, SCRIPT, find_runtime
 
 STANDALONE = "standalone.html"
 """The page as one file, which a browser opens from a disk."""
@@ -28,6 +28,7 @@ MAX_STANDALONE = 25_000_000
 """Bytes that one file may have, of which the runtime takes 5 million."""
 
 _COPIES = {SCRIPT: f"{PACKAGE}.js", BINARY: f"{PACKAGE}.wasm"}  # some servers don't know .mjs
+_NOTICES = LICENSES[1]
 _SCRIPTS = ("orientation", "png", "resize", "pictures", "classifier", "drawing", "app")
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./\w+\.js";\n', flags=re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?function|class|const)", flags=re.MULTILINE)
@@ -96,10 +97,12 @@ def _write_folder(folder: Path, values: dict[str, Any], *, has_standalone: bool)
 
 def _render_standalone(folder: Path, values: dict[str, Any]) -> str:
     script, style = f"\n{join_scripts()}", f"\n{_read('style.css')}"
+    packed = {name: folder / name for name in (*_COPIES.values(), WEB_MODEL)}
+    packed[_NOTICES] = folder / "licenses" / _NOTICES
     inline = SimpleNamespace(
         script=Markup(script),  # noqa: S704  # our own files
         style=Markup(style),  # noqa: S704
-        files={name: _pack(folder / name) for name in (*_COPIES.values(), WEB_MODEL)},
+        files={name: _pack(file) for name, file in packed.items()},
     )
     sources = f"'sha256-{_digest(script)}' blob: 'wasm-unsafe-eval'"
     policy = _write_policy(sources, **{"style-src": "'unsafe-inline'"})

@@ -231,6 +231,15 @@ function save(canvas) {
   }, "image/png");
 }
 
+/** Show the licences that the page holds, which are long. */
+async function showNotices() {
+  const text = await load("ThirdPartyNotices.txt");
+  if (text) {
+    find("notices").querySelector("pre").textContent = new TextDecoder().decode(text);
+  }
+}
+
+find("notices")?.addEventListener("toggle", showNotices);
 listenForFiles();
 if (settings.drawing) {
   listenForDrawing();
