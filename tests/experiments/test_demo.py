@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.samples import skip_without
 
 import tlkit
 from tlkit._internal.optional import installed
-from tlkit.errors import ConfigError
+from tlkit.errors import ConfigError, MissingExtraError
 from tlkit.experiments.demo_subject import load_subject
 from tlkit.experiments.experiment import Experiment
 
@@ -178,6 +179,7 @@ def test_what_is_no_image_gets_an_answer_in_the_page(page: Any, tmp_path: Path) 
     for content, reason in (
         (b"", "it is empty"),
         (b"hello", "its image format is unknown"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "its image format is unknown"),
         (huge, "it has 10,000 x 10,000 pixels"),
     ):
         file = tmp_path / "image.png"
@@ -290,6 +292,15 @@ def test_flagged_images_are_listed_as_in_the_table_of_the_run(
         (run / "config.json").write_text(json.dumps(changed))
         assert load_subject(run).columns == columns
         assert load_subject(run / "model.keras").columns == columns
+
+
+def test_gradio_is_asked_for_before_a_classifier_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.setattr("tlkit.deployment.demo.installed", lambda name: False)
+    with pytest.raises(MissingExtraError, match=r"pip install 'tlkit\[demo\]'"):
+        tlkit.experiments.create_demo(tmp_path / "no run")
 
 
 def test_wrong_arguments_are_refused_before_anything_is_written(

@@ -47,6 +47,12 @@ _TURNS = {
 }
 
 
+PICTURE_FORMATS = frozenset(
+    ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+)
+"""What strangers may send: formats of pictures, and none that starts another program."""
+
+
 class UnreadableImageError(DataError):
     """A file can't be read as an image; the message says which and why.
 

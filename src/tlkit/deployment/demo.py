@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL.Image import Image
 
-from tlkit._internal.optional import require
+from tlkit._internal.optional import installed, require
 from tlkit.data.decoding import UnreadableImageError
 from tlkit.deployment import demo_text
 from tlkit.deployment.flagging import FlagFolder
@@ -145,6 +145,16 @@ def serve_page(
         ) from error
     on_message(f"the demo is at {address} (Ctrl+C stops it)")
     page.block_thread()
+
+
+def check_installed() -> None:
+    """Check that Gradio is installed, before a classifier is loaded.
+
+    Raises:
+        MissingExtraError: It is not.
+    """
+    if not installed("gradio"):
+        _import_gradio()
 
 
 def _import_gradio() -> Any:

@@ -50,6 +50,7 @@ def create_demo(
         MissingExtraError: Gradio, or what runs the file, is not installed.
     """
     path = arguments.path("model", model)
+    demo.check_installed()
     subject = load_subject(path)
     names = subject.classifier.class_names
     kept = None

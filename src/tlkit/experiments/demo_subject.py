@@ -1,6 +1,8 @@
 """What a demo runs: a classifier of Keras or an exported file, with how its images are read."""
 
+import io
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from PIL import Image, ImageOps
 
 from tlkit._internal import text
 from tlkit.data import unlabelled
-from tlkit.data.decoding import Fit
+from tlkit.data.decoding import PICTURE_FORMATS, Fit, UnreadableImageError
 from tlkit.deployment.predictor import MAX_PIXELS, Prediction
 from tlkit.errors import ConfigError
 from tlkit.evaluation.file_classifier import FileClassifier, from_model
@@ -62,8 +64,10 @@ class DemoSubject:
         Raises:
             UnreadableImageError: It can't be read as an image, or is too large.
         """
+        content = file.read_bytes()  # whose errors name no file of the server
+        _check_format(content)
         return unlabelled.read_file(
-            file.read_bytes(),  # whose errors name no file of the server
+            content,
             input_shape=self.classifier.input_shape,
             value_range=self.classifier.value_range,
             fit=self.fit,
@@ -113,6 +117,22 @@ class DemoSubject:
         scale = _SIDE / max(width, height)
         size = (max(1, round(scale * width)), max(1, round(scale * height)))
         return picture.resize(size, Image.Resampling.BICUBIC)
+
+
+def _check_format(content: bytes) -> None:
+    """Refuse what is no picture: Pillow would start another program to read PostScript.
+
+    Raises:
+        UnreadableImageError: It is none.
+    """
+    known = sorted(PICTURE_FORMATS & Image.OPEN.keys())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused later
+            Image.open(io.BytesIO(content), formats=known).close()
+    except Exception as error:  # the readers of Pillow have no class in common
+        reason = "its image format is unknown" if content else "it is empty"
+        raise UnreadableImageError("", reason) from error
 
 
 def load_subject(path: Path) -> DemoSubject:

@@ -12,15 +12,12 @@ from PIL import Image
 
 from tlkit._internal import system
 from tlkit.data import unlabelled
-from tlkit.data.decoding import UnreadableImageError
+from tlkit.data.decoding import PICTURE_FORMATS, UnreadableImageError
 from tlkit.deployment.predictor import Predictions, Predictor
 from tlkit.deployment.serving.batching import Batcher
 from tlkit.deployment.serving.limits import Limits
 from tlkit.deployment.serving.refusal import Refusal, describe
 from tlkit.errors import ConfigError
-
-_FORMATS = {"AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP"}
-"""What strangers may send: formats of pictures, and none that starts another program."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +60,7 @@ class Service:
         self._batcher = Batcher(predictor.run, batch_size=limits.batch_size)
         self._threads = ThreadPoolExecutor(system.count_cores(), thread_name_prefix="tlkit-decode")
         Image.init()
-        self._formats = sorted(_FORMATS & Image.OPEN.keys())
+        self._formats = sorted(PICTURE_FORMATS & Image.OPEN.keys())
         self.num_requests = self.num_answered = 0
         self.is_stopping = False
 
