@@ -1,7 +1,9 @@
 """A small classifier as an exported file, and servers of it that run in processes of their own."""
 
+import http.client
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -55,6 +57,13 @@ class RunningServer:
     def errors(self) -> str:
         """Return what a stopped server has written to standard error."""
         return "".join(self._errors)
+
+
+def read_answer(connection: socket.socket) -> http.client.HTTPResponse:
+    """Return the answer that comes next on a connection."""
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    return answer
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,10 @@
 import base64
 import json
 import re
+import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +20,7 @@ from tests.deployment.images import (
     make_png_header,
     make_tiff_of_five_channels,
 )
-from tests.deployment.serving.conftest import NAMES, RunningServer
+from tests.deployment.serving.conftest import NAMES, RunningServer, read_answer
 
 from tlkit.deployment import Limits, Predictor, create_app
 from tlkit.deployment.serving import app as serving_app
@@ -34,6 +36,9 @@ FILES = {
     "grey.tif": encode(make_picture("L", (9, 200)), "TIFF"),
     "ü &.gif": encode(make_picture("P"), "GIF"),
 }
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
 
 
 def _as_base64(content: bytes) -> str:
@@ -105,7 +110,7 @@ WRONG: dict[str, tuple[dict[str, Any], int, str, str]] = {
     ),
     "3,600 megapixels": (_beside(make_png_header(60_000, 60_000)), 413, "image_too_large", "more"),
     "five channels": (_beside(make_tiff_of_five_channels()), 422, "not_an_image", "format"),
-    "postscript": (_beside(b"%!PS-Adobe-3.0 EPSF-3.0\n"), 422, "not_an_image", "format"),
+    "postscript": (_beside(POSTSCRIPT), 422, "not_an_image", "format"),
     "2,000 files": (
         {"files": [("images", (f"{at}.png", PNG)) for at in range(2000)]},
         413,
@@ -191,6 +196,16 @@ def test_a_wrong_number_of_classes_is_refused(server: RunningServer, top: str) -
     assert "top must be a whole number of at least 1" in answer.json()["error"]["message"]
 
 
+def test_a_client_that_sends_all_before_it_reads_gets_its_answer(server: RunningServer) -> None:
+    with socket.create_connection((server.host, server.port), timeout=20) as connection:
+        for kind, size, status in (("image/png", 40, 413), ("text/plain", 20, 415)):
+            head = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: "
+            body = bytes(1_000_000 * size)
+            connection.sendall(f"{head}{len(body)}\r\n\r\n".encode() + body)
+            answer = read_answer(connection)
+            assert (answer.status, b'"error"' in answer.read()) == (status, True)
+
+
 def test_what_is_not_there_is_said(server: RunningServer) -> None:
     missing, wrong = httpx.get(f"{server.url}/nothing"), httpx.get(f"{server.url}/predict")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
@@ -229,22 +244,26 @@ def _send_half(server: RunningServer) -> socket.socket:
 
 
 def test_a_slow_upload_ends_and_a_full_server_says_so(start: Callable[..., RunningServer]) -> None:
-    server = start("--max-requests", "1", "--timeout", "1.5")
+    server = start("--max-requests", "1", "--timeout", "1", "--stop-delay", "60")
     with _send_half(server) as connection:
         time.sleep(0.3)
         busy = httpx.post(f"{server.url}/predict", files=_as_files(FILES))
         assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
         assert busy.json()["error"]["code"] == "overloaded"
-        answer = connection.recv(65536).decode()
-    assert answer.startswith("HTTP/1.1 408")
-    assert "must arrive within 1.5 s" in answer
+        late = read_answer(connection)
+    assert (late.status, b"must arrive within 1 s" in late.read()) == (408, True)
     free = httpx.post(f"{server.url}/predict", files=_as_files(FILES))
     assert free.status_code == 200
     with _send_half(server):
         pass  # the client goes away
     time.sleep(0.2)
     assert httpx.post(f"{server.url}/predict", files=_as_files(FILES)).status_code == 200
-    assert server.stop() == 0
+    server.process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert httpx.get(f"{server.url}/health").status_code == 200
+    begun = time.monotonic()
+    assert server.stop() == 0  # by a second signal
+    assert time.monotonic() - begun < 20
     assert "Traceback" not in server.errors()
 
 
@@ -258,18 +277,20 @@ def test_a_slow_or_broken_network_gets_an_answer(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = Predictor(exported)
-    run, wait = slow.run, 0.0
+    run, gate = slow.run, threading.Event()
 
     def run_slowly(images: np.ndarray) -> np.ndarray:
-        time.sleep(wait)
+        gate.wait(20)
         return run(images)
 
     monkeypatch.setattr(slow, "run", run_slowly)
-    with _test_client(create_app(slow, limits=Limits(timeout=0.5))) as client:
-        assert client.post("/predict", files=_as_files(FILES)).status_code == 200
-        wait = 1.0
+    gate.set()
+    with _test_client(create_app(slow, limits=Limits(timeout=2))) as client:
+        gate.clear()
         answer = client.post("/predict", files=_as_files(FILES))
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "prediction_timeout")
+        gate.set()
+        assert client.post("/predict", files=_as_files(FILES)).status_code == 200
         monkeypatch.setattr(np, "stack", None)  # whatever goes wrong
         answer = client.post("/predict", files=_as_files(FILES))
         assert (answer.status_code, answer.json()["error"]["code"]) == (500, "failed")

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import re
@@ -88,10 +89,12 @@ runpy.run_module("tlkit", run_name="__main__")
     healthy = [word.replace("8000", port) for word in json.loads(check)]
     healthy[0] = sys.executable
     try:
-        for _ in range(100):
-            if subprocess.run(healthy, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+        for _ in range(300):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", int(port)), timeout=5).close()
                 break
-            time.sleep(0.2)
+            time.sleep(0.1)
+        assert subprocess.run(healthy, check=False).returncode == 0
         content = encode(make_picture())
         answer = httpx.post(f"http://127.0.0.1:{port}/predict", files={"a": ("a.png", content)})
         found = answer.json()["predictions"][0]["classes"][0]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,23 @@ def test_the_examples_of_the_documentation_work(
     (tmp_path / "daisy.jpg").write_bytes(encode(make_picture(), "JPEG"))
     printed = run_python(f"import os; os.chdir({str(tmp_path)!r})\n{program}")
     assert any(name in printed for name in NAMES) and "probability" in printed
+
+
+def _answer(content: Any, route: Any) -> None:
+    route.fulfill(json=content)
+
+
+def test_the_labels_of_a_multi_label_classifier_are_shown(
+    browser: Any, server: RunningServer
+) -> None:
+    classes = [{"class": "cat", "probability": 0.99999}, {"class": "dog", "probability": 0.0001}]
+    found = {"name": "a.png", "labels": ["cat", "dog"], "classes": classes}
+    file = {"name": "a.png", "mimeType": "image/png", "buffer": encode(make_picture())}
+    with _open(browser, f"{server.url}/") as page:
+        for labels, title in (["cat", "dog"], "cat, dog"), ([], "none of the classes"):
+            answer = {"predictions": [{**found, "labels": labels}]}
+            page.route("**/predict*", partial(_answer, answer))
+            page.set_input_files("#choose", [file])
+            page.locator("article h2", has_text=title).wait_for()
+        rows = page.locator("article").first.locator("li").all_inner_texts()
+        assert [row.split("\n")[-1] for row in rows] == ["> 99.9 %", "< 0.1 %"]

@@ -46,9 +46,6 @@ async def read_uploads(request: "Request", service: Service) -> list[Upload]:
         ) from None
     except ClientDisconnect:
         raise Refusal("incomplete", "The connection ended before the request did.") from None
-    except Refusal:
-        await body.drain()
-        raise
     _check(uploads, service.limits)
     return uploads
 
@@ -57,44 +54,26 @@ class _Body:
     """The body of a request, which is read up to a limit."""
 
     def __init__(self, request: "Request", limits: Limits) -> None:
-        self.request, self._limits = request, limits
-        self._num_bytes, self._is_complete = 0, False
+        self._request, self._limits = request, limits
+        self._num_bytes = 0
 
     def check_length(self) -> None:
         """Refuse a body whose header says that it is too large, before it is read."""
-        if int(self.request.headers.get("content-length", 0)) > self._limits.max_request_bytes:
+        if int(self._request.headers.get("content-length", 0)) > self._limits.max_request_bytes:
             raise self._refusal()
 
     def limited(self) -> "Request":
         """Return the request with a body that ends in a refusal after as much as is accepted."""
         from starlette.requests import Request
 
-        return Request(self.request.scope, receive=self._receive)
+        return Request(self._request.scope, receive=self._receive)
 
     async def _receive(self) -> Any:
-        message = await self._read()
+        message = await self._request.receive()
+        self._num_bytes += len(message.get("body", b""))
         if self._num_bytes > self._limits.max_request_bytes:
             raise self._refusal()
         return message
-
-    async def _read(self) -> Any:
-        message = await self.request.receive()
-        self._num_bytes += len(message.get("body", b""))
-        self._is_complete = not message.get("more_body", False)
-        return message
-
-    async def drain(self) -> None:
-        """Read on for a while: many clients look at an answer only when all is sent."""
-        if "expect" in self.request.headers and not self._num_bytes:
-            return  # it has asked before it sends anything
-        try:
-            async with asyncio.timeout(self._limits.timeout):
-                while (
-                    not self._is_complete and self._num_bytes < 3 * self._limits.max_request_bytes
-                ):
-                    await self._read()
-        except TimeoutError:
-            return
 
     def _refusal(self) -> Refusal:
         most = self._limits.max_request_megabytes
