@@ -96,6 +96,8 @@ def _make_server(uvicorn: Any, config: Any, service: Service, stop_delay: float)
                 server.close()
             await self._wait(_PAUSE)  # uvicorn would end connections whose request arrives now
             await super().shutdown(sockets=sockets)
+            if self.force_exit:  # uvicorn leaves it out, and shows a traceback instead
+                await self.lifespan.shutdown()
 
         async def _wait(self, seconds: float) -> None:
             end = asyncio.get_running_loop().time() + seconds
