@@ -143,7 +143,7 @@ def _add_facts(app: "FastAPI", service: Service) -> None:
     @app.get(
         "/ready",
         summary="Check that the server takes requests",
-        response_description="It does.",
+        response_description="It takes requests.",
         tags=["operate"],
         responses={503: {"description": "The server is about to stop."}},
     )
