@@ -28,14 +28,12 @@ def export(
 
     Args:
         run: A run's folder, or a .keras file.
-        format: What to write, by default as out ends. "keras" loads without
-            tlkit, "web" is a page that classifies images in a browser.
+        format: What to write, by default as out ends. "web" is a page that needs no server.
         precision: The numbers in the file: "float16" for litert; "int8" for litert and openvino.
         out: Where to write; by default to the folder exports of the run.
         tolerance: Largest difference of a probability; by default 0.0001, or 0.01 for float16.
         max_drop: Exit with code 1 if the accuracy on the test images is lower by more, as 0.01.
-        web_runtime: For web, a folder with the npm package onnxruntime-web; by default npm
-            brings it.
+        web_runtime: For web, a folder with the npm package onnxruntime-web, in place of npm.
     """
     return tlkit.experiments.export_run(
         run,

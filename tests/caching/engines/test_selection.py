@@ -169,13 +169,10 @@ def test_batches_are_small_where_the_tensors_are_large() -> None:
 @tensorflow_only
 @pytest.mark.skipif(not installed("ai_edge_litert"), reason="ai_edge_litert is not installed")
 def test_litert_folds_batchnorm_into_the_convolutions(small: Trunk) -> None:
-    tensorflow = importlib.import_module("tensorflow")
     litert = importlib.import_module("ai_edge_litert.interpreter")
-    function = compilers._constant_function(small, (4, 28, 28), np.dtype("uint8"))
+    function = compilers.freeze_weights(small, (4, 28, 28), np.dtype("uint8"))
     with compilers.silence():
-        model = tensorflow.lite.TFLiteConverter.from_concrete_functions(
-            [function.get_concrete_function()], tensorflow.Module()
-        ).convert()
+        model = compilers.to_litert(function)
         found = litert.Interpreter(model_content=model)._get_ops_details()
     names = [operation["op_name"] for operation in found]
     assert names.count("CONV_2D") + names.count("DEPTHWISE_CONV_2D") == 3
