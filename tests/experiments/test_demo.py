@@ -90,6 +90,7 @@ def test_the_page_shows_the_class_and_probability_that_predict_returns(
         assert f"{score:.2f}, {'above' if score > 0.95 else 'below'} the threshold" in text
 
 
+@pytest.mark.slow  # on a busy machine the page may not listen yet
 def test_an_image_can_be_dropped_and_taken_away_again(page: Any, photos: Path) -> None:
     page.reload()
     page.wait_for_selector("#result .tl-hint")
@@ -110,6 +111,7 @@ def test_an_image_can_be_dropped_and_taken_away_again(page: Any, photos: Path) -
     assert not page.is_visible("#flag") and not page.is_visible("#overlay")
 
 
+@pytest.mark.slow
 def test_a_picture_of_the_webcam_is_classified(site: tuple[str, Any, Path]) -> None:
     address, browser, _ = site
     context = browser.new_context(permissions=["camera"])
