@@ -89,6 +89,7 @@ def test_what_is_neither_a_run_nor_a_file_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=r"`model` must be a run's folder.*has no model.keras"):
         find_served_file(tmp_path)
+    pytest.importorskip("fastapi")
     for name, message in (("missing.onnx", "no such file"), ("missing", "no such file")):
         assert app.main(["serve", str(tmp_path / name)]) == app.WRONG_ARGUMENTS
         assert message in capsys.readouterr().err

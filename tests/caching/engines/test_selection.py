@@ -314,8 +314,8 @@ def test_other_images_than_prepared_for_are_refused(images: np.ndarray, small: T
 def test_a_missing_engine_is_the_command_to_type(
     name: str, module: str, extra: str, small: Trunk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if module == "tf2onnx":
-        pytest.importorskip("onnxruntime")
+    if name == "onnxruntime":  # which needs two packages
+        pytest.importorskip("tf2onnx" if module == name else name)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError) as caught:
         selection.prepare(name, small, _images(4, 28, 28))
