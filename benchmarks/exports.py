@@ -7,8 +7,10 @@ without Keras. A cell that can't be written has its reason in place of figures. 
 kept in `--work`. Milliseconds are the median of 10 batches of raw images in memory.
 """
 
+import re
 import statistics
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -71,7 +73,12 @@ def measure(made: Callable[[], Any], form: str, precision: str) -> dict[str, Any
         try:
             return {"proof": tlkit.export(model, path, format=form, **how).proof.to_dict()}
         except TlkitError as error:
-            return {"reason": str(error)}
+            return {"reason": shorten(str(error))}
+
+
+def shorten(reason: str) -> str:
+    """Return why a file was refused, without the folders of this machine."""
+    return textwrap.shorten(re.sub(r"(?<![\w.])/[^\s']*/", "", reason), 400, placeholder=" ...")
 
 
 def time_keras(made: Callable[[], Any]) -> dict[str, Any]:
