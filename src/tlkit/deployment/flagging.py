@@ -59,7 +59,7 @@ class FlagFolder:
             prediction: What was predicted.
 
         Raises:
-            DataError: The classes are none of the classifier's, or those that were predicted, or
+            DataError: A class is unknown to the classifier, the classes equal the prediction, or
                 the folder is full.
             StoreError: The folder can't be written.
         """

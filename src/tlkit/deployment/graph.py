@@ -24,7 +24,7 @@ class Graph:
         plain: The classifier of Keras' own layers.
         metadata: What the file says about itself.
         calibration_images: For int8, raw images that are like those that it will see; else None.
-        test_images: Raw images that the file is compared on; None if there are none.
+        test_images: Raw images that the file is compared on; None for random pixels.
         web_runtime: For a web page, what runs it in a browser; else None.
     """
 

@@ -1,9 +1,6 @@
 """Prove that an exported file predicts what its classifier does: in a process without Keras."""
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit._internal import processes
 from tlkit.data import unlabelled
 from tlkit.data.batches import Arrays
 from tlkit.data.lazy_images import LazyImages
@@ -207,18 +205,8 @@ def _run_worker(
         "num_batched": NUM_BATCHED,
     }
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-    done = subprocess.run(  # noqa: S603  # this Python, and a file of this package
-        [sys.executable, "-P", str(_WORKER), str(folder)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
-        raise EngineError(
-            f"The {about.format} file must run in a process without Keras, but it failed: {reason}"
-        )
+    problem = f"The {about.format} file must run in a process without Keras, but it failed"
+    processes.run_python(str(_WORKER), str(folder), problem=problem)
     facts = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     with np.load(folder / "results.npz") as results:
         return dict(results), facts

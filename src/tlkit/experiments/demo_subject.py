@@ -120,10 +120,10 @@ class DemoSubject:
 
 
 def _check_format(content: bytes) -> None:
-    """Refuse what is no picture: Pillow would start another program to read PostScript.
+    """Refuse other files than pictures: Pillow would start another program to read PostScript.
 
     Raises:
-        UnreadableImageError: It is none.
+        UnreadableImageError: The file is not a picture of a known format.
     """
     known = sorted(PICTURE_FORMATS & Image.OPEN.keys())
     try:

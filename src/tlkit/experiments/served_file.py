@@ -2,17 +2,14 @@
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tlkit._internal import arguments
+from tlkit._internal import arguments, processes
 from tlkit._internal.optional import installed
 from tlkit._internal.runtimes import LITERT
 from tlkit.deployment import runtimes
-from tlkit.errors import Argument, ConfigError, EngineError, MissingExtraError
+from tlkit.errors import Argument, ConfigError, MissingExtraError
 
 _NEEDED = {
     "onnx": ("model.onnx", ("onnxruntime",), ("tf2onnx",)),
@@ -28,8 +25,8 @@ def find_served_file(
     """Return the exported file that stands for a classifier on a server.
 
     For a run this is an export of its classifier as it is now, of a format whose runtime is
-    installed. If there is none, one is written and proven as by `tlkit export`, in another process,
-    so that this one imports no Keras.
+    installed. A run without such an export is exported first, as by `tlkit export`, in another
+    process, so that this one imports no Keras.
 
     Args:
         model: A run's folder, a .keras file, or an exported file.
@@ -90,19 +87,9 @@ def _export(path: Path, folder: Path, on_message: Callable[[object], None]) -> P
     kind = _choose_format()
     name = _NEEDED[kind][0]
     on_message(f"{path} has no export of its classifier that runs here: writing {folder / name}")
-    done = subprocess.run(  # noqa: S603  # this Python, and this package
-        [sys.executable, "-P", "-m", "tlkit", "export", str(path), "--format", kind],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
-        raise EngineError(
-            f"The classifier of {path} can't be exported: {reason.removeprefix('tlkit: ')}"
-        )
-    on_message(done.stdout.strip())
+    words = ("-m", "tlkit", "export", str(path), "--format", kind)
+    problem = f"The classifier of {path} can't be exported"
+    on_message(processes.run_python(*words, problem=problem))
     return folder / name
 
 

@@ -31,7 +31,7 @@ def write_container(path: str | Path, folder: str | Path) -> Path:
         folder: A new or empty folder.
 
     Raises:
-        ConfigError: The file is of another format, or the folder holds something.
+        ConfigError: The file is of another format, or the folder is not empty.
         MissingExtraError: The runtime of the file's format is not installed.
         StoreError: The folder can't be written.
 

@@ -60,7 +60,7 @@ _MEANINGS = {
     400: "The body can't be read",
     408: "The upload took too long",
     413: "Something is above a limit",
-    415: "The content type is none of the three",
+    415: "The content type is not supported",
     422: "A file is no image, or a value is wrong",
     500: "The prediction failed; the server's log says why",
     503: "The server has too much to do",

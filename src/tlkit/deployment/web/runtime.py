@@ -66,7 +66,7 @@ def find_runtime(folder: str | Path | None = None) -> WebRuntime:
         folder: One in which `npm install onnxruntime-web` was run, or the package's own.
 
     Raises:
-        ConfigError: There is none in the folder.
+        ConfigError: The folder does not hold the runtime.
         DownloadError: npm is not installed, gets no answer, or gets another file.
     """
     if folder is not None:
