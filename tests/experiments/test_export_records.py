@@ -27,8 +27,8 @@ def test_an_export_replaces_its_earlier_record_alone(tmp_path: Path) -> None:
     for name, size in (("run/exports/a.onnx", 1), ("b.onnx", 2), ("run/exports/a.onnx", 3)):
         proof = replace(PROOF, megabytes=size)
         export_records.add(run, Export(path=tmp_path / name, metadata=METADATA, proof=proof))
-    sizes = {each["file"]: each["proof"]["megabytes"] for each in export_records.load(run)}
-    assert sizes == {"b.onnx": 2, "exports/a.onnx": 3}
+    sizes = [(each["file"], each["proof"]["megabytes"]) for each in export_records.load(run)]
+    assert sizes == [("b.onnx", 2), ("exports/a.onnx", 3)]
 
 
 def test_a_damaged_list_is_named(tmp_path: Path) -> None:
