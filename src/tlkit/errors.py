@@ -9,6 +9,8 @@ TlkitError
 |-- MissingExtraError  (ImportError)      an optional package is not installed
 |-- StoreError         (OSError)          cached features or results can't be written
 `-- TrainingError      (RuntimeError)     training changed weights it must not, or no weights
+
+TrainingInterrupted is a KeyboardInterrupt, which no `except Exception` catches.
 """
 
 from collections.abc import Callable
@@ -86,3 +88,15 @@ class StoreError(TlkitError, OSError):
 
 class TrainingError(TlkitError, RuntimeError):
     """A phase changed a frozen weight, or did not change a layer that it should train."""
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C stopped a training; `run` is the `Run` of what was done, the model has its weights.
+
+    Attributes:
+        run: The phases that were finished, and the finished epochs of the one that was stopped.
+    """
+
+    def __init__(self, message: str, run: Any) -> None:
+        super().__init__(message)
+        self.run = run

@@ -87,6 +87,7 @@ class Tail(Part):
         *,
         validation: FeatureDataset | None,
         epochs: int,
+        initial_epoch: int = 0,
         loss: Any,
         metrics: Sequence[Any],
         class_weight: dict[int, float] | None,
@@ -100,6 +101,7 @@ class Tail(Part):
             features: The training features.
             validation: The features to evaluate after every epoch.
             epochs: The number of epochs.
+            initial_epoch: How many of them were done before.
             loss: As for compile.
             metrics: As for compile.
             class_weight: As for fit.
@@ -129,6 +131,7 @@ class Tail(Part):
         self.fit(
             make_dataset(features, turn),
             epochs=epochs,
+            initial_epoch=initial_epoch,
             validation_data=None if validation is None else make_dataset(validation, NextView(1)),
             class_weight=class_weight,
             shuffle=False,  # the dataset does it

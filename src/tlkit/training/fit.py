@@ -18,6 +18,7 @@ from tlkit.errors import DataError
 from tlkit.models import freezing
 from tlkit.training import optimizers
 from tlkit.training.batchnorm import ReestimateBatchNorm
+from tlkit.training.checkpoints import PhaseCheckpoints
 from tlkit.training.losses import choose_loss, find_form
 from tlkit.training.phase import Phase
 
@@ -64,15 +65,25 @@ def fit_whole(
     *,
     validation_data: batches.Inputs | None,
     extra: Sequence[keras.callbacks.Callback],
-) -> tuple[dict[str, float], ...]:
-    """Train the whole model by Keras' fit, and return the metrics of each epoch."""
-    recorder = _EpochRecorder()
+    saved: PhaseCheckpoints | None = None,
+) -> None:
+    """Train the whole model by Keras' fit.
+
+    Args:
+        model: The classifier, compiled.
+        phase: The phase.
+        plan: What it freezes.
+        data: The training images.
+        validation_data: The validation images.
+        extra: Callbacks that run after the phase's.
+        saved: Where the state after each epoch is saved, and the epochs that were done before.
+    """
     first = _averaging_callbacks(phase)
     if plan.batchnorm == "reestimate":  # of the averaged weights, before all others look
         first.append(
             ReestimateBatchNorm(plan.training_batchnorm, data, batch_size=phase.batch_size)
         )
-    callbacks = [*first, *phase.callbacks, *extra, recorder, keras.callbacks.TerminateOnNaN()]
+    callbacks = [*first, *phase.callbacks, *_add_last(first, phase, extra, saved)]
     stays = batches.is_arrays(data) and not (phase.augmentation or batches.is_lazy(data))
     source = data if stays else _to_dataset(data, phase)
     if phase.augmentation:
@@ -90,6 +101,7 @@ def fit_whole(
             labels,
             batch_size=phase.batch_size if arrays else None,
             epochs=phase.epochs,
+            initial_epoch=0 if saved is None else saved.first_epoch(phase.epochs),
             validation_data=validation_data,
             validation_batch_size=phase.batch_size if batches.is_arrays(validation_data) else None,
             class_weight=phase.weigh_classes(model.output_shape[-1]),
@@ -100,7 +112,20 @@ def fit_whole(
     except Exception as error:  # each backend wraps the errors of a dataset into its own
         raise_data_error(error)
         raise
-    return tuple(recorder.epochs)
+
+
+def _add_last(
+    first: Sequence[keras.callbacks.Callback],
+    phase: Phase,
+    extra: Sequence[keras.callbacks.Callback],
+    saved: PhaseCheckpoints | None,
+) -> list[keras.callbacks.Callback]:
+    """Return the callbacks that run after the phase's; the last one saves the state of them all."""
+    last = [*extra, keras.callbacks.TerminateOnNaN()]
+    if saved is None:
+        return last
+    saved.watch([*first, *phase.callbacks, *last])
+    return [*last, saved]
 
 
 def _to_dataset(data: batches.Inputs, phase: Phase, *, shuffle: bool = True) -> Any:
@@ -132,8 +157,9 @@ def fit_tail(
     validation_data: batches.Inputs | None,
     part: FrozenPart,
     extra: Sequence[keras.callbacks.Callback],
-) -> tuple[dict[str, float], ...]:
-    """Run the frozen part once, train the rest by Keras' fit, and return each epoch's metrics."""
+    saved: PhaseCheckpoints | None = None,
+) -> None:
+    """Run the frozen part once, and train the rest by Keras' fit; arguments as for `fit_whole`."""
     size = phase.batch_size
     dataset = part.extraction.extract(part.cut, "train", data, batch_size=size)
     held_out = None
@@ -141,8 +167,6 @@ def fit_tail(
         held_out = part.extraction.extract(part.cut, "validation", validation_data, batch_size=size)
     steps = phase.epochs * dataset.steps
     tail = Tail(model, part.cut, rewrites=part.cache.rewrites, steps=steps)
-    recorder = _EpochRecorder()
-    own = [*extra, recorder, keras.callbacks.TerminateOnNaN()]
     first = _averaging_callbacks(phase)
     if plan.batchnorm == "reestimate":
         features = batching.FeatureBatches(dataset.in_order(), batching.NextView(1))
@@ -154,25 +178,35 @@ def fit_tail(
         dataset,
         validation=held_out,
         epochs=phase.epochs,
+        initial_epoch=0 if saved is None else saved.first_epoch(phase.epochs),
         loss=choose_loss(phase, find_form(model, data)),
         metrics=phase.metrics,
         class_weight=phase.weigh_classes(model.output_shape[-1]),
         callbacks=phase.callbacks,
         first=first,
-        last=own,
+        last=_add_last(first, phase, extra, saved),
     )
-    return tuple(recorder.epochs)
 
 
-class _EpochRecorder(keras.callbacks.Callback):
-    """Records every epoch's metrics and learning rate."""
+class EpochRecorder(keras.callbacks.Callback):
+    """Records every epoch's metrics and learning rate.
 
-    @override
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    Attributes:
+        epochs: The metrics of each epoch.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
         self.epochs: list[dict[str, float]] = []
 
     @override
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Reset what an earlier training recorded."""
+        self.epochs = []
+
+    @override
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Record the epoch."""
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         metrics = {name: float(value) for name, value in (logs or {}).items()}
         self.epochs.append({**metrics, "learning_rate": rate})

@@ -12,8 +12,9 @@ from tlkit.caching.plan import FrozenPart
 from tlkit.data.batches import Inputs
 from tlkit.models import freezing
 from tlkit.training import head_solver, inputs, progress, verification
+from tlkit.training.checkpoints import Checkpoints, PhaseCheckpoints
 from tlkit.training.divergence import StopOnDivergence, measure_baseline
-from tlkit.training.fit import compile_phase, fit_tail, fit_whole
+from tlkit.training.fit import EpochRecorder, compile_phase, fit_tail, fit_whole
 from tlkit.training.losses import find_form, find_mode
 from tlkit.training.phase import Phase, SolvedHead
 from tlkit.training.records import PhaseRun, to_columns
@@ -27,11 +28,13 @@ class _Fitted:
         epochs: The metrics of each epoch.
         best_epoch: The epoch whose weights were kept, from 1; 0 for those from before the phase.
         diverged: The epoch in which it diverged; None if it did not.
+        interrupted: Whether Ctrl-C stopped it.
     """
 
     epochs: tuple[dict[str, float], ...]
     best_epoch: int = 1
     diverged: int | None = None
+    interrupted: bool = False
 
 
 def run_phase(
@@ -46,6 +49,7 @@ def run_phase(
     part: FrozenPart | None,
     verbose: bool,
     is_last: bool,
+    checkpoints: Checkpoints | None = None,
 ) -> PhaseRun:
     """Freeze, compile and train one phase in place, and verify which weights changed.
 
@@ -60,8 +64,10 @@ def run_phase(
         part: The frozen part, whose features are cached; None runs the whole model.
         verbose: Whether to write a line for every epoch.
         is_last: Whether no other phase follows.
+        checkpoints: Where the state after each epoch is saved, and where to go on; None saves none.
 
     Raises:
+        PhaseInterrupted: Ctrl-C stopped a phase that trains by gradients.
         TrainingError: A frozen weight changed, or a layer to be trained did not.
     """
     data = inputs.soften_labels(data, phase.augmentation, model)
@@ -72,7 +78,11 @@ def run_phase(
     _seed_and_compile(model, phase, plan, data, seed=seed)
     lines = progress.EpochLines(name) if verbose else None
     before = verification.hash_weights(model)
-    started = time.perf_counter()
+    saved = None
+    if checkpoints is not None and isinstance(phase, Phase):
+        saved = checkpoints.start_phase(before, phase.augmentation)
+        before = saved.before
+    started = time.perf_counter() - (0.0 if saved is None else saved.seconds)
     if isinstance(phase, SolvedHead):
         epochs = head_solver.fit_head(
             model,
@@ -86,23 +96,40 @@ def run_phase(
         fitted = _Fitted(epochs=epochs)
     else:
         fitted = _fit(
-            model, phase, plan, data, validation_data=validation_data, part=part, lines=lines
+            model,
+            phase,
+            plan,
+            data,
+            validation_data=validation_data,
+            part=part,
+            lines=lines,
+            saved=saved,
         )
     seconds = time.perf_counter() - started
     if lines is not None and isinstance(phase, SolvedHead):
         lines.write_solution(phase.solver, fitted.epochs[0], seconds)
     _warn_of_divergence(name, fitted)
-    return PhaseRun(
+    is_trained = isinstance(phase, Phase) and fitted.best_epoch > 0 and not fitted.interrupted
+    run = PhaseRun(
         name=name,
         history=to_columns(fitted.epochs),
         seconds=seconds,
         best_epoch=fitted.best_epoch,
         diverged=fitted.diverged,
-        movement=verification.verify_movement(
-            model, plan, before, trained=fitted.best_epoch > 0 and isinstance(phase, Phase)
-        ),
+        movement=verification.verify_movement(model, plan, before, trained=is_trained),
         trunk=None if part is None else part.extraction.summarize(part.cut),
     )
+    if fitted.interrupted:
+        raise PhaseInterrupted(run)
+    return run
+
+
+class PhaseInterrupted(KeyboardInterrupt):
+    """Ctrl-C stopped a phase; `run` holds its finished epochs."""
+
+    def __init__(self, run: PhaseRun) -> None:
+        super().__init__()
+        self.run = run
 
 
 def _seed_and_compile(
@@ -131,18 +158,24 @@ def _fit(
     validation_data: Inputs | None,
     part: FrozenPart | None,
     lines: progress.EpochLines | None,
+    saved: PhaseCheckpoints | None,
 ) -> _Fitted:
-    """Train a phase by gradients, until its last epoch, its patience or its loss ends it."""
+    """Train a phase by gradients, until its epochs, its patience, its loss or Ctrl-C ends it."""
     stopper = _create_stopper(model, phase, data)
     guard = StopOnDivergence(measure_baseline(model, phase, plan, data))
     # The guard restores weights last: the stopper's best epoch may be one that diverged.
-    extra = [callback for callback in (stopper, guard, lines) if callback is not None]
+    recorder = EpochRecorder()
+    extra = [callback for callback in (stopper, guard, lines, recorder) if callback is not None]
     fit = fit_whole if part is None else partial(fit_tail, part=part)
     try:
-        epochs = fit(model, phase, plan, data, validation_data=validation_data, extra=extra)
+        fit(model, phase, plan, data, validation_data=validation_data, extra=extra, saved=saved)
+    except KeyboardInterrupt:
+        done = tuple(recorder.epochs)
+        return _Fitted(epochs=done, best_epoch=len(done), interrupted=True)
     finally:
         if lines is not None:
             lines.close()  # on an error or an interrupt, Keras does not call its callbacks
+    epochs = tuple(recorder.epochs)
     if guard.diverged is not None:
         return _Fitted(epochs=epochs, best_epoch=guard.best_epoch, diverged=guard.diverged)
     best_epoch = len(epochs) if stopper is None else stopper.best_epoch + 1

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tlkit._internal import optional
@@ -40,6 +40,18 @@ class PhaseRun:
     def num_epochs(self) -> int:
         """How many epochs the phase had; a solved head has one."""
         return max(map(len, self.history.values()), default=0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as values that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "PhaseRun":
+        """Return the phase with these values, the inverse of `to_dict`."""
+        trunk = values["trunk"]
+        if trunk is not None:
+            trunk = TrunkRun(**{**trunk, "disabled_layers": tuple(trunk["disabled_layers"])})
+        return cls(**{**values, "movement": Movement(**values["movement"]), "trunk": trunk})
 
 
 @dataclass(frozen=True, kw_only=True)

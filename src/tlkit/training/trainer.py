@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import keras
 
@@ -14,13 +15,15 @@ from tlkit.caching.progress import CacheProgress
 from tlkit.data.augmentation import mixes_labels
 from tlkit.data.batches import Data, Inputs, describe
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.errors import ConfigError
+from tlkit.errors import ConfigError, TrainingInterrupted
 from tlkit.models import freezing
 from tlkit.models.inspection import probabilities_of, value_range
-from tlkit.training import class_weights, phase_checks
+from tlkit.training import class_weights, identity, phase_checks
+from tlkit.training.checkpoint_files import CheckpointFolder
+from tlkit.training.checkpoints import Checkpoints
 from tlkit.training.losses import find_form, fit_metrics
 from tlkit.training.phase import Phase, SolvedHead
-from tlkit.training.phase_training import run_phase
+from tlkit.training.phase_training import PhaseInterrupted, run_phase
 from tlkit.training.records import PhaseRun, Run
 
 
@@ -40,6 +43,10 @@ class TwoPhaseTrainer:
             ran before it. (A Dropout layer has a seed of its own.) None sets no seed.
         cache: How the frozen part is run once and its features are stored, for both phases. None
             turns the cache off: Keras' fit then runs the whole model in every epoch.
+        checkpoint: A folder for the state of the training, saved after each epoch, from which
+            `fit` goes on after a crash or an interrupt; see `tlkit.training.checkpoints`. The
+            features of the frozen part are kept there too, unless the cache has a folder. Delete
+            it when you have the model. None saves no state.
 
     Raises:
         ConfigError: A phase freezes everything that it could train.
@@ -54,6 +61,7 @@ class TwoPhaseTrainer:
     fine_tune: Phase | None = None
     seed: int | None = None
     cache: Cache | None = DEFAULT
+    checkpoint: str | Path | None = None
 
     def __post_init__(self) -> None:
         if self.seed is not None:
@@ -84,10 +92,17 @@ class TwoPhaseTrainer:
             validation_data: Images and labels, in any form, that are evaluated after every epoch.
             verbose: Whether to write a line for every epoch.
 
+        With a checkpoint of the same training, the model is set to its state, and training goes on
+        with the next epoch. In the end all weights are, bit for bit, those of a training that was
+        not stopped, on the same machine and engine, with a seed.
+
         Raises:
-            ConfigError: A phase does not fit the model; raised before the first one starts.
+            ConfigError: A phase does not fit the model, or `checkpoint` is of another training;
+                raised before the first one starts.
             DataError: Images or labels don't fit the model.
+            StoreError: A checkpoint can't be written, or is damaged.
             TrainingError: A frozen weight changed, or a layer to be trained did not.
+            TrainingInterrupted: Ctrl-C stopped the training; its `run` is what was done.
 
         Warns:
             UserWarning: A phase diverged, and the best weights before that were restored.
@@ -102,6 +117,7 @@ class TwoPhaseTrainer:
             validation_data=validation_data,
             seeds=[None if self.seed is None else self.seed + order for order in range(len(named))],
             cache=self.cache,
+            checkpoint=self.checkpoint,
             verbose=verbose,
         )
         return Run(phases=runs)
@@ -116,12 +132,14 @@ def train_phase(
     validation_data: Data | None = None,
     seed: int | None = None,
     cache: Cache | None = DEFAULT,
+    checkpoint: str | Path | None = None,
     verbose: bool = True,
 ) -> PhaseRun:
     """Freeze, compile and train one phase in place, and verify which weights changed.
 
-    For any other number of phases than two. Arguments and errors are those of
-    `TwoPhaseTrainer.fit`; `name` is the phase's name in the history.
+    For any other number of phases than two; each phase has a checkpoint folder of its own.
+    Arguments and errors are those of `TwoPhaseTrainer` and its `fit`; `name` is the phase's name
+    in the history.
     """
     [run] = _train_all(
         model,
@@ -130,6 +148,7 @@ def train_phase(
         validation_data=validation_data,
         seeds=[seed],
         cache=cache,
+        checkpoint=checkpoint,
         verbose=verbose,
     )
     return run
@@ -143,9 +162,13 @@ def _train_all(
     validation_data: Data | None,
     seeds: Sequence[int | None],
     cache: Cache | None,
+    checkpoint: str | Path | None,
     verbose: bool,
 ) -> tuple[PhaseRun, ...]:
     """Check all phases, then train one after the other on one pass of the frozen part."""
+    folder = None if checkpoint is None else CheckpointFolder(checkpoint)
+    if folder is not None and cache is not None and cache.folder is None:
+        cache = replace(cache, folder=folder.folder / "features")
     plans, train, held_out = _check_all(model, phases, data, validation_data)
     _seed_augmentation(phases.values(), seeds)
     _reset_calibration(model)
@@ -158,6 +181,12 @@ def _train_all(
             name: _fit_to_data(phase, model, train, batch_size) for name, phase in phases.items()
         }
         augmentations = {name: phase.augmentation for name, phase in phases.items()}
+        checkpoints = None
+        if folder is not None:
+            settings = identity.describe_training(
+                model, phases, plans, train, validation_data=held_out, seeds=seeds
+            )
+            checkpoints = Checkpoints(folder, model, settings)
         frozen = caching_plan.find_frozen_parts(
             model,
             plans,
@@ -167,9 +196,10 @@ def _train_all(
             cache=cache,
             progress=lines,
         )
+        runs = [] if checkpoints is None else list(checkpoints.finished)
         try:
-            return tuple(
-                run_phase(
+            for (name, phase), seed in [*zip(phases.items(), seeds, strict=True)][len(runs) :]:
+                run = run_phase(
                     model,
                     phase,
                     plans[name],
@@ -180,11 +210,38 @@ def _train_all(
                     part=frozen[name],
                     verbose=verbose,
                     is_last=name == [*phases][-1],
+                    checkpoints=checkpoints,
                 )
-                for (name, phase), seed in zip(phases.items(), seeds, strict=True)
-            )
+                runs.append(run)
+                if checkpoints is not None:
+                    checkpoints.finish_phase(run)
+        except KeyboardInterrupt as stopped:
+            raise _explain_interrupt(stopped, runs, phases, checkpoint) from None
         finally:
             caching_plan.close_all(frozen.values())
+        return tuple(runs)
+
+
+def _explain_interrupt(
+    stopped: KeyboardInterrupt,
+    runs: Sequence[PhaseRun],
+    phases: Mapping[str, Phase | SolvedHead],
+    checkpoint: str | Path | None,
+) -> TrainingInterrupted:
+    """Return the error that has what was done, and says how to go on."""
+    name = [*phases][min(len(runs), len(phases) - 1)]
+    done = [*runs, stopped.run] if isinstance(stopped, PhaseInterrupted) else runs
+    epochs = done[-1].num_epochs if len(done) > len(runs) else 0
+    how = (
+        "Set `checkpoint` to a folder to be able to go on after an interrupt."
+        if checkpoint is None
+        else "Run the same again to go on from there."
+    )
+    return TrainingInterrupted(
+        f"Interrupted in {name!r}, after {epochs} of {getattr(phases[name], 'epochs', 1)} epochs. "
+        f"{how}",
+        Run(phases=tuple(done)),
+    )
 
 
 def _check_all(

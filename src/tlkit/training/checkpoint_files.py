@@ -1,0 +1,178 @@
+"""The files of a checkpoint: the last two states of a training, each whole or not there."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from tlkit._internal import arguments, files
+from tlkit.errors import ConfigError, StoreError
+
+_PREFIX, _SUFFIX = "state-", ".safetensors"
+_KEPT = 2
+_NOTES = "notes.json"
+_MAX_NOTES = 2**20  # bytes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SavedState:
+    """The state of a training at some moment.
+
+    Attributes:
+        values: What JSON can hold.
+        arrays: Arrays by name.
+    """
+
+    values: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+class CheckpointFolder:
+    """A folder with the last two states of a training, and notes about it.
+
+    A state is one safetensors file with a checksum of all in it. It is written to another name,
+    synced to the disk and renamed, so that a process that is killed, or a power cut, leaves the
+    state before it. Equal arrays, such as weights that are also the best so far, are written once.
+
+    Args:
+        folder: The folder; it is created with the first state.
+
+    Raises:
+        ConfigError: `folder` is not a path, or not a folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = arguments.path("checkpoint", folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ConfigError(
+                f"`checkpoint` must be a folder, got {str(folder)!r}, which is a file."
+            )
+
+    def save(self, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Write a state, and remove all but the two last ones.
+
+        Raises:
+            StoreError: It can't be written.
+        """
+        states = self._list_states()
+        number = 1 + (_number(states[-1]) if states else 0)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"{_PREFIX}{number:06}{_SUFFIX}"
+            with files.replace_atomically(path) as temporary:
+                temporary.write_bytes(_to_bytes(values, arrays))
+            for old in states[: 1 - _KEPT]:
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            raise files.to_write_error(self.folder, error) from error
+
+    def load(self) -> SavedState | None:
+        """Return the last state that is whole; None if there is none.
+
+        Raises:
+            StoreError: There are states, but all are damaged.
+
+        Warns:
+            UserWarning: The last one is damaged, and the one before it is returned.
+        """
+        states = self._list_states()
+        for path in reversed(states):
+            state = _read(path)
+            if state is not None:
+                return state
+            warnings.warn(
+                f"'{path}' is damaged; training goes on from an earlier checkpoint if there is "
+                "one.",
+                stacklevel=2,
+            )
+        if states:
+            raise StoreError(
+                f"No checkpoint in '{self.folder}' is whole. Delete the folder to train from the "
+                "start."
+            )
+        return None
+
+    def read_notes(self) -> dict[str, Any]:
+        """Return what `write_notes` wrote; nothing if it did not, or if the file is damaged."""
+        path = self.folder / _NOTES
+        try:
+            if path.stat().st_size > _MAX_NOTES:
+                return {}
+            notes = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return notes if isinstance(notes, dict) else {}
+
+    def write_notes(self, notes: Mapping[str, Any]) -> None:
+        """Keep values that JSON can hold beside the states.
+
+        Raises:
+            StoreError: They can't be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with files.replace_atomically(self.folder / _NOTES) as temporary:
+                temporary.write_text(json.dumps(notes), encoding="utf-8")
+        except OSError as error:
+            raise files.to_write_error(self.folder, error) from error
+
+    def _list_states(self) -> list[Path]:
+        """Return the files of states, the oldest first."""
+        found = self.folder.glob(f"{_PREFIX}*{_SUFFIX}") if self.folder.is_dir() else ()
+        return sorted((path for path in found if _number(path) >= 0), key=_number)
+
+
+def _number(path: Path) -> int:
+    text = path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
+    return int(text) if text.isascii() and text.isdecimal() else -1
+
+
+def _to_bytes(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
+    unique: dict[str, np.ndarray] = {}
+    names = {}
+    for name, array in arrays.items():
+        stored, dtype = _to_storable(array)
+        key = _digest(stored, dtype)
+        unique[key] = stored
+        names[name] = [key, dtype]
+    text = json.dumps({"values": values, "arrays": names})
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return safetensors.numpy.save(unique, metadata={"state": text, "sha256": digest})
+
+
+def _to_storable(array: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return an array as safetensors can hold it, and the name of its dtype."""
+    whole = np.array(array, order="C")
+    name = whole.dtype.name
+    return (whole.view("uint16"), name) if name == "bfloat16" else (whole, name)
+
+
+def _digest(array: np.ndarray, dtype: str) -> str:
+    header = f"{dtype} {array.shape} ".encode()
+    return hashlib.sha256(header + array.tobytes()).hexdigest()
+
+
+def _read(path: Path) -> SavedState | None:
+    """Return the state in a file; None if it is damaged."""
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            unique = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        text = metadata["state"]
+        if hashlib.sha256(text.encode()).hexdigest() != metadata["sha256"]:
+            return None
+        found = json.loads(text)
+        arrays = {}
+        for name, (key, dtype) in found["arrays"].items():
+            if _digest(unique[key], dtype) != key:
+                return None
+            arrays[name] = unique[key]
+        return SavedState(values=found["values"], arrays=arrays)
+    except (OSError, safetensors.SafetensorError, ValueError, LookupError, TypeError):
+        return None

@@ -1,0 +1,94 @@
+"""What makes a training this one and no other, so that a checkpoint of another is refused."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit.data import batches
+from tlkit.data.batches import Inputs
+from tlkit.data.checked_batches import count_batches
+from tlkit.models import freezing
+from tlkit.training.phase import Phase, SolvedHead
+
+_NUM_IMAGES = 64  # of which the pixels are compared
+_DIGITS = 12  # of a digest, for a message that can be read
+
+
+def describe_training(
+    model: keras.Model,
+    phases: Mapping[str, Phase | SolvedHead],
+    plans: Mapping[str, freezing.FreezePlan],
+    data: Inputs,
+    *,
+    validation_data: Inputs | None,
+    seeds: Sequence[int | None],
+) -> dict[str, str]:
+    """Return the settings of a training by name, each as a short text.
+
+    Args:
+        model: The classifier; the shapes of its weights count.
+        phases: The phases by name.
+        plans: What each phase freezes.
+        data: The training images: their number, labels, and some of their pixels count.
+        validation_data: As `data`.
+        seeds: The seed of each phase.
+    """
+    shapes = [(tuple(weight.shape), str(weight.dtype)) for weight in model.weights]
+    found = {
+        "keras": f"{keras.__version__} on {keras.config.backend()}",
+        "model": f"of {len(shapes)} weights, {_digest(repr(shapes).encode())}",
+        "data": _describe_data(data),
+        "validation_data": "none" if validation_data is None else _describe_data(validation_data),
+    }
+    for (name, phase), seed in zip(phases.items(), seeds, strict=True):
+        found[f"{name}.seed"] = str(seed)
+        for field in fields(phase):
+            value = getattr(phase, field.name)
+            if field.name == "freeze":
+                names = [layer.name for layer in plans[name].frozen]
+                found[f"{name}.freeze"] = f"{len(names)} layers"
+            else:
+                found[f"{name}.{field.name}"] = _describe(value)
+    return found
+
+
+def _describe(value: Any) -> str:
+    """Return a setting as text that is the same in another process."""
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_describe, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_describe(each)}' for key, each in value.items())}}}"
+    if isinstance(value, np.ndarray):
+        return _describe(value.tolist())
+    if isinstance(value, keras.callbacks.Callback):
+        return type(value).__name__
+    if value is None or isinstance(value, bool | int | float | str):
+        return str(value)
+    settings = ""
+    if hasattr(value, "get_config"):
+        config = {key: each for key, each in value.get_config().items() if key != "name"}
+        settings = f" {_digest(json.dumps(config, default=_name, sort_keys=True).encode())}"
+    return f"{_name(value)}{settings}"
+
+
+def _name(value: Any) -> str:
+    return str(getattr(value, "__name__", type(value).__name__))
+
+
+def _describe_data(data: Inputs) -> str:
+    """Return the number of images, and a digest of all labels and some images."""
+    if not batches.is_arrays(data):
+        return f"a dataset of {count_batches(data)} batches"  # they may be shuffled
+    images, labels = data
+    some = np.unique(np.linspace(0, len(labels) - 1, _NUM_IMAGES).astype(int))
+    content = [np.asarray(each).tobytes() for each in (images[some], labels)]
+    return f"{len(labels):,} images, {_digest(b''.join(content))}"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:_DIGITS]
