@@ -6,8 +6,10 @@ from matplotlib.figure import Figure
 import tlkit
 from tlkit import sources, splits
 from tlkit.experiments import figures, reporting
-from tlkit.plotting import feature_maps
+from tlkit.plotting import charts, image_grids, saliency
 from tlkit.training.verification import Movement
+
+NAMES = ["calibration", "confusion", "curves", "errors", "features", "grad_cam", "predictions"]
 
 
 def _run(epochs: int) -> tlkit.training.Run:
@@ -31,8 +33,7 @@ def _draw(
 
 def test_a_run_has_figures_that_explain_it(small_backbone: keras.Model) -> None:
     drawn, errors = _draw(small_backbone)
-    names = ["calibration", "confusion", "curves", "errors", "features", "grad_cam", "predictions"]
-    assert sorted(drawn) == names
+    assert sorted(drawn) == NAMES
     assert errors == {}
 
 
@@ -41,7 +42,7 @@ def test_without_maps_there_is_no_grad_cam_but_a_reason() -> None:
     backbone = keras.Model(image, keras.layers.GlobalAveragePooling2D()(image))
     drawn, errors = _draw(backbone)
     assert "grad_cam" not in drawn
-    assert errors == {"grad_cam": "Grad-CAM needs a backbone that returns maps, got only features."}
+    assert errors == {"grad_cam": "Grad-CAM needs a backbone that returns maps, got only features"}
 
 
 def test_too_many_classes_or_too_few_images_have_no_map(small_backbone: keras.Model) -> None:
@@ -51,16 +52,24 @@ def test_too_many_classes_or_too_few_images_have_no_map(small_backbone: keras.Mo
     assert few["features"] == "9 test images are too few"
 
 
-def test_a_figure_that_fails_does_not_cost_the_training(
+def test_figures_that_fail_do_not_cost_the_report(
     small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*arguments: object, **settings: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(feature_maps, "feature_map", fails)
+    for module, function in (
+        (charts, "confusion_matrix"),
+        (charts, "reliability_diagram"),
+        (charts, "learning_curves"),
+        (image_grids, "prediction_grid"),
+        (saliency, "grad_cam_grid"),
+    ):
+        monkeypatch.setattr(module, function, fails)
     drawn, errors = _draw(small_backbone)
-    assert errors == {"features": "MemoryError"}
-    assert "grad_cam" in drawn
+    assert list(drawn) == ["features"]
+    assert sorted([*drawn, *errors]) == NAMES
+    assert set(errors.values()) == {"there is not enough memory"}
 
 
 def test_only_the_same_image_with_two_labels_counts_as_such() -> None:

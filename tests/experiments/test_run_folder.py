@@ -74,15 +74,30 @@ def test_an_empty_folder_is_accepted(finished: dict[str, object], tmp_path: Path
 
 
 def test_a_failure_while_saving_leaves_no_files(
+    finished: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(run_folder, "_write_history", fails)
+    with pytest.raises(OSError, match="No space left"):
+        run_folder.save_run(tmp_path / "run", **finished)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_figure_that_fails_does_not_cost_the_run(
     finished: dict[str, object], tmp_path: Path
 ) -> None:
     class Broken(Figure):
         def savefig(self, *arguments: object, **settings: object) -> None:
-            raise OSError("No space left on device")
+            assert (tmp_path / "run" / "model.keras").is_file()  # written before anything is drawn
+            raise MemoryError
 
-    with pytest.raises(OSError, match="No space left"):
-        run_folder.save_run(tmp_path / "run", **{**finished, "figures": {"broken": Broken()}})
-    assert list(tmp_path.iterdir()) == []
+    figures = {"broken": Broken(), "empty": Figure(figsize=(1, 1))}
+    with pytest.warns(UserWarning, match="broken.png was not drawn: there is not enough memory"):
+        folder = run_folder.save_run(tmp_path / "run", **{**finished, "figures": figures})
+    names = ["config.json", "empty.png", "history.csv", "metrics.json", "model.keras"]
+    assert sorted(path.name for path in folder.iterdir()) == names
 
 
 @pytest.mark.parametrize(

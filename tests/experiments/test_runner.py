@@ -7,7 +7,7 @@ import pytest
 import tlkit
 from tlkit.cli import app
 from tlkit.errors import ConfigError
-from tlkit.experiments import recipes
+from tlkit.experiments import figures, recipes
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.loading import load_images, resolve, split_images
 from tlkit.experiments.runner import train
@@ -124,3 +124,27 @@ def test_a_solved_head_is_solved_for_augmented_copies(noise_photos: Path) -> Non
     split = split_images(experiment, load_images(experiment))
     [phase] = train(experiment, split, verbose=False).run.phases
     assert phase.trunk.num_images == 4 * len(split.train)
+
+
+def test_a_report_that_fails_does_not_cost_the_training(
+    noise_photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "run"
+
+    def fails(*arguments: object, **settings: object) -> None:
+        assert (out / "model.keras").is_file()  # written before anything is drawn
+        raise MemoryError
+
+    words = ["train", noise_photos, "--out", out, "--image-size", "32", "--weights", "starter"]
+    with monkeypatch.context() as patch:
+        patch.setattr(figures, "draw", fails)
+        assert app.main([*map(str, words)]) == app.DONE
+    said = capsys.readouterr()
+    line = "its report could not be written: there is not enough memory. To try again, run: "
+    assert f"{line}tlkit report {out}" in said.out + said.err
+    assert not (out / "report.html").exists()
+    assert app.main(["report", str(out)]) == app.DONE
+    assert (out / "report.html").is_file()

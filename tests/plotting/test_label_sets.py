@@ -112,3 +112,16 @@ def test_the_metrics_of_each_class_are_drawn() -> None:
     with pytest.raises(DataError, match="must be multi-label"):
         plotting.class_metrics(single)
     assert plotting.reliability_diagram(found).axes[1].get_xlabel() == "probability of a class"
+
+
+def test_of_a_hundred_classes_the_weakest_are_drawn() -> None:
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 2, (60, 100))
+    names = [f"class {number}" for number in range(100)]
+    figure = plotting.class_metrics(
+        compute_metrics(truth, random.random((60, 100)), class_names=names)
+    )
+    assert max(figure.get_size_inches()) < 14
+    [panel] = figure.axes
+    assert len(panel.get_yticklabels()) == 40
+    assert "40 of 100 classes, with the lowest F1" in panel.get_title()

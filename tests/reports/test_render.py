@@ -25,7 +25,7 @@ from tlkit.errors import MissingExtraError
 from tlkit.evaluation import Estimate
 from tlkit.evaluation.prediction_sets import MeasuredSets
 from tlkit.experiments import run_folder
-from tlkit.reports import ReportFacts, escaping, render
+from tlkit.reports import ReportFacts, escaping, images, render
 
 SECTIONS = [
     "Abstract",
@@ -339,16 +339,30 @@ def test_with_the_hub_there_is_a_card_too(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "folder" / "model_card.md").read_text("utf-8").startswith("---\n")
 
 
-def test_a_figure_that_fails_leaves_the_old_report(tmp_path: Path) -> None:
+def test_a_figure_that_fails_is_a_line_of_the_report(tmp_path: Path) -> None:
     class Broken(Figure):
         def savefig(self, *arguments: object, **settings: object) -> None:
-            raise OSError("No space left on device")
+            raise MemoryError
 
-    (tmp_path / "report.html").write_text("old")
-    with pytest.raises(OSError, match="No space left"):
-        render.write(tmp_path, facts(figures={"broken": Broken()}))
-    files = [(path.name, path.read_text()) for path in tmp_path.iterdir()]
-    assert files == [("report.html", "old")]
+    figures = {"confusion": Broken(), "curves": Figure(figsize=(1, 1))}
+    render.write(tmp_path, facts(figures=figures))
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["curves.png"]
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text()
+        assert "The confusion matrix could not be drawn: there is not enough memory." in text
+    assert "confusion.png" not in text
+
+
+def test_a_picture_for_dark_pages_that_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: object) -> bytes:
+        raise MemoryError
+
+    given = facts(figures={"confusion": Figure(figsize=(1, 1))})
+    assert 'class="dark"' in render.html(given)
+    monkeypatch.setattr(images, "render_dark", fails)
+    page = render.html(given)
+    assert 'class="dark"' not in page
+    assert "data:image/png" in page
 
 
 def test_a_run_is_saved_with_its_report(small_backbone: keras.Model, tmp_path: Path) -> None:

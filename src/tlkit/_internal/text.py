@@ -123,3 +123,16 @@ def escape_controls(text: str) -> str:
         daisy\x1b[2J.jpg
     """
     return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def reason(error: BaseException) -> str:
+    r"""Return why something failed, as half a sentence on one line.
+
+    Examples:
+        >>> reason(ValueError("2 images are too few.\nTraceback")), reason(MemoryError())
+        ('2 images are too few', 'there is not enough memory')
+    """
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
+    lines = (getattr(error, "strerror", None) or str(error)).splitlines()
+    return next(iter(lines), type(error).__name__).rstrip(".")

@@ -8,13 +8,16 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
+from tlkit._internal import text
 from tlkit.data.batches import Data
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import DataError
 from tlkit.evaluation import evaluator, ood
 from tlkit.evaluation.metrics import Evaluation
+from tlkit.evaluation.probing.search_result import BackboneSearch
 from tlkit.models.inspection import probabilities_of
 from tlkit.plotting import charts, feature_maps, image_grids, saliency
+from tlkit.plotting.backbones import backbone_chart
 from tlkit.training import ood_detector
 from tlkit.training.records import Run
 
@@ -25,7 +28,11 @@ _MAX_SCORED = 1000  # test images, for the score of being none of the classes
 
 
 def draw(
-    model: keras.Model, run: Run, evaluation: Evaluation, data: Data
+    model: keras.Model,
+    run: Run,
+    evaluation: Evaluation,
+    data: Data,
+    search: BackboneSearch | None = None,
 ) -> tuple[dict[str, Figure], dict[str, str]]:
     """Return the figures of a run by name, and why others could not be drawn, half a sentence each.
 
@@ -36,35 +43,47 @@ def draw(
         run: The training.
         evaluation: Of the classifier, on the test images.
         data: The test images and their labels.
+        search: The backbones that were compared; None if one was named.
     """
-    probabilities = evaluation.probabilities
-    grid = partial(image_grids.prediction_grid, model, data, probabilities=probabilities)
-    several = evaluation.is_multi_label
-    figures = {
-        "classes" if several else "confusion": charts.class_metrics(evaluation)
-        if several
-        else charts.confusion_matrix(evaluation),
-        "calibration": charts.reliability_diagram(evaluation),
-        "predictions": grid(count=9),
-        "errors": grid(which="confident", count=9),
-    }
-    if len(run.history["epoch"]) > 1:  # a solved head alone has no curve
-        figures["curves"] = charts.learning_curves(run)
-    explanations: dict[str, Callable[[], Figure]] = {
-        "grad_cam": partial(saliency.grad_cam_grid, model, data, probabilities=probabilities),
-        "features": partial(_map, model, evaluation, data),
-    }
-    if ood_detector.from_arrays(probabilities_of(model).stored) is not None:
-        explanations["ood"] = partial(_draw_distances, model, data)
-    if several:  # a point of the map has the colour of its only class
-        del explanations["features"]
-    errors = {}
-    for name, make in explanations.items():
+    figures, errors = {}, {}
+    for name, make in _list_figures(model, run, evaluation, data, search).items():
         try:
             figures[name] = make()
-        except Exception as error:  # a figure is not worth losing the training
-            errors[name] = next(iter(str(error).splitlines()), type(error).__name__)
+        except Exception as error:  # a figure is not worth losing the report
+            errors[name] = text.reason(error)
     return figures, errors
+
+
+def _list_figures(
+    model: keras.Model,
+    run: Run,
+    evaluation: Evaluation,
+    data: Data,
+    search: BackboneSearch | None,
+) -> dict[str, Callable[[], Figure]]:
+    """Return what draws each figure, by its name."""
+    probabilities = evaluation.probabilities
+    grid = partial(image_grids.prediction_grid, model, data, probabilities=probabilities)
+    makers: dict[str, Callable[[], Figure]] = {
+        "confusion": partial(charts.confusion_matrix, evaluation),
+        "calibration": partial(charts.reliability_diagram, evaluation),
+        "predictions": partial(grid, count=9),
+        "errors": partial(grid, which="confident", count=9),
+        "curves": partial(charts.learning_curves, run),
+        "grad_cam": partial(saliency.grad_cam_grid, model, data, probabilities=probabilities),
+        "features": partial(_map, model, evaluation, data),
+        "ood": partial(_draw_distances, model, data),
+    }
+    if evaluation.is_multi_label:
+        makers = {"classes": partial(charts.class_metrics, evaluation), **makers}
+        del makers["confusion"], makers["features"]  # a point has the colour of its only class
+    if len(run.history["epoch"]) == 1:  # a solved head alone has no curve
+        del makers["curves"]
+    if ood_detector.from_arrays(probabilities_of(model).stored) is None:
+        del makers["ood"]
+    if search is not None:
+        makers["backbones"] = partial(backbone_chart, search)
+    return makers
 
 
 def share_rejected(model: keras.Model, data: Data) -> float:

@@ -1,13 +1,14 @@
 """Describe an experiment: the plan before the training, and the report after it."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tlkit._internal import arguments, system
+from tlkit._internal import arguments, system, text
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import DuplicatePair, Split
 from tlkit.errors import ConfigError
@@ -30,7 +31,6 @@ from tlkit.experiments.loading import image_size_of, load_images, split_images
 from tlkit.experiments.recipe import Trained
 from tlkit.models import saving
 from tlkit.models.applications import SPECS
-from tlkit.plotting.backbones import backbone_chart
 from tlkit.reports import render
 from tlkit.reports.facts import PhaseFacts, ReportFacts, model_facts, phase_facts
 from tlkit.training.class_weights import balance
@@ -92,6 +92,25 @@ def report(folder: str | Path) -> Path:
     return render.write(target, replace(facts, **written))
 
 
+def write_report(
+    folder: Path, gather: Callable[[], ReportFacts], on_message: Callable[[object], None]
+) -> None:
+    """Write the report of a run that is saved already, or say why it can't be written.
+
+    Args:
+        folder: The run.
+        gather: Returns what the report states; it draws the figures.
+        on_message: Is called with the reason if either fails.
+    """
+    try:
+        render.write(folder, gather())
+    except Exception as error:  # the report is not worth losing the training
+        on_message(
+            f"The run is saved, but its report could not be written: {text.reason(error)}. "
+            f"To try again, run: tlkit report {shlex.quote(str(folder))}"
+        )
+
+
 def _read_making(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return how a run was made, with the types that a report needs."""
     joules, search = values["joules"], values.get("search")
@@ -126,14 +145,12 @@ def gather_facts(
         making: How the run was made: the command, seconds, joules, and what was chosen.
         validated: The results of the folds; None without.
     """
-    drawn, errors = figures.draw(trained.model, trained.run, evaluation, parts.test)
+    searched = making.get("search")
+    search = None if searched is None else BackboneSearch.from_dict(searched)
+    drawn, errors = figures.draw(trained.model, trained.run, evaluation, parts.test, search)
     rejected = None
     if validated is None and "ood" in drawn:
         rejected = figures.share_rejected(trained.model, parts.test)
-    searched = making.get("search")
-    search = None if searched is None else BackboneSearch.from_dict(searched)
-    if search is not None:
-        drawn["backbones"] = backbone_chart(search)
     return ReportFacts(
         **_describe_images(experiment, source, parts),
         sets=None if validated else measure_sets(trained.model, evaluation),

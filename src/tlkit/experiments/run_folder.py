@@ -6,6 +6,7 @@ import json
 import platform
 import re
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,11 +20,12 @@ from matplotlib.figure import Figure
 
 from tlkit._internal import arguments, system
 from tlkit._internal.files import replace_atomically
+from tlkit._internal.text import reason
 from tlkit.errors import ConfigError
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.experiments import run_files
 from tlkit.models import saving
-from tlkit.reports import render
+from tlkit.reports import images, render
 from tlkit.reports.facts import ReportFacts
 from tlkit.training.records import PhaseRun, Run, to_columns
 from tlkit.training.verification import Movement
@@ -71,7 +73,7 @@ def save_run(
     files: Mapping[str, str | bytes] = MappingProxyType({}),
     metrics: Mapping[str, Any] = MappingProxyType({}),
 ) -> Path:
-    """Save a run to a new folder, completely or not at all.
+    """Save a run to a new folder, completely or not at all; then draw its figures.
 
     The folder holds `model.keras`, `metrics.json` (the evaluation, the seconds, which weights each
     phase moved, and how its frozen part was run), `history.csv` (one row per epoch), `config.json`
@@ -92,6 +94,9 @@ def save_run(
 
     Raises:
         ConfigError: The folder is not empty.
+
+    Warns:
+        UserWarning: A figure can't be drawn; the run is saved without it.
     """
     target = require_empty(folder)
     with replace_atomically(target) as made:
@@ -101,13 +106,23 @@ def save_run(
         settings = {"about": about, **config, "environment": environment()}
         _write_json(made / "config.json", settings)
         _write_history(made / "history.csv", run)
-        for name, figure in figures.items():
-            figure.savefig(made / f"{name}.png", dpi=150)
         for name, content in files.items():
             (made / name).write_bytes(content.encode() if isinstance(content, str) else content)
-        if report is not None:
-            render.write(made, report)
+    for name, figure in figures.items():
+        _write_figure(target / f"{name}.png", figure)
+    if report is not None:
+        render.write(target, report)
     return target
+
+
+def _write_figure(path: Path, figure: Figure) -> None:
+    try:
+        picture = images.render_light(figure)
+    except Exception as error:  # a figure is not worth losing the run
+        warnings.warn(f"{path} was not drawn: {reason(error)}.", UserWarning, stacklevel=3)
+        return
+    with replace_atomically(path) as temporary:
+        temporary.write_bytes(picture)
 
 
 def load_run(folder: str | Path) -> Run:

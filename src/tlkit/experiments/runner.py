@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from tlkit._internal.text import pixels
+from tlkit._internal import text
 from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.usage import Usage
 from tlkit.data.image_dataset import ImageDataset
@@ -33,7 +33,7 @@ from tlkit.experiments.additions import Additions, measure
 from tlkit.experiments.experiment import PLACES, Experiment, check_name
 from tlkit.experiments.loading import image_size_of, load_images, split_images
 from tlkit.experiments.recipe import Recipe, Trained
-from tlkit.experiments.reporting import gather_facts, list_weights, plan
+from tlkit.experiments.reporting import gather_facts, list_weights, plan, write_report
 from tlkit.models.inspection import probabilities_of
 from tlkit.training import ood_detector
 
@@ -144,7 +144,7 @@ def run(
     for message in filter(None, (usage if usage.num_images else None, evaluation, additions)):
         on_message(message)
     command = command or f"experiments.run({experiment}, {str(folder)!r})"
-    _save(experiment, source, result, command=command, joules=used.joules)
+    _save(experiment, source, result, command=command, joules=used.joules, on_message=on_message)
     return result
 
 
@@ -195,21 +195,13 @@ def _save(
     *,
     command: str,
     joules: float | None,
+    on_message: Callable[[object], None],
 ) -> None:
-    """Write model, metrics, report and config of an experiment to its folder."""
-    found, additions, search = result.cross_validation, result.additions, result.search
+    """Write model, metrics and config of an experiment to its folder, and then the report."""
+    found = result.cross_validation
     named = " ".join([experiment.backbone, *list_weights(experiment)])
-    size = pixels(image_size_of(experiment))
-    places = _list_places(experiment)
-    making = {
-        "command": command,
-        "seconds": result.trained.seconds,
-        "joules": joules,
-        **{name: str(Path(place).resolve()) for name, place in places.items()},
-        "add": [str(Path(place).resolve()) for place in experiment.add],
-        "additions": None if additions is None else additions.to_dict(),
-        "search": None if search is None else search.to_dict(),
-    }
+    size = text.pixels(image_size_of(experiment))
+    making = _describe_making(experiment, result, command=command, joules=joules)
     run_folder.save_run(
         result.folder,
         model=result.trained.model,
@@ -218,20 +210,39 @@ def _save(
         figures={},
         about=f"{experiment.recipe} on {source.name}, {size}, {named}",
         config={"experiment": experiment.to_dict(), "making": making},
-        report=gather_facts(
-            experiment,
-            source,
-            result.split,
-            result.trained,
-            result.evaluation,
-            making=making,
-            validated=found,
-        ),
         files={split_csv.NAME: split_csv.format_split(result.split)}
         if found is None
         else folds.to_files(source, found),
         metrics={} if found is None else {"folds": found.to_dict()},
     )
+    gather = partial(
+        gather_facts,
+        experiment,
+        source,
+        result.split,
+        result.trained,
+        result.evaluation,
+        making=making,
+        validated=found,
+    )
+    write_report(result.folder, gather, on_message)
+
+
+def _describe_making(
+    experiment: Experiment, result: ExperimentResult, *, command: str, joules: float | None
+) -> dict[str, Any]:
+    """Return how a run was made, as values that JSON can hold."""
+    additions, search = result.additions, result.search
+    places = _list_places(experiment)
+    return {
+        "command": command,
+        "seconds": result.trained.seconds,
+        "joules": joules,
+        **{name: str(Path(place).resolve()) for name, place in places.items()},
+        "add": [str(Path(place).resolve()) for place in experiment.add],
+        "additions": None if additions is None else additions.to_dict(),
+        "search": None if search is None else search.to_dict(),
+    }
 
 
 def _evaluate_before(

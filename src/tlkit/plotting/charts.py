@@ -145,7 +145,8 @@ def _find_most_errors(counts: np.ndarray) -> np.ndarray:
 def class_metrics(evaluation: Evaluation) -> Figure:
     """Draw average precision, with its 95 % interval, and F1 of each class of a multi-label test.
 
-    The tick is what guessing would reach: the share of images that have the class.
+    The tick is what guessing would reach: the share of images that have the class. Of more than 40
+    classes, the 40 with the lowest F1 are drawn, and the title says so.
 
     Args:
         evaluation: What tlkit.evaluate returned.
@@ -158,10 +159,11 @@ def class_metrics(evaluation: Evaluation) -> Figure:
             "`evaluation` must be multi-label, got one of classes that exclude each other. Draw "
             "tlkit.plotting.confusion_matrix."
         )
-    names = shorten_names(evaluation.class_names, _NAME_WIDTH)
+    drawn = evaluation.weakest(_MAX_DRAWN)
+    names = shorten_names([each.name for each in drawn], _NAME_WIDTH)
     figure = Figure(figsize=(WIDTH, 1.6 + 0.27 * len(names)), layout="constrained")
     panel = figure.subplots()
-    for row, each in enumerate(evaluation.classes):
+    for row, each in enumerate(drawn):
         panel.plot([each.support / evaluation.count], [row], "|", color="0.35", markersize=12)
         if each.average_precision is not None and each.average_precision_interval is not None:
             bounds = list(each.average_precision_interval)
@@ -181,7 +183,10 @@ def class_metrics(evaluation: Evaluation) -> Figure:
         if (mean := evaluation.mean_average_precision) is None
         else (f"mean average precision {percent(mean, of=evaluation.count)}, ")
     )
-    panel.set_title(f"{title}{evaluation.count:,} images", fontsize=10)
+    title += f"{evaluation.count:,} images"
+    if len(drawn) < len(evaluation.classes):
+        title += f"\n{len(drawn)} of {len(evaluation.classes):,} classes, with the lowest F1"
+    panel.set_title(title, fontsize=10)
     figure.legend(loc="outside lower center", ncols=3, fontsize=FONT_SIZE)
     return finish(figure)
 

@@ -6,12 +6,13 @@ rendered, so that the two can't disagree.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from tlkit._internal import arguments, optional, text
 from tlkit._internal.files import replace_atomically
@@ -28,7 +29,7 @@ def html(facts: ReportFacts) -> str:
     Args:
         facts: What the report states.
     """
-    return _page(facts, _draw(facts.figures))
+    return _page(*_draw(facts))
 
 
 def markdown(facts: ReportFacts) -> str:
@@ -93,14 +94,15 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
     """Write `report.html`, `report.md`, `summary.txt` and each figure as `<name>.png`.
 
     If huggingface_hub is installed, also `model_card.md`. Files of those names are replaced, each
-    atomically; other files in the folder stay.
+    atomically; other files in the folder stay. A figure that can't be drawn is a line of the
+    report.
 
     Args:
         folder: Where to write; it is created if it does not exist.
         facts: What the report states.
     """
     target = arguments.path("folder", folder)
-    pictures = _draw(facts.figures)
+    facts, pictures = _draw(facts)
     texts = {
         "report.html": _page(facts, pictures),
         "report.md": markdown(facts),
@@ -121,15 +123,23 @@ def _plain(value: object) -> Markup:
     return Markup(escaping.plain(value))  # noqa: S704 (not markup: the summary is plain text)
 
 
-def _draw(figures: Mapping[str, Figure]) -> dict[str, bytes]:
-    """Return each figure as a PNG file."""
-    return {name: images.render_light(figure) for name, figure in figures.items()}
+def _draw(facts: ReportFacts) -> tuple[ReportFacts, dict[str, bytes]]:
+    """Return each figure as a PNG file, and the facts with the errors of those that failed."""
+    pictures, errors = {}, dict(facts.figure_errors)
+    for name, figure in facts.figures.items():
+        try:
+            pictures[name] = images.render_light(figure)
+        except Exception as error:  # a figure is not worth losing the report
+            errors[name] = text.reason(error)
+    drawn = {name: facts.figures[name] for name in pictures}
+    return replace(facts, figures=drawn, figure_errors=errors), pictures
 
 
 def _page(facts: ReportFacts, pictures: Mapping[str, bytes]) -> str:
-    dark = {
-        name: images.render_dark(facts.figures[name], light) for name, light in pictures.items()
-    }
+    dark = {}
+    for name, light in pictures.items():
+        with suppress(MemoryError):  # the light one then serves for both
+            dark[name] = images.render_dark(facts.figures[name], light)
     return render_page(markdown(facts), pictures, dark=dark)
 
 

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import keras
 import numpy as np
 import pytest
@@ -283,3 +285,19 @@ def test_a_backbone_without_a_readable_layer_is_refused() -> None:
         ConfigError, match="must have a layer with weights .* got 'plain' without one"
     ):
         tlkit.probe(tlkit.build_classifier(backbone, 3, pixels=(0, 1)), _stripes())
+
+
+def test_a_scored_site_keeps_no_logits() -> None:
+    random, classes = np.random.default_rng(0), 200
+    site = cross_validation.CrossValidation(4, classes, "ridge")
+    features = random.random((500, 4), "float32")
+    site.add(features, np.arange(500) % classes, np.arange(500) % 5)
+    tracemalloc.start()
+    site.accuracy()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 500 * classes * 4 / 10
+    several = cross_validation.CrossValidation(4, 3, "ridge")
+    several.add(features, random.integers(0, 2, (500, 3)), np.arange(500) % 5)
+    several.accuracy()
+    assert several.logits.base is None  # not a part of the logits of all penalties
