@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -18,6 +19,8 @@ from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation import ood
 from tlkit.evaluation.probing.fitted_sites import min_images
 from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES, select_features
+from tlkit.experiments import recipe_checkpoint
+from tlkit.experiments.recipe_checkpoint import RecipeCheckpoint
 from tlkit.models.applications import SPECS
 from tlkit.models.builder import build_classifier
 from tlkit.models.feature_extraction import Pooling
@@ -32,6 +35,7 @@ from tlkit.training.time_budget import Deadline, train_within
 from tlkit.training.trainer import TwoPhaseTrainer, train_phase
 
 _SIZE = 32  # what the recipes were measured with
+_MIN_LEFT = 0.05  # of a budget; with less it is used up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,7 @@ class Recipe:
         num_prefix_tokens: int | None = None,
         cache: Cache | None = None,
         also: Sequence[ImageDataset] = (),
+        checkpoint: str | Path | None = None,
     ) -> keras.Model:
         """Build the recipe's classifier for these images; with "auto" features, probe first.
 
@@ -83,6 +88,7 @@ class Recipe:
             num_prefix_tokens: As for `build_classifier`.
             cache: As for `probe`.
             also: As for `probe`.
+            checkpoint: A folder that keeps what the probe found, so that it need not run again.
 
         Raises:
             ConfigError: The images are not an `ImageDataset`.
@@ -93,6 +99,7 @@ class Recipe:
                 f" must be an ImageDataset, such as split.train, got {type(data).__name__}. "
                 "tlkit.sources makes one of arrays, files or batches.",
             )
+        features = self._features(data, cache, also)
         shape = data.images.shape[1:]
         if image_size is None and self.backbone in SPECS:
             image_size = _SIZE
@@ -106,7 +113,9 @@ class Recipe:
             num_prefix_tokens=num_prefix_tokens,
             weights=weights,
             backbone_options=backbone_options,
-            features=self._features(data, cache, also),
+            features=recipe_checkpoint.keep_features(
+                self._features(data, cache, also), self.name, data, checkpoint
+            ),
             pooling=self.pooling,
             class_names=data.class_names,
             multi_label=data.is_multi_label,
@@ -148,14 +157,27 @@ class Recipe:
             return replace(self, head=replace(self.head, augmentation=tuple(layers)))
         return replace(self, fine_tune=replace(self.fine_tune, augmentation=tuple(layers)))
 
-    def trainer(self, *, seed: int, cache: Cache | None = DEFAULT) -> TwoPhaseTrainer:
+    def trainer(
+        self,
+        *,
+        seed: int,
+        cache: Cache | None = DEFAULT,
+        checkpoint: str | Path | None = None,
+    ) -> TwoPhaseTrainer:
         """Return the trainer that runs both phases.
 
         Args:
             seed: As for TwoPhaseTrainer.
             cache: As for TwoPhaseTrainer; None runs the whole model in every epoch.
+            checkpoint: As for TwoPhaseTrainer.
         """
-        return TwoPhaseTrainer(head=self.head, fine_tune=self.fine_tune, seed=seed, cache=cache)
+        return TwoPhaseTrainer(
+            head=self.head,
+            fine_tune=self.fine_tune,
+            seed=seed,
+            cache=cache,
+            checkpoint=checkpoint,
+        )
 
     def cached_bytes(self, model: keras.Model, data: Data) -> dict[str, int]:
         """Return the bytes of features that each phase would cache for one image.
@@ -199,6 +221,7 @@ class Recipe:
         budget: float | None = None,
         cache: Cache | None = DEFAULT,
         also: Sequence[ImageDataset] = (),
+        checkpoint: str | Path | None = None,
         verbose: bool = True,
     ) -> "Trained":
         """Build a classifier and train it.
@@ -216,16 +239,27 @@ class Recipe:
                 epochs as fit, or is skipped if not even one does. Both phases stop when the time is
                 up, even within an epoch, and a cosine schedule ends at that time. Building,
                 probing, running the frozen part and solving a head count, but are never stopped.
+                With `checkpoint`, the time of earlier processes counts too; a larger budget lets a
+                training go on whose time was over.
             cache: As for TwoPhaseTrainer; a probe for features takes them from its folder, too.
             also: As for `probe`.
+            checkpoint: A folder for the state of the training, as for `TwoPhaseTrainer`: what the
+                probe found, and the state after each epoch.
             verbose: Whether to print a line for every epoch.
 
         Raises:
-            ConfigError: The budget is not above 0.
+            ConfigError: The budget is not above 0, or `checkpoint` is of another training.
+            StoreError: A checkpoint can't be written, or is damaged.
+            TrainingInterrupted: Ctrl-C stopped the training; its `run` is what was done.
+
+        Warns:
+            UserWarning: The time was over before the last epoch.
         """
         started = time.perf_counter()
         if budget is not None:
             arguments.positive("budget", budget)
+        places = RecipeCheckpoint(checkpoint)
+        before = places.read_seconds()
         keras.utils.set_random_seed(seed)
         model = self.build(
             data,
@@ -236,27 +270,44 @@ class Recipe:
             num_prefix_tokens=num_prefix_tokens,
             cache=cache,
             also=also,
+            checkpoint=checkpoint,
         )
+        keras.utils.set_random_seed(seed)  # whether the probe ran or was kept
+        places.write_seconds(time.perf_counter() - started)
         if class_weight is not None:
             self = self._weigh_classes(class_weight)
         if budget is None:
-            run = self.trainer(seed=seed, cache=cache).fit(model, data, verbose=verbose)
+            trainer = self.trainer(seed=seed, cache=cache, checkpoint=places.folder)
+            run = trainer.fit(model, data, verbose=verbose)
         else:
-            until = started + 60 * budget
-            run = self._train_until(until, model, data, seed=seed, cache=cache, verbose=verbose)
+            left = 60 * budget - before
+            until = started + (left if left > _MIN_LEFT * 60 * budget else 0.0)
+            run = self._train_until(
+                until, model, data, seed=seed, places=places, cache=cache, verbose=verbose
+            )
+            recipe_checkpoint.warn_of_time(run, self.head, self.fine_tune, budget)
         _fit_ood(model, data)
-        return Trained(
-            recipe=self.name, model=model, run=run, seconds=time.perf_counter() - started
-        )
+        seconds = before + time.perf_counter() - started
+        return Trained(recipe=self.name, model=model, run=run, seconds=seconds)
 
     def _train_until(
-        self, until: float, model: keras.Model, data: ImageDataset, *, seed: int, **how: Any
+        self,
+        until: float,
+        model: keras.Model,
+        data: ImageDataset,
+        *,
+        seed: int,
+        places: RecipeCheckpoint,
+        **how: Any,
     ) -> Run:
         """Train the phases that there is time for, until `time.perf_counter()` is there."""
         head = self.head
         if isinstance(head, Phase):
             head = replace(head, callbacks=(*head.callbacks, Deadline(until)))
-        phases = [train_phase(model, head, data, name="head", seed=seed, **how)]
+        first = train_phase(
+            model, head, data, name="head", seed=seed, checkpoint=places.of("head"), **how
+        )
+        phases = [first]
         if self.fine_tune is not None:
             more = train_within(
                 model,
@@ -265,6 +316,7 @@ class Recipe:
                 name="fine_tune",
                 seconds=until - time.perf_counter(),
                 seed=seed + 1,
+                checkpoint=places.of("fine_tune"),
                 **how,
             )
             phases += [] if more is None else [more]

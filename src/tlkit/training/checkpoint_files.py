@@ -98,6 +98,11 @@ class CheckpointFolder:
             )
         return None
 
+    def drop_last(self) -> None:
+        """Remove the last state, so that `load` returns the one before it."""
+        for path in self._list_states()[-1:]:
+            path.unlink()
+
     def read_notes(self) -> dict[str, Any]:
         """Return what `write_notes` wrote; nothing if it did not, or if the file is damaged."""
         path = self.folder / _NOTES

@@ -3,7 +3,6 @@
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -13,12 +12,9 @@ from typing_extensions import override
 from tlkit._internal.keras_private import random_states, shared_generator
 from tlkit.errors import ConfigError
 from tlkit.models.inspection import probabilities_of
+from tlkit.training.callback_state import State, from_plain, read_state, to_plain
 from tlkit.training.checkpoint_files import CheckpointFolder, SavedState
 from tlkit.training.records import PhaseRun
-
-_OF_KERAS = ("_model", "params", "validation_data")  # attributes of every callback
-_PLAIN = (bool, int, float, str, type(None))
-_MAX_COPIED = 2**20  # bytes; a larger array that a callback was made with is not looked into
 
 
 # What a training needs to go on as if it had never stopped, bit for bit: the weights and the states
@@ -99,10 +95,25 @@ class Checkpoints:
         return list(self._model.weights)
 
 
+def read_finished(folder: CheckpointFolder) -> tuple[list[PhaseRun], float]:
+    """Return the phases that a saved training has finished, and its seconds, also of the next one.
+
+    Raises:
+        StoreError: All saved states are damaged.
+    """
+    state = folder.load()
+    if state is None:
+        return [], 0.0
+    finished = [PhaseRun.from_dict(run) for run in state.values["finished"]]
+    return finished, sum(run.seconds for run in finished) + state.values.get("seconds", 0.0)
+
+
 class PhaseCheckpoints(keras.callbacks.Callback):
     """Saves the state of a phase after each epoch; at its start, restores what was saved.
 
-    It must be the last callback, so that it sees what the others have done.
+    It must be the last callback, so that it sees what the others have done. Of each callback it
+    saves the attributes that are numbers, texts, arrays, or lists of them, if training changed
+    them; or, if it has the methods `get_state()` and `set_state(state)`, what they return and take.
 
     Args:
         checkpoints: Where to save.
@@ -139,12 +150,12 @@ class PhaseCheckpoints(keras.callbacks.Callback):
                 for weight, digest in zip(checkpoints.weights, values["before"], strict=True)
             }
         self._started = time.perf_counter()
-        self._made_with: list[dict[str, _Value]] = []
+        self._made_with: list[dict[str, State]] = []
 
     def watch(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         """Save the state of these callbacks too; call it before training begins."""
         self.watched = callbacks
-        self._made_with = [_to_state(callback, copy=True) for callback in callbacks]
+        self._made_with = [read_state(callback, copy=True) for callback in callbacks]
 
     def first_epoch(self, epochs: int) -> int:
         """Return the index of the epoch to go on with, of a phase with so many epochs."""
@@ -162,8 +173,14 @@ class PhaseCheckpoints(keras.callbacks.Callback):
         _assign(self.model.optimizer.variables, arrays, "optimizer")
         _assign(self._random_layers(), arrays, "random")
         for number, callback in enumerate(self.watched):
-            for name, value in values["callbacks"][number].items():
-                setattr(callback, name, _from_plain(value["plain"], arrays, value["prefix"]))
+            state = {
+                name: from_plain(value["plain"], arrays, value["prefix"])
+                for name, value in values["callbacks"][number].items()
+            }
+            if hasattr(callback, "set_state"):
+                callback.set_state(state)
+            else:
+                vars(callback).update(state)
         _set_random_numbers(values["random"], arrays)
         self._resumed = None
 
@@ -187,7 +204,7 @@ class PhaseCheckpoints(keras.callbacks.Callback):
     def _get_callback(self, at: int, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         """Return what a callback has learned, with the names of arrays, which `arrays` gets."""
         found = {}
-        for name, value in _to_state(self.watched[at]).items():
+        for name, value in read_state(self.watched[at]).items():
             if not value.equals(self._made_with[at].get(name)):
                 prefix = f"callback/{at}/{name}/"
                 arrays |= {prefix + key: each for key, each in value.arrays.items()}
@@ -249,96 +266,15 @@ def _assign(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], prefix: 
         variable.assign(array if array.dtype == dtype else array.view(dtype))  # bfloat16 as bits
 
 
-@dataclass(frozen=True, eq=False)
-class _Value:
-    """An attribute of a callback: as JSON can hold it, and the arrays in it by name."""
-
-    plain: Any
-    arrays: dict[str, np.ndarray]
-
-    def equals(self, other: "_Value | None") -> bool:
-        return (
-            other is not None
-            and self.plain == other.plain
-            and all(
-                array is before or (array.nbytes <= _MAX_COPIED and np.array_equal(array, before))
-                for array, before in zip(self.arrays.values(), other.arrays.values(), strict=True)
-            )
-        )
-
-
-def _to_state(callback: keras.callbacks.Callback, *, copy: bool = False) -> dict[str, _Value]:
-    """Return the attributes of a callback that are numbers, texts, arrays, or lists of them.
-
-    Others, such as functions and models, it sets itself when training begins.
-
-    Args:
-        callback: The callback.
-        copy: Whether to copy small arrays, which the callback may change in place.
-    """
-    found = {}
-    for name, value in vars(callback).items():
-        arrays: dict[str, np.ndarray] = {}
-        try:
-            plain = _to_plain(value, arrays)
-        except TypeError:
-            continue
-        if name in _OF_KERAS:
-            continue
-        if copy:
-            arrays = {
-                key: each.copy() if each.nbytes <= _MAX_COPIED else each
-                for key, each in arrays.items()
-            }
-        found[name] = _Value(plain, arrays)
-    return found
-
-
-def _to_plain(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """Return a value as JSON can hold it, with the names of arrays in place of these.
-
-    Raises:
-        TypeError: It holds something else.
-    """
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biufcV":
-        name = str(len(arrays))
-        arrays[name] = value
-        return {"array": name}
-    if isinstance(value, tuple):
-        return {"tuple": [_to_plain(each, arrays) for each in value]}
-    if isinstance(value, list):
-        return [_to_plain(each, arrays) for each in value]
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {"dict": {key: _to_plain(each, arrays) for key, each in value.items()}}
-    if isinstance(value, _PLAIN):
-        return value
-    raise TypeError(f"a checkpoint can't hold {type(value).__name__}")
-
-
-def _from_plain(value: Any, arrays: Mapping[str, np.ndarray], prefix: str) -> Any:
-    if isinstance(value, list):
-        return [_from_plain(each, arrays, prefix) for each in value]
-    if not isinstance(value, dict):
-        return value
-    [(kind, content)] = value.items()
-    if kind == "array":
-        return arrays[prefix + content].copy()
-    if kind == "tuple":
-        return tuple(_from_plain(each, arrays, prefix) for each in content)
-    return {key: _from_plain(each, arrays, prefix) for key, each in content.items()}
-
-
 def _get_random_numbers(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """Return the states of Python's and NumPy's random numbers; `arrays` gets their arrays."""
     own: dict[str, np.ndarray] = {}
-    plain = _to_plain({"python": random.getstate(), "numpy": np.random.get_state()}, own)
+    plain = to_plain({"python": random.getstate(), "numpy": np.random.get_state()}, own)
     arrays |= {f"numbers/{name}": each for name, each in own.items()}
     return dict(plain)
 
 
 def _set_random_numbers(plain: Any, arrays: Mapping[str, np.ndarray]) -> None:
-    values = _from_plain(plain, arrays, "numbers/")
+    values = from_plain(plain, arrays, "numbers/")
     random.setstate(values["python"])
     np.random.set_state(values["numpy"])

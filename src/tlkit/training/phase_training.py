@@ -118,6 +118,7 @@ def run_phase(
         diverged=fitted.diverged,
         movement=verification.verify_movement(model, plan, before, trained=is_trained),
         trunk=None if part is None else part.extraction.summarize(part.cut),
+        out_of_time=any(getattr(each, "ran_out", False) for each in phase.callbacks),  # a Deadline
     )
     if fitted.interrupted:
         raise PhaseInterrupted(run)

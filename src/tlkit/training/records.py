@@ -26,6 +26,7 @@ class PhaseRun:
         movement: How many weight tensors changed, and how many were verified to be unchanged.
         diverged: The epoch, from 1, in which the phase was found to diverge; None if it did not.
         trunk: How the frozen part was run once and kept; None where every epoch ran it again.
+        out_of_time: Whether a budget ended it before its last step.
     """
 
     name: str
@@ -35,6 +36,7 @@ class PhaseRun:
     movement: Movement
     diverged: int | None = None
     trunk: TrunkRun | None = None
+    out_of_time: bool = False
 
     @property
     def num_epochs(self) -> int:

@@ -6,6 +6,7 @@ import statistics
 import time
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,6 +15,8 @@ from typing_extensions import override
 from tlkit._internal.variables import restore_on_exit
 from tlkit.caching.cache import Cache
 from tlkit.data.batches import Arrays, Data
+from tlkit.training import checkpoints
+from tlkit.training.checkpoint_files import CheckpointFolder
 from tlkit.training.inputs import validate_arrays
 from tlkit.training.phase import Phase
 from tlkit.training.records import PhaseRun
@@ -33,11 +36,13 @@ def train_within(
     seconds: float,
     seed: int,
     cache: Cache | None,
+    checkpoint: Path | None = None,
     verbose: bool,
 ) -> PhaseRun | None:
     """Train a phase until its epochs or the time are over, if at least one epoch fits.
 
     A few steps are timed first and undone. A cosine schedule follows the time, not the steps.
+    With a checkpoint of a phase that was stopped, or whose time was over, it goes on from there.
 
     Args:
         model: As for train_phase.
@@ -47,21 +52,26 @@ def train_within(
         seconds: The time for the timed steps and for training.
         seed: As for train_phase.
         cache: As for train_phase.
+        checkpoint: As for train_phase.
         verbose: As for train_phase.
 
     Returns:
         What the phase did, its last epoch possibly cut short; None if not even one epoch fits.
     """
     until = time.perf_counter() + seconds
-    if seconds <= 0:
+    folder = None if checkpoint is None else CheckpointFolder(checkpoint)
+    measured = _reopen(folder, seconds)
+    if seconds <= 0 and not measured:
         return None
     arrays = validate_arrays(data, model)
-    start, epoch, end = _time_steps(model, phase, arrays, cache=cache)
-    until -= _END_RESERVE * end
-    epochs = (until - time.perf_counter() - start) / epoch
-    if epochs < 1:
-        return None
-    phase = replace(phase, warmup=min(phase.warmup, epochs / 2, phase.epochs / 2))
+    if not measured:
+        measured = _measure(model, phase, arrays, until=until, cache=cache)
+        if not measured:
+            return None
+        if folder is not None:
+            folder.write_notes(measured)
+    until -= measured["reserve"]
+    phase = replace(phase, warmup=measured["warmup"])
     clocks: list[keras.callbacks.Callback] = [Deadline(until)]
     if phase.schedule == "cosine":
         clocks.append(TimedCosine(until, phase, steps=-(-len(arrays[0]) // phase.batch_size)))
@@ -73,8 +83,36 @@ def train_within(
         name=name,
         seed=seed,
         cache=cache,
+        checkpoint=checkpoint,
         verbose=verbose,
     )
+
+
+def _reopen(folder: CheckpointFolder | None, seconds: float) -> dict[str, float]:
+    """Return what was measured for a phase that was begun; nothing if none was.
+
+    If its time was over, and there is more of it now, the phase goes on after its last epoch.
+    """
+    if folder is None:
+        return {}
+    finished, _ = checkpoints.read_finished(folder)
+    if finished and finished[0].out_of_time and seconds > 0:
+        folder.drop_last()
+    notes = folder.read_notes()
+    is_whole = all(isinstance(notes.get(name), float) for name in ("reserve", "warmup"))
+    return notes if is_whole else {}
+
+
+def _measure(
+    model: keras.Model, phase: Phase, data: Arrays, *, until: float, cache: Cache | None
+) -> dict[str, float]:
+    """Return the seconds to reserve for the end, and the warm-up; nothing if no epoch fits."""
+    start, epoch, end = _time_steps(model, phase, data, cache=cache)
+    reserve = _END_RESERVE * end
+    epochs = (until - reserve - time.perf_counter() - start) / epoch
+    if epochs < 1:
+        return {}
+    return {"reserve": reserve, "warmup": float(min(phase.warmup, epochs / 2, phase.epochs / 2))}
 
 
 class Deadline(keras.callbacks.Callback):
@@ -82,16 +120,33 @@ class Deadline(keras.callbacks.Callback):
 
     Args:
         until: The deadline, by `time.perf_counter`.
+
+    Attributes:
+        ran_out: Whether it stopped training before the last step.
     """
 
     def __init__(self, until: float) -> None:
         super().__init__()
         self._until = until
+        self.ran_out = False
+
+    def get_state(self) -> dict[str, Any]:
+        """Return nothing: another process has another deadline."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Keep the deadline of this process."""
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Start to count steps."""
         self._before, self._done = time.perf_counter(), 0
+        self.ran_out, self._is_last = False, False
+
+    @override
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Remember whether it is the last epoch."""
+        self._is_last = epoch + 1 == self.params["epochs"]
 
     @override
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -100,6 +155,7 @@ class Deadline(keras.callbacks.Callback):
         self._done += 1
         if now + (now - self._before) > self._until and self._done >= _MIN_STEPS:
             self.model.stop_training = True
+            self.ran_out = not (self._is_last and batch + 1 == self.params["steps"])
         self._before = now
 
 
@@ -123,11 +179,20 @@ class TimedCosine(keras.callbacks.Callback):
         self._highest = float(keras.ops.convert_to_numpy(phase.create_optimizer().learning_rate))
         self._warmup = round(phase.warmup * steps)
         self._steps = phase.epochs * steps
+        self._step, self._warm_at = 0, 0.0
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the step, and the seconds since the warm-up."""
+        return {"step": self._step, "seconds": time.perf_counter() - self._warm_at}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a step; the time since then does not count."""
+        self._step, self._warm_at = state["step"], time.perf_counter() - state["seconds"]
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Start at the first step."""
-        self._step = 0
+        self._step, self._warm_at = 0, time.perf_counter()
 
     @override
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:

@@ -1,0 +1,88 @@
+"""What a recipe keeps in a folder of checkpoints: what the probe found, and how long it took."""
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.training import checkpoints
+from tlkit.training.checkpoint_files import CheckpointFolder
+from tlkit.training.phase import Phase, SolvedHead
+from tlkit.training.records import Run
+
+
+# The folder holds notes (what the probe found, and how long building took) and the states of the
+# trainer. With a budget each phase is trained on its own, in a folder of its own.
+@dataclass(frozen=True)
+class RecipeCheckpoint:
+    """The checkpoints of a recipe.
+
+    Attributes:
+        folder: Where they are; None keeps nothing.
+    """
+
+    folder: str | Path | None
+
+    def of(self, phase: str) -> Path | None:
+        """Return the folder of a phase that is trained on its own."""
+        return None if self.folder is None else Path(self.folder) / phase
+
+    def read_seconds(self) -> float:
+        """Return how long earlier processes worked on what they have kept."""
+        if self.folder is None:
+            return 0.0
+        parts = [self.folder, Path(self.folder) / "head", Path(self.folder) / "fine_tune"]
+        built = CheckpointFolder(self.folder).read_notes().get("seconds", 0.0)
+        phases = sum(checkpoints.read_finished(CheckpointFolder(part))[1] for part in parts)
+        return phases + (built if isinstance(built, float) else 0.0)
+
+    def write_seconds(self, seconds: float) -> None:
+        """Keep how long building took, if it has not been built before."""
+        if self.folder is not None:
+            folder = CheckpointFolder(self.folder)
+            folder.write_notes({"seconds": seconds, **folder.read_notes()})
+
+
+def keep_features(
+    features: Any, recipe: str, data: ImageDataset, checkpoint: str | Path | None
+) -> Any:
+    """Return what selects features, so that it keeps what it found, and does not search again."""
+    if checkpoint is None or not callable(features):
+        return features
+    folder = CheckpointFolder(checkpoint)
+    labels = hashlib.sha256(np.asarray(data.labels).tobytes()).hexdigest()
+    key = [recipe, *data.images.shape, labels]
+
+    def select(model: keras.Model) -> Any:
+        notes = folder.read_notes()
+        if notes.get("probed") != key:
+            layers, pooling = features(model)
+            notes |= {"probed": key, "layers": list(layers), "pooling": list(pooling)}
+            folder.write_notes(notes)
+        return notes["layers"], notes["pooling"]
+
+    return select
+
+
+def warn_of_time(
+    run: Run, head: Phase | SolvedHead, fine_tune: Phase | None, budget: float
+) -> None:
+    """Warn if the time was over before the last epoch."""
+    last = run.phases[-1]
+    phase = head if last.name == "head" else fine_tune
+    if last.out_of_time:
+        epochs = getattr(phase, "epochs", 1)
+        what = f"in epoch {last.num_epochs} of {epochs} of {last.name!r}"
+    elif fine_tune is not None and last.name == "head":
+        what = "before fine-tuning, of which not one epoch would have fitted"
+    else:
+        return
+    warnings.warn(
+        f"The budget of {budget:g} minutes ran out {what}. A larger `budget` trains longer.",
+        stacklevel=3,
+    )
