@@ -113,9 +113,7 @@ class Recipe:
             num_prefix_tokens=num_prefix_tokens,
             weights=weights,
             backbone_options=backbone_options,
-            features=recipe_checkpoint.keep_features(
-                self._features(data, cache, also), self.name, data, checkpoint
-            ),
+            features=recipe_checkpoint.keep_features(features, self.name, data, checkpoint),
             pooling=self.pooling,
             class_names=data.class_names,
             multi_label=data.is_multi_label,
