@@ -46,6 +46,45 @@ def replace_atomically(target: Path) -> Iterator[Path]:
             shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
 
 
+@contextmanager
+def fill_atomically(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder to write files to; then move them to the target.
+
+    A target that does not exist appears with all in it. One that exists, which may be a link, the
+    current folder or another disk's, gets the files one after the other, by name; files of the
+    same names are replaced, and others are left.
+
+    Raises:
+        StoreError: A file can't be written; the target is as before.
+    """
+    try:
+        if not target.exists():
+            with replace_atomically(target) as made:
+                made.mkdir()
+                yield made
+            return
+        with _temporary_folder(target) as made:
+            yield made
+            sync(made)
+            for path in sorted(made.iterdir()):
+                path.replace(target / path.name)
+            sync_folder(target)
+    except OSError as error:
+        if isinstance(error, StoreError):
+            raise
+        raise to_write_error(target, error) from error
+
+
+@contextmanager
+def _temporary_folder(target: Path) -> Iterator[Path]:
+    made = target / f"{TEMPORARY}{uuid.uuid4().hex}"
+    made.mkdir()
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
 def sync(path: Path) -> None:
     """Wait until a file, or a folder with all in it, is on the disk and not only in memory."""
     for each in (*path.rglob("*"), path) if path.is_dir() else (path,):

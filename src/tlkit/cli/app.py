@@ -20,6 +20,7 @@ from tlkit.cli import (
     export_commands,
     hub_commands,
     serve_commands,
+    signals,
 )
 from tlkit.cli.config import fill_from_file
 from tlkit.cli.options import DEFAULT_OUTPUT
@@ -39,7 +40,7 @@ _EXIT_CODES = f"""Exit codes:
 - {WRONG_ARGUMENTS}: an argument or a config file is wrong, or an extra is not installed
 - {WRONG_DATA}: the images are wrong, such as damaged files or duplicates across parts
 - {FAILED}: a download, an engine or a training failed
-- {INTERRUPTED}: interrupted"""
+- {INTERRUPTED}: interrupted by Ctrl-C (128 and its number after another signal)"""
 
 app = cyclopts.App(
     name="tlkit",
@@ -85,10 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name may be in no encoding
+    stopped = signals.Stopped()
     try:
-        code = _run(typed)
-        sys.stdout.flush()
-        return code
+        with signals.stop_cleanly(stopped):
+            code = _run(typed)
+            sys.stdout.flush()
+            return code
     except BrokenPipeError:  # whoever reads the output, such as `head`, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -102,8 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, AccuracyError):
             return _fail(message, TOO_LOW)
         return _fail(message, WRONG_DATA if isinstance(error, DataError) else FAILED)
-    except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED)
+    except KeyboardInterrupt as error:
+        return _fail(str(error) or "interrupted", stopped.exit_code)
 
 
 def _run(typed: Sequence[str]) -> int:

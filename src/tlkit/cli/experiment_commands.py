@@ -35,19 +35,21 @@ def train(
     out: Path,
     track: tuple[Tracker, ...] = (),
     assert_accuracy: float | None = None,
+    resume: bool = True,
     cache: UseCache = True,
     output: Output = DEFAULT_OUTPUT,
     typed: Typed = (),
 ) -> dict[str, Any]:
-    """Train a classifier and write a run.
+    """Train a classifier and write a run; after an interrupt, the same command goes on.
 
     Args:
-        out: The run's folder; it must be new or empty.
+        out: The run's folder; it must be new, empty, or hold an unfinished run.
         track: Log metrics of every epoch to these trackers; TensorBoard's files go beside the run.
         assert_accuracy: Exit with code 1 if the accuracy is lower; multi-label: all classes right.
+        resume: Go on with an unfinished run of the same settings; --no-resume starts anew.
         cache: Take features from those of earlier commands, and store them for later ones.
     """
-    tlkit.experiments.run_folder.require_empty(out)
+    tlkit.experiments.run_state.check_folder(out)
     logs = out.parent / "tensorboard" / out.name
     result = tlkit.experiments.run(
         experiment,
@@ -56,6 +58,7 @@ def train(
         cache=tlkit.Cache(folder="auto") if cache else tlkit.Cache(),
         callbacks=[tlkit.training.tracker(name, logs) for name in track],
         on_message=output.print,
+        resume=resume,
         verbose=not output.json,
     )
     return {"run": str(out), **result.to_dict()}

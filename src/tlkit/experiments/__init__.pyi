@@ -3,6 +3,7 @@ from . import folds as folds
 from . import loading as loading
 from . import recipes as recipes
 from . import run_folder as run_folder
+from . import run_state as run_state
 from .additions import Addition as Addition
 from .additions import Additions as Additions
 from .comparison import ComparedRecipe as ComparedRecipe
@@ -20,7 +21,6 @@ from .loading import load_classifier as load_classifier
 from .loading import load_images as load_images
 from .loading import split_images as split_images
 from .recipe import Recipe as Recipe
-from .recipe import Trained as Trained
 from .reporting import plan as plan
 from .reporting import report as report
 from .runner import ExperimentResult as ExperimentResult
@@ -34,3 +34,4 @@ from .space import write_space as write_space
 from .tables import WrittenTables as WrittenTables
 from .tables import write_features as write_features
 from .tables import write_predictions as write_predictions
+from .trained import Trained as Trained

@@ -17,7 +17,8 @@ from tlkit.data.splits import Split
 from tlkit.errors import ConfigError
 from tlkit.evaluation.estimates import Estimate
 from tlkit.evaluation.evaluator import evaluate
-from tlkit.experiments.recipe import Recipe, Trained
+from tlkit.experiments.recipe import Recipe
+from tlkit.experiments.trained import Trained
 from tlkit.models.saving import save
 
 _SAMPLING_SECONDS = 0.05

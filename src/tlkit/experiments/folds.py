@@ -17,8 +17,8 @@ from tlkit.evaluation.evaluator import predict
 from tlkit.evaluation.metrics import compute_metrics
 from tlkit.experiments import recipes, run_files
 from tlkit.experiments.experiment import Experiment
-from tlkit.experiments.recipe import Trained
 from tlkit.experiments.split_csv import match_rows
+from tlkit.experiments.trained import Trained
 from tlkit.training.phase import SolvedHead
 
 PROBABILITIES = "fold_probabilities.npy"

@@ -21,6 +21,7 @@ from tlkit.evaluation.probing.fitted_sites import min_images
 from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES, select_features
 from tlkit.experiments import recipe_checkpoint
 from tlkit.experiments.recipe_checkpoint import RecipeCheckpoint
+from tlkit.experiments.trained import Trained
 from tlkit.models.applications import SPECS
 from tlkit.models.builder import build_classifier
 from tlkit.models.feature_extraction import Pooling
@@ -221,7 +222,7 @@ class Recipe:
         also: Sequence[ImageDataset] = (),
         checkpoint: str | Path | None = None,
         verbose: bool = True,
-    ) -> "Trained":
+    ) -> Trained:
         """Build a classifier and train it.
 
         Args:
@@ -283,10 +284,21 @@ class Recipe:
             run = self._train_until(
                 until, model, data, seed=seed, places=places, cache=cache, verbose=verbose
             )
-            recipe_checkpoint.warn_of_time(run, self.head, self.fine_tune, budget)
         _fit_ood(model, data)
-        seconds = before + time.perf_counter() - started
-        return Trained(recipe=self.name, model=model, run=run, seconds=seconds)
+        trained = Trained(
+            recipe=self.name,
+            model=model,
+            run=run,
+            seconds=before + time.perf_counter() - started,
+            budget_ran_out=recipe_checkpoint.find_end(run, self.fine_tune) if budget else None,
+        )
+        if trained.budget_ran_out:
+            warnings.warn(
+                f"The budget of {budget:g} minutes ran out {trained.budget_ran_out}. A larger "
+                "`budget` trains longer.",
+                stacklevel=2,
+            )
+        return trained
 
     def _train_until(
         self,
@@ -327,20 +339,3 @@ def _fit_ood(model: keras.Model, data: ImageDataset) -> None:
     multi_label = getattr(probabilities_of(model), "multi_label", False)
     if stored is None and len(data) >= ood_detector.MIN_IMAGES and not multi_label:
         ood.fit_ood(model, data)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Trained:
-    """A classifier that a recipe trained.
-
-    Attributes:
-        recipe: The recipe's name.
-        model: The classifier.
-        run: The record of its training.
-        seconds: Time for building, probing and training.
-    """
-
-    recipe: str
-    model: keras.Model
-    run: Run
-    seconds: float

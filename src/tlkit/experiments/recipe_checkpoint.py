@@ -1,7 +1,6 @@
 """What a recipe keeps in a folder of checkpoints: what the probe found, and how long it took."""
 
 import hashlib
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.training import checkpoints
 from tlkit.training.checkpoint_files import CheckpointFolder
-from tlkit.training.phase import Phase, SolvedHead
+from tlkit.training.phase import Phase
 from tlkit.training.records import Run
 
 
@@ -69,20 +68,11 @@ def keep_features(
     return select
 
 
-def warn_of_time(
-    run: Run, head: Phase | SolvedHead, fine_tune: Phase | None, budget: float
-) -> None:
-    """Warn if the time was over before the last epoch."""
+def find_end(run: Run, fine_tune: Phase | None) -> str | None:
+    """Return where in a training its budget ran out; None if it did not."""
     last = run.phases[-1]
-    phase = head if last.name == "head" else fine_tune
+    if fine_tune is not None and last.name == "head":
+        return "before fine-tuning, of which not one epoch would have fitted"
     if last.out_of_time:
-        epochs = getattr(phase, "epochs", 1)
-        what = f"in epoch {last.num_epochs} of {epochs} of {last.name!r}"
-    elif fine_tune is not None and last.name == "head":
-        what = "before fine-tuning, of which not one epoch would have fitted"
-    else:
-        return
-    warnings.warn(
-        f"The budget of {budget:g} minutes ran out {what}. A larger `budget` trains longer.",
-        stacklevel=3,
-    )
+        return f"in epoch {last.num_epochs} of {last.name!r}"
+    return None

@@ -7,7 +7,8 @@ import keras
 
 from tlkit._internal import arguments
 from tlkit.experiments.comparison import compare
-from tlkit.experiments.recipe import Recipe, Trained
+from tlkit.experiments.recipe import Recipe
+from tlkit.experiments.trained import Trained
 from tlkit.models import backbones, freezing
 from tlkit.models.freezing import BatchNormPolicy
 from tlkit.training.phase import Phase, SolvedHead

@@ -28,7 +28,7 @@ from tlkit.experiments import (
 )
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.experiments.loading import image_size_of, load_images, split_images
-from tlkit.experiments.recipe import Trained
+from tlkit.experiments.trained import Trained
 from tlkit.models import saving
 from tlkit.models.applications import SPECS
 from tlkit.reports import render

@@ -19,7 +19,7 @@ import keras
 from matplotlib.figure import Figure
 
 from tlkit._internal import arguments, system
-from tlkit._internal.files import replace_atomically
+from tlkit._internal.files import fill_atomically, replace_atomically
 from tlkit._internal.text import reason
 from tlkit.errors import ConfigError
 from tlkit.evaluation.metrics import Evaluation
@@ -72,6 +72,7 @@ def save_run(
     report: ReportFacts | None = None,
     files: Mapping[str, str | bytes] = MappingProxyType({}),
     metrics: Mapping[str, Any] = MappingProxyType({}),
+    is_claimed: bool = False,
 ) -> Path:
     """Save a run to a new folder, completely or not at all; then draw its figures.
 
@@ -91,16 +92,18 @@ def save_run(
         report: The contents of a report; its figures need not be in `figures`.
         files: More files by name, of text or bytes.
         metrics: More entries of `metrics.json`.
+        is_claimed: Whether this process holds the folder by `tlkit.experiments.run_state.claim`:
+            it may then hold what belongs to the training.
 
     Raises:
         ConfigError: The folder is not empty.
+        StoreError: The folder can't be written; nothing is left there.
 
     Warns:
         UserWarning: A figure can't be drawn; the run is saved without it.
     """
-    target = require_empty(folder)
-    with replace_atomically(target) as made:
-        made.mkdir()
+    target = Path(folder) if is_claimed else require_empty(folder)
+    with fill_atomically(target) as made:
         saving.save(model, made / "model.keras")
         _write_json(made / "metrics.json", {"about": about, **_metrics(run, evaluation), **metrics})
         settings = {"about": about, **config, "environment": environment()}

@@ -1,14 +1,14 @@
 """Run a whole experiment: from images on disk to a folder with model, metrics and report."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from tlkit._internal import text
 from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.usage import Usage
 from tlkit.data.image_dataset import ImageDataset
@@ -26,16 +26,18 @@ from tlkit.experiments import (
     energy,
     folds,
     recipes,
-    run_folder,
-    split_csv,
+    run_saving,
+    run_state,
 )
 from tlkit.experiments.additions import Additions, measure
-from tlkit.experiments.experiment import PLACES, Experiment, check_name
+from tlkit.experiments.experiment import Experiment, check_name
 from tlkit.experiments.loading import image_size_of, load_images, split_images
-from tlkit.experiments.recipe import Recipe, Trained
-from tlkit.experiments.reporting import gather_facts, list_weights, plan, write_report
+from tlkit.experiments.recipe import Recipe
+from tlkit.experiments.reporting import plan
+from tlkit.experiments.trained import Trained
 from tlkit.models.inspection import probabilities_of
 from tlkit.training import ood_detector
+from tlkit.training.checkpoint_files import CheckpointFolder
 
 _VIEWS = 4  # augmented copies of each image, for a head that is solved
 _MIN_FOR_THRESHOLD = 100  # validation images
@@ -85,13 +87,16 @@ def run(
     cache: Cache | None = STORED,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     on_message: Callable[[object], None] = lambda message: None,
+    resume: bool = True,
     verbose: bool = False,
 ) -> ExperimentResult:
     """Train and evaluate a classifier, and write model, metrics, report and config to a folder.
 
     Args:
         experiment: The settings.
-        folder: The run's folder; it must be new or empty.
+        folder: The run's folder; it must be new, empty, or hold an unfinished run of the same
+            settings (see `resume`). It is created at the start; its `state.json` says how far the
+            run is, and its hidden folder `.checkpoint` has the state after each epoch.
         command: The command that was typed, for the report; by default this call.
         cache: How the frozen part is run and its features are stored; by default they are stored
             for later experiments in a folder that they share. None stores and caches nothing.
@@ -99,29 +104,71 @@ def run(
             epoch. See `tlkit.training.trackers`.
         on_message: Is called with the plan before training, and with the results after it: `print`
             shows all.
+        resume: Whether to go on with an unfinished run, one that was killed or interrupted, from
+            its last epoch; False starts anew. A run whose budget ran out goes on with a larger one.
         verbose: Whether to print a line for every epoch.
 
     Raises:
-        ConfigError: The folder is not empty, or a value is wrong.
+        ConfigError: The folder holds something else, another process trains into it, its unfinished
+            run has other settings, or a value is wrong.
         DataError: Something is wrong with the images.
         DownloadError: Weights can't be downloaded.
+        StoreError: The run can't be written to its folder; the message says where it is instead.
+        TrainingInterrupted: Ctrl-C stopped the training; its `run` is what was done.
     """
-    _check_folder(experiment, folder)
+    check_name("folder", folder)
+    for place in (*run_saving.list_places(experiment).values(), *experiment.add):
+        _refuse_within(place, folder)
+    command = command or f"experiments.run({experiment}, {str(folder)!r})"
+    with run_state.claim(folder, experiment.to_dict(), command=command, resume=resume) as claim:
+        if claim.is_resumed:
+            on_message(f"going on with the unfinished run in {claim.folder}")
+        return _run(
+            experiment,
+            claim,
+            command=command,
+            cache=cache,
+            callbacks=callbacks,
+            on_message=on_message,
+            verbose=verbose,
+        )
+
+
+def _run(
+    experiment: Experiment,
+    claim: run_state.Claim,
+    *,
+    command: str,
+    cache: Cache | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+    on_message: Callable[[object], None],
+    verbose: bool,
+) -> ExperimentResult:
+    """Run an experiment in the folder that this process holds."""
     experiment, source, parts = _load(experiment, on_message)
     usage = Usage()
     cache = None if cache is None else replace(cache, usage=usage)
     search, chosen = None, None
     if experiment.is_search:
-        search = backbone_choice.search(experiment, parts.train, cache=cache, on_message=on_message)
+        search = _search(experiment, parts.train, claim, cache=cache, on_message=on_message)
         on_message(search)
         experiment, parts, chosen = backbone_choice.take_recommended(experiment, parts, search)
     fit = partial(train, chosen=chosen, cache=cache)
     with energy.measure_energy() as used:
-        trained = fit(experiment, parts, callbacks=callbacks, verbose=verbose)
+        trained = fit(
+            experiment,
+            parts,
+            callbacks=callbacks,
+            checkpoint=claim.checkpoint / "train",
+            verbose=verbose,
+        )
+    claim.ran_out = trained.budget_ran_out is not None
     stored = cache if cache and cache.folder and _is_backbone_unchanged(trained) else None
     folded = None
     if experiment.folds:
-        again = partial(_train_on, experiment, cache=cache, verbose=verbose)
+        again = partial(
+            _train_on, experiment, count(1), claim.checkpoint, cache=cache, verbose=verbose
+        )
         folded = folds.evaluate_folds(experiment, source, trained, train=again, cache=stored)
         parts = replace(parts, test=source)
         on_message(folded.summary())
@@ -130,10 +177,11 @@ def run(
     additions = None
     if experiment.add:
         is_quick = stored is not None and not experiment.folds
-        before = partial(_evaluate_before, experiment, cache, fit) if is_quick else None
+        fit_before = partial(fit, checkpoint=claim.checkpoint / "before")
+        before = partial(_evaluate_before, experiment, cache, fit_before) if is_quick else None
         additions = measure(parts, evaluation, before)
     result = ExperimentResult(
-        folder=Path(folder),
+        folder=claim.folder,
         split=parts,
         trained=trained,
         evaluation=evaluation,
@@ -143,20 +191,28 @@ def run(
     )
     for message in filter(None, (usage if usage.num_images else None, evaluation, additions)):
         on_message(message)
-    command = command or f"experiments.run({experiment}, {str(folder)!r})"
-    _save(experiment, source, result, command=command, joules=used.joules, on_message=on_message)
+    run_saving.save(
+        experiment, source, result, command=command, joules=used.joules, on_message=on_message
+    )
     return result
 
 
-def _check_folder(experiment: Experiment, folder: str | Path) -> None:
-    run_folder.require_empty(check_name("folder", folder))
-    for place in (*_list_places(experiment).values(), *experiment.add):
-        _refuse_within(place, folder)
-
-
-def _list_places(experiment: Experiment) -> dict[str, str]:
-    """Return where the images are, by the name of the setting."""
-    return {name: getattr(experiment, name) for name in PLACES if getattr(experiment, name)}
+def _search(
+    experiment: Experiment,
+    train: ImageDataset,
+    claim: run_state.Claim,
+    *,
+    cache: Cache | None,
+    on_message: Callable[[object], None],
+) -> BackboneSearch:
+    """Compare backbones, or return what an earlier process of this run found."""
+    folder = CheckpointFolder(claim.checkpoint)
+    kept = folder.read_notes().get("search")
+    if kept is not None:
+        return BackboneSearch.from_dict(kept)
+    found = backbone_choice.search(experiment, train, cache=cache, on_message=on_message)
+    folder.write_notes({"search": found.to_dict()})
+    return found
 
 
 def _load(
@@ -188,63 +244,6 @@ def _calibrate(
         on_message("threshold 0.5 for every class, because there are no validation images")
 
 
-def _save(
-    experiment: Experiment,
-    source: ImageDataset,
-    result: ExperimentResult,
-    *,
-    command: str,
-    joules: float | None,
-    on_message: Callable[[object], None],
-) -> None:
-    """Write model, metrics and config of an experiment to its folder, and then the report."""
-    found = result.cross_validation
-    named = " ".join([experiment.backbone, *list_weights(experiment)])
-    size = text.pixels(image_size_of(experiment))
-    making = _describe_making(experiment, result, command=command, joules=joules)
-    run_folder.save_run(
-        result.folder,
-        model=result.trained.model,
-        run=result.trained.run,
-        evaluation=result.evaluation,
-        figures={},
-        about=f"{experiment.recipe} on {source.name}, {size}, {named}",
-        config={"experiment": experiment.to_dict(), "making": making},
-        files={split_csv.NAME: split_csv.format_split(result.split)}
-        if found is None
-        else folds.to_files(source, found),
-        metrics={} if found is None else {"folds": found.to_dict()},
-    )
-    gather = partial(
-        gather_facts,
-        experiment,
-        source,
-        result.split,
-        result.trained,
-        result.evaluation,
-        making=making,
-        validated=found,
-    )
-    write_report(result.folder, gather, on_message)
-
-
-def _describe_making(
-    experiment: Experiment, result: ExperimentResult, *, command: str, joules: float | None
-) -> dict[str, Any]:
-    """Return how a run was made, as values that JSON can hold."""
-    additions, search = result.additions, result.search
-    places = _list_places(experiment)
-    return {
-        "command": command,
-        "seconds": result.trained.seconds,
-        "joules": joules,
-        **{name: str(Path(place).resolve()) for name, place in places.items()},
-        "add": [str(Path(place).resolve()) for place in experiment.add],
-        "additions": None if additions is None else additions.to_dict(),
-        "search": None if search is None else search.to_dict(),
-    }
-
-
 def _evaluate_before(
     experiment: Experiment, cache: Cache | None, fit: Callable[..., Trained], split: Split
 ) -> Evaluation:
@@ -260,6 +259,7 @@ def train(
     cache: Cache | None = STORED,
     chosen: ProbedBackbone | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    checkpoint: Path | None = None,
     verbose: bool = True,
 ) -> Trained:
     """Train a classifier on the training images of a split.
@@ -270,6 +270,7 @@ def train(
         cache: As for `run`.
         chosen: The backbone that a search recommended, and where it ends.
         callbacks: As for `run`.
+        checkpoint: As for `Recipe.train`.
         verbose: Whether to print a line for every epoch.
     """
     recipe = recipes.get(experiment.recipe, backbone=experiment.backbone)
@@ -296,16 +297,22 @@ def train(
         budget=experiment.budget,
         cache=cache,
         also=[part for part in (split.validation, split.test) if len(part)],
+        checkpoint=checkpoint,
         verbose=verbose,
     )
 
 
 def _train_on(
-    experiment: Experiment, data: ImageDataset, *, cache: Cache | None, verbose: bool
+    experiment: Experiment,
+    numbers: Iterator[int],
+    checkpoints: Path,
+    data: ImageDataset,
+    **how: Any,
 ) -> Trained:
+    """Train on the images that are not in the next fold."""
     empty = data.take([])
     parts = Split(train=data, validation=empty, test=empty)
-    return train(experiment, parts, cache=cache, verbose=verbose)
+    return train(experiment, parts, checkpoint=checkpoints / f"fold-{next(numbers)}", **how)
 
 
 def _is_backbone_unchanged(trained: Trained) -> bool:

@@ -66,6 +66,7 @@ def fit_whole(
     validation_data: batches.Inputs | None,
     extra: Sequence[keras.callbacks.Callback],
     saved: PhaseCheckpoints | None = None,
+    shown: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
     """Train the whole model by Keras' fit.
 
@@ -77,13 +78,14 @@ def fit_whole(
         validation_data: The validation images.
         extra: Callbacks that run after the phase's.
         saved: Where the state after each epoch is saved, and the epochs that were done before.
+        shown: Callbacks that run after all others, and whose state need not be saved.
     """
     first = _averaging_callbacks(phase)
     if plan.batchnorm == "reestimate":  # of the averaged weights, before all others look
         first.append(
             ReestimateBatchNorm(plan.training_batchnorm, data, batch_size=phase.batch_size)
         )
-    callbacks = [*first, *phase.callbacks, *_add_last(first, phase, extra, saved)]
+    callbacks = [*first, *phase.callbacks, *_add_last(first, phase, extra, saved), *shown]
     stays = batches.is_arrays(data) and not (phase.augmentation or batches.is_lazy(data))
     source = data if stays else _to_dataset(data, phase)
     if phase.augmentation:
@@ -120,7 +122,7 @@ def _add_last(
     extra: Sequence[keras.callbacks.Callback],
     saved: PhaseCheckpoints | None,
 ) -> list[keras.callbacks.Callback]:
-    """Return the callbacks that run after the phase's; the last one saves the state of them all."""
+    """Return the callbacks that run after the phase's; the last one saves the state of all."""
     last = [*extra, keras.callbacks.TerminateOnNaN()]
     if saved is None:
         return last
@@ -158,6 +160,7 @@ def fit_tail(
     part: FrozenPart,
     extra: Sequence[keras.callbacks.Callback],
     saved: PhaseCheckpoints | None = None,
+    shown: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
     """Run the frozen part once, and train the rest by Keras' fit; arguments as for `fit_whole`."""
     size = phase.batch_size
@@ -184,7 +187,7 @@ def fit_tail(
         class_weight=phase.weigh_classes(model.output_shape[-1]),
         callbacks=phase.callbacks,
         first=first,
-        last=_add_last(first, phase, extra, saved),
+        last=[*_add_last(first, phase, extra, saved), *shown],
     )
 
 

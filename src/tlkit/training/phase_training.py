@@ -166,10 +166,20 @@ def _fit(
     guard = StopOnDivergence(measure_baseline(model, phase, plan, data))
     # The guard restores weights last: the stopper's best epoch may be one that diverged.
     recorder = EpochRecorder()
-    extra = [callback for callback in (stopper, guard, lines, recorder) if callback is not None]
+    extra = [callback for callback in (stopper, guard, recorder) if callback is not None]
+    shown = [] if lines is None else [lines]
     fit = fit_whole if part is None else partial(fit_tail, part=part)
     try:
-        fit(model, phase, plan, data, validation_data=validation_data, extra=extra, saved=saved)
+        fit(
+            model,
+            phase,
+            plan,
+            data,
+            validation_data=validation_data,
+            extra=extra,
+            saved=saved,
+            shown=shown,  # an epoch of which a line was written has been saved
+        )
     except KeyboardInterrupt:
         done = tuple(recorder.epochs)
         return _Fitted(epochs=done, best_epoch=len(done), interrupted=True)

@@ -1,0 +1,86 @@
+"""Save an experiment's result as a run: the files first, and then the report."""
+
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit._internal import text
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.errors import StoreError
+from tlkit.experiments import folds, run_folder, split_csv
+from tlkit.experiments.experiment import PLACES, Experiment
+from tlkit.experiments.loading import image_size_of
+from tlkit.experiments.reporting import gather_facts, list_weights, write_report
+
+if TYPE_CHECKING:
+    from tlkit.experiments.runner import ExperimentResult
+
+
+def list_places(experiment: Experiment) -> dict[str, str]:
+    """Return where the images are, by the name of the setting."""
+    return {name: getattr(experiment, name) for name in PLACES if getattr(experiment, name)}
+
+
+def save(
+    experiment: Experiment,
+    source: ImageDataset,
+    result: "ExperimentResult",
+    *,
+    command: str,
+    joules: float | None,
+    on_message: Callable[[object], None],
+) -> None:
+    """Write model, metrics and config of an experiment to its folder, and then the report."""
+    found = result.cross_validation
+    named = " ".join([experiment.backbone, *list_weights(experiment)])
+    size = text.pixels(image_size_of(experiment))
+    making = _describe_making(experiment, result, command=command, joules=joules)
+    write = partial(
+        run_folder.save_run,
+        model=result.trained.model,
+        run=result.trained.run,
+        evaluation=result.evaluation,
+        figures={},
+        about=f"{experiment.recipe} on {source.name}, {size}, {named}",
+        config={"experiment": experiment.to_dict(), "making": making},
+        files={split_csv.NAME: split_csv.format_split(result.split)}
+        if found is None
+        else folds.to_files(source, found),
+        metrics={} if found is None else {"folds": found.to_dict()},
+    )
+    try:
+        write(result.folder, is_claimed=True)
+    except StoreError as error:  # the disk may be full; the training is worth another place
+        other = Path(tempfile.mkdtemp(prefix="tlkit-run-")) / "run"
+        write(other)
+        raise StoreError(f"{error} The run is in '{other}' instead.") from error
+    gather = partial(
+        gather_facts,
+        experiment,
+        source,
+        result.split,
+        result.trained,
+        result.evaluation,
+        making=making,
+        validated=found,
+    )
+    write_report(result.folder, gather, on_message)
+
+
+def _describe_making(
+    experiment: Experiment, result: "ExperimentResult", *, command: str, joules: float | None
+) -> dict[str, Any]:
+    """Return how a run was made, as values that JSON can hold."""
+    additions, search = result.additions, result.search
+    places = list_places(experiment)
+    return {
+        "command": command,
+        "seconds": result.trained.seconds,
+        "joules": joules,
+        **{name: str(Path(place).resolve()) for name, place in places.items()},
+        "add": [str(Path(place).resolve()) for place in experiment.add],
+        "additions": None if additions is None else additions.to_dict(),
+        "search": None if search is None else search.to_dict(),
+    }

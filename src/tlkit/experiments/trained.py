@@ -1,0 +1,26 @@
+"""What training a recipe came to."""
+
+from dataclasses import dataclass
+
+import keras
+
+from tlkit.training.records import Run
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """A classifier that a recipe trained.
+
+    Attributes:
+        recipe: The recipe's name.
+        model: The classifier.
+        run: The record of its training.
+        seconds: Time for building, probing and training, also that of earlier processes.
+        budget_ran_out: Where in the training its budget ran out; None if it did not.
+    """
+
+    recipe: str
+    model: keras.Model
+    run: Run
+    seconds: float
+    budget_ran_out: str | None = None
