@@ -17,6 +17,7 @@ from tlkit.errors import ConfigError, DataError
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "mnist_mobilenetv2.py"
 WRITTEN = {
+    "SHA256SUMS",
     "config.json",
     "confusion.png",
     "curves.png",

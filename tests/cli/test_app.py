@@ -58,6 +58,7 @@ def moved(trained: Path, photos: Path, tmp_path: Path) -> tuple[Path, Path]:
     config["experiment"]["data"] = "no longer here"
     config["making"]["data"] = str(images)
     (run / "config.json").write_text(json.dumps(config))
+    tlkit.experiments.verify_run(run, accept=True)
     return run, images
 
 

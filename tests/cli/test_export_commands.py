@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 from tests.samples import skip_without
 
+from tlkit import experiments
 from tlkit.cli import app, export_commands
 from tlkit.deployment import Metadata, formats
 from tlkit.deployment.metadata import PRECISIONS
@@ -109,6 +110,7 @@ def test_a_run_without_its_images_is_compared_on_random_pixels(
     config = json.loads((run / "config.json").read_text())
     config["experiment"]["data"] = config["making"]["data"] = "no longer here"
     (run / "config.json").write_text(json.dumps(config))
+    experiments.verify_run(run, accept=True)
     words = ["export", str(run), "--format", "litert"]
     assert app.main([*words, "--max-drop", "0.1"]) == app.WRONG_ARGUMENTS
     assert app.main([*words, "--precision", "int8"]) == app.WRONG_ARGUMENTS

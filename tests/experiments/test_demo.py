@@ -292,6 +292,7 @@ def test_flagged_images_are_listed_as_in_the_table_of_the_run(
     ):
         changed = {**config, "experiment": {**config["experiment"], **settings}}
         (run / "config.json").write_text(json.dumps(changed))
+        tlkit.experiments.verify_run(run, accept=True)
         assert load_subject(run).columns == columns
         assert load_subject(run / "model.keras").columns == columns
 

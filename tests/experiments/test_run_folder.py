@@ -34,7 +34,7 @@ def test_the_folder_holds_model_metrics_history_and_config(
     finished: dict[str, object], tmp_path: Path
 ) -> None:
     folder = run_folder.save_run(tmp_path / "new" / "run", **finished)
-    names = ["config.json", "empty.png", "history.csv", "metrics.json", "model.keras"]
+    names = ["SHA256SUMS", "config.json", "empty.png", "history.csv", "metrics.json", "model.keras"]
     assert sorted(path.name for path in folder.iterdir()) == names
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["accuracy"] == finished["evaluation"].accuracy

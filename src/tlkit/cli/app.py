@@ -62,6 +62,7 @@ _COMMANDS: tuple[Callable[..., Any], ...] = (
     classifier_commands.predict,
     classifier_commands.embed,
     classifier_commands.report,
+    classifier_commands.verify,
     classifier_commands.audit,
     export_commands.export,
     demo_commands.demo,

@@ -1,15 +1,16 @@
-"""The commands on a trained classifier: `tlkit evaluate`, `predict`, `embed`, `report`, `audit`.
+"""The commands on a trained classifier: `tlkit evaluate`, `predict`, `report` and others.
 
 Each signature and docstring gives options and help, each body does the work.
 """
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tlkit
 from tlkit.cli.options import (
     DEFAULT_OUTPUT,
+    FLAG,
     LabelledImages,
     Output,
     UseCache,
@@ -138,6 +139,20 @@ def report(run: str, *, output: Output = DEFAULT_OUTPUT) -> dict[str, Any]:
     file = tlkit.experiments.report(run) / "report.html"
     output.print(f"wrote {file}")
     return {"report": str(file)}
+
+
+def verify(
+    run: str, *, accept: Annotated[bool, FLAG] = False, output: Output = DEFAULT_OUTPUT
+) -> dict[str, Any]:
+    """Check that the files of a run are as they were written, by the list SHA256SUMS in it.
+
+    Args:
+        run: A run's folder.
+        accept: Take the files as they are now for the right ones, after a change on purpose.
+    """
+    found = tlkit.experiments.verify_run(run, accept=accept)
+    output.print(str(found))
+    return found.to_dict()
 
 
 def audit(

@@ -1,7 +1,6 @@
 """What a demo runs: a classifier of Keras or an exported file, with how its images are read."""
 
 import io
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from tlkit.data.decoding import PICTURE_FORMATS, Fit, UnreadableImageError
 from tlkit.deployment.predictor import MAX_PIXELS, Prediction
 from tlkit.errors import ConfigError
 from tlkit.evaluation.file_classifier import FileClassifier, from_model
+from tlkit.experiments import run_files
 from tlkit.experiments.exported import is_exported, load_exported
 from tlkit.experiments.loading import load_classifier
 from tlkit.plotting.image_grids import to_drawable
@@ -171,11 +171,12 @@ def load_subject(path: Path) -> DemoSubject:
 def _read_columns(run: Path) -> dict[str, Any]:
     """Return the columns of a run's table; those of any other where it read a folder."""
     file = run / "config.json"
-    config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    known = config.get("experiment") or {}
-    names = ("path_column", "label_column", "label_separator")
-    columns = {name: known[name] for name in names if known.get(name)}
-    return {**columns, "label_separator": None} if known.get("label_columns") else columns
+    config = run_files.read_json(file) if file.is_file() else {}
+    with run_files.explain_damage(file):
+        known = config.get("experiment") or {}
+        names = ("path_column", "label_column", "label_separator")
+        columns = {name: known[name] for name in names if known.get(name)}
+        return {**columns, "label_separator": None} if known.get("label_columns") else columns
 
 
 def _name(classifier: FileClassifier) -> str:
@@ -192,10 +193,11 @@ def _describe(classifier: FileClassifier, run: Path | None) -> str:
     file = None if run is None else run / "metrics.json"
     if file is None or not file.is_file():
         return f"{what}."
-    metrics = json.loads(file.read_text(encoding="utf-8"))
+    metrics = run_files.read_json(file)
     images, accuracy = metrics.get("count"), metrics.get("accuracy")
     if not images or accuracy is None:
         return f"{what}."
-    share = text.percent(accuracy, of=images)
+    with run_files.explain_damage(file):
+        share = text.percent(accuracy, of=images)
     verb = "All classes were right" if several else "Right"
     return f"{what}. {verb} for {share} of {images:,} test images."

@@ -1,12 +1,12 @@
 """Keep in a run's folder what was exported from it, and how each file compared."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-from tlkit._internal.files import replace_atomically
 from tlkit.deployment.exporter import Export
-from tlkit.experiments import run_files
+from tlkit.experiments import checksums, run_files
 
 NAME = "exports.json"
 
@@ -29,7 +29,7 @@ def add(run: Path, export: Export) -> None:
         "proof": export.proof.to_dict(),
     }
     others = [each for each in load(run) if each["file"] != name]
-    with replace_atomically(run / NAME) as temporary:
+    with checksums.replace_listed(run / NAME) as temporary:
         text = json.dumps({"exports": [*others, record]}, indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -41,7 +41,7 @@ def load(run: Path) -> list[dict[str, Any]]:
         ConfigError: The file that lists them is damaged.
     """
     path = run / NAME
-    if not path.is_file():
+    if not os.path.lexists(path):
         return []
     found = run_files.read_json(path, "exports")
     with run_files.explain_damage(path):

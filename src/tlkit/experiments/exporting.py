@@ -11,7 +11,7 @@ from tlkit.deployment import formats
 from tlkit.deployment.exporter import Export, export
 from tlkit.deployment.metadata import Precision
 from tlkit.errors import Argument, ConfigError, TlkitError
-from tlkit.experiments import export_records, folds, reporting, run_files, split_csv
+from tlkit.experiments import checksums, export_records, folds, reporting, run_files, split_csv
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.experiments.loading import load_classifier, load_images
 
@@ -77,10 +77,16 @@ def export_run(
     on_message(str(found))
     if folder.is_dir():
         export_records.add(folder, found)
+        checksums.update(folder, _list_written(found.path))
     if split is not None:
         reporting.report(folder)
         on_message("added to the run's report")
     return found
+
+
+def _list_written(path: Path) -> list[Path]:
+    """Return the files, or the folder, of an export."""
+    return [path, path.with_name(f"{path.name}.json"), path.with_suffix(".bin")]
 
 
 def _choose_path(folder: Path, name: str | None, precision: str, out: str | Path | None) -> Path:
@@ -109,7 +115,7 @@ def _identify(folder: Path) -> str | None:
     config = folder / "config.json"
     if not config.is_file():
         return None
-    digest = hashlib.sha256(config.read_bytes()).hexdigest()
+    digest = hashlib.sha256(run_files.read_text(config).encode()).hexdigest()
     return f"{folder.resolve().name}-{digest[:8]}"
 
 

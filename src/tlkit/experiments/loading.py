@@ -1,5 +1,6 @@
 """Load the images that an experiment names, split them, and load the classifier of a run."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from tlkit.data.joining import join
 from tlkit.data.splits import Split, split
 from tlkit.data.table_listing import Columns
 from tlkit.errors import Argument, ConfigError
-from tlkit.experiments import run_files
+from tlkit.experiments import checksums, run_files
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.models import backbones, saving
 from tlkit.models.applications import SPECS
@@ -258,8 +259,20 @@ def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Ex
             f"`model` must be a run's folder or a .keras file, got {str(model)!r}: {why}."
         )
     values = _read_settings(path if path.is_dir() else path.parent)
-    classifier = saving.load(path / "model.keras" if path.is_dir() else path)
+    classifier = load_model(path / "model.keras" if path.is_dir() else path)
     return classifier, settings_for(classifier.input_shape, values, **settings)
+
+
+def load_model(file: Path) -> keras.Model:
+    """Return the classifier in a file; that of a run must be as the run wrote it.
+
+    Raises:
+        ConfigError: It is damaged, or was changed.
+    """
+    if file.name == "model.keras":
+        with run_files.explain_damage(file):
+            checksums.check(file)
+    return saving.load(file)
 
 
 def settings_for(
@@ -291,7 +304,7 @@ def settings_for(
 def _read_settings(folder: Path) -> dict[str, Any]:
     """Return the settings of the experiment in a run's folder; none of another folder."""
     file = folder / "config.json"
-    if not file.is_file():
+    if not os.path.lexists(file):
         return {}
     config = run_files.read_json(file)
     with run_files.explain_damage(file):

@@ -18,6 +18,7 @@ from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.prediction_sets import measure_sets
 from tlkit.evaluation.probing.search_result import BackboneSearch
 from tlkit.experiments import (
+    checksums,
     export_records,
     figures,
     folds,
@@ -27,9 +28,8 @@ from tlkit.experiments import (
     split_csv,
 )
 from tlkit.experiments.experiment import Experiment, settings_of_run
-from tlkit.experiments.loading import image_size_of, load_images, split_images
+from tlkit.experiments.loading import image_size_of, load_images, load_model, split_images
 from tlkit.experiments.trained import Trained
-from tlkit.models import saving
 from tlkit.models.applications import SPECS
 from tlkit.reports import render
 from tlkit.reports.facts import PhaseFacts, ReportFacts, model_facts, phase_facts
@@ -56,6 +56,8 @@ def plan(source: ImageDataset, parts: Split) -> str:
 def report(folder: str | Path) -> Path:
     """Write a run's report again, with figures from its own test images.
 
+    A page or card that you edited is kept beside the new one, as `model_card.md.edited`.
+
     Args:
         folder: A folder that `run` wrote; its images must not have moved or changed.
 
@@ -75,7 +77,7 @@ def report(folder: str | Path) -> Path:
     with run_files.explain_damage(target / "config.json"):
         experiment = Experiment.from_dict(settings_of_run(config))
         making = _read_making(config["making"])
-    model = saving.load(target / "model.keras")
+    model = load_model(target / "model.keras")
     images = load_images(experiment)
     found = None
     if experiment.folds:
@@ -89,7 +91,12 @@ def report(folder: str | Path) -> Path:
         experiment, source, parts, trained, evaluation, making=making, validated=found
     )
     written = {"environment": config["environment"], "exports": export_records.load(target)}
-    return render.write(target, replace(facts, **written))
+    checksums.keep_edited(target)
+    render.write(target, replace(facts, **written))
+    checksums.update(
+        target, (each for each in target.iterdir() if checksums.is_editable(each.name))
+    )
+    return target
 
 
 def write_report(

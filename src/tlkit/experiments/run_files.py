@@ -1,6 +1,7 @@
 """Read the files of a run's folder: one clear error for a file that is damaged or was changed."""
 
 import csv
+import io
 import json
 import textwrap
 from collections.abc import Iterator
@@ -10,8 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from tlkit._internal import text_files
 from tlkit.errors import ConfigError
+from tlkit.experiments import checksums
 
+_MAX_BYTES = 2**30
 _ERRORS = (
     *(AttributeError, csv.Error, EOFError, LookupError, OverflowError, RecursionError),
     *(TypeError, ValueError),
@@ -29,7 +33,7 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
         ConfigError: There is no such file, or it is not as the run wrote it.
     """
     with explain_damage(path):
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(_read_text(path))
         if not isinstance(values, dict):
             raise ValueError(f"it holds {type(values).__name__}, not names and values")
         missing = [key for key in keys if key not in values]
@@ -48,8 +52,8 @@ def read_csv(path: Path, *columns: str) -> list[dict[str, str]]:
     Raises:
         ConfigError: There is no such file, or it is not as the run wrote it.
     """
-    with explain_damage(path), path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file, strict=True)
+    with explain_damage(path):
+        reader = csv.DictReader(io.StringIO(_read_text(path), newline=""), strict=True)
         missing = [column for column in columns if column not in (reader.fieldnames or ())]
         if missing:
             raise ValueError(f"it has no column {missing}")
@@ -67,12 +71,33 @@ def read_array(path: Path) -> np.ndarray:
         ConfigError: There is no such file, or it is not as the run wrote it.
     """
     with explain_damage(path):
-        array: np.ndarray = np.load(path, allow_pickle=False)
+        content = io.BytesIO(_read_bytes(path))
+        array: np.ndarray = np.load(content, allow_pickle=False)
         if not (isinstance(array, np.ndarray) and np.issubdtype(array.dtype, np.floating)):
             raise ValueError("it does not hold an array of numbers")
         if not np.isfinite(array).all():
             raise ValueError("some of its numbers are infinite or not a number")
     return array
+
+
+def read_text(path: Path) -> str:
+    """Return a text file of a run.
+
+    Raises:
+        ConfigError: There is no such file, or it is not as the run wrote it.
+    """
+    with explain_damage(path):
+        return _read_text(path)
+
+
+def _read_text(path: Path) -> str:
+    return _read_bytes(path).decode("utf-8")
+
+
+def _read_bytes(path: Path) -> bytes:
+    content = text_files.read_bytes(path, max_bytes=_MAX_BYTES)
+    checksums.check(path, content)
+    return content
 
 
 @contextmanager
@@ -91,7 +116,7 @@ def explain_damage(path: Path) -> Iterator[None]:
             raise
         raise _to_error(path, error) from error
     except OSError as error:
-        raise ConfigError(f"Can't read {str(path)!r}: {error.strerror or error}.") from error
+        raise ConfigError(f"Can't read {str(path)!r}: {text_files.reason(error)}.") from error
     except _ERRORS as error:
         raise _to_error(path, error) from error
 

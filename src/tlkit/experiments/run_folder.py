@@ -23,7 +23,7 @@ from tlkit._internal.files import fill_atomically, replace_atomically
 from tlkit._internal.text import reason
 from tlkit.errors import ConfigError
 from tlkit.evaluation.metrics import Evaluation
-from tlkit.experiments import run_files
+from tlkit.experiments import checksums, run_files
 from tlkit.models import saving
 from tlkit.reports import images, render
 from tlkit.reports.facts import ReportFacts
@@ -79,7 +79,8 @@ def save_run(
     The folder holds `model.keras`, `metrics.json` (the evaluation, the seconds, which weights each
     phase moved, and how its frozen part was run), `history.csv` (one row per epoch), `config.json`
     (the settings, the package versions and the machine), each figure as `<name>.png`, and, with a
-    report, the files of `tlkit.reports.write`.
+    report, the files of `tlkit.reports.write`. `SHA256SUMS` lists all of them; see
+    `tlkit.experiments.verify_run`.
 
     Args:
         folder: The run's folder; it must be new or empty.
@@ -111,10 +112,12 @@ def save_run(
         _write_history(made / "history.csv", run)
         for name, content in files.items():
             (made / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        checksums.write(made)
     for name, figure in figures.items():
         _write_figure(target / f"{name}.png", figure)
     if report is not None:
         render.write(target, report)
+    checksums.update_pages(target)
     return target
 
 

@@ -1,24 +1,22 @@
 """Send a run to the Hugging Face Hub, and get one from there, as a model repository."""
 
-import hashlib
-import json
 import re
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from tlkit._internal import arguments, text
+from tlkit._internal import arguments, text, text_files
 from tlkit._internal.files import TEMPORARY, replace_atomically
 from tlkit._internal.optional import require
 from tlkit.errors import Argument, ConfigError, DownloadError
-from tlkit.experiments import hub_errors, public_files, run_folder
+from tlkit.experiments import checksums, hub_errors, public_files, run_files, run_folder
 from tlkit.experiments.exporting import FOLDER
 
-CARD, SUMS = "README.md", "SHA256SUMS"
+CARD, SUMS = "README.md", checksums.NAME
 _TEXTS = ("config.json", "metrics.json", "history.csv")
 _PATTERNS = ["model.keras", *_TEXTS, CARD, SUMS, "*.png", f"{FOLDER}/*"]
 _PICTURE = re.compile(r"\]\(([\w-]+\.png)\)")
@@ -160,6 +158,8 @@ def pull(
 
 
 def _check_run(folder: Path) -> None:
+    if (folder / SUMS).is_file():
+        checksums.verify_run(folder)
     for name, fix in (
         ("model.keras", "train one with `tlkit train`"),
         ("config.json", "train one with `tlkit train`"),
@@ -177,10 +177,12 @@ def _check_run(folder: Path) -> None:
 
 def _prepare(run: Path, folder: Path, repo: str) -> dict[str, Path]:
     """Write what is sent to a folder, without paths of this machine; return the files by name."""
-    places = public_files.find_places(json.loads((run / "config.json").read_text("utf-8")))
+    places = public_files.find_places(run_files.read_json(run / "config.json"))
     places.append(str(run.resolve()))
     card = run / "model_card.md"
-    content = (card if card.is_file() else run / CARD).read_text(encoding="utf-8")
+    card = card if card.is_file() else run / CARD
+    with run_files.explain_damage(card):  # it may have been edited
+        content = text_files.read_text(card)
     cleaned = public_files.remove_paths(content, places)
     _write(folder / CARD, _add_commands(cleaned, repo))
     names = ["model.keras", *_TEXTS, *_PICTURE.findall(content)]
@@ -191,7 +193,7 @@ def _prepare(run: Path, folder: Path, repo: str) -> dict[str, Path]:
         if not (run / name).is_file():
             continue
         if name.endswith(".json"):
-            _write(folder / name, public_files.clean_json((run / name).read_text("utf-8"), places))
+            _write(folder / name, public_files.clean_json(run_files.read_text(run / name), places))
         else:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run / name, folder / name)
@@ -200,8 +202,8 @@ def _prepare(run: Path, folder: Path, repo: str) -> dict[str, Path]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    sums = [f"{_hash(file)}  {name}\n" for name, file in files.items() if name != CARD]
-    _write(folder / SUMS, "".join(sums))
+    sums = {name: (checksums.hash_file(file),) for name, file in files.items() if name != CARD}
+    _write(folder / SUMS, checksums.format_sums(sums))
     return {**files, SUMS: folder / SUMS}
 
 
@@ -220,7 +222,7 @@ def _add_commands(card: str, repo: str) -> str:
 
 def _find_leftovers(run: Path, files: dict[str, Path]) -> Iterator[str]:
     """Yield a warning for each file that still holds a path of this machine."""
-    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    config = run_files.read_json(run / "config.json")
     places = [*public_files.find_places(config), str(run.resolve())]
     for name, file in files.items():
         found = {
@@ -254,22 +256,18 @@ def _verify(folder: Path, repo: str) -> list[str]:
         raise ConfigError(
             Argument("repo"), f" must be a run that `tlkit push` sent, got {repo!r}, which is none."
         )
-    names = []
-    for line in (folder / SUMS).read_text(encoding="utf-8").splitlines():
-        expected, _, name = line.partition("  ")
-        path = PurePosixPath(name)
-        is_inside = not path.is_absolute() and ".." not in path.parts
-        if not is_inside or not (folder / path).is_file() or _hash(folder / path) != expected:
+    try:
+        sums = checksums.read(folder)
+    except ConfigError as error:
+        raise DownloadError(
+            f"{SUMS} of {repo!r} is missing or differs from what was sent."
+        ) from error
+    for name, digests in sums.items():
+        if not (folder / name).is_file() or checksums.hash_file(folder / name) not in digests:
             raise DownloadError(
                 f"{name!r} of {repo!r} is missing or differs from what was sent. Pull again; if it "
                 "still differs, the repository was changed after the push."
             )
-        names.append(name)
-    if "model.keras" not in names:
+    if "model.keras" not in sums:
         raise DownloadError(f"{SUMS} of {repo!r} does not list model.keras: push the run again.")
-    return [*names, SUMS, *([CARD] if (folder / CARD).is_file() else [])]
-
-
-def _hash(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return [*sums, SUMS, *([CARD] if (folder / CARD).is_file() else [])]

@@ -13,7 +13,7 @@ from tlkit._internal.files import replace_atomically
 from tlkit._internal.optional import require
 from tlkit.deployment import formats
 from tlkit.deployment.predictor import Predictor
-from tlkit.experiments import public_files, run_folder
+from tlkit.experiments import public_files, run_files, run_folder
 from tlkit.experiments.demo import write_examples
 from tlkit.experiments.demo_subject import load_subject
 from tlkit.experiments.exported import is_exported
@@ -153,11 +153,10 @@ def copy_run(run: Path, folder: Path) -> Path:
     config = run / "config.json"
     if not config.is_file():
         return folder
-    content = config.read_text(encoding="utf-8")
-    places = public_files.find_places(json.loads(content))
+    places = public_files.find_places(run_files.read_json(config))
     for file in (config, run / "metrics.json"):
         if file.is_file():
-            text = public_files.clean_json(file.read_text(encoding="utf-8"), places)
+            text = public_files.clean_json(run_files.read_text(file), places)
             (folder / file.name).write_text(text, encoding="utf-8")
     return folder
 
@@ -190,6 +189,7 @@ def _needs_kerashub(path: Path) -> bool:
     config = (path if path.is_dir() else path.parent) / "config.json"
     if not config.is_file():
         return False
-    experiment = json.loads(config.read_text(encoding="utf-8")).get("experiment") or {}
-    backbone = str(experiment.get("backbone", ""))
+    with run_files.explain_damage(config):
+        experiment = run_files.read_json(config).get("experiment") or {}
+        backbone = str(experiment.get("backbone", ""))
     return bool(backbone) and backbone not in SPECS and not backbone.endswith(".keras")

@@ -1,0 +1,99 @@
+"""Read small files of unknown origin: never for ever, never more than a bound, and as UTF-8."""
+
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+
+from tlkit._internal.text import byte_size
+
+MAX_BYTES = 64 * 2**20
+"""The largest text that is read, by default."""
+
+_KINDS = {
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file to read its bytes; a pipe, which would wait for its other end, is refused.
+
+    Raises:
+        OSError: There is no such file, it can't be read, or it is a folder, pipe or device. Its
+            `strerror` is a part of a sentence: "it is a named pipe".
+    """
+    try:
+        handle = os.open(
+            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        )
+    except ValueError as error:  # NUL in the path
+        raise OSError(0, "its name has a NUL character", str(path)) from error
+    except PermissionError as error:
+        if path.is_dir():  # on Windows
+            raise OSError(0, "it is a folder", str(path)) from error
+        raise
+    except OSError as error:
+        if not path.is_socket():
+            raise
+        raise OSError(error.errno, "it is a socket", str(path)) from error
+    try:
+        kind = stat.S_IFMT(os.fstat(handle).st_mode)
+        if kind != stat.S_IFREG:
+            raise OSError(0, f"it is {_KINDS.get(kind, 'not a file')}", str(path))
+        return os.fdopen(handle, "rb")
+    except OSError:
+        os.close(handle)
+        raise
+
+
+def read_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the content of a file of at most this many bytes.
+
+    Raises:
+        OSError: As for `open_regular`, or it is larger.
+    """
+    with open_regular(path) as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(0, f"it is larger than {byte_size(max_bytes)}", str(path))
+    return content
+
+
+def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
+    """Return a file of UTF-8, with or without a mark of its encoding at its start.
+
+    Raises:
+        OSError: As for `read_bytes`, or it is not UTF-8.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     read_text(Path(folder))
+        Traceback (most recent call last):
+        OSError: [Errno 0] it is a folder: ...
+    """
+    try:
+        return read_bytes(path, max_bytes=max_bytes).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        why = f"it is not UTF-8: byte {error.start:,} is {error.object[error.start]:#04x}"
+        raise OSError(0, why, str(path)) from error
+
+
+def find_obstacle(path: Path) -> str:
+    """Return why a path is no file that can be read, as half a sentence; "" if it is one."""
+    try:
+        open_regular(path).close()
+    except FileNotFoundError:
+        return "no such file"
+    except OSError as error:
+        return reason(error)
+    return ""
+
+
+def reason(error: OSError) -> str:
+    """Return why a file can't be read, as half a sentence."""
+    return error.strerror or str(error) or type(error).__name__
