@@ -1,6 +1,9 @@
 """The one place that uses Keras' underscored parts, which may change with any version of Keras."""
 
-from collections.abc import Iterable
+import math
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -8,6 +11,7 @@ from keras.src.backend import config
 from keras.src.backend.common import global_state
 
 _SHARED_GENERATOR = "global_seed_generator"
+_ADDING = threading.RLock()
 
 
 def flatten_layers(*layers: Any) -> list[Any]:
@@ -84,6 +88,35 @@ def shared_generator() -> Any:
 def set_shared_generator(generator: Any) -> None:
     """Replace the seed generator that layers without a seed use."""
     global_state.set_global_attribute(_SHARED_GENERATOR, generator)
+
+
+def is_registered(name: str) -> bool:
+    """Return whether a class or function of this name was registered, as by a decorator."""
+    return keras.saving.get_registered_object(name) is not None
+
+
+@contextmanager
+def bounded_weights(limit: int) -> Iterator[None]:
+    """Let layers that are made in this thread have this many numbers as weights, all together.
+
+    A layer that would have more is refused before its memory is taken, by a ValueError.
+    """
+    owner, add_weight, total = threading.get_ident(), keras.layers.Layer.add_weight, 0
+
+    def add_bounded(self: Any, shape: Any = None, *args: Any, **kwargs: Any) -> Any:
+        nonlocal total
+        if threading.get_ident() == owner:
+            total += math.prod(shape or ())
+            if total > limit:
+                raise ValueError(f"its layers would have more than the {limit:,} weights stored")
+        return add_weight(self, shape, *args, **kwargs)
+
+    with _ADDING:
+        keras.layers.Layer.add_weight = add_bounded
+        try:
+            yield
+        finally:
+            keras.layers.Layer.add_weight = add_weight
 
 
 def keras_home() -> str:

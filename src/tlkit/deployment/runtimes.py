@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tlkit._internal import runtimes
+from tlkit._internal.text_files import MAX_BYTES, find_obstacle
 from tlkit.deployment import litert_metadata
 from tlkit.deployment.metadata import INPUT, KEY
 from tlkit.errors import ConfigError, MissingExtraError
@@ -62,6 +63,8 @@ def start(path: Path, *, num_threads: int) -> Started:
     package, starter = _STARTERS[kind]
     try:
         run, text = starter(path, num_threads)
+    except ConfigError:  # of tlkit, which says it in full
+        raise
     except MissingExtraError as error:
         raise MissingExtraError(f"{path.name!r} needs {package}. Run: pip install {package}") from (
             error
@@ -169,7 +172,7 @@ def _start_saved_model(path: Path, num_threads: int) -> tuple[Run, str | None]:
 
 def _start_keras(path: Path, num_threads: int) -> tuple[Run, str | None]:
     text = read_keras_metadata(path)
-    model = importlib.import_module("keras").saving.load_model(path, compile=False)
+    model = importlib.import_module("tlkit.models.serialization").read_model(path, "path")
 
     def run(images: np.ndarray) -> Mapping[str, np.ndarray]:
         return {name: np.asarray(rows) for name, rows in model.predict_on_batch(images).items()}
@@ -179,11 +182,13 @@ def _start_keras(path: Path, num_threads: int) -> tuple[Run, str | None]:
 
 def read_keras_metadata(path: Path) -> str | None:
     """Return the metadata of an export in a `.keras` file; None in one that `tlkit.save` wrote."""
-    if not zipfile.is_zipfile(path):
+    if find_obstacle(path) or not zipfile.is_zipfile(path):
         return None
     with zipfile.ZipFile(path) as file:
         found = KERAS_METADATA in file.namelist()
-        return file.read(KERAS_METADATA).decode() if found else None
+        if not found or file.getinfo(KERAS_METADATA).file_size > MAX_BYTES:
+            return None
+        return file.read(KERAS_METADATA).decode(errors="replace")
 
 
 _Starter = Callable[[Path, int], tuple[Run, str | None]]

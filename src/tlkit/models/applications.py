@@ -14,7 +14,7 @@ from tlkit._internal import arguments
 from tlkit._internal.downloads import bounded_downloads
 from tlkit._internal.files import DAMAGE_ERRORS, describe_damage
 from tlkit.errors import Argument, ConfigError, DataError, TlkitError
-from tlkit.models import starter
+from tlkit.models import keras_files, starter
 from tlkit.models.backbone_source import BackboneSource
 from tlkit.models.pixels import BYTE, CAFFE, SIGNED, TORCH, PixelFormat
 
@@ -270,3 +270,11 @@ def _check_weights(weights: str | None) -> None:
             f" must be 'imagenet', {starter.WEIGHTS!r}, None or the path of a weights file, "
             f"got {weights!r}.{arguments.nearest(weights, get_args(PretrainedWeights))}",
         )
+    with contextlib.suppress(OSError):  # Keras can't read it, which is told later
+        try:
+            if Path(weights).suffix in (".h5", ".hdf5"):
+                keras_files.check_weights(Path(weights))
+        except keras_files.UnsafeFileError as error:
+            raise ConfigError(
+                Argument("weights"), f" must be a file of weights, got {weights!r}: {error}."
+            ) from error

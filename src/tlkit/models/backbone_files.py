@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 
 from tlkit._internal import arguments
+from tlkit._internal.text_files import find_obstacle
 from tlkit.errors import Argument, ConfigError
 from tlkit.models import backbone_checks
 from tlkit.models.applications import TABLE, BackboneSpec
@@ -58,12 +59,12 @@ def load(path: str) -> keras.Model:
     """
     file = Path(path)
     wrong = Argument("backbone")
-    if not file.is_file():
+    why = find_obstacle(file)
+    if why:
         beside = [each.name for each in file.parent.glob("*.keras")]
         raise ConfigError(
             wrong,
-            f" must be a .keras file, got {path!r}: no such file."
-            f"{arguments.nearest(file.name, beside)}",
+            f" must be a .keras file, got {path!r}: {why}.{arguments.nearest(file.name, beside)}",
         )
     if file.suffix != ".keras":
         raise ConfigError(

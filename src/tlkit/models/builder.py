@@ -7,13 +7,14 @@ from typing import Any
 import keras
 
 from tlkit._internal import arguments
-from tlkit.errors import ConfigError
+from tlkit.errors import Argument, ConfigError
 from tlkit.models import backbone_checks, backbones, feature_extraction, token_backbone
 from tlkit.models.backbone_source import BackboneSource
 from tlkit.models.feature_extraction import Pooling
 from tlkit.models.layers import ClassProbabilities, GrayToRGBResize, Interpolation
 from tlkit.models.pixels import PixelFormat, parse
 
+_MAX_CLASSES = 1_000_000
 _OWN_NAMES = {
     *("dropout", "features", "flip", "gray_to_rgb_resize", "image", "logits", "normalization"),
     "probabilities",
@@ -57,7 +58,7 @@ def build_classifier(
             image input and one output of shape `(batch, height, width, channels)`,
             `(batch, tokens, features)` or
             `(batch, features)`. A model is used as it is, not copied.
-        num_classes: Number of classes, at least 2.
+        num_classes: Number of classes, from 2 to a million.
         input_shape: Shape of one raw image: height, width and channels (1, 3 or 4; left out, the
             images are grey). Height and width can be None.
         image_size: Height and width that images are resized to before the backbone. By default the
@@ -105,7 +106,11 @@ def build_classifier(
         >>> build_classifier(backbone, 10, pixels=(0, 1)).output_shape
         (None, 10)
     """
-    names = _class_names(class_names, arguments.at_least("num_classes", num_classes, 2))
+    if arguments.at_least("num_classes", num_classes, 2) > _MAX_CLASSES:
+        raise ConfigError(
+            Argument("num_classes"), f" must be at most {_MAX_CLASSES:,}, got {num_classes:,}."
+        )
+    names = _class_names(class_names, num_classes)
     arguments.fraction("dropout", dropout)
     backbones.check_data_format()
     pooling = _check_features(features, pooling)

@@ -6,11 +6,12 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from tlkit._internal import optional
+from tlkit._internal import optional, text_files
 from tlkit._internal.downloads import SECONDS
 from tlkit._internal.files import describe_damage
+from tlkit._internal.keras_private import is_registered
 from tlkit.errors import Argument, ConfigError
-from tlkit.models import pixels
+from tlkit.models import keras_files, pixels
 from tlkit.models.layers import Interpolation
 from tlkit.models.pixels import PixelFormat
 
@@ -60,6 +61,11 @@ def check(folder: Path, *, with_weights: bool) -> None:
     kind = next((name for key, name in _FORMATS.items() if key in settings), None)
     if kind is None:
         _refuse(folder, f"its config.json has none of {list(_FORMATS)}", _of_formats())
+    if kind == "KerasHub":
+        try:
+            keras_files.check_config(text_files.read_text(config), is_registered)
+        except keras_files.UnsafeFileError as error:
+            _refuse(folder, str(error), _of_formats())
     if with_weights:
         _check_weights(folder, is_keras=kind == "KerasHub")
 
@@ -89,7 +95,7 @@ def _check_weights(folder: Path, *, is_keras: bool) -> None:
                     "again with save_pretrained(folder, safe_serialization=True)."
                 )
             _refuse(folder, f"it has no {name}", remedy)
-        problem = describe_damage(path) or _describe_safetensors(path)
+        problem = describe_damage(path) or _describe_safetensors(path) or _describe_hdf5(path)
         if problem:
             _refuse(folder, f"{name} is damaged: {problem}", "Copy or download this file again.")
 
@@ -102,6 +108,17 @@ def _describe_safetensors(path: Path) -> str:
         with safe_open(path, framework="numpy"):
             return ""
     except (OSError, SafetensorError) as error:
+        return first_line(error)
+
+
+def _describe_hdf5(path: Path) -> str:
+    """Return what is wrong with an .h5 file: links, or data in other files."""
+    if path.suffix != ".h5":
+        return ""
+    try:
+        keras_files.check_weights(path)
+        return ""
+    except (OSError, keras_files.UnsafeFileError) as error:
         return first_line(error)
 
 
@@ -156,11 +173,11 @@ def first_line(error: BaseException) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        values = json.loads(text_files.read_text(path))
+    except (OSError, RecursionError, ValueError) as error:
         values = error
     if not isinstance(values, dict):
-        why = first_line(values) if isinstance(values, ValueError) else "it holds no names"
+        why = first_line(values) if isinstance(values, Exception) else "it holds no names"
         _refuse(path.parent, f"{path.name} is damaged: {why}", "Copy or download this file again.")
     return dict(values)
 

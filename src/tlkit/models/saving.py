@@ -8,7 +8,12 @@ from tlkit._internal import arguments
 from tlkit._internal.files import replace_atomically
 from tlkit.errors import ConfigError
 from tlkit.models.inspection import class_names
-from tlkit.models.serialization import find_unloadable, has_custom_parts, read_model
+from tlkit.models.serialization import (
+    find_not_finite,
+    find_unloadable,
+    has_custom_parts,
+    read_model,
+)
 
 
 def save(model: keras.Model, path: str | Path) -> Path:
@@ -34,7 +39,7 @@ def save(model: keras.Model, path: str | Path) -> Path:
             f"{str(target / 'model.keras')!r}."
         )
     class_names(model)
-    problem = find_unloadable(model)
+    problem = find_unloadable(model) or find_not_finite(model)
     if problem:
         raise ConfigError(f"`model` must be one that can be loaded again, but {problem}")
     without_optimizer = keras.Model(model.inputs, model.outputs, name=model.name)
@@ -54,16 +59,15 @@ def save(model: keras.Model, path: str | Path) -> Path:
 def load(path: str | Path) -> keras.Model:
     """Load a classifier that `save` wrote; it is not compiled, but can predict and be trained.
 
-    Keras reads the file in its safe mode, which runs no code from it.
+    The file may be of unknown origin: no code in it is run. It is refused if it would unpack to
+    much more than it holds, has layers that are neither Keras', tlkit's nor registered by you,
+    reads other files, or has weights that are NaN or infinite.
 
     Raises:
         ConfigError: The file does not exist, or does not contain a classifier of tlkit.
         MissingExtraError: The classifier has a backbone of KerasHub, which is not installed.
     """
     file = arguments.path("path", path)
-    if not file.is_file():
-        why = "it is a folder" if file.is_dir() else "no such file"
-        raise ConfigError(f"`path` must be a .keras file, got {str(path)!r}: {why}.")
     model = read_model(file, "path")
     class_names(model)
     return model

@@ -1,23 +1,26 @@
-"""Tell before training whether a model's file can be loaded again."""
+"""Read models from files, and tell before training whether a model's file can be loaded again."""
 
 import re
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tlkit._internal import optional
 from tlkit._internal.files import DAMAGE_ERRORS, describe_damage
-from tlkit._internal.keras_private import flatten_layers
-from tlkit.errors import Argument, ConfigError
+from tlkit._internal.keras_private import bounded_weights, flatten_layers, is_registered
+from tlkit._internal.text_files import find_obstacle
+from tlkit.errors import Argument, ConfigError, TlkitError
+from tlkit.models import keras_files
 
 _IMPORTED = {"keras", "keras_hub", "keras_cv", "keras_nlp"}  # packages that Keras finds by itself
 _WRAPPING = "tlkit.models.token_backbone"  # a backbone in it is looked at, and not made again
 _MAX_REASON = 200  # characters
+_SPARE_WEIGHTS = 2**20  # that a layer may have beyond those that a file holds, as seeds
 _LAMBDA = "is or has a Python lambda, which is code, and models are loaded without code"
 _REMEDY = (
     "Use layers of Keras (such as Rescaling), or a class of your own with `get_config` and the "
@@ -46,35 +49,60 @@ def find_unloadable(model: keras.Model) -> str:
 
 
 def read_model(path: Path, argument: str) -> keras.Model:
-    """Return the model in a `.keras` file; Keras reads it in its safe mode, which runs no code.
+    """Return the model in a `.keras` file of unknown origin; no code in it is run.
+
+    Sizes, classes and links in the file are checked first; see `keras_files`. Then Keras reads it
+    in its safe mode.
 
     Args:
         path: The file.
         argument: The argument that names it, for messages.
 
     Raises:
-        ConfigError: Keras can't read the file.
+        ConfigError: There is no such file, Keras can't read it, or it holds what no model needs.
         MissingExtraError: The model has layers of KerasHub, which is not installed.
     """
-    if _mentions_hub(path):
-        optional.require("keras_hub", extra="hub")
+    why = find_obstacle(path)
+    if not why and path.suffix != ".keras":
+        why = "its name must end in .keras"
+    if why:
+        raise ConfigError(Argument(argument), f" must be a .keras file, got {str(path)!r}: {why}.")
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except DAMAGE_ERRORS as error:
-        why = describe_damage(path) or explain_loading(error)
+        num_weights = keras_files.check_archive(path, is_registered)
+        if _mentions_hub(path):
+            optional.require("keras_hub", extra="hub")
+        with bounded_weights(num_weights + _SPARE_WEIGHTS):
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (*DAMAGE_ERRORS, MemoryError) as error:
+        if isinstance(error, TlkitError):
+            raise
+        is_unsafe = isinstance(error, keras_files.UnsafeFileError)
+        why = describe_damage(path) or (str(error) if is_unsafe else explain_loading(error))
         raise ConfigError(
             Argument(argument),
             f" must be a .keras file that Keras can read, got {str(path)!r}: {why}.",
         ) from error
+    why = find_not_finite(model)
+    if why:
+        raise ConfigError(
+            Argument(argument), f" must be a model that can predict, got {str(path)!r}: {why}."
+        )
+    return model
+
+
+def find_not_finite(model: keras.Model) -> str:
+    """Return which weight of a model holds NaN or an infinite number; "" if none does."""
+    for weight in model.weights:
+        values = keras.ops.convert_to_numpy(weight)
+        if keras.backend.is_float_dtype(weight.dtype) and not np.isfinite(values).all():
+            return f"its weight {weight.path!r} has numbers that are NaN or infinite"
+    return ""
 
 
 def _mentions_hub(path: Path) -> bool:
-    """Tell whether a model's config has a class of KerasHub; a damaged file has none."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            return b'"keras_hub' in file.read("config.json")
-    except (KeyError, OSError, zipfile.BadZipFile, zlib.error):
-        return False
+    """Tell whether a model's config has a class of KerasHub."""
+    with zipfile.ZipFile(path) as file:
+        return b'"keras_hub' in file.read(keras_files.CONFIG)
 
 
 def has_custom_parts(model: keras.Model) -> bool:
