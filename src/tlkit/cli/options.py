@@ -88,6 +88,7 @@ class LabelledImages:
         label_columns: Columns of 0 and 1, one for each class; by default as in training.
         split_column: Column of a table that holds train, val or test.
         group_column: Column of a table that groups images; by default as in training.
+        outside_paths: Accept paths in a table that lead out of its folder, as in training.
     """
 
     data: str
@@ -99,6 +100,7 @@ class LabelledImages:
     label_columns: tuple[str, ...] | None = None
     split_column: str | None = None
     group_column: str | None = None
+    outside_paths: Annotated[bool | None, FLAG] = None
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that were given."""

@@ -101,6 +101,7 @@ def from_manifest(
     label_columns: Sequence[str] = (),
     group_column: str | None = None,
     split_column: str | None = None,
+    outside_paths: bool = False,
     test_data: str | Path | None = None,
     validation_data: str | Path | None = None,
     fit: decoding.Fit = "squash",
@@ -125,6 +126,8 @@ def from_manifest(
         group_column: The column of groups, such as patients, that a split keeps together.
         split_column: The column of your own split: train, val (or valid, validation) and test, in
             any case; `tlkit.splits.split` uses it as it is.
+        outside_paths: Whether paths may lead out of the folder: absolute ones, and `../`. A table
+            of unknown origin could name any file of yours.
         test_data: As for `from_folder`; a table has the same columns.
         validation_data: As for `from_folder`; a table has the same columns.
         fit: As for `from_folder`.
@@ -150,6 +153,7 @@ def from_manifest(
         labels=check_label_columns(label_column, label_separator, label_columns, classes),
         group=group_column,
         split=split_column,
+        outside_paths=arguments.flag("outside_paths", outside_paths),
     )
     listing = list_table(
         path, columns, folder=folder if folder is None else arguments.path("folder", folder)

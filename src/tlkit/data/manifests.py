@@ -1,16 +1,20 @@
 """Tables of images as columns: CSV, and Parquet."""
 
 import csv
+import io
 import math
+import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tlkit._internal import arguments, optional
+from tlkit._internal import arguments, optional, text, text_files
 from tlkit.errors import ConfigError, DataError
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 _SIGNS = ",;\t|"
+_MAX_BYTES, _MAX_ROWS = 2 * 10**9, 10**8
 
 
 def read_columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
@@ -28,18 +32,19 @@ def read_columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
         DataError: It is no such table.
         MissingExtraError: The extra for Parquet is not installed.
     """
-    if not path.is_file():
-        raise ConfigError(f"`manifest` must be a file, got {str(path)!r}: no such file.")
+    why = text_files.find_obstacle(path)
+    if why:
+        raise ConfigError(f"`manifest` must be a file, got {str(path)!r}: {why}.")
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
         raise ConfigError(f"`manifest` must end in .csv or .parquet, got {str(path)!r}.")
     try:
-        table = _read_parquet(path) if kind == ".parquet" else _read_csv(path, wanted)
-    except (ValueError, OSError, csv.Error) as error:  # Arrow's errors are those too
+        table = _read_parquet(path, wanted) if kind == ".parquet" else _read_csv(path, wanted)
+    except (ValueError, OSError, OverflowError, csv.Error) as error:  # Arrow's are those too
         raise DataError(
             f"{str(path)!r} must be a {kind[1:]} table"
             + (" in UTF-8" * (kind != ".parquet"))
-            + f", got {error}. Save it anew as one."
+            + f", got {_explain(error)}. Save it anew as one."
         ) from error
     for name in wanted:
         if name not in table:
@@ -56,14 +61,32 @@ def _cell(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
-def _read_parquet(path: Path) -> Mapping[str, list[Any]]:
-    found: Mapping[str, list[Any]]
-    found = optional.require("pyarrow.parquet", extra="parquet").read_table(path).to_pydict()
-    return found
+def _explain(error: Exception) -> str:
+    reason = text_files.reason(error) if isinstance(error, OSError) else str(error)
+    return textwrap.shorten(reason, 200, placeholder=" ...")
+
+
+# A Parquet file of kilobytes can hold a thousand million rows that are alike, or columns that
+# unpack to gigabytes: its last part tells how many before they are read.
+def _read_parquet(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
+    with optional.require("pyarrow.parquet", extra="parquet").ParquetFile(path) as file:
+        about, names = file.metadata, file.schema_arrow.names
+        size = sum(about.row_group(at).total_byte_size for at in range(about.num_row_groups))
+        if about.num_rows > _MAX_ROWS or size > _MAX_BYTES:
+            raise ValueError(f"{about.num_rows:,} rows that unpack to {text.byte_size(size)}")
+        kept = [name for name in dict.fromkeys(wanted) if name in names]
+        found: Mapping[str, list[Any]] = file.read(columns=kept).to_pydict()
+        return {name: found.get(name, []) for name in names}
 
 
 def _read_csv(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with (
+        text_files.open_regular(path) as opened,
+        io.TextIOWrapper(opened, encoding="utf-8-sig", newline="") as file,
+    ):
+        size = os.fstat(opened.fileno()).st_size
+        if size > _MAX_BYTES:
+            raise ValueError(f"a file of {text.byte_size(size)}")
         header = file.readline()
         found = (next(csv.reader([header], delimiter=sign), []) for sign in _SIGNS)
         signs = (sign for sign, names in zip(_SIGNS, found, strict=True) if {*wanted} <= {*names})

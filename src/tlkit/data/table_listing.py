@@ -1,6 +1,8 @@
 """List the images that a table names, with their labels, groups and parts."""
 
 import glob
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,9 @@ from tlkit.data.listings import Listing
 from tlkit.data.reading import Label
 from tlkit.errors import Argument, ConfigError, DataError
 
+_WEB = "it is a web address: download the image, and write its path"
+_LEADS_OUT = re.compile(r"^[/\\]|^.:|\.\.")  # perhaps
+
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
@@ -24,6 +29,7 @@ class Columns:
     labels: Sequence[str] = ()
     group: str | None = None
     split: str | None = None
+    outside_paths: bool = False
 
 
 def list_table(path: Path, columns: Columns, *, folder: Path | None = None) -> Listing:
@@ -49,6 +55,8 @@ def list_table(path: Path, columns: Columns, *, folder: Path | None = None) -> L
         )
     names = [str(each) for each in table[columns.path]]
     _check_some_exist(names, root, columns.path)
+    if not columns.outside_paths:
+        _refuse_outside(names, root, columns.path)
     rows = enumerate(names, start=1)
     labels, faults = _read_labels(table, columns)
     return Listing(
@@ -59,9 +67,9 @@ def list_table(path: Path, columns: Columns, *, folder: Path | None = None) -> L
         parts=_read_parts(table, columns.split),
         faults=faults
         | {
-            index: f"column {columns.path!r} is empty"
+            index: _WEB if each else f"column {columns.path!r} is empty"
             for index, each in enumerate(names)
-            if not each
+            if not each or "://" in each
         },
         notices=[f"the split is that of column {columns.split!r}"] if columns.split else [],
     )
@@ -140,6 +148,24 @@ def _check_some_exist(names: Sequence[str], root: Path, column: str) -> None:
         f"None of the {len(given):,} files exists that column {column!r} names, such as {given[0]}:"
         f" No such file in {str(root)!r}. {_explain_missing(given[0], root)}"
     )
+
+
+def _refuse_outside(names: Sequence[str], root: Path, column: str) -> None:
+    """Raise an error if a table that others may have written names files elsewhere."""
+    top = Path(os.path.normpath(root.absolute()))  # links may lead elsewhere: they are the user's
+    outside = [
+        f"{name!r} in row {row}"
+        for row, name in enumerate(names, start=1)
+        if _LEADS_OUT.search(name) and not Path(os.path.normpath(top / name)).is_relative_to(top)
+    ]
+    if outside:
+        raise DataError(
+            f"Column {column!r} must name files in the folder {str(root)!r}, got "
+            f"{join_first(outside, limit=3)}. If these are your files, accept paths that lead out "
+            "of the folder with ",
+            Argument("outside_paths", True),
+            ".",
+        )
 
 
 def _explain_missing(name: str, root: Path) -> str:

@@ -70,6 +70,7 @@ class Experiment:
         label_columns: Columns of 0 and 1, one for each class, for multi-label.
         split_column: Column of a table that holds train, val or test, your own split.
         group_column: Column of a table; rows with the same value stay in the same part.
+        outside_paths: Accept paths in a table that lead out of its folder: absolute ones, and ../.
         budget: Maximum minutes of training; unlimited by default.
         seed: Random seed of the split and of training.
 
@@ -116,6 +117,7 @@ class Experiment:
     label_columns: tuple[str, ...] = ()
     split_column: str | None = None
     group_column: str | None = None
+    outside_paths: bool = False
     budget: float | None = None
     seed: int = 0
 

@@ -172,9 +172,11 @@ def _load_place(experiment: Experiment, class_names: Sequence[str] | None) -> Im
             labels=experiment.label_columns,
             group=experiment.group_column,
             split=experiment.split_column,
+            outside_paths=experiment.outside_paths,
         )
         return from_folder(experiment.data, split=experiment.split, columns=columns, **how)
     columns_of_table = {name: getattr(experiment, name) for name in _list_columns()}
+    columns_of_table["outside_paths"] = experiment.outside_paths
     return from_manifest(experiment.data, **columns_of_table, **how)
 
 
