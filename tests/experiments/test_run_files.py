@@ -119,6 +119,12 @@ def test_an_undamaged_run_is_read(run: Path, listed: Path) -> None:
     _read(listed)
 
 
+def test_every_file_of_a_run_is_listed(trained: Path) -> None:
+    found = experiments.verify_run(trained)
+    assert found.num_files == sum(path.is_file() for path in trained.rglob("*")) - 1
+    assert not found.edited and not found.unlisted
+
+
 # Each reader of the text files of a run, without the images that a split is matched with: so that
 # hundreds of damages take seconds.
 def _read_texts(run: Path) -> None:

@@ -96,7 +96,7 @@ def test_a_figure_that_fails_does_not_cost_the_run(
     figures = {"broken": Broken(), "empty": Figure(figsize=(1, 1))}
     with pytest.warns(UserWarning, match="broken.png was not drawn: there is not enough memory"):
         folder = run_folder.save_run(tmp_path / "run", **{**finished, "figures": figures})
-    names = ["config.json", "empty.png", "history.csv", "metrics.json", "model.keras"]
+    names = ["SHA256SUMS", "config.json", "empty.png", "history.csv", "metrics.json", "model.keras"]
     assert sorted(path.name for path in folder.iterdir()) == names
 
 

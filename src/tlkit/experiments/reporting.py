@@ -93,9 +93,7 @@ def report(folder: str | Path) -> Path:
     written = {"environment": config["environment"], "exports": export_records.load(target)}
     checksums.keep_edited(target)
     render.write(target, replace(facts, **written))
-    checksums.update(
-        target, (each for each in target.iterdir() if checksums.is_editable(each.name))
-    )
+    checksums.update_pages(target)
     return target
 
 
@@ -111,6 +109,7 @@ def write_report(
     """
     try:
         render.write(folder, gather())
+        checksums.update_pages(folder)
     except Exception as error:  # the report is not worth losing the training
         on_message(
             f"The run is saved, but its report could not be written: {text.reason(error)}. "
