@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tlkit._internal import text_files
+from tlkit._internal import regular_files
 from tlkit.cli import app
 from tlkit.experiments.loading import load_classifier
 
@@ -109,7 +109,7 @@ def test_a_config_that_is_no_file_is_refused_at_once(
     path = tmp_path / f"c{suffix}"
     makers: list[tuple[Callable[[], object], str]] = [
         (path.mkdir, "it is a folder"),
-        (lambda: os.mkfifo(path), "it is a named pipe"),
+        (lambda: os.mkfifo(path), "it is a pipe"),
         (lambda: path.symlink_to("/dev/zero"), "it is a device"),
     ]
     for make, reason in makers:
@@ -130,5 +130,5 @@ def test_a_config_without_permission_is_refused(
         def refuse(*arguments: object) -> int:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "c.json")
 
-        monkeypatch.setattr(text_files.os, "open", refuse)
+        monkeypatch.setattr(regular_files.os, "open", refuse)
     assert "Permission denied" in _refuse(tmp_path / "c.json", capsys)

@@ -80,7 +80,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, suffix: str) -> None
     path = tmp_path / f"all{suffix}"
     makers: list[tuple[Callable[[], object], str]] = [
         (path.mkdir, "it is a folder"),
-        (lambda: os.mkfifo(path), "it is a named pipe"),
+        (lambda: os.mkfifo(path), "it is a pipe"),
         (lambda: path.symlink_to("/dev/zero"), "it is a device"),
     ]
     for make, why in makers:

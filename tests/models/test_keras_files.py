@@ -266,7 +266,7 @@ def test_what_is_no_file_is_refused_by_every_reader(
     (tmp_path / "zero.keras").symlink_to("/dev/zero")
     (tmp_path / "folder.keras").mkdir()
     for name, why in (
-        ("pipe.keras", "it is a named pipe"),
+        ("pipe.keras", "it is a pipe"),
         ("zero.keras", "it is a device"),
         ("folder.keras", "it is a folder"),
         ("a\0b.keras", "its name has a NUL character"),

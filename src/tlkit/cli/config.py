@@ -8,7 +8,7 @@ import cyclopts
 from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
 
-from tlkit._internal import optional, text_files
+from tlkit._internal import optional, regular_files
 from tlkit.errors import Argument, ConfigError
 from tlkit.experiments.experiment import settings_of_run
 
@@ -43,16 +43,16 @@ def fill_from_file(
 def _load(path: Path) -> dict[str, Any]:
     wrong = Argument("config")
     is_yaml = path.suffix in (".yaml", ".yml")
-    why = text_files.find_obstacle(path)
+    why = regular_files.find_obstacle(path)
     if why:
         raise ConfigError(wrong, f" must be a file, got {str(path)!r}: {why}.")
     try:
-        text = text_files.read_text(path, max_bytes=_MAX_YAML_BYTES if is_yaml else _MAX_BYTES)
+        text = regular_files.read_text(path, max_bytes=_MAX_YAML_BYTES if is_yaml else _MAX_BYTES)
         values = _parse_yaml(text) if is_yaml else json.loads(text, object_pairs_hook=_to_dict)
     except RecursionError as error:
         raise ConfigError(wrong, f" must not be nested deeply, as {str(path)!r} is.") from error
     except (OSError, ValueError) as error:
-        reason = text_files.reason(error) if isinstance(error, OSError) else error
+        reason = regular_files.reason(error) if isinstance(error, OSError) else error
         raise ConfigError(
             wrong, f" must be JSON, or YAML in a .yaml file, got {str(path)!r}: {reason}"
         ) from error

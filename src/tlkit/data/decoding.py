@@ -1,8 +1,8 @@
 """Image files of every kind to 8-bit pixels of one shape, by Pillow."""
 
 import struct
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import IO, Any, Literal, get_args
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from tlkit._internal import arguments
+from tlkit._internal import arguments, regular_files
 from tlkit.errors import Argument, ConfigError, DataError
 
 Fit = Literal["crop", "pad", "squash"]
@@ -200,7 +200,13 @@ def _open(picture: Picture) -> AbstractContextManager[Image.Image]:
         return Image.open(BytesIO(picture))
     if isinstance(picture, np.ndarray):
         return nullcontext(_to_picture(picture))
-    return Image.open(picture)
+    return _open_file(picture) if isinstance(picture, Path) else Image.open(picture)
+
+
+@contextmanager
+def _open_file(path: Path) -> Iterator[Image.Image]:
+    with regular_files.open_regular(path) as file, Image.open(file) as opened:
+        yield opened
 
 
 def _to_picture(pixels: np.ndarray) -> Image.Image:
@@ -311,5 +317,7 @@ def _reason(picture: Picture, error: BaseException) -> str:
         return "its image format is unknown"
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     text = str(error).strip().rstrip(".")
     return text or type(error).__name__

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlkit._internal import system
+from tlkit._internal import regular_files, system
 from tlkit.data import decoding, naming
 from tlkit.data.decoding import UnreadableImageError
 
@@ -62,8 +62,8 @@ def find_white(files: Sequence[Path]) -> int | None:
 
 def _try_reading(file: Path, read: Callable[[Path], np.ndarray]) -> Outcome:
     fault = naming.find_fault(str(file))
-    if fault or file.is_fifo():  # reading a pipe would wait for its other end
-        return fault or "it is a pipe"
+    if fault:
+        return fault
     try:
         return read(file)
     except UnreadableImageError as error:
@@ -73,9 +73,7 @@ def _try_reading(file: Path, read: Callable[[Path], np.ndarray]) -> Outcome:
 def _find_brightest(file: Path) -> int:
     """Return the largest value in a grey file of 16 bits, 0 for all other files."""
     try:
-        if file.is_fifo():
-            return 0
-        with Image.open(file) as opened:
+        with regular_files.open_regular(file) as source, Image.open(source) as opened:
             deep = decoding.find_form(opened) == "16-bit grey"
             return int(np.asarray(opened).max()) if deep else 0
     except Exception:  # damaged in any way: reading it says how

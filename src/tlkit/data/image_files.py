@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from tlkit._internal.regular_files import open_regular
 from tlkit._internal.text import join_first, plural
 from tlkit.data.naming import escape
 
@@ -89,9 +90,7 @@ def _endings() -> frozenset[str]:
 
 def _can_open(file: Path) -> bool:
     try:
-        if not file.is_file():  # a pipe would wait for its other end
-            return False
-        with Image.open(file) as picture:
+        with open_regular(file) as source, Image.open(source) as picture:
             return picture.format not in _NO_IMAGES
     except Exception:  # a reader of Pillow may fail in any way on another's file
         return False

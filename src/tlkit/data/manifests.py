@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tlkit._internal import arguments, optional, text, text_files
+from tlkit._internal import arguments, optional, regular_files, text
 from tlkit.errors import ConfigError, DataError
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -32,7 +32,7 @@ def read_columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
         DataError: It is no such table.
         MissingExtraError: The extra for Parquet is not installed.
     """
-    why = text_files.find_obstacle(path)
+    why = regular_files.find_obstacle(path)
     if why:
         raise ConfigError(f"`manifest` must be a file, got {str(path)!r}: {why}.")
     kind = path.suffix.lower()
@@ -62,7 +62,7 @@ def _cell(value: Any) -> Any:
 
 
 def _explain(error: Exception) -> str:
-    reason = text_files.reason(error) if isinstance(error, OSError) else str(error)
+    reason = regular_files.reason(error) if isinstance(error, OSError) else str(error)
     return textwrap.shorten(reason, 200, placeholder=" ...")
 
 
@@ -81,7 +81,7 @@ def _read_parquet(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
 
 def _read_csv(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
     with (
-        text_files.open_regular(path) as opened,
+        regular_files.open_regular(path) as opened,
         io.TextIOWrapper(opened, encoding="utf-8-sig", newline="") as file,
     ):
         size = os.fstat(opened.fileno()).st_size

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tlkit._internal import system
+from tlkit._internal import regular_files, system
 from tlkit.data.decoding import Form, Picture, UnreadableImageError, decode_fully
 from tlkit.errors import DataError
 
 _SIDE = 32
+_MAX_BYTES = 2**31  # of a file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +104,7 @@ def _scan_picture(fetch: Callable[[], Picture], white: int | None) -> Scan:
     try:
         picture = fetch()
         if isinstance(picture, Path):
-            if picture.is_fifo():  # reading would wait for its other end
-                raise UnreadableImageError(picture, "it is a pipe")
-            picture = picture.read_bytes()
+            picture = regular_files.read_bytes(picture, max_bytes=_MAX_BYTES)
         elif not isinstance(picture, bytes | Image.Image | np.ndarray):
             picture = picture.read()
         digest = _digest(picture)
@@ -134,7 +133,7 @@ def read_again(picture: Picture, scan: Scan) -> Picture:
     if not isinstance(picture, Path):
         return picture
     try:
-        content = picture.read_bytes()
+        content = regular_files.read_bytes(picture, max_bytes=_MAX_BYTES)
     except OSError:
         return picture
     if _digest(content) != scan.digest:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tlkit._internal import runtimes
-from tlkit._internal.text_files import MAX_BYTES, find_obstacle
+from tlkit._internal.regular_files import MAX_BYTES, find_obstacle
 from tlkit.deployment import litert_metadata
 from tlkit.deployment.metadata import INPUT, KEY
 from tlkit.errors import ConfigError, MissingExtraError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tlkit._internal import arguments, text, text_files
+from tlkit._internal import arguments, regular_files, text
 from tlkit._internal.files import TEMPORARY, replace_atomically
 from tlkit.errors import Argument, ConfigError, DataError
 
@@ -125,7 +125,7 @@ def check(path: Path, content: bytes | None = None) -> None:
     expected = read(folder).get(path.name)
     found = _digest(path, content)
     if found is None:
-        text_files.open_regular(path).close()  # raises why
+        regular_files.open_regular(path).close()  # raises why
     if expected is None or found not in expected:
         why = (
             f"{NAME} does not list it" if expected is None else f"its SHA-256 is not that in {NAME}"
@@ -200,9 +200,9 @@ def read(folder: Path) -> dict[str, tuple[str, ...]]:
     """
     path = folder / NAME
     try:
-        lines = text_files.read_text(path).splitlines()
+        lines = regular_files.read_text(path).splitlines()
     except OSError as error:
-        raise ConfigError(f"Can't read {str(path)!r}: {text_files.reason(error)}.") from error
+        raise ConfigError(f"Can't read {str(path)!r}: {regular_files.reason(error)}.") from error
     sums: dict[str, tuple[str, ...]] = {}
     for number, line in enumerate(lines, start=1):
         found = _LINE.fullmatch(line)
@@ -255,5 +255,5 @@ def _digest(path: Path, content: bytes | None = None) -> str | None:
 
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal digits."""
-    with text_files.open_regular(path) as file:
+    with regular_files.open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tlkit._internal import text_files
+from tlkit._internal import regular_files
 from tlkit.errors import ConfigError
 from tlkit.experiments import checksums
 
@@ -95,7 +95,7 @@ def _read_text(path: Path) -> str:
 
 
 def _read_bytes(path: Path) -> bytes:
-    content = text_files.read_bytes(path, max_bytes=_MAX_BYTES)
+    content = regular_files.read_bytes(path, max_bytes=_MAX_BYTES)
     checksums.check(path, content)
     return content
 
@@ -116,7 +116,7 @@ def explain_damage(path: Path) -> Iterator[None]:
             raise
         raise _to_error(path, error) from error
     except OSError as error:
-        raise ConfigError(f"Can't read {str(path)!r}: {text_files.reason(error)}.") from error
+        raise ConfigError(f"Can't read {str(path)!r}: {regular_files.reason(error)}.") from error
     except _ERRORS as error:
         raise _to_error(path, error) from error
 

@@ -1,15 +1,15 @@
 """The exported file that serves for a run: one that the run has, or a new one; without Keras."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tlkit._internal import arguments, processes
+from tlkit._internal import arguments, processes, regular_files
 from tlkit._internal.optional import installed
 from tlkit._internal.runtimes import LITERT
 from tlkit.deployment import runtimes
 from tlkit.errors import Argument, ConfigError, MissingExtraError
+from tlkit.experiments import checksums
 
 _NEEDED = {
     "onnx": ("model.onnx", ("onnxruntime",), ("tf2onnx",)),
@@ -42,7 +42,7 @@ def find_served_file(
     if source is None:
         return path
     folder = source.parent / "exports"
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    digest = checksums.hash_file(source)
     for file in _list_exports(folder):
         if _read_digest(file) == digest:
             return file
@@ -77,8 +77,8 @@ def _read_digest(file: Path) -> str | None:
     """Return the SHA-256 of the .keras file that was exported, by the proof beside the export."""
     proof = file.with_name(f"{file.name}.json")
     try:
-        digest = json.loads(proof.read_text(encoding="utf-8"))["source_sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+        digest = json.loads(regular_files.read_text(proof))["source_sha256"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return str(digest)
 

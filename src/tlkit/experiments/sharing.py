@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlkit._internal import arguments, text, text_files
+from tlkit._internal import arguments, regular_files, text
 from tlkit._internal.files import TEMPORARY, replace_atomically
 from tlkit._internal.optional import require
 from tlkit.errors import Argument, ConfigError, DownloadError
@@ -182,7 +182,7 @@ def _prepare(run: Path, folder: Path, repo: str) -> dict[str, Path]:
     card = run / "model_card.md"
     card = card if card.is_file() else run / CARD
     with run_files.explain_damage(card):  # it may have been edited
-        content = text_files.read_text(card)
+        content = regular_files.read_text(card)
     cleaned = public_files.remove_paths(content, places)
     _write(folder / CARD, _add_commands(cleaned, repo))
     names = ["model.keras", *_TEXTS, *_PICTURE.findall(content)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 
 from tlkit._internal import arguments
-from tlkit._internal.text_files import find_obstacle
+from tlkit._internal.regular_files import find_obstacle
 from tlkit.errors import Argument, ConfigError
 from tlkit.models import backbone_checks
 from tlkit.models.applications import TABLE, BackboneSpec

@@ -6,7 +6,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from tlkit._internal import optional, text_files
+from tlkit._internal import optional, regular_files
 from tlkit._internal.downloads import SECONDS
 from tlkit._internal.files import describe_damage
 from tlkit._internal.keras_private import is_registered
@@ -63,7 +63,7 @@ def check(folder: Path, *, with_weights: bool) -> None:
         _refuse(folder, f"its config.json has none of {list(_FORMATS)}", _of_formats())
     if kind == "KerasHub":
         try:
-            keras_files.check_config(text_files.read_text(config), is_registered)
+            keras_files.check_config(regular_files.read_text(config), is_registered)
         except keras_files.UnsafeFileError as error:
             _refuse(folder, str(error), _of_formats())
     if with_weights:
@@ -173,7 +173,7 @@ def first_line(error: BaseException) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(text_files.read_text(path))
+        values = json.loads(regular_files.read_text(path))
     except (OSError, RecursionError, ValueError) as error:
         values = error
     if not isinstance(values, dict):

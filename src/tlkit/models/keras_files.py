@@ -10,8 +10,8 @@ from typing import Any
 
 import h5py
 
+from tlkit._internal.regular_files import open_regular
 from tlkit._internal.text import byte_size
-from tlkit._internal.text_files import open_regular
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 _MAX_CONFIG_BYTES = 32 * 2**20

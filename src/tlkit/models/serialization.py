@@ -13,7 +13,7 @@ import numpy as np
 from tlkit._internal import optional
 from tlkit._internal.files import DAMAGE_ERRORS, describe_damage
 from tlkit._internal.keras_private import bounded_weights, flatten_layers, is_registered
-from tlkit._internal.text_files import find_obstacle
+from tlkit._internal.regular_files import find_obstacle
 from tlkit.errors import Argument, ConfigError, TlkitError
 from tlkit.models import keras_files
 

@@ -1,4 +1,4 @@
-"""Read small files of unknown origin: never for ever, never more than a bound, and as UTF-8."""
+"""Read files of unknown origin: never for ever, never more than a bound, and text as UTF-8."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFCHR: "a device",
     stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a named pipe",
+    stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
 }
 
@@ -24,7 +24,7 @@ def open_regular(path: Path) -> BufferedReader:
 
     Raises:
         OSError: There is no such file, it can't be read, or it is a folder, pipe or device. Its
-            `strerror` is a part of a sentence: "it is a named pipe".
+            `strerror` is a part of a sentence: "it is a pipe".
     """
     try:
         handle = os.open(
