@@ -23,6 +23,7 @@ from tlkit.experiments import (
     reporting,
     run_files,
     run_folder,
+    run_state,
     split_csv,
 )
 
@@ -121,7 +122,8 @@ def test_an_undamaged_run_is_read(run: Path, listed: Path) -> None:
 
 def test_every_file_of_a_run_is_listed(trained: Path) -> None:
     found = experiments.verify_run(trained)
-    assert found.num_files == sum(path.is_file() for path in trained.rglob("*")) - 1
+    names = {path.name for path in trained.iterdir() if path.name[0] != "."}
+    assert found.num_files == len(names - {"SHA256SUMS", "state.json"})
     assert not found.edited and not found.unlisted
 
 
@@ -135,6 +137,7 @@ def _read_texts(run: Path) -> None:
         reporting._read_making(config["making"])
     export_records.load(run)
     run_files.read_csv(run / "split.csv", "part", "path", "digest")
+    run_files.read_json(run / run_state.NAME, "state", "experiment")
 
 
 def _damage(content: bytes, draw: random.Random) -> bytes:
@@ -151,10 +154,10 @@ def _damage(content: bytes, draw: random.Random) -> bytes:
     return content[:at]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, run_state.NAME])
 def test_random_damage_is_named(run: Path, listed: Path, name: str) -> None:
     draw = random.Random(name)
-    for folder, count in ((run, 100), (listed, 60)):
+    for folder, count in ((run, 100), (listed, 60 * (name in NAMES))):
         path = folder / name
         content = path.read_bytes()
         refused = 0
@@ -203,7 +206,7 @@ def test_a_changed_model_is_refused_and_an_edited_card_is_not(
 ) -> None:
     folder = shutil.copytree(listed, tmp_path / "run")
     assert app.main(["verify", str(folder)]) == app.DONE
-    count = sum(path.is_file() for path in folder.iterdir()) - 1
+    count = experiments.verify_run(folder).num_files
     assert f"{count} files of {folder} are as they were written" in capsys.readouterr().out
     with (folder / "report.md").open("a") as file:
         file.write("My own words.")

@@ -18,6 +18,7 @@ NAME = "SHA256SUMS"
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\x00\r\n]+)")
 _EDITABLE = (".html", ".md", ".png", ".txt")
 _KEPT = ".edited"
+_UNLISTED = (NAME, "state.json")  # the state changes while a run is written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +121,7 @@ def check(path: Path, content: bytes | None = None) -> None:
         OSError: It can't be read.
     """
     folder = path.parent
-    if not (folder / NAME).exists():  # an older run, or none
+    if path.name in _UNLISTED or not (folder / NAME).exists():  # an older run, or none
         return
     expected = read(folder).get(path.name)
     found = _digest(path, content)
@@ -232,12 +233,12 @@ def _is_inside(name: str) -> bool:
 
 
 def _list_files(folder: Path) -> list[str]:
-    """Return the files in a folder but hidden and temporary ones, and the list itself."""
+    """Return the files in a folder but hidden and temporary ones, the list, and the state."""
     names = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
     return [
         name.as_posix()
         for name in names
-        if name.as_posix() != NAME
+        if name.as_posix() not in _UNLISTED
         and not any(part.startswith((".", TEMPORARY)) for part in name.parts)
         and _LINE.fullmatch(f"{'0' * 64}  {name.as_posix()}")
     ]
