@@ -83,6 +83,44 @@ def test_rows_of_a_damaged_shard_are_missing_and_it_is_deleted(entry: Entry, whe
     assert read(entry, 1, 2, 3) == [1, 2, 3]
 
 
+def swap(one: Path, other: Path) -> None:
+    """Swap two shards, with checksums that fit."""
+    contents = one.read_bytes(), other.read_bytes()
+    assert contents[0] != contents[1]
+    for path, content in zip((other, one), contents, strict=True):
+        path.write_bytes(content)
+        shards.checksum_path(path).write_bytes(shards.checksum(content, path.name))
+
+
+def test_shards_that_were_swapped_are_refused(entry: Entry) -> None:
+    for name in "abc":  # as augmented copies are stored
+        entry.write(name, [np.full((3, 2), ord(name))])
+    swap(*(entry.folder / entry.key / f"{name}{shards.SUFFIX}" for name in "ab"))
+    assert [entry.read(name) for name in "ab"] == [None, None]
+    assert [path.stem for path in paths(entry)] == ["c"]
+    np.testing.assert_array_equal(entry.read("c")[0], ord("c"))
+
+
+def test_rows_of_another_entry_or_shard_are_refused(entry: Entry) -> None:
+    other = Store(folder=entry.folder).entry({"of": "another backbone"})
+    for each, first in ((entry, 10), (other, 20)):
+        values = np.arange(first, first + 2, dtype="float32")[:, None]
+        each.write_rows(digests(1, 2), [values, values[:, 0]])
+        write(each, 3, 4)
+    names = {path.stem for path in paths(entry)}
+    assert names == {path.stem for path in paths(other)}  # they hold the same images
+    name = entries.digest(digests(1, 2))
+    swap(*(each.folder / each.key / f"{name}{shards.SUFFIX}" for each in (entry, other)))
+    assert read(entry, 3, 4) == read(other, 3, 4) == [3, 4]
+    for each in (entry, other):
+        assert each.find_rows(digests(1, 2)).places.tolist() == [-1, -1]
+        assert name not in {path.stem for path in paths(each)}
+    write(entry, 1, 2)
+    swap(*paths(entry))
+    assert read(entry, 1, 2, 3, 4) == [None] * 4
+    assert paths(entry) == []
+
+
 def test_many_small_shards_are_joined_by_a_lookup(entry: Entry) -> None:
     for number in range(0, 40, 2):
         write(entry, number, number + 1)

@@ -20,7 +20,7 @@ SAMPLE = [np.arange(12, dtype="float32").reshape(4, 3), np.arange(4)]
 
 def put(folder: Path, arrays: list[np.ndarray]) -> Path:
     path = folder / f"it{shards.SUFFIX}"
-    content = shards.to_bytes([shards.to_storable(array) for array in arrays])
+    content = shards.to_bytes([shards.to_storable(array) for array in arrays], path)
     path.write_bytes(content)
     shards.checksum_path(path).write_bytes(shards.checksum(content, path.name))
     return path
@@ -104,3 +104,25 @@ def test_any_damage_is_found(tmp_path: Path, suffix: str) -> None:
         shards.load(path)
     file.write_bytes(good)
     assert len(shards.load(path)) == 2
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"{}", b"[1]", b"null", b"1", b"{", b"\xff", b'{"__metadata__": 1}', b"[" * 10_000]
+    + [
+        b'{"__metadata__": {"shard": "%s"}, "array_0": ' + each + b"}"
+        for each in (b"1", b"{}", b'{"dtype": "F32", "shape": [9], "data_offsets": [0, 4]}')
+    ],
+)
+def test_a_header_that_was_changed_is_damage_whatever_the_checksum(
+    tmp_path: Path, header: bytes
+) -> None:
+    path = put(tmp_path, SAMPLE)
+    header = header.replace(b"%s", f"{tmp_path.name}/it".encode())
+    content = len(header).to_bytes(8, "little") + header + bytes(4)
+    path.write_bytes(content)
+    shards.checksum_path(path).write_bytes(shards.checksum(content, path.name))
+    for load in (shards.load, shards.read_last):
+        with pytest.raises(shards.DamagedError):
+            load(path)
+    assert shards.count_rows(path) in (0, 9)

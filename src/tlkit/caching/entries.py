@@ -192,7 +192,7 @@ class Entry:
 
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.replace_atomically(path) as temporary:
-            content = shards.to_bytes(arrays)
+            content = shards.to_bytes(arrays, path)
             temporary.write_bytes(content)
             # the temporary file exists: if the folder is pruned from now on, it goes too
             if not facts.exists():

@@ -1,14 +1,16 @@
 """Arrays in a safetensors file with a checksum beside it, to be mapped into memory.
 
 A shard is two files. `NAME.safetensors` holds the arrays `array_0`, `array_1` and so on, for any
-program that knows the format. `NAME.sha256` holds its checksum as `sha256sum --check` reads it;
-it is written first, so that a shard that exists has one.
+program that knows the format, and in its header the folder and the name that it was written under.
+`NAME.sha256` holds its checksum as `sha256sum --check` reads it; it is written first, so that a
+shard that exists has one.
 """
 
 import errno
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,11 @@ _DTYPES = {  # those of NumPy that the format knows, by the name in its header
     },
 }
 _NAME = "array_{}"
+_METADATA, _PLACE = "__metadata__", "shard"
+_ERRORS = (
+    *(AttributeError, LookupError, MemoryError, OverflowError, RecursionError),
+    *(TypeError, ValueError),
+)
 _PREFIX_BYTES = 8  # the length of the header
 
 
@@ -45,10 +52,15 @@ def checksum_path(shard: Path) -> Path:
     return shard.with_suffix(_CHECKSUM_SUFFIX)
 
 
-def to_bytes(arrays: Sequence[np.ndarray]) -> bytes:
-    """Return the content of a shard's file for arrays that `to_storable` returned."""
+def to_bytes(arrays: Sequence[np.ndarray], path: Path) -> bytes:
+    """Return the content of a shard's file of this path for arrays that `to_storable` returned."""
     named = {_NAME.format(index): array for index, array in enumerate(arrays)}
-    return safetensors.numpy.save(named)
+    return safetensors.numpy.save(named, metadata={_PLACE: _place_of(path)})
+
+
+def _place_of(path: Path) -> str:
+    """Return the folder and name of a shard: others may hold as many rows of the same arrays."""
+    return f"{path.parent.name}/{path.stem}"
 
 
 def checksum(content: Any, name: str) -> bytes:
@@ -70,12 +82,12 @@ def load(path: Path) -> list[np.ndarray]:
         raise DamagedError(errno.EIO, "it has no checksum", str(path)) from None
     if wanted != checksum(whole, path.name):
         raise DamagedError(errno.EIO, "its checksum is wrong", str(path))
-    return _split_arrays(whole)
+    return _split_arrays(whole, path)
 
 
 def load_unchecked(path: Path) -> list[np.ndarray]:
     """Return the arrays of a shard that has just been written, as `load` does."""
-    return _split_arrays(_map_file(path))
+    return _split_arrays(_map_file(path), path)
 
 
 def count_rows(path: Path) -> int:
@@ -84,7 +96,7 @@ def count_rows(path: Path) -> int:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(_PREFIX_BYTES), "little")
             return int(json.loads(file.read(size))[_NAME.format(0)]["shape"][0])
-    except (OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError):
+    except (OSError, *_ERRORS):
         return 0
 
 
@@ -95,17 +107,22 @@ def read_last(path: Path) -> np.ndarray:
         DamagedError: The shard can't be read as one.
         FileNotFoundError: It does not exist.
     """
-    with path.open("rb") as file:
-        try:
-            size = int.from_bytes(file.read(_PREFIX_BYTES), "little")
-            header = json.loads(file.read(size))
-            entry = header[_NAME.format(len(header) - 1)]
-            begin, end = entry["data_offsets"]
-            file.seek(_PREFIX_BYTES + size + begin)
-            values = np.frombuffer(file.read(end - begin), _DTYPES[entry["dtype"]])
-            return values.reshape(entry["shape"])
-        except (ValueError, LookupError, TypeError, OverflowError, MemoryError):
-            raise DamagedError(errno.EIO, "its header is damaged", str(path)) from None
+    with path.open("rb") as file, _explain_damage(path):
+        size = int.from_bytes(file.read(_PREFIX_BYTES), "little")
+        header = _read_header(file.read(size), path)
+        entry = header[_NAME.format(len(header) - 1)]
+        begin, end = entry["data_offsets"]
+        file.seek(_PREFIX_BYTES + size + begin)
+        values = np.frombuffer(file.read(end - begin), _DTYPES[entry["dtype"]])
+        return values.reshape(entry["shape"])
+
+
+@contextmanager
+def _explain_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _ERRORS:
+        raise DamagedError(errno.EIO, "its header is damaged", str(path)) from None
 
 
 def _map_file(path: Path) -> np.memmap:
@@ -117,21 +134,30 @@ def _map_file(path: Path) -> np.memmap:
             raise DamagedError(errno.EIO, "it is empty", str(path)) from None
 
 
-def _split_arrays(whole: np.memmap) -> list[np.ndarray]:
+def _read_header(text: bytes, path: Path) -> dict[str, Any]:
+    """Return the header of a shard without its metadata, which are checked."""
+    header: dict[str, Any] = json.loads(text)
+    if header.pop(_METADATA, {}).get(_PLACE) != _place_of(path):
+        raise DamagedError(errno.EIO, "it was written under another name", str(path))
+    return header
+
+
+def _split_arrays(whole: np.memmap, path: Path) -> list[np.ndarray]:
     """Return the arrays in a mapped file, as parts of it: the package would copy them.
 
     The format is the length of a header in 8 bytes, the header as JSON with the dtype, shape and
     place of each array, and the arrays' data.
     """
-    start = _PREFIX_BYTES + int.from_bytes(whole[:_PREFIX_BYTES].tobytes(), "little")
-    header = json.loads(whole[_PREFIX_BYTES:start].tobytes())
-    arrays = []
-    for index in range(len(header)):
-        entry = header[_NAME.format(index)]
-        begin, end = entry["data_offsets"]
-        data = whole[start + begin : start + end].view(_DTYPES[entry["dtype"]])
-        arrays.append(data.reshape(entry["shape"]))
-    return arrays
+    with _explain_damage(path):
+        start = _PREFIX_BYTES + int.from_bytes(whole[:_PREFIX_BYTES].tobytes(), "little")
+        header = _read_header(whole[_PREFIX_BYTES:start].tobytes(), path)
+        arrays = []
+        for index in range(len(header)):
+            entry = header[_NAME.format(index)]
+            begin, end = entry["data_offsets"]
+            data = whole[start + begin : start + end].view(_DTYPES[entry["dtype"]])
+            arrays.append(data.reshape(entry["shape"]))
+        return arrays
 
 
 def to_storable(array: np.ndarray) -> np.ndarray:
