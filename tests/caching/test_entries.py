@@ -63,7 +63,7 @@ def test_matching_agrees_with_a_search_by_hand(
         return [number, 7] if halves else [7 + number // 2, number % 2]
 
     stored = np.asarray([pair(each) for each in known], "uint64").reshape(-1, 2)
-    places = entries._match(stored, np.asarray([pair(each) for each in wanted]).reshape(-1, 2))
+    places = entries.match(stored, np.asarray([pair(each) for each in wanted]).reshape(-1, 2))
     for number, place in zip(wanted, places, strict=True):
         assert place < 0 or known[place] == number
         assert not halves or (place >= 0) == (number in known)

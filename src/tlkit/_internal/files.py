@@ -2,19 +2,25 @@
 
 import errno
 import os
+import re
 import shutil
-import uuid
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tlkit._internal import failpoints, temporaries
 from tlkit._internal.text import byte_size
-from tlkit.errors import StoreError
+from tlkit.errors import StoreError, TlkitError
 
-TEMPORARY = ".writing-"
+TEMPORARY = temporaries.WRITING
 """What the names of temporary files and folders begin with."""
+
+_OF_DISK = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM),
+)
+_NUMBER = re.compile(r"errno\]? ?=? ?(\d+)", re.IGNORECASE)  # as HDF5 and Python write it
 
 
 @contextmanager
@@ -23,7 +29,11 @@ def replace_atomically(target: Path) -> Iterator[Path]:
 
     The temporary path is in the target's folder, which must exist, and ends as the target does.
     A file, or an empty folder, that is in the target's place is replaced. If the block fails,
-    nothing is left behind; a process that is killed leaves the temporary path.
+    nothing is left behind. What a process leaves that is killed, another removes: see
+    `temporaries`.
+
+    Raises:
+        StoreError: The disk is full, fails, or does not let the file be written.
 
     Examples:
         >>> import tempfile
@@ -33,17 +43,67 @@ def replace_atomically(target: Path) -> Iterator[Path]:
         ...     [path.name for path in Path(folder).iterdir()]
         ['a.txt']
     """
-    temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}{target.suffix}")
+    temporary = temporaries.reserve(target.parent, suffix=target.suffix)
     try:
-        yield temporary
-        sync(temporary)
-        if temporary.is_dir() and target.is_dir():
-            target.rmdir()  # Windows does not rename onto an empty folder
-        temporary.replace(target)
-        sync_folder(target.parent)
+        with explain_disk(target):
+            yield temporary
+            failpoints.reach("write", temporary)
+            sync(temporary)
+            if temporary.is_dir() and target.is_dir():
+                target.rmdir()  # Windows does not rename onto an empty folder
+            rename(temporary, target)
+            sync_folder(target.parent)
     finally:
+        temporaries.remove(temporary)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename a file or folder, whose content is on the disk; a file in its place is replaced.
+
+    If a server's answer is lost, its client may ask again, and be told that there is no such file:
+    then the target tells whether it was renamed.
+
+    Raises:
+        OSError: It can't be renamed.
+    """
+    failpoints.reach("rename", source)
+    before = source.stat()
+    try:
+        source.replace(target)
+    except FileNotFoundError:
         with suppress(FileNotFoundError):
-            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+            if os.path.samestat(before, target.stat()):
+                return
+        raise
+
+
+@contextmanager
+def explain_disk(path: Path) -> Iterator[None]:
+    """Say that a disk is full, fails, or does not let a file be written, as Keras may say it too.
+
+    Args:
+        path: What is written.
+
+    Raises:
+        StoreError: One of these is the reason of an error.
+    """
+    try:
+        yield
+    except TlkitError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        number = _find_number(error)
+        if number not in _OF_DISK:
+            raise
+        cause = OSError(number, os.strerror(number))
+        raise to_write_error(path, cause) from cause
+
+
+def _find_number(error: Exception) -> int:
+    """Return the number of the system's error; 0 if there is none."""
+    number = getattr(error, "errno", None)
+    found = _NUMBER.search(str(error))
+    return number or (int(found[1]) if found else 0)
 
 
 @contextmanager
@@ -63,11 +123,12 @@ def fill_atomically(target: Path) -> Iterator[Path]:
                 made.mkdir()
                 yield made
             return
-        with _temporary_folder(target) as made:
+        with temporaries.temporary_folder(target) as made:
             yield made
+            failpoints.reach("write", made)
             sync(made)
             for path in sorted(made.iterdir()):
-                path.replace(target / path.name)
+                rename(path, target / path.name)
             sync_folder(target)
     except OSError as error:
         if isinstance(error, StoreError):
@@ -75,21 +136,12 @@ def fill_atomically(target: Path) -> Iterator[Path]:
         raise to_write_error(target, error) from error
 
 
-@contextmanager
-def _temporary_folder(target: Path) -> Iterator[Path]:
-    made = target / f"{TEMPORARY}{uuid.uuid4().hex}"
-    made.mkdir()
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-
-
 def sync(path: Path) -> None:
     """Wait until a file, or a folder with all in it, is on the disk and not only in memory."""
+    failpoints.reach("sync", path)
     for each in (*path.rglob("*"), path) if path.is_dir() else (path,):
         if each.is_dir():
-            sync_folder(each)
+            _sync_names(each)
         elif each.is_file():
             with each.open("r+b") as file:
                 os.fsync(file.fileno())
@@ -97,6 +149,11 @@ def sync(path: Path) -> None:
 
 def sync_folder(path: Path) -> None:
     """Wait until the names in a folder are on the disk: after a power cut they may be the old."""
+    failpoints.reach("folder", path)
+    _sync_names(path)
+
+
+def _sync_names(path: Path) -> None:
     if os.name == "nt":  # Windows can't open a folder
         return
     handle = os.open(path, os.O_RDONLY)
@@ -163,6 +220,8 @@ def check_room(folder: Path, num_bytes: int) -> None:
 
 def to_store_error(action: str, path: Path, error: OSError) -> StoreError:
     """Return an error that names what failed, why, how much space is free and what to do."""
+    if isinstance(error, StoreError) and isinstance(error.__cause__, OSError):
+        error = error.__cause__
     advice = (
         "Make room with tlkit.caching.store.Store(folder=...).prune(...), or choose another folder."
     )
@@ -176,6 +235,8 @@ def to_store_error(action: str, path: Path, error: OSError) -> StoreError:
 
 def to_write_error(path: Path, error: OSError) -> StoreError:
     """Return an error that names the file that can't be written, why, and how much is free."""
+    if isinstance(error, StoreError):
+        return error
     return StoreError(
         f"Can't write '{path}': {error.strerror or error}; "
         f"{byte_size(_free(path))} are free on its disk."

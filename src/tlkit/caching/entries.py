@@ -1,8 +1,9 @@
 """One entry of a store: shards of arrays, by name or row by row under each row's digest."""
 
+import errno
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from tlkit.caching import shards
 from tlkit.errors import StoreError
 
 FACTS = "facts.json"
+RACES = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ESTALE)
+"""The errors of another process, here or on another machine, that writes or prunes the same."""
 _ATTEMPTS = 10  # to write a shard while other processes prune
 _MAX_SMALL = 16  # shards that a lookup may read before they are joined
 _SMALL_BYTES = 8 * 2**20
@@ -62,12 +65,12 @@ class Entry:
         self.mark_used()
         try:
             found = shards.load(path)
-        except FileNotFoundError:
-            return None
         except shards.DamagedError:
             _delete(path)
             return None
         except OSError as error:
+            if error.errno in RACES:
+                return None
             raise files.to_store_error("read", path, error) from error
         with suppress(OSError):  # pruned meanwhile, or read-only
             os.utime(path)  # the shards used longest ago are pruned first
@@ -84,15 +87,20 @@ class Entry:
         whole = [shards.to_storable(array) for array in arrays]
         try:
             for _ in range(_ATTEMPTS - 1):
-                with suppress(FileNotFoundError, FileExistsError):  # pruned meanwhile
+                try:
                     return self._put(path, whole)
+                except OSError as error:
+                    if error.errno not in RACES:
+                        raise
             return self._put(path, whole)
         except OSError as error:
             wanted = byte_size(sum(array.nbytes for array in whole))
             raise files.to_store_error(f"write {wanted} to", path, error) from error
 
-    def write_rows(self, digests: np.ndarray, arrays: Sequence[np.ndarray]) -> None:
-        """Write rows as a shard.
+    def write_rows(
+        self, digests: np.ndarray, arrays: Sequence[np.ndarray]
+    ) -> tuple[str, list[np.ndarray]]:
+        """Write rows as a shard; return its name, and its arrays without the digests.
 
         Args:
             digests: The digest of each row, `(count, 2)` in uint64; the shard is named by them, so
@@ -102,12 +110,13 @@ class Entry:
         Raises:
             StoreError: There is no room, or no permission.
         """
-        self.write(digest(digests), [*arrays, digests])
+        name = digest(digests)
+        return name, self.write(name, [*arrays, digests])[:-1]
 
     def locate_rows(self, digests: np.ndarray) -> np.ndarray:
         """Return whether each row seems to be stored; shards are checked when they are read."""
         known = [each for _, each in self._read_digests()]
-        return _match(_stack(known), digests) >= 0
+        return match(stack(known), digests) >= 0
 
     # Rows are found without an index that processes would have to keep together: each shard says
     # which rows it has, and a lookup sorts what all of them say. Meanwhile another process may
@@ -128,7 +137,7 @@ class Entry:
         loaded = {} if loaded is None else loaded
         for _ in range(_ATTEMPTS):
             listed = self._read_digests()
-            places = _match(_stack([each for _, each in listed]), digests)
+            places = match(stack([each for _, each in listed]), digests)
             starts = np.cumsum([0, *(len(each) for _, each in listed)])
             owners = np.searchsorted(starts, places, side="right") - 1  # -1 where it is missing
             used = np.unique(owners[places >= 0])
@@ -151,12 +160,12 @@ class Entry:
         for path in sorted((self.folder / self.key).glob(f"[!.]*{shards.SUFFIX}")):
             try:
                 digests = shards.read_last(path)
-            except FileNotFoundError:  # pruned meanwhile
-                continue
             except shards.DamagedError:
                 _delete(path)
                 continue
             except OSError as error:
+                if error.errno in RACES:
+                    continue
                 raise files.to_store_error("read", path, error) from error
             if digest(digests) == path.stem:
                 found.append((path.stem, digests))
@@ -235,11 +244,12 @@ def _delete(path: Path) -> None:
             each.unlink()
 
 
-def _stack(digests: Sequence[np.ndarray]) -> np.ndarray:
+def stack(digests: Iterable[np.ndarray]) -> np.ndarray:
+    """Return digests one after another, `(count, 2)`."""
     return np.concatenate([np.empty((0, 2), "uint64"), *digests])
 
 
-def _match(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def match(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Return the index of each wanted digest among the known ones; -1 if it is not there.
 
     They are searched by their first half, which never agrees by chance; the second is compared.

@@ -129,15 +129,17 @@ class Extraction:
 
     def _collect(self, data: batches.Inputs, name: str) -> _Extracted:
         views = self._runner.views if name == "train" else 1
-        on_disk = self._choose_disk(name, chunks.max_images(data), views)
-        self._folder.require(on_disk=on_disk)
+        max_images = chunks.max_images(data)
+        on_disk = self._choose_disk(name, max_images, views)
+        num_bytes = (max_images or 0) * views * self._runner.row_bytes if on_disk else None
+        self._folder.require(num_bytes)
         try:
             return self._collect_in_folder(data, name, on_disk=on_disk)
         except StoreError as error:
             if self._folder.is_temporary:
                 raise
             self._progress.print(f"features are not stored for later: {error}")
-            self._folder.give_up(error, on_disk=on_disk)
+            self._folder.give_up(error, num_bytes)
             return self._collect_in_folder(data, name, on_disk=on_disk)
 
     def _collect_in_folder(self, data: batches.Inputs, name: str, *, on_disk: bool) -> _Extracted:

@@ -3,7 +3,8 @@
 import tempfile
 from pathlib import Path
 
-from tlkit._internal import files
+from tlkit._internal import files, temporaries
+from tlkit._internal.temporaries import FEATURES
 from tlkit._internal.text import byte_size
 from tlkit.caching import location
 from tlkit.caching.cache import Cache
@@ -26,10 +27,11 @@ class FeatureFolder:
 
     def __init__(self, cache: Cache) -> None:
         self._is_default = cache.folder == "auto"
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary: Path | None = None
         self.store: Store | None = None
         if cache.folder is not None:
             self.store = Store(folder=location.locate(cache.folder))
+            self.store.remove_leftovers()
         self.usage: Usage | None = cache.usage
 
     @property
@@ -37,18 +39,37 @@ class FeatureFolder:
         """Whether features are stored for one training only, or not at all."""
         return self.store is None or self._temporary is not None
 
-    def require(self, *, on_disk: bool) -> None:
-        """Store features in a temporary folder, if they must be on disk and there is no folder."""
-        if on_disk and self.store is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="tlkit-features-")
-            self.store = Store(folder=Path(self._temporary.name))
+    def require(self, num_bytes: int | None) -> None:
+        """Store features in a temporary folder, if they must be on disk and there is no folder.
 
-    def give_up(self, error: StoreError, *, on_disk: bool) -> None:
-        """Use the folder no more, because of this error."""
+        It is where features are stored by default, or if that has no room, where temporary files
+        go. It is removed by `close`, with this object, or once the process has ended.
+
+        Args:
+            num_bytes: How many bytes must be on disk; None if they may be in memory.
+
+        Raises:
+            StoreError: There is no place with this much room.
+        """
+        if num_bytes is None or self.store is not None:
+            return
+        folders = (location.default_folder(), Path(tempfile.gettempdir()))
+        for folder in folders:
+            try:
+                files.check_room(folder, num_bytes)
+                self._temporary = temporaries.make_folder(folder, self, prefix=FEATURES)
+                self.store = Store(folder=self._temporary)
+                return
+            except OSError as error:
+                problem = error
+        raise files.to_store_error("make a folder in", folder, problem) from problem
+
+    def give_up(self, error: StoreError, num_bytes: int | None) -> None:
+        """Use the folder no more, because of this error; `num_bytes` is as for `require`."""
         if self.usage is not None:
             self.usage.problem = str(error)
         self.store = None
-        self.require(on_disk=on_disk)
+        self.require(num_bytes)
 
     def make_room(self, num_bytes: int, entry: Entry) -> None:
         """Check that features fit on the disk; the default folder is kept within its bounds.
@@ -59,7 +80,7 @@ class FeatureFolder:
         if self.store is None:
             return
         listed = self.store.entries()
-        if not self._is_default:
+        if not self._is_default or self._temporary is not None:
             there = sum(info.bytes for info in listed if info.key == entry.key)
             files.check_room(self.store.folder, max(num_bytes - there, 0))
             return
@@ -76,5 +97,5 @@ class FeatureFolder:
     def close(self) -> None:
         """Delete a temporary folder."""
         if self._temporary is not None:
-            self._temporary.cleanup()
+            temporaries.remove(self._temporary)
             self._temporary = self.store = None

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tlkit.caching import entries
 from tlkit.caching.entries import Entry, Found
 from tlkit.caching.store import Store
 
@@ -23,11 +24,13 @@ class Lookup:
     def __init__(self, stored: Store, facts: Mapping[str, Any]) -> None:
         self.stored, self.entry = stored, stored.entry(facts)
         self._loaded: dict[str, dict[str, list[np.ndarray]]] = {}
+        self._written: dict[str, np.ndarray] = {}  # the digests in each shard of this process
         self._wider: list[tuple[Entry, list[int]]] = stored.wider_entries(facts)
 
     def locate(self, digests: np.ndarray) -> np.ndarray:
         """Return whether the features of each image seem to be stored."""
         there = self.entry.locate_rows(digests)
+        there |= entries.match(entries.stack(self._written.values()), digests) >= 0
         for entry, _ in self._wider:
             there = there | entry.locate_rows(digests)
         return there
@@ -45,6 +48,12 @@ class Lookup:
                 more = self._find(entry, digests[missing])
                 narrow = [[shard[column] for column in columns] for shard in more.shards]
                 found = join(found, Found(shards=narrow, places=more.places))
+        missing = found.places < 0
+        if missing.any() and self._written:  # another process has pruned them
+            loaded = self._loaded[self.entry.key]
+            shards = [loaded[name] for name in self._written]
+            places = entries.match(entries.stack(self._written.values()), digests[missing])
+            found = join(found, Found(shards=shards, places=places))
         return found
 
     def _find(self, entry: Entry, digests: np.ndarray) -> Found:
@@ -56,7 +65,10 @@ class Lookup:
         Raises:
             StoreError: There is no room, or no permission.
         """
-        self.entry.write_rows(digests, arrays)
+        name, written = self.entry.write_rows(digests, arrays)
+        # They stay mapped: whoever prunes them takes nothing from this process.
+        self._loaded.setdefault(self.entry.key, {})[name] = written
+        self._written[name] = digests
 
 
 def join(found: Found, more: Found) -> Found:

@@ -8,8 +8,11 @@ How several processes can write, read and prune one folder at the same time, wit
   an entry with shards can be listed. A damaged shard, or one that two processes wrote at once with
   different numbers, fails its check; it is deleted and computed again.
 - Pruning deletes single shards, those used longest ago first, or renames the entry's folder, then
-  deletes it. A process that has a shard mapped keeps it. One that is writing a shard finds that its
-  temporary file is gone, and writes again. One that looks up rows starts again.
+  deletes it. A process that has a shard mapped keeps it, and maps what it writes. One that is
+  writing a shard finds that its temporary file is gone, and writes again. One that looks up rows
+  starts again.
+- What a killed process left is removed by the next that uses or prunes the store: see
+  `_internal/temporaries`.
 """
 
 import hashlib
@@ -26,13 +29,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlkit._internal import arguments, files
+from tlkit._internal import arguments, files, temporaries
 from tlkit.caching import location, shards
-from tlkit.caching.entries import FACTS, Entry
+from tlkit.caching.entries import FACTS, RACES, Entry
 from tlkit.errors import ConfigError
 
 _DAY_SECONDS = 86_400
-_LEFTOVER_SECONDS = 3_600  # no write takes an hour: an older temporary file has no writer
 _PRUNED = ".pruned-"
 
 
@@ -162,9 +164,19 @@ class Store:
             freed = sum(_delete_shard(path) for path in doomed if path.parent in used)
             unused = [each for each in {shard.path.parent for shard in listed} if each not in used]
             freed += sum(map(_delete_entry, unused))
-            return freed + _delete_leftovers(self.folder)
+            freed += self.remove_leftovers()
+            for folder in _find_folders(self.folder):
+                with suppress(OSError):  # it is not empty
+                    folder.rmdir()
+            return freed
         except OSError as error:
             raise files.to_store_error("delete", self.folder, error) from error
+
+    def remove_leftovers(self) -> int:
+        """Delete what processes left that were killed; return the number of bytes freed."""
+        freed = sum(_delete_folder(doomed) for doomed in self.folder.glob(f"{_PRUNED}*"))
+        folders = [self.folder, *_find_folders(self.folder)]
+        return freed + sum(map(temporaries.remove_leftovers, folders))
 
 
 @dataclass(frozen=True)
@@ -253,10 +265,13 @@ def _delete_shard(path: Path) -> int:
     """Delete a shard of an entry that others are kept of; return the bytes freed."""
     freed = 0
     for each in (path, shards.checksum_path(path)):
-        with suppress(FileNotFoundError):  # another process has deleted it
+        try:
             size = each.stat().st_size
             each.unlink()
             freed += size
+        except OSError as error:
+            if error.errno not in RACES:  # another process has deleted it
+                raise
     return freed
 
 
@@ -264,7 +279,7 @@ def _measure_files(folder: Path) -> dict[Path, int]:
     sizes = {}
     for parent, _, names in os.walk(folder):
         for path in (Path(parent, name) for name in names):
-            with suppress(FileNotFoundError):  # a temporary file that was renamed meanwhile
+            with suppress(OSError):  # a temporary file that was renamed meanwhile
                 sizes[path] = path.stat().st_size
     return sizes
 
@@ -273,28 +288,15 @@ def _delete_entry(folder: Path) -> int:
     """Delete an entry atomically; return the bytes freed."""
     doomed = folder.with_name(f"{_PRUNED}{uuid.uuid4().hex}")
     try:
-        folder.rename(doomed)
-    except FileNotFoundError:  # another process has deleted it
-        return 0
+        files.rename(folder, doomed)
+    except OSError as error:
+        if error.errno in RACES:  # another process has deleted it
+            return 0
+        raise
     return _delete_folder(doomed)
 
 
 def _delete_folder(doomed: Path) -> int:
-    size = sum(_measure_files(doomed).values())
+    size = temporaries.measure(doomed)
     shutil.rmtree(doomed, ignore_errors=True)  # another process may be deleting it too
-    return size - sum(_measure_files(doomed).values())
-
-
-def _delete_leftovers(store: Path) -> int:
-    """Delete files that killed processes left; return the bytes freed."""
-    freed = sum(_delete_folder(doomed) for doomed in store.glob(f"{_PRUNED}*"))
-    for folder in _find_folders(store):
-        for path, size in _measure_files(folder).items():
-            with suppress(FileNotFoundError):
-                old = time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS
-                if path.name.startswith(files.TEMPORARY) and old:
-                    path.unlink()
-                    freed += size
-        with suppress(OSError):  # it is not empty
-            folder.rmdir()
-    return freed
+    return size - temporaries.measure(doomed)

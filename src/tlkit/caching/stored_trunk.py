@@ -44,7 +44,7 @@ class StoredTrunk:
             if self._folder.store is not None:
                 return self._collect(source, rows).in_memory().shards[0]
         except StoreError as error:
-            self._folder.give_up(error, on_disk=False)
+            self._folder.give_up(error, None)
         progress = CacheProgress(verbose=False)
         return collection.run_all(self._runner, source, rows, progress).shards[0]
 

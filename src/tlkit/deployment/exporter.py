@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from tlkit._internal import arguments
-from tlkit._internal.files import TEMPORARY, sync, sync_folder, to_write_error
+from tlkit._internal import arguments, failpoints
+from tlkit._internal.files import explain_disk, rename, sync, sync_folder, to_write_error
+from tlkit._internal.temporaries import temporary_folder
 from tlkit.caching.engines.compilers import silence
 from tlkit.data import decoding, unlabelled
 from tlkit.data.batches import Arrays, Data
@@ -154,14 +154,14 @@ def export(
     )
     limit = TOLERANCES[precision] if tolerance is None else tolerance
     _check_place(target)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=TEMPORARY) as folder:
-        temporary = Path(folder, target.name)
+    with explain_disk(target), temporary_folder(target.parent) as folder:
+        temporary = folder / target.name
         _write(graph, temporary)
         proof = prove(model, temporary, about, test, tolerance=limit, max_drop=max_drop)
         found = Export(path=target, metadata=about, proof=proof)
         text = json.dumps({**about.to_dict(), "proof": proof.to_dict()}, indent=2)
         temporary.with_name(f"{target.name}.json").write_text(text + "\n", encoding="utf-8")
-        _move(Path(folder), target)
+        _move(folder, target)
     return found
 
 
@@ -170,6 +170,7 @@ def _write(graph: Graph, path: Path) -> None:
     try:
         with silence():
             formats.get(name).write(graph, path)
+        failpoints.reach("write", path)
     except (ImportError, TlkitError):
         raise
     except OSError as error:
@@ -335,5 +336,5 @@ def _move(folder: Path, target: Path) -> None:
     if target.is_dir():
         shutil.rmtree(target)
     for each in sorted(folder.iterdir(), key=lambda path: path.name == target.name):
-        each.replace(target.with_name(each.name))
+        rename(each, target.with_name(each.name))
     sync_folder(target.parent)

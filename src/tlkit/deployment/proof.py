@@ -1,7 +1,6 @@
 """Prove that an exported file predicts what its classifier does: in a process without Keras."""
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import processes
+from tlkit._internal.temporaries import temporary_folder
 from tlkit.data import unlabelled
 from tlkit.data.batches import Arrays
 from tlkit.data.lazy_images import LazyImages
@@ -131,8 +131,7 @@ def prove(
         AccuracyError: The accuracy is lower by more.
         EngineError: The file does not run, or predicts something else.
     """
-    with tempfile.TemporaryDirectory(prefix="tlkit-proof-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         images = proof_images.make_images(about) if test is None else {"images_0": test[0]}
         pictures = proof_images.write_pictures(folder, next(iter(images.values())), about)
         for stem, block in images.items():

@@ -1,11 +1,9 @@
 """Compare recipes on the same images over several seeds: means with confidence intervals."""
 
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,6 +11,7 @@ import rich.console
 
 from tlkit._internal import arguments, system
 from tlkit._internal.tables import build_table, render_text
+from tlkit._internal.temporaries import temporary_folder
 from tlkit.data.splits import Split
 from tlkit.errors import ConfigError
 from tlkit.evaluation.estimates import Estimate
@@ -159,8 +158,8 @@ def _estimate(rows: Sequence[Mapping[str, float | None]], key: str) -> Any:
 
 def _evaluate(trained: Trained, data: Split) -> dict[str, float | None]:
     score = evaluate(trained.model, data.test)
-    with tempfile.TemporaryDirectory() as folder:
-        file = save(trained.model, Path(folder) / "model.keras")
+    with temporary_folder() as folder:
+        file = save(trained.model, folder / "model.keras")
         model_bytes = file.stat().st_size
     return {
         "accuracy": score.accuracy,

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from tlkit._internal import arguments
+from tlkit._internal import arguments, temporaries
 from tlkit.data.image_files import find_images
 from tlkit.deployment import demo
 from tlkit.deployment.demo import DemoContent
@@ -125,4 +125,6 @@ def _find_examples(path: Path, examples: int | str | Path) -> tuple[Path, ...]:
         return tuple(find_images([arguments.path("examples", examples)])[0])
     if not arguments.at_least("examples", examples, 0):
         return ()
-    return tuple(write_examples(path, examples, Path(tempfile.mkdtemp(prefix="tlkit-demo-"))))
+    folder = temporaries.reserve(Path(tempfile.gettempdir()))  # as long as the page is served
+    folder.mkdir(mode=0o700)
+    return tuple(write_examples(path, examples, folder))

@@ -5,7 +5,6 @@ import itertools
 import json
 import platform
 import re
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from matplotlib.figure import Figure
 
 from tlkit._internal import arguments, system
 from tlkit._internal.files import fill_atomically, replace_atomically
+from tlkit._internal.temporaries import temporary_folder
 from tlkit._internal.text import reason
 from tlkit.errors import ConfigError
 from tlkit.evaluation.metrics import Evaluation
@@ -51,7 +51,7 @@ def require_empty(folder: str | Path) -> Path:
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-"):
+        with temporary_folder(target.parent):
             pass
     except OSError as error:
         raise ConfigError(

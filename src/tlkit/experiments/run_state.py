@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from tlkit._internal import arguments, locks
 from tlkit._internal.files import TEMPORARY, replace_atomically, to_write_error
+from tlkit._internal.temporaries import temporary_folder
 from tlkit.errors import Argument, ConfigError
 from tlkit.experiments import run_files
 
@@ -177,11 +178,10 @@ def _check_unfinished(target: Path) -> None:
 def _check_writable(target: Path, folder: str | Path) -> None:
     """Check that files can be written to the folder, or that it can be created."""
     place = target if target.exists() else target.parent
-    probe = place / f"{TEMPORARY}probe"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        probe.mkdir(exist_ok=True)
-        probe.rmdir()
+        with temporary_folder(place):
+            pass
     except OSError as error:
         raise ConfigError(
             f"`folder` must be where files can be written, got {str(folder)!r}: {error.strerror}."

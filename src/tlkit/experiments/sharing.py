@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tlkit._internal import arguments, regular_files, text
-from tlkit._internal.files import TEMPORARY, replace_atomically
+from tlkit._internal.files import rename, replace_atomically
 from tlkit._internal.optional import require
+from tlkit._internal.temporaries import temporary_folder
 from tlkit.errors import Argument, ConfigError, DownloadError
 from tlkit.experiments import checksums, hub_errors, public_files, run_files, run_folder
 from tlkit.experiments.exporting import FOLDER
@@ -79,14 +79,14 @@ def push(
     folder = arguments.path("run", run)
     _check_run(folder)
     hub = require("huggingface_hub", extra="card")
-    with tempfile.TemporaryDirectory() as temporary, hub_errors.translate(repo):
+    with temporary_folder() as temporary, hub_errors.translate(repo):
         if token is None and hub.get_token() is None:
             raise ConfigError(
                 f"Pushing needs an access token of {hub.constants.ENDPOINT}: run `hf auth login`, "
                 "or set HF_TOKEN to a token that may write."
             )
         hub.utils.validate_repo_id(repo)
-        files = _prepare(folder, Path(temporary), repo)
+        files = _prepare(folder, temporary, repo)
         sizes = {name: file.stat().st_size for name, file in files.items()}
         for message in _find_leftovers(folder, files):
             on_message(message)
@@ -142,18 +142,18 @@ def pull(
     """
     target = run_folder.require_empty(folder)
     hub = require("huggingface_hub", extra="card")
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=TEMPORARY) as temporary:
+    with temporary_folder(target.parent) as temporary:
         with hub_errors.translate(repo):
             hub.utils.validate_repo_id(repo)
             api = hub.HfApi(token=token, library_name="tlkit")
             api.snapshot_download(
                 repo, revision=revision, local_dir=temporary, allow_patterns=_PATTERNS
             )
-        names = _verify(Path(temporary), repo)
+        names = _verify(temporary, repo)
         with replace_atomically(target) as made:
             for name in names:
                 (made / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(Path(temporary, name), made / name)
+                rename(temporary / name, made / name)
     return target
 
 

@@ -10,7 +10,6 @@ import importlib.metadata
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from joblib import cpu_count
 from tlkit._internal import runtimes
 from tlkit._internal.optional import installed, require
 from tlkit._internal.runtimes import LITERT
+from tlkit._internal.temporaries import temporary_folder
 
 Run = Callable[[np.ndarray], list[np.ndarray]]
 """Runs a batch of the size that it was compiled for; returns one array per output."""
@@ -206,9 +206,9 @@ def to_openvino(function: Any) -> Any:
     tensorflow = importlib.import_module("tensorflow")
     core = runtimes.import_openvino().Core()
     frozen = function.get_concrete_function()
-    with tempfile.TemporaryDirectory() as folder:
-        tensorflow.saved_model.save(tensorflow.Module(), folder, signatures=frozen)
-        return core.read_model(folder)
+    with temporary_folder() as folder:
+        tensorflow.saved_model.save(tensorflow.Module(), str(folder), signatures=frozen)
+        return core.read_model(str(folder))
 
 
 def _get_litert_version() -> str:

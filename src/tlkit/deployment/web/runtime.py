@@ -6,15 +6,15 @@ import json
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
 
 from tlkit._internal import arguments
-from tlkit._internal.files import TEMPORARY, replace_atomically, to_write_error
+from tlkit._internal.files import replace_atomically, to_write_error
 from tlkit._internal.optional import require
+from tlkit._internal.temporaries import temporary_folder
 from tlkit.errors import Argument, ConfigError, DownloadError
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
@@ -102,8 +102,8 @@ def _download(target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             shutil.rmtree(target)  # it lacks a file
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=TEMPORARY) as folder:
-            packed = _pack(Path(folder))
+        with temporary_folder(target.parent) as folder:
+            packed = _pack(folder)
             _check_hash(packed)
             with replace_atomically(target) as temporary, tarfile.open(packed) as archive:
                 for name in _MEMBERS:
