@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 
 from tlkit._internal.files import check_room
 from tlkit.caching import entries, store
+from tlkit.caching.cache import Cache
+from tlkit.caching.feature_folder import FeatureFolder
 from tlkit.caching.store import Entry, Store
 from tlkit.errors import ConfigError, StoreError
 
@@ -35,6 +37,8 @@ tlkit.__path__ = [{str(Path(store.__file__).parent.parent)!r}]
 sys.modules["tlkit"] = tlkit
 import numpy as np
 from tlkit.caching import entries, store
+from tlkit.caching.cache import Cache
+from tlkit.caching.feature_folder import FeatureFolder
 from tlkit.errors import StoreError
 assert "keras" not in sys.modules and "tensorflow" not in sys.modules
 
@@ -228,23 +232,34 @@ entry.write("bb", shard(2))
 """
 
 
-def test_prune_deletes_what_a_killed_writer_left_once_it_is_old(
-    child: Start, tmp_path: Path
+@pytest.mark.parametrize("clean", ["prune", "use"])
+def test_what_a_killed_writer_left_is_deleted_by_the_next_user(
+    child: Start, tmp_path: Path, clean: str
 ) -> None:
     assert child(KILLED_BEFORE_ITS_SHARD_IS_WHOLE).wait() == -signal.SIGKILL
     kept, entry = Store(folder=tmp_path), childs(tmp_path)
-    left = list(tmp_path.rglob(".writing-*"))
-    size = sum(path.stat().st_size for path in left)
+    size = sum(path.stat().st_size for path in tmp_path.rglob(".writing-*"))
+    assert size > 0
     assert entry.read("bb") is None
-
-    for path in left:
-        age(path, minutes=50)
-    assert kept.prune(older_than_days=1) == 0
-    for path in left:
-        age(path, minutes=70)
-    assert kept.prune(older_than_days=1) == size > 0
+    if clean == "prune":
+        assert kept.prune(older_than_days=1) == size
+    else:
+        FeatureFolder(Cache(folder=tmp_path))
     assert not list(tmp_path.rglob(".writing-*"))
     assert same(entry.read("aa"), shard(1))
+
+
+STOPPED_WHILE_WRITING = """
+os.fsync = lambda file: print("writing", flush=True) or os.kill(os.getpid(), signal.SIGSTOP)
+entry.write("aa", shard(1))
+"""
+
+
+def test_what_a_living_writer_is_writing_stays(child: Start, tmp_path: Path) -> None:
+    process = child(STOPPED_WHILE_WRITING)
+    assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "writing\n"]
+    assert Store(folder=tmp_path).prune(older_than_days=1) == 0
+    assert list(tmp_path.rglob(".writing-*"))
 
 
 KILLED_WHILE_PRUNING = """
@@ -290,6 +305,76 @@ def test_two_processes_write_the_same_shards_while_another_reads(
         *(f"{name(number)}.safetensors" for number in range(20)),
         "facts.json",
     ]
+
+
+USE_WITH_OTHERS = """
+from tlkit._internal import files
+from tlkit.caching.lookup import Lookup, join
+if sys.argv[2] == "nfs":  # a server's answer is lost, and its client asks again
+    real = files.Path.replace
+    def replace(path, target):
+        real(path, target)
+        return real(path, target)
+    files.Path.replace = replace
+kept, seed = store.Store(folder=sys.argv[1]), int(sys.argv[3])
+for number in range(12):
+    lookup = Lookup(kept, {"of": "four"})
+    rows = np.random.default_rng(seed * 100 + number).permutation(400)[:64].astype("uint64")
+    digests = np.stack([rows, rows * 7], axis=1)
+    values = rows.astype("float32")[:, None] * np.ones(50, "float32")
+    found = lookup.find(digests)
+    missing = np.flatnonzero(found.places < 0)
+    if len(missing):
+        lookup.write(digests[missing], [values[missing]])
+        if sys.argv[2] == "prune" and number % 3 == 0:
+            kept.prune(keep_bytes=0)
+        found = join(found, lookup.find(digests[missing]))
+    assert (found.places >= 0).all(), "a row was lost that this process has written"
+    whole = np.concatenate([shard[0] for shard in found.shards])
+    assert np.array_equal(whole[found.places], values)
+    if sys.argv[2] == "prune":
+        kept.prune(keep_bytes=20_000)
+print("done")
+"""
+
+
+@pytest.mark.parametrize("how", ["keep", "prune", "nfs"])
+def test_four_processes_use_one_entry_at_once(tmp_path: Path, how: str) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", CHILD + USE_WITH_OTHERS, str(tmp_path), how, str(seed)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in range(4)
+    ]
+    assert [process.communicate()[0] for process in processes] == ["ready\ndone\n"] * 4
+    left = [path for path in tmp_path.rglob(".*") if path.name[:9] in (".writing-", ".pruned-")]
+    assert not left
+    if how != "prune":
+        [info] = Store(folder=tmp_path).entries()
+        assert info.images >= 400 * 0.9
+
+
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.ESTALE, errno.EEXIST, errno.ENOTEMPTY])
+def test_a_rename_that_another_process_makes_fail_is_tried_again(
+    entry: Entry, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    real, calls = Path.replace, itertools.count()
+
+    def replace(path: Path, target: Path) -> Path:
+        if next(calls) < 3:
+            raise OSError(code, os.strerror(code))
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    assert same(entry.write("aa", SAMPLE), SAMPLE)
+    calls = itertools.count()
+    assert Store(folder=entry.folder).prune(keep_bytes=0) == 0  # another process is at it
+    assert Store(folder=entry.folder).prune(keep_bytes=0) == 0
+    assert Store(folder=entry.folder).prune(keep_bytes=0) == 0
+    assert Store(folder=entry.folder).prune(keep_bytes=0) > 0
+    assert list(entry.folder.iterdir()) == []
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
