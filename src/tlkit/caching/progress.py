@@ -5,6 +5,8 @@ import time
 import rich.console
 import rich.progress
 
+from tlkit._internal.text import escape_controls
+
 
 class CacheProgress:
     """Prints lines, and shows a bar while the frozen part runs if the output is a terminal.
@@ -30,7 +32,7 @@ class CacheProgress:
     def print(self, line: str) -> None:
         """Print a line."""
         if self.verbose:
-            self.console.print(line, markup=False)
+            self.console.print(escape_controls(line), markup=False)
 
     def update(self, done: int, total: int | None) -> None:
         """Show how many images are done, how many per second, and the time left."""

@@ -4,7 +4,9 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import cyclopts
@@ -89,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a file name may be in no encoding
     stopped = signals.Stopped()
     try:
-        with signals.stop_cleanly(stopped):
+        with signals.stop_cleanly(stopped), _escape_warnings():
             code = _run(typed)
             sys.stdout.flush()
             return code
@@ -124,6 +126,21 @@ def _run(typed: Sequence[str]) -> int:
     if minimum is not None and result["accuracy"] < minimum:
         return _fail(f"accuracy {result['accuracy']:.4f} is below {minimum:g}", TOO_LOW)
     return DONE
+
+
+@contextmanager
+def _escape_warnings() -> Iterator[None]:
+    """Show warnings without characters that change a terminal: they may name a file."""
+    before = warnings.formatwarning
+
+    def format_escaped(*arguments: Any, **more: Any) -> str:
+        return escape_controls(before(*arguments, **more))
+
+    warnings.formatwarning = format_escaped
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _join_size(typed: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """The layers tlkit adds to Keras: raw images to a backbone's pixels, logits to named classes."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -255,7 +256,7 @@ def _check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
         raise ConfigError(f"`class_names` must be a sequence of strings, got {class_names!r}.")
     names = tuple(class_names)
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if len(names) < 2 or repeated:
         raise ConfigError(
             "`class_names` must be at least 2 different names, got "
