@@ -125,3 +125,17 @@ def test_any_class_name_makes_one_folder_of_its_own(tmp_path: Path, name: str) -
     folder.mkdir()
     assert folder.resolve().parent == tmp_path.resolve()
     assert not folder.name.startswith(".")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"a,b\n1,2\n", b"\xff\xfe", b'path\n"', b"label\n" * 3, None],
+)
+def test_a_table_that_was_changed_is_one_error(tmp_path: Path, content: bytes | None) -> None:
+    flags = FlagFolder(folder=tmp_path, class_names=("cat", "dog"))
+    (tmp_path / TABLE).mkdir() if content is None else (tmp_path / TABLE).write_bytes(content)
+    if content in (b"", b'path\n"'):  # no rows, or one without an image
+        flags.add(make_image(tmp_path), ["dog"], CAT)
+        return
+    with pytest.raises(DataError, match=r"flagged.csv' must be as the demo wrote it"):
+        flags.add(make_image(tmp_path), ["dog"], CAT)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import random
 import time
 import zipfile
 from collections.abc import Callable
@@ -322,3 +323,29 @@ def test_the_number_of_classes_is_bounded() -> None:
     for count in (2**31, 10**12):
         with pytest.raises(ConfigError, match="at most 1,000,000"):
             tlkit.build_classifier("mobilenet_v2", count, weights="starter", image_size=32)
+
+
+def test_random_damage_is_refused_or_harmless(members: dict[str, bytes], tmp_path: Path) -> None:
+    path = _write(tmp_path / "model.keras", members)
+    content = path.read_bytes()
+    draw = random.Random(0)
+    refused = 0
+    for _ in range(60):
+        at, end = sorted(draw.randrange(len(content)) for _ in range(2))
+        flipped = bytes([content[at] ^ 1 << draw.randrange(8)])
+        path.write_bytes(
+            draw.choice(
+                (
+                    content[:at],
+                    content[:at] + flipped + content[at + 1 :],
+                    content[:at] + content[end:],
+                    content[:at] + draw.randbytes(4) + content[at:],
+                )
+            )
+        )
+        try:
+            tlkit.load(path)
+        except ConfigError as error:
+            assert "model.keras" in str(error) and len(str(error)) < 500
+            refused += 1
+    assert refused > 50

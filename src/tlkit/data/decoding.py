@@ -123,6 +123,7 @@ def decode_fully(
     """
     try:
         with _open(picture) as opened:
+            _refuse_programs(opened)
             _check_pixels(opened.size, max_pixels)
             if size is not None:  # a JPEG is decoded smaller, and faster
                 opened.draft(None, (2 * size[1], 2 * size[0]))
@@ -228,6 +229,12 @@ def _to_picture(pixels: np.ndarray) -> Image.Image:
     if pixels.min() < 0 or pixels.max() > 255:
         raise ValueError(f"it has colours from {pixels.min()} to {pixels.max()}, {_KNOWN}")
     return Image.fromarray(pixels.astype("uint8"))
+
+
+def _refuse_programs(opened: Image.Image) -> None:
+    """Refuse PostScript: it is a program, which Pillow would start another program to run."""
+    if opened.format == "EPS":
+        raise UnreadableImageError("", "it is PostScript; save it as a PNG file")
 
 
 def _check_pixels(size: tuple[int, int], max_pixels: int | None) -> None:

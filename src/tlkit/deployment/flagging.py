@@ -2,6 +2,8 @@
 
 import csv
 import hashlib
+import io
+import os
 import re
 import threading
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from tlkit._internal import regular_files
 from tlkit._internal.files import replace_atomically, to_write_error
 from tlkit.deployment.predictor import Prediction
 from tlkit.errors import DataError
@@ -93,10 +96,19 @@ class FlagFolder:
 
     def _read(self) -> list[dict[str, str]]:
         table = self.folder / TABLE
-        if not table.is_file():
+        if not os.path.lexists(table):
             return []
-        with table.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        try:
+            rows = list(csv.DictReader(io.StringIO(regular_files.read_text(table), newline="")))
+            if not all(isinstance(row.get(self.path_column), str) for row in rows):
+                raise ValueError(f"it has no column {self.path_column!r}")
+        except (OSError, ValueError, csv.Error) as error:
+            reason = regular_files.reason(error) if isinstance(error, OSError) else error
+            raise DataError(
+                f"{str(table)!r} must be as the demo wrote it, got a file that was changed: "
+                f"{reason}. Move it away, and a new one is begun."
+            ) from error
+        return rows
 
     def _write(self, path: str, content: bytes, rows: list[dict[str, str]]) -> None:
         target = self.folder / path

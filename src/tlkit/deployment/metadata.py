@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from tlkit._internal import regular_files
 from tlkit.data.decoding import Fit
 from tlkit.errors import ConfigError
 
@@ -84,7 +86,8 @@ def parse(text: str | None, path: Path) -> Metadata:
     """
     beside = path.with_name(f"{path.name}.json")
     if text is None and beside.is_file():
-        text = beside.read_text(encoding="utf-8")
+        with suppress(OSError):
+            text = regular_files.read_text(beside)
     if text is None:
         raise ConfigError(
             f"`path` must be a file that tlkit exported, got {str(path)!r}: it holds no class "
@@ -98,7 +101,7 @@ def parse(text: str | None, path: Path) -> Metadata:
             for name, value in known.items()
         }
         return Metadata(**made)
-    except (ValueError, TypeError) as error:
+    except (AttributeError, RecursionError, ValueError, TypeError) as error:
         raise ConfigError(
             f"`path` must be a file that tlkit exported, got {str(path)!r}, whose metadata can't "
             f"be read: {error}."
