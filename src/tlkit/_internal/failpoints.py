@@ -47,6 +47,8 @@ def reach(step: str, path: Path) -> None:
 
 
 def count_steps() -> int:
-    """Return how many steps of the present setting were reached, and count from 1 again."""
+    """Return how many steps were reached since the last call, and count from 1 again."""
     with _LOCK:
-        return _counted.pop(os.environ.get(VARIABLE, ""), 0)
+        total = sum(_counted.values())
+        _counted.clear()
+        return total

@@ -17,6 +17,7 @@ from tlkit.errors import StoreError, TlkitError
 TEMPORARY = temporaries.WRITING
 """What the names of temporary files and folders begin with."""
 
+_targets: dict[Path, Path] = {}  # what each temporary path is renamed to
 _OF_DISK = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM),
 )
@@ -45,7 +46,7 @@ def replace_atomically(target: Path) -> Iterator[Path]:
     """
     temporary = temporaries.reserve(target.parent, suffix=target.suffix)
     try:
-        with explain_disk(target):
+        with explain_disk(target), _renamed_to(target, temporary):
             yield temporary
             failpoints.reach("write", temporary)
             sync(temporary)
@@ -111,11 +112,12 @@ def fill_atomically(target: Path) -> Iterator[Path]:
     """Yield a temporary folder to write files to; then move them to the target.
 
     A target that does not exist appears with all in it. One that exists, which may be a link, the
-    current folder or another disk's, gets the files one after the other, by name; files of the
-    same names are replaced, and others are left.
+    current folder or another disk's, gets the files one after the other, in the order in which they
+    were written; files of the same names are replaced, and others are left.
 
     Raises:
-        StoreError: A file can't be written; the target is as before.
+        StoreError: A file can't be written. The target is as before, unless it is a rename that
+            fails: then it lacks the files written last, such as a list of all files.
     """
     try:
         if not target.exists():
@@ -123,17 +125,27 @@ def fill_atomically(target: Path) -> Iterator[Path]:
                 made.mkdir()
                 yield made
             return
-        with temporaries.temporary_folder(target) as made:
+        with temporaries.temporary_folder(target) as made, _renamed_to(target, made):
             yield made
             failpoints.reach("write", made)
             sync(made)
-            for path in sorted(made.iterdir()):
+            for path in sorted(made.iterdir(), key=lambda path: path.stat().st_mtime_ns):
                 rename(path, target / path.name)
             sync_folder(target)
     except OSError as error:
         if isinstance(error, StoreError):
             raise
         raise to_write_error(target, error) from error
+
+
+@contextmanager
+def _renamed_to(target: Path, temporary: Path) -> Iterator[None]:
+    """Let errors name the target, which is what a temporary path will be renamed to."""
+    _targets[temporary] = target
+    try:
+        yield
+    finally:
+        del _targets[temporary]
 
 
 def sync(path: Path) -> None:
@@ -237,6 +249,9 @@ def to_write_error(path: Path, error: OSError) -> StoreError:
     """Return an error that names the file that can't be written, why, and how much is free."""
     if isinstance(error, StoreError):
         return error
+    for part in (path, *path.parents):
+        if part in _targets:
+            return to_write_error(_targets[part] / path.relative_to(part), error)
     return StoreError(
         f"Can't write '{path}': {error.strerror or error}; "
         f"{byte_size(_free(path))} are free on its disk."
