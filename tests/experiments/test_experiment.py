@@ -111,3 +111,8 @@ def test_a_size_is_a_number_or_height_and_width(value: object, size: object) -> 
 def test_a_wrong_size_is_refused(value: object) -> None:
     with pytest.raises(ConfigError, match="image_size"):
         Experiment("photos", image_size=value)
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000, "1" * 5000, "{", "NaN,"])
+def test_an_option_that_is_no_json_is_text(value: str) -> None:
+    assert Experiment("photos", options=(f"alpha={value}",)).backbone_options == {"alpha": value}

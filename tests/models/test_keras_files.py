@@ -19,7 +19,7 @@ from tests.samples import small_classifier
 import tlkit
 from tlkit import deployment, experiments
 from tlkit.errors import ConfigError
-from tlkit.models import backbone_files, keras_files
+from tlkit.models import backbone_files, hub_folder, keras_files
 
 Change = Callable[[dict[str, bytes]], None]
 
@@ -179,6 +179,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
         _replace('"activation": "relu"', f'"activation": {json.dumps(_LAMBDA)}'),
         "code in a __lambda__, and models are loaded without code",
     ),
+    "NaN in the config": (_replace('"epsilon": 0.001', '"epsilon": NaN'), "its config has NaN"),
     "a saved model": (
         _replace(_CONV, '"module": "keras.layers", "class_name": "TFSMLayer"'),
         "code in a TFSMLayer",
@@ -317,6 +318,34 @@ def test_a_file_of_weights_is_checked_for_links(tmp_path: Path) -> None:
         file["layers"] = h5py.ExternalLink("/etc/other.h5", "/")
     with pytest.raises(ConfigError, match=r"`weights` must be a file of weights, .*have a link"):
         tlkit.build_classifier("mobilenet_v2", 2, weights=str(path), image_size=32)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"class_name": "Lambda", "module": "os", "registered_name": "x"}, "class 'Lambda', which"),
+        ({"config": {"vocabulary": "/etc/passwd"}}, "reads a vocabulary from another file"),
+        ({"config": {"layer": {"class_name": "__lambda__", "config": {}}}}, "code in a __lambda__"),
+    ],
+)
+def test_a_preset_of_kerashub_has_the_same_gate(
+    tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
+    name = "keras_hub>ViTBackbone"
+    config = {"class_name": "ViTBackbone", "module": "keras_hub.src", "registered_name": name}
+    (tmp_path / "config.json").write_text(json.dumps({"config": {}, **config, **change}))
+    with pytest.raises(ConfigError, match=rf"`backbone` must be the folder of a .*{reason}"):
+        hub_folder.check(tmp_path, with_weights=False)
+    (tmp_path / "config.json").write_text(json.dumps({"config": {}, **config}))
+    hub_folder.check(tmp_path, with_weights=False)
+    with h5py.File(tmp_path / "model.weights.h5", "w") as file:
+        file["a"] = h5py.ExternalLink("/etc/other.h5", "/")
+    with pytest.raises(ConfigError, match="model.weights.h5 is damaged: its weights have a link"):
+        hub_folder.check(tmp_path, with_weights=True)
+    names = {"weight_map": {"a": ["../other.weights.h5"]}}
+    (tmp_path / "model.weights.json").write_text(json.dumps(names))
+    with pytest.raises(ConfigError, match="its weights '../other.weights.h5' are in another f"):
+        hub_folder.check(tmp_path, with_weights=True)
 
 
 def test_the_number_of_classes_is_bounded() -> None:

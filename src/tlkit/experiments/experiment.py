@@ -271,7 +271,7 @@ class Experiment:
                 )
             try:
                 found[name] = json.loads(value)
-            except json.JSONDecodeError:
+            except (RecursionError, ValueError):  # text; or deep, or a number of 5,000 digits
                 found[name] = value
         return found
 

@@ -84,8 +84,10 @@ def _check_weights(folder: Path, *, is_keras: bool) -> None:
         files = {name for each in named for name in ([each] if isinstance(each, str) else each)}
     else:
         files = {single}
-    for name in sorted(files):
+    for name in sorted(map(str, files)):
         path = folder / name
+        if path.name != name:
+            _refuse(folder, f"its weights {name!r} are in another folder", "Copy them to it.")
         if not path.is_file():
             others = sorted(each.name for each in folder.glob("*.bin"))
             remedy = "Copy it, too."

@@ -93,9 +93,11 @@ def check_config(text: str, is_registered: Callable[[str], bool]) -> None:
         UnsafeFileError: It is no config, too deep, or has classes that are not known.
     """
     try:
-        config = json.loads(text)
+        config = json.loads(text, parse_constant=_read_constant)
     except RecursionError as error:
         raise UnsafeFileError("its config is nested too deeply") from error
+    except UnsafeFileError:
+        raise
     except ValueError as error:
         raise UnsafeFileError(f"its config is no JSON: {error}") from error
     if not isinstance(config, dict) or "class_name" not in config:
@@ -110,6 +112,12 @@ def check_config(text: str, is_registered: Callable[[str], bool]) -> None:
             _check_class(part, is_registered)
         if any(isinstance(part.get(name), str) for name in _READS_FILES):
             raise UnsafeFileError("a layer of it reads a vocabulary from another file")
+
+
+def _read_constant(name: str) -> float:
+    if name == "NaN":
+        raise UnsafeFileError("its config has NaN where a layer needs a number")
+    return float(name)  # infinity may be the end of a range
 
 
 def _walk(config: Any) -> Iterator[dict[str, Any]]:

@@ -144,5 +144,5 @@ def _lacks_options(name: str) -> bool:
 def _read_value(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (RecursionError, ValueError):
         return text
