@@ -63,8 +63,6 @@ def start(path: Path, *, num_threads: int) -> Started:
     package, starter = _STARTERS[kind]
     try:
         run, text = starter(path, num_threads)
-    except ConfigError:  # of tlkit, which says it in full
-        raise
     except MissingExtraError as error:
         raise MissingExtraError(f"{path.name!r} needs {package}. Run: pip install {package}") from (
             error
@@ -172,7 +170,7 @@ def _start_saved_model(path: Path, num_threads: int) -> tuple[Run, str | None]:
 
 def _start_keras(path: Path, num_threads: int) -> tuple[Run, str | None]:
     text = read_keras_metadata(path)
-    model = importlib.import_module("tlkit.models.serialization").read_model(path, "path")
+    model = importlib.import_module("tlkit._internal.keras_loading").load_checked(path)
 
     def run(images: np.ndarray) -> Mapping[str, np.ndarray]:
         return {name: np.asarray(rows) for name, rows in model.predict_on_batch(images).items()}

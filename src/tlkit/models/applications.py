@@ -10,11 +10,11 @@ from typing import Any, Literal, get_args
 
 import keras
 
-from tlkit._internal import arguments
+from tlkit._internal import arguments, keras_files
 from tlkit._internal.downloads import bounded_downloads
 from tlkit._internal.files import DAMAGE_ERRORS, describe_damage
 from tlkit.errors import Argument, ConfigError, DataError, TlkitError
-from tlkit.models import keras_files, starter
+from tlkit.models import starter
 from tlkit.models.backbone_source import BackboneSource
 from tlkit.models.pixels import BYTE, CAFFE, SIGNED, TORCH, PixelFormat
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from tlkit._internal import optional, regular_files
+from tlkit._internal import keras_files, optional, regular_files
 from tlkit._internal.downloads import SECONDS
 from tlkit._internal.files import describe_damage
 from tlkit._internal.keras_private import is_registered
 from tlkit.errors import Argument, ConfigError
-from tlkit.models import keras_files, pixels
+from tlkit.models import pixels
 from tlkit.models.layers import Interpolation
 from tlkit.models.pixels import PixelFormat
 

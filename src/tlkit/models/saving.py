@@ -6,10 +6,10 @@ import keras
 
 from tlkit._internal import arguments
 from tlkit._internal.files import replace_atomically
+from tlkit._internal.keras_loading import find_not_finite
 from tlkit.errors import ConfigError
 from tlkit.models.inspection import class_names
 from tlkit.models.serialization import (
-    find_not_finite,
     find_unloadable,
     has_custom_parts,
     read_model,

@@ -4,23 +4,22 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from tlkit._internal import optional
+from tlkit._internal import keras_files, optional
 from tlkit._internal.files import DAMAGE_ERRORS, describe_damage
-from tlkit._internal.keras_private import bounded_weights, flatten_layers, is_registered
+from tlkit._internal.keras_loading import load_checked
+from tlkit._internal.keras_private import flatten_layers
 from tlkit._internal.regular_files import find_obstacle
 from tlkit.errors import Argument, ConfigError, TlkitError
-from tlkit.models import keras_files
 
 _IMPORTED = {"keras", "keras_hub", "keras_cv", "keras_nlp"}  # packages that Keras finds by itself
 _WRAPPING = "tlkit.models.token_backbone"  # a backbone in it is looked at, and not made again
 _MAX_REASON = 200  # characters
-_SPARE_WEIGHTS = 2**20  # that a layer may have beyond those that a file holds, as seeds
 _LAMBDA = "is or has a Python lambda, which is code, and models are loaded without code"
 _REMEDY = (
     "Use layers of Keras (such as Rescaling), or a class of your own with `get_config` and the "
@@ -68,41 +67,25 @@ def read_model(path: Path, argument: str) -> keras.Model:
     if why:
         raise ConfigError(Argument(argument), f" must be a .keras file, got {str(path)!r}: {why}.")
     try:
-        num_weights = keras_files.check_archive(path, is_registered)
-        if _mentions_hub(path):
-            optional.require("keras_hub", extra="hub")
-        with bounded_weights(num_weights + _SPARE_WEIGHTS):
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        return load_checked(path)
     except (*DAMAGE_ERRORS, MemoryError) as error:
         if isinstance(error, TlkitError):
             raise
         is_unsafe = isinstance(error, keras_files.UnsafeFileError)
+        if not is_unsafe and _mentions_hub(path):
+            optional.require("keras_hub", extra="hub")
         why = describe_damage(path) or (str(error) if is_unsafe else explain_loading(error))
         raise ConfigError(
             Argument(argument),
             f" must be a .keras file that Keras can read, got {str(path)!r}: {why}.",
         ) from error
-    why = find_not_finite(model)
-    if why:
-        raise ConfigError(
-            Argument(argument), f" must be a model that can predict, got {str(path)!r}: {why}."
-        )
-    return model
-
-
-def find_not_finite(model: keras.Model) -> str:
-    """Return which weight of a model holds NaN or an infinite number; "" if none does."""
-    for weight in model.weights:
-        values = keras.ops.convert_to_numpy(weight)
-        if keras.backend.is_float_dtype(weight.dtype) and not np.isfinite(values).all():
-            return f"its weight {weight.path!r} has numbers that are NaN or infinite"
-    return ""
 
 
 def _mentions_hub(path: Path) -> bool:
-    """Tell whether a model's config has a class of KerasHub."""
-    with zipfile.ZipFile(path) as file:
+    """Tell whether a model's config, which was checked, has a class of KerasHub."""
+    with suppress(*DAMAGE_ERRORS), zipfile.ZipFile(path) as file:
         return b'"keras_hub' in file.read(keras_files.CONFIG)
+    return False
 
 
 def has_custom_parts(model: keras.Model) -> bool:

@@ -18,8 +18,9 @@ from tests.samples import small_classifier
 
 import tlkit
 from tlkit import deployment, experiments
+from tlkit._internal import keras_files
 from tlkit.errors import ConfigError
-from tlkit.models import backbone_files, hub_folder, keras_files
+from tlkit.models import backbone_files, hub_folder
 
 Change = Callable[[dict[str, bytes]], None]
 
