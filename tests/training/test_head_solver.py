@@ -7,8 +7,9 @@ from tests.samples import make_stripes, small_classifier
 
 import tlkit
 from tlkit import Cache, Phase, SolvedHead, TwoPhaseTrainer, train_phase
+from tlkit.caching.rows import Rows
 from tlkit.errors import ConfigError, DataError
-from tlkit.training import solvers
+from tlkit.training import head_solver, linear, ood_detector, solvers
 
 DATA = make_stripes(200, contrast=20)
 
@@ -147,3 +148,46 @@ def test_a_head_may_be_solved_again(small_backbone: keras.Model) -> None:
         for _ in range(2)
     ]
     assert runs[0].history == runs[1].history
+
+
+@pytest.mark.parametrize(
+    ("solver", "pooling"), [("ridge", "flatten"), ("lbfgs", "flatten"), ("ridge", "avg")]
+)
+def test_features_on_disk_are_solved_block_by_block(
+    small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch, solver: str, pooling: str
+) -> None:
+    """With "flatten" the head reads what is stored; with "avg" it is computed from that."""
+    monkeypatch.setattr(linear, "_BLOCK", 64)
+    monkeypatch.setattr(ood_detector, "_MAX_IMAGES", 100)
+    sizes: list[int] = []
+    real = Rows.take
+
+    def take(self: Rows, indices: np.ndarray) -> list[np.ndarray]:
+        sizes.append(len(indices))
+        return real(self, indices)
+
+    def train(cache: Cache) -> tuple[np.ndarray, dict[str, list[float]]]:
+        model = small_classifier(small_backbone, pooling=pooling)
+        head = SolvedHead(solver=solver)
+        run = train_phase(model, head, DATA, cache=cache, seed=0, verbose=False)
+        assert run.trunk is not None
+        assert run.trunk.on_disk == (cache.memory_limit == 0)
+        return np.asarray(model.get_layer("logits").kernel), run.history
+
+    kernel, history = train(Cache())
+    monkeypatch.setattr(Rows, "take", take)
+    monkeypatch.setattr(Rows, "arrays", None)
+    monkeypatch.setattr(head_solver, "_ROWS", 64)
+    found, other = train(Cache(memory_limit=0))
+    np.testing.assert_allclose(found, kernel, rtol=0.01, atol=0.01)
+    assert other["loss"] == pytest.approx(history["loss"], rel=1e-3)
+    assert other["accuracy"] == history["accuracy"]
+    assert max(sizes) <= 160  # those fitted in a fold: a bounded number of more images
+
+
+def test_features_that_are_too_many_for_memory_are_stacked_in_a_file() -> None:
+    batches = [np.full((4, 2, 3), number, "float32") for number in range(3)]
+    whole = solvers.stack_batches(iter(batches), 12, max_bytes=4 * 12 * 6)
+    stored = solvers.stack_batches(iter(batches), 12, max_bytes=4 * 12 * 6 - 1)
+    assert (type(whole), type(stored)) == (np.ndarray, np.memmap)
+    np.testing.assert_array_equal(whole, stored)

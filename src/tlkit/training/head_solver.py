@@ -1,5 +1,6 @@
 """Solve a linear head on the features of its frozen backbone, instead of training it."""
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit._internal import system
 from tlkit.caching import partition
 from tlkit.caching import plan as caching_plan
 from tlkit.caching.batching import FeatureDataset
+from tlkit.caching.cache import Cache
 from tlkit.caching.engines import selection
 from tlkit.caching.plan import FrozenPart
 from tlkit.caching.rows import Rows
@@ -21,7 +24,7 @@ from tlkit.models.flat_graph import Part
 from tlkit.models.inspection import head_of, is_multi_label, probabilities_of
 from tlkit.training import losses, ood_detector, solvers
 from tlkit.training.inputs import true_labels
-from tlkit.training.linear import Linear
+from tlkit.training.linear import Features, Linear
 from tlkit.training.phase import SolvedHead
 
 _ROWS = 1024  # images at a time
@@ -109,10 +112,11 @@ def _read_features(
     *,
     part: FrozenPart | None,
     batch_size: int,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Features, np.ndarray]:
     """Return the head's input for every image, and the class indices or rows of 0 and 1."""
     whole = flat_graph.flatten(model) if part is None else part.cut.graph
     step = next(step for step in whole.steps if step.operation is head)
+    features: Features
     if part is None:
         features, labels = _run_images(model, data, whole, step.inputs)
     else:
@@ -140,16 +144,19 @@ def _run_images(
         features.append(engines[key].run(chunk.images)[0])
         labels.append(chunk.labels)
         _check_unweighted(chunk.weights)
-    return solvers.stack_batches(features, sum(map(len, labels))), np.concatenate(labels)
+    count = sum(map(len, labels))
+    return solvers.stack_batches(features, count), np.concatenate(labels)
 
 
 def _run_cached(
     dataset: FeatureDataset, part: FrozenPart, outputs: Any
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Features, np.ndarray]:
     """Return the head's input and the labels by running what lies between cut and head."""
     _check_unweighted(dataset.weights)
     stored = dataset.views[0]
     if part.cut.tensors == tuple(outputs) and len(dataset.views) == 1 and isinstance(stored, Rows):
+        if not stored.in_memory:  # there was too little memory for them
+            return _StoredFeatures(stored), dataset.labels
         [features] = stored.arrays()  # without a copy
         return features.reshape(len(features), -1).astype("float32", copy=False), dataset.labels
     steps = partition.select_needed(part.cut.tail, outputs)
@@ -168,7 +175,30 @@ def _run_cached(
                 yield np.asarray(keras.ops.convert_to_numpy(rest(tensors, training=False)[0]))
 
     labels = np.concatenate([dataset.labels] * len(dataset.views))
-    return solvers.stack_batches(run(), len(labels)), labels
+    return solvers.stack_batches(run(), len(labels), max_bytes=_find_limit(part.cache)), labels
+
+
+class _StoredFeatures:
+    """Features on disk as a solver reads them: some rows at a time, as float32."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self.shape = (len(rows), math.prod(rows.shapes[0]))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        indices = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows
+        [features] = self._rows.take(indices)
+        return features.reshape(len(indices), -1).astype("float32", copy=False)
+
+
+def _find_limit(cache: Cache | None) -> int:
+    """Return how many bytes of features may be in memory."""
+    if cache is not None and cache.memory_limit is not None:
+        return cache.memory_limit
+    return system.free_memory() // 2
 
 
 def _check_unweighted(weights: np.ndarray | None) -> None:
@@ -187,7 +217,7 @@ def _check_whole(labels: np.ndarray, name: str) -> None:
 
 
 def _measure(
-    solution: Linear, accuracy: str, features: np.ndarray, labels: np.ndarray
+    solution: Linear, accuracy: str, features: Features, labels: np.ndarray
 ) -> dict[str, float]:
     return {
         "loss": solution.loss(features, labels),

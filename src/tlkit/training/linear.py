@@ -1,10 +1,28 @@
 """A linear classifier of features, and the sums from which ridge regression computes one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import expit, logsumexp
+
+_BLOCK = 4096  # images
+
+
+class Features(Protocol):
+    """An array `(count, size)`, or what reads its rows from a disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of images and of features."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray:
+        """Return some rows, by a slice or by their indices."""
+
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """The L2 penalties that are tried: factors of the squared weights, with a loss per image."""
@@ -31,15 +49,30 @@ class Linear:
         """Return `(count, classes)`."""
         return np.asarray(features @ self.kernel + self.bias)
 
-    def accuracy(self, features: np.ndarray, labels: np.ndarray) -> float:
+    def accuracy(self, features: Features, labels: np.ndarray) -> float:
         """Return the share of images that are classified correctly, or of single labels."""
-        logits = self.logits(features)
-        predicted = logits > 0 if labels.ndim == 2 else logits.argmax(axis=1)
-        return float((predicted == labels).mean())
 
-    def loss(self, features: np.ndarray, labels: np.ndarray) -> float:
+        def measure(logits: np.ndarray, labels: np.ndarray) -> float:
+            predicted = logits > 0 if labels.ndim == 2 else logits.argmax(axis=1)
+            return float((predicted == labels).mean())
+
+        return self._average(measure, features, labels)
+
+    def loss(self, features: Features, labels: np.ndarray) -> float:
         """Return the mean cross-entropy, in nats."""
-        return cross_entropy(self.logits(features), labels)
+        return self._average(cross_entropy, features, labels)
+
+    def _average(
+        self,
+        measure: Callable[[np.ndarray, np.ndarray], float],
+        features: Features,
+        labels: np.ndarray,
+    ) -> float:
+        """Return the mean of a measure over images, of which a block is read at a time."""
+        total = 0.0
+        for block in blocks(len(labels)):
+            total += measure(self.logits(features[block]), labels[block]) * len(labels[block])
+        return total / len(labels)
 
 
 class Moments:
@@ -95,6 +128,11 @@ class Moments:
             kernel = np.linalg.solve(covariance + penalty * np.eye(len(scale)), targets)
             found.append(fold_scaling(kernel, shares, mean, scale, penalty))
         return found
+
+
+def blocks(count: int) -> list[slice]:
+    """Return slices of so many images, each of which fits into memory."""
+    return [slice(start, start + _BLOCK) for start in range(0, count, _BLOCK)]
 
 
 def fold_scaling(

@@ -17,6 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # of scikit-learn
 
 from tlkit.errors import DataError
+from tlkit.training.linear import Features
 
 KEPT = 0.95
 """The share of the training images, held out, whose score is at most the threshold: this number."""
@@ -117,7 +118,7 @@ def with_distances(detector: OODDetector, features: np.ndarray) -> OODDetector:
     return OODDetector(**{**arrays, "distances": _summarize(detector.measure(features))})
 
 
-def fit(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> OODDetector:
+def fit(features: Features, labels: np.ndarray, *, seed: int = 0) -> OODDetector:
     """Fit Gaussians to the features of training images.
 
     The distances of training images are measured by 5 folds: each image by a detector that was not
@@ -141,11 +142,11 @@ def fit(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> OODDetect
         return _fit(features, labels, random)
 
 
-def _fit(features: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> OODDetector:
+def _fit(features: Features, labels: np.ndarray, random: np.random.Generator) -> OODDetector:
+    chosen = np.arange(len(labels))
     if len(labels) > _MAX_IMAGES:
         chosen = np.sort(random.choice(len(labels), _MAX_IMAGES, replace=False))
-        features, labels = features[chosen], labels[chosen]
-    features = features.astype("float32", copy=False)
+    features, labels = np.asarray(features[chosen], "float32"), labels[chosen]
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     constant = deviation <= 1e-6 * max(float(deviation.max()), 1e-12)
     scale = np.where(constant, np.inf, deviation).astype("float32")

@@ -1,6 +1,7 @@
 """Fit linear classifiers to features: ridge regression and logistic regression.
 
-Labels are class indices `(count,)`, or for multi-label rows of 0 and 1 `(count, classes)`.
+Labels are class indices `(count,)`, or for multi-label rows of 0 and 1 `(count, classes)`. Features
+on disk are read block by block.
 """
 
 from collections.abc import Iterable
@@ -10,11 +11,14 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
 
+from tlkit._internal import disk_arrays
 from tlkit.errors import ConfigError
 from tlkit.training.linear import (
     PENALTIES,
+    Features,
     Linear,
     Moments,
+    blocks,
     cross_entropy,
     divisors,
     errors_and_losses,
@@ -29,7 +33,6 @@ closed form."""
 
 _MAX_ITERATIONS = 200
 _TOLERANCE = 1e-5  # stop when an iteration lowers the loss by a smaller share
-_BLOCK = 4096
 _LOG_TEMPERATURES = (-6, 3)
 _MIN_HOLDOUT = 2000  # images; a tenth of fewer is too small to choose a penalty on
 _FOLDS = 5
@@ -38,7 +41,7 @@ _MAX_CHOICE = 10_000  # images to choose the penalty on; more take seconds and c
 
 
 def ridge(
-    features: np.ndarray,
+    features: Features,
     labels: np.ndarray,
     *,
     classes: int,
@@ -60,10 +63,10 @@ def ridge(
     """
     weights = _normalize(weights)
     whole = _moments(features, labels, classes, weights)
-    parts = _split(len(labels), seed)
+    parts = [(fitted, part[:_MAX_CHOICE]) for fitted, part in _split(len(labels), seed)]
     found: dict[float, list[np.ndarray]] = {penalty: [] for penalty in PENALTIES}
     for _, part in parts:
-        x, y = features[part], labels[part]
+        x, y = np.asarray(features[part]), labels[part]
         others = whole
         if len(y) < len(labels):
             others = whole.without(_moments(x, y, classes, _take(weights, part)))
@@ -115,7 +118,7 @@ def _fit_sigmoids(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, n
 
 
 def lbfgs(
-    features: np.ndarray,
+    features: Features,
     labels: np.ndarray,
     *,
     classes: int,
@@ -138,7 +141,8 @@ def lbfgs(
         seed: Chooses the images held out.
     """
     weights = _normalize(weights)
-    standard, mean, scale = _standardize(features)
+    is_whole = isinstance(features, np.ndarray) and not isinstance(features, np.memmap)
+    standard, mean, scale = _standardize(features, in_memory=is_whole)
     start = np.zeros((features.shape[1] + 1, classes))
     if penalty is None:
         penalty, start = _choose_penalty(standard, labels, start, weights=weights, seed=seed)
@@ -153,7 +157,7 @@ def lbfgs(
 # iterations. The loss is a mean over images, so the same penalty means the same whatever their
 # number; but more images need less of it, in proportion.
 def _choose_penalty(
-    features: np.ndarray,
+    features: Features,
     labels: np.ndarray,
     start: np.ndarray,
     *,
@@ -186,7 +190,7 @@ def _choose_penalty(
 
 
 def _minimize(
-    features: np.ndarray,
+    features: Features,
     labels: np.ndarray,
     start: np.ndarray,
     penalty: float,
@@ -195,18 +199,22 @@ def _minimize(
 ) -> np.ndarray:
     """Return the weights that minimise loss and penalty, with the bias in the last row."""
     count, shape = len(labels), start.shape
+    parts = [slice(0, count)] if isinstance(features, np.ndarray) else blocks(count)
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
         found = values.reshape(shape)
-        logits = features @ found[:-1].astype("float32") + found[-1].astype("float32")
-        errors, losses = errors_and_losses(logits, labels)
-        if weights is not None:
-            errors *= weights[:, None]
-            losses *= weights
-        gradient = np.empty(shape)
-        gradient[:-1] = features.T @ errors / count + penalty * found[:-1]
-        gradient[-1] = errors.mean(axis=0, dtype="float64")
-        value = float(losses.sum(dtype="float64") / count)
+        kernel, bias = found[:-1].astype("float32"), found[-1].astype("float32")
+        gradient, value = np.zeros(shape), 0.0
+        for block in parts:
+            x = features[block]
+            errors, losses = errors_and_losses(x @ kernel + bias, labels[block])
+            if weights is not None:
+                errors *= weights[block, None]
+                losses *= weights[block]
+            gradient[:-1] += x.T @ errors / count
+            gradient[-1] += errors.sum(axis=0, dtype="float64") / count
+            value += float(losses.sum(dtype="float64") / count)
+        gradient[:-1] += penalty * found[:-1]
         return value + penalty / 2 * float((found[:-1] ** 2).sum()), gradient.ravel()
 
     options = {"maxiter": _MAX_ITERATIONS, "ftol": _TOLERANCE, "gtol": 0.0}
@@ -241,10 +249,10 @@ def _take(weights: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
 
 
 def _moments(
-    features: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndarray | None
+    features: Features, labels: np.ndarray, classes: int, weights: np.ndarray | None
 ) -> Moments:
     moments = Moments(features.shape[1], classes)
-    for block in _blocks(len(labels)):
+    for block in blocks(len(labels)):
         moments.add(features[block], labels[block], None if weights is None else weights[block])
     return moments
 
@@ -287,35 +295,54 @@ def _smooth(rows: np.ndarray, smoothing: float) -> np.ndarray:
     return np.asarray(np.where(rows == 1, 1 - smoothing, smoothing / others))
 
 
-def stack_batches(batches: Iterable[np.ndarray], count: int) -> np.ndarray:
+def stack_batches(
+    batches: Iterable[np.ndarray], count: int, *, max_bytes: int | None = None
+) -> np.ndarray:
     """Return batches of features as one float32 array `(count, size)`.
 
     Args:
         batches: Features of some images each; a batch is copied and not kept.
         count: The number of images in all batches.
+        max_bytes: How large the array may be in memory; a larger one is in a temporary file.
+
+    Raises:
+        StoreError: It does not fit on the disk.
     """
     features, used = np.empty((count, 0), "float32"), 0
     for batch in batches:
         rows = batch.reshape(len(batch), -1)
         if not used:
-            features = np.empty((count, rows.shape[1]), "float32")
+            features = disk_arrays.create((count, rows.shape[1]), max_bytes=max_bytes)
         features[used : used + len(rows)] = rows
         used += len(rows)
     return features
 
 
-def _standardize(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a copy of the features with mean 0 and deviation 1, and their means and deviations."""
-    mean = features.mean(axis=0, dtype="float64")
+class _Standardized:
+    """Features that are standardised when they are read: those on disk are not copied."""
+
+    def __init__(self, features: Features, shift: np.ndarray, scale: np.ndarray) -> None:
+        self._features, self._shift, self._scale = features, shift, scale
+        self.shape = features.shape
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        return np.asarray((self._features[rows] - self._shift) / self._scale)
+
+
+def _standardize(features: Features, *, in_memory: bool) -> tuple[Features, np.ndarray, np.ndarray]:
+    """Return the features with mean 0 and deviation 1, and their means and deviations."""
+    parts = blocks(len(features))
+    mean = sum(features[block].sum(axis=0, dtype="float64") for block in parts) / len(features)
     squares = np.zeros(features.shape[1])
-    for block in _blocks(len(features)):
+    for block in parts:
         squares += ((features[block] - mean) ** 2).sum(axis=0)
     shift = mean.astype("float32")
     scale = divisors(np.sqrt(squares / len(features))).astype("float32")
+    if not in_memory:
+        return _Standardized(features, shift, scale), shift, scale
     standard = features - shift
     standard /= scale
     return standard, shift, scale
-
-
-def _blocks(count: int) -> list[slice]:
-    return [slice(start, start + _BLOCK) for start in range(0, count, _BLOCK)]

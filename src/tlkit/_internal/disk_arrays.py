@@ -1,0 +1,34 @@
+"""Arrays in memory, or in a file without a name where they are too large for it."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from tlkit._internal import files
+
+
+def create(shape: tuple[int, ...], *, max_bytes: int | None) -> np.ndarray:
+    """Return a new float32 array; the file of one on disk goes with it.
+
+    Args:
+        shape: Its shape.
+        max_bytes: How large it may be in memory; None sets no limit.
+
+    Raises:
+        StoreError: The disk has too little room for it.
+
+    Examples:
+        >>> type(create((2, 3), max_bytes=24)).__name__, type(create((2, 3), max_bytes=23)).__name__
+        ('ndarray', 'memmap')
+    """
+    size = 4 * int(np.prod(shape))
+    if max_bytes is None or size <= max_bytes:
+        return np.empty(shape, "float32")
+    folder = Path(tempfile.gettempdir())
+    files.check_room(folder, size)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return np.memmap(file, "float32", "w+", shape=shape)
+    except OSError as error:
+        raise files.to_store_error("write features to", folder, error) from error
