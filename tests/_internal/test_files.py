@@ -1,3 +1,5 @@
+import ast
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -5,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import tlkit
 from tlkit._internal import files
 from tlkit.errors import StoreError
 
@@ -96,3 +99,75 @@ def test_check_room_compares_with_the_free_bytes_of_the_disk(
         f"Can't write 3.2 GB to '{folder}': there is too little room; 2.5 MB are free on its disk. "
         "Make room with tlkit.caching.store.Store(folder=...).prune(...), or choose another folder."
     )
+
+
+def _list_renames(path: Path) -> list[int]:
+    """Return the lines of a module that rename files: str.replace has two arguments."""
+    calls = [each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.Call)]
+    named = [(call, call.func) for call in calls if isinstance(call.func, ast.Attribute)]
+    return [
+        call.lineno
+        for call, function in named
+        if (
+            function.attr in ("rename", "renames", "move", "link", "symlink")
+            and ast.unparse(function.value) not in ("files", "table", "frame")
+        )
+        or (function.attr == "replace" and len(call.args) == 1 and not call.keywords)
+        or ast.unparse(function) == "os.replace"
+    ]
+
+
+def test_every_rename_goes_through_the_one_that_is_safe() -> None:
+    modules = {path: _list_renames(path) for path in Path(tlkit.__file__).parent.rglob("*.py")}
+    found = {path.name: lines for path, lines in modules.items() if lines}
+    assert list(found) == ["files.py"]
+    assert len(found["files.py"]) == 1
+
+
+def test_what_is_renamed_has_been_synced_and_then_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is filled, and an export: as the files that `replace_atomically` writes."""
+    events: list[str] = []
+    monkeypatch.setattr(files, "sync", lambda path: events.append("sync"))
+    monkeypatch.setattr(files, "rename", lambda one, other: events.append("rename"))
+    monkeypatch.setattr(files, "sync_folder", lambda path: events.append("folder"))
+    (tmp_path / "run").mkdir()
+    with files.fill_atomically(tmp_path / "run") as made:
+        (made / "one.txt").write_text("1")
+        (made / "two.txt").write_text("2")
+    assert events == ["sync", "rename", "rename", "folder"]
+
+
+def test_a_rename_whose_answer_was_lost_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        real(path, target)
+        return real(path, target)  # as a client of NFS asks again
+
+    monkeypatch.setattr(Path, "replace", replace)
+    write(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+    with pytest.raises(FileNotFoundError), files.replace_atomically(tmp_path / "b.txt"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError("Can't write data (file write failed: errno = 28, error message = '...')"),
+        RuntimeError("Can't decrement id ref count (errno = 28)"),  # as h5py says it
+    ],
+)
+def test_a_full_disk_is_one_error_whoever_says_it(tmp_path: Path, error: Exception) -> None:
+    with (
+        pytest.raises(StoreError, match=r"Can't write '.*model.keras': No space left on device"),
+        files.replace_atomically(tmp_path / "model.keras"),
+    ):
+        raise error
+    with pytest.raises(ValueError, match="other"), files.replace_atomically(tmp_path / "model"):
+        raise ValueError("other")

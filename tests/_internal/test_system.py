@@ -1,6 +1,7 @@
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,20 @@ def test_memory_is_told_where_it_is_known_and_not_assumed(
     empty = tmp_path / "empty"
     assert system.known_memory(empty) is None
     assert system.memory(empty) == 4 * GIB
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
+@pytest.mark.parametrize("name", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_the_limits_of_the_shell_count(run_python: Callable[..., str], name: str) -> None:
+    code = f"""
+import resource
+from tlkit._internal import system
+resource.setrlimit(resource.{name}, (2**31, 2**31))
+first = system.free_memory()
+kept = bytearray(2**29)
+print(system.memory(), first, first - system.free_memory())
+"""
+    limit, free, taken = map(int, run_python(code).split())
+    assert limit == 2**31
+    assert 2**30 < free < 2**31
+    assert taken == pytest.approx(2**29, rel=0.05)

@@ -110,7 +110,8 @@ def _read_meminfo(root: Path, name: str) -> int | None:
 
 
 def _limits(root: Path) -> Iterator[tuple[int, int]]:
-    """Yield the memory limit of each cgroup around this process, and the bytes it uses."""
+    """Yield each memory limit of this process (cgroups, `ulimit`), and the bytes that count."""
+    yield from _resource_limits(root)
     versions = (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -121,6 +122,18 @@ def _limits(root: Path) -> Iterator[tuple[int, int]]:
             if limit is not None:
                 used = _number(_read(group / current)) or 0
                 yield limit, used - (_field(group / "memory.stat", cached) or 0)
+
+
+def _resource_limits(root: Path) -> Iterator[tuple[int, int]]:
+    """Yield the limits of `ulimit -v` and `ulimit -d`, and how much of them is used."""
+    try:
+        resource = importlib.import_module("resource")
+    except ModuleNotFoundError:  # Windows
+        return
+    for name, used in (("RLIMIT_AS", "VmSize:"), ("RLIMIT_DATA", "VmData:")):
+        limit, _ = resource.getrlimit(getattr(resource, name))
+        if limit != resource.RLIM_INFINITY:
+            yield limit, 1024 * (_field(root / "proc/self/status", used) or 0)
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from tlkit._internal import arguments, regular_files
+from tlkit.data import memory_limits
 from tlkit.errors import Argument, ConfigError, DataError
 
 Fit = Literal["crop", "pad", "squash"]
@@ -30,6 +31,7 @@ _DAMAGE = (
     KeyError,
     TypeError,
     AttributeError,
+    MemoryError,
     ZeroDivisionError,
     struct.error,
     Image.DecompressionBombError,
@@ -128,10 +130,12 @@ def decode_fully(
             if size is not None:  # a JPEG is decoded smaller, and faster
                 opened.draft(None, (2 * size[1], 2 * size[0]))
             form = find_form(opened)
-            opened.load()
-            eight_bits, brightest = _to_eight_bits(_rotate_upright(opened), form, white)
-            coloured = eight_bits.convert("RGB" if channels == 3 else "L")
-            pixels = np.asarray(coloured if size is None else _RESIZERS[fit](coloured, size[::-1]))
+            with memory_limits.take_turn(opened.size):
+                opened.load()
+                eight_bits, brightest = _to_eight_bits(_rotate_upright(opened), form, white)
+                coloured = eight_bits.convert("RGB" if channels == 3 else "L")
+                fitted = coloured if size is None else _RESIZERS[fit](coloured, size[::-1])
+                pixels = np.asarray(fitted)
     except UnreadableImageError as error:
         raise UnreadableImageError(_name(picture), error.reason) from None
     except _DAMAGE as error:
