@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tlkit._internal import arguments, regular_files, text
-from tlkit._internal.files import TEMPORARY, replace_atomically
+from tlkit._internal.files import TEMPORARY, rename, replace_atomically
 from tlkit.errors import Argument, ConfigError, DataError
 
 NAME = "SHA256SUMS"
@@ -106,7 +106,7 @@ def keep_edited(folder: Path) -> None:
     for name, digests in read(folder).items():
         path = folder / name
         if is_editable(name) and path.is_file() and _digest(path) not in digests:
-            path.replace(path.with_name(f"{path.name}{_KEPT}"))
+            rename(path, path.with_name(f"{path.name}{_KEPT}"))
 
 
 def check(path: Path, content: bytes | None = None) -> None:
