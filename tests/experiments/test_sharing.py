@@ -13,7 +13,7 @@ import pytest
 
 from tlkit._internal.optional import installed
 from tlkit.cli import app
-from tlkit.errors import ConfigError, DownloadError
+from tlkit.errors import ConfigError, DataError, DownloadError
 from tlkit.experiments import pull, push
 
 if not installed("huggingface_hub"):
@@ -231,3 +231,12 @@ def test_a_run_without_a_card_says_how_to_write_it(run: Path, tmp_path: Path) ->
     (copy / "model_card.md").unlink()
     with pytest.raises(ConfigError, match="with model_card.md, .*write it with `tlkit report`"):
         push(copy, "me/digits")
+
+
+def test_a_run_that_was_changed_is_not_sent(hub: LocalHub, run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "copy")
+    metrics = json.loads((copy / "metrics.json").read_text())
+    (copy / "metrics.json").write_text(json.dumps({**metrics, "accuracy": 1.0}))
+    with pytest.raises(DataError, match=r"One file of the run .* changed .*: metrics.json"):
+        push(copy, "me/digits")
+    assert "me/digits" not in hub.repositories

@@ -82,9 +82,10 @@ def verify_run(run: str | Path, *, accept: bool = False) -> VerifiedRun:
     changed = [name for name, digests in sums.items() if _digest(folder / name) not in digests]
     broken = [name for name in changed if not is_editable(name)]
     if broken:
+        count = text.plural(len(broken), "file").capitalize()
         raise DataError(
-            f"{text.plural(len(broken), 'file')} of the run {str(folder)!r} changed since it was "
-            f"written, or can't be read: {text.join_first(broken)}. {_advise(folder)}"
+            f"{count} of the run {str(folder)!r} changed since it was written, or can't be read: "
+            f"{text.join_first(broken)}. {_advise(folder)}"
         )
     return VerifiedRun(
         folder=folder,

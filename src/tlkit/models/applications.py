@@ -270,11 +270,20 @@ def _check_weights(weights: str | None) -> None:
             f" must be 'imagenet', {starter.WEIGHTS!r}, None or the path of a weights file, "
             f"got {weights!r}.{arguments.nearest(weights, get_args(PretrainedWeights))}",
         )
-    with contextlib.suppress(OSError):  # Keras can't read it, which is told later
-        try:
-            if Path(weights).suffix in (".h5", ".hdf5"):
-                keras_files.check_weights(Path(weights))
-        except keras_files.UnsafeFileError as error:
-            raise ConfigError(
-                Argument("weights"), f" must be a file of weights, got {weights!r}: {error}."
-            ) from error
+    problem = _find_unsafe(Path(weights))
+    if problem:
+        raise ConfigError(
+            Argument("weights"), f" must be a file of weights, got {weights!r}: {problem}."
+        )
+
+
+def _find_unsafe(file: Path) -> str:
+    """Return what a file of weights must not hold, such as links to other files."""
+    try:
+        if file.suffix in (".h5", ".hdf5"):
+            keras_files.check_weights(file)
+    except keras_files.UnsafeFileError as error:
+        return str(error)
+    except DAMAGE_ERRORS:  # loading the weights tells more
+        return ""
+    return ""

@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 
 from tlkit._internal import keras_files, optional, regular_files
 from tlkit._internal.downloads import SECONDS
-from tlkit._internal.files import describe_damage
+from tlkit._internal.files import DAMAGE_ERRORS, describe_damage
 from tlkit._internal.keras_private import is_registered
 from tlkit.errors import Argument, ConfigError
 from tlkit.models import pixels
@@ -120,7 +120,7 @@ def _describe_hdf5(path: Path) -> str:
     try:
         keras_files.check_weights(path)
         return ""
-    except (OSError, keras_files.UnsafeFileError) as error:
+    except DAMAGE_ERRORS as error:
         return first_line(error)
 
 
