@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -417,3 +418,19 @@ def test_a_file_name_cannot_change_the_terminal(
 def test_what_is_printed_cannot_change_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     DEFAULT_OUTPUT.print("a\x1b]0;title\x07.png")
     assert capsys.readouterr().out == "a\\x1b]0;title\\x07.png\n"
+
+
+@pytest.mark.parametrize("package", ["cyclopts", "keras"])
+def test_ctrl_c_while_packages_are_imported_ends_in_one_line(tmp_path: Path, package: str) -> None:
+    stopping = "import os, signal; os.kill(os.getpid(), signal.SIGINT)\nwhile True: pass\n"
+    (tmp_path / f"{package}.py").write_text(stopping)
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-m", "tlkit", "predict", "run", "image.png"],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (app.INTERRUPTED, "tlkit: interrupted\n")

@@ -1,21 +1,25 @@
 """Checks of arguments; each error says what was expected, what was passed, and the nearest fix."""
 
 import difflib
+import errno
 import math
 import numbers
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError
+
+_MAX_SIDE = 32_768  # pixels: an image of that size takes 3 GB
 
 Word = TypeVar("Word", bound=str)
 
 
 def nearest(value: object, allowed: Iterable[str]) -> str:
     """Return " Did you mean ...?" with the closest names, or nothing where none is close."""
-    close = similar(value, allowed, 0.5)
+    close = similar(value, allowed, 0.5) if isinstance(value, str) else []
     return f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
 
 
@@ -31,17 +35,26 @@ def one_of(name: str, value: Any, allowed: Iterable[Word]) -> Word:
         if isinstance(value, str) and value == word:
             return word
     raise ConfigError(
-        Argument(name), f" must be one of {words}, got {value!r}.{nearest(value, words)}"
+        Argument(name), f" must be one of {words}, got {show(value)}.{nearest(value, words)}"
     )
 
 
 def at_least(name: str, value: Any, minimum: int) -> int:
     """Return `value` as an int where it is a whole number of at least `minimum`."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if whole and value >= minimum:
+    if whole and minimum <= value < 2**63:
         return int(value)
     raise ConfigError(
-        Argument(name), f" must be a whole number of at least {minimum}, got {value!r}."
+        Argument(name), f" must be a whole number of at least {minimum}, got {show(value)}."
+    )
+
+
+def seed(name: str, value: Any) -> int:
+    """Return `value` as an int where it can be a seed: Keras takes those of 32 bits."""
+    if at_least(name, value, 0) < 2**32:
+        return int(value)
+    raise ConfigError(
+        Argument(name), f" must be a whole number from 0 to {2**32 - 1}, got {show(value)}."
     )
 
 
@@ -49,7 +62,7 @@ def positive(name: str, value: Any) -> float:
     """Return `value` as a float where it is finite and above zero."""
     if _is_number(value) and value > 0:
         return float(value)
-    raise ConfigError(Argument(name), f" must be a number above 0, got {value!r}.")
+    raise ConfigError(Argument(name), f" must be a number above 0, got {show(value)}.")
 
 
 def fraction(name: str, value: Any) -> float:
@@ -57,7 +70,7 @@ def fraction(name: str, value: Any) -> float:
     if _is_number(value) and 0 <= value < 1:
         return float(value)
     raise ConfigError(
-        Argument(name), f" must be a number of at least 0 and below 1, got {value!r}."
+        Argument(name), f" must be a number of at least 0 and below 1, got {show(value)}."
     )
 
 
@@ -65,19 +78,19 @@ def flag(name: str, value: Any) -> bool:
     """Return `value` where it is True or False."""
     if isinstance(value, bool):
         return value
-    raise ConfigError(Argument(name), f" must be True or False, got {value!r}.")
+    raise ConfigError(Argument(name), f" must be True or False, got {show(value)}.")
 
 
 def interval(name: str, value: Any) -> tuple[float, float]:
     """Return `value` as (low, high) where both are finite and low < high."""
-    try:
-        low, high = value
-    except (TypeError, ValueError):
-        low = high = None
+    low: Any
+    high: Any
+    low, high = _unpack(value) or (None, None)
     if _is_number(low) and _is_number(high) and low < high:
         return float(low), float(high)
     raise ConfigError(
-        Argument(name), f" must be a pair (low, high) of numbers with low < high, got {value!r}."
+        Argument(name),
+        f" must be a pair (low, high) of numbers with low < high, got {show(value)}.",
     )
 
 
@@ -85,13 +98,20 @@ def size(name: str, value: Any) -> tuple[int, int]:
     """Return `value`, a whole number or a pair of them, as (height, width)."""
     if isinstance(value, numbers.Integral):
         value = (value, value)
-    try:
-        height, width = value
-    except (TypeError, ValueError):
+    sides = _unpack(value)
+    if sides is None:
         raise ConfigError(
-            Argument(name), f" must be a whole number or a pair (height, width), got {value!r}."
-        ) from None
-    return at_least(f"{name} height", height, 1), at_least(f"{name} width", width, 1)
+            Argument(name), f" must be a whole number or a pair (height, width), got {show(value)}."
+        )
+    height, width = (
+        at_least(f"{name} {side}", each, 1)
+        for side, each in zip(("height", "width"), sides, strict=True)
+    )
+    if max(height, width) > _MAX_SIDE:
+        raise ConfigError(
+            Argument(name), f" must be at most {_MAX_SIDE:,} pixels a side, got {show(value)}."
+        )
+    return height, width
 
 
 def parse_size(name: str, value: Any) -> int | tuple[int, int]:
@@ -106,7 +126,8 @@ def parse_size(name: str, value: Any) -> int | tuple[int, int]:
         if not all(side.strip().isdecimal() for side in sides):
             raise ConfigError(
                 Argument(name),
-                f" must be pixels, such as 160, or height x width, such as 120x200, got {value!r}.",
+                " must be pixels, such as 160, or height x width, such as 120x200, got "
+                f"{show(value)}.",
             )
         sides = [int(side) for side in sides]
     if isinstance(sides, list | tuple) and len(sides) == 1:
@@ -118,10 +139,45 @@ def parse_size(name: str, value: Any) -> int | tuple[int, int]:
 def path(name: str, value: Any) -> Path:
     """Return `value` as a Path where it is text that is not empty, or a path."""
     if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str) and str(value):
+        check_path_text(name, value)
         return Path(value)
-    raise ConfigError(Argument(name), f" must be a path, got {value!r}.")
+    raise ConfigError(Argument(name), f" must be a path, got {show(value)}.")
+
+
+def check_path_text(name: str, value: Any) -> None:
+    """Check that the system takes a path, whether there is such a file or not.
+
+    Raises:
+        ConfigError: It is too long, or has characters that no path has.
+    """
+    try:
+        Path(value).stat()
+    except ValueError:
+        reason = "it has characters that no path has"
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            return
+        reason = "it is too long"
+    else:
+        return
+    raise ConfigError(Argument(name), f" must be a path, got {show(value)}: {reason}.")
+
+
+def _unpack(value: Any) -> tuple[Any, Any] | None:
+    """Return the two values of a pair; None if it is something else."""
+    if isinstance(value, str | bytes | Mapping | Set) or not hasattr(value, "__len__"):
+        return None
+    try:
+        first, second = value
+    except Exception:  # code of the user's
+        return None
+    return first, second
 
 
 def _is_number(value: Any) -> bool:
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return real and math.isfinite(float(value))
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 # Control characters but for tab and line break, and those that turn the direction of text.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
+_MAX_SHOWN = 200  # characters of a value in a message
 _MANY_IMAGES = 10_000  # one of them is 0.01 %
 
 
@@ -101,6 +102,21 @@ def byte_size(count: float) -> str:
     units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
     size, unit = next((each for each in units if count >= each[0]), (1, "bytes"))
     return f"{count / size:,.{1 if size > 1 else 0}f} {unit}"
+
+
+def show(value: object) -> str:
+    """Return how Python writes a value, for a message: shortened, whatever its `__repr__` does.
+
+    Examples:
+        >>> show("a"), show(list(range(1000)))[-12:], len(show("a" * 1000))
+        ("'a'", '97, 998, 999]', 200)
+    """
+    try:
+        text = repr(value)
+    except Exception:  # code of the user's
+        return f"<{type(value).__name__}>"
+    text = " ".join(text.split())
+    return text if len(text) <= _MAX_SHOWN else f"{text[:97]} ... {text[-98:]}"
 
 
 def plural(count: int, noun: str) -> str:

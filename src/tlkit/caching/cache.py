@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.caching.usage import Usage
 from tlkit.errors import ConfigError
 
@@ -15,6 +16,7 @@ Dtype = Literal["float16", "float32"]
 """The dtype that features are stored in."""
 
 
+@check_arguments
 @dataclass(frozen=True, kw_only=True)
 class Cache:
     """How training runs the frozen part of a model once, and stores its features.

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from tlkit._internal import arguments, files, temporaries
+from tlkit._internal.signatures import check_arguments
 from tlkit.caching import location, shards
 from tlkit.caching.entries import FACTS, RACES, Entry
 from tlkit.errors import ConfigError
@@ -59,6 +60,7 @@ class EntryInfo:
     last_used: datetime
 
 
+@check_arguments
 @dataclass(frozen=True, kw_only=True)
 class Store:
     """A folder of cached arrays that several processes may share; the first write creates it.
@@ -80,10 +82,12 @@ class Store:
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder))
 
+    @check_arguments
     def key(self, facts: Mapping[str, Any]) -> str:
         """Return the key that an entry with these facts has, whether it exists or not."""
         return _hash_json(_to_json(facts))
 
+    @check_arguments
     def entry(self, facts: Mapping[str, Any]) -> "Entry":
         """Return the entry for arrays that these facts determine.
 
@@ -98,6 +102,7 @@ class Store:
         entry.mark_used()
         return entry
 
+    @check_arguments
     def wider_entries(self, facts: Mapping[str, Any]) -> list[tuple[Entry, list[int]]]:
         """Return entries that hold these features and others, and which of their arrays they are.
 
@@ -124,6 +129,7 @@ class Store:
         found = [info for folder in _find_folders(self.folder) if (info := _read_info(folder))]
         return sorted(found, key=lambda info: info.last_used, reverse=True)
 
+    @check_arguments
     def prune(
         self,
         *,

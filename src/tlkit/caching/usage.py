@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tlkit._internal.signatures import check_arguments
+
 
 class Usage:
     """Counts images whose features were needed, each once, and those that were run for them.
@@ -22,10 +24,12 @@ class Usage:
         self._computed: set[bytes] = set()
         self.problem = ""
 
+    @check_arguments
     def add(self, digests: np.ndarray) -> None:
         """Count images with these digests, whose features are needed."""
         self._needed.update(digest.tobytes() for digest in digests)
 
+    @check_arguments
     def add_computed(self, digests: np.ndarray) -> None:
         """Count images with these digests, which are run."""
         self._computed.update(digest.tobytes() for digest in digests)

@@ -13,6 +13,7 @@ import cyclopts
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich import box
 
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import escape_controls
 from tlkit.cli import (
     cache_commands,
@@ -79,6 +80,7 @@ for _order, _command in enumerate(_COMMANDS):
     app.command(_command, sort_key=_order)
 
 
+@check_arguments
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, and return its exit code.
 

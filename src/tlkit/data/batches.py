@@ -9,6 +9,7 @@ import numpy as np
 from typing_extensions import TypeIs
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.data.checked_batches import (
     CheckedBatches,
     count_batches,
@@ -44,7 +45,9 @@ def batches(data: Inputs, batch_size: int) -> Iterator[Arrays]:
         yield images, labels
 
 
-def weighted_batches(data: Inputs, batch_size: int) -> Iterator[tuple[Any, Any, Any]]:
+def weighted_batches(
+    data: Inputs, batch_size: int, name: str = "data"
+) -> Iterator[tuple[Any, Any, Any]]:
     """Yield `(images, labels, weights)`; the weights are None for data without weights."""
     if is_arrays(data):
         images, labels = data
@@ -53,7 +56,7 @@ def weighted_batches(data: Inputs, batch_size: int) -> Iterator[tuple[Any, Any, 
     elif isinstance(data, CheckedBatches):
         yield from data
     else:
-        yield from map(unpack, iterate(data))
+        yield from (unpack(batch, name) for batch in iterate(data))
 
 
 def validate(
@@ -140,6 +143,7 @@ def _check_repeats(data: object, name: str) -> None:
         )
 
 
+@check_arguments
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """Return class indices as one-hot rows, `(count, num_classes)` in float32.
 
@@ -154,7 +158,9 @@ def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
     arguments.at_least("num_classes", num_classes, 2)
     array = as_array(labels, "labels")
     if is_one_hot(array):
-        raise DataError(f"Labels must be class indices, got shape {array.shape}: one-hot already.")
+        raise DataError(
+            f"`labels` must be class indices, got shape {array.shape}: one-hot already."
+        )
     required = Requirements(
         name="labels", input_shape=(), num_classes=num_classes, value_range=None
     )
@@ -176,6 +182,7 @@ def to_arrays(data: Data, name: str = "data") -> Arrays:
         return data.images, data.labels
     if is_arrays(data):
         return data
+    _check_repeats(data, name)
     images, labels, size = [], [], 0
     for batch, given in batches(data, 1):
         size += batch.nbytes

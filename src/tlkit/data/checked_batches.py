@@ -65,7 +65,7 @@ class CheckedBatches:
         Raises:
             DataError: It does not fit; the message says which batch it is.
         """
-        images, labels, weights = unpack(batch)
+        images, labels, weights = unpack(batch, self._required.name)
         try:
             self._required.check(images, labels, weights, judge=index == 0)
             if index and is_one_hot(labels) != self.has_one_hot:
@@ -179,11 +179,16 @@ def iterate(data: Any) -> Iterator[Any]:
     return iter(data)
 
 
-def unpack(batch: Any) -> tuple[Any, Any, Any]:
-    """Return images, labels and weights or None of a batch, as NumPy arrays."""
+def unpack(batch: Any, name: str = "data") -> tuple[Any, Any, Any]:
+    """Return images, labels and weights or None of a batch, as NumPy arrays.
+
+    Args:
+        batch: What a dataset yields.
+        name: The caller's name of the dataset, for error messages.
+    """
     if not isinstance(batch, tuple | list) or len(batch) < 2:
         raise DataError(
-            "A dataset must yield (images, labels) batches, got a batch of type "
+            f"`{name}` must yield (images, labels) batches, got a batch of type "
             f"{type(batch).__name__}."
         )
     images, labels, weights = (*batch, None)[:3]

@@ -9,6 +9,7 @@ import numpy as np
 
 from tlkit._internal import arguments
 from tlkit._internal.downloads import bounded_downloads
+from tlkit._internal.signatures import check_arguments
 from tlkit.data.batches import Arrays
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Split
@@ -24,6 +25,7 @@ _MNIST_FILE = (
 )
 
 
+@check_arguments
 def mnist(path: str | Path | None = None) -> Split:
     """Load MNIST: 60,000 training and 10,000 test images, 28x28 grey, digits 0 to 9.
 

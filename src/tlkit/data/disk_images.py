@@ -1,13 +1,15 @@
 """Datasets that can only be iterated over, written to disk once so that images have an index."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tlkit._internal import arguments, files
+from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.data import batches as data
 from tlkit.data import chunks
 from tlkit.data.checked_batches import is_endless
@@ -18,6 +20,7 @@ from tlkit.errors import ConfigError, DataError
 _INFINITE = -1  # what tf.data says of a data set without an end
 
 
+@check_arguments
 def from_batches(
     batches: Any,
     *,
@@ -63,7 +66,7 @@ def from_batches(
     images, given = store_images(
         _unweighted(batches, channels_first=channels_first),
         folder=where,
-        max_images=(chunks.max_images(batches) or 0) if hasattr(batches, "__len__") else 0,
+        max_images=_count(batches),
     )
     return ImageDataset(
         name=name or type(batches).__name__,
@@ -119,8 +122,13 @@ def store_images(
 
 
 def _unweighted(batches: Any, *, channels_first: bool) -> Iterator[tuple[Any, Any]]:
+    if isinstance(batches, str | bytes | Mapping) or not hasattr(batches, "__iter__"):
+        raise DataError(
+            "`batches` must yield (images, labels), such as a tf.data.Dataset or a list of pairs, "
+            f"got {show(batches)}."
+        )
     again = iter(batches) if isinstance(batches, list | tuple) else batches  # two are no arrays
-    for images, labels, weights in data.weighted_batches(again, 1):
+    for images, labels, weights in data.weighted_batches(again, 1, "batches"):
         if weights is not None:
             raise DataError(
                 "`batches` must yield (images, labels), got weights too, which an ImageDataset "
@@ -130,6 +138,13 @@ def _unweighted(batches: Any, *, channels_first: bool) -> Iterator[tuple[Any, An
             (np.moveaxis(images, 1, -1) if channels_first and images.ndim == 4 else images),
             labels,
         )
+
+
+def _count(batches: Any) -> int:
+    """Return the largest number of images that there can be; 0 if that is unknown."""
+    if not hasattr(batches, "__len__"):
+        return 0
+    return chunks.max_images(list(batches) if isinstance(batches, tuple) else batches) or 0
 
 
 def _check_finite(batches: Any) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
+from tlkit._internal.signatures import check_arguments
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.scanning import Scan
 
@@ -32,6 +33,7 @@ class DuplicatePair:
     exact: bool
 
 
+@check_arguments
 def find_duplicates(data: ImageDataset) -> list[DuplicatePair]:
     """Return pairs of images that are identical, or nearly so; the most similar pairs first.
 

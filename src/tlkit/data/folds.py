@@ -3,6 +3,7 @@
 import numpy as np
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import join_first
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import find_groups, hash_to_unit
@@ -14,6 +15,7 @@ from tlkit.errors import Argument, ConfigError, DataError
 # class, the large ones first, in the order of their hashes: each goes to the fold with the fewest
 # images of its class, and of these to the one with the fewest images. A group counts as its most
 # frequent class. Without groups, no two folds differ by more than one image of a class.
+@check_arguments
 def assign_folds(data: ImageDataset, *, folds: int = 5, seed: int = 0) -> np.ndarray:
     """Return the fold of each image, from 0, with classes in equal proportions in every fold.
 

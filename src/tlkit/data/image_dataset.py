@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tlkit._internal import arguments
+from tlkit._internal import arguments, arrays
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import join_first
 from tlkit.data import naming, scanning
 from tlkit.data.lazy_images import LazyImages
@@ -32,6 +33,7 @@ class Problem:
         return f"{self.path}: {self.reason}"
 
 
+@check_arguments
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageDataset:
     """Images and labels; `print(dataset)` shows the number of images of each class, and their size.
@@ -96,9 +98,10 @@ class ImageDataset:
         """A scan of each image, with hashes to find duplicates; made when first asked for."""
         return self.known_scans or tuple(scanning.scan_images(self.images, self.value_range))
 
+    @check_arguments
     def take(self, index: Any) -> "ImageDataset":
         """Return the images at these indices without reading them."""
-        indices = np.arange(len(self))[index]
+        indices = arrays.take("index", index, len(self))
         lazy = isinstance(self.images, LazyImages)
         return replace(
             self,
@@ -111,6 +114,7 @@ class ImageDataset:
             known_scans=pick(self.known_scans or vars(self).get("scans", ()), indices),
         )
 
+    @check_arguments
     def at_size(self, image_size: int | tuple[int, int]) -> "ImageDataset":
         """Return the same images, read from their files at another height and width.
 
@@ -123,6 +127,7 @@ class ImageDataset:
         lazy = isinstance(self.images, LazyImages)
         return replace(self, images=self.images.resize(size)) if lazy else self
 
+    @check_arguments
     def reorder(self, class_names: Sequence[str]) -> "ImageDataset":
         """Return the same images with labels that are indices into these class names.
 
@@ -148,6 +153,7 @@ class ImageDataset:
         labels = self.labels[:, np.argsort(order)] if self.is_multi_label else order[self.labels]
         return replace(self, labels=labels, class_names=tuple(class_names))
 
+    @check_arguments
     def name_image(self, index: int) -> str:
         """Return the path of an image, or its index if the images are not files."""
         return self.paths[index] if self.paths else f"image {index}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from tlkit._internal import arguments
 from tlkit._internal.regular_files import open_regular
 from tlkit._internal.text import join_first, plural
 from tlkit.data.naming import escape
@@ -63,7 +64,8 @@ def find_images(paths: Iterable[str | Path]) -> tuple[list[Path], str]:
     """
     found: list[Path] = []
     others: list[Path] = []
-    for path in map(Path, paths):
+    for each in paths:
+        path = arguments.path("files", each)
         images, rest = divide(find_files(path)) if path.is_dir() else ([path], [])
         found, others = found + images, others + rest
     return found, describe_others(others) if others else ""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.data import decoding, manifests
 from tlkit.data.folder_listing import list_folder
 from tlkit.data.image_dataset import ImageDataset
@@ -18,6 +19,7 @@ from tlkit.errors import Argument, ConfigError
 __all__ = ["SplitChoice", "Unreadable", "from_folder", "from_manifest"]
 
 
+@check_arguments
 def from_folder(
     folder: str | Path,
     *,
@@ -90,6 +92,7 @@ def from_folder(
     )
 
 
+@check_arguments
 def from_manifest(
     manifest: str | Path,
     *,

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tlkit._internal import system
+from tlkit._internal import arrays, system
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import byte_size
 from tlkit.errors import DataError
 
@@ -15,6 +16,7 @@ Digest = Callable[[np.ndarray], np.ndarray | None]
 ReaderOfSize = Callable[[tuple[int, int]], tuple[ReadImage, Digest]]
 
 
+@check_arguments
 class LazyImages:
     """A sequence of images that are read when they are indexed.
 
@@ -78,10 +80,12 @@ class LazyImages:
             images[row] = image
         return images
 
+    @check_arguments
     def take(self, index: Any) -> "LazyImages":
         """Return the images at these indices without reading them."""
-        return self._replace(self._read, index, self._at_size)
+        return self._replace(self._read, arrays.take("index", index, len(self)), self._at_size)
 
+    @check_arguments
     def resize(self, size: tuple[int, int]) -> "LazyImages":
         """Return the same images read at another height and width, or as they are if none can."""
         if self._at_size is None or size == self.shape[1:3]:
@@ -96,6 +100,7 @@ class LazyImages:
             at_size=self._at_size,
         )
 
+    @check_arguments
     def checked_by(self, check: Callable[[np.ndarray], None]) -> "LazyImages":
         """Return the same images, each of which is checked when it is read.
 

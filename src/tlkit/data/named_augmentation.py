@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import keras
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.data.decoding import check_channels
 from tlkit.errors import Argument, ConfigError
 
@@ -28,6 +29,7 @@ class _Images:
         return self.low, self.high
 
 
+@check_arguments
 def create_augmentation(
     names: Sequence[Augmentation],
     *,

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tlkit._internal import arguments
-from tlkit._internal.text import join_first
+from tlkit._internal import arguments, arrays
+from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import join_first, show
 from tlkit.data import decoding, naming, part_names
 from tlkit.data.disk_images import from_batches
 from tlkit.data.image_dataset import ImageDataset, Problem, validate_labels, validate_rows
@@ -29,13 +30,14 @@ __all__ = [
 ]
 
 
+@check_arguments
 def from_arrays(
     images: Any,
     labels: Any,
     *,
     class_names: Sequence[str],
     multi_label: bool = False,
-    groups: Sequence[str] = (),
+    groups: Sequence[object] = (),
     name: str = "arrays",
     value_range: tuple[float, float] = (0, 255),
 ) -> ImageDataset:
@@ -54,6 +56,7 @@ def from_arrays(
         DataError: The numbers of labels and images differ, or a label has no name.
     """
     indices = (validate_rows if multi_label else validate_labels)(labels, class_names)
+    images = arrays.check_numbers("images", images, 3, 4)
     if len(indices) != len(images) or len(groups) not in (0, len(images)):
         raise DataError(
             f"`labels` and `groups` must be one for each of the {len(images)} images, got "
@@ -61,7 +64,7 @@ def from_arrays(
         )
     return ImageDataset(
         name=name,
-        images=np.asarray(images),
+        images=images,
         labels=indices,
         class_names=tuple(class_names),
         groups=tuple(map(str, groups)),
@@ -69,6 +72,7 @@ def from_arrays(
     )
 
 
+@check_arguments
 def from_huggingface(
     dataset: Any,
     *,
@@ -180,7 +184,7 @@ def _list_rows(
     dataset: Any, part: str, *, image: str, label: str, group: str | None, multi_label: bool
 ) -> Listing:
     """Return the rows of one split."""
-    if not hasattr(dataset, "__len__"):
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "column_names")):
         raise ConfigError(
             f"`dataset` must have a length and rows by number, got {type(dataset).__name__}: load "
             "it with streaming=False."
@@ -188,7 +192,7 @@ def _list_rows(
     for column in filter(None, (image, label, group)):
         if column not in dataset.column_names:
             raise ConfigError(
-                f"The data set must have a column {column!r}, got {dataset.column_names}."
+                f"`dataset` must have a column {show(column)}, got {dataset.column_names}."
             )
     plain = dataset.with_format(None)
     known = _find_names(dataset, label)
@@ -254,6 +258,7 @@ def _fetcher(dataset: Any, column: str) -> Callable[[int], decoding.Picture]:
     return fetch
 
 
+@check_arguments
 class LoaderBatches:
     """The batches of a torch `DataLoader` as NumPy arrays; see `from_loader`."""
 
@@ -272,6 +277,7 @@ class LoaderBatches:
             )
 
 
+@check_arguments
 def from_loader(loader: Any, *, channels_first: bool = True) -> LoaderBatches:
     """Return a torch `DataLoader` as a dataset of batches for training and evaluation.
 

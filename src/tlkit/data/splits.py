@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import join_first, plural
 from tlkit.data import class_coverage
 from tlkit.data.duplicates import DuplicatePair, find_duplicates
@@ -23,6 +24,7 @@ _MIN_GROUP = 10  # images of which a group may always have
 _MAX_SHARE = 0.1  # of the images of a class, of which a group may have
 
 
+@check_arguments
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
     """A dataset in three parts.
@@ -72,12 +74,14 @@ class Split:
             )
         return "\n".join(lines)
 
+    @check_arguments
     def limited(self, count: int) -> "Split":
         """Return the same split with only the first `count` training images."""
         wanted = arguments.at_least("count", count, 1)
         return replace(self, train=self.train.take(slice(wanted)))
 
 
+@check_arguments
 def split(
     data: ImageDataset,
     *,
@@ -178,6 +182,7 @@ def _count_apart(groups: Sequence[str], parts: np.ndarray) -> int:
     return sum(len(each) > 1 for each in found.values())
 
 
+@check_arguments
 def find_groups(data: ImageDataset) -> list[str]:
     """Return a name for each image that it shares with its group, duplicates and near-duplicates.
 

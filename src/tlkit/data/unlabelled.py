@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tlkit._internal import arguments
 from tlkit.data import decoding
 from tlkit.data.checks import explain_missing_axis, offer_channels_last
 from tlkit.data.decoding import Fit, UnreadableImageError
@@ -134,7 +135,7 @@ def _expand(item: Any) -> list[Any]:
     """Return one file, or all images of a folder in the order of their paths."""
     if not isinstance(item, str | Path):
         return [item]
-    path = Path(item)
+    path = arguments.path("images", item)
     if not path.is_dir():
         return [path]
     files, _ = divide(find_files(path))

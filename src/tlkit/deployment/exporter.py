@@ -13,6 +13,7 @@ import numpy as np
 
 from tlkit._internal import arguments, failpoints
 from tlkit._internal.files import explain_disk, rename, sync, sync_folder, to_write_error
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.temporaries import temporary_folder
 from tlkit.caching.engines.compilers import silence
 from tlkit.data import decoding, unlabelled
@@ -61,6 +62,7 @@ class Export:
         return {"path": str(self.path), **self.metadata.to_dict(), **proof}
 
 
+@check_arguments
 def export(
     model: keras.Model,
     path: str | Path,

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tlkit._internal import arguments, system
+from tlkit._internal import arguments, arrays, system
+from tlkit._internal.signatures import check_arguments
 from tlkit.data import unlabelled
 from tlkit.data.checks import Requirements
 from tlkit.data.decoding import Fit
@@ -48,10 +49,12 @@ class Prediction:
         """The probability of the most probable class."""
         return self.classes[0][1]
 
+    @check_arguments
     def top(self, count: int) -> tuple[tuple[str, float], ...]:
         """Return the names and probabilities of the most probable classes."""
         return self.classes[: arguments.at_least("count", count, 1)]
 
+    @check_arguments
     def to_dict(self, top: int = 1) -> dict[str, Any]:
         """Return the most probable classes and the score as values that JSON can hold."""
         found: dict[str, Any] = {} if self.labels is None else {"labels": list(self.labels)}
@@ -103,6 +106,7 @@ class Predictions:
         return [names[at] for at in self.probabilities.argmax(axis=1)]
 
 
+@check_arguments
 class Predictor:
     """A classifier from an exported file, to build into other software.
 
@@ -159,6 +163,7 @@ class Predictor:
         """The name of each class, in the order of the probabilities."""
         return self.metadata.class_names
 
+    @check_arguments
     def predict(
         self, images: Images, *, fit: Fit | None = None, batch_size: int = 32
     ) -> Predictions:
@@ -193,6 +198,7 @@ class Predictor:
             rows += [self.run(block[at : at + batch_size]) for at in pieces]
         return self.to_predictions(np.concatenate(rows)[np.argsort(np.concatenate(order))])
 
+    @check_arguments
     def run(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities of a batch, and the score as another column if there is one.
 
@@ -203,6 +209,7 @@ class Predictor:
         Raises:
             DataError: The pixels don't fit.
         """
+        images = arrays.check_numbers("images", images, 2, 3, 4)
         images = unlabelled.match_rank(images, self.metadata.input_shape)
         self._requirements.check_pixels(images)
         outputs = self._run(_convert(images, self.metadata.input_dtype))
@@ -211,6 +218,7 @@ class Predictor:
             columns.append(outputs[SCORE][:, None])
         return np.concatenate(columns, axis=1)
 
+    @check_arguments
     def to_predictions(self, rows: np.ndarray) -> Predictions:
         """Return the rows of `run` with the names of the classes.
 
@@ -218,6 +226,7 @@ class Predictor:
             rows: `(count, classes)`, and a column more if there is a score.
         """
         count = len(self.class_names)
+        rows = arrays.check_numbers("rows", rows, 2)
         return Predictions(
             metadata=self.metadata,
             probabilities=rows[:, :count],

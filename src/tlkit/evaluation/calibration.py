@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import render_text
 from tlkit._internal.text import join_first
 from tlkit.caching.cache import Cache
@@ -77,6 +78,7 @@ class Calibration:
         return render_text(self)
 
 
+@check_arguments
 def calibrate(model: keras.Model, data: Data, *, cache: Cache | None = None) -> Calibration:
     """Set a classifier's temperature, in place: predictions stay the same, confidences change.
 

@@ -14,6 +14,7 @@ import rich.console
 from scipy.special import softmax
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import render_text
 from tlkit.caching.cache import Cache
 from tlkit.data import folds as dividing
@@ -82,6 +83,7 @@ class CrossValidation:
         return render_text(self)
 
 
+@check_arguments
 def cross_validate(
     model: keras.Model,
     data: ImageDataset,

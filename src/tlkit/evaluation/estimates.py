@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from scipy.stats import t as student
 
+from tlkit._internal import arrays
+from tlkit._internal.signatures import check_arguments
+
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
@@ -22,8 +25,12 @@ class Estimate:
     interval: float
 
     @classmethod
+    @check_arguments
+    @check_arguments
+    @check_arguments
     def from_values(cls, values: Sequence[float]) -> "Estimate":
         """Return the estimate from one value per run."""
+        arrays.check_numbers("values", values, 1)
         if len(values) < 2:
             return cls(mean=values[0], interval=math.nan)
         spread = statistics.stdev(values) / math.sqrt(len(values))

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.variables import temporary_seed
 from tlkit.caching.cache import Cache
 from tlkit.data import augmentation as augmenting
@@ -27,6 +28,7 @@ from tlkit.training.inputs import (
 )
 
 
+@check_arguments
 def predict(
     model: keras.Model,
     images: Images,
@@ -87,6 +89,7 @@ def predict(
         return run_in_order(model, blocks, predict_rows, augmentation=augmentation)
 
 
+@check_arguments
 def embed(
     model: keras.Model, images: Images, *, fit: Fit = "squash", batch_size: int = 128
 ) -> np.ndarray:
@@ -178,6 +181,7 @@ def _predict_augmented(
     return np.asarray(model.predict_on_batch(augmenting.augment(images, augmentation)))
 
 
+@check_arguments
 def evaluate(
     model: keras.Model,
     data: Data,

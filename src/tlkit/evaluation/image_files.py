@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.data import file_stream, unlabelled
 from tlkit.data.decoding import Fit
 from tlkit.data.image_files import find_images
@@ -88,6 +89,7 @@ class FileFeatures:
     problem: str = ""
 
 
+@check_arguments
 def predict_files(
     model: keras.Model | FileClassifier,
     files: str | Path | Iterable[str | Path],
@@ -146,6 +148,7 @@ def predict_files(
         )
 
 
+@check_arguments
 def embed_files(
     model: keras.Model,
     files: str | Path | Iterable[str | Path],

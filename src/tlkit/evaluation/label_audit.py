@@ -9,6 +9,7 @@ import rich.console
 from scipy.special import softmax
 
 from tlkit._internal import arguments, optional
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import build_table, render_text
 from tlkit._internal.text import join_first, plural
 from tlkit.caching.cache import Cache
@@ -100,6 +101,7 @@ class Audit:
         return render_text(self)
 
 
+@check_arguments
 def audit(
     model: keras.Model,
     data: Data,
@@ -181,7 +183,7 @@ def audit(
 
 def _check_arguments(model: keras.Model, *, num_folds: int, seed: int, batch_size: int) -> None:
     arguments.at_least("num_folds", num_folds, 2)
-    arguments.at_least("seed", seed, 0)
+    arguments.seed("seed", seed)
     arguments.at_least("batch_size", batch_size, 1)
     if is_multi_label(model):
         raise ConfigError(

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import rich.console
 
-from tlkit._internal import arguments
+from tlkit._internal import arguments, arrays
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import build_table, render_text
 from tlkit.errors import DataError
 from tlkit.evaluation import multi_label, single_label
@@ -152,6 +153,7 @@ class Evaluation:
         """The name of each class, in order."""
         return tuple(each.name for each in self.classes)
 
+    @check_arguments
     def most_confused(self, count: int = 10) -> tuple[ConfusedPair, ...]:
         """Return the pairs of classes that are confused most often, the most frequent first.
 
@@ -181,6 +183,7 @@ class Evaluation:
             for row, column in pairs
         )
 
+    @check_arguments
     def weakest(self, count: int) -> tuple[ClassMetrics, ...]:
         """Return all classes in order, or if there are more, those tested with the lowest F1.
 
@@ -262,6 +265,7 @@ class Evaluation:
         return render_text(self)
 
 
+@check_arguments
 def compute_metrics(
     labels: np.ndarray,
     probabilities: np.ndarray,
@@ -289,7 +293,8 @@ def compute_metrics(
         >>> round(result.accuracy, 3), result.confusion.tolist()
         (0.667, [[1, 0], [1, 1]])
     """
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
+    labels = arrays.check_numbers("labels", labels, 1, 2)
+    probabilities = arrays.check_numbers("probabilities", probabilities, 2)
     _check(labels, probabilities, len(class_names))
     if labels.ndim == 2:
         multi_label.check(labels, probabilities)
@@ -304,8 +309,8 @@ def compute_metrics(
 def _check(labels: np.ndarray, probabilities: np.ndarray, classes: int) -> None:
     if probabilities.shape != (len(labels), classes) or len(labels) == 0:
         raise DataError(
-            f"`probabilities` must have shape ({len(labels)}, {classes}), a row for each "
-            f"of at least 1 image, got {probabilities.shape}."
+            f"`probabilities` must have shape ({len(labels)}, {classes}), a row for each of "
+            f"`labels` and a column for each of `class_names`, got {probabilities.shape}."
         )
     if not np.isfinite(probabilities).all():
         raise DataError("`probabilities` must be finite, got NaN: the model has diverged.")

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import plural
 from tlkit.data import batches
 from tlkit.data.batches import Data
@@ -44,6 +45,7 @@ class OODFit:
         )
 
 
+@check_arguments
 def fit_ood(
     model: keras.Model,
     data: Data,
@@ -112,6 +114,7 @@ def fit_threshold(model: keras.Model, validation_data: Data, *, batch_size: int 
     probabilities_of(model).stored |= found.to_arrays()
 
 
+@check_arguments
 def ood_scores(
     model: keras.Model, images: Images, *, fit: Fit = "squash", batch_size: int = 128
 ) -> np.ndarray:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.data.unlabelled import Images
 from tlkit.errors import Argument, ConfigError, DataError
 from tlkit.evaluation.evaluator import predict
@@ -34,6 +35,7 @@ class MeasuredSets:
     num_calibrated: int
 
 
+@check_arguments
 def predict_sets(
     model: keras.Model, images: Images, *, coverage: float = 0.9, **settings: Any
 ) -> np.ndarray:

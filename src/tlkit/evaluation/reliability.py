@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logit
 
-from tlkit._internal import arguments
+from tlkit._internal import arguments, arrays
+from tlkit._internal.signatures import check_arguments
+from tlkit.errors import DataError
 from tlkit.training import solvers
 
 NUM_BINS = 15
@@ -32,6 +34,7 @@ class CalibrationBin:
     accuracy: float
 
 
+@check_arguments
 def calibration_curve(
     labels: np.ndarray, probabilities: np.ndarray, *, num_bins: int = NUM_BINS
 ) -> list[CalibrationBin]:
@@ -53,6 +56,13 @@ def calibration_curve(
         [(0, 0.0), (3, 0.667)]
     """
     arguments.at_least("num_bins", num_bins, 1)
+    labels = arrays.check_numbers("labels", labels, 1, 2)
+    probabilities = arrays.check_numbers("probabilities", probabilities, 2)
+    if labels.shape not in (probabilities.shape, probabilities.shape[:1]):
+        raise DataError(
+            f"`labels` must be one for each of the {len(probabilities)} rows of `probabilities`, "
+            f"got the shape {labels.shape}."
+        )
     if labels.ndim == 2:
         confidence, correct = probabilities.ravel().astype("float64"), labels.ravel()
     else:
@@ -89,6 +99,7 @@ def bin_of(confidence: np.ndarray, num_bins: int) -> np.ndarray:
     return np.asarray(np.clip(above - 1, 0, num_bins - 1))
 
 
+@check_arguments
 def calibration_error(
     labels: np.ndarray, probabilities: np.ndarray, *, num_bins: int = NUM_BINS
 ) -> float:

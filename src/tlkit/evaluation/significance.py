@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import render_text
 from tlkit.errors import DataError
 from tlkit.evaluation.metrics import Evaluation
@@ -37,6 +38,7 @@ class McNemar:
         return render_text(self)
 
 
+@check_arguments
 def mcnemar(first: Evaluation, second: Evaluation) -> McNemar:
     """Compare two classifiers by the test images on which they differ.
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.caching.cache import Cache
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Split
@@ -18,6 +19,7 @@ from tlkit.experiments.loading import describe_backbone, image_size_of, resolve
 from tlkit.experiments.recipe import Recipe
 
 
+@check_arguments
 def prepare(
     experiment: Experiment, on_message: Callable[[object], None] = lambda message: None
 ) -> Experiment:
@@ -62,6 +64,7 @@ def prepare(
     return experiment
 
 
+@check_arguments
 def candidates(experiment: Experiment) -> list[BackboneCandidate]:
     """Return the backbones that an experiment chooses from, with their image sizes.
 

@@ -10,6 +10,7 @@ import keras
 import rich.console
 
 from tlkit._internal import arguments, system
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import build_table, render_text
 from tlkit._internal.temporaries import temporary_folder
 from tlkit.data.splits import Split
@@ -90,6 +91,7 @@ class Comparison:
         return render_text(self)
 
 
+@check_arguments
 def compare(
     recipes: Sequence[Recipe],
     data: Split,

@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from tlkit._internal import arguments, temporaries
+from tlkit._internal.signatures import check_arguments
 from tlkit.data.image_files import find_images
 from tlkit.deployment import demo
 from tlkit.deployment.demo import DemoContent
@@ -20,6 +21,7 @@ FLAGS = "flagged"
 """The folder in the current one that a demo keeps wrong predictions in."""
 
 
+@check_arguments
 def create_demo(
     model: str | Path,
     *,
@@ -76,6 +78,7 @@ def create_demo(
     return demo.build_page(content)
 
 
+@check_arguments
 def serve_demo(
     page: Any,
     *,

@@ -6,7 +6,9 @@ from dataclasses import KW_ONLY, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from tlkit._internal import arguments
+from tlkit._internal import arguments, signatures
+from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.data import naming
 from tlkit.errors import Argument, ConfigError
 from tlkit.models.pixels import PixelFormat, parse, to_words
@@ -23,6 +25,8 @@ Unreadable = Literal["fail", "replace", "skip"]
 SplitChoice = Literal["auto", "folders", "pool", "random"]
 _SAVE = " Save a model first: model.save('backbone.keras')."
 _LISTS = ("add", "augment", "backbones", "image_sizes", "label_columns", "options", "pixels")
+
+_CHECKED_APART = ("_", "add", "backbone", "data", "image_size", "image_sizes", "weights")
 
 PLACES = ("data", "test_data", "validation_data")
 """The settings that are folders or tables of images."""
@@ -122,6 +126,10 @@ class Experiment:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        hints = get_type_hints(Experiment)
+        for name, hint in hints.items():
+            if name not in _CHECKED_APART and get_origin(hint) is not Literal and hint is not bool:
+                signatures.check(name, getattr(self, name), hint)
         self._check_paths()
         self._check_choices()
         self._check_numbers()
@@ -135,13 +143,13 @@ class Experiment:
             value = getattr(self, name)
             if not isinstance(value, str | Path):
                 remedy = _SAVE if name == "backbone" else ""
-                raise ConfigError(
-                    Argument(name), f" must be a path or a name, got {value!r}.{remedy}"
-                )
+                wanted = f" must be a path or a name, got {show(value)}.{remedy}"
+                raise ConfigError(Argument(name), wanted)
             object.__setattr__(self, name, check_name(name, value))  # JSON has no paths
         for name in ("test_data", "validation_data"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, check_name(name, getattr(self, name)))
+            if (place := getattr(self, name)) is not None:
+                object.__setattr__(self, name, check_name(name, arguments.path(name, place)))
+        signatures.check("add", self.add, str | Path | tuple[str | Path, ...])
         added = (self.add,) if isinstance(self.add, str | Path) else self.add
         object.__setattr__(self, "add", tuple(check_name("add", each) for each in added))
 
@@ -151,16 +159,10 @@ class Experiment:
             if get_origin(hint) is Literal and name != "channels":
                 arguments.one_of(name, value, get_args(hint))
             if hint is bool and not isinstance(value, bool):
-                raise ConfigError(Argument(name), f" must be true or false, got {value!r}.")
-        if self.channels not in (1, 3):
-            raise ConfigError(
-                Argument("channels"), f" must be 3 (RGB) or 1 (grey), got {self.channels!r}."
-            )
-        if not isinstance(self.label_separator, str | None):
-            raise ConfigError(
-                Argument("label_separator"),
-                f" must be a sign such as '|', got {self.label_separator!r}.",
-            )
+                raise ConfigError(Argument(name), f" must be true or false, got {show(value)}.")
+        if not isinstance(self.channels, int) or self.channels not in (1, 3):
+            wanted = f" must be 3 (RGB) or 1 (grey), got {show(self.channels)}."
+            raise ConfigError(Argument("channels"), wanted)
         if self.class_weight is not None:
             arguments.one_of("class_weight", self.class_weight, ("balanced",))
         _ = self.backbone_options  # checked
@@ -170,7 +172,7 @@ class Experiment:
             object.__setattr__(
                 self, "image_size", arguments.parse_size("image_size", self.image_size)
             )
-        arguments.at_least("seed", self.seed, 0)
+        arguments.seed("seed", self.seed)
         arguments.fraction("validation", self.validation)
         arguments.fraction("max_unreadable", self.max_unreadable)
         if not arguments.fraction("test", self.test):
@@ -185,6 +187,7 @@ class Experiment:
         for name in ("budget", "max_ms", "max_mb"):
             if getattr(self, name) is not None:
                 arguments.positive(name, getattr(self, name))
+        signatures.check("image_sizes", self.image_sizes, tuple[Any, ...])
         sizes = [arguments.parse_size("image_sizes", size) for size in self.image_sizes]
         object.__setattr__(self, "image_sizes", tuple(sizes))
 
@@ -281,6 +284,9 @@ class Experiment:
         return bool(self.label_columns) or self.label_separator is not None
 
     @classmethod
+    @check_arguments
+    @check_arguments
+    @check_arguments
     def from_dict(cls, values: Mapping[str, Any]) -> "Experiment":
         """Return the experiment with these settings, the inverse of `to_dict`.
 

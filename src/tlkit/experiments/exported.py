@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.deployment.metadata import Metadata
 from tlkit.deployment.predictor import Predictor
@@ -17,6 +18,7 @@ from tlkit.experiments import loading
 _SUFFIXES = (".onnx", ".tflite", ".xml")
 
 
+@check_arguments
 def is_exported(model: str | Path) -> bool:
     """Return whether a path is an exported file, and not a run or a classifier of tlkit.
 
@@ -31,6 +33,7 @@ def is_exported(model: str | Path) -> bool:
     return path.suffix.lower() in _SUFFIXES
 
 
+@check_arguments
 def load_exported(model: str | Path) -> tuple[FileClassifier, Metadata]:
     """Return an exported file as `tlkit.evaluation.predict_files` uses it, and its metadata.
 
@@ -53,6 +56,7 @@ def load_exported(model: str | Path) -> tuple[FileClassifier, Metadata]:
     ), about
 
 
+@check_arguments
 def evaluate_exported(model: str | Path, data: ImageDataset) -> Evaluation:
     """Return the metrics of an exported file on labelled images.
 
@@ -76,6 +80,7 @@ def evaluate_exported(model: str | Path, data: ImageDataset) -> Evaluation:
     )
 
 
+@check_arguments
 def load_images_for(model: str | Path, **settings: Any) -> ImageDataset:
     """Return labelled images, read as an exported file takes them.
 

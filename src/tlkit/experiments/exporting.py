@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Split
 from tlkit.deployment import formats
@@ -19,6 +20,7 @@ FOLDER = "exports"
 """The folder in a run's folder that its exports are written to."""
 
 
+@check_arguments
 def export_run(
     run: str | Path,
     *,

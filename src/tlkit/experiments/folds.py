@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import plural
 from tlkit.caching.cache import Cache
 from tlkit.data.folds import assign_folds
@@ -24,6 +25,7 @@ from tlkit.training.phase import SolvedHead
 PROBABILITIES = "fold_probabilities.npy"
 
 
+@check_arguments
 def describe(experiment: Experiment, data: ImageDataset) -> str:
     """Return the sizes of the folds in a line.
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.data import manifests, naming, part_names
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.image_folders import from_folder, from_manifest
@@ -26,6 +27,7 @@ from tlkit.models.backbone_source import BackboneSource
 _USUAL_SIZE = 160
 
 
+@check_arguments
 def resolve(
     experiment: Experiment, on_message: Callable[[object], None] = lambda message: None
 ) -> Experiment:
@@ -49,6 +51,7 @@ def resolve(
     return replace(experiment, image_size=source.image_size)
 
 
+@check_arguments
 def describe_backbone(experiment: Experiment) -> BackboneSource:
     """Return where an experiment's backbone comes from, and which images it takes.
 
@@ -70,6 +73,7 @@ def describe_backbone(experiment: Experiment) -> BackboneSource:
     return replace(source, pixels=experiment.pixel_format, pixels_from="as was set")
 
 
+@check_arguments
 def image_size_of(experiment: Experiment) -> tuple[int, int]:
     """Return the height and width of an experiment's images: by default the backbone's own.
 
@@ -85,6 +89,7 @@ def image_size_of(experiment: Experiment) -> tuple[int, int]:
     return arguments.size("image_size", experiment.image_size)
 
 
+@check_arguments
 def load_images(
     experiment: Experiment, *, class_names: Sequence[str] | None = None
 ) -> ImageDataset:
@@ -217,6 +222,7 @@ def _is_table(place: str) -> bool:
     return Path(place).suffix.lower() in manifests.SUFFIXES
 
 
+@check_arguments
 def take_test_images(dataset: ImageDataset) -> ImageDataset:
     """Return the test images of a dataset with the user's own split, or all of another."""
     tested = np.flatnonzero(np.asarray(dataset.parts) == "test")
@@ -227,6 +233,7 @@ def _is_of_tables(setting: str) -> bool:
     return setting.endswith(("_column", "_columns", "_separator"))
 
 
+@check_arguments
 def split_images(experiment: Experiment, dataset: ImageDataset) -> Split:
     """Split images into the experiment's training, validation and test images.
 
@@ -242,6 +249,7 @@ def split_images(experiment: Experiment, dataset: ImageDataset) -> Split:
     )
 
 
+@check_arguments
 def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Experiment]:
     """Return a classifier, and the settings to read images with: its run's, where it has one.
 

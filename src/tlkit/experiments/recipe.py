@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.caching import cost, plan
 from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.progress import CacheProgress
@@ -39,6 +40,7 @@ _SIZE = 32  # what the recipes were measured with
 _MIN_LEFT = 0.05  # of a budget; with less it is used up
 
 
+@check_arguments
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """All settings of building and training a classifier.
@@ -64,6 +66,7 @@ class Recipe:
     pooling: Pooling | None = None
     max_layers: int = 1
 
+    @check_arguments
     def build(
         self,
         data: ImageDataset,
@@ -144,6 +147,7 @@ class Recipe:
             return None
         return select_features(data, max_layers=self.max_layers, cache=cache, also=also)
 
+    @check_arguments
     def augment(self, layers: Sequence[keras.layers.Layer]) -> "Recipe":
         """Return the recipe with random changes of the images of its last phase.
 
@@ -156,6 +160,7 @@ class Recipe:
             return replace(self, head=replace(self.head, augmentation=tuple(layers)))
         return replace(self, fine_tune=replace(self.fine_tune, augmentation=tuple(layers)))
 
+    @check_arguments
     def trainer(
         self,
         *,
@@ -178,6 +183,7 @@ class Recipe:
             checkpoint=checkpoint,
         )
 
+    @check_arguments
     def cached_bytes(self, model: keras.Model, data: Data) -> dict[str, int]:
         """Return the bytes of features that each phase would cache for one image.
 
@@ -206,6 +212,7 @@ class Recipe:
             kept["head"] = MAX_JOINT_FEATURES * cost.FEATURE_BYTES
         return kept
 
+    @check_arguments
     def train(
         self,
         data: ImageDataset,

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.experiments.comparison import compare
 from tlkit.experiments.recipe import Recipe
 from tlkit.experiments.trained import Trained
@@ -39,6 +40,7 @@ def names() -> tuple[str, ...]:
     return tuple(_RECIPES)
 
 
+@check_arguments
 def get(name: str, **settings: Any) -> Recipe:
     """Return the recipe of this name.
 
@@ -56,6 +58,7 @@ def get(name: str, **settings: Any) -> Recipe:
     return _RECIPES[arguments.one_of("recipe", name, _RECIPES)](**settings)
 
 
+@check_arguments
 def mnist_as_described(
     *,
     epochs: tuple[int, int] = (10, 5),
@@ -93,6 +96,7 @@ def mnist_as_described(
     )
 
 
+@check_arguments
 def few_images(
     *,
     epochs: tuple[int, int] = (10, 10),
@@ -129,6 +133,7 @@ def few_images(
     )
 
 
+@check_arguments
 def tutorial(
     *, epochs: tuple[int, int] = (10, 10), backbone: str | keras.Model = _BACKBONE
 ) -> Recipe:
@@ -156,6 +161,7 @@ def tutorial(
     )
 
 
+@check_arguments
 def best(
     *,
     epochs: int = 8,
@@ -206,6 +212,7 @@ def best(
     )
 
 
+@check_arguments
 def fast(*, backbone: str | keras.Model = _BACKBONE) -> Recipe:
     """Return the fastest recipe: a logistic regression on the features of a frozen backbone.
 

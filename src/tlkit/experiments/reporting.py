@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tlkit._internal import arguments, system, text
+from tlkit._internal.signatures import check_arguments
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import DuplicatePair, Split
 from tlkit.errors import ConfigError
@@ -39,6 +40,7 @@ from tlkit.training.phase import plan_freezing
 _MAX_PAIRS = 3
 
 
+@check_arguments
 def plan(source: ImageDataset, parts: Split) -> str:
     """Describe a training before it starts: images of each class and part, duplicates, memory."""
     lines = [str(source), str(parts)]
@@ -53,6 +55,7 @@ def plan(source: ImageDataset, parts: Split) -> str:
     return "\n".join(lines)
 
 
+@check_arguments
 def report(folder: str | Path) -> Path:
     """Write a run's report again, with figures from its own test images.
 

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from tlkit._internal import arguments, system
 from tlkit._internal.files import fill_atomically, replace_atomically
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.temporaries import temporary_folder
 from tlkit._internal.text import reason
 from tlkit.errors import ConfigError
@@ -34,6 +35,7 @@ _NUMBERS = re.compile(r"\[\s+([-+.,\dEeNa\s]+?)\s+\]")
 _PACKAGES = ("tlkit", "keras", "tensorflow", "numpy", "scikit-learn")
 
 
+@check_arguments
 def require_empty(folder: str | Path) -> Path:
     """Return the folder if a run can be saved in it: it is new or empty, and can be written.
 
@@ -60,6 +62,7 @@ def require_empty(folder: str | Path) -> Path:
     return target
 
 
+@check_arguments
 def save_run(
     folder: str | Path,
     *,
@@ -131,6 +134,7 @@ def _write_figure(path: Path, figure: Figure) -> None:
         temporary.write_bytes(picture)
 
 
+@check_arguments
 def load_run(folder: str | Path) -> Run:
     """Return the record of a saved run, without how its frozen part was run.
 

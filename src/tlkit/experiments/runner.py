@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from tlkit._internal.signatures import check_arguments
 from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.usage import Usage
 from tlkit.data.image_dataset import ImageDataset
@@ -79,6 +80,7 @@ class ExperimentResult:
         }
 
 
+@check_arguments
 def run(
     experiment: Experiment,
     folder: str | Path,
@@ -252,6 +254,7 @@ def _evaluate_before(
     return evaluate(trained.model, split.test, cache=cache)
 
 
+@check_arguments
 def train(
     experiment: Experiment,
     split: Split,

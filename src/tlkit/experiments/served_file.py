@@ -7,6 +7,7 @@ from pathlib import Path
 from tlkit._internal import arguments, processes, regular_files
 from tlkit._internal.optional import installed
 from tlkit._internal.runtimes import LITERT
+from tlkit._internal.signatures import check_arguments
 from tlkit.deployment import runtimes
 from tlkit.errors import Argument, ConfigError, MissingExtraError
 from tlkit.experiments import checksums
@@ -19,6 +20,7 @@ _NEEDED = {
 """For each format, the best for a server first: its file, what runs it, what else writes it."""
 
 
+@check_arguments
 def find_served_file(
     model: str | Path, *, on_message: Callable[[object], None] = lambda message: None
 ) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 from tlkit._internal import arguments, regular_files, text
 from tlkit._internal.files import rename, replace_atomically
 from tlkit._internal.optional import require
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.temporaries import temporary_folder
 from tlkit.errors import Argument, ConfigError, DownloadError
 from tlkit.experiments import checksums, hub_errors, public_files, run_files, run_folder
@@ -50,6 +51,7 @@ class Push:
         return dict(vars(self))
 
 
+@check_arguments
 def push(
     run: str | Path,
     repo: str,
@@ -115,6 +117,7 @@ def push(
     return found
 
 
+@check_arguments
 def pull(
     repo: str,
     folder: str | Path,

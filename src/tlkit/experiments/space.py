@@ -11,6 +11,7 @@ from typing import Any
 from tlkit._internal import arguments
 from tlkit._internal.files import replace_atomically
 from tlkit._internal.optional import require
+from tlkit._internal.signatures import check_arguments
 from tlkit.deployment import formats
 from tlkit.deployment.predictor import Predictor
 from tlkit.experiments import public_files, run_files, run_folder
@@ -71,6 +72,7 @@ python app.py
 """
 
 
+@check_arguments
 def write_space(
     model: str | Path,
     folder: str | Path,

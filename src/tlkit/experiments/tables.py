@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.table_files import check_target, open_table
 from tlkit.data.decoding import Fit
 from tlkit.data.image_files import find_images
@@ -44,6 +45,7 @@ class WrittenTables:
         return {"images": self.images, "unreadable": self.unreadable, "tables": tables}
 
 
+@check_arguments
 def write_predictions(
     model: str | Path | keras.Model,
     files: str | Path | Iterable[str | Path],
@@ -119,6 +121,7 @@ def write_predictions(
     return WrittenTables(images=images, unreadable=unreadable, tables=tuple(targets))
 
 
+@check_arguments
 def write_features(
     model: str | Path | keras.Model,
     files: str | Path | Iterable[str | Path],

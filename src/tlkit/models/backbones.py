@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tlkit._internal import arguments, optional
+from tlkit._internal.signatures import check_arguments
 from tlkit.errors import Argument, ConfigError, MissingExtraError
 from tlkit.models import applications, backbone_checks, backbone_files, hub
 from tlkit.models.applications import TABLE as TABLE
@@ -35,6 +36,7 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(applications.SPECS))
 
 
+@check_arguments
 def get(name: str) -> BackboneSpec:
     """Return the specification of a backbone of keras.applications.
 
@@ -50,6 +52,7 @@ def get(name: str) -> BackboneSpec:
     raise _unknown(name)
 
 
+@check_arguments
 def describe(
     name: str | Path,
     *,
@@ -91,6 +94,7 @@ def describe(
     return source
 
 
+@check_arguments
 def create(
     name: str | Path,
     *,
@@ -129,6 +133,7 @@ def create(
     return open_backbone(name, image_size=image_size, weights=weights, options=options)[1]
 
 
+@check_arguments
 def open_backbone(
     name: str | Path,
     *,

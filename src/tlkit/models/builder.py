@@ -7,6 +7,8 @@ from typing import Any
 import keras
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError
 from tlkit.models import backbone_checks, backbones, feature_extraction, token_backbone
 from tlkit.models.backbone_source import BackboneSource
@@ -28,6 +30,7 @@ pooling for each. `tlkit.evaluation.select_features(data)` makes one that probes
 """
 
 
+@check_arguments
 def build_classifier(
     backbone: str | Path | keras.Model,
     num_classes: int,
@@ -110,6 +113,7 @@ def build_classifier(
         raise ConfigError(
             Argument("num_classes"), f" must be at most {_MAX_CLASSES:,}, got {num_classes:,}."
         )
+    num_classes = int(num_classes)  # Keras takes no number of NumPy
     names = _class_names(class_names, num_classes)
     arguments.fraction("dropout", dropout)
     backbones.check_data_format()
@@ -119,9 +123,10 @@ def build_classifier(
     if source.kind != "keras.applications":
         backbone_checks.check_pixels(backbone, form)
     backbone = _rename(token_backbone.wrap(backbone, source.image_size, num_prefix_tokens))
-    if not isinstance(input_shape, tuple | list):
+    sides = [each for each in input_shape if each is not None]
+    if len(input_shape) not in (2, 3) or min(sides, default=1) < 1:
         raise ConfigError(
-            f"`input_shape` must be a tuple such as (28, 28, 1), got {input_shape!r}."
+            f"`input_shape` must be a tuple such as (28, 28, 1), got {show(input_shape)}."
         )
     inputs = keras.Input(tuple(input_shape), name="image")
     prepared = _preprocess(

@@ -10,6 +10,7 @@ import rich.table
 
 from tlkit._internal import arguments
 from tlkit._internal.keras_private import flatten_layers
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import build_table, render_text
 from tlkit.errors import ConfigError
 from tlkit.models.blocks import find_block_ends, number_blocks
@@ -40,16 +41,19 @@ BatchNormPolicy = Literal["frozen", "reestimate", "train"]
 """What BatchNormalization does in layers that are trained; `plan` describes each policy."""
 
 
+@check_arguments
 def everything(backbone: keras.Model) -> list[keras.Layer]:
     """Select every layer."""
     return list(backbone.layers)
 
 
+@check_arguments
 def nothing(backbone: keras.Model) -> list[keras.Layer]:
     """Select no layer."""
     return []
 
 
+@check_arguments
 def first(count: int) -> Select:
     """Select the first `count` layers, including the input layer, as `model.layers[:count]` does.
 
@@ -67,6 +71,7 @@ def first(count: int) -> Select:
     return select
 
 
+@check_arguments
 def last(count: int) -> Select:
     """Select the last `count` layers."""
     arguments.at_least("count", count, 0)
@@ -78,12 +83,14 @@ def last(count: int) -> Select:
     return select
 
 
+@check_arguments
 def first_fraction(fraction: float) -> Select:
     """Select the first `fraction` of the layers, 0 <= fraction < 1, rounded down."""
     arguments.fraction("fraction", fraction)
     return lambda backbone: everything(backbone)[: int(fraction * len(backbone.layers))]
 
 
+@check_arguments
 def first_blocks(count: int) -> Select:
     """Select all layers up to the end of the backbone's `count`-th residual block."""
     arguments.at_least("count", count, 1)
@@ -96,6 +103,7 @@ def first_blocks(count: int) -> Select:
     return select
 
 
+@check_arguments
 def matching(pattern: str) -> Select:
     """Select the layers whose name matches a shell pattern such as "block_1?_*".
 
@@ -117,6 +125,7 @@ def matching(pattern: str) -> Select:
     return select
 
 
+@check_arguments
 def all_but(select: Select) -> Select:
     """Select exactly the layers that `select` does not."""
 
@@ -127,6 +136,7 @@ def all_but(select: Select) -> Select:
     return select_others
 
 
+@check_arguments
 def to_block_end(select: Select) -> Select:
     """Extend a selection to whole residual blocks: all layers of each block that it touches.
 
@@ -241,6 +251,7 @@ class FreezePlan:
         return render_text(self)
 
 
+@check_arguments
 def plan(
     backbone: keras.Model, select: Select, *, batchnorm: BatchNormPolicy = "frozen"
 ) -> FreezePlan:
@@ -274,6 +285,7 @@ def plan(
     return FreezePlan(backbone=backbone, frozen=frozen, batchnorm=batchnorm)
 
 
+@check_arguments
 def apply(plan: FreezePlan) -> None:
     """Set `trainable` of the plan's layers; compile the model again for it to take effect."""
     plan.backbone.trainable = True
@@ -283,6 +295,7 @@ def apply(plan: FreezePlan) -> None:
         layer.trainable = False
 
 
+@check_arguments
 def find_batchnorm(layer: keras.Layer) -> list[keras.layers.BatchNormalization]:
     """Return the BatchNormalization layers inside a layer, including the layer itself."""
     parts = flatten_layers(layer)

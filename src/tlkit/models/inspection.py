@@ -5,12 +5,14 @@ from typing import TypeVar
 import keras
 import numpy as np
 
+from tlkit._internal.signatures import check_arguments
 from tlkit.errors import ConfigError
 from tlkit.models.layers import ClassProbabilities, GrayToRGBResize
 
 _Layer = TypeVar("_Layer", bound=keras.Layer)
 
 
+@check_arguments
 def backbone_of(model: keras.Model) -> keras.Model:
     """Return the backbone of a classifier: the model that is nested in it.
 
@@ -26,6 +28,7 @@ def backbone_of(model: keras.Model) -> keras.Model:
     return nested[0]
 
 
+@check_arguments
 def class_names(model: keras.Model) -> tuple[str, ...]:
     """Return the class names of a classifier, in the order of its outputs.
 
@@ -35,6 +38,7 @@ def class_names(model: keras.Model) -> tuple[str, ...]:
     return tuple(probabilities_of(model).class_names)
 
 
+@check_arguments
 def is_multi_label(model: keras.Model) -> bool:
     """Return whether an image can have several classes of a classifier, or none.
 
@@ -44,6 +48,7 @@ def is_multi_label(model: keras.Model) -> bool:
     return bool(probabilities_of(model).multi_label)
 
 
+@check_arguments
 def thresholds(model: keras.Model) -> np.ndarray:
     """Return the probability from which on an image has a class, one for each class.
 

@@ -9,6 +9,7 @@ import numpy as np
 from typing_extensions import override
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check
 from tlkit.errors import ConfigError, DataError
 
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
@@ -253,8 +254,9 @@ def _channels(shape: Sequence[int | None]) -> int:
 
 
 def _check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
+    if isinstance(class_names, str):
         raise ConfigError(f"`class_names` must be a sequence of strings, got {class_names!r}.")
+    check("class_names", class_names, Sequence[str])
     names = tuple(class_names)
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if len(names) < 2 or repeated:
@@ -270,6 +272,7 @@ def _check_thresholds(
 ) -> tuple[float, ...] | None:
     if thresholds is None:
         return None
+    check("thresholds", thresholds, Sequence[float])
     if not multi_label:
         raise ConfigError(
             "`thresholds` must be None where classes exclude each other: an image is of the most "

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError
 
 _DIGITS = 7  # that 1 / (255 * scale) is rounded to, so that 0.229 stays 0.229
 
 
+@check_arguments
 @dataclass(frozen=True, kw_only=True)
 class PixelFormat:
     """The pixels that a backbone takes.
@@ -86,7 +89,8 @@ def parse(pixels: object) -> PixelFormat:
             raise
         hint = arguments.nearest(words[0], NAMED) if len(words) == 1 else ""
         raise ConfigError(
-            Argument("pixels"), f" must be what the backbone takes, got {pixels!r}.{hint} {_REMEDY}"
+            Argument("pixels"),
+            f" must be what the backbone takes, got {show(pixels)}.{hint} {_REMEDY}",
         ) from None
 
 
@@ -174,6 +178,6 @@ def _triple(values: Sequence[float]) -> tuple[float, float, float]:
 def _sequence(value: Any) -> Sequence[Any]:
     if isinstance(value, str) or not hasattr(value, "__iter__"):
         raise ConfigError(
-            Argument("pixels"), f" must be what the backbone takes, got {value!r}. {_REMEDY}"
+            Argument("pixels"), f" must be what the backbone takes, got {show(value)}. {_REMEDY}"
         )
     return list(value)

@@ -7,6 +7,7 @@ import keras
 from tlkit._internal import arguments
 from tlkit._internal.files import replace_atomically
 from tlkit._internal.keras_loading import find_not_finite
+from tlkit._internal.signatures import check_arguments
 from tlkit.errors import ConfigError
 from tlkit.models.inspection import class_names
 from tlkit.models.serialization import (
@@ -16,6 +17,7 @@ from tlkit.models.serialization import (
 )
 
 
+@check_arguments
 def save(model: keras.Model, path: str | Path) -> Path:
     """Save a classifier to a `.keras` file, replacing an older file atomically.
 
@@ -56,6 +58,7 @@ def save(model: keras.Model, path: str | Path) -> Path:
     return target
 
 
+@check_arguments
 def load(path: str | Path) -> keras.Model:
     """Load a classifier that `save` wrote; it is not compiled, but can predict and be trained.
 

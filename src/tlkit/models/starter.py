@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit._internal.signatures import check_arguments
 from tlkit.errors import Argument, ConfigError, DataError
 
 WEIGHTS = "starter"
@@ -38,6 +39,7 @@ def card() -> str:
     return _read_file("starter.md").decode("utf-8")
 
 
+@check_arguments
 def complete_options(backbone: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a backbone's constructor, with the starter's alpha added.
 
@@ -54,6 +56,7 @@ def complete_options(backbone: str, options: Mapping[str, Any]) -> dict[str, Any
     return {**options, "alpha": ALPHA}
 
 
+@check_arguments
 def load_weights(backbone: keras.Model) -> None:
     """Set the weights of a MobileNetV2 with alpha 0.35 to the starter's.
 

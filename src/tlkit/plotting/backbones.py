@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from tlkit._internal.signatures import check_arguments
 from tlkit.evaluation.probing.search_result import (
     BackboneSearch,
     ProbedBackbone,
@@ -23,6 +24,7 @@ _WIDE = 100  # an axis whose end is so many times its start names no 2 and 5
 _NAME_WIDTH = 44  # columns of a backbone's name in the legend
 
 
+@check_arguments
 def backbone_chart(search: BackboneSearch) -> Figure:
     """Draw the accuracy of backbones by milliseconds an image, and by megabytes of weights.
 

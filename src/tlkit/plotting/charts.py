@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tlkit._internal import arrays
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import percent
 from tlkit.errors import DataError
 from tlkit.evaluation.metrics import Evaluation
@@ -33,6 +35,7 @@ _POOLINGS = {  # colour, marker and label of layers by how their features are po
 }
 
 
+@check_arguments
 def reliability_diagram(evaluation: Evaluation, *, num_bins: int = 15) -> Figure:
     """Draw the accuracy of predictions by their confidence, and how many there are of each.
 
@@ -68,6 +71,7 @@ def reliability_diagram(evaluation: Evaluation, *, num_bins: int = 15) -> Figure
     return finish(figure)
 
 
+@check_arguments
 def learning_curves(run: Run) -> Figure:
     """Draw loss and accuracy over the epochs of all phases, and mark where each phase begins.
 
@@ -92,6 +96,7 @@ def learning_curves(run: Run) -> Figure:
     return finish(figure)
 
 
+@check_arguments
 def confusion_matrix(evaluation: Evaluation) -> Figure:
     """Draw how many images of each true class were predicted as each class.
 
@@ -142,6 +147,7 @@ def _find_most_errors(counts: np.ndarray) -> np.ndarray:
     return np.sort(np.argsort(-errors, kind="stable")[:_MAX_DRAWN])
 
 
+@check_arguments
 def class_metrics(evaluation: Evaluation) -> Figure:
     """Draw average precision, with its 95 % interval, and F1 of each class of a multi-label test.
 
@@ -198,6 +204,7 @@ def _write_counts(panel: Any, counts: np.ndarray, share: np.ndarray) -> None:
         panel.text(column, row, text, ha="center", va="center", color=colour, fontsize=FONT_SIZE)
 
 
+@check_arguments
 def probe_curves(probe: Probe) -> Figure:
     """Draw the accuracy of a linear head after each block, by its depth and by its cost.
 
@@ -253,6 +260,7 @@ def _pooling_kind(pooling: Any) -> str:
     return pooling if pooling in ("avg", "cls", "cls+avg") else "grid"
 
 
+@check_arguments
 def ood_histogram(held_out: np.ndarray, tested: np.ndarray) -> Figure:
     """Draw how unlike the training images test images are, and training images held out.
 
@@ -260,6 +268,8 @@ def ood_histogram(held_out: np.ndarray, tested: np.ndarray) -> Figure:
         held_out: The distances of training images that were held out.
         tested: Those of the test images; the furthest are drawn in the last bar.
     """
+    held_out = arrays.check_numbers("held_out", held_out, 1)
+    tested = arrays.check_numbers("tested", tested, 1)
     threshold = float(np.quantile(held_out, KEPT))
     low, high = min(held_out.min(), tested.min()), float(np.quantile(held_out, 0.999))
     high = max(high, threshold + (threshold - low) / 4)

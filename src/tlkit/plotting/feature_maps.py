@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.data import batches
 from tlkit.data.batches import Data
 from tlkit.errors import DataError
@@ -30,6 +31,7 @@ _MARKERS = "osD^vP*X<>"
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D00", "#000000")
 
 
+@check_arguments
 def feature_map(
     model: keras.Model,
     data: Data,

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.data import batches
 from tlkit.data.batches import Data
 from tlkit.errors import DataError
@@ -38,6 +39,7 @@ _NAME_LENGTH = 28  # characters of a file's name
 _MAX_NAMED = 3  # classes in a caption
 
 
+@check_arguments
 def prediction_grid(
     model: keras.Model,
     data: Data,
@@ -109,6 +111,7 @@ def prediction_grid(
     return finish(figure)
 
 
+@check_arguments
 def audit_grid(audit: Audit, data: Data, *, count: int = 20, columns: int = 5) -> Figure:
     r"""Draw the most suspicious images of an audit, with file, label and suggested label.
 
@@ -160,8 +163,9 @@ def _audit_caption(suspect: Suspect) -> str:
 
 def check_probabilities(probabilities: np.ndarray | None, shape: tuple[int, int]) -> None:
     """Raise DataError if there are probabilities and their shape is not (images, classes)."""
-    if probabilities is not None and probabilities.shape != shape:
-        raise DataError(f"`probabilities` must have shape {shape}, got {probabilities.shape}.")
+    if probabilities is not None and np.shape(probabilities) != shape:
+        found = np.shape(probabilities)
+        raise DataError(f"`probabilities` must have shape {shape}, got {found}.")
 
 
 def to_drawable(image: np.ndarray, bounds: tuple[float, float] | None = None) -> np.ndarray:

@@ -10,8 +10,9 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from tlkit._internal import arguments
+from tlkit._internal import arguments, arrays
 from tlkit._internal.keras_private import nodes_of, operation_of
+from tlkit._internal.signatures import check_arguments
 from tlkit.data.batches import Data
 from tlkit.data.unlabelled import Images, read_array
 from tlkit.errors import ConfigError, DataError
@@ -47,6 +48,7 @@ _SCALE_WIDTH = 0.85  # inches of the colour scale and its text
 _CAPTION_LENGTH = 16  # characters in a line
 
 
+@check_arguments
 def grad_cam(
     model: keras.Model, images: Images, classes: Any = None, *, layer: str | None = None
 ) -> np.ndarray:
@@ -84,6 +86,7 @@ def grad_cam(
     probabilities = predict(model, images)  # which checks the images
     if classes is None:
         classes = probabilities.argmax(axis=1)
+    classes = arrays.check_numbers("classes", classes, 0, 1)
     classes = _check_classes(np.atleast_1d(classes), probabilities.shape)
     tensors = _backbone_outputs(model)
     index = _index_of_maps(tensors, layer)
@@ -129,6 +132,7 @@ def _check_classes(classes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return classes
 
 
+@check_arguments
 def grad_cam_grid(
     model: keras.Model,
     data: Data,

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from tlkit._internal import arguments
 from tlkit._internal.keras_private import operation_of
+from tlkit._internal.signatures import check_arguments
 from tlkit.data.decoding import Fit, check_fit
 from tlkit.data.splits import Duplicates
 from tlkit.errors import ConfigError, DataError
@@ -232,6 +233,7 @@ class ReportFacts:
         return min(tested, key=lambda score: score.recall)
 
 
+@check_arguments
 def phase_facts(run: PhaseRun, plan: FreezePlan) -> PhaseFacts:
     """Return what a report states about a phase.
 
@@ -258,6 +260,7 @@ def phase_facts(run: PhaseRun, plan: FreezePlan) -> PhaseFacts:
     )
 
 
+@check_arguments
 def model_facts(model: keras.Model) -> ModelFacts:
     """Return what a report states about a classifier.
 

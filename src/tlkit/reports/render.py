@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from tlkit._internal import arguments, optional, text
 from tlkit._internal.files import replace_atomically
+from tlkit._internal.signatures import check_arguments
 from tlkit.reports import escaping, images, limitations
 from tlkit.reports.facts import ReportFacts
 from tlkit.reports.page import render_page
@@ -23,6 +24,7 @@ from tlkit.reports.page import render_page
 __all__ = ["card", "html", "markdown", "summary", "write"]
 
 
+@check_arguments
 def html(facts: ReportFacts) -> str:
     """Return the report as one HTML page with its figures inside; it loads nothing.
 
@@ -32,6 +34,7 @@ def html(facts: ReportFacts) -> str:
     return _page(*_draw(facts))
 
 
+@check_arguments
 def markdown(facts: ReportFacts) -> str:
     """Return the same report as Markdown; its figures are linked as `<name>.png`.
 
@@ -41,6 +44,7 @@ def markdown(facts: ReportFacts) -> str:
     return _fill("report.md.j2", facts, escape=escaping.escape)
 
 
+@check_arguments
 def summary(facts: ReportFacts) -> str:
     """Return the run in five lines of plain text.
 
@@ -50,6 +54,7 @@ def summary(facts: ReportFacts) -> str:
     return _fill("summary.txt.j2", facts, escape=_plain)
 
 
+@check_arguments
 def card(facts: ReportFacts) -> str:
     """Return a model card for the Hugging Face Hub: metadata, then the report in a card's order.
 
@@ -90,6 +95,7 @@ def card(facts: ReportFacts) -> str:
     return str(hub.ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n{body}"))
 
 
+@check_arguments
 def write(folder: str | Path, facts: ReportFacts) -> Path:
     """Write `report.html`, `report.md`, `summary.txt` and each figure as `<name>.png`.
 

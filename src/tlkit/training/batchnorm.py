@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from typing_extensions import override
 
+from tlkit._internal import arrays
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.variables import restore_on_exit
 from tlkit.data.batches import Inputs, batches
 from tlkit.errors import DataError
@@ -68,6 +70,7 @@ class ReestimateBatchNorm(keras.callbacks.Callback):
             self._outdated = False
 
 
+@check_arguments
 def reestimate(
     model: keras.Model, layers: Sequence[keras.layers.BatchNormalization], images: Iterable[Any]
 ) -> None:
@@ -83,7 +86,12 @@ def reestimate(
     Raises:
         DataError: `images` is empty.
     """
-    _reestimate(_TrainingForward(model), layers, images)
+
+    def check(batch: Any) -> Any:
+        return arrays.check_numbers("images", batch, 2, 3, 4, 5)
+
+    batches = (keras.tree.map_structure(check, batch) for batch in images)
+    _reestimate(_TrainingForward(model), layers, batches)
 
 
 class _TrainingForward(keras.Model):

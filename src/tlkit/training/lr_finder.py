@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments, keras_private
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.variables import restore_on_exit, seed_layers
 from tlkit.caching import plan as caching_plan
 from tlkit.data import augmentation, batches
@@ -47,6 +48,7 @@ class LearningRates:
         return self.rates[int(np.argmin(self.losses))] / 10
 
 
+@check_arguments
 def find_learning_rate(
     model: keras.Model,
     phase: Phase,

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import keras
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.data.augmentation import refuse_mixing
 from tlkit.errors import ConfigError
 from tlkit.models import freezing
@@ -16,6 +17,7 @@ from tlkit.training import class_weights, optimizers, solvers
 from tlkit.training.class_weights import ClassWeight
 
 
+@check_arguments
 @dataclass(frozen=True, kw_only=True)
 class Phase:
     """A phase that trains the head, and the layers of the backbone that are not frozen.
@@ -104,6 +106,7 @@ class Phase:
         _check_augmentation(self.augmentation)
         self.create_optimizer()
 
+    @check_arguments
     def weigh_classes(self, num_classes: int) -> dict[int, float] | None:
         """Return the weight of each class; None if they have no weights.
 
@@ -140,6 +143,7 @@ class Phase:
             if getattr(self, name) is not None:
                 arguments.positive(name, getattr(self, name))
 
+    @check_arguments
     def create_optimizer(self, steps: int | None = None) -> keras.optimizers.Optimizer:
         """Create an optimizer with this phase's settings.
 
@@ -166,6 +170,7 @@ class Phase:
         return create(learning_rate=rate)
 
 
+@check_arguments
 @dataclass(frozen=True, kw_only=True)
 class SolvedHead:
     """A phase that computes the best linear head on the frozen backbone instead of training it.
@@ -203,6 +208,7 @@ class SolvedHead:
         _check_augmentation(self.augmentation)
         refuse_mixing(self.augmentation, "in a SolvedHead")
 
+    @check_arguments
     def weigh_classes(self, num_classes: int) -> dict[int, float] | None:
         """Return the weight of each class; None if they have no weights.
 
@@ -212,6 +218,7 @@ class SolvedHead:
         return class_weights.expand(self.class_weight, num_classes)
 
 
+@check_arguments
 def plan_freezing(model: keras.Model, phase: Phase | SolvedHead) -> freezing.FreezePlan:
     """Return which layers of a classifier's backbone a phase freezes; changes nothing.
 

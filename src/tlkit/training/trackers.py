@@ -9,11 +9,13 @@ import keras
 from typing_extensions import override
 
 from tlkit._internal import arguments, optional
+from tlkit._internal.signatures import check_arguments
 
 Tracker = Literal["mlflow", "tensorboard", "wandb"]
 """The names of the trackers, each an extra of tlkit."""
 
 
+@check_arguments
 def tracker(name: Tracker, folder: str | Path) -> keras.callbacks.Callback:
     """Return a callback that logs the metrics of every epoch, numbered through all phases.
 

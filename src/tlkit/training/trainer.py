@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit._internal.variables import seed_layers
 from tlkit.caching import plan as caching_plan
 from tlkit.caching.cache import DEFAULT, Cache
@@ -27,6 +28,7 @@ from tlkit.training.phase_training import PhaseInterrupted, run_phase
 from tlkit.training.records import PhaseRun, Run
 
 
+@check_arguments
 @dataclass(frozen=True, kw_only=True)
 class TwoPhaseTrainer:
     """Trains a new head on a frozen backbone, then fine-tunes the end of the backbone with it.
@@ -65,7 +67,7 @@ class TwoPhaseTrainer:
 
     def __post_init__(self) -> None:
         if self.seed is not None:
-            arguments.at_least("seed", self.seed, 0)
+            arguments.seed("seed", self.seed)
         tuned = self.fine_tune
         if isinstance(tuned, SolvedHead) or (tuned and tuned.freeze is freezing.everything):
             raise ConfigError(
@@ -73,6 +75,7 @@ class TwoPhaseTrainer:
                 "example Phase(..., freeze=tlkit.freezing.first(100)) or tlkit.freezing.nothing."
             )
 
+    @check_arguments
     def fit(
         self,
         model: keras.Model,
@@ -123,6 +126,7 @@ class TwoPhaseTrainer:
         return Run(phases=runs)
 
 
+@check_arguments
 def train_phase(
     model: keras.Model,
     phase: Phase | SolvedHead,

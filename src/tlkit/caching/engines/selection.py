@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments, optional
+from tlkit._internal.signatures import check_arguments
 from tlkit.caching.cache import EngineName
 from tlkit.caching.engines import compilers
 from tlkit.caching.engines.compilers import COMPILERS, Run, compile_trunk
@@ -63,6 +64,7 @@ def list_installed() -> list[str]:
     ]
 
 
+@check_arguments
 def get_version(name: str) -> str:
     """Return the version of Keras and its backend, or of another engine's package.
 
@@ -76,6 +78,7 @@ def get_version(name: str) -> str:
     return f"{keras.__version__}+{backend}-{importlib.import_module(backend).__version__}"
 
 
+@check_arguments
 def prepare(
     name: str, trunk: keras.Model, sample: np.ndarray, *, tolerance: float = 1e-3
 ) -> Engine:

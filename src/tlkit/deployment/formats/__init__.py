@@ -13,7 +13,9 @@ import importlib
 import pkgutil
 from types import ModuleType
 
+from tlkit._internal import arguments
 from tlkit._internal.optional import installed, require
+from tlkit._internal.signatures import check_arguments
 
 
 def names() -> tuple[str, ...]:
@@ -26,11 +28,14 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
+@check_arguments
 def get(name: str) -> ModuleType:
     """Return the module of a format."""
-    return importlib.import_module(f"{__name__}.{name}")
+    known = arguments.one_of("name", name, names())
+    return importlib.import_module(f"{__name__}.{known}")
 
 
+@check_arguments
 def check_installed(name: str) -> None:
     """Check that what a format needs is installed, before a classifier is converted.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlkit._internal import optional
+from tlkit._internal.signatures import check_arguments
 from tlkit.deployment.predictor import Predictor
 from tlkit.deployment.serving import openapi
 from tlkit.deployment.serving.limits import Limits
@@ -27,6 +28,7 @@ _PAGE_HEADERS = {
 }
 
 
+@check_arguments
 def create_app(
     predictor: Predictor | str | Path,
     *,

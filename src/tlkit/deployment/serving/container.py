@@ -10,6 +10,7 @@ from string import Template
 import tlkit
 from tlkit._internal import arguments
 from tlkit._internal.files import to_write_error
+from tlkit._internal.signatures import check_arguments
 from tlkit.deployment.predictor import Predictor
 from tlkit.errors import Argument, ConfigError
 
@@ -18,6 +19,7 @@ _PACKAGES = ("cyclopts", "fastapi", "numpy", "pillow", "python-multipart", "uvic
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "weights")  # starter weights are for training
 
 
+@check_arguments
 def write_container(path: str | Path, folder: str | Path) -> Path:
     """Write a folder that `docker build` makes a container image of, and return it.
 

@@ -3,11 +3,13 @@
 from dataclasses import dataclass, fields
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 
 MEGABYTE = 1_000_000
 _WHOLE = ("batch_size", "max_images", "max_pixels", "max_requests")
 
 
+@check_arguments
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """How much a server accepts; what is above a limit is refused with a clear answer.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from tlkit._internal import arguments, optional
+from tlkit._internal.signatures import check_arguments
 from tlkit.deployment.serving.service import Service
 from tlkit.errors import Argument, ConfigError
 
@@ -22,6 +23,7 @@ _BACKLOG = 2048  # connections that the system holds until they are accepted
 _PAUSE = 0.2  # seconds in which what a client has just sent arrives
 
 
+@check_arguments
 def serve(
     app: "FastAPI",
     *,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tlkit._internal import arguments, system, text
+from tlkit._internal.signatures import check_arguments
 from tlkit.caching.cache import Cache
 from tlkit.caching.engines import selection
 from tlkit.data import splits
@@ -42,6 +43,7 @@ class _Measured:
     run: Callable[[], object]
 
 
+@check_arguments
 def probe_backbones(
     backbones: Sequence[str | BackboneCandidate],
     data: ImageDataset,

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.errors import Argument, ConfigError
 from tlkit.models import starter
 from tlkit.models.backbones import PixelFormat
@@ -20,6 +21,7 @@ _FORM = re.compile(r"(?P<backbone>.+?)(:(?P<options>[^\W\d]\w*=.+))?", re.DOTALL
 _SEPARATOR = re.compile(r",(?=[^\W\d]\w*=)")
 
 
+@check_arguments
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BackboneCandidate:
     """A backbone to choose, or not; `str(candidate)` is what `--backbones` takes.
@@ -46,6 +48,9 @@ class BackboneCandidate:
     num_prefix_tokens: int | None = None
 
     @classmethod
+    @check_arguments
+    @check_arguments
+    @check_arguments
     def parse(cls, text: str, *, weights: str | None = "imagenet") -> "BackboneCandidate":
         """Return the candidate that a text of the form name or name:option=value,... describes.
 

@@ -7,6 +7,7 @@ from typing import get_args
 import keras
 
 from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
 from tlkit.caching.cache import Cache
 from tlkit.data.batches import Data
 from tlkit.errors import ConfigError
@@ -24,6 +25,7 @@ _MIN_GAIN = 0.5  # standard errors that a further layer must add to the accuracy
 _MAX_DEEPER = 1.5  # times the best layer's multiply-adds, which every epoch has to pay
 
 
+@check_arguments
 def probe(
     model: keras.Model,
     data: Data,
@@ -126,6 +128,7 @@ def _measure_layer(site: sites.Site, fit: CrossValidation) -> ProbedLayer:
     )
 
 
+@check_arguments
 def select_features(
     data: Data, *, max_layers: int = 1, cache: Cache | None = None, also: Sequence[Data] = ()
 ) -> Callable[[keras.Model], tuple[list[str], list[Pooling]]]:

@@ -1,0 +1,258 @@
+"""Check the arguments of public functions against their type hints, in one place."""
+
+import functools
+import inspect
+import math
+import numbers
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from tlkit._internal import arguments
+from tlkit._internal.text import show
+from tlkit.errors import Argument, ConfigError, TlkitError
+
+Door = TypeVar("Door", bound=Callable[..., Any])
+
+_LARGEST_INT = 2**63 - 1
+_WORDS: dict[Any, str] = {
+    bool: "True or False",
+    float: "a number",
+    int: "a whole number",
+    str: "a string",
+    type(None): "None",
+}
+
+
+def check_arguments(door: Door) -> Door:
+    """Check each argument of a function, or of a dataclass, against its type hint.
+
+    What a hint can't say, such as a range, is left to the function; so are hints of any data
+    (`Any`, `Iterable[Any]`). A list is as good as a tuple, and a number of NumPy as one of Python.
+
+    Raises:
+        ConfigError: An argument has another type; when the function is called.
+
+    Examples:
+        >>> @check_arguments
+        ... def repeat(text: str, count: int = 2) -> str:
+        ...     return text * count
+        >>> repeat("a")
+        'aa'
+        >>> repeat("a", count=2.5)
+        Traceback (most recent call last):
+            ...
+        tlkit.errors.ConfigError: `count` must be a whole number, got 2.5.
+    """
+    function: Any = door.__init__ if isinstance(door, type) else door  # type: ignore[misc]
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def start_checked(*args: Any, **kwargs: Any) -> Any:
+        _check_all(function, signature, signature.bind(*args, **kwargs).arguments)
+        return function(*args, **kwargs)
+
+    # What a class says of a wrong value itself is more to the point; making one changes nothing.
+    @functools.wraps(function)
+    def end_checked(*args: Any, **kwargs: Any) -> None:
+        given = signature.bind(*args, **kwargs).arguments
+        try:
+            function(*args, **kwargs)
+        except TlkitError:
+            raise
+        except Exception:
+            _check_all(function, signature, given)
+            raise
+        _check_all(function, signature, given)
+
+    if not isinstance(door, type):
+        return typing.cast("Door", start_checked)
+    door.__init__ = end_checked  # type: ignore[misc]
+    return door
+
+
+def _check_all(
+    function: Callable[..., Any], signature: inspect.Signature, given: Mapping[str, Any]
+) -> None:
+    hints = _hints(function)
+    for name, value in given.items():
+        parameter = signature.parameters[name]
+        single = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if name in hints and single and value is not parameter.default:
+            check(name, value, hints[name])
+
+
+def check(name: str, value: Any, hint: Any) -> None:
+    """Check one value against a type hint.
+
+    Raises:
+        ConfigError: It has another type, or is a seed that Keras does not take.
+    """
+    if not _matches(value, hint):
+        text = f" must be {_describe(hint)}, got {show(value)}."
+        raise ConfigError(Argument(name), text + _nearest(value, hint))
+    if isinstance(value, str | os.PathLike) and Path in get_args(hint):
+        arguments.check_path_text(name, value)
+    if name == "seed" and value is not None:
+        arguments.seed(name, value)
+
+
+def _nearest(value: Any, hint: Any) -> str:
+    """Return the closest of the words that a hint names, for the first that is none of them."""
+    if get_origin(hint) is Literal:
+        return arguments.nearest(value, map(str, get_args(hint)))
+    inner = get_args(hint)
+    if isinstance(value, list | tuple) and inner:
+        wrong = next((each for each in value if not _matches(each, inner[0])), None)
+        return _nearest(wrong, inner[0])
+    return next(filter(None, (_nearest(value, each) for each in inner)), "")
+
+
+@functools.cache
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the hints of a function; `Any` for a name that is imported for type checkers only."""
+    known: dict[str, Any] = {}
+    while True:
+        try:
+            return typing.get_type_hints(function, localns=known)
+        except NameError as error:
+            missing = str(error.name)
+            known[missing] = sys.modules.get(missing, _Unknown())
+
+
+class _Unknown:
+    """Stands for a module that is not imported: all its classes are any."""
+
+    def __getattr__(self, name: str) -> Any:
+        return Any
+
+
+def _matches(value: Any, hint: Any) -> bool:
+    """Return whether a value is of a type."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        data = any(get_args(each)[:1] == (Any,) for each in inner)  # images in any form
+        return data or any(_matches(value, each) for each in inner)
+    if origin is Literal:
+        return isinstance(value, str | int) and value in inner and not isinstance(value, bool)
+    if origin is Callable:
+        return callable(value)
+    if isinstance(origin, type):
+        return _matches_generic(value, origin, inner)
+    if hint is bool:
+        return isinstance(value, bool)
+    if hint is int:
+        return _is_whole(value)
+    if hint is float:
+        return _is_real(value)
+    if isinstance(hint, type) and issubclass(hint, os.PathLike):
+        return isinstance(value, str | os.PathLike)
+    if isinstance(hint, type) and _is_array_type(hint):
+        return _is_listed(value) or hasattr(value, "__array__")
+    return not isinstance(hint, type) or hint is Any or _is_instance(value, hint)
+
+
+def _matches_generic(value: Any, origin: type, inner: tuple[Any, ...]) -> bool:
+    if issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            return False
+        return not inner or all(_matches(each, inner[1]) for each in value.values())
+    if origin is tuple and inner and inner[-1] is not Ellipsis:
+        return (
+            _is_listed(value)
+            and len(value) == len(inner)
+            and all(_matches(each, part) for each, part in zip(value, inner, strict=True))
+        )
+    if issubclass(origin, Iterable) and not issubclass(origin, str):
+        if not issubclass(origin, Collection):
+            return _is_listed(value) or isinstance(value, Iterator) or _is_dataset(value)
+        if isinstance(value, str):
+            return inner == (str,)  # each character
+        return _is_listed(value) and (not inner or _are_all(value, inner[0]))
+    return _is_instance(value, origin)
+
+
+def _are_all(values: Any, hint: Any) -> bool:
+    """Return whether all values are of a type; of an array of numbers, the first tells it."""
+    if getattr(getattr(values, "dtype", None), "kind", "O") != "O":
+        return len(values) > 0 and _matches(values[0], hint)
+    return {type(each) for each in values} <= {hint} or all(_matches(each, hint) for each in values)
+
+
+def _is_whole(value: Any) -> bool:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return whole and abs(int(value)) <= _LARGEST_INT
+
+
+def _is_real(value: Any) -> bool:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        return not math.isnan(float(value))
+    except OverflowError:
+        return False
+
+
+def _is_listed(value: Any) -> bool:
+    """Return whether a value is several others, in an order."""
+    if isinstance(value, str | bytes | bytearray | memoryview | Mapping | set | frozenset):
+        return False
+    return isinstance(value, Sequence) or (
+        hasattr(value, "__iter__") and hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0
+    )
+
+
+def _is_dataset(value: Any) -> bool:
+    """Return whether a value yields others, or has them by number as Keras' `PyDataset` has."""
+    if isinstance(value, str | bytes | bytearray | memoryview | Mapping):
+        return False
+    by_number = hasattr(value, "__iter__") or hasattr(value, "__getitem__")
+    return by_number and getattr(value, "ndim", 1) > 0
+
+
+def _is_array_type(hint: type) -> bool:
+    return (hint.__module__, hint.__name__) == ("numpy", "ndarray")
+
+
+def _is_instance(value: Any, hint: type) -> bool:
+    try:
+        return isinstance(value, hint)
+    except TypeError:  # a protocol that can't be checked
+        return True
+
+
+def _describe(hint: Any) -> str:
+    """Return in words what a type accepts."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        implied = (type(None), str) if Path in inner else (type(None),)
+        words = [_describe(each) for each in inner if each not in implied]
+        return " or ".join(dict.fromkeys(words))
+    if origin is Literal:
+        return f"one of {sorted(inner, key=str)}"
+    if origin is Callable:
+        return "a function"
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return "a dict"
+    if origin is tuple and inner[-1] is not Ellipsis:
+        return f"a sequence of {len(inner)}: {', '.join(_describe(each) for each in inner)}"
+    if isinstance(origin, type) and issubclass(origin, Iterable):
+        return f"a sequence of {_plural(inner[0])}" if inner else "a sequence"
+    if hint in _WORDS:
+        return _WORDS[hint]
+    if isinstance(hint, type) and issubclass(hint, os.PathLike):
+        return "a path"
+    if isinstance(hint, type) and _is_array_type(hint):
+        return "an array"
+    name = getattr(hint, "__name__", str(hint))
+    such = ", such as split.train" if name == "ImageDataset" else ""
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}{such}"
+
+
+def _plural(hint: Any) -> str:
+    name = _WORDS.get(hint, "") if isinstance(hint, type) else ""
+    return f"{name.removeprefix('a ')}s" if name.startswith("a ") else _describe(hint)
