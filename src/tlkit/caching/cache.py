@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.caching.usage import Usage
 from tlkit.errors import ConfigError
 
@@ -67,7 +68,7 @@ class Cache:
         if self.memory_limit is not None:
             arguments.at_least("memory_limit", self.memory_limit, 0)
         if self.folder is not None and not isinstance(self.folder, str | Path):
-            raise ConfigError(f"`folder` must be a path, got {self.folder!r}.")
+            raise ConfigError(f"`folder` must be a path, got {show(self.folder)}.")
         if self.views > 1 and self.engine not in ("auto", "keras"):
             raise ConfigError(
                 f"`engine` must be 'keras' if `views` is {self.views}, got {self.engine!r}: "

@@ -224,16 +224,16 @@ def _add_axes(array: np.ndarray, input_shape: tuple[int | None, ...], *, one: st
     """
     height, width, channels = (*input_shape[1:], 1)[:3]
     grey = channels == 1
-    is_image = (array.ndim == 3 and _fits(array.shape, (height, width, channels))) or (
-        array.ndim == 2 and grey and _fits(array.shape, (height, width))
+    is_image = (array.ndim == 3 and fits(array.shape, (height, width, channels))) or (
+        array.ndim == 2 and grey and fits(array.shape, (height, width))
     )
-    is_batch = not one and array.ndim == 3 and grey and _fits(array.shape[1:], (height, width))
+    is_batch = not one and array.ndim == 3 and grey and fits(array.shape[1:], (height, width))
     wide = array.shape[-1:] not in ((1,), (3,), (4,))
     if is_batch and not wide and (width == 1 if is_image else None in (height, width)):
         raise DataError(explain_missing_axis("images", array.shape))
     if is_image:
         return match_rank(array[None], input_shape)
-    if not one and (is_batch or _fits(array.shape[1:], (height, width, channels))):
+    if not one and (is_batch or fits(array.shape[1:], (height, width, channels))):
         return match_rank(array, input_shape)
     raise DataError(_describe(array, input_shape, one))
 
@@ -255,7 +255,7 @@ def _describe(array: np.ndarray, input_shape: tuple[int | None, ...], one: str) 
     return f"`{one or 'images'}` must have shape ({image}){many}, got {array.shape}.{hint}"
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     """Return whether two shapes are alike; None is any length."""
     return len(shape) == len(wanted) and all(
         want in (None, have) for have, want in zip(shape, wanted, strict=True)

@@ -210,7 +210,10 @@ class Predictor:
             DataError: The pixels don't fit.
         """
         images = arrays.check_numbers("images", images, 2, 3, 4)
-        images = unlabelled.match_rank(images, self.metadata.input_shape)
+        wanted = self.metadata.input_shape
+        images = unlabelled.match_rank(images, wanted)
+        if not unlabelled.fits(images.shape[1:], wanted[1:]):
+            raise DataError(f"`images` must have shape {wanted}, got {images.shape}.")
         self._requirements.check_pixels(images)
         outputs = self._run(_convert(images, self.metadata.input_dtype))
         columns = [outputs[OUTPUT]]

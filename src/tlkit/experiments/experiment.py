@@ -169,9 +169,8 @@ class Experiment:
 
     def _check_numbers(self) -> None:
         if self.image_size is not None:
-            object.__setattr__(
-                self, "image_size", arguments.parse_size("image_size", self.image_size)
-            )
+            size = arguments.parse_size("image_size", self.image_size)
+            object.__setattr__(self, "image_size", size)
         arguments.seed("seed", self.seed)
         arguments.fraction("validation", self.validation)
         arguments.fraction("max_unreadable", self.max_unreadable)
