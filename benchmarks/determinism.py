@@ -49,7 +49,9 @@ def train(settings: dict[str, Any], out: Path) -> None:
 
     digits = datasets.digits().train
     images = np.repeat((np.asarray(digits.images) * 15).astype("uint8")[:400, :, :, None], 3, -1)
-    data = sources.from_arrays(images, np.asarray(digits.labels)[:400])
+    data = sources.from_arrays(
+        images, np.asarray(digits.labels)[:400], class_names=[str(each) for each in range(10)]
+    )
     cache: Any = settings.get("cache", {})
     with tempfile.TemporaryDirectory() as folder:
         if cache is not None:

@@ -22,6 +22,7 @@ WHOLE = (
     "README.md",
     "docs/how-to/freezing.md",
     "docs/how-to/from-photos-to-a-report.md",
+    "docs/how-to/interrupt.md",
     "docs/reference/command-line.md",
     "docs/explanation/taps.md",
 )
@@ -38,6 +39,7 @@ SLOW = (  # others show the same calls
     "docs/how-to/cache.md",
     "docs/how-to/fine-tuning.md",
     "docs/how-to/from-photos-to-a-report.md",
+    "docs/how-to/interrupt.md",
 )
 
 # How far a printed number may be from the one that a page shows, by how it is written: the first

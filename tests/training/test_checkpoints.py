@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from tests.samples import make_noise, small_classifier
 
 from tlkit import Cache, Phase, TwoPhaseTrainer, freezing
 from tlkit.errors import ConfigError, TrainingInterrupted
-from tlkit.training import SolvedHead
+from tlkit.training import SolvedHead, checkpoints
 from tlkit.training.records import Run
 
 DATA = make_noise(64)
@@ -75,6 +76,18 @@ def _fit(
     return model.get_weights(), run, last
 
 
+class _InterruptStep(keras.callbacks.Callback):
+    """Presses Ctrl-C after so many steps of this process."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after, self.steps = after, itertools.count(1)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if next(self.steps) == self.after:
+            raise KeyboardInterrupt
+
+
 def _assert_same_history(run: Run, other: Run) -> None:
     assert run.history.keys() == other.history.keys()
     for name, values in run.history.items():
@@ -104,6 +117,33 @@ def test_a_training_that_was_interrupted_ends_as_one_that_was_not_bit_for_bit(
     assert last.seen == run.phases[1].num_epochs  # what a callback counts goes on
     if run.phases[0].trunk is not None:
         assert run.phases[0].trunk.num_computed == (0 if done < 2 else 128)  # features are kept
+
+
+@pytest.mark.parametrize("name", [pytest.param("tail", marks=pytest.mark.slow), "whole"])
+def test_within_an_epoch_it_goes_on_after_the_last_saved_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(checkpoints, "MINUTES", 0)  # saved after every step
+
+    def fit(after: int, checkpoint: Path | None) -> tuple[list[np.ndarray], Run]:
+        model, counter = _model(1), _InterruptStep(after)
+        trainer = TwoPhaseTrainer(
+            head=SolvedHead(),
+            fine_tune=Phase(epochs=3, batch_size=10, callbacks=(counter,), **RECIPES[name]),
+            seed=5,
+            checkpoint=checkpoint,
+        )
+        run = trainer.fit(model, DATA, verbose=False)
+        return model.get_weights(), run
+
+    expected, expected_run = fit(999, None)
+    for after in (1, 10, 7):  # 7 steps an epoch: in the first, in the second, and its last one
+        with pytest.raises(TrainingInterrupted):
+            fit(after, tmp_path)
+    weights, run = fit(999, tmp_path)
+    for found, wanted in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    _assert_same_history(run, expected_run)
 
 
 def test_a_finished_training_is_loaded_and_not_trained_again(tmp_path: Path) -> None:

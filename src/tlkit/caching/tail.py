@@ -9,7 +9,7 @@
 # batches, and layers on small maps are computed in cheaper ways.
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -94,6 +94,7 @@ class Tail(Part):
         callbacks: Sequence[keras.callbacks.Callback],
         first: Sequence[keras.callbacks.Callback],
         last: Sequence[keras.callbacks.Callback],
+        prepare: Callable[[Any], Any] | None = None,
     ) -> None:
         """Run Keras' fit on features, with the compiled classifier's optimizer.
 
@@ -108,6 +109,7 @@ class Tail(Part):
             callbacks: The user's callbacks; if one has hooks for batches, each step is a call.
             first: Callbacks that run before the user's, and need no call for each batch.
             last: Callbacks that run after the user's, and need no call for each batch.
+            prepare: Changes the dataset of training batches.
         """
         classifier = self._whole
         watched = any(_watches_batches(callback) for callback in callbacks)
@@ -128,8 +130,9 @@ class Tail(Part):
             steps=features.steps,
             verbose=0,
         )
+        dataset = make_dataset(features, turn)
         self.fit(
-            make_dataset(features, turn),
+            dataset if prepare is None else prepare(dataset),
             epochs=epochs,
             initial_epoch=initial_epoch,
             validation_data=None if validation is None else make_dataset(validation, NextView(1)),

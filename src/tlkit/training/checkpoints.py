@@ -1,6 +1,5 @@
-"""Checkpoints of a training: save its state after each epoch, and go on from there."""
+"""Checkpoints of a training: save its state after each epoch or so, and go on from there."""
 
-import random
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,11 +10,19 @@ from typing_extensions import override
 
 from tlkit._internal.keras_private import random_states, shared_generator
 from tlkit.errors import ConfigError
-from tlkit.models.inspection import probabilities_of
-from tlkit.training.callback_state import State, from_plain, read_state, to_plain
+from tlkit.training.callback_state import State, from_plain, read_state
 from tlkit.training.checkpoint_files import CheckpointFolder, SavedState
+from tlkit.training.model_state import (
+    assign,
+    get_model,
+    get_random_numbers,
+    model_state,
+    number_arrays,
+    set_model,
+    set_random_numbers,
+    to_array,
+)
 from tlkit.training.records import PhaseRun
-
 
 # What a training needs to go on as if it had never stopped, bit for bit: the weights and the states
 # of random layers; the optimizer's slots, step and learning rate; what callbacks know, such as the
@@ -23,6 +30,15 @@ from tlkit.training.records import PhaseRun
 # the weights from before the phase, which verify that frozen ones have not changed. All else comes
 # out the same again by the seed: the order of the images in an epoch, the schedule, where the
 # model is cut. Features of the frozen part are kept by the store, image by image.
+#
+# Within a long epoch, the state is that after some steps, with the sums of the metrics. To go on,
+# the epoch's batches are drawn again from the beginning, with the random numbers it began with, and
+# those that were trained on are skipped. Only tf.data can do that without touching the images'
+# order, so other backends save at the end of epochs only.
+MINUTES = 10.0
+"""How often the state is saved within an epoch."""
+
+
 class Checkpoints:
     """The checkpoints of one training, and what was done before it was stopped.
 
@@ -74,7 +90,7 @@ class Checkpoints:
         self._save({})
 
     def save_epoch(self, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        """Save the state at the end of an epoch, with these values and arrays of its phase."""
+        """Save the state, with these values and arrays of the phase."""
         self._save(values, arrays)
 
     def _save(
@@ -109,7 +125,7 @@ def read_finished(folder: CheckpointFolder) -> tuple[list[PhaseRun], float]:
 
 
 class PhaseCheckpoints(keras.callbacks.Callback):
-    """Saves the state of a phase after each epoch; at its start, restores what was saved.
+    """Saves the state of a phase after each epoch and every few minutes, and restores it.
 
     It must be the last callback, so that it sees what the others have done. Of each callback it
     saves the attributes that are numbers, texts, arrays, or lists of them, if training changed
@@ -124,6 +140,7 @@ class PhaseCheckpoints(keras.callbacks.Callback):
     Attributes:
         watched: The other callbacks, whose state is saved too.
         epoch: How many epochs were done before.
+        step: How many steps of the next one were.
         is_over: Whether the phase was stopped by a callback, at the end of these epochs.
         before: The hashes of the weights before the phase.
         seconds: How long these epochs took.
@@ -140,7 +157,7 @@ class PhaseCheckpoints(keras.callbacks.Callback):
         self._checkpoints, self._resumed, self._augmentation = checkpoints, resumed, augmentation
         self.watched: Sequence[keras.callbacks.Callback] = ()
         values = {} if resumed is None else resumed.values
-        self.epoch = int(values.get("epoch", 0))
+        self.epoch, self.step = int(values.get("epoch", 0)), int(values.get("step", 0))
         self.is_over = bool(values.get("is_over", False))
         self.seconds = float(values.get("seconds", 0.0))
         self.before = dict(before)
@@ -149,17 +166,49 @@ class PhaseCheckpoints(keras.callbacks.Callback):
                 id(weight): digest
                 for weight, digest in zip(checkpoints.weights, values["before"], strict=True)
             }
-        self._started = time.perf_counter()
+        self._started = self._saved = time.perf_counter()
+        self._fitted: keras.Model | None = None
+        self._drawn: tuple[Any, dict[str, np.ndarray]] = ({}, {})
+        self._skip: Any = None
+        self._steps = 0
+        self._at_end: list[tuple[Any, np.ndarray]] = []
         self._made_with: list[dict[str, State]] = []
 
-    def watch(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-        """Save the state of these callbacks too; call it before training begins."""
-        self.watched = callbacks
+    def watch(
+        self, callbacks: Sequence[keras.callbacks.Callback], fitted: keras.Model | None = None
+    ) -> None:
+        """Save the state of these callbacks too; call it before training begins.
+
+        Args:
+            callbacks: The other callbacks.
+            fitted: The model that has the metrics, if it is not the callbacks' model.
+        """
+        self.watched, self._fitted = callbacks, fitted
         self._made_with = [read_state(callback, copy=True) for callback in callbacks]
 
     def first_epoch(self, epochs: int) -> int:
         """Return the index of the epoch to go on with, of a phase with so many epochs."""
         return epochs if self.is_over else self.epoch
+
+    def skip_steps(self, dataset: Any) -> Any:
+        """Return a dataset of the steps that are left of the next epoch, and of whole ones then.
+
+        Only what has been here is saved within epochs.
+
+        Args:
+            dataset: A `tf.data.Dataset`; others are returned as they are.
+        """
+        if keras.backend.backend() != "tensorflow" or not hasattr(dataset, "skip"):
+            return dataset
+        import tensorflow as tf
+
+        self._steps = max(int(dataset.cardinality()), 0)
+        if not self.step:
+            return dataset
+        self._skip = tf.Variable(self.step, dtype="int64", trainable=False)
+        left = tf.data.Dataset.range(1).flat_map(lambda _: dataset.skip(self._skip))
+        left.cardinality = dataset.cardinality  # else Keras takes later epochs as short
+        return left
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -169,9 +218,9 @@ class PhaseCheckpoints(keras.callbacks.Callback):
         if self._resumed is None:
             return
         values, arrays = self._resumed.values, self._resumed.arrays
-        _assign(model_state(self.model), arrays, "model")
-        _assign(self.model.optimizer.variables, arrays, "optimizer")
-        _assign(self._random_layers(), arrays, "random")
+        assign(model_state(self.model), arrays, "model")
+        assign(self.model.optimizer.variables, arrays, "optimizer")
+        assign(self._random_layers(), arrays, "random")
         for number, callback in enumerate(self.watched):
             state = {
                 name: from_plain(value["plain"], arrays, value["prefix"])
@@ -181,25 +230,65 @@ class PhaseCheckpoints(keras.callbacks.Callback):
                 callback.set_state(state)
             else:
                 vars(callback).update(state)
-        _set_random_numbers(values["random"], arrays)
+        set_random_numbers(values["random"], arrays)
+
+    @override
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Restore the sums of the metrics, and remember with which random numbers it begins."""
+        self._epoch = epoch
+        if self._resumed is not None and self.step:
+            assign(self._metrics(), self._resumed.arrays, "metrics")
+        elif self._skip is not None:
+            self._skip.assign(0)
         self._resumed = None
+        arrays = number_arrays("random", self._random_layers())
+        self._drawn = (get_random_numbers(arrays), arrays)
+
+    @override
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Save the state within a long epoch."""
+        step = batch + 1 + (self.step if self._epoch == self.epoch else 0)
+        if self.step and self._epoch == self.epoch and step >= self._steps:
+            self._at_end = [(each, to_array(each)) for each in self._list_counters()]
+        due = time.perf_counter() - self._saved >= 60 * MINUTES
+        if due and step < self._steps:  # in the last call there may be fewer steps than it tells
+            random, arrays = self._drawn
+            metrics = number_arrays("metrics", self._metrics())
+            self._save({"epoch": self._epoch, "step": step, "random": random}, arrays | metrics)
 
     @override
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Save the state."""
-        arrays = {
-            **_number("optimizer", self.model.optimizer.variables),
-            **_number("random", self._random_layers()),
-        }
+        arrays = number_arrays("random", self._random_layers())
+        over = bool(self.model.stop_training)
+        random = get_random_numbers(arrays)
+        self._save({"epoch": epoch + 1, "is_over": over, "random": random}, arrays)
+
+    def _save(self, more: Mapping[str, Any], random: Mapping[str, np.ndarray]) -> None:
+        arrays = {**number_arrays("optimizer", self.model.optimizer.variables), **random}
         values = {
-            "epoch": epoch + 1,
-            "is_over": bool(self.model.stop_training),
+            **more,
             "seconds": self.seconds + time.perf_counter() - self._started,
             "before": [self.before[id(weight)] for weight in self._checkpoints.weights],
             "callbacks": [self._get_callback(at, arrays) for at in range(len(self.watched))],
-            "random": _get_random_numbers(arrays),
         }
         self._checkpoints.save_epoch(values, arrays)
+        self._saved = time.perf_counter()
+
+    # Keras does not know that the epoch is shorter, and asks for one step more. TensorFlow then
+    # runs what needs no images before it finds that there are none, such as counting the step.
+    def undo_extra_step(self) -> None:
+        """Undo what Keras does after the last step of an epoch that was gone on with."""
+        for variable, value in self._at_end:
+            variable.assign(value)
+        self._at_end = []
+
+    def _list_counters(self) -> list[Any]:
+        return [*random_states([self.model]), *self.model.optimizer.variables]
+
+    def _metrics(self) -> list[Any]:
+        model = self._fitted or self.model
+        return [variable for metric in model.metrics for variable in metric.variables]
 
     def _get_callback(self, at: int, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         """Return what a callback has learned, with the names of arrays, which `arrays` gets."""
@@ -216,27 +305,6 @@ class PhaseCheckpoints(keras.callbacks.Callback):
         return random_states(self._augmentation) + ([] if shared is None else [shared.state])
 
 
-def model_state(model: keras.Model) -> list[Any]:
-    """Return the variables of a classifier that training changes: weights and random states."""
-    return [*model.weights, *random_states([model])]
-
-
-def get_model(model: keras.Model) -> dict[str, np.ndarray]:
-    """Return the state of a classifier as arrays by name."""
-    probabilities = probabilities_of(model)
-    stored = {f"stored/{name}": np.asarray(each) for name, each in probabilities.stored.items()}
-    return {**_number("model", model_state(model)), **stored}
-
-
-def set_model(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
-    """Set a classifier to the state that `get_model` returned."""
-    _assign(model_state(model), arrays, "model")
-    probabilities = probabilities_of(model)
-    for name, array in arrays.items():
-        if name.startswith("stored/"):
-            probabilities.stored[name.removeprefix("stored/")] = array
-
-
 def _check_settings(
     folder: CheckpointFolder, saved: Mapping[str, str], wanted: Mapping[str, str]
 ) -> None:
@@ -250,31 +318,3 @@ def _check_settings(
             f"`checkpoint` must be of this training, got that of another one in '{folder.folder}': "
             f"{'; '.join(differing)}. Choose another folder, or delete this one to train anew."
         )
-
-
-def _number(prefix: str, variables: Sequence[Any]) -> dict[str, np.ndarray]:
-    return {
-        f"{prefix}/{number}": np.asarray(keras.ops.convert_to_numpy(variable))
-        for number, variable in enumerate(variables)
-    }
-
-
-def _assign(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], prefix: str) -> None:
-    for number, variable in enumerate(variables):
-        array = arrays[f"{prefix}/{number}"]
-        dtype = np.asarray(keras.ops.convert_to_numpy(variable)).dtype
-        variable.assign(array if array.dtype == dtype else array.view(dtype))  # bfloat16 as bits
-
-
-def _get_random_numbers(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Return the states of Python's and NumPy's random numbers; `arrays` gets their arrays."""
-    own: dict[str, np.ndarray] = {}
-    plain = to_plain({"python": random.getstate(), "numpy": np.random.get_state()}, own)
-    arrays |= {f"numbers/{name}": each for name, each in own.items()}
-    return dict(plain)
-
-
-def _set_random_numbers(plain: Any, arrays: Mapping[str, np.ndarray]) -> None:
-    values = from_plain(plain, arrays, "numbers/")
-    random.setstate(values["python"])
-    np.random.set_state(values["numpy"])

@@ -80,7 +80,7 @@ def fit_whole(
         saved: Where the state after each epoch is saved, and the epochs that were done before.
         shown: Callbacks that run after all others, and whose state need not be saved.
     """
-    first = _averaging_callbacks(phase)
+    first = _list_first(phase, saved)
     if plan.batchnorm == "reestimate":  # of the averaged weights, before all others look
         first.append(
             ReestimateBatchNorm(plan.training_batchnorm, data, batch_size=phase.batch_size)
@@ -95,6 +95,8 @@ def fit_whole(
         validation_data = _to_dataset(validation_data, phase, shuffle=False)
     elif isinstance(validation_data, CheckedBatches):
         validation_data = validation_data.for_keras()
+    if saved is not None:  # it may have to skip batches, which those of arrays can't
+        source = saved.skip_steps(_to_dataset(source, phase) if stays else source)
     arrays = batches.is_arrays(source)
     images, labels = source if arrays else (source, None)
     try:
@@ -121,12 +123,13 @@ def _add_last(
     phase: Phase,
     extra: Sequence[keras.callbacks.Callback],
     saved: PhaseCheckpoints | None,
+    tail: Tail | None = None,
 ) -> list[keras.callbacks.Callback]:
     """Return the callbacks that run after the phase's; the last one saves the state of all."""
     last = [*extra, keras.callbacks.TerminateOnNaN()]
     if saved is None:
         return last
-    saved.watch([*first, *phase.callbacks, *last])
+    saved.watch([*first, *phase.callbacks, *last], tail)
     return [*last, saved]
 
 
@@ -145,9 +148,13 @@ def _to_dataset(data: batches.Inputs, phase: Phase, *, shuffle: bool = True) -> 
     return batching.make_dataset(dataset, batching.NextView(1))
 
 
-def _averaging_callbacks(phase: Phase) -> list[keras.callbacks.Callback]:
+def _list_first(phase: Phase, saved: PhaseCheckpoints | None) -> list[keras.callbacks.Callback]:
     """Return the callbacks that must run before all others, so that they see averaged weights."""
-    return [] if phase.ema_momentum is None else [optimizers.AveragedWeights()]
+    first: list[keras.callbacks.Callback] = []
+    if saved is not None:
+        undo = saved.undo_extra_step
+        first.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: undo()))
+    return first if phase.ema_momentum is None else [*first, optimizers.AveragedWeights()]
 
 
 def fit_tail(
@@ -170,7 +177,7 @@ def fit_tail(
         held_out = part.extraction.extract(part.cut, "validation", validation_data, batch_size=size)
     steps = phase.epochs * dataset.steps
     tail = Tail(model, part.cut, rewrites=part.cache.rewrites, steps=steps)
-    first = _averaging_callbacks(phase)
+    first = _list_first(phase, saved)
     if plan.batchnorm == "reestimate":
         features = batching.FeatureBatches(dataset.in_order(), batching.NextView(1))
         first.append(
@@ -187,7 +194,8 @@ def fit_tail(
         class_weight=phase.weigh_classes(model.output_shape[-1]),
         callbacks=phase.callbacks,
         first=first,
-        last=[*_add_last(first, phase, extra, saved), *shown],
+        last=[*_add_last(first, phase, extra, saved, tail), *shown],
+        prepare=None if saved is None else saved.skip_steps,
     )
 
 
