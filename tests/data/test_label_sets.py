@@ -172,7 +172,7 @@ def test_identical_images_with_different_labels_are_refused() -> None:
     images[1] = images[0]
     rows = np.tile([[1, 1, 0], [1, 0, 1]], (20, 1))
     data = sources.from_arrays(images, rows, class_names=NAMES, multi_label=True)
-    with pytest.raises(DataError, match="1 pairs of identical images have different labels"):
+    with pytest.raises(DataError, match="one pair of identical images with different labels"):
         split(data, duplicates="together")
 
 

@@ -288,14 +288,21 @@ def _check_duplicates(
         f"{data.name_image(pair.second)} ({parts[pair.second]})"
         for pair in (*conflicting, *(pair for pair in across if pair not in conflicting))
     ]
+    reasons = []
+    if across:
+        reasons.append(
+            f"{plural(len(across), 'pair')} of (nearly) identical images in different parts"
+        )
+    if conflicting:
+        reasons.append(
+            f"{plural(len(conflicting), 'pair')} of identical images with different labels"
+        )
     together = Argument("duplicates", "together")
     apart = ("Look at them, then keep each pair in one part with ", together)
     if data.parts:
         apart = ("Look at them, then remove one image of each, or only count them with ", together)
     raise DataError(
-        f"{len(across):,} pairs of duplicate or near-duplicate images are in different parts, and "
-        f"{len(conflicting):,} pairs of identical images have different labels: "
-        f"{join_first(shown, separator='; ')}. ",
+        f"Found {' and '.join(reasons)}: {join_first(shown, separator='; ')}. ",
         *(("Keep one label for each of them",) if conflicting else apart),
         ", or accept them with ",
         Argument("duplicates", "allow"),
