@@ -78,7 +78,10 @@ def test_duplicates_in_different_parts_are_refused_or_kept_together(make_dataset
     seed = next(
         seed for seed in range(100) if _apart(splits.split(data, duplicates="allow", seed=seed))
     )
-    with pytest.raises(DataError, match=r"^Found one pair of duplicate .*parts: 0\.png \(t.*\) and 1\.png \(t.*together"):
+    with pytest.raises(
+        DataError,
+        match=r"^Found one pair of duplicate .*parts: 0\.png \(t.*\) and 1\.png \(t.*together",
+    ):
         splits.split(data, seed=seed)
     made = splits.split(data, seed=seed, duplicates="together")
     assert not _apart(made)

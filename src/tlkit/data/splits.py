@@ -290,9 +290,8 @@ def _check_duplicates(
     ]
     reasons = []
     if across:
-        reasons.append(
-            f"{plural(len(across), 'pair')} of (nearly) identical images in different parts"
-        )
+        found = f"{plural(len(across), 'pair')} of duplicate or near-duplicate images"
+        reasons.append(f"{found} in different parts")
     if conflicting:
         reasons.append(
             f"{plural(len(conflicting), 'pair')} of identical images with different labels"
