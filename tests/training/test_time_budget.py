@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -23,11 +24,19 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> TickingClock:
 
 
 def _within(
-    model: keras.Model, seconds: float, **settings: object
+    model: keras.Model, seconds: float, *, checkpoint: Path | None = None, **settings: object
 ) -> tlkit.training.PhaseRun | None:
     phase = Phase(freeze=freezing.first(3), **{"epochs": 4000, **settings})
     return time_budget.train_within(
-        model, phase, DATA, name="tail", seconds=seconds, seed=0, cache=None, verbose=False
+        model,
+        phase,
+        DATA,
+        name="tail",
+        seconds=seconds,
+        seed=0,
+        cache=None,
+        checkpoint=checkpoint,
+        verbose=False,
     )
 
 
@@ -76,6 +85,25 @@ def test_a_phase_that_takes_longer_than_measured_is_stopped(
     assert run is not None
     assert run.num_epochs == 1
     assert Slower.batches < 64
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ticking")
+def test_a_phase_whose_time_was_over_goes_on_with_more_of_it(
+    small_backbone: keras.Model, tmp_path: Path
+) -> None:
+    model = small_classifier(small_backbone)
+    settings = {"schedule": "cosine", "learning_rate": 1e-3, "batch_size": 8}
+    first = _within(model, 100.0, checkpoint=tmp_path, **settings)
+    assert first is not None
+    assert first.out_of_time
+    same = _within(model, -1.0, checkpoint=tmp_path, **settings)  # nothing is left
+    assert same == first
+    more = _within(model, 200.0, checkpoint=tmp_path, **settings)
+    assert more is not None
+    assert more.num_epochs > first.num_epochs
+    whole = first.num_epochs - 1  # its last epoch was cut short, and is done again
+    assert more.history["loss"][:whole] == first.history["loss"][:whole]
 
 
 class _Clock:

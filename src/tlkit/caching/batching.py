@@ -22,6 +22,8 @@ class FeatureDataset:
         weights: A weight for each image, if the data has weights.
         batch_size: Images per step.
         shuffle: Whether every epoch has another order, as Keras gives to arrays.
+        is_bare: Whether a batch has one array of features itself, and not in a tuple, as a model
+            with one input takes it.
     """
 
     views: tuple[Rows | LazyRows, ...]
@@ -29,6 +31,7 @@ class FeatureDataset:
     weights: np.ndarray | None
     batch_size: int
     shuffle: bool
+    is_bare: bool = False
 
     @property
     def count(self) -> int:
@@ -42,7 +45,8 @@ class FeatureDataset:
 
     def take(self, indices: np.ndarray, view: int = 0) -> tuple[Any, ...]:
         """Return `(features, labels)`, or with the weights, of these images."""
-        features = tuple(self.views[view].take(indices))
+        taken = tuple(self.views[view].take(indices))
+        features = taken[0] if self.is_bare else taken
         extra = () if self.weights is None else (self.weights[indices],)
         return (features, self.labels[indices], *extra)
 

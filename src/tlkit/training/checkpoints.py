@@ -258,7 +258,9 @@ class PhaseCheckpoints(keras.callbacks.Callback):
 
     @override
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Save the state."""
+        """Save the state, unless a deadline has cut the epoch short: it can go on from before."""
+        if any(getattr(callback, "ran_out", False) for callback in self.watched):
+            return
         arrays = number_arrays("random", self._random_layers())
         over = bool(self.model.stop_training)
         random = get_random_numbers(arrays)

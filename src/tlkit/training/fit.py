@@ -144,6 +144,7 @@ def _to_dataset(data: batches.Inputs, phase: Phase, *, shuffle: bool = True) -> 
         weights=None,
         batch_size=phase.batch_size,
         shuffle=shuffle,
+        is_bare=True,
     )
     return batching.make_dataset(dataset, batching.NextView(1))
 
