@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,6 +38,7 @@ from tlkit.errors import (
 )
 
 DONE, TOO_LOW, WRONG_ARGUMENTS, WRONG_DATA, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+_LONG_WORD = re.compile(r"(\S{80})\S{200,}")  # typed by mistake, such as a whole file
 _EXIT_CODES = f"""Exit codes:
 - {DONE}: success
 - {TOO_LOW}: the accuracy is below --assert-accuracy, or falls by more than --max-drop
@@ -101,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except cyclopts.CycloptsError as error:
-        return _fail(str(error), WRONG_ARGUMENTS)
+        return _fail(_LONG_WORD.sub(r"\1...", str(error)), WRONG_ARGUMENTS)
     except TlkitError as error:
         options = _options(typed)
         message = error.render(lambda argument: _as_option(argument, options))
