@@ -1,5 +1,6 @@
 import os
 import signal
+import time
 
 import pytest
 
@@ -9,11 +10,15 @@ from tlkit.cli import signals
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_stops_the_block_as_ctrl_c_does(name: str, code: int) -> None:
     number, stopped = getattr(signal, name), signals.Stopped()
-    with pytest.raises(KeyboardInterrupt), signals.stop_cleanly(stopped):
-        os.kill(os.getpid(), number)
-        signal.pause()
+    before = signal.signal(number, signal.SIG_DFL)  # under nohup SIGHUP is ignored
+    try:
+        with pytest.raises(KeyboardInterrupt), signals.stop_cleanly(stopped):
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
     assert stopped.exit_code == code
-    assert signal.getsignal(number) is signal.SIG_DFL
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
