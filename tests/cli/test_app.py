@@ -422,7 +422,13 @@ def test_what_is_printed_cannot_change_the_terminal(capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("package", ["cyclopts", "keras"])
 def test_ctrl_c_while_packages_are_imported_ends_in_one_line(tmp_path: Path, package: str) -> None:
-    stopping = "import os, signal; os.kill(os.getpid(), signal.SIGINT)\nwhile True: pass\n"
+    stopping = (
+        "import os, signal\n"
+        "if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job in the background\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "while True: pass\n"
+    )
     (tmp_path / f"{package}.py").write_text(stopping)
     paths = os.pathsep.join([str(tmp_path), *sys.path])
     done = subprocess.run(

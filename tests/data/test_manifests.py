@@ -88,7 +88,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, suffix: str) -> None
         with pytest.raises(ConfigError, match=rf"`manifest` must be a file, .*: {why}"):
             sources.from_manifest(path, image_size=8)
         path.rmdir() if path.is_dir() else path.unlink()
-    with pytest.raises(ConfigError, match="its name has a NUL character"):
+    with pytest.raises(ConfigError, match="NUL character|characters that no path has"):
         sources.from_manifest(f"a\0b{suffix}", image_size=8)
 
 

@@ -55,7 +55,7 @@ def test_the_results_are_pooled_and_averaged(
     assert found.accuracy == Estimate.from_values(found.accuracies)
     assert str(found).startswith(f"4 folds: accuracy {100 * np.mean(shares):.2f} ± ")
     assert found.to_dict()["count"] == 4
-    with pytest.raises(ConfigError, match="`data` must be an ImageDataset, got tuple"):
+    with pytest.raises(ConfigError, match="`data` must be an ImageDataset, such as"):
         cross_validate(model, (stripes.images, stripes.labels))
     with pytest.raises(ConfigError, match="`solver` must be one of"):
         cross_validate(model, stripes, solver="sgd")

@@ -46,7 +46,7 @@ def test_a_misspelt_name_is_refused_with_the_nearest(name: str, offer: str) -> N
         assert offer in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["zzz", "", None, 3])
+@pytest.mark.parametrize("name", ["zzz", ""])
 def test_a_name_similar_to_none_is_refused_with_the_function_that_lists_them(name: Any) -> None:
     with pytest.raises(
         ConfigError, match=r"tlkit\.models\.backbones\.names\(\) lists all"
@@ -140,7 +140,8 @@ def test_a_backbone_computes_in_the_dtype_that_its_options_name(tmp_path: Path) 
         ),
         (
             {"image_size": "big"},
-            "`image_size` must be a whole number or a pair (height, width), got 'big'",
+            "`image_size` must be a whole number or a sequence of 2: a whole number, a whole "
+            "number, got 'big'",
         ),
         ({"options": {"alhpa": 0.35}}, "got 'alhpa'. Did you mean 'alpha'?"),
         (
@@ -204,7 +205,7 @@ def test_weights_on_disk_are_loaded_for_another_size_without_a_warning(
 def test_what_keras_refuses_is_a_config_error_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"can't build mobilenet_v2 .*'alpha': 'wide'"):
         backbones.create("mobilenet_v2", image_size=32, weights=None, options={"alpha": "wide"})
-    with pytest.raises(ConfigError, match=r"`weights` must be 'imagenet', 'starter', None or"):
+    with pytest.raises(ConfigError, match=r"`weights` must be a path, got 3"):
         backbones.create("mobilenet_v2", image_size=32, weights=3)
 
 

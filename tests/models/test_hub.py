@@ -399,16 +399,21 @@ def test_without_a_converter_pixels_must_be_stated(resnet: Path, tmp_path: Path)
 
 
 def test_without_kerashub_the_extra_is_named(
-    resnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    resnet: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_python: Callable[..., str],
 ) -> None:
     classifier = tlkit.build_classifier(resnet, 2)
-    tlkit.save(classifier, tmp_path / "model.keras")
+    saved = tlkit.save(classifier, tmp_path / "model.keras")
     monkeypatch.setitem(__import__("sys").modules, "keras_hub", None)
     monkeypatch.setattr("tlkit._internal.optional.installed", lambda module: False)
     for name in (str(resnet), "hf://timm/resnet18", "vit_base_patch16_224_imagenet"):
         with pytest.raises(MissingExtraError, match=r"pip install 'tlkit\[hub\]'"):
             backbones.create(name)
-    with pytest.raises(MissingExtraError, match=r"pip install 'tlkit\[hub\]'"):
-        tlkit.load(tmp_path / "model.keras")
+    # here its classes are registered; elsewhere they are not
+    load = f"import sys; sys.modules['keras_hub'] = None; import tlkit; tlkit.load({str(saved)!r})"
+    code = f"try:\n    {load}\nexcept ImportError as error: print(error)"
+    assert "pip install 'tlkit[hub]'" in run_python(code)
     with pytest.raises(ConfigError, match="Did you mean 'mobilenet_v2'"):
         backbones.create("mobilenetv2")

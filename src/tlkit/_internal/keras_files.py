@@ -24,6 +24,7 @@ _KERAS = {  # what a model is made of; other modules of Keras read files, downlo
     *("activations", "constraints", "dtype_policies", "initializers", "layers", "losses"),
     *("metrics", "models", "ops", "optimizers", "quantizers", "random", "regularizers"),
 }
+_OF_FAMILIES = {"LayerScale"}  # ConvNeXt's, in keras.applications
 _OTHERS = {"keras_hub", "keras_cv", "keras_nlp"}
 _CODE = {"FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper", "__lambda__", "__typespec__"}
 _READS_FILES = {"vocabulary", "vocabulary_path"}
@@ -146,7 +147,8 @@ def _check_class(part: dict[str, Any], is_registered: Callable[[str], bool]) -> 
     root, *rest = str(module or "keras").split(".")
     inner = [each for each in rest if each != "src"][:1]
     is_of_keras = root == "keras" and (not inner or inner[0] in _KERAS)
-    if is_of_keras or root in _OTHERS or (is_function and root == "builtins"):
+    is_of_family = root == "keras" and not is_function and name in _OF_FAMILIES
+    if is_of_keras or is_of_family or root in _OTHERS or (is_function and root == "builtins"):
         return
     what = "function" if is_function else "class"
     raise UnsafeFileError(

@@ -80,6 +80,16 @@ def random_states(layers: Iterable[Any]) -> list[Any]:
     return [generator.state for part in parts for generator in seed_generators(part)]
 
 
+def build_metrics(model: keras.Model, batch: Any) -> None:
+    """Create the variables of a compiled model's metrics, which Keras does in the first step.
+
+    Args:
+        model: The model.
+        batch: Shapes and dtypes of a batch, as `tf.TensorSpec` has them.
+    """
+    model._symbolic_build(data_batch=batch)
+
+
 def shared_generator() -> Any:
     """Return the seed generator that layers without a seed use; None before its first use."""
     return global_state.get_global_attribute(_SHARED_GENERATOR)

@@ -72,9 +72,10 @@ def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
     Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     read_text(Path(folder))
-        Traceback (most recent call last):
-        OSError: [Errno 0] it is a folder: ...
+        ...     path = Path(folder, "a.txt")
+        ...     _ = path.write_text("hello")
+        ...     read_text(path)
+        'hello'
     """
     try:
         return read_bytes(path, max_bytes=max_bytes).decode("utf-8-sig")

@@ -109,7 +109,7 @@ def show(value: object) -> str:
 
     Examples:
         >>> show("a"), show(list(range(1000)))[-12:], len(show("a" * 1000))
-        ("'a'", '97, 998, 999]', 200)
+        ("'a'", '7, 998, 999]', 200)
     """
     try:
         text = repr(value)

@@ -70,6 +70,19 @@ def make_dataset(features: FeatureDataset, turn: "NextView") -> Any:
     return FeatureBatches(features, turn)
 
 
+def skip_batches(dataset: Any, count: int) -> tuple[Any, Any]:
+    """Return a `tf.data.Dataset` without its first batches, and the variable that says how many.
+
+    It tells Keras the whole number of batches, which later epochs have: the variable may change.
+    """
+    import tensorflow as tf
+
+    skipped = tf.Variable(count, dtype="int64", trainable=False)
+    left = tf.data.Dataset.range(1).flat_map(lambda _: dataset.skip(skipped))
+    left.cardinality = dataset.cardinality  # Keras would take later epochs to be as short
+    return left, skipped
+
+
 class NextView(keras.callbacks.Callback):
     """Chooses which view of the images an epoch takes: each epoch the next one.
 

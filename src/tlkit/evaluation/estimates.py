@@ -26,8 +26,6 @@ class Estimate:
 
     @classmethod
     @check_arguments
-    @check_arguments
-    @check_arguments
     def from_values(cls, values: Sequence[float]) -> "Estimate":
         """Return the estimate from one value per run."""
         arrays.check_numbers("values", values, 1)

@@ -26,7 +26,10 @@ SplitChoice = Literal["auto", "folders", "pool", "random"]
 _SAVE = " Save a model first: model.save('backbone.keras')."
 _LISTS = ("add", "augment", "backbones", "image_sizes", "label_columns", "options", "pixels")
 
-_CHECKED_APART = ("_", "add", "backbone", "data", "image_size", "image_sizes", "weights")
+_CHECKED_APART = (
+    *("_", "add", "backbone", "data", "image_size", "image_sizes", "pixels", "weights"),
+    *("test_data", "validation_data"),
+)
 
 PLACES = ("data", "test_data", "validation_data")
 """The settings that are folders or tables of images."""
@@ -283,8 +286,6 @@ class Experiment:
         return bool(self.label_columns) or self.label_separator is not None
 
     @classmethod
-    @check_arguments
-    @check_arguments
     @check_arguments
     def from_dict(cls, values: Mapping[str, Any]) -> "Experiment":
         """Return the experiment with these settings, the inverse of `to_dict`.

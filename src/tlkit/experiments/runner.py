@@ -213,7 +213,8 @@ def _search(
     if kept is not None:
         return BackboneSearch.from_dict(kept)
     found = backbone_choice.search(experiment, train, cache=cache, on_message=on_message)
-    folder.write_notes({"search": found.to_dict()})
+    if found.recommended is not None:
+        folder.write_notes({"search": found.to_dict()})
     return found
 
 

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from typing_extensions import override
 
-from tlkit._internal.keras_private import random_states, shared_generator
+from tlkit._internal.keras_private import build_metrics, random_states, shared_generator
+from tlkit.caching.batching import skip_batches
 from tlkit.errors import ConfigError
 from tlkit.training.callback_state import State, from_plain, read_state
 from tlkit.training.checkpoint_files import CheckpointFolder, SavedState
@@ -200,14 +201,12 @@ class PhaseCheckpoints(keras.callbacks.Callback):
         """
         if keras.backend.backend() != "tensorflow" or not hasattr(dataset, "skip"):
             return dataset
-        import tensorflow as tf
-
         self._steps = max(int(dataset.cardinality()), 0)
         if not self.step:
             return dataset
-        self._skip = tf.Variable(self.step, dtype="int64", trainable=False)
-        left = tf.data.Dataset.range(1).flat_map(lambda _: dataset.skip(self._skip))
-        left.cardinality = dataset.cardinality  # else Keras takes later epochs as short
+        if self._fitted is not None:
+            build_metrics(self._fitted, dataset.element_spec)  # so that they can be restored
+        left, self._skip = skip_batches(dataset, self.step)
         return left
 
     @override

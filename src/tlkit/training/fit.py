@@ -85,7 +85,8 @@ def fit_whole(
         first.append(
             ReestimateBatchNorm(plan.training_batchnorm, data, batch_size=phase.batch_size)
         )
-    callbacks = [*first, *phase.callbacks, *_add_last(first, phase, extra, saved), *shown]
+    last = _add_last(first, phase, extra, saved, model)
+    callbacks = [*first, *phase.callbacks, *last, *shown]
     stays = batches.is_arrays(data) and not (phase.augmentation or batches.is_lazy(data))
     source = data if stays else _to_dataset(data, phase)
     if phase.augmentation:
@@ -123,13 +124,13 @@ def _add_last(
     phase: Phase,
     extra: Sequence[keras.callbacks.Callback],
     saved: PhaseCheckpoints | None,
-    tail: Tail | None = None,
+    fitted: keras.Model,
 ) -> list[keras.callbacks.Callback]:
     """Return the callbacks that run after the phase's; the last one saves the state of all."""
     last = [*extra, keras.callbacks.TerminateOnNaN()]
     if saved is None:
         return last
-    saved.watch([*first, *phase.callbacks, *last], tail)
+    saved.watch([*first, *phase.callbacks, *last], fitted)
     return [*last, saved]
 
 

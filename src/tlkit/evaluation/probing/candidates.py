@@ -49,8 +49,6 @@ class BackboneCandidate:
 
     @classmethod
     @check_arguments
-    @check_arguments
-    @check_arguments
     def parse(cls, text: str, *, weights: str | None = "imagenet") -> "BackboneCandidate":
         """Return the candidate that a text of the form name or name:option=value,... describes.
 

@@ -237,5 +237,5 @@ def _check_classes(name: str, seen: int, found: int, classes: int, *, partial: b
         warnings.warn(
             f"`{name}` contains {found} of the model's {classes} classes in {got}, and the probe "
             f"uses no others. {advice}",
-            stacklevel=5,  # the caller of `probe`
+            stacklevel=6,  # the caller of `probe`
         )
