@@ -110,6 +110,11 @@ def main() -> None:
             print(name, found, flush=True)
             largest = f"{found['largest']:.0e}" if found["differing"] else "0"
             rows.append(f"| {name} | {'no' if found['differing'] else 'yes'} | {largest} |")
+            write(rows)
+
+
+def write(rows: list[str]) -> None:
+    """Write the table into the page."""
     head = "| what differs from the first training | same bits | largest difference of a weight |"
     table = "\n".join([head, "|---|---|---|", *rows])
     before, rest = PAGE.read_text("utf-8").split(BEGIN)
