@@ -101,7 +101,7 @@ def explain_disk(path: Path) -> Iterator[None]:
 
 
 def _find_number(error: Exception) -> int:
-    """Return the number of the system's error; 0 if there is none."""
+    """Return the `errno` of an error; 0 if it has none."""
     number = getattr(error, "errno", None)
     found = _NUMBER.search(str(error))
     return number or (int(found[1]) if found else 0)

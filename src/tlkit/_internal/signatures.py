@@ -102,7 +102,7 @@ def check(name: str, value: Any, hint: Any) -> None:
 
 
 def _nearest(value: Any, hint: Any) -> str:
-    """Return the closest of the words that a hint names, for the first that is none of them."""
+    """Return " Did you mean ...?" for the first value that is not among a hint's choices."""
     if get_origin(hint) is Literal:
         return arguments.nearest(value, map(str, get_args(hint)))
     inner = get_args(hint)

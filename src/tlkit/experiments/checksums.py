@@ -74,7 +74,7 @@ def verify_run(run: str | Path, *, accept: bool = False) -> VerifiedRun:
     if not (folder / NAME).is_file() and not (accept and (folder / "config.json").is_file()):
         raise ConfigError(
             Argument("run"),
-            f" must be a run's folder with {NAME}, got {str(run)!r}: there is none.",
+            f" must be a run's folder with a file {NAME}, got {str(run)!r}, which has none.",
         )
     if accept:
         write(folder)

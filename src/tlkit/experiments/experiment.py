@@ -30,7 +30,6 @@ _CHECKED_APART = (
     *("_", "add", "backbone", "data", "image_size", "image_sizes", "pixels", "weights"),
     *("test_data", "validation_data"),
 )
-
 PLACES = ("data", "test_data", "validation_data")
 """The settings that are folders or tables of images."""
 

@@ -68,7 +68,7 @@ def check_folder(folder: str | Path) -> Path:
     any work; it creates the folder's parent.
 
     Raises:
-        ConfigError: The folder holds something else, or can't be written.
+        ConfigError: The folder is not empty and holds no such run, or can't be written.
     """
     target = arguments.path("folder", folder)
     try:

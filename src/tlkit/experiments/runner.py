@@ -157,13 +157,8 @@ def _run(
         experiment, parts, chosen = backbone_choice.take_recommended(experiment, parts, search)
     fit = partial(train, chosen=chosen, cache=cache)
     with energy.measure_energy() as used:
-        trained = fit(
-            experiment,
-            parts,
-            callbacks=callbacks,
-            checkpoint=claim.checkpoint / "train",
-            verbose=verbose,
-        )
+        how: dict[str, Any] = {"callbacks": callbacks, "checkpoint": claim.checkpoint / "train"}
+        trained = fit(experiment, parts, verbose=verbose, **how)
     claim.ran_out = trained.budget_ran_out is not None
     stored = cache if cache and cache.folder and _is_backbone_unchanged(trained) else None
     folded = None
@@ -176,12 +171,10 @@ def _run(
         on_message(folded.summary())
     _calibrate(trained, parts.validation, cache=stored, on_message=on_message)
     evaluation = folded.pooled if folded else evaluate(trained.model, parts.test, cache=stored)
-    additions = None
-    if experiment.add:
-        is_quick = stored is not None and not experiment.folds
-        fit_before = partial(fit, checkpoint=claim.checkpoint / "before")
-        before = partial(_evaluate_before, experiment, cache, fit_before) if is_quick else None
-        additions = measure(parts, evaluation, before)
+    fit_before = partial(fit, checkpoint=claim.checkpoint / "before")
+    is_quick = stored is not None and not experiment.folds
+    before = partial(_evaluate_before, experiment, cache, fit_before) if is_quick else None
+    additions = measure(parts, evaluation, before) if experiment.add else None
     result = ExperimentResult(
         folder=claim.folder,
         split=parts,

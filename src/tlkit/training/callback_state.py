@@ -72,7 +72,7 @@ def to_plain(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         arrays: Gets the arrays.
 
     Raises:
-        TypeError: It holds something else.
+        TypeError: It holds a value of another type.
     """
     if isinstance(value, np.generic):
         value = value.item()

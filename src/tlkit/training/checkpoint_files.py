@@ -73,7 +73,7 @@ class CheckpointFolder:
             raise files.to_write_error(self.folder, error) from error
 
     def load(self) -> SavedState | None:
-        """Return the last state that is whole; None if there is none.
+        """Return the last undamaged state; None if nothing was saved.
 
         Raises:
             StoreError: There are states, but all are damaged.
