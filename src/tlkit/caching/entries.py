@@ -207,7 +207,7 @@ class Entry:
             if not facts.exists():
                 _write_bytes(facts, self.facts)
             _write_bytes(shards.checksum_path(path), shards.checksum(content, path.name))
-        return shards.load_unchecked(path)
+        return shards.load_unchecked(path, content)
 
     def _path(self, name: str) -> Path:
         return self.folder / self.key / f"{name}{shards.SUFFIX}"

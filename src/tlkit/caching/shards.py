@@ -85,9 +85,16 @@ def load(path: Path) -> list[np.ndarray]:
     return _split_arrays(whole, path)
 
 
-def load_unchecked(path: Path) -> list[np.ndarray]:
-    """Return the arrays of a shard that has just been written, as `load` does."""
-    return _split_arrays(_map_file(path), path)
+def load_unchecked(path: Path, content: bytes) -> list[np.ndarray]:
+    """Return the arrays of a shard that has just been written with this content, as `load` does.
+
+    They are in memory if another process has deleted it meanwhile.
+    """
+    try:
+        whole: np.ndarray = _map_file(path)
+    except FileNotFoundError:
+        whole = np.frombuffer(content, np.uint8)
+    return _split_arrays(whole, path)
 
 
 def count_rows(path: Path) -> int:
@@ -142,8 +149,8 @@ def _read_header(text: bytes, path: Path) -> dict[str, Any]:
     return header
 
 
-def _split_arrays(whole: np.memmap, path: Path) -> list[np.ndarray]:
-    """Return the arrays in a mapped file, as parts of it: the package would copy them.
+def _split_arrays(whole: np.ndarray, path: Path) -> list[np.ndarray]:
+    """Return the arrays in the bytes of a file, as parts of it: the package would copy them.
 
     The format is the length of a header in 8 bytes, the header as JSON with the dtype, shape and
     place of each array, and the arrays' data.
