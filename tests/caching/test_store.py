@@ -428,19 +428,32 @@ def test_pruning_while_others_write_and_read_harms_neither(entry: Entry) -> None
     assert not list(entry.folder.rglob(".writing-*"))
 
 
-@pytest.mark.parametrize("moment", range(1, 7))  # facts, checksum, itself; each with its folder
-def test_an_entry_pruned_during_a_write_is_written_again(
-    entry: Entry, monkeypatch: pytest.MonkeyPatch, moment: int
-) -> None:
+def prune_at(moment: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prune a store when a file or folder is synced for this time."""
     real, calls = os.fsync, itertools.count(1)
 
     def fsync(file: int) -> None:
         real(file)
         if next(calls) == moment:
-            Store(folder=entry.folder).prune(keep_bytes=0)
-            assert not list(entry.folder.rglob("[!.]*.safetensors"))
+            Store(folder=folder).prune(keep_bytes=0)
+            assert not list(folder.rglob("[!.]*.safetensors"))
 
     monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_a_shard_pruned_as_soon_as_it_is_written_is_returned(
+    entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prune_at(6, entry.folder, monkeypatch)  # the shard's folder, after its rename
+    assert same(entry.write("aa", SAMPLE), SAMPLE)
+    assert entry.read("aa") is None
+
+
+@pytest.mark.parametrize("moment", range(1, 6))  # facts, checksum, itself; each with its folder
+def test_an_entry_pruned_during_a_write_is_written_again(
+    entry: Entry, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    prune_at(moment, entry.folder, monkeypatch)
     assert same(entry.write("aa", SAMPLE), SAMPLE)
     assert [info.shards for info in Store(folder=entry.folder).entries()] == [1]
     assert [info.facts for info in Store(folder=entry.folder).entries()] == [FACTS]
