@@ -396,6 +396,15 @@ REFUSED = {
 SLOW = {"deployment.exporter.export", "experiments.exporting.export_run", "experiments.runner.run"}
 """Functions that take seconds if all is right."""
 
+ALSO_PATHS = {
+    ("experiments.experiment.Experiment", name)
+    for name in ("backbone", "data", "test_data", "validation_data", "weights")
+}
+"""Arguments that are kept as text, and may be given as paths."""
+
+KERAS_LAYERS = {"models.layers.ClassProbabilities", "models.layers.GrayToRGBResize"}
+"""Layers, whose arguments Keras walks through before their own code sees them."""
+
 ENDLESS = {"epochs", "views", "steps", "seeds", "num_folds", "folds", "count"}
 """Arguments whose largest values are right, and would take for ever."""
 

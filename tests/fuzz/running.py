@@ -14,7 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.calls import BLOCKING, ENDLESS, FUNCTIONS, HEAVY, METHODS, REFUSED, SLOW
+from tests.fuzz.calls import (
+    ALSO_PATHS,
+    BLOCKING,
+    ENDLESS,
+    FUNCTIONS,
+    HEAVY,
+    KERAS_LAYERS,
+    METHODS,
+    REFUSED,
+    SLOW,
+)
 from tests.fuzz.values import FUNCTION, VALUES, hints_of, is_wrong, kinds
 from tests.fuzz.world import World
 
@@ -50,6 +60,8 @@ def cases() -> list[Case]:
             ):
                 continue
             for value in VALUES:
+                if value == "list in itself" and call in KERAS_LAYERS:
+                    continue  # Keras can't walk through it
                 blocks = call in BLOCKING and not is_wrong(value, hints.get(name, Any))
                 if not blocks and not (name in ENDLESS and value in _HUGE):
                     found.append(Case(call, name, value))
@@ -92,6 +104,8 @@ def run_case(world: World, case: Case) -> str | None:
         arguments = FUNCTIONS[case.call](world)
     arguments = {**arguments, case.parameter: VALUES[case.value][0]()}
     hint = hints_of(resolve(case.call)).get(case.parameter, Any)
+    if (case.call, case.parameter) in ALSO_PATHS:
+        hint = str | Path
     before = leftovers(world)
     fault = call(
         lambda: function(**arguments),
@@ -140,7 +154,11 @@ def call(
     return "accepted" if must_fail else None
 
 
-_ALIASES = {"class_names": "classes", "multi_label": "labels", "input_shape": "in shape"}
+_ALIASES = {
+    "class_names": ("class", "classes"),
+    "multi_label": ("labels",),
+    "input_shape": ("in shape",),
+}
 """What a message may say for an argument."""
 
 
@@ -149,7 +167,7 @@ def judge(error: TlkitError, named: tuple[str, ...]) -> str | None:
     text = str(error)
     if len(text) > 1500:
         return f"message of {len(text)} characters: {text[:150]}"
-    named = (*named, *(_ALIASES[name] for name in named if name in _ALIASES))
+    named = (*named, *(each for name in named for each in _ALIASES.get(name, ())))
     own = {each.name.split()[0] for each in error.args if isinstance(each, Argument)}
     if own & set(named) or any(
         re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) for name in named
@@ -159,9 +177,15 @@ def judge(error: TlkitError, named: tuple[str, ...]) -> str | None:
 
 
 def _paths(value: Any) -> tuple[str, ...]:
-    """Return what a message may say in place of the argument: the file."""
-    values = value if isinstance(value, list) else [value]
-    texts = [str(each) for each in values if isinstance(each, str | Path) and str(each)]
+    """Return what a message may say in place of the argument: the file, or one in the folder."""
+    several = isinstance(value, list) or getattr(value, "ndim", 0)
+    texts = [
+        str(each)
+        for each in (value[:100] if several else [value])
+        if isinstance(each, str | Path) and str(each)
+    ]
+    if isinstance(value, Path) and value.is_dir():
+        texts += [path.name for path in value.iterdir()]
     return (*texts, *(repr(each)[1:-1] for each in texts), *map(ascii, texts))
 
 

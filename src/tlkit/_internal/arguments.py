@@ -131,7 +131,9 @@ def parse_size(name: str, value: Any) -> int | tuple[int, int]:
             )
         sides = [int(side) for side in sides]
     if isinstance(sides, list | tuple) and len(sides) == 1:
-        return parse_size(name, sides[0])
+        if isinstance(sides[0], str):
+            return parse_size(name, sides[0])
+        sides = sides[0]
     height, width = size(name, sides)
     return height if height == width else (height, width)
 

@@ -71,7 +71,7 @@ class Cache:
             raise ConfigError(f"`folder` must be a path, got {show(self.folder)}.")
         if self.views > 1 and self.engine not in ("auto", "keras"):
             raise ConfigError(
-                f"`engine` must be 'keras' if `views` is {self.views}, got {self.engine!r}: "
+                f"`engine` must be 'keras' if `views` is {self.views}, got {show(self.engine)}: "
                 "other engines can't draw random numbers."
             )
 

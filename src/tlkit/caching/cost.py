@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tlkit._internal import arguments
+from tlkit._internal.text import show
 from tlkit.errors import ConfigError
 from tlkit.models.flat_graph import Graph, Step, TensorId
 
@@ -65,7 +66,8 @@ def choose_named(places: Sequence[Place], name: str) -> Place:
     if name not in names:
         close = arguments.nearest(name, names) or f" The last is {names[-1]!r}."
         raise ConfigError(
-            f"`cut` must be the name of a layer before all that are trained, got {name!r}.{close}"
+            f"`cut` must be the name of a layer before all that are trained, "
+            f"got {show(name)}.{close}"
         )
     return places[names.index(name)]
 

@@ -31,6 +31,7 @@ from typing import Any
 
 from tlkit._internal import arguments, files, temporaries
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.caching import location, shards
 from tlkit.caching.entries import FACTS, RACES, Entry
 from tlkit.errors import ConfigError
@@ -199,7 +200,7 @@ def _to_json(facts: Mapping[str, Any]) -> bytes:
         return json.dumps(dict(facts), indent=2, sort_keys=True, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"`facts` must be values that JSON can hold, got {dict(facts)!r}: {error}. "
+            f"`facts` must be values that JSON can hold, got {show(dict(facts))}: {error}. "
             "Convert them to text."
         ) from error
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from tlkit._internal import arguments, regular_files
+from tlkit._internal.text import show
 from tlkit.data import memory_limits
 from tlkit.errors import Argument, ConfigError, DataError
 
@@ -194,7 +195,9 @@ def check_fit(fit: Fit) -> Fit:
 def check_channels(channels: Any) -> int:
     """Return `channels` if it is 3 or 1."""
     if channels not in (1, 3):
-        raise ConfigError(Argument("channels"), f" must be 3 (RGB) or 1 (grey), got {channels!r}.")
+        raise ConfigError(
+            Argument("channels"), f" must be 3 (RGB) or 1 (grey), got {show(channels)}."
+        )
     return int(channels)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tlkit._internal import arguments, arrays
 from tlkit._internal.signatures import check_arguments
-from tlkit._internal.text import join_first
+from tlkit._internal.text import join_first, show
 from tlkit.data import naming, scanning
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import DataError
@@ -74,7 +74,7 @@ class ImageDataset:
         object.__setattr__(self, "class_names", naming.check(self.class_names))
         if naming.find_fault(self.name):
             raise DataError(
-                f"`name` must be a name that can be written, got {self.name!r}: "
+                f"`name` must be a name that can be written, got {show(self.name)}: "
                 f"{naming.find_fault(self.name)}."
             )
 

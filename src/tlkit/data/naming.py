@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tlkit._internal.text import join_first
+from tlkit._internal.text import join_first, show
 from tlkit.data import part_names
 from tlkit.errors import Argument, DataError
 
@@ -65,7 +65,9 @@ def check(names: Iterable[str]) -> tuple[str, ...]:
     for name in given:
         fault = find_fault(name.strip()) if normalize(name) else "it is empty"
         if fault:
-            raise DataError(f"A class must have a name that can be written, got {name!r}: {fault}.")
+            raise DataError(
+                f"A class must have a name that can be written, got {show(name)}: {fault}."
+            )
     spelled = [normalize(name) for name in given]
     twice = [name for name, count in Counter(spelled).items() if count > 1]
     if twice:
@@ -163,7 +165,7 @@ def from_lists(
     for label in labels:
         if not (label is None or isinstance(label, list | tuple) or hasattr(label, "__array__")):
             raise DataError(
-                f"Column {column!r} must hold a list of labels for each image, got {label!r}."
+                f"Column {column!r} must hold a list of labels for each image, got {show(label)}."
             )
         given = list(() if label is None else label)
         if known is not None and not all(0 <= each < len(spelled) for each in given):

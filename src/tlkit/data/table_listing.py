@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlkit._internal.text import join_first
+from tlkit._internal.text import join_first, show
 from tlkit.data import manifests, naming, part_names
 from tlkit.data.image_files import relative_path
 from tlkit.data.listings import Listing
@@ -100,7 +100,7 @@ def check_label_columns(
     """
     if isinstance(label_columns, str) or len(set(label_columns)) < len(label_columns):
         raise ConfigError(
-            Argument("label_columns"), f" must be different names, got {label_columns!r}."
+            Argument("label_columns"), f" must be different names, got {show(label_columns)}."
         )
     if label_separator == "":
         raise ConfigError(Argument("label_separator"), " must be a sign such as '|', got ''.")

@@ -12,6 +12,7 @@ from typing import Any
 from PIL.Image import Image
 
 from tlkit._internal.optional import installed, require
+from tlkit._internal.text import show
 from tlkit.data.decoding import UnreadableImageError
 from tlkit.deployment import demo_text
 from tlkit.deployment.flagging import FlagFolder
@@ -140,7 +141,7 @@ def serve_page(
     except OSError as error:
         raise ConfigError(
             Argument("port"),
-            f" must be a free port of this machine, got {port!r} at {host or 'this machine'}: "
+            f" must be a free port of this machine, got {show(port)} at {host or 'this machine'}: "
             "another program may use it. Choose another port, or leave it out.",
         ) from error
     on_message(f"the demo is at {address} (Ctrl+C stops it)")

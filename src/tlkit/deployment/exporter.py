@@ -15,6 +15,7 @@ from tlkit._internal import arguments, failpoints
 from tlkit._internal.files import explain_disk, rename, sync, sync_folder, to_write_error
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.temporaries import temporary_folder
+from tlkit._internal.text import show
 from tlkit.caching.engines.compilers import silence
 from tlkit.data import decoding, unlabelled
 from tlkit.data.batches import Arrays, Data
@@ -219,7 +220,7 @@ def _check_limits(tolerance: float | None, max_drop: float | None, test_data: ob
 def _check_backend() -> None:
     if keras.config.backend() != "tensorflow":
         raise ConfigError(
-            f"Export needs Keras' TensorFlow backend, got {keras.config.backend()!r}. Save the "
+            f"Export needs Keras' TensorFlow backend, got {show(keras.config.backend())}. Save the "
             "model with tlkit.save, and export it in a process with KERAS_BACKEND=tensorflow."
         )
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tlkit._internal import regular_files
 from tlkit._internal.files import replace_atomically, to_write_error
+from tlkit._internal.text import show
 from tlkit.deployment.predictor import Prediction
 from tlkit.errors import DataError
 
@@ -88,7 +89,9 @@ class FlagFolder:
             raise DataError("Choose the right class first.")
         unknown = [name for name in right if name not in self.class_names]
         if unknown:
-            raise DataError(f"The right class must be one of the classifier's, got {unknown[0]!r}.")
+            raise DataError(
+                f"The right class must be one of the classifier's, got {show(unknown[0])}."
+            )
         predicted = {prediction.label} if prediction.labels is None else set(prediction.labels)
         if set(right) == predicted:
             wanted = "other classes" if self.multi_label else "another class"

@@ -9,6 +9,7 @@ import numpy as np
 
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.data.unlabelled import Images
 from tlkit.errors import Argument, ConfigError, DataError
 from tlkit.evaluation.evaluator import predict
@@ -101,7 +102,9 @@ def find_threshold(scores: np.ndarray, coverage: float) -> float:
         DataError: There are too few scores.
     """
     if not arguments.fraction("coverage", coverage):
-        raise ConfigError(Argument("coverage"), f" must be above 0 and below 1, got {coverage!r}.")
+        raise ConfigError(
+            Argument("coverage"), f" must be above 0 and below 1, got {show(coverage)}."
+        )
     rank = math.ceil((len(scores) + 1) * coverage - 1e-9)
     if rank > len(scores):
         needed = math.ceil(coverage / (1 - coverage) * (1 - 1e-9))

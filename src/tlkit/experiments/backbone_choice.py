@@ -6,6 +6,7 @@ from typing import Any
 
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.caching.cache import Cache
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Split
@@ -53,7 +54,8 @@ def prepare(
     if experiment.recipe not in choosing:
         raise ConfigError(
             Argument("recipe"),
-            f" must be one of {choosing} to choose a backbone, got {experiment.recipe!r}, which "
+            f" must be one of {choosing} to choose a backbone, "
+            f"got {show(experiment.recipe)}, which "
             "always reads the backbone's last layer.",
         )
     for candidate in candidates(experiment):

@@ -271,7 +271,7 @@ class Experiment:
             name, equals, value = option.partition("=")
             if not (name.isidentifier() and equals and value):
                 raise ConfigError(
-                    Argument("options"), f" must be of the form name=value, got {option!r}."
+                    Argument("options"), f" must be of the form name=value, got {show(option)}."
                 )
             try:
                 found[name] = json.loads(value)
@@ -304,7 +304,7 @@ class Experiment:
         lists = {name: values.get(name) or () for name in _LISTS}
         for name, given in lists.items():
             if isinstance(given, str) or not isinstance(given, list | tuple):
-                raise ConfigError(Argument(name), f" must be a list of names, got {given!r}.")
+                raise ConfigError(Argument(name), f" must be a list of names, got {show(given)}.")
         return cls(**{**values, **{name: tuple(given) for name, given in lists.items()}})
 
     def to_dict(self) -> dict[str, Any]:
@@ -337,7 +337,7 @@ def settings_of_run(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     values = config["experiment"]
     if not isinstance(values, dict):
-        raise ConfigError(f"`experiment` must hold names and values, got {values!r}.")
+        raise ConfigError(f"`experiment` must hold names and values, got {show(values)}.")
     recorded = config.get("making", {})
     moved = {
         name: recorded.get(name) or values[name]

@@ -44,7 +44,7 @@ def load_exported(model: str | Path) -> tuple[FileClassifier, Metadata]:
         ConfigError: There is no such file, or tlkit did not write it.
         MissingExtraError: The runtime of its format is not installed.
     """
-    predictor = Predictor(model)
+    predictor = Predictor(arguments.path("model", model))
     about = predictor.metadata
     return FileClassifier(
         class_names=about.class_names,
@@ -92,7 +92,7 @@ def load_images_for(model: str | Path, **settings: Any) -> ImageDataset:
         ConfigError: A setting is wrong.
         DataError: The images are wrong.
     """
-    about = Predictor(model).metadata
+    about = Predictor(arguments.path("model", model)).metadata
     values = {"fit": about.fit, "white": about.white}
     experiment = loading.settings_for(about.input_shape, values, **settings)
     return loading.load_images(experiment, class_names=about.class_names)

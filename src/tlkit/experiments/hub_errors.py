@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError, DownloadError, TlkitError
 
 _ACTIONS = {
@@ -39,7 +40,7 @@ def _describe(error: Exception, repo: str) -> TlkitError:
         kind = type(each).__name__
         if kind in ("HFValidationError", "HfUriError"):
             return ConfigError(
-                Argument("repo"), f" must be a repository such as 'me/flowers', got {repo!r}."
+                Argument("repo"), f" must be a repository such as 'me/flowers', got {show(repo)}."
             )
         if kind == "RevisionNotFoundError":
             return ConfigError(
@@ -53,7 +54,7 @@ def _describe(error: Exception, repo: str) -> TlkitError:
             reason = _ACTIONS.get(status, f"the Hub answers with status {status}")
             return ConfigError(
                 Argument("repo"),
-                f" can't be used, got {repo!r}: {reason}."
+                f" can't be used, got {show(repo)}: {reason}."
                 + (f" The Hub says: {said}" if said else ""),
             )
         if status is not None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.data import manifests, naming, part_names
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.image_folders import from_folder, from_manifest
@@ -192,12 +193,12 @@ def _check_place(experiment: Experiment) -> None:
         why = "it is neither" if path.exists() else "no such file"
         raise ConfigError(
             "`data` must be a folder with a subfolder for each class, or a .csv or .parquet "
-            f"table, got {experiment.data!r}: {why}."
+            f"table, got {show(experiment.data)}: {why}."
         )
     if not path.is_dir() and experiment.split != "auto":
         raise ConfigError(
             Argument("split"),
-            f" can only be used with a folder, got {experiment.split!r} for a table. Name the "
+            f" can only be used with a folder, got {show(experiment.split)} for a table. Name the "
             "column of its parts with ",
             Argument("split_column"),
             ".",
@@ -213,7 +214,7 @@ def _refuse_columns(experiment: Experiment) -> None:
         if _is_of_tables(field.name) and value != field.default:
             raise ConfigError(
                 Argument(field.name),
-                f" can only be used with a table, got {value!r} for a folder, which has no "
+                f" can only be used with a table, got {show(value)} for a folder, which has no "
                 "columns. List the images, their labels and groups in a .csv table.",
             )
 

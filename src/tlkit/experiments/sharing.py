@@ -13,6 +13,7 @@ from tlkit._internal.files import rename, replace_atomically
 from tlkit._internal.optional import require
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.temporaries import temporary_folder
+from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError, DownloadError
 from tlkit.experiments import checksums, hub_errors, public_files, run_files, run_folder
 from tlkit.experiments.exporting import FOLDER
@@ -98,7 +99,7 @@ def push(
         if private and not is_private:
             raise ConfigError(
                 Argument("repo"),
-                f" must be new or private, got {made.repo_id!r}, which is public: "
+                f" must be new or private, got {show(made.repo_id)}, which is public: "
                 "nothing was sent.",
             )
         done = api.upload_folder(
@@ -257,7 +258,8 @@ def _verify(folder: Path, repo: str) -> list[str]:
     """
     if not (folder / SUMS).is_file() or not (folder / "model.keras").is_file():
         raise ConfigError(
-            Argument("repo"), f" must be a run that `tlkit push` sent, got {repo!r}, which is none."
+            Argument("repo"),
+            f" must be a run that `tlkit push` sent, got {show(repo)}, which is none.",
         )
     try:
         sums = checksums.read(folder)

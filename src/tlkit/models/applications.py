@@ -13,6 +13,7 @@ import keras
 from tlkit._internal import arguments, keras_files
 from tlkit._internal.downloads import bounded_downloads
 from tlkit._internal.files import DAMAGE_ERRORS, describe_damage
+from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError, DataError, TlkitError
 from tlkit.models import starter
 from tlkit.models.backbone_source import BackboneSource
@@ -268,12 +269,12 @@ def _check_weights(weights: str | None) -> None:
         raise ConfigError(
             Argument("weights"),
             f" must be 'imagenet', {starter.WEIGHTS!r}, None or the path of a weights file, "
-            f"got {weights!r}.{arguments.nearest(weights, get_args(PretrainedWeights))}",
+            f"got {show(weights)}.{arguments.nearest(weights, get_args(PretrainedWeights))}",
         )
     problem = _find_unsafe(Path(weights))
     if problem:
         raise ConfigError(
-            Argument("weights"), f" must be a file of weights, got {weights!r}: {problem}."
+            Argument("weights"), f" must be a file of weights, got {show(weights)}: {problem}."
         )
 
 

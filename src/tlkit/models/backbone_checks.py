@@ -12,6 +12,7 @@ import numpy as np
 
 from tlkit._internal import arguments
 from tlkit._internal.keras_private import flatten_layers
+from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError
 from tlkit.models import flat_graph
 from tlkit.models.layers import ClassProbabilities
@@ -38,12 +39,15 @@ def check_backbone(
             is channels-first, or an argument is set that belongs to named backbones.
     """
     if not isinstance(backbone, keras.Model):
-        raise ConfigError(f"`backbone` must be a keras.Model or a known name, got {backbone!r}.")
+        raise ConfigError(
+            f"`backbone` must be a keras.Model or a known name, got {show(backbone)}."
+        )
     if options:
         raise ConfigError("`backbone_options` must be left out if the backbone is a model.")
     if weights != "imagenet":
         raise ConfigError(
-            f"`weights` must be left out if the backbone is a model, got {weights!r}. The model "
+            f"`weights` must be left out if the backbone is a model, "
+            f"got {show(weights)}. The model "
             "keeps its own weights."
         )
     if getattr(backbone, "inputs", None) is None:

@@ -6,6 +6,7 @@ import keras
 
 from tlkit._internal import arguments
 from tlkit._internal.regular_files import find_obstacle
+from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError
 from tlkit.models import backbone_checks
 from tlkit.models.applications import TABLE, BackboneSpec
@@ -64,12 +65,13 @@ def load(path: str) -> keras.Model:
         beside = [each.name for each in file.parent.glob("*.keras")]
         raise ConfigError(
             wrong,
-            f" must be a .keras file, got {path!r}: {why}.{arguments.nearest(file.name, beside)}",
+            f" must be a .keras file, "
+            f"got {show(path)}: {why}.{arguments.nearest(file.name, beside)}",
         )
     if file.suffix != ".keras":
         raise ConfigError(
             wrong,
-            f" must be a .keras file, got {path!r}. Weights go in ",
+            f" must be a .keras file, got {show(path)}. Weights go in ",
             Argument("weights"),
             ", with the name of their backbone; to store a whole backbone: "
             "model.save('backbone.keras').",
@@ -78,7 +80,8 @@ def load(path: str) -> keras.Model:
     if any(isinstance(layer, ClassProbabilities) for layer in backbone.layers):
         raise ConfigError(
             wrong,
-            f" must be a backbone without a head, got {path!r}, which is a classifier of tlkit. "
+            f" must be a backbone without a head, "
+            f"got {show(path)}, which is a classifier of tlkit. "
             f"Store its backbone: tlkit.models.backbone_of(tlkit.load({path!r}))"
             ".save('backbone.keras').",
         )

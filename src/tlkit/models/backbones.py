@@ -9,6 +9,7 @@ import keras
 
 from tlkit._internal import arguments, optional
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError, MissingExtraError
 from tlkit.models import applications, backbone_checks, backbone_files, hub
 from tlkit.models.applications import TABLE as TABLE
@@ -170,7 +171,7 @@ def _check_own_weights(
     if weights != "imagenet" and (kind == "file" or weights is not None):
         raise ConfigError(
             Argument("weights"),
-            f" must be left out for the backbone {name!r}, which has its own, got {weights!r}.",
+            f" must be left out for the backbone {name!r}, which has its own, got {show(weights)}.",
         )
     if options and kind == "file":
         raise ConfigError(
@@ -221,7 +222,7 @@ def _unknown(name: object) -> ConfigError:
     place = " (no such file or folder)" if re.search(r"[\\/]", str(name)) else ""
     return ConfigError(
         Argument("backbone"),
-        f" must be a keras.Model or a known name, got {name!r}{place}."
+        f" must be a keras.Model or a known name, got {show(name)}{place}."
         f"{arguments.nearest(name, (*applications.SPECS, *hub.names()))} "
         f"tlkit.models.backbones.names() lists all {len(applications.SPECS)}. A .keras file, or a "
         "preset of KerasHub by name, folder or address (hf://timm/resnet18.a1_in1k), can be used "

@@ -114,20 +114,18 @@ def build_classifier(
             Argument("num_classes"), f" must be at most {_MAX_CLASSES:,}, got {num_classes:,}."
         )
     num_classes = int(num_classes)  # Keras takes no number of NumPy
+    seed = None if seed is None else int(seed)
     names = _class_names(class_names, num_classes)
     arguments.fraction("dropout", dropout)
     backbones.check_data_format()
+    arguments.interval("value_range", value_range)
+    _check_shape(input_shape)
     pooling = _check_features(features, pooling)
     source, backbone = _open(backbone, image_size, weights, backbone_options)
     form = _pixel_format(source, pixels)
     if source.kind != "keras.applications":
         backbone_checks.check_pixels(backbone, form)
     backbone = _rename(token_backbone.wrap(backbone, source.image_size, num_prefix_tokens))
-    sides = [each for each in input_shape if each is not None]
-    if len(input_shape) not in (2, 3) or min(sides, default=1) < 1:
-        raise ConfigError(
-            f"`input_shape` must be a tuple such as (28, 28, 1), got {show(input_shape)}."
-        )
     inputs = keras.Input(tuple(input_shape), name="image")
     prepared = _preprocess(
         inputs, source.image_size, value_range, form, interpolation or source.interpolation
@@ -154,6 +152,12 @@ def build_classifier(
     return assemble(backbone, pooling)
 
 
+def _check_shape(shape: Sequence[int | None]) -> None:
+    sides = [each for each in shape if each is not None]
+    if len(shape) not in (2, 3) or min(sides, default=1) < 1:
+        raise ConfigError(f"`input_shape` must be a tuple such as (28, 28, 1), got {show(shape)}.")
+
+
 def _check_features(
     features: str | Sequence[str] | FeatureSelector | None, pooling: object
 ) -> Pooling | tuple[Pooling, ...] | None:
@@ -167,7 +171,7 @@ def _check_features(
     if callable(features):
         raise ConfigError(
             "`pooling` must be left out if `features` is a function, which chooses it too, "
-            f"got {pooling!r}."
+            f"got {show(pooling)}."
         )
     poolings = feature_extraction.check_pooling(pooling)
     count = 1 if features is None or isinstance(features, str) else len(features)
@@ -210,7 +214,7 @@ def _class_names(names: Sequence[str] | None, num_classes: int) -> Sequence[str]
     if names is None:
         return [str(index) for index in range(num_classes)]
     if not isinstance(names, Sequence):
-        raise ConfigError(f"`class_names` must be a sequence of strings, got {names!r}.")
+        raise ConfigError(f"`class_names` must be a sequence of strings, got {show(names)}.")
     if len(names) != num_classes:
         raise ConfigError(
             f"`class_names` must have one name for each of the {num_classes} classes, "

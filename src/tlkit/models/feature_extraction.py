@@ -7,6 +7,7 @@ import keras
 
 from tlkit._internal import arguments
 from tlkit._internal.keras_private import flatten_layers, nodes_of
+from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError
 from tlkit.models import flat_graph
 from tlkit.models.token_backbone import TokenBackbone, TokenLayout
@@ -83,12 +84,13 @@ def _check_name(name: str, backbone: Any) -> None:
     for layer in backbone.layers:
         if name in [part.name for part in flatten_layers(layer)[1:]]:
             raise ConfigError(
-                f"`features` must be names of layers of {backbone.name}, got {name!r}, which is "
+                f"`features` must be names of layers of {backbone.name}, "
+                f"got {show(name)}, which is "
                 f"inside its layer {layer.name!r}. If that is a model, pass it as the "
                 f"backbone: backbone.get_layer({layer.name!r})."
             )
     raise ConfigError(
-        f"`features` must be names of layers of {backbone.name}, got {name!r}."
+        f"`features` must be names of layers of {backbone.name}, got {show(name)}."
         f"{arguments.nearest(name, names)} tlkit.probe lists the layers that are worth reading."
     )
 
@@ -100,7 +102,7 @@ def _output(backbone: Any, name: str) -> Any:
         raise ConfigError(
             "`features` must be layers that are called once and return maps (batch, height, "
             "width, channels), tokens (batch, tokens, features) or features (batch, features), "
-            f"got {name!r}, which returns {[tensor.shape for tensor in tensors]}."
+            f"got {show(name)}, which returns {[tensor.shape for tensor in tensors]}."
         )
     return tensors[0]
 
@@ -159,7 +161,7 @@ def pool(
         return _pool_tokens(tensor, pooling, layout, name=name)
     if pooling in ("cls", "cls+avg"):
         raise ConfigError(
-            f"`pooling` must be 'avg', 'max', 'flatten' or a number for maps, got {pooling!r}: "
+            f"`pooling` must be 'avg', 'max', 'flatten' or a number for maps, got {show(pooling)}: "
             "only backbones that return tokens, such as a ViT, have a class token."
         )
     return _pool_maps(tensor, pooling or "avg", name=name)
@@ -194,7 +196,8 @@ def _pool_tokens(
     shape = (1, num_tokens - num_prefix) if pooling in ("avg", "max") else layout.grid
     if shape is None:
         raise ConfigError(
-            f"`pooling` must be 'cls', 'avg' or 'max', got {pooling!r}: the rows and columns of "
+            f"`pooling` must be 'cls', 'avg' or 'max', "
+            f"got {show(pooling)}: the rows and columns of "
             f"this backbone's {num_tokens - num_prefix} patches are unknown."
         )
     maps = keras.layers.Reshape((*shape, tokens.shape[-1]), name=name and f"{name}_maps")(tokens)
@@ -209,7 +212,7 @@ def _pool_maps(maps: Any, pooling: Pooling, *, name: str | None) -> Any:
     if None in maps.shape[1:3]:
         raise ConfigError(
             "`pooling` must be 'avg' or 'max' for maps of unknown height and width, "
-            f"got {pooling!r}."
+            f"got {show(pooling)}."
         )
     if pooling != "flatten":
         squares = tuple(-(-side // int(pooling)) for side in maps.shape[1:3])

@@ -12,6 +12,7 @@ from tlkit._internal import arguments
 from tlkit._internal.keras_private import flatten_layers
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import build_table, render_text
+from tlkit._internal.text import show
 from tlkit.errors import ConfigError
 from tlkit.models.blocks import find_block_ends, number_blocks
 
@@ -110,14 +111,14 @@ def matching(pattern: str) -> Select:
     The returned function raises ConfigError if no layer of the backbone matches.
     """
     if not isinstance(pattern, str):
-        raise ConfigError(f"`pattern` must be a string such as 'block_1?_*', got {pattern!r}.")
+        raise ConfigError(f"`pattern` must be a string such as 'block_1?_*', got {show(pattern)}.")
 
     def select(backbone: keras.Model) -> list[keras.Layer]:
         found = [layer for layer in backbone.layers if fnmatch.fnmatchcase(layer.name, pattern)]
         if not found:
             names = [layer.name for layer in backbone.layers]
             raise ConfigError(
-                f"`pattern` must match the name of a layer of {backbone.name}, got {pattern!r}."
+                f"`pattern` must match the name of a layer of {backbone.name}, got {show(pattern)}."
                 f"{arguments.nearest(pattern, names)}"
             )
         return found
@@ -280,7 +281,7 @@ def plan(
     foreign = [getattr(layer, "name", layer) for layer in frozen if id(layer) not in own]
     if foreign:
         raise ConfigError(
-            f"`select` must return layers of `{backbone.name}.layers`, got {foreign[0]!r}."
+            f"`select` must return layers of `{backbone.name}.layers`, got {show(foreign[0])}."
         )
     return FreezePlan(backbone=backbone, frozen=frozen, batchnorm=batchnorm)
 

@@ -12,6 +12,7 @@ import keras
 
 from tlkit._internal import arguments, optional
 from tlkit._internal.keras_private import flatten_layers
+from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError, DownloadError, MissingExtraError, TlkitError
 from tlkit.models import backbone_checks, hub_folder, pixels
 from tlkit.models.backbone_source import BackboneSource
@@ -130,7 +131,7 @@ def _check_name(hub: ModuleType, preset: str) -> None:
     if "vocabulary_size" in inspect.signature(narrowest).parameters:
         raise ConfigError(
             Argument("backbone"),
-            f" must be a backbone for images, got {preset!r}, which is a language model.",
+            f" must be a backbone for images, got {show(preset)}, which is a language model.",
         )
 
 
@@ -232,7 +233,7 @@ def _explain(preset: str) -> Iterator[None]:
             ) from error
         raise ConfigError(
             Argument("backbone"),
-            f" must be a preset that KerasHub can load, got {preset!r}: {why}.",
+            f" must be a preset that KerasHub can load, got {show(preset)}: {why}.",
         ) from error
 
 

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check
+from tlkit._internal.text import show
 from tlkit.errors import ConfigError, DataError
 
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
@@ -255,7 +256,7 @@ def _channels(shape: Sequence[int | None]) -> int:
 
 def _check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(class_names, str):
-        raise ConfigError(f"`class_names` must be a sequence of strings, got {class_names!r}.")
+        raise ConfigError(f"`class_names` must be a sequence of strings, got {show(class_names)}.")
     check("class_names", class_names, Sequence[str])
     names = tuple(class_names)
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
@@ -276,7 +277,7 @@ def _check_thresholds(
     if not multi_label:
         raise ConfigError(
             "`thresholds` must be None where classes exclude each other: an image is of the most "
-            f"probable class. Set multi_label=True, got {thresholds!r}."
+            f"probable class. Set multi_label=True, got {show(thresholds)}."
         )
     found = tuple(map(float, thresholds))
     if len(found) != len(class_names) or not all(0 <= each <= 1 for each in found):

@@ -133,7 +133,7 @@ def from_scale(
     scales = _channels(1 if scale is None else scale)
     offsets = _channels(0 if offset is None else offset)
     if min(scales) <= 0:
-        raise ConfigError(f"The scale of pixels must be above 0, got {scale!r}.")
+        raise ConfigError(f"The scale of pixels must be above 0, got {show(scale)}.")
     if len({*scales}) == len({*offsets}) == 1:
         low, high = offsets[0], 255 * scales[0] + offsets[0]
         return PixelFormat(range=(round(low, _DIGITS), round(high, _DIGITS)))

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from tlkit._internal import arguments, arrays
 from tlkit._internal.keras_private import nodes_of, operation_of
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.data.batches import Data
 from tlkit.data.unlabelled import Images, read_array
 from tlkit.errors import ConfigError, DataError
@@ -79,7 +80,8 @@ def grad_cam(
     """
     if keras.backend.backend() != "tensorflow":
         raise ConfigError(
-            f"Grad-CAM needs Keras on TensorFlow, got {keras.backend.backend()!r}. Load the saved "
+            f"Grad-CAM needs Keras on TensorFlow, "
+            f"got {show(keras.backend.backend())}. Load the saved "
             "model in a process with KERAS_BACKEND=tensorflow."
         )
     images = read_array(images, input_shape=model.input_shape, value_range=value_range(model))
@@ -267,7 +269,7 @@ def _index_of_maps(tensors: Sequence[Any], layer: str | None) -> int | None:
     if layer not in [names[index] for index in maps]:
         raise ConfigError(
             "`layer` must be one whose maps the head reads, "
-            f"{[names[index] for index in maps]}, got {layer!r}."
+            f"{[names[index] for index in maps]}, got {show(layer)}."
         )
     return names.index(layer)
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from tlkit._internal import arguments
 from tlkit._internal.keras_private import operation_of
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.data.decoding import Fit, check_fit
 from tlkit.data.splits import Duplicates
 from tlkit.errors import ConfigError, DataError
@@ -194,7 +195,7 @@ class ReportFacts:
             if not _FILE_NAME.fullmatch(name):
                 raise ConfigError(
                     "`figures` must have names of letters, digits, - and _, as their files are "
-                    f"named after them, got {name!r}."
+                    f"named after them, got {show(name)}."
                 )
         tested = {score.name: score.support for score in self.evaluation.classes}
         if dict(self.counts.get("test", {})) != tested:

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from tlkit._internal import arrays
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit._internal.variables import restore_on_exit
 from tlkit.data.batches import Inputs, batches
 from tlkit.errors import DataError
@@ -86,12 +87,17 @@ def reestimate(
     Raises:
         DataError: `images` is empty.
     """
+    _reestimate(_TrainingForward(model), layers, map(_check_batch, images))
 
-    def check(batch: Any) -> Any:
-        return arrays.check_numbers("images", batch, 2, 3, 4, 5)
 
-    batches = (keras.tree.map_structure(check, batch) for batch in images)
-    _reestimate(_TrainingForward(model), layers, batches)
+def _check_batch(batch: Any) -> Any:
+    def check(part: Any) -> Any:
+        return arrays.check_numbers("images", part, 2, 3, 4, 5)
+
+    try:
+        return keras.tree.map_structure(check, batch)
+    except RecursionError:
+        raise DataError(f"`images` must yield batches of images, got {show(batch)}.") from None
 
 
 class _TrainingForward(keras.Model):

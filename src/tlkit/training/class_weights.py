@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 import keras
 import numpy as np
 
+from tlkit._internal.text import show
 from tlkit.data import batches
 from tlkit.data.batches import Inputs
 from tlkit.errors import ConfigError
@@ -57,7 +58,7 @@ def refuse_multi_label(phase: Any, model: keras.Model) -> None:
     if phase.class_weight is not None and is_multi_label(model):
         raise ConfigError(
             "`class_weight` must be None for a multi-label classifier, since an image can have "
-            f"several classes or none, got {phase.class_weight!r}. For rare classes, "
+            f"several classes or none, got {show(phase.class_weight)}. For rare classes, "
             "tlkit.calibrate chooses a threshold for each class."
         )
 
@@ -93,7 +94,7 @@ def check(given: Any) -> ClassWeight | None:
     if weights.ndim != 1 or not (np.isfinite(weights) & (weights >= 0)).all():
         raise ConfigError(
             "`class_weight` must be 'balanced', or numbers of at least 0, one for each class or by "
-            f"class index, got {given!r}."
+            f"class index, got {show(given)}."
         )
     values = weights.tolist()
     return dict(zip(given, values, strict=True)) if by_index else tuple(values)
@@ -124,6 +125,6 @@ def expand(given: ClassWeight | None, num_classes: int) -> dict[int, float] | No
     if unknown:
         raise ConfigError(
             f"`class_weight` must have class indices from 0 to {num_classes - 1}, "
-            f"got {unknown[0]!r}."
+            f"got {show(unknown[0])}."
         )
     return {index: given.get(index, 1.0) for index in range(num_classes)}

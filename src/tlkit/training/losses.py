@@ -9,6 +9,7 @@ import numpy as np
 from typing_extensions import override
 
 from tlkit._internal import arguments
+from tlkit._internal.text import show
 from tlkit.data import batches
 from tlkit.data.checked_batches import CheckedBatches
 from tlkit.data.checks import LabelForm, is_one_hot
@@ -102,7 +103,9 @@ def _check_measure(
         "threshold=0.5).",
     }[form]
     given_form = form.removesuffix("s")
-    raise ConfigError(f"`{name}` must fit {given_form} labels, got {given!r}: {reason}. {advice}")
+    raise ConfigError(
+        f"`{name}` must fit {given_form} labels, got {show(given)}: {reason}. {advice}"
+    )
 
 
 def _is_exclusive(measure: Any, name: str) -> bool:
@@ -145,7 +148,7 @@ def find_mode(phase: Phase, *, num_classes: int, form: LabelForm) -> Literal["ma
     known = [*values, *(f"val_{name}" for name in values)]
     if phase.monitor not in known:
         raise ConfigError(
-            f"`monitor` must be one of {known}, got {phase.monitor!r}."
+            f"`monitor` must be one of {known}, got {show(phase.monitor)}."
             f"{arguments.nearest(phase.monitor, known)}"
         )
     stopper = keras.callbacks.EarlyStopping(monitor=phase.monitor)

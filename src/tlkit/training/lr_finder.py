@@ -11,6 +11,7 @@ import numpy as np
 
 from tlkit._internal import arguments, keras_private
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit._internal.variables import restore_on_exit, seed_layers
 from tlkit.caching import plan as caching_plan
 from tlkit.data import augmentation, batches
@@ -83,7 +84,7 @@ def find_learning_rate(
             f"`min_rate` must be below `max_rate`, got {min_rate:g} and {max_rate:g}."
         )
     if not isinstance(phase, Phase):
-        raise ConfigError(f"`phase` must be a Phase, got {phase!r}.")
+        raise ConfigError(f"`phase` must be a Phase, got {show(phase)}.")
     inputs = validate(data, model)
     refuse_mixing(phase.augmentation, "in find_learning_rate")
     check_augmentation(model, phase.augmentation, inputs)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import keras
 from typing_extensions import override
 
+from tlkit._internal.text import show
 from tlkit.errors import ConfigError
 from tlkit.models import freezing
 from tlkit.models.blocks import has_kernel, number_blocks
@@ -38,14 +39,14 @@ def create_optimizer(
         found = keras.optimizers.get(base)
     except ValueError as error:
         raise ConfigError(
-            f"`optimizer` must be a Keras optimizer or its name, got {base!r}."
+            f"`optimizer` must be a Keras optimizer or its name, got {show(base)}."
         ) from error
     config = found.get_config()
     if learning_rate is not None:
         config["learning_rate"] = learning_rate
     unknown = [name for name in settings if name not in config]
     if unknown:
-        raise ConfigError(f"`optimizer` must accept `{unknown[0]}`, got {base!r}.")
+        raise ConfigError(f"`optimizer` must accept `{unknown[0]}`, got {show(base)}.")
     try:
         fresh = type(found).from_config({**config, **settings})
     except ValueError as error:

@@ -9,6 +9,7 @@ import keras
 
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.data.augmentation import refuse_mixing
 from tlkit.errors import ConfigError
 from tlkit.models import freezing
@@ -97,10 +98,10 @@ class Phase:
         if not callable(self.freeze):
             raise ConfigError(
                 "`freeze` must be a function from a backbone to its frozen layers, such as "
-                f"tlkit.freezing.first(100), got {self.freeze!r}."
+                f"tlkit.freezing.first(100), got {show(self.freeze)}."
             )
         if not isinstance(self.metrics, tuple | list):
-            raise ConfigError(f"`metrics` must be a tuple of metrics, got {self.metrics!r}.")
+            raise ConfigError(f"`metrics` must be a tuple of metrics, got {show(self.metrics)}.")
         object.__setattr__(self, "class_weight", class_weights.check(self.class_weight))
         _check_callbacks(self.callbacks)
         _check_augmentation(self.augmentation)
@@ -238,11 +239,13 @@ def _check_callbacks(callbacks: Any) -> None:
     if not isinstance(callbacks, tuple | list) or not all(
         isinstance(each, keras.callbacks.Callback) for each in callbacks
     ):
-        raise ConfigError(f"`callbacks` must be a tuple of Keras callbacks, got {callbacks!r}.")
+        raise ConfigError(f"`callbacks` must be a tuple of Keras callbacks, got {show(callbacks)}.")
 
 
 def _check_augmentation(augmentation: Any) -> None:
     if not isinstance(augmentation, tuple | list) or not all(
         isinstance(each, keras.Layer) for each in augmentation
     ):
-        raise ConfigError(f"`augmentation` must be a tuple of Keras layers, got {augmentation!r}.")
+        raise ConfigError(
+            f"`augmentation` must be a tuple of Keras layers, got {show(augmentation)}."
+        )

@@ -14,6 +14,7 @@ import numpy as np
 
 from tlkit._internal import arguments, optional
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.caching.cache import EngineName
 from tlkit.caching.engines import compilers
 from tlkit.caching.engines.compilers import COMPILERS, Run, compile_trunk
@@ -162,7 +163,7 @@ def _prepare_compiled(
     backend = keras.config.backend()
     if backend != "tensorflow":
         raise EngineError(
-            f"engine={name!r} needs Keras' TensorFlow backend, got {backend!r}. "
+            f"engine={name!r} needs Keras' TensorFlow backend, got {show(backend)}. "
             'Use engine="keras".'
         )
     batch_size = choose_batch_size(trunk, sample)

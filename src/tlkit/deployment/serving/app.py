@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tlkit._internal import optional
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.deployment.predictor import Predictor
 from tlkit.deployment.serving import openapi
 from tlkit.deployment.serving.limits import Limits
@@ -124,7 +125,7 @@ def _read_top(request: "Request", num_classes: int) -> int:
     text = request.query_params.get("top", str(openapi.DEFAULT_TOP))
     if not text.isdecimal() or int(text) < 1:
         raise Refusal(
-            "invalid_parameter", f"top must be a whole number of at least 1, got {text!r}."
+            "invalid_parameter", f"top must be a whole number of at least 1, got {show(text)}."
         )
     return min(int(text), num_classes)
 

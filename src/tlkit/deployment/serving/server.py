@@ -12,6 +12,7 @@ from PIL import Image
 
 from tlkit._internal import arguments, optional
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.deployment.serving.service import Service
 from tlkit.errors import Argument, ConfigError
 
@@ -58,7 +59,7 @@ def serve(
     service: Service = app.state.service
     if not 0 <= stop_delay < float("inf"):
         raise ConfigError(
-            Argument("stop_delay"), f" must be a number of at least 0, got {stop_delay!r}."
+            Argument("stop_delay"), f" must be a number of at least 0, got {show(stop_delay)}."
         )
     listener = _listen(host, port)
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `Limits` has its own

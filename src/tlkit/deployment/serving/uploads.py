@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tlkit._internal.text import show
 from tlkit.deployment.serving.limits import MEGABYTE, Limits
 from tlkit.deployment.serving.refusal import Refusal, describe
 from tlkit.deployment.serving.service import Service, Upload
@@ -159,7 +160,9 @@ def _decode(text: str, index: int, count: int) -> bytes:
     except (binascii.Error, ValueError) as error:
         which = describe(index, count, None)
         raise Refusal(
-            "invalid_base64", f"{which} must be in base64, got {text[:20]!r}: {error}.", image=index
+            "invalid_base64",
+            f"{which} must be in base64, got {show(text[:20])}: {error}.",
+            image=index,
         ) from None
 
 

@@ -11,6 +11,7 @@ import keras
 
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError
 from tlkit.models import starter
 from tlkit.models.backbones import PixelFormat
@@ -65,7 +66,7 @@ class BackboneCandidate:
         if found is None or _lacks_options(found["backbone"]):
             raise ConfigError(
                 Argument("backbones"),
-                f" must be names, or name:option=value,option=value, got {text!r}. For example "
+                f" must be names, or name:option=value,option=value, got {show(text)}. For example "
                 "mobilenet_v2:alpha=0.35, mobilenet:weights=file.h5 or starter:image_size=32.",
             )
         name = found["backbone"]
@@ -123,7 +124,8 @@ def read_candidates(
     """
     if isinstance(backbones, str) or not isinstance(backbones, Sequence) or not backbones:
         raise ConfigError(
-            Argument("backbones"), f" must be a list of at least one backbone, got {backbones!r}."
+            Argument("backbones"),
+            f" must be a list of at least one backbone, got {show(backbones)}.",
         )
     found = []
     for each in dict.fromkeys(backbones):

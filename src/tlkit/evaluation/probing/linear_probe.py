@@ -8,6 +8,7 @@ import keras
 
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import show
 from tlkit.caching.cache import Cache
 from tlkit.data.batches import Data
 from tlkit.errors import ConfigError
@@ -177,7 +178,9 @@ def _check(
     arguments.one_of("solver", solver, get_args(solvers.Solver))
     arguments.at_least("max_features", max_features, 1)
     if arguments.at_least("max_layers", max_layers, 1) > 1 and solver != "ridge":
-        raise ConfigError(f"`solver` must be 'ridge' if `max_layers` is above 1, got {solver!r}.")
+        raise ConfigError(
+            f"`solver` must be 'ridge' if `max_layers` is above 1, got {show(solver)}."
+        )
     if max_layers > 1 and has_validation:
         raise ConfigError(
             "`validation_data` must be None if `max_layers` is above 1: layers are combined by the "
