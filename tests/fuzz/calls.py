@@ -1,6 +1,7 @@
 """A valid call of every public function, class and method; the fuzzer changes one argument."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -396,11 +397,19 @@ REFUSED = {
 SLOW = {"deployment.exporter.export", "experiments.exporting.export_run", "experiments.runner.run"}
 """Functions that take seconds if all is right."""
 
-ALSO_PATHS = {
-    ("experiments.experiment.Experiment", name)
-    for name in ("backbone", "data", "test_data", "validation_data", "weights")
+HINTS: dict[tuple[str, str], Any] = {
+    **{
+        ("experiments.experiment.Experiment", name): str | Path
+        for name in ("backbone", "data", "weights")
+    },
+    **{
+        ("experiments.experiment.Experiment", name): str | Path | None
+        for name in ("test_data", "validation_data")
+    },
+    ("experiments.experiment.Experiment", "add"): str | Path | Sequence[str],
+    ("experiments.experiment.Experiment", "pixels"): str | Sequence[Any],
 }
-"""Arguments that are kept as text, and may be given as paths."""
+"""What is accepted besides the hint, and then kept as what that says."""
 
 KERAS_LAYERS = {"models.layers.ClassProbabilities", "models.layers.GrayToRGBResize"}
 """Layers, whose arguments Keras walks through before their own code sees them."""

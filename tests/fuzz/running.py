@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.calls import (
-    ALSO_PATHS,
     BLOCKING,
     ENDLESS,
     FUNCTIONS,
     HEAVY,
+    HINTS,
     KERAS_LAYERS,
     METHODS,
     REFUSED,
@@ -104,8 +104,7 @@ def run_case(world: World, case: Case) -> str | None:
         arguments = FUNCTIONS[case.call](world)
     arguments = {**arguments, case.parameter: VALUES[case.value][0]()}
     hint = hints_of(resolve(case.call)).get(case.parameter, Any)
-    if (case.call, case.parameter) in ALSO_PATHS:
-        hint = str | Path
+    hint = HINTS.get((case.call, case.parameter), hint)
     before = leftovers(world)
     fault = call(
         lambda: function(**arguments),
@@ -157,7 +156,15 @@ def call(
 _ALIASES = {
     "class_names": ("class", "classes"),
     "multi_label": ("labels",),
-    "input_shape": ("in shape",),
+    "input_shape": ("in shape", "of shape"),
+    "backbone": ("backbones",),
+    "name": ("engine", "recipe"),
+    "top": ("count",),
+    "options": ("backbone_options",),
+    **{f"{name}_column": ("column",) for name in ("group", "label", "path", "split")},
+    **dict.fromkeys(("group", "image", "label"), ("column",)),
+    **dict.fromkeys(("test", "validation"), ("share",)),
+    "values": ("experiment",),
 }
 """What a message may say for an argument."""
 

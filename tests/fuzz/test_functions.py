@@ -50,7 +50,6 @@ def test_every_public_method_with_arguments_is_fuzzed() -> None:
     assert public - known == set()
 
 
-@pytest.mark.slow  # some of its cases still fail
 @fuzz
 @given(case=st.sampled_from([case for case in cases() if is_quick(case)]))
 def test_a_wrong_argument_is_named(world: World, case: Case) -> None:

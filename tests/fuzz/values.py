@@ -3,7 +3,7 @@
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -29,7 +29,7 @@ class Recursive:
 
 WHOLE, REAL, FLAG, TEXT, PATH = "whole", "real", "flag", "text", "path"
 FUNCTION, SEQUENCE, MAPPING, NONE, ARRAY = "function", "sequence", "mapping", "none", "array"
-ANY, OTHER = "any", "other"
+ANY, ITERABLE = "any", "iterable"
 
 _NUMBER, _LIST = (WHOLE, REAL), (SEQUENCE, ARRAY)
 
@@ -87,7 +87,7 @@ VALUES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "empty tuple": (lambda: (), _LIST),
     "empty list": (lambda: [], _LIST),
     "empty dict": (dict, (MAPPING,)),
-    "empty set": (set, ()),
+    "empty set": (set, (ITERABLE,)),
     "list of None": (lambda: [None, None], _LIST),
     "list of texts": (lambda: ["a", "b"], _LIST),
     "pair of numbers": (lambda: (1, 2), _LIST),
@@ -101,8 +101,8 @@ VALUES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "list of hostile": (lambda: [Hostile()], _LIST),
     "dict of text": (lambda: {"a": 1}, (MAPPING,)),
     "dict of numbers": (lambda: {0: -1.0}, (MAPPING,)),
-    "set": (lambda: {1, 2}, ()),
-    "generator": (lambda: (each for each in (1, 2)), ()),
+    "set": (lambda: {1, 2}, (ITERABLE,)),
+    "generator": (lambda: (each for each in (1, 2)), (ITERABLE,)),
     "range": (lambda: range(3), _LIST),
     "no rows": (lambda: np.zeros((0, 9, 9, 1), "uint8"), _LIST),
     "one row": (lambda: np.zeros((1, 9, 9, 1), "uint8"), _LIST),
@@ -161,7 +161,8 @@ def kinds(hint: Any) -> set[str]:
     if issubclass(origin, Iterable):
         if inner == (str,):
             return {SEQUENCE, TEXT}  # each character
-        return {ANY} if inner[:1] == (Any,) else {SEQUENCE}
+        wide = {SEQUENCE} if issubclass(origin, Collection) else {SEQUENCE, ITERABLE}
+        return {ANY} if inner[:1] == (Any,) else wide
     return {ANY}
 
 

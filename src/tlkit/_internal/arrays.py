@@ -28,7 +28,7 @@ def take(name: str, index: Any, count: int) -> np.ndarray:
     """Return the numbers that an index, such as a slice, takes from `count` values."""
     try:
         taken = np.asarray(np.arange(count)[index])
-    except (IndexError, TypeError, ValueError):
+    except (IndexError, MemoryError, TypeError, ValueError):
         taken = np.empty(())
     if taken.ndim == 1:
         return taken

@@ -21,7 +21,7 @@ from tlkit.data.checks import Requirements, as_array, is_one_hot
 from tlkit.data.class_names import find_class_names, order_class_names
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.lazy_images import LazyImages
-from tlkit.errors import DataError
+from tlkit.errors import Argument, ConfigError, DataError
 
 _MAX_BYTES = 2**30  # of a dataset's images, in memory so that they can be indexed
 
@@ -165,7 +165,15 @@ def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
         name="labels", input_shape=(), num_classes=num_classes, value_range=None
     )
     required.check_labels(array, len(np.atleast_1d(array)))
-    return np.asarray(np.eye(num_classes, dtype="float32")[label_indices(array)])
+    indices = label_indices(array).astype("int64")
+    try:
+        rows = np.zeros((*indices.shape, num_classes), "float32")
+    except (MemoryError, ValueError):
+        raise ConfigError(
+            Argument("num_classes"), f" must be few enough for memory, got {num_classes:,}."
+        ) from None
+    np.put_along_axis(rows, indices[..., None], 1, axis=-1)
+    return rows
 
 
 def to_arrays(data: Data, name: str = "data") -> Arrays:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tlkit._internal.text import show
 from tlkit.data import naming
 from tlkit.errors import DataError
 
@@ -64,13 +65,14 @@ def order_class_names(given: Sequence[str], wanted: Sequence[str], name: str) ->
         if len(given) != len(wanted):
             raise DataError(
                 f"`{name}` must have {len(wanted)} classes, as the classifier has, got "
-                f"{len(given)}: {given}."
+                f"{len(given)}: {show(given)}."
             )
         return None
     unknown = sorted(set(given) - set(wanted))
     if unknown:
         raise DataError(
-            f"`{name}` must have classes that the classifier knows, {wanted}, got {unknown}."
+            f"`{name}` must have classes that the classifier knows, {show(wanted)}, "
+            f"got {show(unknown)}."
         )
     return np.asarray([wanted.index(each) for each in given])
 

@@ -12,7 +12,7 @@ from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import join_first, show
 from tlkit.data import naming, scanning
 from tlkit.data.lazy_images import LazyImages
-from tlkit.errors import DataError
+from tlkit.errors import Argument, ConfigError, DataError
 
 _MAX_NAMED = 30  # classes in a printed line
 
@@ -142,20 +142,26 @@ class ImageDataset:
         if unknown:
             raise DataError(
                 f"{self.name} must have classes that the classifier knows, "
-                f"{list(class_names)}, got {unknown}."
+                f"{show(list(class_names))}, got {show(unknown)}."
             )
         order = np.asarray([known[name] for name in self.class_names])
         if self.is_multi_label and len(order) < len(class_names):
             raise DataError(
                 f"{self.name} must have labels for each of the classes of a multi-label "
-                f"classifier, {list(class_names)}, got only {list(self.class_names)}."
+                f"classifier, {show(list(class_names))}, got only {show(self.class_names)}."
             )
         labels = self.labels[:, np.argsort(order)] if self.is_multi_label else order[self.labels]
         return replace(self, labels=labels, class_names=tuple(class_names))
 
     @check_arguments
     def name_image(self, index: int) -> str:
-        """Return the path of an image, or its index if the images are not files."""
+        """Return the path of an image, or its index if the images are not files.
+
+        Raises:
+            ConfigError: There is no image of this index.
+        """
+        if not -len(self) <= index < len(self):
+            raise ConfigError(Argument("index"), f" must be below {len(self):,}, got {index}.")
         return self.paths[index] if self.paths else f"image {index}"
 
     def __str__(self) -> str:

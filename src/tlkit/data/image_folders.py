@@ -147,7 +147,7 @@ def from_manifest(
     """
     path = arguments.path("manifest", manifest)
     classes = class_names
-    if label_columns and class_names is None:
+    if len(label_columns) and class_names is None:
         class_names = label_columns
     columns = Columns(
         path=path_column,

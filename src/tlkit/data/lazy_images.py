@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tlkit._internal import arrays, system
+from tlkit._internal import arguments, arrays, system
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import byte_size
 from tlkit.errors import DataError
@@ -88,6 +88,7 @@ class LazyImages:
     @check_arguments
     def resize(self, size: tuple[int, int]) -> "LazyImages":
         """Return the same images read at another height and width, or as they are if none can."""
+        size = arguments.size("size", size)
         if self._at_size is None or size == self.shape[1:3]:
             return self
         read, digest = self._at_size(size)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tlkit._internal import arguments, optional, regular_files, text
+from tlkit._internal.text import show
 from tlkit.errors import ConfigError, DataError
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -49,7 +50,7 @@ def read_columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
     for name in wanted:
         if name not in table:
             raise ConfigError(
-                f"`manifest` must have a column {name!r}, got {list(table)}."
+                f"`manifest` must have a column {show(name)}, got {show(list(table))}."
                 f"{arguments.nearest(name, table)}"
             )
     return {name: [_cell(value) for value in table[name]] for name in wanted}

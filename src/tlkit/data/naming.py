@@ -61,7 +61,11 @@ def check(names: Iterable[str]) -> tuple[str, ...]:
     Raises:
         DataError: A name is empty or can't be written, or two look the same.
     """
-    given = [str(name) for name in names]
+    given = []
+    for name in names:
+        if getattr(name, "ndim", 0) or isinstance(name, list | tuple | dict | set):
+            raise DataError(f"A class must have a name, got {show(name)}.")
+        given.append(str(name))
     for name in given:
         fault = find_fault(name.strip()) if normalize(name) else "it is empty"
         if fault:

@@ -189,10 +189,10 @@ def _list_rows(
             f"`dataset` must have a length and rows by number, got {type(dataset).__name__}: load "
             "it with streaming=False."
         )
-    for column in filter(None, (image, label, group)):
-        if column not in dataset.column_names:
+    for column in (image, label, group):
+        if column is not None and column not in dataset.column_names:
             raise ConfigError(
-                f"`dataset` must have a column {show(column)}, got {dataset.column_names}."
+                f"`dataset` must have a column {show(column)}, got {show(dataset.column_names)}."
             )
     plain = dataset.with_format(None)
     known = _find_names(dataset, label)
@@ -203,7 +203,7 @@ def _list_rows(
         names = naming.from_lists(cells, known, column=label)
     else:
         names, faults = _label_names(cells, known, label)
-    groups = [str(each) for each in plain[group]] if group else []
+    groups = [str(each) for each in plain[group]] if group is not None else []
     if "None" in groups or "" in groups:
         row = next(row for row, each in enumerate(groups) if each in ("None", ""))
         raise DataError(f"Column {group!r} of the data set is empty in row {row}.")

@@ -45,10 +45,14 @@ def list_table(path: Path, columns: Columns, *, folder: Path | None = None) -> L
         DataError: Something is wrong with the table.
     """
     of_labels = columns.labels or [columns.label]
-    wanted = [columns.path, *of_labels, *filter(None, (columns.group, columns.split))]
+    wanted = [
+        columns.path,
+        *of_labels,
+        *(each for each in (columns.group, columns.split) if each is not None),
+    ]
     table = manifests.read_columns(path, wanted)
     root = path.parent if folder is None else folder
-    groups = [str(group) for group in table[columns.group]] if columns.group else []
+    groups = [str(group) for group in table[columns.group]] if columns.group is not None else []
     if "" in groups:
         raise DataError(
             f"Column {columns.group!r} of {str(path)!r} is empty in row {groups.index('') + 1}."
@@ -104,7 +108,7 @@ def check_label_columns(
         )
     if label_separator == "":
         raise ConfigError(Argument("label_separator"), " must be a sign such as '|', got ''.")
-    if not label_columns:
+    if not len(label_columns):
         return []
     if label_separator is not None or label_column != "label":
         other = "label_column" if label_separator is None else "label_separator"

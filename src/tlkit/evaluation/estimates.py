@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy.stats import t as student
 
 from tlkit._internal import arrays
@@ -18,7 +19,7 @@ class Estimate:
     Attributes:
         mean: The mean.
         interval: Half the width of the mean's 95 % confidence interval, by Student's t; NaN for
-            one measurement.
+            one measurement, or if one is not finite.
     """
 
     mean: float
@@ -29,8 +30,8 @@ class Estimate:
     def from_values(cls, values: Sequence[float]) -> "Estimate":
         """Return the estimate from one value per run."""
         arrays.check_numbers("values", values, 1)
-        if len(values) < 2:
-            return cls(mean=values[0], interval=math.nan)
+        if len(values) < 2 or not np.isfinite(values).all():
+            return cls(mean=float(np.mean(values)), interval=math.nan)
         spread = statistics.stdev(values) / math.sqrt(len(values))
         return cls(
             mean=statistics.mean(values),

@@ -7,10 +7,12 @@ from scipy.special import logit
 
 from tlkit._internal import arguments, arrays
 from tlkit._internal.signatures import check_arguments
-from tlkit.errors import DataError
+from tlkit._internal.text import show
+from tlkit.errors import Argument, ConfigError, DataError
 from tlkit.training import solvers
 
 NUM_BINS = 15
+_MAX_BINS = 10_000
 _MIN_PROBABILITY = 1e-12
 _MAX_PROBABILITY = 1 - 2**-25  # halfway between 1 and the float32 below it
 
@@ -47,7 +49,7 @@ def calibration_curve(
     Args:
         labels: The true class index of each image; for multi-label, rows of 0 and 1.
         probabilities: `(count, classes)`.
-        num_bins: How many bins of equal width to divide 0 to 1 into.
+        num_bins: How many bins of equal width to divide 0 to 1 into, from 1 to 10,000.
 
     Examples:
         >>> rows = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
@@ -55,7 +57,10 @@ def calibration_curve(
         >>> [(each.count, round(each.accuracy, 3)) for each in curve]
         [(0, 0.0), (3, 0.667)]
     """
-    arguments.at_least("num_bins", num_bins, 1)
+    if arguments.at_least("num_bins", num_bins, 1) > _MAX_BINS:
+        raise ConfigError(
+            Argument("num_bins"), f" must be at most {_MAX_BINS:,}, got {show(num_bins)}."
+        )
     labels = arrays.check_numbers("labels", labels, 1, 2)
     probabilities = arrays.check_numbers("probabilities", probabilities, 2)
     if labels.shape not in (probabilities.shape, probabilities.shape[:1]):

@@ -1,7 +1,7 @@
 """The settings of a whole experiment as one value, from the images to a trained classifier."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -139,7 +139,10 @@ class Experiment:
         self._check_augment()
 
     def _check_paths(self) -> None:
-        if self.pixels:
+        given: Any = self.pixels
+        if not isinstance(given, str | PixelFormat):
+            signatures.check("pixels", given, Sequence[Any])
+        if not isinstance(given, Sequence) or given != ():
             object.__setattr__(self, "pixels", to_words(parse(self.pixels)))
         for name in ("data", "weights", "backbone"):
             value = getattr(self, name)

@@ -69,7 +69,7 @@ def evaluate_exported(model: str | Path, data: ImageDataset) -> Evaluation:
         DataError: The images don't fit it.
         MissingExtraError: The runtime of its format is not installed.
     """
-    predictor = Predictor(model)
+    predictor = Predictor(arguments.path("model", model))
     about = predictor.metadata
     ordered = data.reorder(about.class_names)
     return compute_metrics(

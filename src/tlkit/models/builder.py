@@ -161,7 +161,7 @@ def _check_shape(shape: Sequence[int | None]) -> None:
 def _check_features(
     features: str | Sequence[str] | FeatureSelector | None, pooling: object
 ) -> Pooling | tuple[Pooling, ...] | None:
-    if features == "auto":
+    if isinstance(features, str) and features == "auto":
         raise ConfigError(
             "`features` must be layer names or a function that chooses them, got 'auto'. To probe "
             "the backbone: features=tlkit.evaluation.select_features((images, labels))."

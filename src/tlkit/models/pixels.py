@@ -39,6 +39,8 @@ class PixelFormat:
         return text + (", in the order blue, green, red" if self.bgr else "")
 
 
+_MAX_WORDS = 16
+
 UNIT = PixelFormat(range=(0, 1))
 SIGNED = PixelFormat(range=(-1, 1))
 BYTE = PixelFormat(range=(0, 255))
@@ -76,9 +78,11 @@ def parse(pixels: object) -> PixelFormat:
     if isinstance(pixels, PixelFormat):
         return pixels
     words = [pixels] if isinstance(pixels, str) else list(_sequence(pixels))
-    if len(words) == 1 and words[0] in NAMED:
+    if len(words) == 1 and isinstance(words[0], str) and words[0] in NAMED:
         return NAMED[words[0]]
     try:
+        if len(words) > _MAX_WORDS:
+            raise ValueError
         if not any("=" in str(word) for word in words):
             words = words[0].split(",") if len(words) == 1 else words
             low, high = (float(word) for word in words)
