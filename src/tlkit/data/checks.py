@@ -6,12 +6,12 @@ first. A check of pixels that can't fail, of 8-bit images for a classifier of 0 
 so that most data costs nothing.
 """
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from tlkit._internal import user_warnings
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import DataError
 
@@ -130,7 +130,7 @@ class Requirements:
             )
             if not self.lenient:
                 raise DataError(message)
-            warnings.warn(message, stacklevel=2)
+            user_warnings.warn(message)
 
     def check_labels(self, labels: Any, count: int) -> None:
         """Check that there is a class index or a one-hot row for each image.

@@ -1,7 +1,6 @@
 """All settings of a training as one value; `tlkit.recipes` has recipes with a name."""
 
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import keras
 
-from tlkit._internal import arguments
+from tlkit._internal import arguments, user_warnings
 from tlkit._internal.signatures import check_arguments
 from tlkit.caching import cost, plan
 from tlkit.caching.cache import DEFAULT, Cache
@@ -138,11 +137,10 @@ class Recipe:
             return self.features
         minimum = min_images(len(data.class_names))
         if len(data) < minimum:
-            warnings.warn(
+            user_warnings.warn(
                 f"{len(data):,} images of {len(data.class_names):,} classes are too few to choose "
                 f"the layers that the head reads, which takes {minimum:,}: it reads the backbone's "
-                "output.",
-                stacklevel=4,  # the caller of `train`
+                "output."
             )
             return None
         return select_features(data, max_layers=self.max_layers, cache=cache, also=also)
@@ -300,10 +298,9 @@ class Recipe:
             budget_ran_out=recipe_checkpoint.find_end(run, self.fine_tune) if budget else None,
         )
         if trained.budget_ran_out:
-            warnings.warn(
+            user_warnings.warn(
                 f"The budget of {budget:g} minutes ran out {trained.budget_ran_out}. A larger "
-                "`budget` trains longer.",
-                stacklevel=2,
+                "`budget` trains longer."
             )
         return trained
 

@@ -5,7 +5,6 @@ import itertools
 import json
 import platform
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,7 +16,7 @@ import joblib
 import keras
 from matplotlib.figure import Figure
 
-from tlkit._internal import arguments, system
+from tlkit._internal import arguments, system, user_warnings
 from tlkit._internal.files import fill_atomically, replace_atomically
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.temporaries import temporary_folder
@@ -128,7 +127,7 @@ def _write_figure(path: Path, figure: Figure) -> None:
     try:
         picture = images.render_light(figure)
     except Exception as error:  # a figure is not worth losing the run
-        warnings.warn(f"{path} was not drawn: {reason(error)}.", UserWarning, stacklevel=3)
+        user_warnings.warn(f"{path} was not drawn: {reason(error)}.")
         return
     with replace_atomically(path) as temporary:
         temporary.write_bytes(picture)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlkit._internal import arguments
+from tlkit._internal import arguments, user_warnings
 from tlkit._internal.keras_private import flatten_layers
 from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError
@@ -75,11 +74,7 @@ def check_backbone(
         )
     problem = find_unloadable(backbone)
     if problem:
-        warnings.warn(
-            f"This classifier can be trained and used, but not saved: {problem}",
-            UserWarning,
-            stacklevel=3,
-        )
+        user_warnings.warn(f"This classifier can be trained and used, but not saved: {problem}")
 
 
 def _check_layout(backbone: keras.Model, layers: Sequence[Any]) -> None:

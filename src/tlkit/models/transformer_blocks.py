@@ -1,13 +1,13 @@
 """A backbone's graph with its transformer blocks as layers, also those inside other layers."""
 
 import contextlib
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from tlkit._internal import user_warnings
 from tlkit._internal.keras_private import (
     flatten_layers,
     inner_layers,
@@ -75,11 +75,9 @@ def open_graph(backbone: keras.Model, image_size: Sequence[int] | None) -> tuple
     except Exception as error:  # of any layer that was not made to be opened
         problem = type(error).__name__
     if problem:
-        warnings.warn(
+        user_warnings.warn(
             f"The layers of {backbone.name!r} that hold transformer blocks can only be frozen and "
-            f"read as a whole: opening them gave {problem}.",
-            UserWarning,
-            stacklevel=4,
+            f"read as a whole: opening them gave {problem}."
         )
         pairs = _copy(graph, [(image, keras.ops.convert_to_tensor(sample))], opens=False)
     return image, [tensor for tensor, _ in pairs]

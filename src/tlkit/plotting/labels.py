@@ -2,13 +2,14 @@
 
 import functools
 import unicodedata
-import warnings
 from collections.abc import Sequence
 
 import matplotlib
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+
+from tlkit._internal import user_warnings
 
 _LAST_RESORT = "Last Resort High-Efficiency"  # Matplotlib's boxes, one for each script
 _MAX_NAMED = 10  # characters in a warning
@@ -98,13 +99,11 @@ def finish(figure: Figure) -> Figure:
     new = [character for character in unknown if character not in _warned]
     _warned.update(new)
     if new:
-        warnings.warn(
+        user_warnings.warn(
             f"This system has no font for {''.join(new[:_MAX_NAMED])!r}"
             f"{' and others' * (len(new) > _MAX_NAMED)}, which figures show as boxes. "
             "Install one, such as Noto Sans CJK, and delete the fontlist files in "
-            f"{matplotlib.get_cachedir()!r}.",
-            UserWarning,
-            stacklevel=3,
+            f"{matplotlib.get_cachedir()!r}."
         )
     return figure
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from tlkit._internal import arguments, files
+from tlkit._internal import arguments, files, user_warnings
 from tlkit.errors import ConfigError, StoreError
 
 _PREFIX, _SUFFIX = "state-", ".safetensors"
@@ -86,10 +85,8 @@ class CheckpointFolder:
             state = _read(path)
             if state is not None:
                 return state
-            warnings.warn(
-                f"'{path}' is damaged; training goes on from an earlier checkpoint if there is "
-                "one.",
-                stacklevel=2,
+            user_warnings.warn(
+                f"'{path}' is damaged; training goes on from an earlier checkpoint if there is one."
             )
         if states:
             raise StoreError(

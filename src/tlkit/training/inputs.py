@@ -1,11 +1,11 @@
 """One door for images and labels: any form in, one form out, checked against the classifier."""
 
-import warnings
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
+from tlkit._internal import user_warnings
 from tlkit._internal.variables import temporary_seed
 from tlkit.data import augmentation, batches, checks, chunks
 from tlkit.data.batches import Arrays, Data, Inputs
@@ -59,10 +59,9 @@ def validate(
         multi_label=is_multi_label(model),
     )
     if isinstance(checked, CheckedBatches) and checked.has_weights and not uses_weights:
-        warnings.warn(
+        user_warnings.warn(
             f"`{name}` has a weight for each image, which is not used here: every image counts "
-            "the same.",
-            stacklevel=3,
+            "the same."
         )
     return checked
 

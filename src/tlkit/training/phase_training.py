@@ -1,12 +1,12 @@
 """Train one phase: fit it, restore its best weights, and verify which weights changed."""
 
 import time
-import warnings
 from dataclasses import dataclass
 from functools import partial
 
 import keras
 
+from tlkit._internal import user_warnings
 from tlkit._internal.variables import seed_layers
 from tlkit.caching.plan import FrozenPart
 from tlkit.data.batches import Inputs
@@ -213,9 +213,8 @@ def _warn_of_divergence(name: str, fitted: _Fitted) -> None:
         return
     loss, best = fitted.epochs[fitted.diverged - 1]["loss"], fitted.best_epoch
     where = f"those of epoch {best}" if best else "those from before the phase"
-    warnings.warn(
+    user_warnings.warn(
         f"The phase {name!r} diverged: its loss was {loss:.4g} in epoch {fitted.diverged}. The "
         f"best weights were restored, {where}. Lower the phase's learning_rate, or set warmup and "
-        "global_clipnorm.",
-        stacklevel=4,
+        "global_clipnorm."
     )

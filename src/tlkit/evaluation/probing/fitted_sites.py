@@ -1,7 +1,6 @@
 """Run a backbone over a sample of images, and collect the features of every site by folds."""
 
 import itertools
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit._internal import user_warnings
 from tlkit.caching import cost
 from tlkit.caching.cache import Cache
 from tlkit.caching.engines import selection
@@ -234,8 +234,7 @@ def _check_classes(name: str, seen: int, found: int, classes: int, *, partial: b
             f"{'one class' if found else 'no class'}.{f' {advice}' if partial else ''}"
         )
     if partial and found < classes:
-        warnings.warn(
+        user_warnings.warn(
             f"`{name}` contains {found} of the model's {classes} classes in {got}, and the probe "
-            f"uses no others. {advice}",
-            stacklevel=6,  # the caller of `probe`
+            f"uses no others. {advice}"
         )
