@@ -83,8 +83,8 @@ def _train_by_python(work: Path, out: Path) -> int:
 
 
 # Most of the time goes to the start and the probe, so moments that are even in time seldom fall
-# between two epochs. Two thirds of the signals come up to a second after a line of the log, at
-# most as early as the line of the signal before, so that one training gets several.
+# between two epochs. Two thirds of the signals come up to a second after a line of the log, which
+# is a later one than that of the signal before, so that one training gets several.
 _LINES = (
     *(
         "digits: ",
@@ -102,7 +102,9 @@ _LINES = (
 def _wait_for_moment(
     draw: random.Random, pid: int, log: Path, first: int, mean: float
 ) -> tuple[int | None, int]:
-    """Wait for a random moment; return the exit code if the process ended, and the line's index."""
+    """Wait for a random moment; return the exit code if the process ended, and the next line."""
+    if first >= len(_LINES):
+        return _wait(pid, 3600), first
     if draw.random() < 1 / 3:
         return _wait(pid, draw.expovariate(1 / mean)), first
     line = draw.randrange(first, len(_LINES))
@@ -111,7 +113,7 @@ def _wait_for_moment(
         code = _wait(pid, 0.02)
         if code is not None:
             return code, line
-    return _wait(pid, draw.uniform(0, 1)), line
+    return _wait(pid, draw.uniform(0, 1)), line + 1
 
 
 _CODES = {"KILL": (-signal.SIGKILL,), "INT": (130,), "TERM": (143, -signal.SIGTERM)}

@@ -1,7 +1,11 @@
+import tempfile
+from pathlib import Path
+
 import keras
 import pytest
+from keras.src.utils import file_utils
 
-from tlkit._internal import keras_private
+from tlkit._internal import keras_private, temporaries
 
 
 @pytest.fixture
@@ -50,6 +54,26 @@ def test_a_layers_own_variables_are_without_those_inside_it() -> None:
     assert len(keras_private.own_trainable(layer)) == 2
     assert len(keras_private.own_non_trainable(layer)) == 2
     assert keras_private.own_trainable(holder) == []
+
+
+def test_the_temporary_folders_of_keras_name_their_process(
+    model: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = []
+
+    def record(path: Path) -> None:
+        made.extend(each.name for each in tmp_path.iterdir())
+        remove(path)
+
+    remove = temporaries.remove
+    monkeypatch.setattr(file_utils, "rmtree", lambda path: record(Path(path)))
+    file = tmp_path / "folder" / "model.keras"
+    file.parent.mkdir()
+    with keras_private.owned_temporary_folders():
+        model.save(file)
+    assert [name[:9] for name in made if name != "folder"] == [temporaries.WRITING]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_the_shared_generator_is_what_layers_without_a_seed_draw_from() -> None:

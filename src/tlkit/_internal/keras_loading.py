@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import keras_files
-from tlkit._internal.keras_private import bounded_weights, is_registered
+from tlkit._internal.keras_private import bounded_weights, is_registered, owned_temporary_folders
 
 _SPARE_WEIGHTS = 2**20  # that layers may have beyond those that a file holds, such as seeds
 
@@ -21,7 +21,7 @@ def load_checked(path: Path) -> keras.Model:
         Exception: Keras can't read it; see `tlkit._internal.files.DAMAGE_ERRORS`.
     """
     num_weights = keras_files.check_archive(path, is_registered)
-    with bounded_weights(num_weights + _SPARE_WEIGHTS):
+    with bounded_weights(num_weights + _SPARE_WEIGHTS), owned_temporary_folders():
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     problem = find_not_finite(model)
     if problem:

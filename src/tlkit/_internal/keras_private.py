@@ -1,14 +1,19 @@
 """The one place that uses Keras' underscored parts, which may change with any version of Keras."""
 
 import math
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import keras
 from keras.src.backend import config
 from keras.src.backend.common import global_state
+from keras.src.saving import saving_lib
+
+from tlkit._internal import temporaries
 
 _SHARED_GENERATOR = "global_seed_generator"
 _ADDING = threading.RLock()
@@ -127,6 +132,28 @@ def bounded_weights(limit: int) -> Iterator[None]:
             yield
         finally:
             keras.layers.Layer.add_weight = add_weight
+
+
+@contextmanager
+def owned_temporary_folders() -> Iterator[None]:
+    """Let Keras make its temporary folders as `temporaries` does: a killed process leaves them.
+
+    Keras makes one for each model that it saves or loads, under a name that says nothing.
+    """
+    made: list[Path] = []
+
+    def make() -> str:
+        made.append(temporaries.reserve(Path(tempfile.gettempdir())))
+        made[-1].mkdir(mode=0o700)
+        return str(made[-1])
+
+    before, saving_lib.get_temp_dir = saving_lib.get_temp_dir, make
+    try:
+        yield
+    finally:
+        saving_lib.get_temp_dir = before
+        for folder in made:
+            temporaries.remove(folder)
 
 
 def keras_home() -> str:

@@ -7,6 +7,7 @@ import keras
 from tlkit._internal import arguments
 from tlkit._internal.files import replace_atomically
 from tlkit._internal.keras_loading import find_not_finite
+from tlkit._internal.keras_private import owned_temporary_folders
 from tlkit._internal.signatures import check_arguments
 from tlkit.errors import ConfigError
 from tlkit.models.inspection import class_names
@@ -51,7 +52,7 @@ def save(model: keras.Model, path: str | Path) -> Path:
         raise ConfigError(
             f"`path` must be in a folder, got {str(path)!r}: {error.filename!r} is a file."
         ) from error
-    with replace_atomically(target) as temporary:
+    with replace_atomically(target) as temporary, owned_temporary_folders():
         without_optimizer.save(temporary)
         if has_custom_parts(model):  # whose weights can't be checked without a file
             load(temporary)

@@ -3,6 +3,7 @@
 import zipfile
 from pathlib import Path
 
+from tlkit._internal.keras_private import owned_temporary_folders
 from tlkit.deployment.graph import Graph
 from tlkit.deployment.runtimes import KERAS_METADATA
 
@@ -14,6 +15,7 @@ NEEDS: dict[str, str] = {}
 
 def write(graph: Graph, path: Path) -> None:
     """Write a classifier as a model of Keras, and its metadata into the same zip file."""
-    graph.plain.whole.save(path)
+    with owned_temporary_folders():
+        graph.plain.whole.save(path)
     with zipfile.ZipFile(path, "a") as file:
         file.writestr(KERAS_METADATA, graph.metadata.to_json())
