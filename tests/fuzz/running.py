@@ -157,6 +157,7 @@ _ALIASES = {
     "class_names": ("class", "classes"),
     "multi_label": ("labels",),
     "input_shape": ("in shape", "of shape"),
+    "text": ("backbones",),
     "backbone": ("backbones",),
     "name": ("engine", "recipe"),
     "top": ("count",),

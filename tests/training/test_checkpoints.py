@@ -1,4 +1,5 @@
 import itertools
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,9 @@ def test_within_an_epoch_it_goes_on_after_the_last_saved_step(
     for after in (1, 10, 7):  # 7 steps an epoch: in the first, in the second, and its last one
         with pytest.raises(TrainingInterrupted):
             fit(after, tmp_path)
-    weights, run = fit(999, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        weights, run = fit(999, tmp_path)
     for found, wanted in zip(weights, expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
     _assert_same_history(run, expected_run)

@@ -16,6 +16,7 @@ from tlkit.cli.options import (
     UseCache,
     check_figure,
     open_cache,
+    save_figure,
 )
 from tlkit.experiments.experiment import Experiment
 
@@ -182,7 +183,7 @@ def audit(
     output.print_usage(stored)
     output.print(found)
     if out is not None and found.suspects:
-        tlkit.plotting.audit_grid(found, dataset).savefig(out, dpi=150)
+        save_figure(tlkit.plotting.audit_grid(found, dataset), out)
         output.print(f"wrote {out}, a figure of the first of them")
     return {
         "suspects": [vars(suspect) for suspect in found.suspects],

@@ -18,6 +18,7 @@ from tlkit.cli.options import (
     UseCache,
     check_figure,
     open_cache,
+    save_figure,
 )
 from tlkit.errors import Argument, ConfigError
 from tlkit.experiments.experiment import Experiment
@@ -100,7 +101,7 @@ def probe(
     output.print_usage(stored)
     output.print(found)
     if out is not None:
-        tlkit.plotting.probe_curves(found).savefig(out, dpi=150)
+        save_figure(tlkit.plotting.probe_curves(found), out)
         output.print(f"wrote {out}")
     return {
         "chosen": found.chosen.layer,
@@ -120,7 +121,7 @@ def _search(
     found = search(experiment, train, on_message=output.print, **how)
     output.print(found)
     if out is not None:
-        tlkit.plotting.backbone_chart(found).savefig(out, dpi=150)
+        save_figure(tlkit.plotting.backbone_chart(found), out)
         output.print(f"wrote {out}")
     return found.to_dict()
 

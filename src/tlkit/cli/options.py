@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 import tlkit
+from tlkit._internal.files import replace_atomically
 from tlkit._internal.text import escape_controls
 from tlkit.errors import Argument, ConfigError
 from tlkit.experiments.experiment import Experiment, Unreadable
@@ -111,6 +112,16 @@ def open_cache(*, cache: bool) -> "tlkit.Cache | None":
     """Return a cache in the folder of all commands that counts what is taken and stored."""
     usage = tlkit.caching.Usage()
     return tlkit.Cache(folder="auto", usage=usage) if cache else None
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure as a file, whole or not at all.
+
+    Raises:
+        StoreError: It can't be written.
+    """
+    with replace_atomically(path) as temporary:
+        figure.savefig(temporary, dpi=150)
 
 
 def check_figure(path: Path | None) -> None:

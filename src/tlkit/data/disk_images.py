@@ -122,7 +122,8 @@ def store_images(
 
 
 def _unweighted(batches: Any, *, channels_first: bool) -> Iterator[tuple[Any, Any]]:
-    if isinstance(batches, str | bytes | Mapping) or not hasattr(batches, "__iter__"):
+    single = isinstance(batches, str | bytes | Mapping) or getattr(batches, "ndim", None) == 0
+    if single or not hasattr(batches, "__iter__"):
         raise DataError(
             "`batches` must yield (images, labels), such as a tf.data.Dataset or a list of pairs, "
             f"got {show(batches)}."

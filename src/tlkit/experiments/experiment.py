@@ -165,7 +165,7 @@ class Experiment:
                 arguments.one_of(name, value, get_args(hint))
             if hint is bool and not isinstance(value, bool):
                 raise ConfigError(Argument(name), f" must be true or false, got {show(value)}.")
-        if not isinstance(self.channels, int) or self.channels not in (1, 3):
+        if type(self.channels) is not int or self.channels not in (1, 3):
             wanted = f" must be 3 (RGB) or 1 (grey), got {show(self.channels)}."
             raise ConfigError(Argument("channels"), wanted)
         if self.class_weight is not None:
@@ -285,7 +285,7 @@ class Experiment:
     @property
     def is_multi_label(self) -> bool:
         """Whether an image can have several classes, or none."""
-        return bool(self.label_columns) or self.label_separator is not None
+        return len(self.label_columns) > 0 or self.label_separator is not None
 
     @classmethod
     @check_arguments

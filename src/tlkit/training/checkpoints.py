@@ -1,7 +1,9 @@
 """Checkpoints of a training: save its state after each epoch or so, and go on from there."""
 
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -208,6 +210,14 @@ class PhaseCheckpoints(keras.callbacks.Callback):
             build_metrics(self._fitted, dataset.element_spec)  # so that they can be restored
         left, self._skip = skip_batches(dataset, self.step)
         return left
+
+    @contextmanager
+    def hide_short_epoch(self) -> Iterator[None]:
+        """Hide Keras' warning that the epoch which goes on has fewer steps than later ones."""
+        with warnings.catch_warnings():
+            if self.step:
+                warnings.filterwarnings("ignore", message="Your input ran out of data")
+            yield
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

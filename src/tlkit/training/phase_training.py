@@ -1,6 +1,7 @@
 """Train one phase: fit it, restore its best weights, and verify which weights changed."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -169,17 +170,19 @@ def _fit(
     extra = [callback for callback in (stopper, guard, recorder) if callback is not None]
     shown = [] if lines is None else [lines]
     fit = fit_whole if part is None else partial(fit_tail, part=part)
+    quiet = nullcontext() if saved is None else saved.hide_short_epoch()
     try:
-        fit(
-            model,
-            phase,
-            plan,
-            data,
-            validation_data=validation_data,
-            extra=extra,
-            saved=saved,
-            shown=shown,  # an epoch of which a line was written has been saved
-        )
+        with quiet:
+            fit(
+                model,
+                phase,
+                plan,
+                data,
+                validation_data=validation_data,
+                extra=extra,
+                saved=saved,
+                shown=shown,  # an epoch of which a line was written has been saved
+            )
     except KeyboardInterrupt:
         done = tuple(recorder.epochs)
         return _Fitted(epochs=done, best_epoch=len(done), interrupted=True)

@@ -9,7 +9,7 @@ from string import Template
 
 import tlkit
 from tlkit._internal import arguments
-from tlkit._internal.files import to_write_error
+from tlkit._internal.files import fill_atomically, to_write_error
 from tlkit._internal.signatures import check_arguments
 from tlkit.deployment.predictor import Predictor
 from tlkit.errors import Argument, ConfigError
@@ -54,14 +54,15 @@ def write_container(path: str | Path, folder: str | Path) -> Path:
             Argument("folder"), f" must be a new or empty folder, got {str(target)!r}."
         )
     try:
-        _write(file, target, _RUNTIMES[name])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with fill_atomically(target) as made:
+            _write(file, made, _RUNTIMES[name])
     except OSError as error:
         raise to_write_error(target, error) from error
     return target
 
 
 def _write(file: Path, target: Path, runtime: str) -> None:
-    target.mkdir(parents=True, exist_ok=True)
     weights = [file.with_suffix(".bin")] if file.suffix == ".xml" else []
     proof = file.with_name(f"{file.name}.json")
     for each in (file, *weights, *filter(Path.is_file, [proof])):
