@@ -132,3 +132,19 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["train", str(photos), "--out", str(out), "--image-size", "32", "--weights", "starter"]
     assert app.main([*words, "--validation", "0.2", "--json"]) == app.DONE
     return out
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 kB of its own."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount")
+    if done.returncode:
+        pytest.skip(f"a small disk can't be mounted: {done.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -462,21 +462,6 @@ def test_an_entry_pruned_during_a_write_is_written_again(
 # No room, no permission
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount")
-    if done.returncode:
-        pytest.skip(f"a small disk can't be mounted: {done.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
 def test_a_full_disk_is_named_and_earlier_shards_stay(small_disk: Path) -> None:
     entry = Store(folder=small_disk).entry(FACTS)
     first = [np.arange(20_000, dtype="float32")]

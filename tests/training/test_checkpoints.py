@@ -1,5 +1,6 @@
 import itertools
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from tests.samples import make_noise, small_classifier
 
 from tlkit import Cache, Phase, TwoPhaseTrainer, freezing
-from tlkit.errors import ConfigError, TrainingInterrupted
+from tlkit.errors import ConfigError, StoreError, TrainingInterrupted
 from tlkit.training import SolvedHead, checkpoints
+from tlkit.training.checkpoint_files import CheckpointFolder
 from tlkit.training.records import Run
 
 DATA = make_noise(64)
@@ -46,14 +48,14 @@ class _Interrupt(keras.callbacks.Callback):
         self.seen += 1
 
 
-def _model(seed: int) -> keras.Model:
+def _model(seed: int, width: int = 8) -> keras.Model:
     keras.utils.set_random_seed(seed)
     image = keras.Input((16, 16, 3))
     x = keras.layers.Conv2D(8, 3, 2, padding="same", activation="relu", name="stem")(image)
     x = keras.layers.BatchNormalization(name="stem_bn")(x)
     x = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="middle")(x)
     x = keras.layers.Dropout(0.2, name="dropout")(x)
-    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="top")(x)
+    x = keras.layers.Conv2D(width, 3, padding="same", activation="relu", name="top")(x)
     return small_classifier(keras.Model(image, keras.layers.BatchNormalization(name="bn")(x)))
 
 
@@ -64,9 +66,10 @@ def _fit(
     checkpoint: Path | None = None,
     interrupts: tuple[int, int] = (99, 99),
     head: Phase | SolvedHead | None = None,
+    width: int = 8,
 ) -> tuple[list[np.ndarray], Run, _Interrupt]:
     """Return the weights and the record of a training of 2 and 4 epochs."""
-    model, last = _model(seed), _Interrupt(interrupts[1])
+    model, last = _model(seed, width), _Interrupt(interrupts[1])
     trainer = TwoPhaseTrainer(
         head=head or Phase(epochs=2, callbacks=(_Interrupt(interrupts[0]),)),
         fine_tune=Phase(epochs=4, learning_rate=1e-3, callbacks=(last,), **settings),
@@ -196,3 +199,46 @@ def test_no_features_are_kept_without_a_cache_or_where_it_has_a_folder(tmp_path:
     trainer.fit(_model(1), DATA, verbose=False)
     assert not (tmp_path / "no" / "features").exists()
     assert not (tmp_path / "own-state" / "features").exists()
+
+
+def test_too_small_a_disk_is_refused_before_the_training(small_disk: Path) -> None:
+    message = "Can't write .* kB to '.*run': there is too little room; .* kB are free"
+    with pytest.raises(StoreError, match=message) as refused:
+        _fit(RECIPES["whole"], 1, checkpoint=small_disk / "run", width=64)
+    assert refused.traceback[-1].name == "check_room"
+    assert not (small_disk / "run").exists()
+
+
+class _FillDisk(keras.callbacks.Callback):
+    """Fills a disk when an epoch begins, as others may who write to it."""
+
+    def __init__(self, disk: Path, epoch: int) -> None:
+        super().__init__()
+        self.disk, self.epoch = disk, epoch
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if epoch == self.epoch:
+            with suppress(OSError), (self.disk / "others").open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(1024))
+
+
+def test_a_disk_that_fills_up_stops_the_training_and_what_was_done_is_kept(
+    small_disk: Path,
+) -> None:
+    def fit(epoch: int, checkpoint: Path | None) -> list[np.ndarray]:
+        model = _model(1)
+        fine_tune = Phase(epochs=4, callbacks=(_FillDisk(small_disk, epoch),), **RECIPES["whole"])
+        trainer = TwoPhaseTrainer(
+            head=SolvedHead(), fine_tune=fine_tune, seed=5, checkpoint=checkpoint
+        )
+        trainer.fit(model, DATA, verbose=False)
+        return model.get_weights()
+
+    expected = fit(99, None)
+    with pytest.raises(StoreError, match="Can't write '.*run.*': No space left on device"):
+        fit(2, small_disk / "run")
+    (small_disk / "others").unlink()
+    assert len(CheckpointFolder(small_disk / "run").load().values["finished"]) == 1
+    for found, wanted in zip(fit(99, small_disk / "run"), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from typing_extensions import override
 
+from tlkit._internal import files
 from tlkit._internal.keras_private import build_metrics, random_states, shared_generator
 from tlkit.caching.batching import skip_batches
 from tlkit.errors import ConfigError
@@ -41,6 +42,10 @@ from tlkit.training.records import PhaseRun
 MINUTES = 10.0
 """How often the state is saved within an epoch."""
 
+_MAX_STATES = 3  # two are kept while a third is written
+_COPIES = 3  # of what is trained: the optimizer's two, and the best weights or the averaged ones
+_FLOAT_BYTES = 4
+
 
 class Checkpoints:
     """The checkpoints of one training, and what was done before it was stopped.
@@ -51,22 +56,30 @@ class Checkpoints:
         folder: Where they are.
         model: The classifier.
         settings: What makes it this training and no other, by name.
+        max_trained: How many of the backbone's parameters a phase trains, at most.
 
     Attributes:
         finished: The phases that are done.
 
     Raises:
         ConfigError: The folder is of a training with other settings.
-        StoreError: All saved states are damaged.
+        StoreError: All saved states are damaged, or there is no room for those of this training.
     """
 
     def __init__(
-        self, folder: CheckpointFolder, model: keras.Model, settings: Mapping[str, str]
+        self,
+        folder: CheckpointFolder,
+        model: keras.Model,
+        settings: Mapping[str, str],
+        *,
+        max_trained: int = 0,
     ) -> None:
         self._folder, self._model, self._settings = folder, model, dict(settings)
         self.finished: list[PhaseRun] = []
         self._resumed = folder.load()
         if self._resumed is None:
+            parameters = model.count_params() + _COPIES * max_trained
+            files.check_room(folder.folder, _MAX_STATES * _FLOAT_BYTES * parameters)
             self._save({})
             return
         _check_settings(folder, self._resumed.values["settings"], self._settings)

@@ -185,12 +185,9 @@ def _train_all(
             name: _fit_to_data(phase, model, train, batch_size) for name, phase in phases.items()
         }
         augmentations = {name: phase.augmentation for name, phase in phases.items()}
-        checkpoints = None
-        if folder is not None:
-            settings = identity.describe_training(
-                model, phases, plans, train, validation_data=held_out, seeds=seeds
-            )
-            checkpoints = Checkpoints(folder, model, settings)
+        checkpoints = _open_checkpoints(
+            folder, model, phases, plans, train, validation_data=held_out, seeds=seeds
+        )
         frozen = caching_plan.find_frozen_parts(
             model,
             plans,
@@ -224,6 +221,29 @@ def _train_all(
         finally:
             caching_plan.close_all(frozen.values())
         return tuple(runs)
+
+
+def _open_checkpoints(
+    folder: CheckpointFolder | None,
+    model: keras.Model,
+    phases: Mapping[str, Phase | SolvedHead],
+    plans: Mapping[str, freezing.FreezePlan],
+    data: Inputs,
+    *,
+    validation_data: Inputs | None,
+    seeds: Sequence[int | None],
+) -> Checkpoints | None:
+    if folder is None:
+        return None
+    settings = identity.describe_training(
+        model, phases, plans, data, validation_data=validation_data, seeds=seeds
+    )
+    trained = [
+        sum(layer.count_params() for layer in plans[name].trained)
+        for name, phase in phases.items()
+        if isinstance(phase, Phase)
+    ]
+    return Checkpoints(folder, model, settings, max_trained=max(trained, default=0))
 
 
 def _explain_interrupt(
