@@ -115,7 +115,16 @@ def show(value: object) -> str:
         text = repr(value)
     except Exception:  # code of the user's
         return f"<{type(value).__name__}>"
-    text = " ".join(text.split())
+    return shorten(" ".join(text.split()))
+
+
+def shorten(text: str) -> str:
+    """Return a text of any length for a message: of a long one, its beginning and its end.
+
+    Examples:
+        >>> len(shorten("a" * 1000)), shorten("a")
+        (200, 'a')
+    """
     return text if len(text) <= _MAX_SHOWN else f"{text[:97]} ... {text[-98:]}"
 
 

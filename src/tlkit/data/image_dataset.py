@@ -9,7 +9,7 @@ import numpy as np
 
 from tlkit._internal import arguments, arrays
 from tlkit._internal.signatures import check_arguments
-from tlkit._internal.text import join_first, show
+from tlkit._internal.text import join_first, shorten, show
 from tlkit.data import naming, scanning
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import Argument, ConfigError, DataError
@@ -30,7 +30,7 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return f"{shorten(self.path)}: {self.reason}"
 
 
 @check_arguments

@@ -296,6 +296,8 @@ def settings_for(
         values: The settings of its training, as far as they are known.
         settings: As for `load_classifier`.
     """
+    if settings.get("data") is None:
+        raise ConfigError(Argument("data"), " must be given: a folder of images, or a table.")
     values = {**values, "channels": shape[3] if len(shape) == 4 else 1, "add": ()}
     if None not in shape[1:3]:
         values |= {"image_size": shape[1:3]}
