@@ -1,5 +1,10 @@
 """Small images, and a small classifier of them, that many test files use."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import keras
 import numpy as np
 import pytest
@@ -66,3 +71,14 @@ class TickingClock:
     def perf_counter(self) -> float:
         self.now += self.tick
         return self.now
+
+
+@contextmanager
+def run_until_killed(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run Python code in a process that is killed at the end of the block, however that ends."""
+    words = [sys.executable, "-c", code, *map(str, arguments)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

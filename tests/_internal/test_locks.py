@@ -1,10 +1,9 @@
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.samples import run_until_killed
 
 from tlkit._internal import locks
 
@@ -20,9 +19,7 @@ with locks.hold(Path(sys.argv[1])):
 
 def test_another_process_is_refused_until_the_holder_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True
-    ) as holder:
+    with run_until_killed(HOLD, path) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         assert locks.is_held(path)

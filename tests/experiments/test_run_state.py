@@ -1,13 +1,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import keras
 import pytest
+from tests.samples import run_until_killed
 
 from tlkit.cli import app
 from tlkit.errors import ConfigError, StoreError, TrainingInterrupted
@@ -111,9 +110,7 @@ def test_a_run_whose_budget_ran_out_goes_on_with_a_larger_one(tmp_path: Path) ->
 def test_a_second_training_into_the_folder_is_refused_until_the_first_is_killed(
     tmp_path: Path,
 ) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    ) as holder:
+    with run_until_killed(HOLD, tmp_path) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         message = f"into which process {holder.pid} on .* trains"
