@@ -23,7 +23,7 @@ import atheris
 import keras  # noqa: F401  # first: it has tlkit register its layers
 
 with atheris.instrument_imports(include=["tlkit"], enable_loader_override=False):
-    from tlkit._internal import keras_files
+    from tlkit._internal import files, keras_files
     from tlkit._internal.keras_private import is_registered
     from tlkit.caching import shards
     from tlkit.cli import config
@@ -33,7 +33,7 @@ with atheris.instrument_imports(include=["tlkit"], enable_loader_override=False)
     from tlkit.experiments.experiment import Experiment, settings_of_run
     from tlkit.training.checkpoint_files import CheckpointFolder
 
-ACCEPTED = (TlkitError, keras_files.UnsafeFileError, shards.DamagedError)
+ACCEPTED = (TlkitError, *files.DAMAGE_ERRORS, keras_files.UnsafeFileError, shards.DamagedError)
 
 
 def _read_config(path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 _MAX_SHOWN = 200  # characters of a value in a message
+_MAX_ITEM = 400  # characters of one of several items
 _MANY_IMAGES = 10_000  # one of them is 0.01 %
 
 
@@ -85,7 +86,7 @@ def join_first(items: Sequence[object], *, limit: int = 5, separator: str = ", "
         >>> join_first(["a.png: empty", "b.png: no label"], separator="; ")
         'a.png: empty; and b.png: no label'
     """
-    words = [str(item) for item in items[:limit]]
+    words = [shorten(str(item), limit=_MAX_ITEM) for item in items[:limit]]
     if len(items) > limit:
         words.append(f"{len(items) - limit:,} more")
     before_last = " and " if separator == ", " else f"{separator}and "
@@ -118,14 +119,15 @@ def show(value: object) -> str:
     return shorten(" ".join(text.split()))
 
 
-def shorten(text: str) -> str:
+def shorten(text: str, *, limit: int = _MAX_SHOWN) -> str:
     """Return a text of any length for a message: of a long one, its beginning and its end.
 
     Examples:
         >>> len(shorten("a" * 1000)), shorten("a")
         (200, 'a')
     """
-    return text if len(text) <= _MAX_SHOWN else f"{text[:97]} ... {text[-98:]}"
+    half = (limit - 5) // 2
+    return text if len(text) <= limit else f"{text[:half]} ... {text[half + 5 - limit :]}"
 
 
 def plural(count: int, noun: str) -> str:

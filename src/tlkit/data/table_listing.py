@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlkit._internal.text import join_first, show
+from tlkit._internal.text import join_first, shorten, show
 from tlkit.data import manifests, naming, part_names
 from tlkit.data.image_files import relative_path
 from tlkit.data.listings import Listing
@@ -146,12 +146,20 @@ def _read_parts(table: Mapping[str, list[Any]], column: str | None) -> list[str]
 def _check_some_exist(names: Sequence[str], root: Path, column: str) -> None:
     """Raise an error if no file of a table exists, which tells what their paths look like."""
     given = [name for name in names if name and not naming.find_fault(name)]
-    if not given or any((root / name).exists() for name in given):
+    if not given or any(_exists(root / name) for name in given):
         return
     raise DataError(
-        f"None of the {len(given):,} files exists that column {column!r} names, such as {given[0]}:"
+        f"None of the {len(given):,} files exists that column {column!r} names, such as "
+        f"{shorten(given[0])}:"
         f" No such file in {str(root)!r}. {_explain_missing(given[0], root)}"
     )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # its name is too long
+        return False
 
 
 def _refuse_outside(names: Sequence[str], root: Path, column: str) -> None:

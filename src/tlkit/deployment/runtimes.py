@@ -73,7 +73,25 @@ def start(path: Path, *, num_threads: int) -> Started:
             f"`path` must be a file that tlkit exported, got {str(path)!r}, which {package} can't "
             f"read: {reason}"
         ) from error
-    return Started(run=run, metadata=text, package=package)
+    return Started(run=_explain(run, path, package), metadata=text, package=package)
+
+
+def _explain(run: Run, path: Path, package: str) -> Run:
+    """Return the function that says of an error in the file which file it is."""
+
+    def run_explained(images: np.ndarray) -> Mapping[str, np.ndarray]:
+        try:
+            return run(images)
+        except MemoryError:
+            raise
+        except Exception as error:  # each runtime has its own classes
+            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            raise ConfigError(
+                f"{str(path)!r} can't be run by {package}: {reason.rstrip('.')}. Export the "
+                "classifier again if the file is damaged."
+            ) from error
+
+    return run_explained
 
 
 def is_web_page(path: Path) -> bool:
