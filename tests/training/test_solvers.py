@@ -18,6 +18,21 @@ def _blobs(count: int = 300, size: int = 6, classes: int = 3) -> tuple[np.ndarra
     return (features * np.arange(1, size + 1) + 7).astype("float32"), labels
 
 
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_few_images_are_solved_for_as_many_are(multi_label: bool) -> None:
+    random = np.random.default_rng(0)
+    features = random.normal(size=(20, 50)).astype("float32")
+    features[:, 7] = 1  # constant
+    labels = np.arange(20) % 3
+    rows = random.integers(0, 2, (20, 3)) if multi_label else labels
+    moments = linear.Moments(50, 3)
+    moments.add(features.astype("float64"), rows)
+    for few, many in zip(linear.solve_dual(features, rows, 3), moments.solve(), strict=True):
+        np.testing.assert_allclose(few.kernel, many.kernel, atol=1e-5)
+        np.testing.assert_allclose(few.bias, many.bias, atol=1e-5)
+        assert few.penalty == many.penalty
+
+
 def test_moments_solve_ridge_regression_as_scikit_learn_does() -> None:
     features, labels = _blobs()
     moments = linear.Moments(6, 3)

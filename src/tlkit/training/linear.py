@@ -1,13 +1,15 @@
 """A linear classifier of features, and the sums from which ridge regression computes one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.linalg import cho_solve
 from scipy.special import expit, logsumexp
 
 _BLOCK = 4096  # images
+_SUMS = ("count", "_products", "_targets", "_sums", "_class_counts")
 
 
 class Features(Protocol):
@@ -105,16 +107,17 @@ class Moments:
         self._sums += weighted.sum(axis=0, dtype="float64")
         self._class_counts += targets.sum(axis=0)
 
-    def plus(self, other: "Moments", times: int = 1) -> "Moments":
-        """Return the sums over these images and `times` the others."""
-        total = Moments(len(self._sums), len(self._class_counts))
-        for name in ("count", "_products", "_targets", "_sums", "_class_counts"):
-            setattr(total, name, getattr(self, name) + times * getattr(other, name))
-        return total
+    def increase(self, other: "Moments") -> None:
+        """Add the sums over other images."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def without(self, other: "Moments") -> "Moments":
         """Return the sums without some of the images."""
-        return self.plus(other, times=-1)
+        rest = Moments(0, 0)
+        for name in _SUMS:
+            setattr(rest, name, getattr(self, name) - getattr(other, name))
+        return rest
 
     def solve(self, penalties: Sequence[float] = PENALTIES) -> list[Linear]:
         """Return a ridge regression of rows of 0 and 1 on standardised features per penalty."""
@@ -123,11 +126,59 @@ class Moments:
         scale = divisors(np.sqrt(np.maximum(np.diag(covariance), 0)))
         covariance /= np.outer(scale, scale)
         targets = (self._targets / self.count - np.outer(mean, shares)) / scale[:, None]
-        found = []
-        for penalty in penalties:
-            kernel = np.linalg.solve(covariance + penalty * np.eye(len(scale)), targets)
-            found.append(fold_scaling(kernel, shares, mean, scale, penalty))
-        return found
+        kernels = _solve_penalized(covariance, targets, penalties)
+        return [
+            fold_scaling(kernel, shares, mean, scale, penalty)
+            for kernel, penalty in zip(kernels, penalties, strict=True)
+        ]
+
+
+def solve_dual(
+    features: np.ndarray, labels: np.ndarray, classes: int, penalties: Sequence[float] = PENALTIES
+) -> list[Linear]:
+    """Return what `Moments.solve` returns of the same images, in less time if they are few.
+
+    The weights are a sum of the images' features: a system with a row for each image is solved in
+    place of one with a row for each feature.
+
+    Args:
+        features: `(count, size)`.
+        labels: Class indices, `(count,)`, or rows of 0 and 1.
+        classes: Number of classes.
+        penalties: As for `Moments.solve`.
+    """
+    wide = features.astype("float64")
+    mean, rows = wide.mean(axis=0), to_rows(labels, classes).astype("float64")
+    wide -= mean
+    scale = divisors(np.sqrt((wide**2).mean(axis=0)))
+    wide /= scale
+    shares = rows.mean(axis=0)
+    found = _solve_penalized(wide @ wide.T / len(wide), (rows - shares) / len(wide), penalties)
+    return [
+        fold_scaling(wide.T @ each, shares, mean, scale, penalty)
+        for each, penalty in zip(found, penalties, strict=True)
+    ]
+
+
+def _solve_penalized(
+    matrix: np.ndarray, targets: np.ndarray, penalties: Sequence[float]
+) -> Iterator[np.ndarray]:
+    """Yield for each penalty the solution of `(matrix + penalty * identity) @ x = targets`.
+
+    Args:
+        matrix: Symmetric, and positive but for rounding; its diagonal is overwritten.
+        targets: `(size, classes)`.
+        penalties: Above 0.
+    """
+    diagonal = np.diag(matrix).copy()
+    for penalty in penalties:
+        np.fill_diagonal(matrix, diagonal + penalty)
+        try:  # half the work of solving without the symmetry; NumPy's releases the GIL, SciPy's not
+            factor = np.linalg.cholesky(matrix)
+        except np.linalg.LinAlgError:  # not positive, by rounding
+            yield np.linalg.solve(matrix, targets)
+            continue
+        yield cho_solve((factor.T, False), targets, check_finite=False)
 
 
 def blocks(count: int) -> list[slice]:

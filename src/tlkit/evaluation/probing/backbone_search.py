@@ -4,6 +4,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from tlkit.errors import Argument, ConfigError, EngineError
 from tlkit.evaluation.probing import cross_validation, fitted_sites, timing
 from tlkit.evaluation.probing.candidates import BackboneCandidate, read_candidates
 from tlkit.evaluation.probing.contenders import Contender, build_all, nothing_left
+from tlkit.evaluation.probing.cross_validation import CrossValidation
 from tlkit.evaluation.probing.paired import standard_error, wilson_interval
 from tlkit.evaluation.probing.search_result import (
     BackboneSearch,
@@ -206,7 +208,7 @@ def _measure(
     classes = len(images.class_names)
     candidate, (height, width) = contender.candidate, contender.image_size
     batch = np.asarray(images.images[np.arange(batch_size) % len(images)])
-    corrects = [fit.correct(quick=True) for fit in fitted.fits]
+    corrects = cross_validation.map_sites(partial(CrossValidation.correct, quick=True), fitted.fits)
     groups = fitted.groups[: cross_validation.MAX_SCORED]
     measured = []
     for index in _worth_timing(fitted.sites, corrects, classes):

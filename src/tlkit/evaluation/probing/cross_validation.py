@@ -5,25 +5,35 @@ with five folds every image serves both to fit and to score, but never in the sa
 validation set, training images are marked `FIT_ONLY` and validation images `SCORE_ONLY` instead.
 
 Ridge regression needs one pass and little memory. Its solution depends on the features only through
-sums over images (`Moments`), which are kept for each fold: the head for a fold is solved from the
-sums of all images minus those of the fold. The features themselves are kept only for the images to
-score, at most `MAX_SCORED`. Logistic regression has no such sums, so the features of all images are
+sums over images (`Moments`): the head for a fold is solved from the sums of all images minus those
+of the fold. The features themselves are kept only for the images to score, at most `MAX_SCORED`;
+their sums are made when they are scored, which for some images at a time would move much more
+memory. Logistic regression has no such sums, so the features of all images are
 kept, and with more than 2,000 images only one fold is scored, which is precise enough.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # of scikit-learn
 
+from tlkit._internal import system
 from tlkit.evaluation import multi_label
 from tlkit.training import solvers
-from tlkit.training.linear import PENALTIES, Moments
+from tlkit.training.linear import PENALTIES, Linear, Moments, solve_dual
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 NUM_FOLDS = 5
 FIT_ONLY, SCORE_ONLY = -1, -2
 MAX_SCORED = 5000
 _MAX_ALL_FOLDS = 2000  # images, above which logistic regression scores one fold alone
+_MAX_DUAL = 0.8  # images for each feature, above which a system of the features is smaller
+_CHANCE = 3.0  # standard deviations
 _PENALTY = 1e-3  # the penalty chosen most often for a few thousand images
 
 
@@ -50,11 +60,11 @@ class CrossValidation:
             self._kept.append((features, labels, folds))
             return
         room = MAX_SCORED - sum(len(labels) for _, labels, _ in self._kept)
-        if room > 0:
-            scored = np.flatnonzero(folds != FIT_ONLY)[:room]
-            self._kept.append((features[scored], labels[scored], folds[scored]))
-        for fold in np.unique(folds[folds != SCORE_ONLY]).tolist():
-            inside = folds == fold
+        scored = np.flatnonzero(folds != FIT_ONLY)[:room]
+        self._kept.append((features[scored], labels[scored], folds[scored]))
+        rest = np.delete(np.arange(len(labels)), scored)
+        for fold in np.unique(folds[rest][folds[rest] != SCORE_ONLY]).tolist():
+            inside = rest[folds[rest] == fold]
             if fold not in self._moments:
                 self._moments[fold] = Moments(self._num_features, self._num_classes)
             self._moments[fold].add(features[inside], labels[inside])
@@ -135,25 +145,82 @@ class CrossValidation:
             return found
         return found[:1] if SCORE_ONLY in found or len(folds) > _MAX_ALL_FOLDS else found
 
+    # A penalty that is behind the best one by more than chance allows, on the images of the folds
+    # so far, is not tried on the others: on average two or three of five are left.
     def _ridge_logits(
         self, features: np.ndarray, labels: np.ndarray, folds: np.ndarray, *, quick: bool
     ) -> np.ndarray:
         """Return logits with the penalty that is best over all folds, or over one."""
-        total = Moments(self._num_features, self._num_classes)
-        for moments in self._moments.values():
-            total = total.plus(moments)
-        penalties: Sequence[float] = PENALTIES
+        solve = self._solver_of_folds(features, labels, folds)
+        penalties = np.array(PENALTIES)
         logits = np.empty((len(penalties), len(labels), self._num_classes), "float32")
+        seen = np.zeros(len(labels), bool)
         for fold in np.unique(folds).tolist():
             held_out = folds == fold
-            others = total.without(self._moments[fold]) if fold in self._moments else total
-            found = [linear.logits(features[held_out]) for linear in others.solve(penalties)]
-            logits[:, held_out] = found
-            if quick and len(penalties) > 1:
-                scores = [solvers.score(labels[held_out], each) for each in found]
-                chosen = int(np.argmax(scores))
-                penalties, logits = penalties[chosen : chosen + 1], logits[chosen : chosen + 1]
+            logits[:, held_out] = [
+                linear.logits(features[held_out]) for linear in solve(fold, penalties.tolist())
+            ]
+            seen |= held_out
+            left = _best_penalties(logits[:, seen], labels[seen], quick=quick)
+            penalties, logits = penalties[left], logits[left]
         return np.asarray(max(logits, key=lambda each: solvers.score(labels, each)))
+
+    def _solver_of_folds(
+        self, features: np.ndarray, labels: np.ndarray, folds: np.ndarray
+    ) -> Callable[[int, Sequence[float]], list[Linear]]:
+        """Return a function that fits heads to all images but those of a fold."""
+        size, classes = self._num_features, self._num_classes
+        if not self._moments and len(labels) < _MAX_DUAL * size:
+
+            def solve_few(fold: int, penalties: Sequence[float]) -> list[Linear]:
+                fitted = (folds != fold) & (folds != SCORE_ONLY)
+                return solve_dual(features[fitted], labels[fitted], classes, penalties)
+
+            return solve_few
+        moments = {
+            fold: Moments(size, classes) for fold in {*np.unique(folds).tolist(), *self._moments}
+        }
+        total = Moments(size, classes)
+        for fold, each in moments.items():
+            if fold != SCORE_ONLY:
+                each.add(features[folds == fold], labels[folds == fold])
+            if fold in self._moments:
+                each.increase(self._moments[fold])
+            total.increase(each)
+        return lambda fold, penalties: total.without(moments[fold]).solve(penalties)
+
+
+def _best_penalties(logits: np.ndarray, labels: np.ndarray, *, quick: bool) -> np.ndarray:
+    """Return the indices of the penalties that may be the best over all folds.
+
+    Args:
+        logits: `(penalties, count, classes)`, of images that were not fitted to.
+        labels: Their labels.
+        quick: Whether to return only the best so far.
+    """
+    scores = np.array([solvers.score(labels, each) for each in logits])
+    best = int(scores.argmax())
+    if quick:
+        return np.array([best])
+    if labels.ndim == 2:
+        return np.arange(len(logits))
+    correct = logits.argmax(axis=2) == labels
+    differences = (correct[best] != correct).sum(axis=1)  # images that only one of the two gets
+    behind = correct[best].sum() - correct.sum(axis=1)
+    return np.flatnonzero(behind <= _CHANCE * np.sqrt(differences))
+
+
+def map_sites(function: Callable[[Item], Result], sites: Sequence[Item]) -> list[Result]:
+    """Return the function's result for each site, on all cores.
+
+    Each core solves for another site: on two cores that is faster than both on one, most of all
+    where other programs run, as OpenBLAS has its threads wait for each other.
+    """
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        ThreadPoolExecutor(system.count_cores(), thread_name_prefix="tlkit-probe") as pool,
+    ):
+        return list(pool.map(function, sites))
 
 
 def joint_accuracy(sites: Sequence[CrossValidation]) -> float:

@@ -98,7 +98,8 @@ def probe(
         cache=cache,
         also=also,
     )
-    layers = tuple(map(_measure_layer, fitted.sites, fitted.fits))
+    accuracies = cross_validation.map_sites(CrossValidation.accuracy, fitted.fits)
+    layers = tuple(map(_to_layer, fitted.sites, accuracies))
     joint, joint_accuracy = _select_joint(layers, fitted.fits, max_layers)
     num_fitted, num_scored = fitted.fits[0].counts
     best = max(range(len(layers)), key=lambda at: layers[at].accuracy)
@@ -118,14 +119,14 @@ def probe(
     )
 
 
-def _measure_layer(site: sites.Site, fit: CrossValidation) -> ProbedLayer:
+def _to_layer(site: sites.Site, accuracy: float) -> ProbedLayer:
     return ProbedLayer(
         layer=site.layer,
         pooling=site.pooling,
         num_features=site.num_features,
         multiply_adds=site.multiply_adds,
         num_parameters=site.num_parameters,
-        accuracy=fit.accuracy(),
+        accuracy=accuracy,
     )
 
 
@@ -207,13 +208,16 @@ def _select_joint(
     while len(selected) < max_layers:
         names = {layers[index].layer for index in selected}
         num_features = sum(layers[index].num_features for index in selected)
-        tried = [
-            (cross_validation.joint_accuracy([fits[each] for each in (*selected, index)]), -index)
+        others = [
+            index
             for name, index in best_pooling.items()
             if name not in names
             and layers[index].multiply_adds <= max_work
             and num_features + layers[index].num_features <= MAX_JOINT_FEATURES
         ]
+        joined = [[fits[each] for each in (*selected, index)] for index in others]
+        found = cross_validation.map_sites(cross_validation.joint_accuracy, joined)
+        tried = [(each, -index) for each, index in zip(found, others, strict=True)]
         error = fits[order[0]].standard_error(accuracy)
         if not tried or max(tried)[0] <= accuracy + _MIN_GAIN * error:
             break
