@@ -23,6 +23,7 @@ from tlkit.cli import (
     experiment_commands,
     export_commands,
     hub_commands,
+    quiet,
     serve_commands,
     signals,
 )
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a file name may be in no encoding
     stopped = signals.Stopped()
     try:
-        with signals.stop_cleanly(stopped), _escape_warnings():
+        with signals.stop_cleanly(stopped), quiet.hide_startup(), _escape_warnings():
             code = _run(typed)
             sys.stdout.flush()
             return code
