@@ -297,11 +297,7 @@ class Recipe:
             seconds=before + time.perf_counter() - started,
             budget_ran_out=recipe_checkpoint.find_end(run, self.fine_tune) if budget else None,
         )
-        if trained.budget_ran_out:
-            user_warnings.warn(
-                f"The budget of {budget:g} minutes ran out {trained.budget_ran_out}. A larger "
-                "`budget` trains longer."
-            )
+        _warn_of_budget(trained, budget)
         return trained
 
     def _train_until(
@@ -335,6 +331,14 @@ class Recipe:
             )
             phases += [] if more is None else [more]
         return Run(phases=tuple(phases))
+
+
+def _warn_of_budget(trained: Trained, budget: float | None) -> None:
+    if trained.budget_ran_out:
+        user_warnings.warn(
+            f"The budget of {budget:g} minutes ran out {trained.budget_ran_out}. A larger "
+            "`budget` trains longer."
+        )
 
 
 def _fit_ood(model: keras.Model, data: ImageDataset) -> None:

@@ -163,9 +163,8 @@ def _run(
     stored = cache if cache and cache.folder and _is_backbone_unchanged(trained) else None
     folded = None
     if experiment.folds:
-        again = partial(
-            _train_on, experiment, count(1), claim.checkpoint, cache=cache, verbose=verbose
-        )
+        how = {"cache": cache, "verbose": verbose}
+        again = partial(_train_on, experiment, count(1), claim.checkpoint, **how)
         folded = folds.evaluate_folds(experiment, source, trained, train=again, cache=stored)
         parts = replace(parts, test=source)
         on_message(folded.summary())

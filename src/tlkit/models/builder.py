@@ -109,11 +109,7 @@ def build_classifier(
         >>> build_classifier(backbone, 10, pixels=(0, 1)).output_shape
         (None, 10)
     """
-    if arguments.at_least("num_classes", num_classes, 2) > _MAX_CLASSES:
-        raise ConfigError(
-            Argument("num_classes"), f" must be at most {_MAX_CLASSES:,}, got {num_classes:,}."
-        )
-    num_classes = int(num_classes)  # Keras takes no number of NumPy
+    num_classes = _check_classes(num_classes)
     seed = None if seed is None else int(seed)
     names = _class_names(class_names, num_classes)
     arguments.fraction("dropout", dropout)
@@ -150,6 +146,14 @@ def build_classifier(
             backbone, [features] if isinstance(features, str) else features
         )
     return assemble(backbone, pooling)
+
+
+def _check_classes(count: int) -> int:
+    if arguments.at_least("num_classes", count, 2) > _MAX_CLASSES:
+        raise ConfigError(
+            Argument("num_classes"), f" must be at most {_MAX_CLASSES:,}, got {count:,}."
+        )
+    return int(count)  # Keras takes no number of NumPy
 
 
 def _check_shape(shape: Sequence[int | None]) -> None:

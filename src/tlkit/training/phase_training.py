@@ -4,6 +4,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import keras
 
@@ -71,11 +72,10 @@ def run_phase(
         PhaseInterrupted: Ctrl-C stopped a phase that trains by gradients.
         TrainingError: A frozen weight changed, or a layer to be trained did not.
     """
-    data = inputs.soften_labels(data, phase.augmentation, model)
+    soften = partial(inputs.soften_labels, layers=phase.augmentation, model=model)
+    data = soften(data)
     if validation_data is not None:
-        validation_data = inputs.soften_labels(
-            validation_data, phase.augmentation, model, "validation_data"
-        )
+        validation_data = soften(validation_data, name="validation_data")
     _seed_and_compile(model, phase, plan, data, seed=seed)
     lines = progress.EpochLines(name) if verbose else None
     before = verification.hash_weights(model)
@@ -84,28 +84,12 @@ def run_phase(
         saved = checkpoints.start_phase(before, phase.augmentation)
         before = saved.before
     started = time.perf_counter() - (0.0 if saved is None else saved.seconds)
+    how: dict[str, Any] = {"validation_data": validation_data, "part": part}
     if isinstance(phase, SolvedHead):
-        epochs = head_solver.fit_head(
-            model,
-            phase,
-            data,
-            validation_data=validation_data,
-            part=part,
-            seed=seed,
-            is_last=is_last,
-        )
+        epochs = head_solver.fit_head(model, phase, data, seed=seed, is_last=is_last, **how)
         fitted = _Fitted(epochs=epochs)
     else:
-        fitted = _fit(
-            model,
-            phase,
-            plan,
-            data,
-            validation_data=validation_data,
-            part=part,
-            lines=lines,
-            saved=saved,
-        )
+        fitted = _fit(model, phase, plan, data, lines=lines, saved=saved, **how)
     seconds = time.perf_counter() - started
     if lines is not None and isinstance(phase, SolvedHead):
         lines.write_solution(phase.solver, fitted.epochs[0], seconds)

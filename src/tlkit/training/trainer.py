@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -184,34 +185,26 @@ def _train_all(
         phases = {
             name: _fit_to_data(phase, model, train, batch_size) for name, phase in phases.items()
         }
-        augmentations = {name: phase.augmentation for name, phase in phases.items()}
         checkpoints = _open_checkpoints(
             folder, model, phases, plans, train, validation_data=held_out, seeds=seeds
         )
         frozen = caching_plan.find_frozen_parts(
             model,
             plans,
-            augmentations,
+            {name: phase.augmentation for name, phase in phases.items()},
             train,
             validation_data=held_out,
             cache=cache,
             progress=lines,
         )
         runs = [] if checkpoints is None else list(checkpoints.finished)
+        how: dict[str, Any] = {"validation_data": held_out, "verbose": verbose}
         try:
             for (name, phase), seed in [*zip(phases.items(), seeds, strict=True)][len(runs) :]:
+                how |= {"name": name, "seed": seed, "part": frozen[name]}
+                last = name == [*phases][-1]
                 run = run_phase(
-                    model,
-                    phase,
-                    plans[name],
-                    train,
-                    name=name,
-                    validation_data=held_out,
-                    seed=seed,
-                    part=frozen[name],
-                    verbose=verbose,
-                    is_last=name == [*phases][-1],
-                    checkpoints=checkpoints,
+                    model, phase, plans[name], train, is_last=last, checkpoints=checkpoints, **how
                 )
                 runs.append(run)
                 if checkpoints is not None:
