@@ -1,4 +1,4 @@
-from typing import get_args
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -191,3 +191,27 @@ def test_features_that_are_too_many_for_memory_are_stacked_in_a_file() -> None:
     stored = solvers.stack_batches(iter(batches), 12, max_bytes=4 * 12 * 6 - 1)
     assert (type(whole), type(stored)) == (np.ndarray, np.memmap)
     np.testing.assert_array_equal(whole, stored)
+
+
+def test_without_a_cache_features_that_do_not_fit_into_memory_go_to_the_disk(
+    small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = []
+    solve = solvers.ridge
+
+    def record(features: np.ndarray, *args: Any, **settings: Any) -> linear.Linear:
+        kinds.append(type(features))
+        return solve(features, *args, **settings)
+
+    def train() -> np.ndarray:
+        model = small_classifier(keras.models.clone_model(small_backbone), pooling="flatten")
+        model.set_weights(weights)
+        train_phase(model, SolvedHead(solver="ridge"), DATA, cache=None, seed=0, verbose=False)
+        return np.asarray(model.get_layer("logits").kernel)
+
+    weights = small_classifier(small_backbone, pooling="flatten").get_weights()
+    monkeypatch.setattr(solvers, "ridge", record)
+    in_memory = train()
+    monkeypatch.setattr(head_solver.system, "free_memory", lambda: 0)
+    np.testing.assert_array_equal(train(), in_memory)
+    assert kinds == [np.ndarray, np.memmap]

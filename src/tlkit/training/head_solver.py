@@ -135,17 +135,24 @@ def _run_images(
     before = Part(
         steps, whole.inputs, outputs, input_dtype=model.inputs[0].dtype, name="before_the_head"
     )
-    engines: dict[Any, selection.Engine] = {}
-    features, labels = [], []
-    for chunk in chunks.read_chunks(data, rows=_ROWS, rank=len(model.input_shape)):
-        key = (chunk.images.shape[1:], chunk.images.dtype)
-        if key not in engines:
-            engines[key] = selection.prepare("keras", before, chunk.images[:128])
-        features.append(engines[key].run(chunk.images)[0])
-        labels.append(chunk.labels)
-        _check_unweighted(chunk.weights)
-    count = sum(map(len, labels))
-    return solvers.stack_batches(features, count), np.concatenate(labels)
+    labels = []
+
+    def run() -> Iterator[np.ndarray]:
+        engines: dict[Any, selection.Engine] = {}
+        for chunk in chunks.read_chunks(data, rows=_ROWS, rank=len(model.input_shape)):
+            key = (chunk.images.shape[1:], chunk.images.dtype)
+            if key not in engines:
+                engines[key] = selection.prepare("keras", before, chunk.images[:128])
+            labels.append(chunk.labels)
+            _check_unweighted(chunk.weights)
+            yield engines[key].run(chunk.images)[0]
+
+    if batches.is_arrays(data):
+        features = solvers.stack_batches(run(), len(data[0]), max_bytes=_find_limit(None))
+    else:  # how many images it has is known at its end
+        found = list(run())
+        features = solvers.stack_batches(found, sum(map(len, found)))
+    return features, np.concatenate(labels)
 
 
 def _run_cached(
