@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from tlkit._internal.signatures import check_arguments
-from tlkit._internal.text import show
+from tlkit._internal.text import shorten, show
 from tlkit.errors import Argument, ConfigError, DataError
 
 WEIGHTS = "starter"
@@ -48,8 +48,8 @@ def complete_options(backbone: str, options: Mapping[str, Any]) -> dict[str, Any
         ConfigError: The starter's weights are of another backbone, or of another alpha.
     """
     if backbone != BACKBONE or options.get("alpha", ALPHA) != ALPHA:
-        named = {"backbone": backbone, **options}
-        wrong = ", ".join(f"{name}={show(value)}" for name, value in named.items())
+        given = [f"{name}={show(value)}" for name, value in options.items()]
+        wrong = ", ".join([shorten(backbone), *given])
         raise ConfigError(
             Argument("weights"),
             f" can be {WEIGHTS!r} only for {BACKBONE} with alpha={ALPHA}, got {wrong}. Use "
