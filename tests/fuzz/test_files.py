@@ -4,10 +4,10 @@ In CI the cases are always the same; `TLKIT_FUZZ_CASES=20000 pytest tests/fuzz` 
 """
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fuzz.files import FORMATS, run_case
-from tests.fuzz.test_functions import fuzz
+from tests.fuzz.test_functions import CHOSEN, fuzz
 from tests.fuzz.world import World
 
 
@@ -16,7 +16,7 @@ def test_an_undamaged_file_is_read(world: World, name: str) -> None:
     FORMATS[name].read(world, FORMATS[name].make(world))
 
 
-@fuzz
+@settings(fuzz, max_examples=int(CHOSEN or 300))
 @given(name=st.sampled_from(sorted(FORMATS)), seed=st.integers(0, 10**9))
 def test_a_damaged_file_is_read_or_refused(world: World, name: str, seed: int) -> None:
     assert run_case(world, name, seed) is None
