@@ -1,10 +1,11 @@
 """Warnings that name the line of the user's code that they are about."""
 
+import os
 import sys
 import warnings
 from pathlib import Path
 
-_PACKAGE = str(Path(__file__).parent.parent)
+_PACKAGE = f"{Path(__file__).parent.parent}{os.sep}"  # not the beginning of another package
 
 
 def warn(message: str) -> None:

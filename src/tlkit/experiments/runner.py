@@ -170,10 +170,12 @@ def _run(
         on_message(folded.summary())
     _calibrate(trained, parts.validation, cache=stored, on_message=on_message)
     evaluation = folded.pooled if folded else evaluate(trained.model, parts.test, cache=stored)
-    fit_before = partial(fit, checkpoint=claim.checkpoint / "before")
-    is_quick = stored is not None and not experiment.folds
-    before = partial(_evaluate_before, experiment, cache, fit_before) if is_quick else None
-    additions = measure(parts, evaluation, before) if experiment.add else None
+    additions = None
+    if experiment.add:
+        is_quick = stored is not None and not experiment.folds
+        fit_before = partial(fit, checkpoint=claim.checkpoint / "before")
+        before = partial(_evaluate_before, experiment, cache, fit_before) if is_quick else None
+        additions = measure(parts, evaluation, before)
     result = ExperimentResult(
         folder=claim.folder,
         split=parts,

@@ -259,7 +259,7 @@ def _verify(folder: Path, repo: str) -> list[str]:
     if not (folder / SUMS).is_file() or not (folder / "model.keras").is_file():
         raise ConfigError(
             Argument("repo"),
-            f" must be a run that `tlkit push` sent, got {show(repo)}, which is none.",
+            f" must be a run that `tlkit push` sent, got {show(repo)}, which is not one.",
         )
     try:
         sums = checksums.read(folder)
