@@ -202,10 +202,8 @@ def _train_all(
         try:
             for (name, phase), seed in [*zip(phases.items(), seeds, strict=True)][len(runs) :]:
                 how |= {"name": name, "seed": seed, "part": frozen[name]}
-                last = name == [*phases][-1]
-                run = run_phase(
-                    model, phase, plans[name], train, is_last=last, checkpoints=checkpoints, **how
-                )
+                how["is_last"] = name == [*phases][-1]
+                run = run_phase(model, phase, plans[name], train, checkpoints=checkpoints, **how)
                 runs.append(run)
                 if checkpoints is not None:
                     checkpoints.finish_phase(run)
