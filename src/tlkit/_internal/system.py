@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 _ROOT = Path("/")
 _ASSUMED_MEMORY = 4 * 2**30
 
@@ -19,6 +21,12 @@ def count_cores() -> int:
     except ModuleNotFoundError:  # installed without dependencies, for `Predictor`
         known = getattr(os, "sched_getaffinity", lambda pid: range(os.cpu_count() or 1))
         return len(known(0))
+
+
+def has_avx512() -> bool:
+    """Return whether the processor has AVX-512, as NumPy found it."""
+    found = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    return any(name.startswith(("AVX512", "X86_V4")) for name in found)
 
 
 def processor(root: Path = _ROOT) -> str | None:

@@ -23,9 +23,11 @@ class Cache:
     """How training runs the frozen part of a model once, and stores its features.
 
     Attributes:
-        engine: What runs the frozen part. "keras" gives exactly Keras' numbers; "litert",
-            "openvino" and "onnxruntime" are checked against it on the first batch; "auto" times
-            all that are installed and takes the fastest.
+        engine: What runs the frozen part. "auto" is a compiler that is several times faster than
+            Keras, LiteRT, which comes with TensorFlow, or where it is faster OpenVINO; it is Keras
+            for few images, and where no compiler can run the model. "litert", "openvino" and
+            "onnxruntime" are compilers, each checked against Keras on the first batch: its numbers
+            differ in the last digits. "keras" gives exactly Keras' numbers.
         tolerance: The largest difference from Keras that an engine may have, relative to the
             largest number.
         folder: Where to store features, so that a later run need not run the frozen part for images
@@ -46,11 +48,11 @@ class Cache:
         ConfigError: A value is wrong.
 
     Examples:
-        >>> Cache(engine="auto", memory_limit=2 * 2**30).dtype
-        'float32'
+        >>> Cache(memory_limit=2 * 2**30).engine
+        'auto'
     """
 
-    engine: EngineName | Literal["auto"] = "keras"
+    engine: EngineName | Literal["auto"] = "auto"
     tolerance: float = 1e-3
     folder: str | Path | None = None
     memory_limit: int | None = None
@@ -77,7 +79,7 @@ class Cache:
 
 
 DEFAULT = Cache()
-"""Keras' own numbers, in memory as long as the training lasts."""
+"""In memory as long as the training lasts."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -212,6 +212,11 @@ class Entry:
     def _path(self, name: str) -> Path:
         return self.folder / self.key / f"{name}{shards.SUFFIX}"
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether there is any shard."""
+        return any((self.folder / self.key).glob(f"[!.]*{shards.SUFFIX}"))
+
     def mark_used(self) -> None:
         """Note that the entry is used now."""
         with suppress(OSError):  # it does not exist yet, or is read-only

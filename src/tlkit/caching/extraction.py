@@ -92,7 +92,8 @@ class Extraction:
             count = sum(len(self._extracted[name].labels) for _ in self._extracted[name].views)
             self._images += count
             self._progress.print(
-                f"{name}: ran {ran:,} of {count:,} by {self._runner.engine} in {seconds:.1f} s"
+                f"{name}: ran {ran:,} of {count:,} by {self._runner.describe_engine()}, "
+                f"in {seconds:.1f} s"
             )
         extracted = self._extracted[name]
         places = [self._runner.outputs.index(tensor) for tensor in cut.tensors]
@@ -150,10 +151,13 @@ class Extraction:
             self._runner.row_bytes, source.image_bytes, source.max_images
         )
         runner = self._runner.images
+        runner.expect(source.max_images)
         if self._folder.store is None:
             found = collection.run_all(runner, source, rows, self._progress)
         else:
-            lookup = runner.open_lookup(self._folder.store, source.first, source.read_sample)
+            lookup = runner.open_lookup(
+                self._folder.store, source.first, source.read_sample, source.find_digests()
+            )
             found = StoredCollection(
                 runner=runner,
                 source=source,
@@ -174,6 +178,7 @@ class Extraction:
         """Return the features of augmented copies, which are stored chunk by chunk."""
         source = Source(data, rank=self._rank)
         max_images, entry = source.max_images, None
+        self._runner.copies.expect(None if max_images is None else max_images * self._runner.views)
         if self._folder.store is not None:
             first, read = source.first, source.read_sample
             entry = self._runner.copies.open_lookup(self._folder.store, first, read).entry

@@ -27,6 +27,11 @@ class Lookup:
         self._written: dict[str, np.ndarray] = {}  # the digests in each shard of this process
         self._wider: list[tuple[Entry, list[int]]] = stored.wider_entries(facts)
 
+    @property
+    def has_features(self) -> bool:
+        """Whether features of any image are stored."""
+        return bool(self._wider) or self.entry.has_rows
+
     def locate(self, digests: np.ndarray) -> np.ndarray:
         """Return whether the features of each image seem to be stored."""
         there = self.entry.locate_rows(digests)

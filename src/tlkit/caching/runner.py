@@ -88,6 +88,10 @@ class Runner:
         """The engine that runs the trunk, with its version."""
         return self.copies.engine
 
+    def describe_engine(self) -> str:
+        """Return the engine, with its version, and what it gained if "auto" chose it."""
+        return self.copies.describe_engine()
+
     @property
     def engine_error(self) -> float | None:
         """The engine's difference from Keras on the first batch; None if nothing was run."""

@@ -18,10 +18,20 @@ class StoredTrunk:
     Args:
         runner: Runs the frozen model; it says how and where features are stored.
         rank: The number of axes of the model's input.
+        num_images: About how many images will be run in all; None for those of the first call.
+        progress: Shows how far a run is.
     """
 
-    def __init__(self, runner: TrunkRunner, *, rank: int) -> None:
+    def __init__(
+        self,
+        runner: TrunkRunner,
+        *,
+        rank: int,
+        num_images: int | None = None,
+        progress: CacheProgress | None = None,
+    ) -> None:
         self._runner, self._rank = runner, rank
+        self._num_images, self._progress = num_images, progress or CacheProgress(verbose=False)
         self._folder = FeatureFolder(runner.cache)
         self._lookup: Any = None
 
@@ -29,6 +39,10 @@ class StoredTrunk:
     def name(self) -> str:
         """The name of the engine."""
         return self._runner.engine.split()[0]
+
+    def describe(self) -> str:
+        """Return the engine, with its version, and what it gained if "auto" chose it."""
+        return self._runner.describe_engine()
 
     def run(self, images: Any) -> list[np.ndarray]:
         """Return the features of images, in memory.
@@ -38,6 +52,7 @@ class StoredTrunk:
                 are stored are not read.
         """
         source = Source((images, np.zeros(len(images), "int8")), rank=self._rank)
+        self._runner.expect(max(len(images), self._num_images or 0))
         row_bytes = self._runner.row_bytes
         rows = collection.count_shard_rows(row_bytes, source.image_bytes, len(images))
         try:
@@ -45,13 +60,12 @@ class StoredTrunk:
                 return self._collect(source, rows).in_memory().shards[0]
         except StoreError as error:
             self._folder.give_up(error, None)
-        progress = CacheProgress(verbose=False)
-        return collection.run_all(self._runner, source, rows, progress).shards[0]
+        return collection.run_all(self._runner, source, rows, self._progress).shards[0]
 
     def _collect(self, source: Source, rows: int) -> collection.Collected:
         if self._lookup is None and self._folder.store is not None:
             self._lookup = self._runner.open_lookup(
-                self._folder.store, source.first, source.read_sample
+                self._folder.store, source.first, source.read_sample, source.find_digests()
             )
         return collection.StoredCollection(
             runner=self._runner,
@@ -59,5 +73,5 @@ class StoredTrunk:
             lookup=self._lookup,
             rows=rows,
             folder=self._folder,
-            progress=CacheProgress(verbose=False),
+            progress=self._progress,
         ).collect()

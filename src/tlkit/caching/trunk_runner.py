@@ -16,6 +16,8 @@ from tlkit.models.flat_graph import Part
 BATCH = 128
 """How many images an engine is prepared with."""
 
+_SHARE_RUN = 0.5  # of the images, by Keras
+
 
 class TrunkRunner:
     """Computes the features of images.
@@ -44,7 +46,7 @@ class TrunkRunner:
         last_layer: str,
         row_bytes: int,
         cache: Cache,
-        engine: str = "keras",
+        engine: str,
         more_facts: dict[str, Any] | None = None,
     ) -> None:
         self._trunk, self._name = trunk, engine
@@ -54,6 +56,14 @@ class TrunkRunner:
         self.cache, self.row_bytes = cache, row_bytes
         self.num_computed = 0
         self.float16_error = 0.0
+        self._num_expected: int | None = None
+
+    def expect(self, num_images: int | None) -> None:
+        """Say how many images are about to be run; None if it is unknown.
+
+        A choice of engine depends on it, which is made once.
+        """
+        self._num_expected = num_images
 
     @property
     def engine(self) -> str:
@@ -63,24 +73,36 @@ class TrunkRunner:
             return f"{self._name} {selection.get_version(self._name)}"
         return f"{prepared.name} {prepared.version}"
 
+    def describe_engine(self) -> str:
+        """Return the engine, with its version, and what it gained if "auto" chose it."""
+        prepared = next(iter(self._engines.values()), None)
+        return self.engine if prepared is None else prepared.describe()
+
     @property
     def engine_error(self) -> float | None:
         """The engine's difference from Keras on the first batch; None if nothing was run."""
         return max((engine.error for engine in self._engines.values()), default=None)
 
     def open_lookup(
-        self, stored: Store, shape: Any, read_sample: Callable[[], np.ndarray]
+        self,
+        stored: Store,
+        shape: Any,
+        read_sample: Callable[[], np.ndarray],
+        digests: np.ndarray | None = None,
     ) -> Lookup:
         """Return where the features of images are found; chooses the engine if need be.
 
         Args:
             stored: The store.
             shape: An image, or an empty batch, whose dtype and shape all images have.
-            read_sample: Returns some images, to time engines with.
+            read_sample: Returns some images, to prove an engine with.
+            digests: The digests of all images; None if they are unknown.
         """
         if self._name == "auto":
-            used = self._find_used_engine(stored, shape)
-            self._name = used or self._prepare(read_sample()).name
+            used = self._find_used(stored, shape, digests)
+            if used is not None:
+                return used
+            self._prepare(read_sample())
         return Lookup(stored, self._collect_facts(shape, self._name))
 
     def run(self, images: np.ndarray) -> list[np.ndarray]:
@@ -95,7 +117,11 @@ class TrunkRunner:
         key = (sample.shape[1:], sample.dtype)
         if key not in self._engines:
             self._engines[key] = selection.prepare(
-                self._name, self._trunk, sample, tolerance=self.cache.tolerance
+                self._name,
+                self._trunk,
+                sample,
+                tolerance=self.cache.tolerance,
+                num_images=self._num_expected,
             )
             self._name = self._engines[key].name
         return self._engines[key]
@@ -123,10 +149,19 @@ class TrunkRunner:
         )
         return {**facts, "engine": [engine, selection.get_version(engine)], **self._more_facts}
 
-    def _find_used_engine(self, stored: Store, sample: np.ndarray) -> str | None:
-        """Return an engine that has run this trunk before: timing again might choose another."""
-        keys = {entry.key for entry in stored.entries()}
-        for name in selection.list_installed():
-            if stored.key(self._collect_facts(sample, name)) in keys:
-                return name
+    # Features of one set of images are best of one engine. So an engine is used again that others
+    # of its images were run by, and Keras if at least half of these images were: a few images that
+    # Keras ran once must not make it run many.
+    def _find_used(
+        self, stored: Store, sample: np.ndarray, digests: np.ndarray | None
+    ) -> Lookup | None:
+        """Return where features of an engine are found that has run this trunk before."""
+        for name in [*selection.list_installed()[1:], "keras"]:
+            lookup = Lookup(stored, self._collect_facts(sample, name))
+            is_used = lookup.has_features
+            if name == "keras" and is_used and digests is not None:
+                is_used = bool(lookup.locate(digests).mean() >= _SHARE_RUN)
+            if is_used:
+                self._name = name
+                return lookup
         return None

@@ -38,6 +38,7 @@ def train(
     assert_accuracy: float | None = None,
     resume: bool = True,
     cache: UseCache = True,
+    engine: EngineChoice = "auto",
     output: Output = DEFAULT_OUTPUT,
     typed: Typed = (),
 ) -> dict[str, Any]:
@@ -49,6 +50,7 @@ def train(
         assert_accuracy: Exit with code 1 if the accuracy is lower; multi-label: all classes right.
         resume: Go on with an unfinished run of the same settings; --no-resume starts anew.
         cache: Take features from those of earlier commands, and store them for later ones.
+        engine: What runs the frozen part; "keras" gives Keras' numbers to the last digit.
     """
     tlkit.experiments.run_state.check_folder(out)
     logs = out.parent / "tensorboard" / out.name
@@ -56,7 +58,7 @@ def train(
         experiment,
         out,
         command=f"tlkit {shlex.join(typed)}",
-        cache=tlkit.Cache(folder="auto") if cache else tlkit.Cache(),
+        cache=tlkit.Cache(folder="auto" if cache else None, engine=engine),
         callbacks=[tlkit.training.tracker(name, logs) for name in track],
         on_message=output.print,
         resume=resume,
@@ -69,7 +71,7 @@ def probe(
     experiment: Settings,
     *,
     sample: int = 5000,
-    engine: EngineChoice = "keras",
+    engine: EngineChoice | None = None,
     out: Path | None = None,
     cache: UseCache = True,
     output: Output = DEFAULT_OUTPUT,
@@ -80,7 +82,7 @@ def probe(
 
     Args:
         sample: Maximum number of images to use.
-        engine: The engine that runs and times backbones.
+        engine: What runs backbones: by default auto, or to compare several keras, which times all.
         out: A .png file for a figure.
         cache: Take features from those of earlier commands, and store them for later ones.
     """
@@ -89,14 +91,20 @@ def probe(
     split = _split(experiment)
     if experiment.is_search:
         stored = open_cache(cache=cache)
-        how = {"sample": sample, "engine": engine, "cache": stored}
+        how = {"sample": sample, "engine": engine or "keras", "cache": stored}
         values = _search(experiment, split.train, out, output, **how)
         output.print_usage(stored)
         return values
     classifier = _build(experiment, split.train.class_names)
     stored = open_cache(cache=cache)
     found = tlkit.probe(
-        classifier, split.train, sample=sample, engine=engine, seed=experiment.seed, cache=stored
+        classifier,
+        split.train,
+        sample=sample,
+        engine=engine or "auto",
+        seed=experiment.seed,
+        cache=stored,
+        verbose=not output.json,
     )
     output.print_usage(stored)
     output.print(found)

@@ -40,6 +40,7 @@ class HeadFeatures:
             [digests[tensor] for tensor in step.inputs],
             last_layer=fingerprint.name_last_layer(steps, step.inputs),
             row_bytes=4 * head.kernel.shape[0],
+            engine=cache.engine,
             cache=cache,
         )
         self._trunk = StoredTrunk(runner, rank=len(model.input_shape))

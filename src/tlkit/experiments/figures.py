@@ -1,30 +1,31 @@
 """The figures of a report, and why a figure could not be drawn."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
 
 import keras
 import numpy as np
 from matplotlib.figure import Figure
 
 from tlkit._internal import text
+from tlkit.caching.cache import Cache
 from tlkit.data.batches import Data
 from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import DataError
 from tlkit.evaluation import evaluator, ood
+from tlkit.evaluation.head_features import HeadFeatures
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.probing.search_result import BackboneSearch
-from tlkit.models.inspection import probabilities_of
+from tlkit.models.inspection import class_names, probabilities_of
 from tlkit.plotting import charts, feature_maps, image_grids, saliency
 from tlkit.plotting.backbones import backbone_chart
 from tlkit.training import ood_detector
 from tlkit.training.records import Run
 
 _MAX_CLASSES = 30  # that colors and markers distinguish
-_SECONDS = 4.0  # for computing features
 _MIN_IMAGES = 10
-_MAX_SCORED = 1000  # test images, for the score of being none of the classes
+_MAX_IMAGES = 1000  # test images, whose features are drawn
 
 
 def draw(
@@ -33,6 +34,7 @@ def draw(
     evaluation: Evaluation,
     data: Data,
     search: BackboneSearch | None = None,
+    sample: "SampledFeatures | None" = None,
 ) -> tuple[dict[str, Figure], dict[str, str]]:
     """Return the figures of a run by name, and why others could not be drawn, half a sentence each.
 
@@ -44,9 +46,11 @@ def draw(
         evaluation: Of the classifier, on the test images.
         data: The test images and their labels.
         search: The backbones that were compared; None if one was named.
+        sample: What the head reads of these images, or some of them; by default it is computed.
     """
+    sample = sample or SampledFeatures(model, data)
     figures, errors = {}, {}
-    for name, make in _list_figures(model, run, evaluation, data, search).items():
+    for name, make in _list_figures(model, run, evaluation, data, search, sample).items():
         try:
             figures[name] = make()
         except Exception as error:  # a figure is not worth losing the report
@@ -60,6 +64,7 @@ def _list_figures(
     evaluation: Evaluation,
     data: Data,
     search: BackboneSearch | None,
+    sample: "SampledFeatures",
 ) -> dict[str, Callable[[], Figure]]:
     """Return what draws each figure, by its name."""
     probabilities = evaluation.probabilities
@@ -71,8 +76,8 @@ def _list_figures(
         "errors": partial(grid, which="confident", count=9),
         "curves": partial(charts.learning_curves, run),
         "grad_cam": partial(saliency.grad_cam_grid, model, data, probabilities=probabilities),
-        "features": partial(_map, model, evaluation, data),
-        "ood": partial(_draw_distances, model, data),
+        "features": partial(_draw_map, sample, evaluation),
+        "ood": partial(_draw_distances, sample),
     }
     if evaluation.is_multi_label:
         makers = {"classes": partial(charts.class_metrics, evaluation), **makers}
@@ -86,32 +91,56 @@ def _list_figures(
     return makers
 
 
-def share_rejected(model: keras.Model, data: Data) -> float:
-    """Return the share of some images whose score is above the threshold."""
-    scores = ood.ood_scores(model, _choose(data))
-    return float((scores > ood_detector.KEPT).mean())
+# Three parts of a report need what the head reads: the map, the distances from the training images,
+# and the share of images that are unlike them. The network runs once for all of them, or not at all
+# where the features are stored.
+class SampledFeatures:
+    """What the head reads of test images, or of some of many, computed when it is first needed.
+
+    Args:
+        model: The classifier.
+        data: The test images and their labels.
+        cache: Where the features are stored; None runs the whole model.
+
+    Attributes:
+        chosen: The indices of the images.
+    """
+
+    def __init__(self, model: keras.Model, data: Data, cache: Cache | None = None) -> None:
+        self._images = data.images if isinstance(data, ImageDataset) else data[0]  # type: ignore[index]
+        self.model, self._cache = model, cache
+        self.chosen = np.arange(len(self._images))
+        if len(self.chosen) > _MAX_IMAGES:
+            random = np.random.default_rng(0)
+            self.chosen = np.sort(random.choice(self.chosen, _MAX_IMAGES, replace=False))
+
+    @cached_property
+    def features(self) -> np.ndarray:
+        """The features, `(images, features)`."""
+        images = self._images
+        if len(self.chosen) < len(images):
+            lazy = isinstance(images, LazyImages)
+            images = images.take(self.chosen) if lazy else images[self.chosen]
+        if self._cache is None:
+            return evaluator.embed(self.model, images)
+        return HeadFeatures(self.model, self._cache).read(images)
+
+    def share_rejected(self) -> float:
+        """Return the share of the images whose score of being none of the classes is too high."""
+        scores = ood.detector_of(self.model).score(self.features)
+        return float((scores > ood_detector.KEPT).mean())
 
 
-def _draw_distances(model: keras.Model, data: Data) -> Figure:
-    detector = ood.detector_of(model)
-    distances = detector.measure(evaluator.embed(model, _choose(data)))
-    return charts.ood_histogram(detector.distances, distances)
+def _draw_distances(sample: SampledFeatures) -> Figure:
+    detector = ood.detector_of(sample.model)
+    return charts.ood_histogram(detector.distances, detector.measure(sample.features))
 
 
-def _choose(data: Data) -> Any:
-    """Return the images, or some of many, chosen at random."""
-    images = data.images if isinstance(data, ImageDataset) else data[0]  # type: ignore[index]
-    if len(images) <= _MAX_SCORED:
-        return images
-    chosen = np.random.default_rng(0).choice(len(images), _MAX_SCORED, replace=False)
-    return images[np.sort(chosen)]
-
-
-def _map(model: keras.Model, evaluation: Evaluation, data: Data) -> Figure:
+def _draw_map(sample: SampledFeatures, evaluation: Evaluation) -> Figure:
     classes = len(evaluation.classes)
     if classes > _MAX_CLASSES:
         raise DataError(f"{classes:,} classes are more than colors and markers can distinguish")
     if evaluation.count < _MIN_IMAGES:
         raise DataError(f"{evaluation.count} test images are too few")
-    # By principal components: t-SNE takes too long.
-    return feature_maps.feature_map(model, data, max_seconds=_SECONDS)
+    truth = evaluation.labels[sample.chosen]
+    return feature_maps.draw_map(sample.features, truth, class_names(sample.model))

@@ -78,6 +78,7 @@ class Recipe:
         cache: Cache | None = None,
         also: Sequence[ImageDataset] = (),
         checkpoint: str | Path | None = None,
+        verbose: bool = False,
     ) -> keras.Model:
         """Build the recipe's classifier for these images; with "auto" features, probe first.
 
@@ -92,6 +93,7 @@ class Recipe:
             cache: As for `probe`.
             also: As for `probe`.
             checkpoint: A folder that keeps what the probe found, so that it need not run again.
+            verbose: As for `probe`.
 
         Raises:
             ConfigError: The images are not an `ImageDataset`.
@@ -102,7 +104,7 @@ class Recipe:
                 f" must be an ImageDataset, such as split.train, got {type(data).__name__}. "
                 "tlkit.sources makes one of arrays, files or batches.",
             )
-        features = self._features(data, cache, also)
+        features = self._features(data, cache, also, verbose=verbose)
         shape = data.images.shape[1:]
         if image_size is None and self.backbone in SPECS:
             image_size = _SIZE
@@ -131,7 +133,12 @@ class Recipe:
         )
 
     def _features(
-        self, data: ImageDataset, cache: Cache | None = None, also: Sequence[ImageDataset] = ()
+        self,
+        data: ImageDataset,
+        cache: Cache | None = None,
+        also: Sequence[ImageDataset] = (),
+        *,
+        verbose: bool = False,
     ) -> Any:
         if self.features != "auto":
             return self.features
@@ -143,7 +150,9 @@ class Recipe:
                 "output."
             )
             return None
-        return select_features(data, max_layers=self.max_layers, cache=cache, also=also)
+        return select_features(
+            data, max_layers=self.max_layers, cache=cache, also=also, verbose=verbose
+        )
 
     @check_arguments
     def augment(self, layers: Sequence[keras.layers.Layer]) -> "Recipe":
@@ -249,7 +258,7 @@ class Recipe:
             also: As for `probe`.
             checkpoint: A folder for the state of the training, as for `TwoPhaseTrainer`: what the
                 probe found, and the state after each epoch.
-            verbose: Whether to print a line for every epoch.
+            verbose: Whether to print what the probe found, and a line for every epoch.
 
         Raises:
             ConfigError: The budget is not above 0, or `checkpoint` is of another training.
@@ -275,6 +284,7 @@ class Recipe:
             cache=cache,
             also=also,
             checkpoint=checkpoint,
+            verbose=verbose,
         )
         keras.utils.set_random_seed(seed)  # whether the probe ran or was kept
         places.write_seconds(time.perf_counter() - started)

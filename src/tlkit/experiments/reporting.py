@@ -10,6 +10,7 @@ import numpy as np
 
 from tlkit._internal import arguments, system, text
 from tlkit._internal.signatures import check_arguments
+from tlkit.caching.cache import Cache
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import DuplicatePair, Split
 from tlkit.errors import ConfigError
@@ -142,6 +143,7 @@ def gather_facts(
     *,
     making: Mapping[str, Any],
     validated: CrossValidation | None,
+    cache: Cache | None = None,
 ) -> ReportFacts:
     """Return what the report of an experiment states, with its figures.
 
@@ -153,13 +155,13 @@ def gather_facts(
         evaluation: Metrics on the test images.
         making: How the run was made: the command, seconds, joules, and what was chosen.
         validated: The results of the folds; None without.
+        cache: Where the features that the head reads are stored; None if they are not.
     """
     searched = making.get("search")
     search = None if searched is None else BackboneSearch.from_dict(searched)
-    drawn, errors = figures.draw(trained.model, trained.run, evaluation, parts.test, search)
-    rejected = None
-    if validated is None and "ood" in drawn:
-        rejected = figures.share_rejected(trained.model, parts.test)
+    sample = figures.SampledFeatures(trained.model, parts.test, cache)
+    drawn, errors = figures.draw(trained.model, trained.run, evaluation, parts.test, search, sample)
+    rejected = sample.share_rejected() if validated is None and "ood" in drawn else None
     return ReportFacts(
         **_describe_images(experiment, source, parts),
         sets=None if validated else measure_sets(trained.model, evaluation),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit._internal import text
+from tlkit.caching.cache import Cache
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import StoreError
 from tlkit.experiments import folds, run_folder, split_csv
@@ -31,6 +32,7 @@ def save(
     command: str,
     joules: float | None,
     on_message: Callable[[object], None],
+    cache: Cache | None = None,
 ) -> None:
     """Write model, metrics and config of an experiment to its folder, and then the report."""
     found = result.cross_validation
@@ -65,6 +67,7 @@ def save(
         result.evaluation,
         making=making,
         validated=found,
+        cache=cache,
     )
     write_report(result.folder, gather, on_message)
 

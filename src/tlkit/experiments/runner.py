@@ -188,7 +188,13 @@ def _run(
     for message in filter(None, (usage if usage.num_images else None, evaluation, additions)):
         on_message(message)
     run_saving.save(
-        experiment, source, result, command=command, joules=used.joules, on_message=on_message
+        experiment,
+        source,
+        result,
+        command=command,
+        joules=used.joules,
+        on_message=on_message,
+        cache=None if folded else stored,
     )
     return result
 

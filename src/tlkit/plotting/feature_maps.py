@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import keras
@@ -63,13 +64,33 @@ def feature_map(
             "`model` must have classes that exclude each other for a map, in which each image has "
             "the colour of its class, got a multi-label classifier."
         )
-    names = shorten_names(class_names(model), _LINE_LENGTH - 4)
     images, labels = validate_arrays(data, model)
     truth = batches.label_indices(labels)
     chosen = np.random.default_rng(seed).permutation(len(truth))[:max_images]
     reader = keras.Model(model.inputs[0], head_of(model).input)
     features = _read_features(reader, images, chosen, max_seconds)
     truth = truth[chosen[: len(features)]]
+    return draw_map(features, truth, class_names(model), method=method, seed=seed)
+
+
+def draw_map(
+    features: np.ndarray,
+    truth: np.ndarray,
+    class_names: Sequence[str],
+    *,
+    method: Method = "pca",
+    seed: int = 0,
+) -> Figure:
+    """Draw each image as a point, placed by its features.
+
+    Args:
+        features: What the head reads of each image, `(count, features)`.
+        truth: The class index of each.
+        class_names: The names of all classes.
+        method: As for `feature_map`.
+        seed: As for `feature_map`.
+    """
+    names = shorten_names(class_names, _LINE_LENGTH - 4)
     points, axis_labels = _reduce(features, method, seed)
     columns = min(3, max(1, _LINE_LENGTH // (max(map(display_width, names)) + 4)))
     lines = math.ceil(len(names) / columns)
@@ -115,8 +136,7 @@ def _scatter(panel: Any, points: np.ndarray, index: int) -> None:
 
 def _reduce(features: np.ndarray, method: Method, seed: int) -> tuple[np.ndarray, list[str]]:
     """Return features in two dimensions, and the labels of these."""
-    from sklearn.decomposition import PCA  # each takes most of a second to import
-    from sklearn.manifold import TSNE
+    from sklearn.decomposition import PCA  # which takes most of a second to import
 
     if method == "pca":
         pca = PCA(2, random_state=seed)
@@ -128,6 +148,8 @@ def _reduce(features: np.ndarray, method: Method, seed: int) -> tuple[np.ndarray
         ]
     if min(features.shape) > _MAX_DIMENSIONS:
         features = PCA(_MAX_DIMENSIONS, random_state=seed).fit_transform(features)
+    from sklearn.manifold import TSNE
+
     perplexity = min(_MAX_PERPLEXITY, max(len(features) // 4, 1))
     tsne = TSNE(2, random_state=seed, perplexity=perplexity)
     return np.asarray(tsne.fit_transform(features)), ["", ""]

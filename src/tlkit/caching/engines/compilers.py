@@ -13,7 +13,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -211,6 +213,14 @@ def to_openvino(function: Any) -> Any:
         return core.read_model(str(folder))
 
 
+def _read_version(name: str, import_module: Callable[[], ModuleType]) -> str:
+    """Return a package's version, without importing it where it is installed by that name."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # onnxruntime-gpu, or not installed
+        return str(import_module().__version__)
+
+
 def _get_litert_version() -> str:
     return importlib.metadata.version("ai-edge-litert" if installed(LITERT) else "tensorflow")
 
@@ -237,12 +247,12 @@ COMPILERS = {
     "onnxruntime": Compiler(
         modules=("onnxruntime", "tf2onnx"),
         compile=_compile_onnxruntime,
-        get_version=lambda: str(runtimes.import_onnxruntime().__version__),
+        get_version=partial(_read_version, "onnxruntime", runtimes.import_onnxruntime),
     ),
     "openvino": Compiler(
         modules=("openvino",),
         compile=_compile_openvino,
-        get_version=lambda: str(runtimes.import_openvino().__version__),
+        get_version=partial(_read_version, "openvino", runtimes.import_openvino),
     ),
 }
 """All compilers, by the engine's name."""

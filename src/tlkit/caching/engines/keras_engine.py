@@ -1,7 +1,9 @@
-"""Keras' own inference as one traced function, and the batch size to run a model in."""
+"""Keras' own inference as one traced function, the work in it, and the batch size to run it in."""
 
 import importlib
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -12,46 +14,82 @@ _EAGER_BATCH_SIZE = 32
 # larger batches were measured to be no faster if a tensor has more bytes than these
 _MAX_TENSOR_BYTES = 4 * 2**20
 _MAX_TENSOR_BYTES_IN_KERAS = 32 * 2**20  # Keras spends milliseconds on every batch
+_OUTER_KERNEL_AXES = {"Conv2D": 1, "DepthwiseConv2dNative": 2, "MatMul": 1}  # that outputs have too
 
 
-def make_keras_function(
-    trunk: keras.Model, sample: np.ndarray, *, batch_size: int | None = None
-) -> tuple[Callable[[np.ndarray], list[np.ndarray]], int]:
-    """Return a model's inference as a function, and the batch size that it takes.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TracedModel:
+    """A model's inference as a function of a batch of any length.
 
     On TensorFlow it is one graph, not compiled by XLA, whose depthwise convolutions are many
     times slower on CPUs.
 
+    Attributes:
+        run: Takes a batch of images; returns an array per output.
+        multiply_adds: Of convolutions and matrix products, for one image; 0 if it has no graph.
+        max_image_bytes: The bytes of the largest tensor, for one image; 0 if it has no graph.
+    """
+
+    run: Callable[[np.ndarray], list[np.ndarray]]
+    multiply_adds: int = 0
+    max_image_bytes: int = 0
+
+    @property
+    def keras_batch_size(self) -> int:
+        """How many images Keras runs at a time."""
+        if not self.max_image_bytes:
+            return _EAGER_BATCH_SIZE
+        return self.choose_batch_size(_MAX_TENSOR_BYTES_IN_KERAS)
+
+    def choose_batch_size(self, max_bytes: int = _MAX_TENSOR_BYTES) -> int:
+        """Return the largest batch size with which no tensor has more than this many bytes."""
+        fitting = (size for size in _BATCH_SIZES if size * self.max_image_bytes <= max_bytes)
+        return next(fitting, _BATCH_SIZES[-1])
+
+
+def trace(model: keras.Model, sample: np.ndarray) -> TracedModel:
+    """Return a model's inference as a function.
+
     Args:
-        trunk: The model.
+        model: Called as `model(images, training=False)`, it returns a list of tensors.
         sample: A batch of images of the shape and dtype that will be run.
-        batch_size: The batch size; by default one that is fast.
     """
     if keras.config.backend() != "tensorflow" or _runs_functions_eagerly():
-        return lambda images: _to_arrays(trunk.predict_on_batch(images)), (
-            batch_size or _EAGER_BATCH_SIZE
-        )
-    batch_size = batch_size or choose_batch_size(
-        trunk, sample, max_bytes=_MAX_TENSOR_BYTES_IN_KERAS
+        return TracedModel(run=lambda images: _to_arrays(model.predict_on_batch(images)))
+    tensorflow = importlib.import_module("tensorflow")
+    forward = tensorflow.function(lambda images: model(images, training=False), autograph=False)
+    function = forward.get_concrete_function(
+        tensorflow.TensorSpec((None, *sample.shape[1:]), sample.dtype)
     )
-    graph = _trace(trunk, (batch_size, *sample.shape[1:]), sample.dtype)
-    constant = importlib.import_module("tensorflow").constant
-    return lambda images: _to_arrays(graph(constant(images))), batch_size
+    operations = function.graph.get_operations()
+    return TracedModel(
+        run=lambda images: _to_arrays(function(tensorflow.constant(images))),
+        multiply_adds=sum(map(_count_multiply_adds, operations)),
+        max_image_bytes=max(
+            (_count_bytes(tensor) for each in operations for tensor in each.outputs), default=0
+        ),
+    )
 
 
-def choose_batch_size(
-    trunk: keras.Model, sample: np.ndarray, *, max_bytes: int = _MAX_TENSOR_BYTES
-) -> int:
-    """Return the largest batch size with which no tensor has more than this many bytes."""
-    graph = _trace(trunk, (None, *sample.shape[1:]), sample.dtype).graph
-    tensors = [tensor for operation in graph.get_operations() for tensor in operation.outputs]
-    sizes = [
-        int(np.prod(tensor.shape[1:])) * tensor.dtype.size
-        for tensor in tensors
-        if tensor.shape.rank and tensor.shape[0] is None and tensor.shape[1:].is_fully_defined()
-    ]
-    fitting = (size for size in _BATCH_SIZES if size * max(sizes, default=1) <= max_bytes)
-    return next(fitting, _BATCH_SIZES[-1])
+def _count_multiply_adds(operation: Any) -> int:
+    """Return the multiply-adds of an operation of a graph, for one image."""
+    outer = _OUTER_KERNEL_AXES.get(operation.type)
+    if outer is None or not _has_images(operation.outputs[0]):
+        return 0
+    kernel = operation.inputs[1].shape
+    if not kernel.is_fully_defined():
+        return 0
+    return int(math.prod(operation.outputs[0].shape[1:]) * math.prod(kernel[: len(kernel) - outer]))
+
+
+def _count_bytes(tensor: Any) -> int:
+    """Return the bytes of a tensor of a graph, for one image; 0 if it is not of images."""
+    return int(np.prod(tensor.shape[1:])) * tensor.dtype.size if _has_images(tensor) else 0
+
+
+def _has_images(tensor: Any) -> bool:
+    shape = tensor.shape
+    return bool(shape.rank and shape[0] is None and shape[1:].is_fully_defined())
 
 
 def _runs_functions_eagerly() -> bool:
@@ -62,12 +100,6 @@ def _runs_functions_eagerly() -> bool:
     """
     eagerly: bool = importlib.import_module("tensorflow").config.functions_run_eagerly()
     return eagerly
-
-
-def _trace(trunk: keras.Model, shape: tuple[int | None, ...], dtype: np.dtype[Any]) -> Any:
-    tensorflow = importlib.import_module("tensorflow")
-    forward = tensorflow.function(lambda images: trunk(images, training=False), autograph=False)
-    return forward.get_concrete_function(tensorflow.TensorSpec(shape, dtype))
 
 
 def _to_arrays(outputs: Any) -> list[np.ndarray]:

@@ -210,17 +210,31 @@ def _best_penalties(logits: np.ndarray, labels: np.ndarray, *, quick: bool) -> n
     return np.flatnonzero(behind <= _CHANCE * np.sqrt(differences))
 
 
-def map_sites(function: Callable[[Item], Result], sites: Sequence[Item]) -> list[Result]:
+def map_sites(
+    function: Callable[[Item], Result],
+    sites: Sequence[Item],
+    *,
+    on_done: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Result]:
     """Return the function's result for each site, on all cores.
 
     Each core solves for another site: on two cores that is faster than both on one, most of all
     where other programs run, as OpenBLAS has its threads wait for each other.
+
+    Args:
+        function: Is called with each site.
+        sites: The sites.
+        on_done: Is called after each with how many are done, and with how many there are.
     """
     with (
         threadpool_limits(limits=1, user_api="blas"),
         ThreadPoolExecutor(system.count_cores(), thread_name_prefix="tlkit-probe") as pool,
     ):
-        return list(pool.map(function, sites))
+        found = []
+        for result in pool.map(function, sites):
+            found.append(result)
+            on_done(len(found), len(sites))
+        return found
 
 
 def joint_accuracy(sites: Sequence[CrossValidation]) -> float:

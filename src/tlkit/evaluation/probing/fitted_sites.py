@@ -13,6 +13,7 @@ from tlkit._internal import user_warnings
 from tlkit.caching import cost
 from tlkit.caching.cache import Cache
 from tlkit.caching.engines import selection
+from tlkit.caching.progress import CacheProgress
 from tlkit.caching.stored_trunk import StoredTrunk
 from tlkit.caching.trunk_runner import TrunkRunner
 from tlkit.data import batches, chunks, splits
@@ -60,10 +61,11 @@ def fit_sites(
     seed: int,
     cache: Cache | None = None,
     also: Sequence[Data] = (),
+    progress: CacheProgress | None = None,
 ) -> FittedSites:
     """Run a backbone once over a sample, and collect the features of every site by folds.
 
-    Args and errors are those of `probe`.
+    Args and errors are those of `probe`, and `progress` shows how far the run is.
     """
     classes = model.output_shape[-1]
     inputs = validate(data, model)
@@ -73,7 +75,9 @@ def fit_sites(
     pieces = _sample(inputs, sample, "data", **settings)
     first = next(pieces)
     found_sites, reader = sites.find_sites(model, first.images, max_features)
-    runner = _prepare(engine, reader, found_sites, first.images, cache)
+    total = _count_images(inputs, sample)
+    runner = _prepare(engine, reader, found_sites, first.images, cache, total)
+    progress, done = progress or CacheProgress(verbose=False), 0
     fits = [CrossValidation(site.num_features, classes, solver) for site in found_sites]
     groups = _sampled_groups(data, sample, seed)
     draw_folds = _fold_drawer(groups, seed)
@@ -82,6 +86,9 @@ def fit_sites(
         if validation_data is not None:
             folds[:] = cross_validation.FIT_ONLY
         _add(fits, runner, piece, folds, truth_of=truth_of)
+        progress.update(done := done + len(folds), total)
+    progress.close()
+    progress.print(f"probe: {len(found_sites)} sites, ran by {runner.describe()}")
     if validation_data is not None:
         held_out = validate(validation_data, model, "validation_data")
         for piece in _sample(held_out, cross_validation.MAX_SCORED, "validation_data", **settings):
@@ -111,10 +118,11 @@ def _prepare(
     found_sites: Sequence[sites.Site],
     images: Any,
     cache: Cache | None,
+    num_images: int | None,
 ) -> selection.Engine | StoredTrunk:
     """Return what runs the reader; with a folder, only images that are not stored there."""
     if cache is None or cache.folder is None:
-        return selection.prepare(engine, reader, images[:128])
+        return selection.prepare(engine, reader, images[:128], num_images=num_images)
     runner = TrunkRunner(
         reader,
         reader.digest_features(),
@@ -123,7 +131,13 @@ def _prepare(
         cache=replace(cache, dtype="float32"),
         engine=engine,
     )
-    return StoredTrunk(runner, rank=len(images.shape))
+    return StoredTrunk(runner, rank=len(images.shape), num_images=num_images)
+
+
+def _count_images(inputs: batches.Inputs, sample: int | None) -> int | None:
+    """Return how many images a sample has; None if that is unknown."""
+    count = chunks.max_images(inputs)
+    return min((each for each in (count, sample) if each is not None), default=None)
 
 
 def _store_more(

@@ -10,6 +10,7 @@ from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import show
 from tlkit.caching.cache import Cache
+from tlkit.caching.progress import CacheProgress
 from tlkit.data.batches import Data
 from tlkit.errors import ConfigError
 from tlkit.evaluation.probing import cross_validation, sites
@@ -36,10 +37,11 @@ def probe(
     solver: solvers.Solver = "ridge",
     max_features: int = 1024,
     max_layers: int = 1,
-    engine: str = "keras",
+    engine: str = "auto",
     seed: int = 0,
     cache: Cache | None = None,
     also: Sequence[Data] = (),
+    verbose: bool = False,
 ) -> Probe:
     """Fit a linear head to every block of a classifier's backbone, in one pass over the data.
 
@@ -66,6 +68,7 @@ def probe(
             before need not run again.
         also: More images whose features to store in the folder of `cache`, such as those of other
             parts, which another split will train on; only where all are no more than `sample`.
+        verbose: Whether to print what runs the backbone and what was found, with a bar meanwhile.
 
     Raises:
         ConfigError: An argument is wrong, the model has no graph, or its backbone has no layer
@@ -86,6 +89,7 @@ def probe(
     """
     started = time.perf_counter()
     _check(solver, sample, max_features, max_layers, has_validation=validation_data is not None)
+    progress = CacheProgress(verbose=verbose, title="probe")
     fitted = fit_sites(
         model,
         data,
@@ -97,15 +101,18 @@ def probe(
         seed=seed,
         cache=cache,
         also=also,
+        progress=progress,
     )
-    accuracies = cross_validation.map_sites(CrossValidation.accuracy, fitted.fits)
+    accuracies = cross_validation.map_sites(
+        CrossValidation.accuracy, fitted.fits, on_done=progress.update
+    )
     layers = tuple(map(_to_layer, fitted.sites, accuracies))
     joint, joint_accuracy = _select_joint(layers, fitted.fits, max_layers)
     num_fitted, num_scored = fitted.fits[0].counts
     best = max(range(len(layers)), key=lambda at: layers[at].accuracy)
     several = is_multi_label(model)
     error = fitted.fits[best].standard_error(layers[best].accuracy) if several else None
-    return Probe(
+    found = Probe(
         layers=layers,
         joint=joint,
         joint_accuracy=joint_accuracy,
@@ -117,6 +124,8 @@ def probe(
         engine=fitted.engine,
         seconds=time.perf_counter() - started,
     )
+    progress.print(f"probe: {found.explain()}")
+    return found
 
 
 def _to_layer(site: sites.Site, accuracy: float) -> ProbedLayer:
@@ -132,7 +141,12 @@ def _to_layer(site: sites.Site, accuracy: float) -> ProbedLayer:
 
 @check_arguments
 def select_features(
-    data: Data, *, max_layers: int = 1, cache: Cache | None = None, also: Sequence[Data] = ()
+    data: Data,
+    *,
+    max_layers: int = 1,
+    cache: Cache | None = None,
+    also: Sequence[Data] = (),
+    verbose: bool = False,
 ) -> Callable[[keras.Model], tuple[list[str], list[Pooling]]]:
     """Return a function that selects the layers a head reads by a probe, for `build_classifier`.
 
@@ -144,6 +158,7 @@ def select_features(
         max_layers: How many layers the head may read at most.
         cache: As for `probe`.
         also: As for `probe`.
+        verbose: As for `probe`.
 
     Raises:
         ConfigError: `max_layers` is below 1.
@@ -161,7 +176,16 @@ def select_features(
     arguments.at_least("max_layers", max_layers, 1)
 
     def select(model: keras.Model) -> tuple[list[str], list[Pooling]]:
-        found = probe(model, data, max_layers=max_layers, cache=cache, also=also)
+        engine = "auto" if cache is None else cache.engine
+        found = probe(
+            model,
+            data,
+            max_layers=max_layers,
+            engine=engine,
+            cache=cache,
+            also=also,
+            verbose=verbose,
+        )
         selected = (found.chosen,) if max_layers == 1 else found.joint
         return [each.layer for each in selected], [each.pooling for each in selected]
 

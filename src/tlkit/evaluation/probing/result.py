@@ -94,6 +94,19 @@ class Probe:
             lines.append(f"together: {names}  {100 * self.joint_accuracy:.2f} %")
         return "\n".join(lines)
 
+    def explain(self) -> str:
+        """Return in a line what a head should read, and how accurate it is."""
+        percent = 100 * self.chosen.accuracy
+        line = (
+            f"{percent:.1f} % after {self.chosen.layer} ({pooling_name(self.chosen.pooling)}), "
+            f"the cheapest within {100 * self.standard_error:.1f} points of the best, "
+            f"{100 * self.best.accuracy:.1f} %"
+        )
+        if len(self.joint) > 1:
+            names = " + ".join(probed.layer for probed in self.joint)
+            line = f"{100 * self.joint_accuracy:.1f} % after {names} together"
+        return f"{line}; {self.seconds:.1f} s"
+
     def __rich__(self) -> rich.console.RenderableType:
         columns = (
             *("layer", "pooling", "features", "million multiply-adds", "parameters", self.measure),
