@@ -16,7 +16,7 @@ import pytest
 
 from tlkit import freezing
 from tlkit._internal.optional import installed
-from tlkit.caching.engines import compilers, selection
+from tlkit.caching.engines import compilers, keras_engine, selection
 from tlkit.errors import ConfigError, DataError, EngineError, MissingExtraError
 from tlkit.models.layers import GrayToRGBResize
 from tlkit.training import batchnorm
@@ -350,15 +350,26 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @tensorflow_only
-@pytest.mark.parametrize("fastest", ["keras", "litert", "openvino"])
-def test_auto_takes_the_fastest_and_skips_one_that_fails(
-    fastest: str, small: Trunk, stand_ins: None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("speeds", "chosen", "tried"),
+    [
+        ({"keras": 1.0, "litert": 2.0, "openvino": 3.0}, "litert", ["litert"]),  # the first
+        ({"keras": 2.0, "litert": 1.0, "openvino": 3.0}, "openvino", ["litert", "openvino"]),
+        ({"keras": 9.0, "litert": 1.0, "openvino": 3.0}, "keras", ["litert", "openvino"]),
+    ],
+)
+def test_auto_takes_the_first_that_is_faster_than_keras_and_skips_one_that_fails(
+    speeds: dict[str, float],
+    chosen: str,
+    tried: list[str],
+    small: Trunk,
+    stand_ins: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    speeds = {"keras": 1.0, "litert": 2.0, "openvino": 3.0, fastest: 9.0}
     monkeypatch.setattr(selection, "_time_images", lambda engine, _: speeds[engine.name])
     engine = selection.prepare("auto", small, _images(4, 28, 28))
-    assert engine.name == fastest
-    assert engine.timings == speeds
+    assert engine.name == chosen
+    assert engine.timings == {name: speeds[name] for name in ("keras", *tried)}
 
 
 @tensorflow_only
@@ -371,11 +382,55 @@ def test_auto_measures(small: Trunk, stand_ins: None, monkeypatch: pytest.Monkey
         delay = 0.5 * next(calls)  # far more than a busy machine adds
         return lambda images: (time.sleep(delay), slowed(images))[1]
 
-    calls = iter([1, 0, 1])  # Keras, LiteRT, OpenVINO
+    calls = iter([1, 2, 0])  # Keras, LiteRT, OpenVINO
     monkeypatch.setattr(selection, "_run_in_batches", slow)
     engine = selection.prepare("auto", small, _images(4, 28, 28))
-    assert engine.name == "litert"
-    assert engine.timings["litert"] == max(engine.timings.values())
+    assert engine.name == "openvino"
+    assert engine.timings["openvino"] == max(engine.timings.values())
+
+
+@tensorflow_only
+def test_for_few_images_auto_is_keras(small: Trunk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(num_images: int | None) -> selection.Engine:
+        return selection.prepare("auto", small, _images(4, 28, 28), num_images=num_images)
+
+    work = keras_engine.trace(small, _images(1, 28, 28)).multiply_adds
+    # a convolution 3x3 of 3 to 8 maps, one by depth, and one 1x1, on 8 x 8 positions
+    assert work == 64 * (9 * 3 * 8 + 9 * 8 + 8 * 8)
+    monkeypatch.setattr(selection, "_MIN_WORK", 1000 * work)
+    monkeypatch.setattr(selection, "_time_images", lambda engine, _: float(engine.name != "keras"))
+    assert prepare(999).name == "keras"
+    assert prepare(999).timings == {}
+    assert prepare(1000).name == prepare(None).name == "litert"
+
+
+@pytest.mark.parametrize(
+    ("has_avx512", "side", "first"),
+    [(True, 160, "litert"), (False, 160, "openvino"), (False, 32, "litert")],
+)
+def test_compilers_are_tried_in_the_order_that_was_measured(
+    has_avx512: bool, side: int, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "list_installed", lambda: list(selection.ENGINES))
+    monkeypatch.setattr("tlkit._internal.system.has_avx512", lambda: has_avx512)
+    order = selection.order_by_speed((side, side))
+    assert order[0] == first
+    assert sorted(order) == ["litert", "onnxruntime", "openvino"]
+
+
+def test_a_choice_says_what_it_gained() -> None:
+    engine = selection.Engine(
+        name="litert",
+        version="2.3.0",
+        run=lambda images: [images],
+        batch_size=16,
+        error=3e-6,
+        timings={"keras": 100.0, "litert": 330.0},
+    )
+    assert (
+        engine.describe() == "litert 2.3.0, 3.3 times as fast as Keras, numbers within 3e-06 of it"
+    )
+    assert replace(engine, timings={}).describe() == "litert 2.3.0"
 
 
 def test_installed_needs_every_module_of_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
