@@ -73,14 +73,16 @@ def _open(folder: Path | None) -> "Store":
 
 def _describe(info: "EntryInfo") -> str:
     facts = info.facts  # of an older version, or of a program that uses the store, it has others
+    used = f"{info.bytes / 1e6:,.1f} MB, used {info.last_used.astimezone():%Y-%m-%d %H:%M}"
+    if "kind" in facts:
+        return f"{info.key}: {facts['kind']}, {used}"
     size = " x ".join(map(str, facts.get("image", ())[:-1]))
     layer, count = facts.get("last_layer", "?"), len(facts.get("columns", ()))
     upto = f"{count} layers up to {layer}" if count > 1 else f"after {layer}"
     engine = facts.get("engine", "?")
     return (
         f"{info.key}: {info.images:,} images of {size}, {upto}, by "
-        f"{engine[0]}, {facts.get('dtype', '?')}, {info.bytes / 1e6:,.1f} MB, used "
-        f"{info.last_used.astimezone():%Y-%m-%d %H:%M}"
+        f"{engine[0]}, {facts.get('dtype', '?')}, {used}"
     )
 
 

@@ -78,18 +78,21 @@ def grad_cam(
         >>> grad_cam(model, np.zeros((3, 8, 8, 3), "uint8")).shape
         (3, 8, 8)
     """
-    if keras.backend.backend() != "tensorflow":
-        raise ConfigError(
-            f"Grad-CAM needs Keras on TensorFlow, "
-            f"got {show(keras.backend.backend())}. Load the saved "
-            "model in a process with KERAS_BACKEND=tensorflow."
-        )
+    _require_tensorflow()
     images = read_array(images, input_shape=model.input_shape, value_range=value_range(model))
     probabilities = predict(model, images)  # which checks the images
     if classes is None:
         classes = probabilities.argmax(axis=1)
     classes = arrays.check_numbers("classes", classes, 0, 1)
     classes = _check_classes(np.atleast_1d(classes), probabilities.shape)
+    return _compute_heat(model, images, classes, layer)
+
+
+def _compute_heat(
+    model: keras.Model, images: np.ndarray, classes: np.ndarray, layer: str | None = None
+) -> np.ndarray:
+    """Return what `grad_cam` returns, for images and classes that are known to fit the model."""
+    _require_tensorflow()
     tensors = _backbone_outputs(model)
     index = _index_of_maps(tensors, layer)
     heat: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -105,6 +108,15 @@ def grad_cam(
     return np.concatenate(
         [heat(images[at : at + _BATCH_SIZE], classes[at : at + _BATCH_SIZE]) for at in starts]
     )
+
+
+def _require_tensorflow() -> None:
+    if keras.backend.backend() != "tensorflow":
+        raise ConfigError(
+            f"Grad-CAM needs Keras on TensorFlow, "
+            f"got {show(keras.backend.backend())}. Load the saved "
+            "model in a process with KERAS_BACKEND=tensorflow."
+        )
 
 
 def blend_heat(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -182,7 +194,7 @@ def grad_cam_grid(
         chosen = _choose(truth, probabilities, count, seed)
         classes = probabilities[chosen].argmax(axis=1)
     shown, rows = images[chosen], probabilities[chosen]
-    heat = grad_cam(model, shown, classes)
+    heat = _compute_heat(model, shown, classes)
     figure, panels = _paired_panels(len(chosen), columns)
     for (above, below), image, index, row, class_index, image_heat in zip(
         panels, shown, chosen, rows, classes, heat, strict=True

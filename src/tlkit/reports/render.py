@@ -5,7 +5,8 @@ escaped, so that the names of files and classes can't become markup. The HTML pa
 rendered, so that the two can't disagree.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -31,7 +32,8 @@ def html(facts: ReportFacts) -> str:
     Args:
         facts: What the report states.
     """
-    return _page(*_draw(facts))
+    facts, pictures, dark = _draw(facts)
+    return render_page(markdown(facts), pictures, dark=dark)
 
 
 @check_arguments
@@ -108,10 +110,11 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
         facts: What the report states.
     """
     target = arguments.path("folder", folder)
-    facts, pictures = _draw(facts)
+    facts, pictures, dark = _draw(facts)
+    body = markdown(facts)
     texts = {
-        "report.html": _page(facts, pictures),
-        "report.md": markdown(facts),
+        "report.html": render_page(body, pictures, dark=dark),
+        "report.md": body,
         "summary.txt": summary(facts),
     }
     if optional.installed("huggingface_hub"):
@@ -129,24 +132,30 @@ def _plain(value: object) -> Markup:
     return Markup(escaping.plain(value))  # noqa: S704 (not markup: the summary is plain text)
 
 
-def _draw(facts: ReportFacts) -> tuple[ReportFacts, dict[str, bytes]]:
-    """Return each figure as a PNG file, and the facts with the errors of those that failed."""
+# A thread makes the dark picture of a figure, mostly compression, which needs no lock of Python's,
+# while the next figure is drawn.
+def _draw(facts: ReportFacts) -> tuple[ReportFacts, dict[str, bytes], dict[str, bytes]]:
+    """Return each figure as a picture for light and for dark pages.
+
+    The facts are returned with the errors of those that failed. A dark picture that fails is left
+    out: the light one then serves for both.
+    """
     pictures, errors = {}, dict(facts.figure_errors)
-    for name, figure in facts.figures.items():
-        try:
-            pictures[name] = images.render_light(figure)
-        except Exception as error:  # a figure is not worth losing the report
-            errors[name] = text.reason(error)
-    drawn = {name: facts.figures[name] for name in pictures}
-    return replace(facts, figures=drawn, figure_errors=errors), pictures
-
-
-def _page(facts: ReportFacts, pictures: Mapping[str, bytes]) -> str:
+    with ThreadPoolExecutor(1, thread_name_prefix="tlkit-draw") as pool:
+        started = {}
+        for name, figure in facts.figures.items():
+            try:
+                pictures[name] = images.render_light(figure)
+            except Exception as error:  # a figure is not worth losing the report
+                errors[name] = text.reason(error)
+            else:
+                started[name] = pool.submit(images.render_dark, figure, pictures[name])
     dark = {}
-    for name, light in pictures.items():
-        with suppress(MemoryError):  # the light one then serves for both
-            dark[name] = images.render_dark(facts.figures[name], light)
-    return render_page(markdown(facts), pictures, dark=dark)
+    for name, done in started.items():
+        with suppress(MemoryError):
+            dark[name] = done.result()
+    drawn = {name: facts.figures[name] for name in pictures}
+    return replace(facts, figures=drawn, figure_errors=errors), pictures, dark
 
 
 def _fill(name: str, facts: ReportFacts, *, escape: Callable[[object], Markup]) -> str:

@@ -107,6 +107,10 @@ class Moments:
         self._sums += weighted.sum(axis=0, dtype="float64")
         self._class_counts += targets.sum(axis=0)
 
+    def arrays(self) -> list[np.ndarray]:
+        """Return the sums."""
+        return [np.asarray(getattr(self, name)) for name in _SUMS]
+
     def increase(self, other: "Moments") -> None:
         """Add the sums over other images."""
         for name in _SUMS:

@@ -75,6 +75,19 @@ class CrossValidation:
         _, _, folds = self._concatenate()
         return self._num_fitted, int(np.isin(folds, self._scored_folds(folds)).sum())
 
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether an image can have several classes."""
+        return self._kept[0][1].ndim == 2
+
+    def arrays(self) -> list[np.ndarray]:
+        """Return all that determines the accuracy."""
+        settings = f"{self._solver} {self._num_classes} {self._num_fitted}".encode()
+        found = [np.frombuffer(settings, "uint8"), *self._concatenate()]
+        for fold in sorted(self._moments):
+            found += [np.array([fold]), *self._moments[fold].arrays()]
+        return found
+
     def accuracy(self) -> float:
         """Return the share of the scored images that are classified correctly.
 
@@ -90,9 +103,10 @@ class CrossValidation:
 
         For multi-label, that of the mean average precision that `accuracy` returned last.
         """
-        if self.truth.ndim == 2:
+        if self.is_multi_label:
             return multi_label.precision_error(self.truth, self.logits)
-        return math.sqrt(accuracy * (1 - accuracy) / len(self.truth))
+        _, num_scored = self.counts
+        return math.sqrt(accuracy * (1 - accuracy) / num_scored)
 
     def correct(self, *, quick: bool = False) -> np.ndarray:
         """Return of each scored image whether it is classified correctly.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import get_args
 
 import keras
@@ -13,7 +14,7 @@ from tlkit.caching.cache import Cache
 from tlkit.caching.progress import CacheProgress
 from tlkit.data.batches import Data
 from tlkit.errors import ConfigError
-from tlkit.evaluation.probing import cross_validation, sites
+from tlkit.evaluation.probing import sites, stored_accuracies
 from tlkit.evaluation.probing.cross_validation import CrossValidation
 from tlkit.evaluation.probing.fitted_sites import fit_sites
 from tlkit.evaluation.probing.result import Probe, ProbedLayer
@@ -103,11 +104,10 @@ def probe(
         also=also,
         progress=progress,
     )
-    accuracies = cross_validation.map_sites(
-        CrossValidation.accuracy, fitted.fits, on_done=progress.update
-    )
+    measure = partial(stored_accuracies.measure_all, cache=cache, on_done=progress.update)
+    accuracies = measure([[fit] for fit in fitted.fits])
     layers = tuple(map(_to_layer, fitted.sites, accuracies))
-    joint, joint_accuracy = _select_joint(layers, fitted.fits, max_layers)
+    joint, joint_accuracy = _select_joint(layers, fitted.fits, max_layers, measure)
     num_fitted, num_scored = fitted.fits[0].counts
     best = max(range(len(layers)), key=lambda at: layers[at].accuracy)
     several = is_multi_label(model)
@@ -222,7 +222,10 @@ def _check(
 # run the backbone up to there, and so are layers that would bring the head above
 # `MAX_JOINT_FEATURES`.
 def _select_joint(
-    layers: Sequence[ProbedLayer], fits: Sequence[CrossValidation], max_layers: int
+    layers: Sequence[ProbedLayer],
+    fits: Sequence[CrossValidation],
+    max_layers: int,
+    measure: Callable[[Sequence[Sequence[CrossValidation]]], list[float]],
 ) -> tuple[tuple[ProbedLayer, ...], float]:
     """Return the layers to read together, in the backbone's order, and their joint accuracy."""
     order = sorted(range(len(layers)), key=lambda index: -layers[index].accuracy)
@@ -239,8 +242,7 @@ def _select_joint(
             and layers[index].multiply_adds <= max_work
             and num_features + layers[index].num_features <= MAX_JOINT_FEATURES
         ]
-        joined = [[fits[each] for each in (*selected, index)] for index in others]
-        found = cross_validation.map_sites(cross_validation.joint_accuracy, joined)
+        found = measure([[fits[each] for each in (*selected, index)] for index in others])
         tried = [(each, -index) for each, index in zip(found, others, strict=True)]
         error = fits[order[0]].standard_error(accuracy)
         if not tried or max(tried)[0] <= accuracy + _MIN_GAIN * error:

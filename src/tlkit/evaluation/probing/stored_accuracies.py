@@ -1,0 +1,65 @@
+"""Accuracies of heads, kept beside the features that they were fitted to.
+
+A probe of the same features, labels and folds finds the same: `tlkit train` after `tlkit probe`, or
+with other settings of what comes after the probe.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from tlkit.caching import entries, location
+from tlkit.caching.cache import Cache
+from tlkit.caching.entries import Entry
+from tlkit.caching.store import Store
+from tlkit.errors import StoreError
+from tlkit.evaluation.probing import cross_validation
+from tlkit.evaluation.probing.cross_validation import CrossValidation
+
+_FORMAT = 1  # raise it with every change of a probe's arithmetic
+KIND = "accuracies of a probe"
+"""What the facts of such an entry call it."""
+
+
+def measure_all(
+    sites: Sequence[Sequence[CrossValidation]],
+    *,
+    cache: Cache | None,
+    on_done: Callable[[int, int], None] = lambda done, total: None,
+) -> list[float]:
+    """Return the accuracy of heads at each site, or of heads that read several together.
+
+    Args:
+        sites: For each accuracy, the sites that the heads read.
+        cache: Names the folder where accuracies are kept; None keeps none.
+        on_done: As for `cross_validation.map_sites`.
+    """
+    entry = None if not sites or sites[0][0].is_multi_label else _open(cache)
+    if entry is None:  # of multi-label, the logits are needed later
+        return cross_validation.map_sites(_measure, sites, on_done=on_done)
+    lengths = np.array([len(group) for group in sites])
+    arrays = {id(each): each.arrays() for group in sites for each in group}
+    name = entries.digest(lengths, *(array for group in arrays.values() for array in group))
+    with suppress(StoreError):
+        found = entry.read(name)
+        if found is not None and found[0].shape == (1, len(sites)):
+            return [float(each) for each in found[0][0]]
+    accuracies = cross_validation.map_sites(_measure, sites, on_done=on_done)
+    with suppress(StoreError):  # they are quick to find again
+        entry.write(name, [np.array([accuracies])])
+    return accuracies
+
+
+def _measure(sites: Sequence[CrossValidation]) -> float:
+    return sites[0].accuracy() if len(sites) == 1 else cross_validation.joint_accuracy(sites)
+
+
+def _open(cache: Cache | None) -> Entry | None:
+    if cache is None or cache.folder is None:
+        return None
+    facts: dict[str, Any] = {"kind": KIND, "format": _FORMAT}
+    facts |= {name: version(name) for name in ("numpy", "scipy")}
+    return Store(folder=location.locate(cache.folder)).entry(facts)
