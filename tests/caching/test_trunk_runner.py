@@ -34,7 +34,7 @@ def threshold(monkeypatch: pytest.MonkeyPatch) -> int:
 
     def limited(*args: Any, num_images: int | None = None, **how: Any) -> selection.Engine:
         patch = 0.0 if num_images is None or num_images >= 20 else np.inf
-        monkeypatch.setattr(selection, "_MIN_WORK", patch)
+        monkeypatch.setattr(selection, "_WORK_PER_KERNEL", patch)
         return prepare(*args, num_images=num_images, **how)
 
     monkeypatch.setattr(selection, "prepare", limited)

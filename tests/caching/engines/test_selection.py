@@ -394,10 +394,11 @@ def test_for_few_images_auto_is_keras(small: Trunk, monkeypatch: pytest.MonkeyPa
     def prepare(num_images: int | None) -> selection.Engine:
         return selection.prepare("auto", small, _images(4, 28, 28), num_images=num_images)
 
-    work = keras_engine.trace(small, _images(1, 28, 28)).multiply_adds
+    traced = keras_engine.trace(small, _images(1, 28, 28))
     # a convolution 3x3 of 3 to 8 maps, one by depth, and one 1x1, on 8 x 8 positions
-    assert work == 64 * (9 * 3 * 8 + 9 * 8 + 8 * 8)
-    monkeypatch.setattr(selection, "_MIN_WORK", 1000 * work)
+    assert traced.num_kernels == 3
+    assert traced.multiply_adds == 64 * (9 * 3 * 8 + 9 * 8 + 8 * 8)
+    monkeypatch.setattr(selection, "_WORK_PER_KERNEL", 1000 * traced.multiply_adds / 3)
     monkeypatch.setattr(selection, "_time_images", lambda engine, _: float(engine.name != "keras"))
     assert prepare(999).name == "keras"
     assert prepare(999).timings == {}

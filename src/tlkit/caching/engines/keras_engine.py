@@ -26,11 +26,13 @@ class TracedModel:
 
     Attributes:
         run: Takes a batch of images; returns an array per output.
-        multiply_adds: Of convolutions and matrix products, for one image; 0 if it has no graph.
+        num_kernels: Convolutions and matrix products; 0 if it has no graph.
+        multiply_adds: Of these, for one image.
         max_image_bytes: The bytes of the largest tensor, for one image; 0 if it has no graph.
     """
 
     run: Callable[[np.ndarray], list[np.ndarray]]
+    num_kernels: int = 0
     multiply_adds: int = 0
     max_image_bytes: int = 0
 
@@ -62,9 +64,11 @@ def trace(model: keras.Model, sample: np.ndarray) -> TracedModel:
         tensorflow.TensorSpec((None, *sample.shape[1:]), sample.dtype)
     )
     operations = function.graph.get_operations()
+    work = [count for each in operations if (count := _count_multiply_adds(each))]
     return TracedModel(
         run=lambda images: _to_arrays(function(tensorflow.constant(images))),
-        multiply_adds=sum(map(_count_multiply_adds, operations)),
+        num_kernels=len(work),
+        multiply_adds=sum(work),
         max_image_bytes=max(
             (_count_bytes(tensor) for each in operations for tensor in each.outputs), default=0
         ),

@@ -29,7 +29,8 @@ _SECONDS_TIMED = 0.1
 _NUM_PROVEN = 32
 """Images of the sample that an engine is compared with Keras on."""
 
-_MIN_WORK = 5e10  # multiply-adds that Keras does in the seconds in which LiteRT is prepared
+# multiply-adds that Keras does while LiteRT is prepared, which takes longer the larger the graph
+_WORK_PER_KERNEL = 1e9
 _SMALL_SIDE = 64  # pixels
 
 
@@ -140,7 +141,9 @@ def prepare(
     if name != "auto":
         return prepare_compiled(name)
     work = math.inf if num_images is None else num_images * traced.multiply_adds
-    return reference if work < _MIN_WORK else _prepare_fastest(prepare_compiled, reference, sample)
+    if work < _WORK_PER_KERNEL * traced.num_kernels:
+        return reference
+    return _prepare_fastest(prepare_compiled, reference, sample)
 
 
 def compile_batch(name: str, model: keras.Model, batch: np.ndarray) -> Run:
