@@ -196,7 +196,9 @@ def parity(policy: str, batch: int, options: argparse.Namespace) -> dict:
     return {
         "losses": plain["losses"].tolist(),
         "again": apart(trained(policy, batch, None, options), plain),
-        "exact": apart(trained(policy, batch, Cache(rewrites=False), options), plain),
+        "exact": apart(
+            trained(policy, batch, Cache(engine="keras", rewrites=False), options), plain
+        ),
         "tlkit": apart(trained(policy, batch, Cache(), options), plain),
         "kernels": apart(others, plain),
     }

@@ -1,6 +1,8 @@
 """Progress of the frozen part on the terminal: lines, and a bar while it runs."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import rich.console
 import rich.progress
@@ -53,6 +55,31 @@ class CacheProgress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+@contextmanager
+def show_waiting(
+    title: str, *, verbose: bool, console: rich.console.Console | None = None
+) -> Iterator[None]:
+    """Show in a terminal that a block is running, and for how long.
+
+    Args:
+        title: What it does.
+        verbose: Whether to show anything.
+        console: Where to show it; standard output by default.
+    """
+    console = console or rich.console.Console(highlight=False, soft_wrap=True)
+    if not (verbose and console.is_terminal):
+        yield
+        return
+    columns = (
+        rich.progress.SpinnerColumn(),
+        rich.progress.TextColumn(title, markup=False),
+        rich.progress.TimeElapsedColumn(),
+    )
+    with rich.progress.Progress(*columns, console=console, transient=True) as shown:
+        shown.add_task("", total=None)
+        yield
 
 
 def _create_bar(console: rich.console.Console, title: str) -> rich.progress.Progress:

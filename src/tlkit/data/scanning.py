@@ -2,8 +2,10 @@
 
 import hashlib
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -42,20 +44,33 @@ class Scan:
     brightest: int = 255
 
 
-def scan_files(
-    files: Sequence[Path],
-    *,
-    white: int | None = None,
-    meter: Callable[[int], None] = lambda done: None,
-) -> list[Scan]:
+_ON_SCANNED: ContextVar[Callable[[int, int], None]] = ContextVar(
+    "on_scanned", default=lambda done, total: None
+)
+
+
+@contextmanager
+def observe(on_scanned: Callable[[int, int], None]) -> Iterator[None]:
+    """Call a function after each picture that is scanned in a block.
+
+    Args:
+        on_scanned: Gets how many are done, and how many there are.
+    """
+    token = _ON_SCANNED.set(on_scanned)
+    try:
+        yield
+    finally:
+        _ON_SCANNED.reset(token)
+
+
+def scan_files(files: Sequence[Path], *, white: int | None = None) -> list[Scan]:
     """Read every file completely, and return a scan of each.
 
     Args:
         files: The files.
         white: As for `decode`; a file with a higher value is unreadable.
-        meter: Called with the number of files that are done.
     """
-    return scan_pictures(files.__getitem__, range(len(files)), white=white, meter=meter)
+    return scan_pictures(files.__getitem__, range(len(files)), white=white)
 
 
 def scan_pictures(
@@ -63,7 +78,6 @@ def scan_pictures(
     indices: Sequence[int],
     *,
     white: int | None = None,
-    meter: Callable[[int], None] = lambda done: None,
 ) -> list[Scan]:
     """Read pictures completely, and return a scan of each.
 
@@ -71,13 +85,13 @@ def scan_pictures(
         fetch: Returns the picture with this index.
         indices: The pictures to scan.
         white: As for `scan_files`.
-        meter: Called with the number of pictures that are done.
     """
+    on_scanned = _ON_SCANNED.get()
     scans: list[Scan] = []
     with ThreadPoolExecutor(system.count_cores(), thread_name_prefix="tlkit-scan") as pool:
         for each in pool.map(lambda index: _scan_picture(partial(fetch, index), white), indices):
             scans.append(each)
-            meter(len(scans))
+            on_scanned(len(scans), len(indices))
     return scans
 
 

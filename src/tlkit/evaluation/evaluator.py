@@ -11,6 +11,7 @@ from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.variables import temporary_seed
 from tlkit.caching.cache import Cache
+from tlkit.caching.progress import CacheProgress, show_waiting
 from tlkit.data import augmentation as augmenting
 from tlkit.data import batches, unlabelled
 from tlkit.data.batches import Data
@@ -191,6 +192,7 @@ def evaluate(
     batch_size: int = 128,
     seed: int | None = 0,
     cache: Cache | None = None,
+    verbose: bool = False,
 ) -> Evaluation:
     """Return the metrics of a classifier on images that it was not trained on.
 
@@ -204,6 +206,7 @@ def evaluate(
         seed: As for `predict`.
         cache: Where the features that a head of one dense layer reads are stored, so that images
             that were run before need not run again. None runs the whole model.
+        verbose: Whether a terminal shows meanwhile that images are run.
 
     Raises:
         DataError: Images or labels don't fit the model.
@@ -225,14 +228,15 @@ def evaluate(
     if batches.is_arrays(inputs):
         images, labels = inputs
         if cache is not None and not augmentation:
-            probabilities = HeadFeatures(model, cache).predict(images)
+            progress = CacheProgress(verbose=verbose, title="evaluation")
+            probabilities = HeadFeatures(model, cache, progress=progress).predict(images)
             return measure(true_labels(model, labels), probabilities)
-        probabilities = predict(
-            model, images, augmentation=augmentation, views=views, batch_size=batch_size, seed=seed
-        )
+        how: dict[str, Any] = {"views": views, "batch_size": batch_size, "seed": seed}
+        with show_waiting("evaluating", verbose=verbose):
+            probabilities = predict(model, images, augmentation=augmentation, **how)
         return measure(true_labels(model, labels), probabilities)
     predict_batch = partial(predict, model, augmentation=augmentation, views=views, seed=None)
-    with temporary_seed(augmentation, seed):
+    with temporary_seed(augmentation, seed), show_waiting("evaluating", verbose=verbose):
         pairs = [
             (
                 predict_batch(images) if augmentation else model.predict_on_batch(images),

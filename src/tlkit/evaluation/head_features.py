@@ -7,6 +7,7 @@ import numpy as np
 
 from tlkit.caching import fingerprint, partition
 from tlkit.caching.cache import Cache
+from tlkit.caching.progress import CacheProgress
 from tlkit.caching.stored_trunk import StoredTrunk
 from tlkit.caching.trunk_runner import TrunkRunner
 from tlkit.models import flat_graph
@@ -22,12 +23,15 @@ class HeadFeatures:
     Args:
         model: The classifier.
         cache: Where the features that the head reads are stored.
+        progress: Shows how far a run of the network is.
 
     Raises:
         ConfigError: The head is more than one dense layer.
     """
 
-    def __init__(self, model: keras.Model, cache: Cache) -> None:
+    def __init__(
+        self, model: keras.Model, cache: Cache, *, progress: CacheProgress | None = None
+    ) -> None:
         graph = flat_graph.flatten(model)
         head = head_of(model)
         step = next(step for step in graph.steps if step.operation is head)
@@ -43,7 +47,7 @@ class HeadFeatures:
             engine=cache.engine,
             cache=cache,
         )
-        self._trunk = StoredTrunk(runner, rank=len(model.input_shape))
+        self._trunk = StoredTrunk(runner, rank=len(model.input_shape), progress=progress)
         inside = {id(each) for each in steps}
         rest = [each for each in graph.steps if id(each) not in inside]
         self._head = Part(rest, step.inputs, graph.outputs, name="head")

@@ -1,7 +1,7 @@
 """Run a whole experiment: from images on disk to a folder with model, metrics and report."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -11,7 +11,9 @@ import keras
 
 from tlkit._internal.signatures import check_arguments
 from tlkit.caching.cache import DEFAULT, Cache
+from tlkit.caching.progress import CacheProgress, show_waiting
 from tlkit.caching.usage import Usage
+from tlkit.data import scanning
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.listings import PARTS
 from tlkit.data.named_augmentation import create_augmentation
@@ -35,6 +37,7 @@ from tlkit.experiments.experiment import Experiment, check_name
 from tlkit.experiments.loading import image_size_of, load_images, split_images
 from tlkit.experiments.recipe import Recipe
 from tlkit.experiments.reporting import plan
+from tlkit.experiments.stages import Stages
 from tlkit.experiments.trained import Trained
 from tlkit.models.inspection import probabilities_of
 from tlkit.training import ood_detector
@@ -58,6 +61,7 @@ class ExperimentResult:
         cross_validation: The results of the folds; None without.
         additions: The accuracy on old and new images; None if none were added.
         search: The backbones that were compared; None if one was named.
+        stages: The seconds of each stage, by its name.
     """
 
     folder: Path
@@ -67,6 +71,7 @@ class ExperimentResult:
     cross_validation: CrossValidation | None = None
     additions: Additions | None = None
     search: BackboneSearch | None = None
+    stages: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics, seconds and counts of images as values that JSON can hold."""
@@ -77,6 +82,7 @@ class ExperimentResult:
             **({} if self.cross_validation is None else {"folds": self.cross_validation.to_dict()}),
             "additions": None if self.additions is None else self.additions.to_dict(),
             "search": None if self.search is None else self.search.to_dict(),
+            "stages": dict(self.stages),
         }
 
 
@@ -147,56 +153,101 @@ def _run(
     verbose: bool,
 ) -> ExperimentResult:
     """Run an experiment in the folder that this process holds."""
-    experiment, source, parts = _load(experiment, on_message)
-    usage = Usage()
+    stages, usage = Stages(), Usage()
+    scanning_images = CacheProgress(verbose=verbose, title="reading images")
+    with stages.measure("images"), scanning.observe(scanning_images.update):
+        experiment, source, parts = _load(experiment, on_message)
     cache = None if cache is None else replace(cache, usage=usage)
     search, chosen = None, None
     if experiment.is_search:
-        search = _search(experiment, parts.train, claim, cache=cache, on_message=on_message)
+        with stages.measure("search"):
+            search = _search(experiment, parts.train, claim, cache=cache, on_message=on_message)
         on_message(search)
         experiment, parts, chosen = backbone_choice.take_recommended(experiment, parts, search)
     fit = partial(train, chosen=chosen, cache=cache)
-    with energy.measure_energy() as used:
+    with stages.measure("training"), energy.measure_energy() as used:
         how: dict[str, Any] = {"callbacks": callbacks, "checkpoint": claim.checkpoint / "train"}
         trained = fit(experiment, parts, verbose=verbose, **how)
+    stages.divide("training", trained)
     claim.ran_out = trained.budget_ran_out is not None
     stored = cache if cache and cache.folder and _is_backbone_unchanged(trained) else None
+    with stages.measure("evaluation"):
+        how = {"fit": fit, "cache": cache, "stored": stored}
+        result = _evaluate(
+            experiment, source, parts, trained, claim, on_message, verbose=verbose, **how
+        )
+    result = replace(result, search=search)
+    said = (usage if usage.num_images else None, result.evaluation, result.additions)
+    for message in filter(None, said):
+        on_message(message)
+    with stages.measure("report"), show_waiting("drawing the report", verbose=verbose):
+        run_saving.save(
+            experiment,
+            source,
+            result,
+            command=command,
+            joules=used.joules,
+            on_message=on_message,
+            cache=None if experiment.folds else stored,
+        )
+    on_message(f"{stages}\nwrote {claim.folder / 'report.html'}")
+    return replace(result, stages=stages.seconds)
+
+
+def _evaluate(
+    experiment: Experiment,
+    source: ImageDataset,
+    parts: Split,
+    trained: Trained,
+    claim: run_state.Claim,
+    on_message: Callable[[object], None],
+    *,
+    fit: Callable[..., Trained],
+    cache: Cache | None,
+    stored: Cache | None,
+    verbose: bool,
+) -> ExperimentResult:
+    """Calibrate and evaluate a classifier, on test images or by folds.
+
+    Args:
+        experiment: The settings.
+        source: All images.
+        parts: The split.
+        trained: The classifier.
+        claim: The run's folder.
+        on_message: As for `run`.
+        fit: Trains another classifier on some images.
+        cache: As for `run`.
+        stored: Where the features that the head reads are stored; None if they are not.
+        verbose: As for `run`.
+    """
     folded = None
     if experiment.folds:
-        how = {"cache": cache, "verbose": verbose}
+        how: dict[str, Any] = {"cache": cache, "verbose": verbose}
         again = partial(_train_on, experiment, count(1), claim.checkpoint, **how)
         folded = folds.evaluate_folds(experiment, source, trained, train=again, cache=stored)
         parts = replace(parts, test=source)
         on_message(folded.summary())
     _calibrate(trained, parts.validation, cache=stored, on_message=on_message)
-    evaluation = folded.pooled if folded else evaluate(trained.model, parts.test, cache=stored)
+    evaluation = (
+        folded.pooled
+        if folded
+        else evaluate(trained.model, parts.test, cache=stored, verbose=verbose)
+    )
     additions = None
     if experiment.add:
         is_quick = stored is not None and not experiment.folds
         fit_before = partial(fit, checkpoint=claim.checkpoint / "before")
         before = partial(_evaluate_before, experiment, cache, fit_before) if is_quick else None
         additions = measure(parts, evaluation, before)
-    result = ExperimentResult(
+    return ExperimentResult(
         folder=claim.folder,
         split=parts,
         trained=trained,
         evaluation=evaluation,
         cross_validation=folded,
         additions=additions,
-        search=search,
     )
-    for message in filter(None, (usage if usage.num_images else None, evaluation, additions)):
-        on_message(message)
-    run_saving.save(
-        experiment,
-        source,
-        result,
-        command=command,
-        joules=used.joules,
-        on_message=on_message,
-        cache=None if folded else stored,
-    )
-    return result
 
 
 def _search(

@@ -15,6 +15,7 @@ from tlkit.caching.batching import FeatureDataset
 from tlkit.caching.cache import Cache
 from tlkit.caching.engines import selection
 from tlkit.caching.plan import FrozenPart
+from tlkit.caching.progress import show_waiting
 from tlkit.caching.rows import Rows
 from tlkit.data import batches, chunks
 from tlkit.data.checks import is_one_hot
@@ -56,10 +57,12 @@ def fit_head(
     part: FrozenPart | None,
     seed: int | None,
     is_last: bool = True,
+    verbose: bool = False,
 ) -> tuple[dict[str, float], ...]:
     """Set the head to the solution of its phase's solver, and return the metrics of one epoch.
 
     After the last phase, what the features of the training images are like is stored in the model.
+    If it is `verbose`, a terminal shows meanwhile that it is solved.
 
     Raises:
         ConfigError: The head is not one dense layer before the probabilities, or `augmentation`
@@ -76,9 +79,10 @@ def fit_head(
     features, labels = read("data", data)
     by_class = phase.weigh_classes(head.units)
     weights = None if by_class is None else np.array(list(by_class.values()))[labels]
-    solution = getattr(solvers, phase.solver)(
-        features, labels, classes=head.units, weights=weights, seed=seed
-    )
+    with show_waiting(f"solving by {phase.solver}", verbose=verbose):
+        solution = getattr(solvers, phase.solver)(
+            features, labels, classes=head.units, weights=weights, seed=seed
+        )
     head.kernel.assign(solution.kernel)
     head.bias.assign(solution.bias)
     single_view = part is None or part.cache.views == 1

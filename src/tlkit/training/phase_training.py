@@ -86,7 +86,8 @@ def run_phase(
     started = time.perf_counter() - (0.0 if saved is None else saved.seconds)
     how: dict[str, Any] = {"validation_data": validation_data, "part": part}
     if isinstance(phase, SolvedHead):
-        epochs = head_solver.fit_head(model, phase, data, seed=seed, is_last=is_last, **how)
+        how |= {"is_last": is_last, "verbose": verbose}
+        epochs = head_solver.fit_head(model, phase, data, seed=seed, **how)
         fitted = _Fitted(epochs=epochs)
     else:
         fitted = _fit(model, phase, plan, data, lines=lines, saved=saved, **how)

@@ -1,0 +1,65 @@
+"""How long each stage of an experiment takes, from its images to its report."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from tlkit._internal import text
+from tlkit.experiments.trained import Trained
+
+
+class Stages:
+    """The seconds of each stage.
+
+    Attributes:
+        seconds: By the stage's name, in order.
+
+    Examples:
+        >>> stages = Stages()
+        >>> with stages.measure("images"):
+        ...     pass
+        >>> list(stages.seconds)
+        ['images']
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Measure a block."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.perf_counter() - started
+
+    def divide(self, name: str, trained: Trained) -> None:
+        """Replace a stage by its parts: building and probing, the frozen part, each phase.
+
+        Only what this process did counts, not what it went on with.
+        """
+        left = self.seconds.pop(name)
+        parts: dict[str, float] = {}
+        for phase in trained.run.phases:
+            seconds = min(phase.seconds, left)
+            trunk = 0.0 if phase.trunk is None else min(phase.trunk.seconds, seconds)
+            parts |= {"frozen part": parts.get("frozen part", 0.0) + trunk}
+            parts[phase.name] = seconds - trunk
+            left -= seconds
+        self.seconds |= {"build and probe": left, **parts}
+
+    def __str__(self) -> str:
+        return describe(self.seconds)
+
+
+def describe(seconds: Mapping[str, float]) -> str:
+    """Return the seconds of each stage in a line.
+
+    Examples:
+        >>> describe({"images": 1.25, "head": 70.0})
+        'images 1.2 s, head 1 min 10 s'
+    """
+    return ", ".join(
+        f"{name.replace('_', '-')} {text.duration(each)}" for name, each in seconds.items()
+    )
