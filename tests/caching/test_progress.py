@@ -3,7 +3,7 @@ import io
 import pytest
 import rich.console
 
-from tlkit.caching.progress import CacheProgress
+from tlkit.caching.progress import CacheProgress, show_waiting
 
 
 def _show(*, verbose: bool = True, total: int | None = 20, **console: object) -> str:
@@ -30,3 +30,17 @@ def test_a_terminal_gets_a_bar_with_images_per_second(total: int | None) -> None
 def test_nothing_is_shown_unless_verbose() -> None:
     assert _show(verbose=False) == ""
     assert _show(force_terminal=True, verbose=False) == ""
+
+
+@pytest.mark.parametrize(
+    ("verbose", "is_terminal", "is_shown"),
+    [(True, True, True), (True, False, False), (False, True, False)],
+)
+def test_a_terminal_shows_what_it_waits_for(
+    verbose: bool, is_terminal: bool, is_shown: bool
+) -> None:
+    page = io.StringIO()
+    console = rich.console.Console(file=page, width=80, force_terminal=is_terminal)
+    with show_waiting("drawing [all] figures", verbose=verbose, console=console):
+        pass
+    assert ("drawing [all] figures" in page.getvalue()) == is_shown

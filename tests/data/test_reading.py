@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tlkit import sources
-from tlkit.data import decoding, unlabelled
+from tlkit.data import decoding, scanning, unlabelled
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.image_files import find_images
 from tlkit.errors import ConfigError, DataError
@@ -322,3 +322,12 @@ def test_digests_of_images_change_with_what_changes_pixels(
     first, last = before.paths.index("a/0.png"), before.paths.index("b/3.png")
     assert (before.images.digests[first] == before.images.digests[last]).all()
     assert (before.take([2]).images.digests == before.images.digests[[2]]).all()
+
+
+def test_a_scan_can_be_watched(photos: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    with scanning.observe(lambda done, total: seen.append((done, total))):
+        found = sources.from_folder(photos, image_size=8)
+    assert seen == [(done, len(found)) for done in range(1, len(found) + 1)]
+    sources.from_folder(photos, image_size=8)
+    assert len(seen) == len(found)

@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -5,6 +8,8 @@ from matplotlib.figure import Figure
 
 import tlkit
 from tlkit import sources, splits
+from tlkit.caching.cache import Cache
+from tlkit.evaluation import evaluator, head_features
 from tlkit.experiments import figures, reporting
 from tlkit.plotting import charts, image_grids, saliency
 from tlkit.training.verification import Movement
@@ -80,3 +85,41 @@ def test_only_the_same_image_with_two_labels_counts_as_such() -> None:
     assert len(pairs) == 2
     assert reporting._paths(source, pairs) == [("image 0", "image 2"), ("image 1", "image 3")]
     assert [reporting._has_two_labels(source, pair) for pair in pairs] == [True, False]
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_what_the_head_reads_is_computed_once_for_all_figures(
+    is_stored: bool, small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1))
+    images = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3), "uint8")
+    data = images, np.arange(30) % 3
+    tlkit.fit_ood(model, data)
+    calls: list[str] = []
+    for owner, name in ((evaluator, "embed"), (head_features.HeadFeatures, "read")):
+        original = getattr(owner, name)
+
+        def count(*arguments: Any, name: str = name, original: Any = original) -> np.ndarray:
+            calls.append(name)
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, name, count)
+    cache = Cache(folder=tmp_path) if is_stored else None
+    sample = figures.SampledFeatures(model, data, cache)
+    drawn, errors = figures.draw(model, _run(2), tlkit.evaluate(model, data), data, None, sample)
+    assert errors == {}
+    assert {"features", "ood"} <= set(drawn)
+    assert sample.share_rejected() == (tlkit.ood_scores(model, images) > 0.95).mean()
+    expected = "read" if is_stored else "embed"
+    assert calls == [expected]
+
+
+def test_of_many_images_a_sample_is_read(
+    small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "_MAX_IMAGES", 20)
+    model = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1))
+    images = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3), "uint8")
+    sample = figures.SampledFeatures(model, (images, np.arange(30) % 3))
+    assert len(sample.chosen) == 20
+    np.testing.assert_array_equal(sample.features, tlkit.embed(model, images[sample.chosen]))

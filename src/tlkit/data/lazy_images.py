@@ -1,14 +1,14 @@
 """Images that are read when they are indexed, a few at a time, like an array."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from tlkit._internal import arguments, arrays, system
+from tlkit._internal import arguments, arrays
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import byte_size
+from tlkit.data.threads import map_in_groups
 from tlkit.errors import DataError
 
 ReadImage = Callable[[int], np.ndarray]
@@ -76,7 +76,7 @@ class LazyImages:
         if numbers.ndim == 0:
             return self._read_one(int(numbers))
         images = np.empty((len(numbers), *self.shape[1:]), self.dtype)
-        for row, image in enumerate(read_all(self._read_one, numbers.tolist())):
+        for row, image in enumerate(map_in_groups(self._read_one, numbers.tolist())):
             images[row] = image
         return images
 
@@ -172,11 +172,3 @@ def concatenate(parts: Sequence[LazyImages]) -> LazyImages:
         digests=np.concatenate(known) if len(known) == len(parts) else None,
         at_size=at_size if can_resize else None,
     )
-
-
-def read_all(read: ReadImage, numbers: list[int]) -> Iterator[np.ndarray]:
-    """Yield the images with these numbers in order; several are read by threads."""
-    if len(numbers) < 4:
-        return map(read, numbers)
-    with ThreadPoolExecutor(system.count_cores(), thread_name_prefix="tlkit-read") as pool:
-        return iter(list(pool.map(read, numbers)))

@@ -2,11 +2,11 @@
 
 import hashlib
 import importlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tlkit._internal import regular_files, system
+from tlkit._internal import regular_files
 from tlkit.data.decoding import Form, Picture, UnreadableImageError, decode_fully
+from tlkit.data.threads import map_in_groups
 from tlkit.errors import DataError
 
 _SIDE = 32
 _MAX_BYTES = 2**31  # of a file
+_HASHED = 1024  # pictures at a time
+_HASH_SIDE = 8  # frequencies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +91,13 @@ def scan_pictures(
     """
     on_scanned = _ON_SCANNED.get()
     scans: list[Scan] = []
-    with ThreadPoolExecutor(system.count_cores(), thread_name_prefix="tlkit-scan") as pool:
-        for each in pool.map(lambda index: _scan_picture(partial(fetch, index), white), indices):
-            scans.append(each)
-            on_scanned(len(scans), len(indices))
+    for each in map_in_groups(lambda index: _scan_picture(partial(fetch, index), white), indices):
+        scans.append(each)
+        on_scanned(len(scans), len(indices))
+    readable = [index for index, scan in enumerate(scans) if not scan.problem]
+    pixels = (np.frombuffer(scans[index].thumbnail, "uint8") for index in readable)
+    for index, found in zip(readable, hash_pixels(pixels), strict=True):
+        scans[index] = replace(scans[index], perceptual_hash=found)
     return scans
 
 
@@ -102,15 +108,41 @@ def scan_images(images: Any, value_range: tuple[float, float]) -> list[Scan]:
         images: `(count, height, width)` or with a channel axis; read one by one.
         value_range: The values of black and white.
     """
-    return [_scan_pixels(image, value_range) for image in images]
+    scans: list[Scan] = []
+
+    def read() -> Iterator[np.ndarray]:
+        for image in images:
+            picture = _to_grey(image, value_range)
+            small = picture.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+            scans.append(Scan(digest=_digest(image), perceptual_hash=0, thumbnail=small.tobytes()))
+            yield np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
+
+    hashes = list(hash_pixels(read()))
+    return [replace(scan, perceptual_hash=found) for scan, found in zip(scans, hashes, strict=True)]
 
 
-def _scan_pixels(image: np.ndarray, value_range: tuple[float, float]) -> Scan:
+def _to_grey(image: np.ndarray, value_range: tuple[float, float]) -> Image.Image:
     low, high = value_range
     grey = image.astype("float32").mean(axis=-1) if image.ndim == 3 else image.astype("float32")
-    picture = Image.fromarray(np.rint(255 * (grey - low) / (high - low)).astype("uint8"))
-    small = picture.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return Scan(digest=_digest(image), perceptual_hash=_hash(picture), thumbnail=small.tobytes())
+    return Image.fromarray(np.rint(255 * (grey - low) / (high - low)).astype("uint8"))
+
+
+# It is the hash of imagehash's `phash`, as a test says, but of many pictures at a time: one by one,
+# Python's part of it took a third of a scan.
+def hash_pixels(pictures: Iterable[np.ndarray]) -> Iterator[int]:
+    """Yield the perceptual hash of each picture: which of its low frequencies are strong.
+
+    Args:
+        pictures: 32 x 32 grey pixels each, in any shape.
+    """
+    fft = importlib.import_module("scipy.fft")  # which `Predictor` can do without
+    remaining = iter(pictures)
+    while block := list(itertools.islice(remaining, _HASHED)):
+        pixels = np.stack(block).reshape(-1, _SIDE, _SIDE).astype("float64")
+        low = fft.dct(fft.dct(pixels, axis=1), axis=2)[:, :_HASH_SIDE, :_HASH_SIDE]
+        low = low.reshape(len(block), -1)
+        bits = np.packbits(low > np.median(low, axis=1, keepdims=True), axis=1)
+        yield from (int.from_bytes(row.tobytes(), "big") for row in bits)
 
 
 def _scan_picture(fetch: Callable[[], Picture], white: int | None) -> Scan:
@@ -129,7 +161,7 @@ def _scan_picture(fetch: Callable[[], Picture], white: int | None) -> Scan:
         return Scan(digest="", perceptual_hash=0, problem=error.strerror or str(error))
     return Scan(
         digest=digest,
-        perceptual_hash=_hash(Image.fromarray(found.pixels[..., 0])),
+        perceptual_hash=0,  # of all at once, later
         thumbnail=found.pixels.tobytes(),
         form=found.form,
         brightest=found.brightest,
@@ -162,8 +194,3 @@ def _digest(picture: bytes | Image.Image | np.ndarray) -> str:
     digest = hashlib.blake2b(np.ascontiguousarray(pixels).tobytes(), digest_size=16)
     digest.update(str((pixels.shape, pixels.dtype.str)).encode())
     return digest.hexdigest()
-
-
-def _hash(picture: Image.Image) -> int:
-    imagehash = importlib.import_module("imagehash")  # which `Predictor` can do without
-    return int(str(imagehash.phash(picture)), 16)

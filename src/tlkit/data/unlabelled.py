@@ -15,7 +15,8 @@ from tlkit.data.checks import explain_missing_axis, offer_channels_last
 from tlkit.data.decoding import Fit, UnreadableImageError
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.image_files import divide, find_files
-from tlkit.data.lazy_images import LazyImages, read_all
+from tlkit.data.lazy_images import LazyImages
+from tlkit.data.threads import map_in_groups
 from tlkit.errors import DataError
 
 Images = Any
@@ -74,7 +75,7 @@ def read_blocks(
             numbers = list(range(start, min(start + batch_size, len(found))))
             yield from group(
                 numbers,
-                list(read_all(lambda at: read(found[at], at), numbers)),
+                list(map_in_groups(lambda at: read(found[at], at), numbers)),
             )
 
 
