@@ -29,6 +29,7 @@ _USEFUL = 0.25  # of the way from the accuracy of the largest class to 1
 _IMPROVED = 1 - 1e-6  # of the best loss; less is rounding, as after an epoch of a single step
 
 _MAX_IMAGES = 512  # on which the baseline is measured
+_BATCH_SIZE = 64  # one batch of all would take gigabytes
 _MAX_BATCHES = 4  # of a dataset, each of which may take long to load
 _MEANS = ("mean", "mean_with_sample_weight", "sum_over_batch_size")
 
@@ -155,10 +156,11 @@ def _predict_some(
     """
     predicted: list[np.ndarray] = []
     labels: list[np.ndarray] = []
-    for images, batch_labels in batches.batches(data, _MAX_IMAGES):
+    is_dataset = not batches.is_arrays(data)
+    for images, batch_labels in batches.batches(data, _BATCH_SIZE):
         predicted.append(np.asarray(model.predict_on_batch(images)))
         labels.append(batch_labels)
-        if sum(map(len, labels)) >= _MAX_IMAGES or len(labels) == _MAX_BATCHES:
+        if sum(map(len, labels)) >= _MAX_IMAGES or (is_dataset and len(labels) == _MAX_BATCHES):
             break
     seen = np.concatenate(labels)
     counted = data[1] if batches.is_arrays(data) else seen

@@ -22,7 +22,8 @@ from tlkit.training.phase import Phase
 from tlkit.training.records import PhaseRun
 from tlkit.training.trainer import train_phase
 
-_TIMED_STEPS = 10
+_TIMED_STEPS = 10  # in each of two epochs
+_MIN_TIMED, _SECONDS_TIMED = 5, 2.0  # fewer steps are timed if each takes long
 _MIN_STEPS = 2  # the first of a warm-up has a learning rate of 0
 _END_RESERVE = 3.0  # times the seconds that the end of the timed steps took
 
@@ -222,9 +223,13 @@ def _time_steps(
     images, labels = data
     few = min(_TIMED_STEPS * phase.batch_size, len(images))
     marks: list[float] = []
-    clock = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda *_, **__: marks.append(time.perf_counter())
-    )
+
+    def mark(*_: Any, **__: Any) -> None:
+        marks.append(time.perf_counter())
+        if len(marks) >= _MIN_TIMED and marks[-1] - marks[0] > _SECONDS_TIMED:
+            clock.model.stop_training = True
+
+    clock = keras.callbacks.LambdaCallback(on_train_batch_end=mark)
     with restore_on_exit(model.variables), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # these steps may diverge: they are undone
         train_phase(
