@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,7 +10,8 @@ import numpy as np
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import plural
-from tlkit.data import batches
+from tlkit.caching.engines import selection
+from tlkit.data import batches, chunks
 from tlkit.data.batches import Data
 from tlkit.data.decoding import Fit
 from tlkit.data.unlabelled import Images
@@ -184,10 +186,16 @@ def _measure_on(
 def _read_features(
     model: keras.Model, data: Data, name: str, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    reader = features_of(model)
+    reader, inputs = features_of(model), validate(data, model, name)
+    count = chunks.max_images(inputs)
+    engines: dict[Any, selection.Engine] = {}
     features, labels = [], []
-    for images, given in batches.batches(validate(data, model, name), batch_size):
-        features.append(np.asarray(reader.predict_on_batch(images), "float32"))
+    for images, given in batches.batches(inputs, batch_size):
+        rows = np.asarray(images)
+        key = rows.shape[1:], rows.dtype
+        if key not in engines:
+            engines[key] = selection.prepare("auto", reader, rows, num_images=count)
+        features.append(engines[key].run(rows)[0])
         labels.append(batches.label_indices(given).astype("int64"))
     return np.concatenate(features), np.concatenate(labels)
 
