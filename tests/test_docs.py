@@ -58,11 +58,7 @@ BOUNDS = {
     # of all test images: 6 images of the smallest test set, which has 211
     "accuracy": (r"accuracy=NUMBER", 0.03, 0),
     "interval": (r"NUMBER to (?=[\d.]+ %)", 3, 0),
-    "probe": (
-        r"(?<=probe: )NUMBER(?= %)|(?<=within )NUMBER(?= points)|(?<=the best, )NUMBER",
-        3,
-        0,
-    ),
+    "points": (r"within NUMBER(?= points)", 1, 0),
     "percentage": (r"NUMBER(?= ?%)", 3, 0),
     # of the images of a class: 2 images of the smallest class, which has 16
     "share": (r"(?=[01]\.\d\d\d)NUMBER", 0.13, 0),
