@@ -106,10 +106,11 @@ def _download(target: Path) -> None:
             packed = _pack(folder)
             _check_hash(packed)
             with replace_atomically(target) as temporary, tarfile.open(packed) as archive:
-                for name in _MEMBERS:
-                    member = archive.getmember(f"package/{name}")
-                    member.name = name
-                    archive.extract(member, temporary, filter="data")
+                for name in _MEMBERS:  # not by `extract`, whose filter Python 3.11.2 lacks
+                    content = archive.extractfile(f"package/{name}")
+                    if content is not None:
+                        (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                        (temporary / name).write_bytes(content.read())
     except OSError as error:
         if isinstance(error, DownloadError):
             raise
