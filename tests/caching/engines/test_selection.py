@@ -405,6 +405,20 @@ def test_for_few_images_auto_is_keras(small: Trunk, monkeypatch: pytest.MonkeyPa
     assert prepare(1000).name == prepare(None).name == "litert"
 
 
+@tensorflow_only
+@pytest.mark.parametrize("num_images", [5, None])
+def test_without_convolutions_or_a_graph_auto_is_keras(
+    num_images: int | None, small: Trunk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "_time_images", lambda engine, _: float(engine.name != "keras"))
+    pooling = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.MaxPooling2D()])
+    images = _images(4, 8, 8, 3, dtype="float32")
+    assert selection.prepare("auto", pooling, images, num_images=num_images).name == "keras"
+    monkeypatch.setattr(keras_engine, "_runs_functions_eagerly", lambda: True)
+    found = selection.prepare("auto", small, _images(4, 28, 28), num_images=num_images)
+    assert found.name == "keras"
+
+
 @pytest.mark.parametrize(
     ("has_avx512", "side", "first"),
     [(True, 160, "litert"), (False, 160, "openvino"), (False, 32, "litert")],

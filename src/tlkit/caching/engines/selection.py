@@ -109,8 +109,8 @@ def prepare(
     The engine has a copy of the weights: the model must not change as long as it is used.
 
     Args:
-        name: One of `ENGINES`, or "auto": a compiler that gives Keras' numbers faster, or Keras
-            where there is none, or too few images for it to pay.
+        name: One of `ENGINES`, or "auto": the compiler that is likely to be fastest, or Keras if
+            no compiler is faster or there are only a few images.
         trunk: The model; called as `trunk(images, training=False)`, it returns a list of tensors.
         sample: A batch of real images; all others must have their shape and dtype.
         tolerance: The largest `Engine.error` that is accepted.
@@ -137,11 +137,18 @@ def prepare(
     reference = _prepare_keras(traced, sample)
     if name == "keras":
         return reference
-    prepare_compiled = partial(_prepare_compiled, trunk, traced, reference, sample, tolerance)
+    prepare_compiled = partial(
+        _prepare_compiled,
+        trunk=trunk,
+        traced=traced,
+        reference=reference,
+        sample=sample,
+        tolerance=tolerance,
+    )
     if name != "auto":
         return prepare_compiled(name)
     work = math.inf if num_images is None else num_images * traced.multiply_adds
-    if work < _WORK_PER_KERNEL * traced.num_kernels:
+    if not traced.num_kernels or work < _WORK_PER_KERNEL * traced.num_kernels:
         return reference
     return _prepare_fastest(prepare_compiled, reference, sample)
 
@@ -205,12 +212,13 @@ def _time_images(engine: Engine, sample: np.ndarray) -> float:
 
 
 def _prepare_compiled(
+    name: str,
+    *,
     trunk: keras.Model,
     traced: TracedModel,
     reference: Engine,
     sample: np.ndarray,
     tolerance: float,
-    name: str,
 ) -> Engine:
     backend = keras.config.backend()
     if backend != "tensorflow":
