@@ -40,7 +40,6 @@ _LOG_TEMPERATURES = (-6, 3)
 _MIN_HOLDOUT = 2000  # images; a tenth of fewer is too small to choose a penalty on
 _FOLDS = 5
 _SIGMOID_PENALTY = 1e-3  # keeps the scale of scores finite that separate a class perfectly
-_THREAD_ROWS = 8192  # images
 _MAX_CHOICE = 10_000  # images to choose the penalty on; more take seconds and change nothing
 
 
@@ -204,7 +203,7 @@ def _minimize(
     """Return the weights that minimise loss and penalty, with the bias in the last row."""
     count, shape = len(labels), start.shape
     is_whole = isinstance(features, np.ndarray)
-    parts = _divide(count) if is_whole else blocks(count)
+    parts = blocks(count)
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
         found = values.reshape(shape)
@@ -233,12 +232,7 @@ def _minimize(
 
 
 # BLAS is slow at products of a tall matrix with one of few columns: on two cores, a thread for each
-# block took three quarters of its time. The blocks do not depend on the cores, nor do the sums.
-def _divide(count: int) -> list[slice]:
-    """Return slices of all images, each of about `_THREAD_ROWS`."""
-    return [slice(start, start + _THREAD_ROWS) for start in range(0, count, _THREAD_ROWS)]
-
-
+# block took half of its time. The blocks do not depend on the cores, nor do the sums.
 @contextmanager
 def _map_blocks(*, in_threads: bool) -> Iterator[Callable[..., Iterable[Any]]]:
     """Yield what applies a function to blocks: `map`, or one with a thread for each core."""
