@@ -21,7 +21,9 @@ from tlkit.evaluation.probing.fitted_sites import min_images
 from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES, select_features
 from tlkit.experiments import recipe_checkpoint
 from tlkit.experiments.recipe_checkpoint import RecipeCheckpoint
+from tlkit.experiments.recipe_training import RecipeTraining
 from tlkit.experiments.trained import Trained
+from tlkit.experiments.trials import choose_and_train
 from tlkit.models.applications import SPECS
 from tlkit.models.builder import build_classifier
 from tlkit.models.feature_extraction import Pooling
@@ -31,9 +33,7 @@ from tlkit.training import ood_detector
 from tlkit.training.class_weights import ClassWeight
 from tlkit.training.inputs import validate
 from tlkit.training.phase import Phase, SolvedHead, plan_freezing
-from tlkit.training.records import Run
-from tlkit.training.time_budget import Deadline, train_within
-from tlkit.training.trainer import TwoPhaseTrainer, train_phase
+from tlkit.training.trainer import TwoPhaseTrainer
 
 _SIZE = 32  # what the recipes were measured with
 _MIN_LEFT = 0.05  # of a budget; with less it is used up
@@ -54,6 +54,8 @@ class Recipe:
             training images.
         pooling: How feature maps become features, as in `build_classifier`.
         max_layers: Maximum number of layers that "auto" joins, as in `select_features`.
+        held_out: The share of the training images, 0 to below 1, on which fine-tuning is compared
+            with the head alone before all are trained on; 0 fine-tunes without.
     """
 
     name: str
@@ -64,6 +66,10 @@ class Recipe:
     features: str | tuple[str, ...] | None = None
     pooling: Pooling | None = None
     max_layers: int = 1
+    held_out: float = 0.0
+
+    def __post_init__(self) -> None:
+        arguments.fraction("held_out", self.held_out)
 
     @check_arguments
     def build(
@@ -290,57 +296,37 @@ class Recipe:
         places.write_seconds(time.perf_counter() - started)
         if class_weight is not None:
             self = self._weigh_classes(class_weight)
-        if budget is None:
-            trainer = self.trainer(seed=seed, cache=cache, checkpoint=places.folder)
-            run = trainer.fit(model, data, verbose=verbose)
-        else:
+        until = None
+        if budget is not None:
             left = 60 * budget - before
             until = started + (left if left > _MIN_LEFT * 60 * budget else 0.0)
-            run = self._train_until(
-                until, model, data, seed=seed, places=places, cache=cache, verbose=verbose
-            )
+        training = RecipeTraining(
+            model=model,
+            head=self.head,
+            fine_tune=self.fine_tune,
+            seed=seed,
+            until=until,
+            places=places,
+            cache=places.share_features(cache),
+            verbose=verbose,
+        )
+        choice = None
+        if self.fine_tune is None or not self.held_out:
+            run = training.run(data)
+        else:
+            run, choice = choose_and_train(training, self.fine_tune, data, share=self.held_out)
         _fit_ood(model, data)
+        ran_out = recipe_checkpoint.find_end(run, self.fine_tune, choice) if budget else None
         trained = Trained(
             recipe=self.name,
             model=model,
             run=run,
             seconds=before + time.perf_counter() - started,
-            budget_ran_out=recipe_checkpoint.find_end(run, self.fine_tune) if budget else None,
+            choice=choice,
+            budget_ran_out=ran_out,
         )
         _warn_of_budget(trained, budget)
         return trained
-
-    def _train_until(
-        self,
-        until: float,
-        model: keras.Model,
-        data: ImageDataset,
-        *,
-        seed: int,
-        places: RecipeCheckpoint,
-        **how: Any,
-    ) -> Run:
-        """Train the phases that there is time for, until `time.perf_counter()` is there."""
-        head = self.head
-        if isinstance(head, Phase):
-            head = replace(head, callbacks=(*head.callbacks, Deadline(until)))
-        first = train_phase(
-            model, head, data, name="head", seed=seed, checkpoint=places.of("head"), **how
-        )
-        phases = [first]
-        if self.fine_tune is not None:
-            more = train_within(
-                model,
-                self.fine_tune,
-                data,
-                name="fine_tune",
-                seconds=until - time.perf_counter(),
-                seed=seed + 1,
-                checkpoint=places.of("fine_tune"),
-                **how,
-            )
-            phases += [] if more is None else [more]
-        return Run(phases=tuple(phases))
 
 
 def _warn_of_budget(trained: Trained, budget: float | None) -> None:

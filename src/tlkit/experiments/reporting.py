@@ -14,6 +14,7 @@ from tlkit.caching.cache import Cache
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import DuplicatePair, Split
 from tlkit.errors import ConfigError
+from tlkit.evaluation.candidates import Choice
 from tlkit.evaluation.cross_validation import CrossValidation
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.metrics import Evaluation
@@ -123,9 +124,11 @@ def write_report(
 
 def _read_making(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return how a run was made, with the types that a report needs."""
-    joules, search = values["joules"], values.get("search")
+    joules, search, choice = values["joules"], values.get("search"), values.get("choice")
     if search is not None:
         BackboneSearch.from_dict(search)
+    if choice is not None:
+        Choice.from_dict(choice)
     return {
         **values,
         "command": str(values["command"]),
@@ -159,6 +162,7 @@ def gather_facts(
     """
     searched = making.get("search")
     search = None if searched is None else BackboneSearch.from_dict(searched)
+    chosen = making.get("choice")
     sample = figures.SampledFeatures(trained.model, parts.test, cache)
     drawn, errors = figures.draw(trained.model, trained.run, evaluation, parts.test, search, sample)
     rejected = sample.share_rejected() if validated is None and "ood" in drawn else None
@@ -182,6 +186,7 @@ def gather_facts(
         fold_accuracy=None if validated is None else validated.accuracy,
         additions=making.get("additions"),
         search=search,
+        choice=None if chosen is None else Choice.from_dict(chosen),
     )
 
 
