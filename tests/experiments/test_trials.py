@@ -183,3 +183,7 @@ def test_a_rate_is_lowered_if_it_harms_and_raised_as_long_as_it_helps(
     tried: list[Candidate], rate: float | None
 ) -> None:
     assert trials.next_rate([ALONE, *tried], 0.09) == pytest.approx(rate)
+
+
+def test_of_many_images_a_rate_is_not_raised() -> None:
+    assert trials.next_rate([ALONE, candidate(0.09, 1, 0.8)], 0.09, may_raise=False) is None

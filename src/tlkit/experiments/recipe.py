@@ -17,9 +17,9 @@ from tlkit.data.batches import Data
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation import ood
-from tlkit.evaluation.probing.fitted_sites import min_images
-from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES, select_features
+from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES
 from tlkit.experiments import recipe_checkpoint
+from tlkit.experiments.layer_choice import choose_layers
 from tlkit.experiments.recipe_checkpoint import RecipeCheckpoint
 from tlkit.experiments.recipe_training import RecipeTraining
 from tlkit.experiments.trained import Trained
@@ -36,6 +36,7 @@ from tlkit.training.phase import Phase, SolvedHead, plan_freezing
 from tlkit.training.trainer import TwoPhaseTrainer
 
 _SIZE = 32  # what the recipes were measured with
+_PROBE_SHARE = 1 / 3  # of a budget
 _MIN_LEFT = 0.05  # of a budget; with less it is used up
 
 
@@ -84,6 +85,7 @@ class Recipe:
         cache: Cache | None = None,
         also: Sequence[ImageDataset] = (),
         checkpoint: str | Path | None = None,
+        probe_seconds: float | None = None,
         verbose: bool = False,
     ) -> keras.Model:
         """Build the recipe's classifier for these images; with "auto" features, probe first.
@@ -99,6 +101,7 @@ class Recipe:
             cache: As for `probe`.
             also: As for `probe`.
             checkpoint: A folder that keeps what the probe found, so that it need not run again.
+            probe_seconds: About how long the probe may take; it then uses fewer images.
             verbose: As for `probe`.
 
         Raises:
@@ -110,7 +113,16 @@ class Recipe:
                 f" must be an ImageDataset, such as split.train, got {type(data).__name__}. "
                 "tlkit.sources makes one of arrays, files or batches.",
             )
-        features = self._features(data, cache, also, verbose=verbose)
+        features: Any = self.features
+        if features == "auto":
+            features = choose_layers(
+                data,
+                max_layers=self.max_layers,
+                seconds=probe_seconds,
+                cache=cache,
+                also=also,
+                verbose=verbose,
+            )
         shape = data.images.shape[1:]
         if image_size is None and self.backbone in SPECS:
             image_size = _SIZE
@@ -136,28 +148,6 @@ class Recipe:
             self,
             head=replace(self.head, class_weight=class_weight),
             fine_tune=None if tuned is None else replace(tuned, class_weight=class_weight),
-        )
-
-    def _features(
-        self,
-        data: ImageDataset,
-        cache: Cache | None = None,
-        also: Sequence[ImageDataset] = (),
-        *,
-        verbose: bool = False,
-    ) -> Any:
-        if self.features != "auto":
-            return self.features
-        minimum = min_images(len(data.class_names))
-        if len(data) < minimum:
-            user_warnings.warn(
-                f"{len(data):,} images of {len(data.class_names):,} classes are too few to choose "
-                f"the layers that the head reads, which takes {minimum:,}: it reads the backbone's "
-                "output."
-            )
-            return None
-        return select_features(
-            data, max_layers=self.max_layers, cache=cache, also=also, verbose=verbose
         )
 
     @check_arguments
@@ -254,10 +244,11 @@ class Recipe:
             num_prefix_tokens: As for `build`.
             class_weight: As for `Phase`, in both phases; None leaves that to the phases.
             seed: Random seed of the initial head, the order of images and everything else.
-            budget: Maximum minutes. A few steps are timed first; fine-tuning then runs as many
-                epochs as fit, or is skipped if not even one does. Both phases stop when the time is
-                up, even within an epoch, and a cosine schedule ends at that time. Building,
-                probing, running the frozen part and solving a head count, but are never stopped.
+            budget: Maximum minutes. The probe gets a third at most, and uses fewer images if that
+                is too little. A few steps are timed first; fine-tuning then runs as many epochs as
+                fit, or is skipped if not even one does. Both phases stop when the time is up, even
+                within an epoch, and a cosine schedule ends at that time. Building, running the
+                frozen part and solving a head count, but are never stopped.
                 With `checkpoint`, the time of earlier processes counts too; a larger budget lets a
                 training go on whose time was over.
             cache: As for TwoPhaseTrainer; a probe for features takes them from its folder, too.
@@ -290,6 +281,7 @@ class Recipe:
             cache=cache,
             also=also,
             checkpoint=checkpoint,
+            probe_seconds=None if budget is None else _PROBE_SHARE * (60 * budget - before),
             verbose=verbose,
         )
         keras.utils.set_random_seed(seed)  # whether the probe ran or was kept

@@ -57,7 +57,7 @@ def choose_and_train(
         )
         return Run(phases=(training.train_head(data),)), None
     started, new = time.perf_counter(), training.model.get_weights()
-    trials = _Trials(training, phase, rest, held_out)
+    trials = _Trials(training, phase, rest, held_out, is_repeated=share > _MAX_LEFT_OUT)
     trials.run()
     choice = Choice(
         candidates=tuple(trials.candidates),
@@ -66,7 +66,7 @@ def choose_and_train(
     )
     training.print(choice)
     runs: list[PhaseRun] = []
-    if share > _MAX_LEFT_OUT or choice.chosen.learning_rate is None:
+    if trials.is_repeated or choice.chosen.learning_rate is None:
         training.model.set_weights(new)
         runs = trials.train_again(choice.chosen, data)
     if not runs:
@@ -91,12 +91,21 @@ class _Trials:
         phase: How it is fine-tuned.
         rest: The images to train on.
         held_out: The images to compare on.
+        is_repeated: Whether the best is to be trained again, on all images. If not, there are so
+            many that another rate takes minutes: it is tried only if the first is no good.
     """
 
     def __init__(
-        self, training: RecipeTraining, phase: Phase, rest: ImageDataset, held_out: ImageDataset
+        self,
+        training: RecipeTraining,
+        phase: Phase,
+        rest: ImageDataset,
+        held_out: ImageDataset,
+        *,
+        is_repeated: bool,
     ) -> None:
         self._training, self._phase, self._rest, self._held_out = training, phase, rest, held_out
+        self.is_repeated = is_repeated
         self._tails: dict[float | None, _Tail] = {}
         self._head = training.train_head(rest, name="trial-head")
         self._before = training.model.get_weights()
@@ -119,9 +128,12 @@ class _Trials:
             tail = _Tail(phase=phase, run=run, weights=training.model.get_weights())
             self._tails[rate] = tail
             self._measure(tail, rate)
-            if training.seconds_left() - reserve < _MARGIN * run.seconds:
+            is_schedule = isinstance(
+                phase.learning_rate, keras.optimizers.schedules.LearningRateSchedule
+            )
+            if is_schedule or training.seconds_left() - reserve < _MARGIN * run.seconds:
                 return
-            rate = next_rate(self.candidates, self._first_rate())
+            rate = next_rate(self.candidates, self._first_rate(), may_raise=self.is_repeated)
 
     def train_again(self, chosen: Candidate, data: ImageDataset) -> list[PhaseRun]:
         """Train a candidate on all images; return nothing if there is no time, or it diverged."""
@@ -154,6 +166,9 @@ class _Trials:
             self.candidates.append(measure(model, self._held_out, **how))
 
     def _first_rate(self) -> float:
+        given = self._phase.learning_rate
+        if isinstance(given, int | float):
+            return float(given)
         return float(keras.ops.convert_to_numpy(self._phase.create_optimizer().learning_rate))
 
     def _at(self, rate: float) -> Phase:
@@ -170,7 +185,9 @@ class _Trials:
         return len(_SHARES) * (time.perf_counter() - started)
 
 
-def next_rate(candidates: Sequence[Candidate], first: float) -> float | None:
+def next_rate(
+    candidates: Sequence[Candidate], first: float, *, may_raise: bool = True
+) -> float | None:
     """Return the learning rate to try next; None if none is worth it.
 
     A rate that diverged, or improved nothing, is lowered; one whose end is the best candidate of
@@ -179,6 +196,7 @@ def next_rate(candidates: Sequence[Candidate], first: float) -> float | None:
     Args:
         candidates: What was tried: the head alone, then the shares of each fine-tuning.
         first: The rate to begin with.
+        may_raise: Whether a rate may be raised.
     """
     alone, *tuned = candidates
     rates = [*dict.fromkeys(each.learning_rate for each in tuned)]
@@ -192,7 +210,7 @@ def next_rate(candidates: Sequence[Candidate], first: float) -> float | None:
         return last / _STEP if last <= first else None
     found = best(better)
     is_end_best = found.learning_rate == last and found.share == 1
-    return last * _STEP if is_end_best and last >= first else None
+    return last * _STEP if may_raise and is_end_best and last >= first else None
 
 
 def blend(
