@@ -8,11 +8,16 @@ import keras
 from tlkit.caching.cache import Cache
 from tlkit.caching.progress import CacheProgress
 from tlkit.data.image_dataset import ImageDataset
+from tlkit.evaluation.evaluator import predict
 from tlkit.experiments.recipe_checkpoint import RecipeCheckpoint
+from tlkit.training import ood_detector
 from tlkit.training.phase import Phase, SolvedHead
 from tlkit.training.records import PhaseRun, Run
 from tlkit.training.time_budget import Deadline, train_within
 from tlkit.training.trainer import TwoPhaseTrainer, train_phase
+
+_TIMED = 64  # images of which a prediction is timed
+_MAX_DESCRIBED = 10_000  # more are run by a faster engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,8 @@ class RecipeTraining:
             return trainer.fit(self.model, data, verbose=self.verbose)
         runs = [self.train_head(data)]
         if self.fine_tune is not None:
-            more = self.train_tail(self.fine_tune, data)
+            reserve = self.time_image(data) * count_described(data)
+            more = self.train_tail(self.fine_tune, data, reserve=reserve)
             runs += [] if more is None else [more]
         return Run(phases=tuple(runs))
 
@@ -89,6 +95,16 @@ class RecipeTraining:
         """Fine-tune all epochs, for which there should be time; a deadline stops them otherwise."""
         return self._train(self._limit(phase), data, name="fine_tune", seed=self.seed + 1)
 
+    def time_image(self, data: ImageDataset) -> float:
+        """Return the seconds that a prediction takes for one image; 0 without a budget."""
+        if self.until is None:
+            return 0.0
+        few = data.take(slice(_TIMED)).images
+        predict(self.model, few)  # compiles
+        started = time.perf_counter()
+        predict(self.model, few)
+        return (time.perf_counter() - started) / len(few)
+
     def seconds_left(self) -> float:
         """Return the seconds that are left of the budget; infinity without one."""
         return float("inf") if self.until is None else self.until - time.perf_counter()
@@ -115,3 +131,9 @@ class RecipeTraining:
             checkpoint=self.places.of(name),
             verbose=self.verbose,
         )
+
+
+def count_described(data: ImageDataset) -> int:
+    """Return how many images run again after the training, to describe what they are like."""
+    is_described = not data.is_multi_label and len(data) >= ood_detector.MIN_IMAGES
+    return min(len(data), _MAX_DESCRIBED) if is_described else 0

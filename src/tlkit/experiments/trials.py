@@ -12,7 +12,7 @@ from tlkit._internal import user_warnings
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import hold_out
 from tlkit.evaluation.candidates import Candidate, Choice, best, measure
-from tlkit.experiments.recipe_training import RecipeTraining
+from tlkit.experiments.recipe_training import RecipeTraining, count_described
 from tlkit.training.phase import Phase
 from tlkit.training.records import PhaseRun, Run
 
@@ -114,7 +114,8 @@ class _Trials:
     def run(self) -> None:
         """Fine-tune at one learning rate after the other, and measure the candidates on the way."""
         training = self._training
-        reserve = self._time_rest()
+        num_measured = len(_SHARES) * len(self._held_out) + count_described(self._rest)
+        reserve = num_measured * training.time_image(self._rest)
         rate: float | None = self._first_rate()
         while rate is not None:
             training.model.set_weights(self._before)
@@ -175,14 +176,6 @@ class _Trials:
         if rate == self._first_rate():
             return self._phase
         return replace(self._phase, learning_rate=rate)
-
-    def _time_rest(self) -> float:
-        """Return the seconds of a budget that measuring the candidates of a fine-tuning takes."""
-        if self._training.until is None:
-            return 0.0
-        started = time.perf_counter()
-        measure(self._training.model, self._held_out)
-        return len(_SHARES) * (time.perf_counter() - started)
 
 
 def next_rate(
