@@ -82,7 +82,7 @@ def test_a_run_inside_its_images_is_refused(
 ) -> None:
     words = ["train", str(photos), "--out", str(photos / "run"), "--weights", "starter"]
     assert app.main(words) == app.WRONG_ARGUMENTS
-    assert "`folder` must be outside the folder of images" in capsys.readouterr().err
+    assert "`--out` must be outside the folder of images" in capsys.readouterr().err
     assert not (photos / "run").exists()
 
 
@@ -301,6 +301,24 @@ def test_wrong_arguments_are_named_as_options(
     assert app.main(words.split()) == app.WRONG_ARGUMENTS
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_messages_on_folders_name_what_was_typed(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "outer").mkdir()
+    (tmp_path / "outer" / "inner").symlink_to(photos)
+    outer = str(tmp_path / "outer")
+    for words, message in (
+        (["inspect", outer], "`--data` must have a folder for each class"),
+        (["inspect", outer], "inner': use that folder"),
+        (["train", str(photos), "--out", str(tmp_path)], "`--out` must be new or empty"),
+        (["report", outer], "`--run` must be a run"),
+    ):
+        assert app.main(words) == app.WRONG_ARGUMENTS
+        shown = capsys.readouterr().err
+        assert message in shown
+        assert "from_folder" not in shown and "`folder`" not in shown
 
 
 def test_wrong_images_have_their_own_exit_code_and_options_that_help(

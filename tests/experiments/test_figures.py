@@ -18,7 +18,7 @@ NAMES = ["calibration", "confusion", "curves", "errors", "features", "grad_cam",
 
 
 def _run(epochs: int) -> tlkit.training.Run:
-    history = {"loss": [0.5] * epochs, "accuracy": [0.75] * epochs}
+    history = {name: [0.5] * epochs for name in ("loss", "accuracy", "learning_rate")}
     movement = Movement(moved=2, untouched=0)
     phase = tlkit.training.PhaseRun(
         name="head", history=history, seconds=1, best_epoch=1, movement=movement

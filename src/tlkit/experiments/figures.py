@@ -82,7 +82,7 @@ def _list_figures(
     if evaluation.is_multi_label:
         makers = {"classes": partial(charts.class_metrics, evaluation), **makers}
         del makers["confusion"], makers["features"]  # a point has the colour of its only class
-    if len(run.history["epoch"]) == 1:  # a solved head alone has no curve
+    if all(phase.is_solved for phase in run.phases):  # without epochs there is no curve
         del makers["curves"]
     if ood_detector.from_arrays(probabilities_of(model).stored) is None:
         del makers["ood"]

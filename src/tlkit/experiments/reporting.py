@@ -13,7 +13,7 @@ from tlkit._internal.signatures import check_arguments
 from tlkit.caching.cache import Cache
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import DuplicatePair, Split
-from tlkit.errors import ConfigError
+from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation.cross_validation import CrossValidation
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.metrics import Evaluation
@@ -33,8 +33,10 @@ from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.experiments.loading import image_size_of, load_images, load_model, split_images
 from tlkit.experiments.trained import Trained
 from tlkit.models.applications import SPECS
+from tlkit.models.inspection import is_multi_label
 from tlkit.reports import render
 from tlkit.reports.facts import PhaseFacts, ReportFacts, model_facts, phase_facts
+from tlkit.reports.phase_settings import describe_settings
 from tlkit.training.class_weights import balance
 from tlkit.training.phase import plan_freezing
 
@@ -74,9 +76,10 @@ def report(folder: str | Path) -> Path:
     config = run_files.read_json(target / "config.json", "environment")
     if not {"experiment", "making"} <= config.keys():
         raise ConfigError(
-            "`folder` must be a run that `tlkit train` or `experiments.run` wrote, got "
+            Argument("folder"),
+            " must be a run that `tlkit train` or `experiments.run` wrote, got "
             f"{str(folder)!r}, whose config.json holds no experiment. For another, write the "
-            "report with tlkit.reports."
+            "report with tlkit.reports.",
         )
     with run_files.explain_damage(target / "config.json"):
         experiment = Experiment.from_dict(settings_of_run(config))
@@ -213,11 +216,14 @@ def _describe_images(experiment: Experiment, source: ImageDataset, parts: Split)
 def _describe_phases(experiment: Experiment, trained: Trained) -> list[PhaseFacts]:
     recipe = recipes.get(experiment.recipe, backbone=experiment.backbone)
     phases = {"head": recipe.head, "fine_tune": recipe.fine_tune}
-    return [
-        phase_facts(run, plan_freezing(trained.model, phase))
-        for run in trained.run.phases
-        if (phase := phases[run.name]) is not None
-    ]
+    found = []
+    for run in trained.run.phases:
+        if (phase := phases[run.name]) is not None:
+            frozen = plan_freezing(trained.model, phase)
+            several = is_multi_label(trained.model)
+            settings = describe_settings(phase, frozen, multi_label=several)
+            found.append(phase_facts(run, frozen, settings))
+    return found
 
 
 def _name_backbone(experiment: Experiment) -> str:

@@ -18,7 +18,7 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.listings import PARTS
 from tlkit.data.named_augmentation import create_augmentation
 from tlkit.data.splits import Split
-from tlkit.errors import ConfigError
+from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation import calibration, ood
 from tlkit.evaluation.cross_validation import CrossValidation
 from tlkit.evaluation.evaluator import evaluate
@@ -395,6 +395,7 @@ def _refuse_within(images: str, folder: str | Path) -> None:
     place = Path(images).resolve()
     if place.is_dir() and Path(folder).resolve().is_relative_to(place):
         raise ConfigError(
-            f"`folder` must be outside the folder of images {images!r}, got {str(folder)!r}: its "
-            "figures would be read as images of a class."
+            Argument("folder"),
+            f" must be outside the folder of images {images!r}, got {str(folder)!r}: its "
+            "figures would be read as images of a class.",
         )

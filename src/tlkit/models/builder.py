@@ -258,4 +258,4 @@ def _rename(backbone: keras.Model) -> keras.Model:
     if isinstance(backbone, token_backbone.TokenBackbone):
         backbone.name = f"{backbone.name}_backbone"
         return backbone
-    return keras.Model(backbone.inputs, backbone.outputs, name=f"{backbone.name}_backbone")
+    return keras.Model(backbone.inputs[0], backbone.outputs[0], name=f"{backbone.name}_backbone")

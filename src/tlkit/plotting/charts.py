@@ -4,6 +4,7 @@ All but a probe's are about 4.6 inches wide, higher than wide, and without text 
 that they are legible on a phone, which shows 4.6 inches on about 350 of its pixels.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -75,7 +76,8 @@ def reliability_diagram(evaluation: Evaluation, *, num_bins: int = 15) -> Figure
 def learning_curves(run: Run) -> Figure:
     """Draw loss and accuracy over the epochs of all phases, and mark where each phase begins.
 
-    If the model was compiled with other metrics, the first of them takes the place of the accuracy.
+    A solved head has no epochs: its metrics are horizontal lines, to compare fine-tuning with. If
+    the model was compiled with other metrics, the first of them takes the place of the accuracy.
 
     Args:
         run: What TwoPhaseTrainer.fit returned.
@@ -87,7 +89,8 @@ def learning_curves(run: Run) -> Figure:
         _curve(panel, run, key, label="training", style="--")
         _curve(panel, run, f"val_{key}", label="validation", style="-")
         _mark_phases(panel, run)
-        panel.set_xlim(0.5, len(run.history["epoch"]) + 0.5)  # not empty for a single epoch
+        epochs = sum(phase.num_epochs for phase in run.phases if not phase.is_solved)
+        panel.set_xlim(0.5, max(epochs, 1) + 0.5)  # not empty for a single epoch
         panel.set_xlabel("epoch")
         panel.set_ylabel(key)
         panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
@@ -292,14 +295,26 @@ def ood_histogram(held_out: np.ndarray, tested: np.ndarray) -> Figure:
 
 
 def _curve(panel: Any, run: Run, key: str, *, label: str, style: str) -> None:
-    history = run.history
-    if key in history:
-        panel.plot(history["epoch"], history[key], style, marker="o", markersize=3, label=label)
+    """Draw a metric of the phases with epochs as a curve, and of a solved head as a line."""
+    color = CORRECT if key.startswith("val_") else WRONG
+    values: list[float] = []
+    for phase in run.phases:
+        own = phase.history.get(key, [math.nan] * phase.num_epochs)
+        if not phase.is_solved:
+            values += own
+        elif key in phase.history:
+            named = f"solved head, {label}"
+            panel.axhline(own[0], color=color, linestyle=style, linewidth=1, alpha=0.6, label=named)
+    if not all(map(math.isnan, values)):
+        epochs = range(1, len(values) + 1)
+        panel.plot(epochs, values, style, color=color, marker="o", markersize=3, label=label)
 
 
 def _mark_phases(panel: Any, run: Run) -> None:
     start = 1
     for phase in run.phases:
+        if phase.is_solved:
+            continue
         if start > 1:
             panel.axvline(start - 0.5, color="0.5", linewidth=1, linestyle=":")
         panel.annotate(

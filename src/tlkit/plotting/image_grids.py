@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any, Literal, get_args
 
 import keras
@@ -24,18 +25,19 @@ from tlkit.training.inputs import true_labels, validate_arrays
 CORRECT, WRONG = "#1a5fb4", "#c64600"  # distinct for colour-blind readers and in grey
 WIDTH = 4.6
 """Inches of a figure: a phone shows them on about 350 of its pixels."""
-FONT_SIZE = 9.5
+FONT_SIZE = 9.0
 """Points of the smallest text on such a figure."""
 
-Choice = Literal["confident", "per_class", "random", "worst"]
+Choice = Literal["confident", "per_class", "random", "worst", "wrong"]
 """Which images `prediction_grid` draws."""
 
-_PANEL = WIDTH / 3
+PANEL = WIDTH / 3
+"""Inches of a panel of which three are in a row."""
+
 _CAPTION = 0.6  # inches
-_AUDIT_PANEL = 2.1  # inches
 _MIN_RANGE = 1e-12
-_LINE_LENGTH = 18  # characters in a line of a caption
-_NAME_LENGTH = 28  # characters of a file's name
+_LINE_LENGTH = 19  # characters in a line of a caption
+_BOLD_LENGTH = _LINE_LENGTH - 2
 _MAX_NAMED = 3  # classes in a caption
 
 
@@ -58,10 +60,10 @@ def prediction_grid(
         count: How many images to draw at most.
         columns: Images a row.
         which: "random"; "worst", the images with the lowest probability of their true class;
-            "confident", the misclassified images with the highest confidence; or "per_class", the
-            same number of each class. Of a multi-label classifier, "worst" are the images with the
-            highest loss, and "confident" those with the probability that is furthest on the wrong
-            side of its threshold.
+            "wrong", a random choice of the misclassified images; "confident", those with the
+            highest confidence; or "per_class", the same number of each class. Of a multi-label
+            classifier, "worst" are the images with the highest loss, and "confident" those with the
+            probability that is furthest on the wrong side of its threshold.
         seed: The seed of a random choice.
         probabilities: The predicted probabilities of all images, if they are known; by default
             they are predicted as far as needed.
@@ -85,7 +87,7 @@ def prediction_grid(
     images, labels = validate_arrays(data, model)
     truth = true_labels(model, labels)
     least = thresholds(model) if is_multi_label(model) else None
-    if probabilities is None and which in ("confident", "worst"):
+    if probabilities is None and which in ("confident", "worst", "wrong"):
         probabilities = predict(model, images)
     check_probabilities(probabilities, (len(truth), len(names)))
     if least is None:
@@ -99,7 +101,7 @@ def prediction_grid(
     rows = predict(model, shown) if probabilities is None else probabilities[chosen]
     bounds = value_range(model) or (float(shown.min()), float(shown.max()))
     columns = min(columns, len(chosen))
-    size = (_PANEL * max(columns, 2) / columns, _PANEL + _CAPTION)
+    size = (PANEL * max(columns, 2) / columns, PANEL + _CAPTION)
     figure, panels = _panels(len(chosen), columns, size)
     for panel, image, index, row in zip(panels, shown, chosen, rows, strict=True):
         pixels = to_drawable(image, bounds)
@@ -112,7 +114,7 @@ def prediction_grid(
 
 
 @check_arguments
-def audit_grid(audit: Audit, data: Data, *, count: int = 20, columns: int = 5) -> Figure:
+def audit_grid(audit: Audit, data: Data, *, count: int = 12, columns: int = 3) -> Figure:
     r"""Draw the most suspicious images of an audit, with file, label and suggested label.
 
     Args:
@@ -134,7 +136,7 @@ def audit_grid(audit: Audit, data: Data, *, count: int = 20, columns: int = 5) -
         >>> audit = Audit(suspects=(suspect,), outliers=(), scores=scores, num_folds=5)
         >>> images = np.zeros((2, 8, 8), "uint8")
         >>> audit_grid(audit, (images, np.zeros(2, int))).axes[0].get_title()
-        'image 1\nlabel cat\nsuggested dog'
+        'label cat\nmaybe dog'
     """
     arguments.at_least("count", count, 1)
     arguments.at_least("columns", columns, 1)
@@ -143,22 +145,25 @@ def audit_grid(audit: Audit, data: Data, *, count: int = 20, columns: int = 5) -
     if not suspects:
         raise DataError("`audit` must have at least 1 suspect to draw, got none.")
     columns = min(columns, len(suspects))
-    figure, panels = _panels(len(suspects), columns, (_AUDIT_PANEL, _AUDIT_PANEL + 0.4))
+    size = (PANEL * max(columns, 2) / columns, PANEL + _CAPTION)
+    figure, panels = _panels(len(suspects), columns, size)
     for panel, suspect in zip(panels, suspects, strict=True):
         pixels = to_drawable(np.asarray(images[suspect.index]))
         panel.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        panel.set(xticks=[], yticks=[])
-        panel.set_title(_audit_caption(suspect), fontsize=8)
+        name, *lines = _describe_suspect(suspect)
+        write_lines(panel, lines, wrong=True)
+        panel.set_xlabel(wrap(name, _LINE_LENGTH), fontsize=FONT_SIZE)
     return finish(figure)
 
 
-def _audit_caption(suspect: Suspect) -> str:
+def _describe_suspect(suspect: Suspect) -> tuple[str, str, str]:
+    """Return the name of a file without its folders, its label and the suggested one."""
     name = image_name(suspect)
-    short = name if len(name) <= _NAME_LENGTH else f"...{name[3 - _NAME_LENGTH :]}"
-    label, suggested = (
-        shorten(each, _NAME_LENGTH - 10) for each in (suspect.label, suspect.suggested_label)
-    )
-    return f"{shorten(short, _NAME_LENGTH)}\nlabel {label}\nsuggested {suggested}"
+    if suspect.path is not None:
+        name = PurePath(suspect.path).name
+    labels = [suspect.label, suspect.suggested_label]
+    label, suggested = shorten_names(labels, _BOLD_LENGTH - len("maybe "))
+    return shorten(name, 2 * _LINE_LENGTH), f"label {label}", f"maybe {suggested}"
 
 
 def check_probabilities(probabilities: np.ndarray | None, shape: tuple[int, int]) -> None:
@@ -206,23 +211,28 @@ def wrap(text: str, line_length: int) -> str:
     return "\n".join(lines).replace("\u00a0%", " %")
 
 
-def write_caption(
-    panel: Any, truth: str, predicted: str, probability: float, *, line_length: int = _LINE_LENGTH
-) -> None:
+def write_caption(panel: Any, truth: str, predicted: str, probability: float) -> None:
     """Write true and predicted class above an image, and frame it if they differ.
+
+    These are two lines, or three with long names. A class that is predicted correctly is named once
+    if its name is too long for naming it twice.
 
     Args:
         panel: The axes of the image.
         truth: The true class.
         predicted: The predicted class.
         probability: The probability of the predicted class.
-        line_length: Characters in a line; of bold text, two fewer.
     """
-    wrong = truth != predicted
-    names = [truth, predicted] if wrong else [truth]
-    truth, *_, predicted = shorten_names(names, 2 * line_length - 8) * 2
-    prediction = f"{'WRONG: ' if wrong else 'predicted '}{predicted} ({100 * probability:.0f} %)"
-    write_lines(panel, (f"true {truth}", prediction), wrong=wrong, line_length=line_length)
+    share = f"({100 * probability:.0f} %)"
+    if truth != predicted:
+        truth, predicted = shorten_names([truth, predicted], _BOLD_LENGTH - len("WRONG: "))
+        write_lines(panel, (f"true {truth}", f"WRONG: {predicted} {share}"), wrong=True)
+        return
+    prediction = f"predicted {predicted} {share}"
+    if display_width(prediction) > _LINE_LENGTH:
+        prediction = f"correct {share}"
+    truth = shorten(truth, _LINE_LENGTH - len("true "))
+    write_lines(panel, (f"true {truth}", prediction), wrong=False)
 
 
 def write_label_sets(
@@ -282,19 +292,17 @@ def name_classes(
     return ", ".join([*shown, *more]) or "none"
 
 
-def write_lines(
-    panel: Any, lines: Sequence[str], *, wrong: bool, line_length: int = _LINE_LENGTH
-) -> None:
+def write_lines(panel: Any, lines: Sequence[str], *, wrong: bool) -> None:
     """Write lines above an image, and frame it if its prediction is wrong.
 
     Args:
         panel: The axes of the image.
         lines: The lines, which are wrapped.
         wrong: Whether the prediction is wrong.
-        line_length: Characters in a line; of bold text, two fewer.
     """
+    line_length = _BOLD_LENGTH if wrong else _LINE_LENGTH
     panel.set_title(
-        "\n".join(wrap(line, line_length - 2 * wrong) for line in lines),
+        "\n".join(wrap(line, line_length) for line in lines),
         fontsize=FONT_SIZE,
         color=WRONG if wrong else CORRECT,
         fontweight="bold" if wrong else "normal",
@@ -336,4 +344,6 @@ def _choose(
         true = probabilities[np.arange(len(truth)), truth]
         return np.argsort(true, kind="stable")[:count]
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != truth)
+    if which == "wrong":
+        return random.permutation(wrong)[:count]
     return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:count]

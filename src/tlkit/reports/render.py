@@ -18,9 +18,15 @@ from markupsafe import Markup
 from tlkit._internal import arguments, optional, text
 from tlkit._internal.files import replace_atomically
 from tlkit._internal.signatures import check_arguments
-from tlkit.reports import escaping, images, limitations
+from tlkit.reports import escaping, images, limitations, references
 from tlkit.reports.facts import ReportFacts
 from tlkit.reports.page import render_page
+
+_FOLDED = (
+    *("Data", "Preprocessing", "Model", "Training", "Related work", "How to reproduce"),
+    "References",
+)
+"""Sections of the page that are folded at first: a reader looks at pictures and results first."""
 
 __all__ = ["card", "html", "markdown", "summary", "write"]
 
@@ -33,7 +39,7 @@ def html(facts: ReportFacts) -> str:
         facts: What the report states.
     """
     facts, pictures, dark = _draw(facts)
-    return render_page(markdown(facts), pictures, dark=dark)
+    return render_page(markdown(facts), pictures, dark=dark, folded=_FOLDED)
 
 
 @check_arguments
@@ -101,9 +107,9 @@ def card(facts: ReportFacts) -> str:
 def write(folder: str | Path, facts: ReportFacts) -> Path:
     """Write `report.html`, `report.md`, `summary.txt` and each figure as `<name>.png`.
 
-    If huggingface_hub is installed, also `model_card.md`. Files of those names are replaced, each
-    atomically; other files in the folder stay. A figure that can't be drawn is a line of the
-    report.
+    The publications that the report cites are also in `references.bib`. If huggingface_hub is
+    installed, `model_card.md` is written, too. Files of those names are replaced, each atomically;
+    other files in the folder stay. A figure that can't be drawn is a line of the report.
 
     Args:
         folder: Where to write; it is created if it does not exist.
@@ -113,9 +119,10 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
     facts, pictures, dark = _draw(facts)
     body = markdown(facts)
     texts = {
-        "report.html": render_page(body, pictures, dark=dark),
+        "report.html": render_page(body, pictures, dark=dark, folded=_FOLDED),
         "report.md": body,
         "summary.txt": summary(facts),
+        "references.bib": references.to_bibtex(facts),
     }
     if optional.installed("huggingface_hub"):
         texts["model_card.md"] = card(facts)
@@ -173,6 +180,7 @@ def _fill(name: str, facts: ReportFacts, *, escape: Callable[[object], Markup]) 
                 if evaluation.is_multi_label
                 else facts.majority_share,
             ),
+            references=references.select(facts),
             few_images=limitations.FEW_IMAGES,
             low_recall=limitations.LOW_RECALL,
         )
