@@ -57,7 +57,7 @@ def test_half_of_the_grid_are_the_most_confident_errors(
     wrong = [title for title in titles if "WRONG" in title]
     assert titles[:2] == wrong
     assert all(title.startswith("true dark\nWRONG: bright") for title in wrong)
-    assert all(title.startswith("true bright\npredicted") for title in titles[2:])
+    assert all(title.startswith("true bright\ncorrect (") for title in titles[2:])
     brightest = [panel.images[0].get_array().max() for panel in _panels(figure)[:2]]
     np.testing.assert_allclose(brightest, [250 / 255, 180 / 255])  # the most confident first
     assert len(titles) == 4
