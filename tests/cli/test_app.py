@@ -40,6 +40,19 @@ def test_a_runs_own_config_repeats_it(trained: Path, tmp_path: Path) -> None:
     assert first["loss"] == pytest.approx(again["loss"], rel=1e-4)
 
 
+def test_the_classifier_of_a_run_takes_images_of_any_size(trained: Path, photos: Path) -> None:
+    model = tlkit.load(trained / "model.keras")
+    images = np.random.default_rng(0).integers(0, 256, (2, 50, 61, 3), "uint8")
+    assert model.predict(images, verbose=0).shape == (2, 3)
+    assert "which takes images of any size" in (trained / "report.md").read_text()
+    config = json.loads((trained / "config.json").read_text())
+    size = config["experiment"]["image_size"]
+    file = next(photos.rglob("*.png"))
+    decoded = tlkit.sources.from_folder(photos, image_size=tuple(size))
+    row = decoded.images[[decoded.paths.index(str(file.relative_to(photos)))]]
+    np.testing.assert_array_equal(tlkit.predict(model, file), tlkit.predict(model, row))
+
+
 def test_report_writes_the_same_report_again(trained: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(trained, tmp_path / "copy")
     for name in ("report.html", "report.md"):

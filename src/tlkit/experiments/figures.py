@@ -1,6 +1,7 @@
 """The figures of a report, and why a figure could not be drawn."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, partial
 
 import keras
@@ -20,6 +21,9 @@ from tlkit.evaluation.probing.search_result import BackboneSearch
 from tlkit.models.inspection import class_names, probabilities_of
 from tlkit.plotting import charts, feature_maps, image_grids, saliency
 from tlkit.plotting.backbones import backbone_chart
+from tlkit.plotting.portfolio import portfolio_picture
+from tlkit.reports import portfolio
+from tlkit.reports.facts import ReportFacts
 from tlkit.training import ood_detector
 from tlkit.training.records import Run
 
@@ -56,6 +60,35 @@ def draw(
         except Exception as error:  # a figure is not worth losing the report
             errors[name] = text.reason(error)
     return figures, errors
+
+
+def draw_portfolio(
+    model: keras.Model, evaluation: Evaluation, data: Data, *, facts: ReportFacts
+) -> ReportFacts:
+    """Return the facts of a report with the picture for a portfolio, or why it can't be drawn.
+
+    Args:
+        model: The classifier.
+        evaluation: Of the classifier, on the test images.
+        data: The test images and their labels.
+        facts: What the report states.
+    """
+    task = portfolio.describe_task(
+        evaluation, backbone=facts.backbone, num_training=facts.total("train")
+    )
+    try:
+        picture = portfolio_picture(
+            model,
+            data,
+            evaluation,
+            title=facts.title,
+            task=task,
+            numbers=portfolio.list_numbers(evaluation, facts.seconds),
+        )
+    except Exception as error:  # a figure is not worth losing the report
+        errors = {**facts.figure_errors, "portfolio": text.reason(error)}
+        return replace(facts, figure_errors=errors)
+    return replace(facts, figures={**facts.figures, "portfolio": picture})
 
 
 def _list_figures(

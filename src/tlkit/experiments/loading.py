@@ -25,6 +25,7 @@ from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.models import backbones, saving
 from tlkit.models.applications import SPECS
 from tlkit.models.backbone_source import BackboneSource
+from tlkit.models.inspection import file_shape
 
 _USUAL_SIZE = 160
 
@@ -284,7 +285,7 @@ def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Ex
         )
     values = _read_settings(path if path.is_dir() else path.parent)
     classifier = load_model(path / "model.keras" if path.is_dir() else path)
-    return classifier, settings_for(classifier.input_shape, values, **settings)
+    return classifier, settings_for(file_shape(classifier), values, **settings)
 
 
 def load_model(file: Path) -> keras.Model:

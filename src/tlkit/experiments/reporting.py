@@ -31,6 +31,7 @@ from tlkit.experiments import (
 )
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.experiments.loading import image_size_of, load_images, load_model, split_images
+from tlkit.experiments.recipe import Recipe
 from tlkit.experiments.trained import Trained
 from tlkit.models.applications import SPECS
 from tlkit.models.inspection import is_multi_label
@@ -165,14 +166,16 @@ def gather_facts(
     sample = figures.SampledFeatures(trained.model, parts.test, cache)
     drawn, errors = figures.draw(trained.model, trained.run, evaluation, parts.test, search, sample)
     rejected = sample.share_rejected() if validated is None and "ood" in drawn else None
-    return ReportFacts(
+    facts = ReportFacts(
         **_describe_images(experiment, source, parts),
         sets=None if validated else measure_sets(trained.model, evaluation),
         ood_rejected=rejected,
         backbone=_name_backbone(experiment),
         weights=(*list_weights(experiment), "own")[0],
         model=model_facts(trained.model),
-        phases=_describe_phases(experiment, trained),
+        phases=describe_phases(
+            recipes.get(experiment.recipe, backbone=experiment.backbone), trained
+        ),
         evaluation=evaluation,
         figures=drawn,
         figure_errors=errors,
@@ -186,6 +189,7 @@ def gather_facts(
         additions=making.get("additions"),
         search=search,
     )
+    return figures.draw_portfolio(trained.model, evaluation, parts.test, facts=facts)
 
 
 def _describe_images(experiment: Experiment, source: ImageDataset, parts: Split) -> dict[str, Any]:
@@ -213,8 +217,13 @@ def _describe_images(experiment: Experiment, source: ImageDataset, parts: Split)
     }
 
 
-def _describe_phases(experiment: Experiment, trained: Trained) -> list[PhaseFacts]:
-    recipe = recipes.get(experiment.recipe, backbone=experiment.backbone)
+def describe_phases(recipe: Recipe, trained: Trained) -> list[PhaseFacts]:
+    """Return what a report states about the phases of a training.
+
+    Args:
+        recipe: The recipe, with the settings of each phase.
+        trained: The classifier and the record of its training.
+    """
     phases = {"head": recipe.head, "fine_tune": recipe.fine_tune}
     found = []
     for run in trained.run.phases:

@@ -39,6 +39,7 @@ from tlkit.experiments.recipe import Recipe
 from tlkit.experiments.reporting import plan
 from tlkit.experiments.stages import Stages
 from tlkit.experiments.trained import Trained
+from tlkit.models.builder import accept_any_size
 from tlkit.models.inspection import probabilities_of
 from tlkit.training import ood_detector
 from tlkit.training.checkpoint_files import CheckpointFolder
@@ -176,7 +177,8 @@ def _run(
         result = _evaluate(
             experiment, source, parts, trained, claim, on_message, verbose=verbose, **how
         )
-    result = replace(result, search=search)
+    trained = replace(trained, model=accept_any_size(trained.model))
+    result = replace(result, search=search, trained=trained)
     said = (usage if usage.num_images else None, result.evaluation, result.additions)
     for message in filter(None, said):
         on_message(message)

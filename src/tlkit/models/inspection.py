@@ -134,6 +134,18 @@ def value_range(model: keras.Model) -> tuple[float, float] | None:
     return None if layer is None else layer.input_range
 
 
+def file_shape(model: keras.Model) -> tuple[int | None, ...]:
+    """Return the shape of a batch of images that tlkit decodes from files for a classifier.
+
+    That of its input, or the size of its training images where the input takes any size.
+    """
+    shape = tuple(model.input_shape)
+    layer = _find_layer(model, GrayToRGBResize)
+    if layer is None or layer.file_size is None or None not in shape[1:3]:
+        return shape
+    return (shape[0], *layer.file_size, *shape[3:])
+
+
 def _find_layer(model: keras.Model, layer_type: type[_Layer]) -> _Layer | None:
     found = [layer for layer in model.layers if isinstance(layer, layer_type)]
     return found[0] if len(found) == 1 else None

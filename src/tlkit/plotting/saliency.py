@@ -21,6 +21,7 @@ from tlkit.evaluation.evaluator import predict
 from tlkit.models.inspection import (
     backbone_of,
     class_names,
+    file_shape,
     is_multi_label,
     probabilities_of,
     thresholds,
@@ -79,7 +80,12 @@ def grad_cam(
         (3, 8, 8)
     """
     _require_tensorflow()
-    images = read_array(images, input_shape=model.input_shape, value_range=value_range(model))
+    images = read_array(
+        images,
+        input_shape=model.input_shape,
+        value_range=value_range(model),
+        file_shape=file_shape(model),
+    )
     probabilities = predict(model, images)  # which checks the images
     if classes is None:
         classes = probabilities.argmax(axis=1)

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from tlkit._internal import arguments, optional, text
 from tlkit._internal.files import replace_atomically
 from tlkit._internal.signatures import check_arguments
-from tlkit.reports import escaping, images, limitations, references
+from tlkit.reports import escaping, images, limitations, portfolio, references
 from tlkit.reports.facts import ReportFacts
 from tlkit.reports.page import render_page
 
@@ -107,7 +107,8 @@ def card(facts: ReportFacts) -> str:
 def write(folder: str | Path, facts: ReportFacts) -> Path:
     """Write `report.html`, `report.md`, `summary.txt` and each figure as `<name>.png`.
 
-    The publications that the report cites are also in `references.bib`. If huggingface_hub is
+    The publications that the report cites are also in `references.bib`; `portfolio.md` is a short
+    page with one figure and three numbers, for a profile or a README. If huggingface_hub is
     installed, `model_card.md` is written, too. Files of those names are replaced, each atomically;
     other files in the folder stay. A figure that can't be drawn is a line of the report.
 
@@ -123,6 +124,7 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
         "report.md": body,
         "summary.txt": summary(facts),
         "references.bib": references.to_bibtex(facts),
+        "portfolio.md": _fill("portfolio.md.j2", facts, escape=escaping.escape),
     }
     if optional.installed("huggingface_hub"):
         texts["model_card.md"] = card(facts)
@@ -181,6 +183,10 @@ def _fill(name: str, facts: ReportFacts, *, escape: Callable[[object], Markup]) 
                 else facts.majority_share,
             ),
             references=references.select(facts),
+            task=portfolio.describe_task(
+                evaluation, backbone=facts.backbone, num_training=facts.total("train")
+            ),
+            numbers=portfolio.list_numbers(evaluation, facts.seconds),
             few_images=limitations.FEW_IMAGES,
             low_recall=limitations.LOW_RECALL,
         )
