@@ -48,7 +48,7 @@ def test_the_classifier_of_a_run_takes_images_of_any_size(trained: Path, photos:
     config = json.loads((trained / "config.json").read_text())
     size = config["experiment"]["image_size"]
     file = next(photos.rglob("*.png"))
-    decoded = tlkit.sources.from_folder(photos, image_size=tuple(size))
+    decoded = tlkit.sources.from_folder(photos, image_size=size)
     row = decoded.images[[decoded.paths.index(str(file.relative_to(photos)))]]
     np.testing.assert_array_equal(tlkit.predict(model, file), tlkit.predict(model, row))
 

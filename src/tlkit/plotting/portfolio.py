@@ -47,9 +47,9 @@ def portfolio_picture(
     images, _ = validate_arrays(data, model)
     chosen = np.random.default_rng(seed).permutation(len(images))[: _ROWS * _COLUMNS]
     figure = Figure(figsize=_SIZE)
-    top = _write_text(figure, title, task)
+    _write_text(figure, title, task)
     for row, (name, value) in enumerate(list(numbers.items())[:3]):
-        height = top - 0.06 - 0.17 * row
+        height = 0.49 - 0.16 * row
         figure.text(0.04, height, value, fontsize=17, fontweight="bold", va="top", color=CORRECT)
         figure.text(0.04, height - 0.09, name, fontsize=9.5, va="top", color="0.35")
     grid = figure.add_gridspec(
@@ -66,14 +66,12 @@ def portfolio_picture(
     return finish(figure)
 
 
-def _write_text(figure: Figure, title: str, task: str) -> float:
-    """Write title and task, and return the height below them, from 0 to 1."""
+def _write_text(figure: Figure, title: str, task: str) -> None:
     lines = textwrap.wrap(shorten(title, 2 * _TITLE_LENGTH), _TITLE_LENGTH)
     figure.text(0.04, 0.95, "\n".join(lines), fontsize=17, fontweight="bold", va="top")
-    below = 0.95 - 0.1 * len(lines)
+    below = 0.93 - 0.075 * len(lines)
     wrapped = textwrap.wrap(shorten(task, 4 * _TASK_LENGTH), _TASK_LENGTH)
     figure.text(0.04, below, "\n".join(wrapped), fontsize=9.5, va="top", color="0.25")
-    return below - 0.06 * len(wrapped)
 
 
 def _find_correct(evaluation: Evaluation) -> np.ndarray:

@@ -16,7 +16,8 @@ def describe_task(evaluation: Evaluation, *, backbone: str, num_training: int) -
     """
     count = len(evaluation.classes)
     verb = "Finds" if evaluation.is_multi_label else "Distinguishes"
-    named = f": {text.join_first(evaluation.class_names)}" if count <= _MAX_NAMED else ""
+    names = text.join_first(evaluation.class_names, limit=_MAX_NAMED)
+    named = f": {names}" if count <= _MAX_NAMED else ""
     return (
         f"{verb} {count:,} classes of images{named}; {backbone}, trained on "
         f"{text.plural(num_training, 'image')}."

@@ -29,7 +29,9 @@ class Reference:
         return self.key[-4:]
 
     def __str__(self) -> str:
-        return f"{self.authors}. {self.title}. {self.venue}, {self.year}. {self.link}"
+        parts = (self.authors, self.title, f"{self.venue}, {self.year}")
+        ended = [each if each[-1] in ".?" else f"{each}." for each in parts]
+        return " ".join([*ended, self.link])
 
     def to_bibtex(self) -> str:
         """Return the entry for a `.bib` file.
@@ -250,21 +252,21 @@ def select(facts: ReportFacts) -> dict[str, Reference]:
     fine_tuned = any(phase.trained_layers for phase in facts.phases)
     used = {
         "transfer": ("yosinski2014", facts.weights is not None),
-        "better backbones": ("kornblith2019", facts.weights == "imagenet"),
         "ImageNet": ("russakovsky2015", facts.weights == "imagenet"),
-        "fine-tuning": ("kumar2022", fine_tuned and facts.weights is not None),
+        "better backbones": ("kornblith2019", facts.weights == "imagenet"),
+        "backbone": ("", True),
         "MNIST": ("lecun1998", facts.source.upper().startswith("MNIST")),
-        "BatchNormalization": ("ioffe2015", "BatchNormalization" in settings),
+        "fine-tuning": ("kumar2022", fine_tuned and facts.weights is not None),
         "Adam": ("kingma2015", "optimizer Adam" in settings),
         "cosine": ("loshchilov2017", "cosine" in settings),
         "L-BFGS": ("liu1989", "L-BFGS" in settings),
+        "BatchNormalization": ("ioffe2015", "BatchNormalization" in settings),
         "calibration": ("guo2017", True),
         "Grad-CAM": ("selvaraju2017", "grad_cam" in facts.figures),
     }
-    by_key = {each.key: each for each in _ALL}
-    backbone = select_backbone(facts.backbone)
-    found = {} if backbone is None else {"backbone": backbone}
-    return found | {about: by_key[key] for about, (key, is_used) in used.items() if is_used}
+    by_key = {each.key: each for each in _ALL} | {"": select_backbone(facts.backbone)}
+    found = {about: by_key[key] for about, (key, is_used) in used.items() if is_used}
+    return {about: each for about, each in found.items() if each is not None}
 
 
 def to_bibtex(facts: ReportFacts) -> str:
