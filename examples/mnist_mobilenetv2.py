@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import keras
+import numpy as np
 
 import tlkit
 from tlkit import freezing, recipes
@@ -190,13 +191,12 @@ def _hold_out(images: Split, seed: int) -> Split:
 
     Training is followed on these, so that the test images are used for the results alone.
     """
-    held_out = tlkit.splits.split(
-        images.train, test=0, validation=0.1, duplicates="allow", seed=seed
-    )
+    order = np.random.default_rng(seed).permutation(len(images.train))
+    held_out, kept = np.split(order, [len(order) // 10])
     return replace(
         images,
-        train=held_out.train,
-        validation=held_out.validation,
+        train=images.train.take(np.sort(kept)),
+        validation=images.train.take(np.sort(held_out)),
         own_parts=("train", "test"),
     )
 

@@ -8,7 +8,7 @@ from tests.samples import small_classifier
 from tlkit import plotting
 from tlkit.errors import DataError
 from tlkit.evaluation import compute_metrics
-from tlkit.plotting.image_grids import write_label_sets
+from tlkit.plotting.captions import write_label_sets
 from tlkit.plotting.label_sets import LabelErrors, choose_images, choose_predictions
 
 NAMES = ["cat", "dog", "eel"]

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import tlkit
-from tlkit.plotting.image_grids import CORRECT, WRONG
+from tlkit.plotting.captions import CORRECT, WRONG
 from tlkit.plotting.portfolio import portfolio_picture
 
 

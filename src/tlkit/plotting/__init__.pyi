@@ -8,5 +8,6 @@ from .charts import reliability_diagram as reliability_diagram
 from .feature_maps import feature_map as feature_map
 from .image_grids import audit_grid as audit_grid
 from .image_grids import prediction_grid as prediction_grid
+from .portfolio import portfolio_picture as portfolio_picture
 from .saliency import grad_cam as grad_cam
 from .saliency import grad_cam_grid as grad_cam_grid

@@ -19,7 +19,7 @@ from tlkit.errors import DataError
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.probing.result import Probe, ProbedLayer
 from tlkit.evaluation.reliability import calibration_curve
-from tlkit.plotting.image_grids import CORRECT, FONT_SIZE, WIDTH, WRONG
+from tlkit.plotting.captions import CORRECT, FONT_SIZE, WIDTH, WRONG
 from tlkit.plotting.labels import display_width, finish, shorten, shorten_names
 from tlkit.training.ood_detector import KEPT
 from tlkit.training.records import Run

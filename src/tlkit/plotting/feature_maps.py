@@ -15,7 +15,7 @@ from tlkit.data import batches
 from tlkit.data.batches import Data
 from tlkit.errors import DataError
 from tlkit.models.inspection import class_names, head_of, is_multi_label
-from tlkit.plotting.image_grids import FONT_SIZE, WIDTH
+from tlkit.plotting.captions import FONT_SIZE, WIDTH
 from tlkit.plotting.labels import display_width, finish, shorten_names
 from tlkit.training.inputs import validate_arrays
 

@@ -1,8 +1,6 @@
 """Grids of images with their true and predicted class, legible on a phone and on a desk."""
 
 import math
-import textwrap
-from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, Literal, get_args
 
@@ -18,27 +16,27 @@ from tlkit.errors import DataError
 from tlkit.evaluation.evaluator import predict
 from tlkit.evaluation.label_audit import Audit, Suspect, image_name
 from tlkit.models.inspection import class_names, is_multi_label, thresholds, value_range
+from tlkit.plotting.captions import (
+    BOLD_LENGTH,
+    FONT_SIZE,
+    LINE_LENGTH,
+    PANEL,
+    WIDTH,
+    to_drawable,
+    wrap,
+    write_caption,
+    write_label_sets,
+    write_lines,
+)
 from tlkit.plotting.label_sets import LabelErrors, choose_images
-from tlkit.plotting.labels import display_width, finish, shorten, shorten_names
+from tlkit.plotting.labels import finish, shorten, shorten_names
 from tlkit.training.inputs import true_labels, validate_arrays
-
-CORRECT, WRONG = "#1a5fb4", "#c64600"  # distinct for colour-blind readers and in grey
-WIDTH = 4.6
-"""Inches of a figure: a phone shows them on about 350 of its pixels."""
-FONT_SIZE = 9.0
-"""Points of the smallest text on such a figure."""
 
 Choice = Literal["confident", "per_class", "random", "worst", "wrong"]
 """Which images `prediction_grid` draws."""
 
-PANEL = WIDTH / 3
-"""Inches of a panel of which three are in a row."""
 
 _CAPTION = 0.6  # inches
-_MIN_RANGE = 1e-12
-_LINE_LENGTH = 19  # characters in a line of a caption
-_BOLD_LENGTH = _LINE_LENGTH - 2
-_MAX_NAMED = 3  # classes in a caption
 
 
 @check_arguments
@@ -152,7 +150,7 @@ def audit_grid(audit: Audit, data: Data, *, count: int = 12, columns: int = 3) -
         panel.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         name, *lines = _describe_suspect(suspect)
         write_lines(panel, lines, wrong=True)
-        panel.set_xlabel(wrap(name, _LINE_LENGTH), fontsize=FONT_SIZE)
+        panel.set_xlabel(wrap(name, LINE_LENGTH), fontsize=FONT_SIZE)
     return finish(figure)
 
 
@@ -162,8 +160,8 @@ def _describe_suspect(suspect: Suspect) -> tuple[str, str, str]:
     if suspect.path is not None:
         name = PurePath(suspect.path).name
     labels = [suspect.label, suspect.suggested_label]
-    label, suggested = shorten_names(labels, _BOLD_LENGTH - len("maybe "))
-    return shorten(name, 2 * _LINE_LENGTH), f"label {label}", f"maybe {suggested}"
+    label, suggested = shorten_names(labels, BOLD_LENGTH - len("maybe "))
+    return shorten(name, 2 * LINE_LENGTH), f"label {label}", f"maybe {suggested}"
 
 
 def check_probabilities(probabilities: np.ndarray | None, shape: tuple[int, int]) -> None:
@@ -171,145 +169,6 @@ def check_probabilities(probabilities: np.ndarray | None, shape: tuple[int, int]
     if probabilities is not None and np.shape(probabilities) != shape:
         found = np.shape(probabilities)
         raise DataError(f"`probabilities` must have shape {shape}, got {found}.")
-
-
-def to_drawable(image: np.ndarray, bounds: tuple[float, float] | None = None) -> np.ndarray:
-    """Return an image with values from 0 to 1, without the axis of a single channel.
-
-    Args:
-        image: Its pixels.
-        bounds: The values of black and white; by default 0 and 255 for uint8, and otherwise the
-            smallest and the largest value.
-
-    Examples:
-        >>> to_drawable(np.array([[[0], [255]]], "uint8")).tolist()
-        [[0.0, 1.0]]
-    """
-    pixels = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
-    if bounds is None:
-        is_bytes = pixels.dtype == np.uint8
-        bounds = (0.0, 255.0) if is_bytes else (float(pixels.min()), float(pixels.max()))
-    low, high = bounds
-    return np.asarray((pixels.astype("float32") - low) / max(high - low, _MIN_RANGE))
-
-
-def wrap(text: str, line_length: int) -> str:
-    r"""Return text in lines of limited length, for the caption of a small image.
-
-    A number stays with its percent sign.
-
-    Args:
-        text: The caption, or a line of it.
-        line_length: Columns in a line; longer words are broken.
-
-    Examples:
-        >>> wrap("WRONG: sunflowers (55 %)", 18)
-        'WRONG: sunflowers\n(55 %)'
-    """
-    line_length = line_length * len(text) // max(display_width(text), 1)
-    lines = textwrap.wrap(text.replace(" %", "\u00a0%"), line_length)
-    return "\n".join(lines).replace("\u00a0%", " %")
-
-
-def write_caption(panel: Any, truth: str, predicted: str, probability: float) -> None:
-    """Write true and predicted class above an image, and frame it if they differ.
-
-    These are two lines, or three with long names. A class that is predicted correctly is named once
-    if its name is too long for naming it twice.
-
-    Args:
-        panel: The axes of the image.
-        truth: The true class.
-        predicted: The predicted class.
-        probability: The probability of the predicted class.
-    """
-    share = f"({100 * probability:.0f} %)"
-    if truth != predicted:
-        truth, predicted = shorten_names([truth, predicted], _BOLD_LENGTH - len("WRONG: "))
-        write_lines(panel, (f"true {truth}", f"WRONG: {predicted} {share}"), wrong=True)
-        return
-    prediction = f"predicted {predicted} {share}"
-    if display_width(prediction) > _LINE_LENGTH:
-        prediction = f"correct {share}"
-    truth = shorten(truth, _LINE_LENGTH - len("true "))
-    write_lines(panel, (f"true {truth}", prediction), wrong=False)
-
-
-def write_label_sets(
-    panel: Any,
-    names: Sequence[str],
-    truth: np.ndarray,
-    probabilities: np.ndarray,
-    thresholds: np.ndarray,
-) -> None:
-    """Write the true and the predicted classes above an image, and frame it if they differ.
-
-    Of wrong predictions, only the classes that are wrong are named.
-
-    Args:
-        panel: The axes of the image.
-        names: The name of each class.
-        truth: 0 or 1 for each class.
-        probabilities: The probability of each class.
-        thresholds: From which probability on an image has each class.
-    """
-    predicted = probabilities >= thresholds
-    wrong = bool((predicted != truth).any())
-    found = {
-        "missed": (truth == 1) & ~predicted,
-        "predicted": predicted & (truth == 0) if wrong else predicted,
-    }
-    parts = [
-        f"{word} {name_classes(names, which, probabilities)}"
-        for word, which in found.items()
-        if which.any()
-    ]
-    first, *more = parts or ["predicted none"]
-    lines = (f"true {name_classes(names, truth == 1)}", f"{'WRONG: ' * wrong}{first}", *more)
-    write_lines(panel, lines, wrong=wrong)
-
-
-def name_classes(
-    names: Sequence[str], which: np.ndarray, probabilities: np.ndarray | None = None
-) -> str:
-    """Return the first names of the classes that are marked, with their probabilities.
-
-    Args:
-        names: The name of each class.
-        which: Whether each is named.
-        probabilities: The probability of each.
-
-    Examples:
-        >>> name_classes(["cat", "dog"], np.array([True, True]), np.array([0.9, 0.5]))
-        'cat (90 %), dog (50 %)'
-    """
-    marked = np.flatnonzero(which)
-    shown = shorten_names([names[index] for index in marked[:_MAX_NAMED]], _LINE_LENGTH - 6)
-    if probabilities is not None:
-        shares = [100 * float(probabilities[index]) for index in marked]
-        shown = [f"{name} ({share:.0f} %)" for name, share in zip(shown, shares, strict=False)]
-    more = [f"{len(marked) - _MAX_NAMED} more"] if len(marked) > _MAX_NAMED else []
-    return ", ".join([*shown, *more]) or "none"
-
-
-def write_lines(panel: Any, lines: Sequence[str], *, wrong: bool) -> None:
-    """Write lines above an image, and frame it if its prediction is wrong.
-
-    Args:
-        panel: The axes of the image.
-        lines: The lines, which are wrapped.
-        wrong: Whether the prediction is wrong.
-    """
-    line_length = _BOLD_LENGTH if wrong else _LINE_LENGTH
-    panel.set_title(
-        "\n".join(wrap(line, line_length) for line in lines),
-        fontsize=FONT_SIZE,
-        color=WRONG if wrong else CORRECT,
-        fontweight="bold" if wrong else "normal",
-    )
-    panel.set(xticks=[], yticks=[])
-    for edge in panel.spines.values():
-        edge.set(color=WRONG if wrong else "0.8", linewidth=3 if wrong else 0.8)
 
 
 def _panels(count: int, columns: int, size: tuple[float, float]) -> tuple[Figure, Any]:

@@ -11,7 +11,7 @@ from tlkit._internal.signatures import check_arguments
 from tlkit.data.batches import Data
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.models.inspection import value_range
-from tlkit.plotting.image_grids import CORRECT, WRONG, to_drawable
+from tlkit.plotting.captions import CORRECT, WRONG, to_drawable
 from tlkit.plotting.labels import finish, shorten
 from tlkit.training.inputs import validate_arrays
 

@@ -29,15 +29,15 @@ from tlkit.models.inspection import (
 )
 from tlkit.models.token_backbone import TokenBackbone
 from tlkit.plotting import token_saliency
-from tlkit.plotting.image_grids import (
+from tlkit.plotting.captions import (
     FONT_SIZE,
     PANEL,
-    check_probabilities,
     name_classes,
     to_drawable,
     write_caption,
     write_lines,
 )
+from tlkit.plotting.image_grids import check_probabilities
 from tlkit.plotting.label_sets import LabelErrors, choose_predictions
 from tlkit.plotting.labels import finish, shorten
 from tlkit.training.inputs import true_labels, validate_arrays
