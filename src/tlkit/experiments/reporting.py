@@ -227,7 +227,7 @@ def describe_phases(recipe: Recipe, trained: Trained) -> list[PhaseFacts]:
     phases = {"head": recipe.head, "fine_tune": recipe.fine_tune}
     found = []
     for run in trained.run.phases:
-        if (phase := phases[run.name]) is not None:
+        if (phase := phases.get(run.name)) is not None:
             frozen = plan_freezing(trained.model, phase)
             several = is_multi_label(trained.model)
             settings = describe_settings(phase, frozen, multi_label=several)

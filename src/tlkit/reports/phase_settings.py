@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from tlkit._internal.signatures import check_arguments
 from tlkit.models.freezing import FreezePlan
 from tlkit.training.phase import Phase, SolvedHead
 
@@ -19,6 +20,7 @@ _SOLVERS = {
 }
 
 
+@check_arguments
 def describe_settings(
     phase: Phase | SolvedHead, plan: FreezePlan, *, multi_label: bool = False
 ) -> dict[str, str]:
