@@ -275,6 +275,23 @@ def test_without_a_command_there_is_no_code() -> None:
     assert render.html(facts()).count("<pre>") == render.html(facts(command="")).count("<pre>") + 1
 
 
+@pytest.mark.parametrize(
+    ("command", "lines"),
+    [
+        ("tlkit train photos --out run", 1),
+        ("tlkit train 'a folder --with spaces' --recipe best --image-size 96 --out runs/one", 4),
+        ("experiments.run(Experiment('a folder', recipe='best', seed=--3), 'a long name') --a", 1),
+        ("tlkit train 'not closed --recipe best --image-size 96 --out runs/one --seed 3", 1),
+    ],
+)
+def test_a_long_command_has_a_line_for_each_option_and_stays_the_same(
+    command: str, lines: int
+) -> None:
+    broken = render.break_lines(command)
+    assert len(broken.splitlines()) == lines
+    assert broken.replace(" \\\n ", "") == command
+
+
 def test_more_images_give_more_decimals() -> None:
     many = outcome(count=12_000)[2]
     assert f"{100 * many.accuracy:.2f} %" in _abstract(facts(many))

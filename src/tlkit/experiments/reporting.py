@@ -168,6 +168,7 @@ def gather_facts(
     rejected = sample.share_rejected() if validated is None and "ood" in drawn else None
     facts = ReportFacts(
         **_describe_images(experiment, source, parts),
+        augmentation=_list_augmentation(experiment, trained),
         sets=None if validated else measure_sets(trained.model, evaluation),
         ood_rejected=rejected,
         backbone=_name_backbone(experiment),
@@ -205,7 +206,6 @@ def _describe_images(experiment: Experiment, source: ImageDataset, parts: Split)
         "num_images": {name: len(part) for name, part in named.items()},
         "image_size": image_size_of(experiment),
         "fit": experiment.fit,
-        "augmentation": experiment.augment,
         "class_weights": None if experiment.class_weight is None else _balance(parts.train),
         "unreadable": [(problem.path, problem.reason) for problem in source.problems],
         "duplicates": pairs,
@@ -233,6 +233,14 @@ def describe_phases(recipe: Recipe, trained: Trained) -> list[PhaseFacts]:
             settings = describe_settings(phase, frozen, multi_label=several)
             found.append(phase_facts(run, frozen, settings))
     return found
+
+
+def _list_augmentation(experiment: Experiment, trained: Trained) -> tuple[str, ...]:
+    """Return the random changes of images; none if the phase that has them was left out."""
+    recipe = recipes.get(experiment.recipe)
+    augmented = "head" if recipe.fine_tune is None else "fine_tune"
+    done = any(run.name == augmented for run in trained.run.phases)
+    return experiment.augment if done else ()
 
 
 def _name_backbone(experiment: Experiment) -> str:

@@ -5,6 +5,7 @@ escaped, so that the names of files and classes can't become markup. The HTML pa
 rendered, so that the two can't disagree.
 """
 
+import shlex
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,6 +23,7 @@ from tlkit.reports import escaping, images, limitations, portfolio, references
 from tlkit.reports.facts import ReportFacts
 from tlkit.reports.page import render_page
 
+_COMMAND_LENGTH = 60  # characters, of which a line of the page holds more
 _FOLDED = (
     *("Data", "Preprocessing", "Model", "Training", "Related work", "How to reproduce"),
     "References",
@@ -137,6 +139,29 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
     return target
 
 
+def break_lines(command: str) -> str:
+    r"""Return a long shell command with a line for each option, as a shell takes it.
+
+    Examples:
+        >>> print(break_lines("tlkit train a_folder_of_photos --recipe best --out runs/first_one"))
+        tlkit train a_folder_of_photos \
+          --recipe best \
+          --out runs/first_one
+    """
+    if len(command) <= _COMMAND_LENGTH or "\n" in command or "(" in command.split(" ")[0]:
+        return command  # short, in lines already, or a call in Python
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    if shlex.join(words) != command:
+        return command
+    return "".join(
+        f" \\\n  {shlex.quote(word)}" if word.startswith("--") else f" {shlex.quote(word)}"
+        for word in words
+    ).strip()
+
+
 def _plain(value: object) -> Markup:
     return Markup(escaping.plain(value))  # noqa: S704 (not markup: the summary is plain text)
 
@@ -212,4 +237,5 @@ def _environment(escape: Callable[[object], Markup]) -> Environment:
     functions = (text.percent, text.interval, text.duration, text.join_first, text.plural)
     environment.filters |= {function.__name__: function for function in (*functions, text.to_words)}
     environment.filters |= {"thousands": "{:,}".format, "fence": escaping.fence}
+    environment.filters["break_lines"] = break_lines
     return environment
