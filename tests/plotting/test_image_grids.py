@@ -101,6 +101,8 @@ def test_the_choice_decides_which_images_are_drawn(
     assert worst == ["WRONG: dog (90 %)", "WRONG: cat (80 %)"]
     wrong = [title.split("\n", 1)[1] for title in _titles(grid(which="wrong"))]
     assert sorted(wrong) == sorted(confident)
+    one = {_titles(grid(which="wrong", count=1, seed=seed))[0] for seed in range(8)}
+    assert len(one) > 1  # a random choice, not always the most confident
     each = [title.splitlines()[0] for title in _titles(grid(which="per_class", count=4))]
     assert sorted(each) == ["true cat", "true cat", "true dog", "true dog"]
     with pytest.raises(ConfigError, match="`which` must be one of"):
