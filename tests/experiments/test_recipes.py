@@ -6,6 +6,7 @@ import tlkit
 from tlkit import recipes
 from tlkit.errors import ConfigError
 from tlkit.experiments import recipe as recipe_module
+from tlkit.experiments import recipe_training
 from tlkit.models import backbones
 from tlkit.models.layers import GrayToRGBResize
 from tlkit.training import time_budget
@@ -86,8 +87,8 @@ def test_a_budget_reduces_only_the_epochs_of_fine_tuning(
     small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = TickingClock(0.2)
-    monkeypatch.setattr(recipe_module, "time", clock)
-    monkeypatch.setattr(time_budget, "time", clock)
+    for module in (recipe_module, recipe_training, time_budget):
+        monkeypatch.setattr(module, "time", clock)
 
     def build(*_: object, **__: object) -> keras.Model:
         return small_classifier(
@@ -126,3 +127,17 @@ def test_best_solves_the_head_and_fine_tunes_with_batchnorm_frozen() -> None:
     assert tail.movement.untouched > 0  # BatchNormalization stays
     assert tlkit.evaluate(trained.model, digits.test).accuracy > 0.95
     assert head.history["accuracy"][0] > 0.95
+
+
+def test_best_freezes_the_early_layers_of_a_backbone_for_photos_only() -> None:
+    select = recipes.best().fine_tune.freeze
+    sizes = {"small": 32, "photos": 96}
+    backbones = {
+        name: keras.applications.MobileNetV2((size, size, 3), include_top=False, weights=None)
+        for name, size in sizes.items()
+    }
+    assert select(backbones["small"]) == []
+    frozen = select(backbones["photos"])
+    assert frozen[-1].name.endswith(("_add", "_BN"))
+    assert 0.55 < len(frozen) / len(backbones["photos"].layers) < 0.7
+    assert recipes.best(freeze=tlkit.freezing.nothing).fine_tune.freeze(backbones["photos"]) == []

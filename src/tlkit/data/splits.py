@@ -201,6 +201,26 @@ def find_groups(data: ImageDataset) -> list[str]:
     return _join_keys(data, find_duplicates(data))
 
 
+def hold_out(
+    data: ImageDataset, share: float, *, seed: int = 0
+) -> tuple[ImageDataset, ImageDataset]:
+    """Return the images without a share of each class, and that share; groups stay together.
+
+    Duplicates are kept together too if the images have been scanned, as files have. Of a class of
+    too few images, none is held out.
+
+    Args:
+        data: The images.
+        share: The share to hold out, 0 to below 1.
+        seed: Another seed holds out others.
+    """
+    keys: Sequence[str] = data.groups or [str(index) for index in range(len(data))]
+    if data.known_scans:
+        keys = find_groups(data)
+    places = _spread_evenly(hash_to_unit(keys, seed), _single_labels(data))
+    return data.take(np.flatnonzero(places >= share)), data.take(np.flatnonzero(places < share))
+
+
 def _keys(data: ImageDataset) -> list[str]:
     """Return the group of each image, or a hash of its content if there are no groups."""
     return list(data.groups) or [scan.digest for scan in data.scans]

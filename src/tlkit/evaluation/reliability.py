@@ -9,7 +9,7 @@ from tlkit._internal import arguments, arrays
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError, DataError
-from tlkit.training import solvers
+from tlkit.training import linear, solvers
 
 NUM_BINS = 15
 _MAX_BINS = 10_000
@@ -140,8 +140,25 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
         labels: The true class index of each image; for multi-label, rows of 0 and 1.
         probabilities: `(count, classes)`, of images that were not trained on.
     """
+    return solvers.fit_temperature(_to_logits(labels, probabilities), labels)
+
+
+def calibrated_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the cross-entropy at the temperature at which it is lowest.
+
+    It compares classifiers by what they know, however overconfident they are.
+
+    Args:
+        labels: As for `fit_temperature`.
+        probabilities: As for `fit_temperature`.
+    """
+    logits = _to_logits(labels, probabilities)
+    return linear.cross_entropy(logits / solvers.fit_temperature(logits, labels), labels)
+
+
+def _to_logits(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return the logits of single or multiple labels, up to a constant for each image."""
     precise = np.maximum(probabilities.astype("float64"), _MIN_PROBABILITY)
     if labels.ndim == 2:
-        return solvers.fit_temperature(logit(np.minimum(precise, _MAX_PROBABILITY)), labels)
-    logits = np.log(precise)
-    return solvers.fit_temperature(logits, labels)
+        return np.asarray(logit(np.minimum(precise, _MAX_PROBABILITY)))
+    return np.asarray(np.log(precise))

@@ -17,11 +17,13 @@ from tlkit.data.batches import Data
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation import ood
-from tlkit.evaluation.probing.fitted_sites import min_images
-from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES, select_features
+from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES
 from tlkit.experiments import recipe_checkpoint
+from tlkit.experiments.layer_choice import choose_layers
 from tlkit.experiments.recipe_checkpoint import RecipeCheckpoint
+from tlkit.experiments.recipe_training import RecipeTraining
 from tlkit.experiments.trained import Trained
+from tlkit.experiments.trials import choose_and_train
 from tlkit.models.applications import SPECS
 from tlkit.models.builder import build_classifier
 from tlkit.models.feature_extraction import Pooling
@@ -31,11 +33,10 @@ from tlkit.training import ood_detector
 from tlkit.training.class_weights import ClassWeight
 from tlkit.training.inputs import validate
 from tlkit.training.phase import Phase, SolvedHead, plan_freezing
-from tlkit.training.records import Run
-from tlkit.training.time_budget import Deadline, train_within
-from tlkit.training.trainer import TwoPhaseTrainer, train_phase
+from tlkit.training.trainer import TwoPhaseTrainer
 
 _SIZE = 32  # what the recipes were measured with
+_PROBE_SHARE = 1 / 3  # of a budget
 _MIN_LEFT = 0.05  # of a budget; with less it is used up
 
 
@@ -54,6 +55,8 @@ class Recipe:
             training images.
         pooling: How feature maps become features, as in `build_classifier`.
         max_layers: Maximum number of layers that "auto" joins, as in `select_features`.
+        held_out: The share of the training images, 0 to below 1, on which fine-tuning is compared
+            with the head alone before all are trained on; 0 fine-tunes without.
     """
 
     name: str
@@ -64,6 +67,10 @@ class Recipe:
     features: str | tuple[str, ...] | None = None
     pooling: Pooling | None = None
     max_layers: int = 1
+    held_out: float = 0.0
+
+    def __post_init__(self) -> None:
+        arguments.fraction("held_out", self.held_out)
 
     @check_arguments
     def build(
@@ -78,6 +85,7 @@ class Recipe:
         cache: Cache | None = None,
         also: Sequence[ImageDataset] = (),
         checkpoint: str | Path | None = None,
+        probe_seconds: float | None = None,
         verbose: bool = False,
     ) -> keras.Model:
         """Build the recipe's classifier for these images; with "auto" features, probe first.
@@ -93,6 +101,7 @@ class Recipe:
             cache: As for `probe`.
             also: As for `probe`.
             checkpoint: A folder that keeps what the probe found, so that it need not run again.
+            probe_seconds: About how long the probe may take; it then uses fewer images.
             verbose: As for `probe`.
 
         Raises:
@@ -104,7 +113,16 @@ class Recipe:
                 f" must be an ImageDataset, such as split.train, got {type(data).__name__}. "
                 "tlkit.sources makes one of arrays, files or batches.",
             )
-        features = self._features(data, cache, also, verbose=verbose)
+        features: Any = self.features
+        if features == "auto":
+            features = choose_layers(
+                data,
+                max_layers=self.max_layers,
+                seconds=probe_seconds,
+                cache=cache,
+                also=also,
+                verbose=verbose,
+            )
         shape = data.images.shape[1:]
         if image_size is None and self.backbone in SPECS:
             image_size = _SIZE
@@ -130,28 +148,6 @@ class Recipe:
             self,
             head=replace(self.head, class_weight=class_weight),
             fine_tune=None if tuned is None else replace(tuned, class_weight=class_weight),
-        )
-
-    def _features(
-        self,
-        data: ImageDataset,
-        cache: Cache | None = None,
-        also: Sequence[ImageDataset] = (),
-        *,
-        verbose: bool = False,
-    ) -> Any:
-        if self.features != "auto":
-            return self.features
-        minimum = min_images(len(data.class_names))
-        if len(data) < minimum:
-            user_warnings.warn(
-                f"{len(data):,} images of {len(data.class_names):,} classes are too few to choose "
-                f"the layers that the head reads, which takes {minimum:,}: it reads the backbone's "
-                "output."
-            )
-            return None
-        return select_features(
-            data, max_layers=self.max_layers, cache=cache, also=also, verbose=verbose
         )
 
     @check_arguments
@@ -248,10 +244,11 @@ class Recipe:
             num_prefix_tokens: As for `build`.
             class_weight: As for `Phase`, in both phases; None leaves that to the phases.
             seed: Random seed of the initial head, the order of images and everything else.
-            budget: Maximum minutes. A few steps are timed first; fine-tuning then runs as many
-                epochs as fit, or is skipped if not even one does. Both phases stop when the time is
-                up, even within an epoch, and a cosine schedule ends at that time. Building,
-                probing, running the frozen part and solving a head count, but are never stopped.
+            budget: Maximum minutes. The probe gets a third at most, and uses fewer images if that
+                is too little. A few steps are timed first; fine-tuning then runs as many epochs as
+                fit, or is skipped if not even one does. Both phases stop when the time is up, even
+                within an epoch, and a cosine schedule ends at that time. Building, running the
+                frozen part and solving a head count, but are never stopped.
                 With `checkpoint`, the time of earlier processes counts too; a larger budget lets a
                 training go on whose time was over.
             cache: As for TwoPhaseTrainer; a probe for features takes them from its folder, too.
@@ -284,63 +281,44 @@ class Recipe:
             cache=cache,
             also=also,
             checkpoint=checkpoint,
+            probe_seconds=None if budget is None else _PROBE_SHARE * (60 * budget - before),
             verbose=verbose,
         )
         keras.utils.set_random_seed(seed)  # whether the probe ran or was kept
         places.write_seconds(time.perf_counter() - started)
         if class_weight is not None:
             self = self._weigh_classes(class_weight)
-        if budget is None:
-            trainer = self.trainer(seed=seed, cache=cache, checkpoint=places.folder)
-            run = trainer.fit(model, data, verbose=verbose)
-        else:
+        until = None
+        if budget is not None:
             left = 60 * budget - before
             until = started + (left if left > _MIN_LEFT * 60 * budget else 0.0)
-            run = self._train_until(
-                until, model, data, seed=seed, places=places, cache=cache, verbose=verbose
-            )
+        training = RecipeTraining(
+            model=model,
+            head=self.head,
+            fine_tune=self.fine_tune,
+            seed=seed,
+            until=until,
+            places=places,
+            cache=places.share_features(cache),
+            verbose=verbose,
+        )
+        choice = None
+        if self.fine_tune is None or not self.held_out:
+            run = training.run(data)
+        else:
+            run, choice = choose_and_train(training, self.fine_tune, data, share=self.held_out)
         _fit_ood(model, data)
+        ran_out = recipe_checkpoint.find_end(run, self.fine_tune, choice) if budget else None
         trained = Trained(
             recipe=self.name,
             model=model,
             run=run,
             seconds=before + time.perf_counter() - started,
-            budget_ran_out=recipe_checkpoint.find_end(run, self.fine_tune) if budget else None,
+            choice=choice,
+            budget_ran_out=ran_out,
         )
         _warn_of_budget(trained, budget)
         return trained
-
-    def _train_until(
-        self,
-        until: float,
-        model: keras.Model,
-        data: ImageDataset,
-        *,
-        seed: int,
-        places: RecipeCheckpoint,
-        **how: Any,
-    ) -> Run:
-        """Train the phases that there is time for, until `time.perf_counter()` is there."""
-        head = self.head
-        if isinstance(head, Phase):
-            head = replace(head, callbacks=(*head.callbacks, Deadline(until)))
-        first = train_phase(
-            model, head, data, name="head", seed=seed, checkpoint=places.of("head"), **how
-        )
-        phases = [first]
-        if self.fine_tune is not None:
-            more = train_within(
-                model,
-                self.fine_tune,
-                data,
-                name="fine_tune",
-                seconds=until - time.perf_counter(),
-                seed=seed + 1,
-                checkpoint=places.of("fine_tune"),
-                **how,
-            )
-            phases += [] if more is None else [more]
-        return Run(phases=tuple(phases))
 
 
 def _warn_of_budget(trained: Trained, budget: float | None) -> None:

@@ -1,14 +1,16 @@
 """What a recipe keeps in a folder of checkpoints: what the probe found, and how long it took."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from tlkit.caching.cache import Cache
 from tlkit.data.image_dataset import ImageDataset
+from tlkit.evaluation.candidates import Choice
 from tlkit.training import checkpoints
 from tlkit.training.checkpoint_files import CheckpointFolder
 from tlkit.training.phase import Phase
@@ -31,11 +33,18 @@ class RecipeCheckpoint:
         """Return the folder of a phase that is trained on its own."""
         return None if self.folder is None else Path(self.folder) / phase
 
+    def share_features(self, cache: Cache | None) -> Cache | None:
+        """Return a cache that keeps the features of all phases here, if it has no folder."""
+        if self.folder is None or cache is None or cache.folder is not None:
+            return cache
+        return replace(cache, folder=Path(self.folder) / "features")
+
     def read_seconds(self) -> float:
         """Return how long earlier processes worked on what they have kept."""
         if self.folder is None:
             return 0.0
-        parts = [self.folder, Path(self.folder) / "head", Path(self.folder) / "fine_tune"]
+        folder = Path(self.folder)
+        parts = [folder, folder / "head", folder / "fine_tune", *folder.glob("trial-*")]
         built = CheckpointFolder(self.folder).read_notes().get("seconds", 0.0)
         phases = sum(checkpoints.read_finished(CheckpointFolder(part))[1] for part in parts)
         return phases + (built if isinstance(built, float) else 0.0)
@@ -68,10 +77,11 @@ def keep_features(
     return select
 
 
-def find_end(run: Run, fine_tune: Phase | None) -> str | None:
+def find_end(run: Run, fine_tune: Phase | None, choice: Choice | None) -> str | None:
     """Return where in a training its budget ran out; None if it did not."""
     last = run.phases[-1]
-    if fine_tune is not None and last.name == "head":
+    chosen = choice is not None and len(choice.candidates) > 1
+    if fine_tune is not None and last.name == "head" and not chosen:
         return "before fine-tuning, of which not one epoch would have fitted"
     if last.out_of_time:
         return f"in epoch {last.num_epochs} of {last.name!r}"

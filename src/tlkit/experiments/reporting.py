@@ -14,6 +14,7 @@ from tlkit.caching.cache import Cache
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import DuplicatePair, Split
 from tlkit.errors import Argument, ConfigError
+from tlkit.evaluation.candidates import Choice
 from tlkit.evaluation.cross_validation import CrossValidation
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.metrics import Evaluation
@@ -127,9 +128,11 @@ def write_report(
 
 def _read_making(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return how a run was made, with the types that a report needs."""
-    joules, search = values["joules"], values.get("search")
+    joules, search, choice = values["joules"], values.get("search"), values.get("choice")
     if search is not None:
         BackboneSearch.from_dict(search)
+    if choice is not None:
+        Choice.from_dict(choice)
     return {
         **values,
         "command": str(values["command"]),
@@ -163,6 +166,8 @@ def gather_facts(
     """
     searched = making.get("search")
     search = None if searched is None else BackboneSearch.from_dict(searched)
+    compared = making.get("choice")
+    chosen = None if compared is None else Choice.from_dict(compared)
     sample = figures.SampledFeatures(trained.model, parts.test, cache)
     drawn, errors = figures.draw(trained.model, trained.run, evaluation, parts.test, search, sample)
     rejected = sample.share_rejected() if validated is None and "ood" in drawn else None
@@ -175,7 +180,8 @@ def gather_facts(
         weights=(*list_weights(experiment), "own")[0],
         model=model_facts(trained.model),
         phases=describe_phases(
-            recipes.get(experiment.recipe, backbone=experiment.backbone), trained
+            _set_chosen_rate(recipes.get(experiment.recipe, backbone=experiment.backbone), chosen),
+            trained,
         ),
         evaluation=evaluation,
         figures=drawn,
@@ -189,6 +195,7 @@ def gather_facts(
         fold_accuracy=None if validated is None else validated.accuracy,
         additions=making.get("additions"),
         search=search,
+        choice=chosen,
     )
     return figures.draw_portfolio(trained.model, evaluation, parts.test, facts=facts)
 
@@ -215,6 +222,14 @@ def _describe_images(experiment: Experiment, source: ImageDataset, parts: Split)
         "test_source": experiment.test_data and Path(experiment.test_data).resolve().name,
         "own_parts": parts.own_parts,
     }
+
+
+def _set_chosen_rate(recipe: Recipe, choice: Choice | None) -> Recipe:
+    """Return a recipe with the learning rate of fine-tuning that was chosen among several."""
+    rate = None if choice is None else choice.chosen.learning_rate
+    if rate is None or recipe.fine_tune is None:
+        return recipe
+    return replace(recipe, fine_tune=replace(recipe.fine_tune, learning_rate=rate))
 
 
 def describe_phases(recipe: Recipe, trained: Trained) -> list[PhaseFacts]:

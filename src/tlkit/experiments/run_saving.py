@@ -76,7 +76,7 @@ def _describe_making(
     experiment: Experiment, result: "ExperimentResult", *, command: str, joules: float | None
 ) -> dict[str, Any]:
     """Return how a run was made, as values that JSON can hold."""
-    additions, search = result.additions, result.search
+    additions, search, choice = result.additions, result.search, result.trained.choice
     places = list_places(experiment)
     return {
         "command": command,
@@ -86,4 +86,5 @@ def _describe_making(
         "add": [str(Path(place).resolve()) for place in experiment.add],
         "additions": None if additions is None else additions.to_dict(),
         "search": None if search is None else search.to_dict(),
+        "choice": None if choice is None else choice.to_dict(),
     }

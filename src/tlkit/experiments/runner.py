@@ -83,6 +83,7 @@ class ExperimentResult:
             **({} if self.cross_validation is None else {"folds": self.cross_validation.to_dict()}),
             "additions": None if self.additions is None else self.additions.to_dict(),
             "search": None if self.search is None else self.search.to_dict(),
+            "choice": None if self.trained.choice is None else self.trained.choice.to_dict(),
             "stages": dict(self.stages),
         }
 

@@ -35,7 +35,7 @@ class Stages:
             self.seconds[name] = time.perf_counter() - started
 
     def divide(self, name: str, trained: Trained) -> None:
-        """Replace a stage by its parts: building and probing, the frozen part, each phase.
+        """Replace a stage by its parts: building and probing, trials, the frozen part, each phase.
 
         Only what this process did counts, not what it went on with.
         """
@@ -47,6 +47,9 @@ class Stages:
             parts |= {"frozen part": parts.get("frozen part", 0.0) + trunk}
             parts[phase.name] = seconds - trunk
             left -= seconds
+        if trained.choice is not None:
+            parts = {"trials": min(trained.choice.seconds, left), **parts}
+            left -= parts["trials"]
         self.seconds |= {"build and probe": left, **parts}
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import keras
 
+from tlkit.evaluation.candidates import Choice
 from tlkit.training.records import Run
 
 
@@ -17,6 +18,7 @@ class Trained:
         run: The record of its training.
         seconds: Time for building, probing and training, also that of earlier processes.
         budget_ran_out: Where in the training its budget ran out; None if it did not.
+        choice: How fine-tuning was compared with the head alone; None if it was not.
     """
 
     recipe: str
@@ -24,3 +26,4 @@ class Trained:
     run: Run
     seconds: float
     budget_ran_out: str | None = None
+    choice: Choice | None = None

@@ -16,6 +16,7 @@ from tlkit._internal.text import show
 from tlkit.data.decoding import Fit, check_fit
 from tlkit.data.splits import Duplicates
 from tlkit.errors import ConfigError, DataError
+from tlkit.evaluation.candidates import Choice
 from tlkit.evaluation.estimates import Estimate
 from tlkit.evaluation.metrics import ClassMetrics, Evaluation
 from tlkit.evaluation.prediction_sets import MeasuredSets
@@ -143,6 +144,7 @@ class ReportFacts:
         captions: Captions of figures by name, for figures that tlkit has no caption for.
         figure_errors: Why a figure could not be drawn, by its name: half a sentence.
         search: The backbones that were compared; None if one was named.
+        choice: How fine-tuning was compared with the head alone; None if it was not.
         exports: The files in other formats, as a run's `exports.json` lists them.
         license: The license of the model for its card, as Hugging Face names it, such as "mit".
         num_images: How many images each part has, where they can have several classes, or none; by
@@ -187,6 +189,7 @@ class ReportFacts:
     captions: Mapping[str, str] = field(default_factory=dict)
     figure_errors: Mapping[str, str] = field(default_factory=dict)
     search: BackboneSearch | None = None
+    choice: Choice | None = None
     exports: Sequence[Mapping[str, Any]] = ()
     license: str | None = None
     num_images: Mapping[str, int] = field(default_factory=dict)

@@ -31,6 +31,18 @@ _IMPROVED = 1 - 1e-6  # of the best loss; less is rounding, as after an epoch of
 _MAX_IMAGES = 512  # on which the baseline is measured
 _BATCH_SIZE = 64  # one batch of all would take gigabytes
 _MAX_BATCHES = 4  # of a dataset, each of which may take long to load
+_STATE = (
+    "diverged",
+    "best_epoch",
+    "_best_loss",
+    "_best_weights",
+    "_collapsed",
+    "_last_loss",
+    "_start",
+    "_prior",
+    "_had_learned",
+    "_useful",
+)  # of the callback
 _MEANS = ("mean", "mean_with_sample_weight", "sum_over_batch_size")
 
 
@@ -112,6 +124,15 @@ class StopOnDivergence(keras.callbacks.Callback):
         self._start, self._prior = found.loss, found.prior_loss
         self._had_learned = baseline is not None and self._start < _LEARNED * self._prior
         self._useful = found.majority_share + _USEFUL * (1 - found.majority_share)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what it has learned, and the baseline: a phase that goes on has other weights."""
+        return {"guard": {name: getattr(self, name) for name in _STATE}}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        for name, value in state["guard"].items():
+            setattr(self, name, value)
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

@@ -28,13 +28,17 @@ _MIN_GAIN = 0.5  # standard errors that a further layer must add to the accuracy
 _MAX_DEEPER = 1.5  # times the best layer's multiply-adds, which every epoch has to pay
 
 
+SAMPLE = 5000
+"""How many images are probed, unless told."""
+
+
 @check_arguments
 def probe(
     model: keras.Model,
     data: Data,
     *,
     validation_data: Data | None = None,
-    sample: int | None = 5000,
+    sample: int | None = SAMPLE,
     solver: solvers.Solver = "ridge",
     max_features: int = 1024,
     max_layers: int = 1,
@@ -144,6 +148,7 @@ def select_features(
     data: Data,
     *,
     max_layers: int = 1,
+    sample: int | None = SAMPLE,
     cache: Cache | None = None,
     also: Sequence[Data] = (),
     verbose: bool = False,
@@ -156,6 +161,7 @@ def select_features(
     Args:
         data: The training images and labels, in any form.
         max_layers: How many layers the head may read at most.
+        sample: As for `probe`.
         cache: As for `probe`.
         also: As for `probe`.
         verbose: As for `probe`.
@@ -181,6 +187,7 @@ def select_features(
             model,
             data,
             max_layers=max_layers,
+            sample=sample,
             engine=engine,
             cache=cache,
             also=also,

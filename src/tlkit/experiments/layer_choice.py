@@ -1,0 +1,79 @@
+"""Choose the layers that a recipe's head reads by a probe, within a share of a budget."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import keras
+
+from tlkit._internal import user_warnings
+from tlkit.caching.cache import Cache
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.evaluation.probing.fitted_sites import min_images
+from tlkit.evaluation.probing.linear_probe import SAMPLE, select_features
+from tlkit.models.feature_extraction import Pooling
+
+Select = Callable[[keras.Model], tuple[list[str], list[Pooling]]]
+"""A function from a classifier on the whole backbone to the layers that its head is to read."""
+
+_TIMED = 200  # images, on which a probe is timed
+
+
+def choose_layers(
+    data: ImageDataset,
+    *,
+    max_layers: int = 1,
+    seconds: float | None = None,
+    cache: Cache | None = None,
+    also: Sequence[ImageDataset] = (),
+    verbose: bool = False,
+) -> Select | None:
+    """Return a function that selects layers, for `build_classifier`.
+
+    Args:
+        data: The training images.
+        max_layers: As for `select_features`.
+        seconds: About how long the probe may take; what takes longer is probed on fewer images.
+        cache: As for `select_features`.
+        also: As for `select_features`.
+        verbose: As for `select_features`.
+
+    Returns:
+        None if there are too few images for a probe: the head then reads the backbone's output.
+    """
+    minimum = min_images(len(data.class_names))
+    if len(data) < minimum:
+        user_warnings.warn(
+            f"{len(data):,} images of {len(data.class_names):,} classes are too few to choose "
+            f"the layers that the head reads, which takes {minimum:,}: it reads the backbone's "
+            "output."
+        )
+        return None
+
+    def probe(sample: int, *, quiet: bool = False) -> Select:
+        return select_features(
+            data,
+            max_layers=max_layers,
+            sample=sample,
+            cache=cache,
+            also=() if quiet else also,
+            verbose=verbose and not quiet,
+        )
+
+    timed = max(_TIMED, minimum)
+    if seconds is None or len(data) <= timed:
+        return probe(SAMPLE)
+
+    def select(model: keras.Model) -> tuple[list[str], list[Pooling]]:
+        started = time.perf_counter()
+        found = probe(timed, quiet=True)(model)
+        took = time.perf_counter() - started
+        whole = min(len(data), SAMPLE)
+        sample = min(whole, max(timed, int(timed * (seconds - took) / took)))
+        if sample < whole:
+            user_warnings.warn(
+                f"The layers that the head reads were chosen on {sample:,} of {whole:,} images, "
+                "to leave time of the budget for training."
+            )
+        return found if sample == timed else probe(sample)(model)
+
+    return select

@@ -1,0 +1,233 @@
+"""Try fine-tuning on a part of the training images, and train what is best on the rest of them."""
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+
+from tlkit._internal import user_warnings
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.splits import hold_out
+from tlkit.evaluation.candidates import Candidate, Choice, best, measure
+from tlkit.experiments.recipe_training import RecipeTraining, count_described
+from tlkit.training.phase import Phase
+from tlkit.training.records import PhaseRun, Run
+
+MIN_HELD_OUT = 20
+"""Images with which candidates can be compared."""
+
+_MAX_HELD_OUT = 2000  # more would tell little more
+_MAX_LEFT_OUT = 0.05  # of the images; if no more are held out, it is not trained again with them
+_SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way to the weights after fine-tuning
+_MAX_RATES = 3  # that are tried
+_STEP = 3.0  # from one to the next
+_MARGIN = 1.2  # times the seconds that a trial took for as many images
+
+
+# Fine-tuning can make a good head worse: there are too few images, or the learning rate is too high
+# for so few steps. The training loss does not tell. So a share of the training images is held out,
+# the head is solved on the others, and fine-tuning is tried from there, at up to three learning
+# rates. The classifiers on the way from the head alone to the end of each fine-tuning are compared
+# on the images held out. What is chosen is trained again on all images, and as far. Of many images,
+# so few are held out that the trial itself is the result; so it is where a budget leaves no time.
+def choose_and_train(
+    training: RecipeTraining, phase: Phase, data: ImageDataset, *, share: float
+) -> tuple[Run, Choice | None]:
+    """Try fine-tuning, and train the best candidate.
+
+    Args:
+        training: How the recipe is trained; its model has a new head.
+        phase: How it is fine-tuned.
+        data: The training images.
+        share: The share of them to hold out.
+
+    Returns:
+        What the phases did, and the choice; None if there are too few images for one.
+    """
+    share = min(share, _MAX_HELD_OUT / len(data))
+    rest, held_out = hold_out(data, share, seed=training.seed)
+    if len(held_out) < MIN_HELD_OUT:
+        user_warnings.warn(
+            f"{len(data):,} images are too few to tell whether fine-tuning helps, for which "
+            f"{MIN_HELD_OUT} must be held out: the head alone was trained. `held_out=0` fine-tunes "
+            "without."
+        )
+        return Run(phases=(training.train_head(data),)), None
+    started, new = time.perf_counter(), training.model.get_weights()
+    trials = _Trials(training, phase, rest, held_out, is_repeated=share > _MAX_LEFT_OUT)
+    trials.run()
+    choice = Choice(
+        candidates=tuple(trials.candidates),
+        num_held_out=len(held_out),
+        seconds=time.perf_counter() - started,
+    )
+    training.print(choice)
+    runs: list[PhaseRun] = []
+    if trials.is_repeated or choice.chosen.learning_rate is None:
+        training.model.set_weights(new)
+        runs = trials.train_again(choice.chosen, data)
+    if not runs:
+        return Run(phases=tuple(trials.take(choice.chosen))), choice
+    return Run(phases=tuple(runs)), replace(choice, refitted=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tail:
+    """A fine-tuning that was tried: how, what it did, and the weights after it."""
+
+    phase: Phase
+    run: PhaseRun
+    weights: list[np.ndarray]
+
+
+class _Trials:
+    """The head, trained on a part of the images, and what fine-tuning makes of it.
+
+    Args:
+        training: How the recipe is trained.
+        phase: How it is fine-tuned.
+        rest: The images to train on.
+        held_out: The images to compare on.
+        is_repeated: Whether the best is to be trained again, on all images. If not, there are so
+            many that another rate takes minutes: it is tried only if the first is no good.
+    """
+
+    def __init__(
+        self,
+        training: RecipeTraining,
+        phase: Phase,
+        rest: ImageDataset,
+        held_out: ImageDataset,
+        *,
+        is_repeated: bool,
+    ) -> None:
+        self._training, self._phase, self._rest, self._held_out = training, phase, rest, held_out
+        self.is_repeated = is_repeated
+        self._tails: dict[float | None, _Tail] = {}
+        self._head = training.train_head(rest, name="trial-head")
+        self._before = training.model.get_weights()
+        self.candidates = [measure(training.model, held_out)]
+
+    def run(self) -> None:
+        """Fine-tune at one learning rate after the other, and measure the candidates on the way."""
+        training = self._training
+        num_measured = len(_SHARES) * len(self._held_out) + count_described(self._rest)
+        reserve = num_measured * training.time_image(self._rest)
+        rate: float | None = self._first_rate()
+        while rate is not None:
+            training.model.set_weights(self._before)
+            name = f"trial-{len(self._tails) + 1}"
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "The phase .* diverged", UserWarning)
+                phase = self._at(rate)
+                run = training.train_tail(phase, self._rest, name=name, reserve=reserve)
+            if run is None:
+                return
+            tail = _Tail(phase=phase, run=run, weights=training.model.get_weights())
+            self._tails[rate] = tail
+            self._measure(tail, rate)
+            is_schedule = isinstance(
+                phase.learning_rate, keras.optimizers.schedules.LearningRateSchedule
+            )
+            if is_schedule or training.seconds_left() - reserve < _MARGIN * run.seconds:
+                return
+            rate = next_rate(self.candidates, self._first_rate(), may_raise=self.is_repeated)
+
+    def train_again(self, chosen: Candidate, data: ImageDataset) -> list[PhaseRun]:
+        """Train a candidate on all images; return nothing if there is no time, or it diverged."""
+        training, tail = self._training, self._tails.get(chosen.learning_rate)
+        if tail is None:
+            return [training.train_head(data)]
+        wanted = _MARGIN * tail.run.seconds * len(data) / len(self._rest)
+        if tail.run.out_of_time or training.seconds_left() < wanted:
+            return []
+        head = training.train_head(data)
+        before = training.model.get_weights()
+        run = training.train_whole_tail(tail.phase, data)
+        if run.out_of_time or run.diverged is not None:
+            return []
+        training.model.set_weights(blend(before, training.model.get_weights(), chosen.share))
+        return [head, run]
+
+    def take(self, chosen: Candidate) -> list[PhaseRun]:
+        """Set the model to a candidate with fine-tuning as it was tried; return its phases."""
+        tail = self._tails[chosen.learning_rate]
+        self._training.model.set_weights(blend(self._before, tail.weights, chosen.share))
+        return [replace(self._head, name="head"), replace(tail.run, name="fine_tune")]
+
+    def _measure(self, tail: _Tail, rate: float) -> None:
+        model = self._training.model
+        diverged = tail.run.diverged is not None
+        for share in _SHARES[-1:] if diverged else _SHARES:
+            model.set_weights(blend(self._before, tail.weights, share))
+            how = {"learning_rate": rate, "share": share, "diverged": diverged}
+            self.candidates.append(measure(model, self._held_out, **how))
+
+    def _first_rate(self) -> float:
+        given = self._phase.learning_rate
+        if isinstance(given, int | float):
+            return float(given)
+        return float(keras.ops.convert_to_numpy(self._phase.create_optimizer().learning_rate))
+
+    def _at(self, rate: float) -> Phase:
+        if rate == self._first_rate():
+            return self._phase
+        return replace(self._phase, learning_rate=rate)
+
+
+def next_rate(
+    candidates: Sequence[Candidate], first: float, *, may_raise: bool = True
+) -> float | None:
+    """Return the learning rate to try next; None if none is worth it.
+
+    A rate that diverged, or improved nothing, is lowered; one whose end is the best candidate of
+    all is raised.
+
+    Args:
+        candidates: What was tried: the head alone, then the shares of each fine-tuning.
+        first: The rate to begin with.
+        may_raise: Whether a rate may be raised.
+    """
+    alone, *tuned = candidates
+    rates = [*dict.fromkeys(each.learning_rate for each in tuned)]
+    if not rates:
+        return first
+    last = rates[-1]
+    if len(rates) == _MAX_RATES or last is None:
+        return None
+    better = [each for each in tuned if each.improves(alone)]
+    if not any(each.learning_rate == last for each in better):
+        return last / _STEP if last <= first else None
+    found = best(better)
+    is_end_best = found.learning_rate == last and found.share == 1
+    return last * _STEP if may_raise and is_end_best and last >= first else None
+
+
+def blend(
+    before: Sequence[np.ndarray], after: Sequence[np.ndarray], share: float
+) -> list[np.ndarray]:
+    """Return the weights at a share of the way from those before fine-tuning to those after it.
+
+    They are often more accurate than both ends (Wortsman et al., 2021, arXiv:2109.01903). What is
+    equal before and after stays so, bit for bit.
+
+    Args:
+        before: Weights as `get_weights` returns them.
+        after: The same after fine-tuning.
+        share: 0 to 1.
+
+    Examples:
+        >>> blend([np.float32([0, 1])], [np.float32([1, 1])], 0.25)
+        [array([0.25, 1.  ], dtype=float32)]
+    """
+    if share == 1:
+        return [*after]
+    return [
+        start + np.asarray(share, start.dtype) * (end - start)
+        if np.issubdtype(start.dtype, np.floating)
+        else end  # such as a counter
+        for start, end in zip(before, after, strict=True)
+    ]

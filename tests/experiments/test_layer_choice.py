@@ -1,0 +1,54 @@
+import warnings
+
+import keras
+import pytest
+from tests.samples import TickingClock
+
+import tlkit
+from tlkit.experiments import layer_choice
+
+DIGITS = tlkit.datasets.digits().train
+
+
+@pytest.fixture
+def samples(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images each probe used, of which every one takes ten seconds."""
+    used: list[int] = []
+
+    def select_features(data: object, *, sample: int, **_: object) -> layer_choice.Select:
+        used.append(sample)
+        return lambda model: ([f"chosen on {sample}"], ["average"])
+
+    monkeypatch.setattr(layer_choice, "select_features", select_features)
+    monkeypatch.setattr(layer_choice, "time", TickingClock(10))
+    return used
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(None, [5000]), (1000, [200, 1000]), (30, [200, 400]), (15, [200]), (-3, [200])],
+)
+def test_a_probe_uses_as_many_images_as_the_time_allows(
+    samples: list[int], seconds: float | None, expected: list[int]
+) -> None:
+    model = keras.Sequential()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        layers, _ = layer_choice.choose_layers(DIGITS, seconds=seconds)(model)
+    assert samples == expected
+    assert layers == [f"chosen on {expected[-1]}"]
+    said = [str(each.message) for each in caught]
+    if expected[-1] < len(DIGITS):
+        assert said[0].startswith(f"The layers that the head reads were chosen on {expected[-1]}")
+    else:
+        assert not said
+
+
+def test_few_images_are_probed_at_once(samples: list[int]) -> None:
+    layer_choice.choose_layers(DIGITS.take(slice(150)), seconds=1)(keras.Sequential())
+    assert samples == [5000]
+
+
+def test_too_few_images_for_a_probe_read_the_output() -> None:
+    with pytest.warns(UserWarning, match="5 images of 10 classes are too few to choose the layers"):
+        assert layer_choice.choose_layers(DIGITS.take(slice(5))) is None
