@@ -6,6 +6,7 @@ import pytest
 from tests.samples import make_noise, small_classifier
 
 import tlkit
+from tlkit.evaluation.candidates import Candidate, Choice
 from tlkit.experiments import Experiment, Trained, describe_training, recipes, reporting
 from tlkit.training import PhaseRun, Run
 from tlkit.training.verification import Movement
@@ -34,6 +35,19 @@ def test_only_augmentation_that_was_used_is_reported(
     experiment = Experiment("photos", recipe=recipe, augment=("flip",))
     trained = _trained(small_classifier(small_backbone), *names)
     assert reporting._list_augmentation(experiment, trained) == expected
+
+
+def test_the_learning_rate_that_was_chosen_is_reported() -> None:
+    recipe = recipes.best()
+    candidates = [
+        Candidate(accuracy=0.5, loss=1.0),
+        Candidate(learning_rate=0.007, share=1.0, accuracy=0.9, loss=0.1),
+    ]
+    tuned = Choice(candidates=tuple(candidates), num_held_out=9)
+    assert reporting._set_chosen_rate(recipe, tuned).fine_tune.learning_rate == 0.007
+    alone = Choice(candidates=tuple(candidates[:1]), num_held_out=9)
+    for choice in (alone, None):
+        assert reporting._set_chosen_rate(recipe, choice) is recipe
 
 
 def test_a_training_on_arrays_is_described_with_its_parts_and_settings(
