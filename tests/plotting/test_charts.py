@@ -60,6 +60,11 @@ def test_a_solved_head_is_a_line_and_not_an_epoch() -> None:
     assert loss.get_xlim() == (0.5, 2.5)
     assert [text.get_text() for text in loss.texts] == ["fine_tune"]
     assert "solved head, validation" in [line.get_label() for line in accuracy.lines]
+    figure = loss.figure
+    figure.savefig(io.BytesIO())
+    [legend] = figure.legends
+    assert len(legend.get_texts()) == 3
+    assert legend.get_window_extent().y1 <= accuracy.get_window_extent().y0  # covers no curve
 
 
 def test_the_confusion_matrix_shows_every_count() -> None:

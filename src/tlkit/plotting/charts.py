@@ -95,7 +95,7 @@ def learning_curves(run: Run) -> Figure:
         panel.set_ylabel(key)
         panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         panel.grid(alpha=0.3)
-        panel.legend()
+    _name_curves(figure)
     return finish(figure)
 
 
@@ -308,6 +308,15 @@ def _curve(panel: Any, run: Run, key: str, *, label: str, style: str) -> None:
     if not all(map(math.isnan, values)):
         epochs = range(1, len(values) + 1)
         panel.plot(epochs, values, style, color=color, marker="o", markersize=3, label=label)
+
+
+def _name_curves(figure: Figure) -> None:
+    """Write one legend for all panels below them, where it covers no curve."""
+    named: dict[str, Any] = {}
+    for panel in figure.axes:
+        lines, labels = panel.get_legend_handles_labels()
+        named |= dict(zip(labels, lines, strict=True))
+    figure.legend(named.values(), named, loc="outside lower center", ncols=2, fontsize=FONT_SIZE)
 
 
 def _mark_phases(panel: Any, run: Run) -> None:
