@@ -299,7 +299,7 @@ FUNCTIONS: dict[str, Callable[[World], Arguments]] = {
     "plotting.backbones.backbone_chart": lambda w: {"search": w.search},
     "plotting.charts.class_metrics": lambda w: {"evaluation": w.evaluation},
     "plotting.charts.confusion_matrix": lambda w: {"evaluation": w.evaluation},
-    "plotting.charts.learning_curves": lambda w: {"run": w.record},
+    "plotting.curves.learning_curves": lambda w: {"run": w.record},
     "plotting.charts.ood_histogram": _settings(held_out=np.arange(9.0), tested=np.arange(9.0)),
     "plotting.charts.probe_curves": lambda w: {"probe": w.probe},
     "plotting.charts.reliability_diagram": lambda w: {"evaluation": w.evaluation},

@@ -19,7 +19,7 @@ from tlkit.evaluation.head_features import HeadFeatures
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.probing.search_result import BackboneSearch
 from tlkit.models.inspection import class_names, probabilities_of
-from tlkit.plotting import charts, feature_maps, image_grids, saliency
+from tlkit.plotting import charts, curves, feature_maps, image_grids, saliency
 from tlkit.plotting.backbones import backbone_chart
 from tlkit.plotting.portfolio import portfolio_picture
 from tlkit.reports import portfolio
@@ -107,7 +107,7 @@ def _list_figures(
         "calibration": partial(charts.reliability_diagram, evaluation),
         "predictions": partial(grid, count=9),
         "errors": partial(grid, which="confident", count=9),
-        "curves": partial(charts.learning_curves, run),
+        "curves": partial(curves.learning_curves, run),
         "grad_cam": partial(saliency.grad_cam_grid, model, data, probabilities=probabilities),
         "features": partial(_draw_map, sample, evaluation),
         "ood": partial(_draw_distances, sample),
