@@ -62,7 +62,7 @@ def test_classes_with_such_names_are_classes(names: list[str], tmp_path: Path) -
 def test_the_error_names_the_folder_to_read(tmp_path: Path) -> None:
     for folder in ("labels/train", "images/train/cat", "images/train/dog", "images/val/cat"):
         _picture(tmp_path / folder / "1.png")
-    with pytest.raises(ConfigError, match=r"Read each .* from_folder\('.*/images/train', ...\)"):
+    with pytest.raises(ConfigError, match=r"Use each by itself, such as '.*/images/train'"):
         sources.from_folder(tmp_path, image_size=8)
 
 
