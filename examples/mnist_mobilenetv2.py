@@ -15,19 +15,20 @@ prints so and uses scikit-learn's digits and tlkit's small starter backbone, whi
 
 import argparse
 import logging
+import shlex
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import keras
+import numpy as np
 
 import tlkit
 from tlkit import freezing, recipes
 from tlkit.data import Split
-from tlkit.experiments import run_folder
-from tlkit.plotting import charts, image_grids
+from tlkit.experiments import Trained, run_folder
 from tlkit.recipes import Recipe
 
 RECIPES = ("mnist_as_described", "few_images", "fast")
@@ -63,7 +64,11 @@ def main(arguments: list[str] | None = None) -> Path:
         print(f"   Downloads failed; this run uses {' and '.join(missing)}.")
     name = images.train.name
     about = f"{recipe.name} on {name}: {recipe.backbone}, {weights}, {options.image_size} px"
-    print(f"   {about}; {len(images.train):,} images to train, {len(images.test):,} to test")
+    print(f"   {about}")
+    print(
+        f"   {len(images.train):,} images to train, {len(images.validation):,} held out from them "
+        f"for validation, {len(images.test):,} to test"
+    )
 
     rows = []
     if options.recipe is None:
@@ -73,9 +78,9 @@ def main(arguments: list[str] | None = None) -> Path:
     print(f"   {model.input_shape} raw pixels in, {model.output_shape} probabilities out")
     _step(5, "Encode the labels one-hot")
     classes = len(images.train.class_names)
-    train, test = (
+    train, validation, test = (
         (part.images, tlkit.data.one_hot(part.labels, classes))
-        for part in (images.train, images.test)
+        for part in (images.train, images.validation, images.test)
     )
     _step(6, "Choose the layers that fine-tuning freezes")
     print(_describe_freezing(model, recipe))
@@ -83,7 +88,9 @@ def main(arguments: list[str] | None = None) -> Path:
     _step(7, "Train the head, then fine-tune the last layers")
     cache = None if options.plain else tlkit.Cache()
     started = time.perf_counter()
-    run = recipe.trainer(seed=options.seed, cache=cache).fit(model, train, validation_data=test)
+    run = recipe.trainer(seed=options.seed, cache=cache).fit(
+        model, train, validation_data=validation
+    )
     seconds = time.perf_counter() - started
 
     _step(8, "Evaluate on the test images")
@@ -91,34 +98,37 @@ def main(arguments: list[str] | None = None) -> Path:
     print(evaluation)
     rows.append(_row(recipe.name, model, evaluation, seconds))
 
-    _step(9, "Draw the predictions, the learning curves and the confusion matrix")
-    figures = {
-        "predictions": image_grids.prediction_grid(model, test, seed=options.seed),
-        "curves": charts.learning_curves(run),
-        "confusion": charts.confusion_matrix(evaluation),
-    }
-    for figure in figures.values():
-        figure.suptitle(about, fontsize=8, color="0.35")
-
-    _step(10, "Save the model and the run")
+    _step(9, "Save the run, and draw its report")
+    trained = Trained(recipe=recipe.name, model=model, run=run, seconds=seconds)
+    settings = _settings(options, arguments)
+    report = tlkit.experiments.describe_training(
+        recipe,
+        images,
+        trained,
+        evaluation,
+        weights="imagenet" if weights == IMAGENET else "starter",
+        command=shlex.join(["python", *settings["command"]]),
+        seed=options.seed,
+    )
     folder = run_folder.save_run(
         options.out or Path("runs") / _name(images, weights),
         model=model,
         run=run,
         evaluation=evaluation,
-        figures=figures,
+        figures={},
+        report=report,
         about=about,
         config={
             "data": name,
             "weights": weights,
             "recipe": recipe.name,
-            **_settings(options, arguments),
+            **settings,
             "epochs": [phase.num_epochs for phase in run.phases],
         },
     )
     print(f"   {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     if len(rows) > 1:
-        _step(11, "Compare both recipes on the same test images")
+        _step(10, "Compare both recipes on the same test images")
         print(_compare(rows))
     return folder
 
@@ -172,7 +182,23 @@ def _images(options: argparse.Namespace) -> tuple[Split, list[str]]:
                 raise
             images = tlkit.datasets.digits()
             missing = [f"{images.train.name} (1,797 real images) in place of MNIST"]
-    return (images if options.limit is None else images.limited(options.limit)), missing
+    images = images if options.limit is None else images.limited(options.limit)
+    return _hold_out(images, options.seed), missing
+
+
+def _hold_out(images: Split, seed: int) -> Split:
+    """Return the images with a tenth of the training images as validation images.
+
+    Training is followed on these, so that the test images are used for the results alone.
+    """
+    order = np.random.default_rng(seed).permutation(len(images.train))
+    held_out, kept = np.split(order, [len(order) // 10])
+    return replace(
+        images,
+        train=images.train.take(np.sort(kept)),
+        validation=images.train.take(np.sort(held_out)),
+        own_parts=("train", "test"),
+    )
 
 
 def _recipe(options: argparse.Namespace, *, fallback: str) -> Recipe:
@@ -223,7 +249,7 @@ def _name(images: Split, weights: str) -> str:
     return f"{images.train.name.replace(' ', '-')}-{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _settings(options: argparse.Namespace, arguments: list[str] | None) -> dict[str, object]:
+def _settings(options: argparse.Namespace, arguments: list[str] | None) -> dict[str, Any]:
     recorded = ("data", "out", "recipe", "weights")
     settings = {name: value for name, value in vars(options).items() if name not in recorded}
     typed = sys.argv[1:] if arguments is None else arguments

@@ -24,6 +24,7 @@ LAYERS: dict[type[keras.layers.Layer], dict[str, Any]] = {
         "output_range": (0.0, 255.0),
         "interpolation": "nearest",
         "alpha": "black",
+        "file_size": (9, 7),
     },
     ClassProbabilities: {
         "class_names": ("cat", "dog", "eel"),

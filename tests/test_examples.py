@@ -18,13 +18,20 @@ from tlkit.errors import ConfigError, DataError
 EXAMPLE = Path(__file__).parent.parent / "examples" / "mnist_mobilenetv2.py"
 WRITTEN = {
     "SHA256SUMS",
+    "calibration.png",
     "config.json",
     "confusion.png",
     "curves.png",
     "history.csv",
     "metrics.json",
     "model.keras",
+    "portfolio.md",
+    "portfolio.png",
     "predictions.png",
+    "references.bib",
+    "report.html",
+    "report.md",
+    "summary.txt",
 }
 
 
@@ -73,7 +80,12 @@ def test_without_a_network_it_uses_installed_images_and_weights_and_prints_so(
     assert "scikit-learn digits (1,797 real images) in place of MNIST" in notes[0]
     assert "tlkit's starter weights (alpha 0.35) in place of ImageNet's" in notes[0]
     folder = tmp_path / "out"
-    assert {path.name for path in folder.iterdir()} == WRITTEN
+    assert {path.name for path in folder.iterdir()} >= WRITTEN
+    report = (folder / "report.md").read_text("utf-8")
+    assert "| all classes | 58 | 6 | 797 |" in report  # a tenth of 64 is held out of training
+    assert "The validation images were held out from training" in report
+    for words in ("| optimizer | Adam |", "| loss | categorical cross-entropy |", "## Discussion"):
+        assert words in report
     for name in ("metrics.json", "config.json"):
         assert "tlkit's starter weights" in json.loads((folder / name).read_text())["about"]
     config = json.loads((folder / "config.json").read_text())

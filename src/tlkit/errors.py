@@ -13,7 +13,7 @@ TlkitError
 TrainingInterrupted is a KeyboardInterrupt, which no `except Exception` catches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,25 @@ class TlkitError(Exception):
     def argument(self) -> str | None:
         """The name of the first argument in the message, usually the wrong one; else None."""
         return next((each.name for each in self.args if isinstance(each, Argument)), None)
+
+    def rename(self, names: Mapping[str, str]) -> "TlkitError":
+        """Return the same error with other names of arguments: those of the caller's caller.
+
+        Args:
+            names: The new names by the old ones.
+
+        Examples:
+            >>> print(ConfigError(Argument("folder"), " is empty.").rename({"folder": "data"}))
+            `data` is empty.
+        """
+        return type(self)(
+            *(
+                Argument(names.get(each.name, each.name), each.value)
+                if isinstance(each, Argument)
+                else each
+                for each in self.args
+            )
+        )
 
     def render(self, write: Callable[[Argument], str]) -> str:
         """Return the message, with each argument written by a function."""

@@ -40,6 +40,19 @@ def test_a_runs_own_config_repeats_it(trained: Path, tmp_path: Path) -> None:
     assert first["loss"] == pytest.approx(again["loss"], rel=1e-4)
 
 
+def test_the_classifier_of_a_run_takes_images_of_any_size(trained: Path, photos: Path) -> None:
+    model = tlkit.load(trained / "model.keras")
+    images = np.random.default_rng(0).integers(0, 256, (2, 50, 61, 3), "uint8")
+    assert model.predict(images, verbose=0).shape == (2, 3)
+    assert "which takes images of any size" in (trained / "report.md").read_text()
+    config = json.loads((trained / "config.json").read_text())
+    size = config["experiment"]["image_size"]
+    file = next(photos.rglob("*.png"))
+    decoded = tlkit.sources.from_folder(photos, image_size=size)
+    row = decoded.images[[decoded.paths.index(str(file.relative_to(photos)))]]
+    np.testing.assert_array_equal(tlkit.predict(model, file), tlkit.predict(model, row))
+
+
 def test_report_writes_the_same_report_again(trained: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(trained, tmp_path / "copy")
     for name in ("report.html", "report.md"):
@@ -82,7 +95,7 @@ def test_a_run_inside_its_images_is_refused(
 ) -> None:
     words = ["train", str(photos), "--out", str(photos / "run"), "--weights", "starter"]
     assert app.main(words) == app.WRONG_ARGUMENTS
-    assert "`folder` must be outside the folder of images" in capsys.readouterr().err
+    assert "`--out` must be outside the folder of images" in capsys.readouterr().err
     assert not (photos / "run").exists()
 
 
@@ -301,6 +314,24 @@ def test_wrong_arguments_are_named_as_options(
     assert app.main(words.split()) == app.WRONG_ARGUMENTS
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_messages_on_folders_name_what_was_typed(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "outer").mkdir()
+    (tmp_path / "outer" / "inner").symlink_to(photos)
+    outer = str(tmp_path / "outer")
+    for words, message in (
+        (["inspect", outer], "`--data` must have a folder for each class"),
+        (["inspect", outer], "inner': use that folder"),
+        (["train", str(photos), "--out", str(tmp_path)], "`--out` must be new or empty"),
+        (["report", outer], "`--run` must be a run"),
+    ):
+        assert app.main(words) == app.WRONG_ARGUMENTS
+        shown = capsys.readouterr().err
+        assert message in shown
+        assert "from_folder" not in shown and "`folder`" not in shown
 
 
 def test_wrong_images_have_their_own_exit_code_and_options_that_help(

@@ -133,7 +133,7 @@ def test_no_file_is_changed_or_deleted(messy: Path) -> None:
 def test_a_folder_of_parts_is_no_folder_of_classes(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "all" / "train").mkdir(parents=True)
     (tmp_path / "all" / "Test").mkdir()
-    with pytest.raises(ConfigError, match=r"with the parts \['Test', 'train'\]. Read each by"):
+    with pytest.raises(ConfigError, match=r"with the parts \['Test', 'train'\]. Use each by"):
         sources.from_folder(tmp_path / "all", image_size=8)
     with pytest.raises(ConfigError, match="no such folder"):
         sources.from_folder(tmp_path / "nowhere", image_size=8)

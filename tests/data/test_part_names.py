@@ -38,7 +38,7 @@ def test_a_folder_of_parts_is_refused(folders: list[str], tmp_path: Path) -> Non
     for number, folder in enumerate(folders):
         _picture(tmp_path / folder / f"{number}.png", number)
     for unreadable in ("fail", "skip"):
-        with pytest.raises(ConfigError, match="with the parts .* Read each by itself"):
+        with pytest.raises(ConfigError, match="with the parts .* Use each by itself"):
             sources.from_folder(tmp_path, image_size=8, unreadable=unreadable)
 
 
@@ -62,7 +62,7 @@ def test_classes_with_such_names_are_classes(names: list[str], tmp_path: Path) -
 def test_the_error_names_the_folder_to_read(tmp_path: Path) -> None:
     for folder in ("labels/train", "images/train/cat", "images/train/dog", "images/val/cat"):
         _picture(tmp_path / folder / "1.png")
-    with pytest.raises(ConfigError, match=r"Read each .* from_folder\('.*/images/train', ...\)"):
+    with pytest.raises(ConfigError, match=r"Use each by itself, such as '.*/images/train'"):
         sources.from_folder(tmp_path, image_size=8)
 
 
@@ -70,7 +70,7 @@ def test_the_error_names_the_folder_to_read(tmp_path: Path) -> None:
 def test_a_single_folder_around_the_classes_is_named(inner: str, tmp_path: Path) -> None:
     for number, label in enumerate("ab"):
         _picture(tmp_path / inner / label / f"{number}.png", number)
-    with pytest.raises(ConfigError, match=rf"Read what is in it: from_folder\('.*/{inner}', ...\)"):
+    with pytest.raises(ConfigError, match=rf"are in '.*/{inner}': use that folder"):
         sources.from_folder(tmp_path, image_size=8)
     _picture(tmp_path / "more" / "1.png")
     assert len(sources.from_folder(tmp_path, image_size=8).class_names) == 2

@@ -11,14 +11,14 @@ from tlkit import sources, splits
 from tlkit.caching.cache import Cache
 from tlkit.evaluation import evaluator, head_features
 from tlkit.experiments import figures, reporting
-from tlkit.plotting import charts, image_grids, saliency
+from tlkit.plotting import charts, curves, image_grids, saliency
 from tlkit.training.verification import Movement
 
 NAMES = ["calibration", "confusion", "curves", "errors", "features", "grad_cam", "predictions"]
 
 
 def _run(epochs: int) -> tlkit.training.Run:
-    history = {"loss": [0.5] * epochs, "accuracy": [0.75] * epochs}
+    history = {name: [0.5] * epochs for name in ("loss", "accuracy", "learning_rate")}
     movement = Movement(moved=2, untouched=0)
     phase = tlkit.training.PhaseRun(
         name="head", history=history, seconds=1, best_epoch=1, movement=movement
@@ -66,7 +66,7 @@ def test_figures_that_fail_do_not_cost_the_report(
     for module, function in (
         (charts, "confusion_matrix"),
         (charts, "reliability_diagram"),
-        (charts, "learning_curves"),
+        (curves, "learning_curves"),
         (image_grids, "prediction_grid"),
         (saliency, "grad_cam_grid"),
     ):

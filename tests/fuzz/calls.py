@@ -1,6 +1,7 @@
 """A valid call of every public function, class and method; the fuzzer changes one argument."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,15 @@ FUNCTIONS: dict[str, Callable[[World], Arguments]] = {
     "evaluation.reliability.calibration_curve": _mixed,
     "evaluation.reliability.calibration_error": _mixed,
     "evaluation.significance.mcnemar": lambda w: {"first": w.evaluation, "second": w.evaluation},
+    "experiments.array_report.describe_training": lambda w: {
+        "recipe": _recipe(),
+        "parts": replace(w.parts, test=w.data),
+        "trained": tlkit.experiments.Trained(
+            recipe="fast", model=w.model, run=w.record, seconds=1.0
+        ),
+        "evaluation": w.evaluation,
+        **{"weights": None, "command": "", "seed": 0},
+    },
     "experiments.backbone_choice.candidates": lambda w: {"experiment": w.experiment},
     "experiments.backbone_choice.prepare": lambda w: {"experiment": w.experiment},
     "experiments.comparison.compare": lambda w: {
@@ -289,18 +299,28 @@ FUNCTIONS: dict[str, Callable[[World], Arguments]] = {
     "plotting.backbones.backbone_chart": lambda w: {"search": w.search},
     "plotting.charts.class_metrics": lambda w: {"evaluation": w.evaluation},
     "plotting.charts.confusion_matrix": lambda w: {"evaluation": w.evaluation},
-    "plotting.charts.learning_curves": lambda w: {"run": w.record},
+    "plotting.curves.learning_curves": lambda w: {"run": w.record},
     "plotting.charts.ood_histogram": _settings(held_out=np.arange(9.0), tested=np.arange(9.0)),
     "plotting.charts.probe_curves": lambda w: {"probe": w.probe},
     "plotting.charts.reliability_diagram": lambda w: {"evaluation": w.evaluation},
     "plotting.feature_maps.feature_map": lambda w: {"model": w.model, "data": w.data},
     "plotting.image_grids.audit_grid": lambda w: {"audit": w.audit, "data": w.data},
     "plotting.image_grids.prediction_grid": _grid,
+    "plotting.portfolio.portfolio_picture": lambda w: {
+        "model": w.model,
+        "data": w.data,
+        "evaluation": w.evaluation,
+        **{"title": "Letters", "task": "Tells letters apart.", "numbers": {"accuracy": "50 %"}},
+    },
     "plotting.saliency.grad_cam": lambda w: {"model": w.model, "images": _images(w)},
     "plotting.saliency.grad_cam_grid": _grid,
     "reports.facts.model_facts": lambda w: {"model": w.model},
     "reports.facts.phase_facts": lambda w: {
         "run": w.phase_run,
+        "plan": tlkit.freezing.plan(w.backbone, tlkit.freezing.everything),
+    },
+    "reports.phase_settings.describe_settings": lambda w: {
+        "phase": tlkit.Phase(),
         "plan": tlkit.freezing.plan(w.backbone, tlkit.freezing.everything),
     },
     "reports.render.card": lambda w: {"facts": w.facts},
@@ -506,6 +526,7 @@ HEAVY = {
     "evaluation.ood.fit_ood",
     "evaluation.probing.backbone_search.probe_backbones",
     "evaluation.probing.linear_probe.probe",
+    "experiments.array_report.describe_training",
     "experiments.comparison.compare",
     "experiments.demo.create_demo",
     "experiments.exporting.export_run",
@@ -519,6 +540,7 @@ HEAVY = {
     "plotting.feature_maps.feature_map",
     "plotting.image_grids.audit_grid",
     "plotting.image_grids.prediction_grid",
+    "plotting.portfolio.portfolio_picture",
     "plotting.saliency.grad_cam_grid",
     "training.lr_finder.find_learning_rate",
     "training.trainer.train_phase",
@@ -541,6 +563,7 @@ OWN = {
     "Phase.freeze",
     "PhaseRun.from_dict",
     "ReportFacts.total",
+    "TlkitError.rename",
     "TlkitError.render",
     "Usage.add",
     "Usage.add_computed",

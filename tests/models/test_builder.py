@@ -1,10 +1,15 @@
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from tests.samples import make_noise, small_classifier
 
 import tlkit
 from tlkit.errors import ConfigError
+from tlkit.models.builder import accept_any_size
+from tlkit.models.inspection import file_shape
 
 IMAGES = make_noise(6)[0]
 
@@ -169,3 +174,24 @@ def test_the_seed_fixes_the_head(small_backbone: keras.Model) -> None:
     )
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
+
+
+def test_a_copy_for_images_of_any_size_predicts_the_same_and_reads_files_as_before(
+    small_backbone: keras.Model, tmp_path: Path
+) -> None:
+    fixed = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), input_shape=(12, 10, 3))
+    fixed.layers[-1].stored = {"mine": np.arange(3)}
+    path = tlkit.save(accept_any_size(fixed), tmp_path / "model.keras")
+    model = tlkit.load(path)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (4, 12, 10, 3), "uint8")
+    np.testing.assert_array_equal(tlkit.predict(model, images), tlkit.predict(fixed, images))
+    large = random.integers(0, 256, (2, 40, 30, 3), "uint8")
+    assert model.predict(large, verbose=0).shape == (2, 3)
+    assert model.layers[-1].stored["mine"].tolist() == [0, 1, 2]
+    picture = Image.fromarray(random.integers(0, 256, (90, 120, 3), "uint8"))
+    np.testing.assert_array_equal(tlkit.predict(model, picture), tlkit.predict(fixed, picture))
+    pixels = np.asarray(picture)  # an array goes into the model as it is
+    assert np.any(tlkit.predict(model, pixels) != tlkit.predict(model, picture))
+    assert file_shape(model) == (None, 12, 10, 3)
+    assert accept_any_size(model) is model

@@ -1,3 +1,4 @@
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,21 @@ def test_a_file_from_before_the_packages_predicts_as_it_did(
     assert carried == ["cat", "dog", "eel", "1.5"]
     # the file was made on another machine than most: its kernels may round the last bits otherwise
     np.testing.assert_allclose(predicted, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("from_before", [False, True])
+def test_a_loaded_classifier_takes_images_of_every_shape_without_a_warning(
+    from_before: bool, model: keras.Model, tmp_path: Path
+) -> None:
+    path = FIXTURES / "before_packages.keras"
+    loaded = tlkit.load(path if from_before else tlkit.save(model, tmp_path / "m.keras"))
+    assert isinstance(loaded.input, keras.KerasTensor)
+    sides = [side for side in loaded.input_shape[1:] if side is not None]
+    shape = (9, 9, 1) if len(sides) < 3 else sides
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for count in (1, 2):
+            assert loaded(np.zeros((count, *shape), "uint8")).shape[0] == count
 
 
 def test_an_optimizer_is_not_saved(model: keras.Model, tmp_path: Path) -> None:

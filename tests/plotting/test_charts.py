@@ -10,16 +10,18 @@ from matplotlib.text import Text
 
 import tlkit
 from tlkit.evaluation.metrics import compute_metrics
-from tlkit.plotting import charts, feature_maps, image_grids, saliency
+from tlkit.plotting import charts, curves, feature_maps, image_grids, saliency
 from tlkit.training.verification import Movement
 
 
-def _run() -> tlkit.training.Run:
+def make_run() -> tlkit.training.Run:
     movement = Movement(moved=1, untouched=1)
     phases = [
         tlkit.training.PhaseRun(
             name=name,
-            history=dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy"), losses),
+            history=dict.fromkeys(
+                ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"), losses
+            ),
             seconds=1,
             best_epoch=0,
             movement=movement,
@@ -27,16 +29,6 @@ def _run() -> tlkit.training.Run:
         for name, losses in [("head", [0.9, 0.5, 0.4]), ("fine_tune", [0.3, 0.2])]
     ]
     return tlkit.training.Run(phases=tuple(phases))
-
-
-def test_curves_cover_both_phases_and_mark_the_change() -> None:
-    run = _run()
-    loss, accuracy = charts.learning_curves(run).axes
-    drawn = {line.get_label(): line.get_xydata().tolist() for line in loss.lines}
-    assert drawn["training"] == [[1, 0.9], [2, 0.5], [3, 0.4], [4, 0.3], [5, 0.2]]
-    assert accuracy.get_ylabel() == "accuracy"
-    assert [line.get_xdata()[0] for line in loss.lines if line.get_linestyle() == ":"] == [3.5]
-    assert [text.get_text() for text in loss.texts] == ["head", "fine_tune"]
 
 
 def test_the_confusion_matrix_shows_every_count() -> None:
@@ -55,7 +47,7 @@ def test_figures_do_not_use_pyplot(
 ) -> None:
     before = set(getattr(sys.modules.get("matplotlib.pyplot"), "get_fignums", list)())
     image_grids.prediction_grid(model, noise)
-    charts.learning_curves(_run())
+    curves.learning_curves(make_run())
     assert set(getattr(sys.modules.get("matplotlib.pyplot"), "get_fignums", list)()) == before
 
 
@@ -84,19 +76,6 @@ def test_a_probe_is_drawn_by_depth_and_by_cost() -> None:
     assert grid.get_xydata().tolist() == [[1.0, 90.0]]
     assert averaged.get_xydata().tolist() == [[1.0, 50.0], [3.0, 70.0]]
     assert "chosen: early" in by_depth.get_legend_handles_labels()[1]
-
-
-def test_a_single_epoch_is_drawn_in_the_middle() -> None:
-    phase = tlkit.training.PhaseRun(
-        name="head",
-        history={"loss": [0.5], "accuracy": [0.75], "penalty": [0.1]},
-        seconds=1.0,
-        best_epoch=1,
-        movement=Movement(moved=2, untouched=0),
-    )
-    figure = charts.learning_curves(tlkit.training.Run(phases=(phase,)))
-    assert [panel.get_ylabel() for panel in figure.axes] == ["loss", "accuracy"]
-    assert all(panel.get_xlim() == (0.5, 1.5) for panel in figure.axes)
 
 
 def test_the_reliability_diagram_shows_each_bin_with_predictions() -> None:
@@ -135,7 +114,7 @@ def _wide_evaluation(classes: int) -> tlkit.evaluation.Evaluation:
     [
         lambda model, noise: image_grids.prediction_grid(model, noise),
         lambda model, noise: image_grids.prediction_grid(model, noise, which="confident"),
-        lambda model, noise: charts.learning_curves(_run()),
+        lambda model, noise: curves.learning_curves(make_run()),
         lambda model, noise: charts.confusion_matrix(_wide_evaluation(12)),
         lambda model, noise: charts.reliability_diagram(_wide_evaluation(5)),
         lambda model, noise: saliency.grad_cam_grid(model, noise),

@@ -3,10 +3,14 @@ import io
 import keras
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 import tlkit
 from tlkit.errors import ConfigError
 from tlkit.plotting import feature_map
+from tlkit.plotting.feature_maps import draw_map
+from tlkit.reports.images import render_dark, render_light
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])
@@ -54,3 +58,34 @@ def test_an_unknown_method_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="`method` must be one of"):
         feature_map(spotter, spots, method="umap")
+
+
+def _blend(color: tuple[float, ...]) -> np.ndarray:
+    """Return the colour that a pixel of the figure has on a dark page, from 0 to 1."""
+    figure = Figure(figsize=(1, 1), facecolor=color)
+    pixels = np.asarray(Image.open(io.BytesIO(render_dark(figure, render_light(figure)))))
+    return pixels[75, 75, :3] / 255
+
+
+def _contrast(color: np.ndarray, paper: tuple[float, ...]) -> float:
+    """Return the contrast of two colours by WCAG 2."""
+
+    def luminance(rgb: np.ndarray) -> float:
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return float(linear @ (0.2126, 0.7152, 0.0722))
+
+    low, high = sorted([luminance(color), luminance(np.asarray(paper))])
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_twenty_classes_have_colours_of_their_own_that_show_on_light_and_dark_pages() -> None:
+    features = np.random.default_rng(0).normal(size=(60, 5))
+    figure = draw_map(features, np.arange(60) % 30, [f"class {n}" for n in range(30)])
+    points = figure.axes[0].collections
+    colors = [tuple(each.get_facecolor()[0][:3]) for each in points]
+    assert len(set(colors[:20])) == 20
+    shapes = [each.get_paths()[0].vertices.tobytes() for each in points]
+    assert len(set(zip(colors, shapes, strict=True))) == 30
+    for color in colors[:20]:
+        assert _contrast(np.array(color), (1, 1, 1)) >= 3
+        assert _contrast(_blend(color), (21 / 255, 23 / 255, 27 / 255)) >= 2.95  # rounded

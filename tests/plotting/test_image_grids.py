@@ -92,13 +92,17 @@ def test_the_choice_decides_which_images_are_drawn(
     grid = partial(prediction_grid, model, (images, labels))
     confident = [title.split("\n", 1)[1] for title in _titles(grid(which="confident"))]
     assert confident == [
-        "WRONG: dog\n(90 %)",
-        "WRONG: cat\n(80 %)",
-        "WRONG: dog\n(60 %)",
-        "WRONG: cat\n(55 %)",
+        "WRONG: dog (90 %)",
+        "WRONG: cat (80 %)",
+        "WRONG: dog (60 %)",
+        "WRONG: cat (55 %)",
     ]
     worst = [title.split("\n", 1)[1] for title in _titles(grid(which="worst", count=2))]
-    assert worst == ["WRONG: dog\n(90 %)", "WRONG: cat\n(80 %)"]
+    assert worst == ["WRONG: dog (90 %)", "WRONG: cat (80 %)"]
+    wrong = [title.split("\n", 1)[1] for title in _titles(grid(which="wrong"))]
+    assert sorted(wrong) == sorted(confident)
+    one = {_titles(grid(which="wrong", count=1, seed=seed))[0] for seed in range(8)}
+    assert len(one) > 1  # a random choice, not always the most confident
     each = [title.splitlines()[0] for title in _titles(grid(which="per_class", count=4))]
     assert sorted(each) == ["true cat", "true cat", "true dog", "true dog"]
     with pytest.raises(ConfigError, match="`which` must be one of"):
@@ -115,7 +119,7 @@ def test_known_probabilities_are_not_predicted_again(
     known = model.predict(images, verbose=0)
     usual = {
         which: _titles(prediction_grid(model, (images, labels), which=which))
-        for which in ("confident", "random", "worst")
+        for which in ("confident", "random", "worst", "wrong")
     }
     monkeypatch.setattr(image_grids, "predict", None)
     for which, titles in usual.items():
@@ -134,6 +138,7 @@ def test_captions_stay_within_their_panel(small_backbone: keras.Model) -> None:
     for panel in figure.axes:
         title = panel.title.get_window_extent()
         assert title.width <= 1.1 * panel.get_window_extent().width
+        assert panel.get_title().count("\n") <= 2
 
 
 def _audit(count: int, path: str | None) -> Audit:
@@ -146,12 +151,14 @@ def _audit(count: int, path: str | None) -> Audit:
 
 def test_an_audit_grid_shows_the_first_suspects_with_both_labels() -> None:
     images = np.random.default_rng(0).integers(0, 256, (12, 6, 6, 1), "uint8")
-    path = r"a_very_long_folder/$\x$ & <tags>/0001.png"
-    figure = audit_grid(_audit(12, path), (images, np.zeros(12)), count=7, columns=3)
+    path = r"a_very_long_folder/$\x$ & <tags>/0001-of-a-long-name.png"
+    figure = audit_grid(_audit(12, path), (images, np.zeros(12)), count=7)
     figure.savefig(io.BytesIO())  # the dollars start no formula
     assert len(figure.axes) == 7
     for index, panel in enumerate(figure.axes):
-        assert panel.get_title() == r"...er/$\x$ & <tags>/0001.png" + "\nlabel a\nsuggested b"
+        assert panel.get_title() == "label a\nmaybe b"
+        assert panel.get_xlabel().replace("\n", "") == "0001-of-a-long-name.png"
+        assert panel.get_window_extent().width > 0.9 * figure.bbox.width / 3
         np.testing.assert_allclose(panel.images[0].get_array(), images[index, ..., 0] / 255)
 
 

@@ -8,7 +8,7 @@ from tests.samples import small_classifier
 from tlkit import plotting
 from tlkit.errors import DataError
 from tlkit.evaluation import compute_metrics
-from tlkit.plotting.image_grids import write_label_sets
+from tlkit.plotting.captions import write_label_sets
 from tlkit.plotting.label_sets import LabelErrors, choose_images, choose_predictions
 
 NAMES = ["cat", "dog", "eel"]
@@ -60,9 +60,10 @@ def test_images_are_chosen_by_what_is_wrong() -> None:
     errors = LabelErrors.find(TRUTH, SHARES, HALF)
     choose = {
         which: choose_images(TRUTH, errors, count=4, which=which, seed=0).tolist()
-        for which in ("confident", "worst", "per_class", "random")
+        for which in ("confident", "worst", "wrong", "per_class", "random")
     }
     assert choose["confident"] == [1, 2, 3]
+    assert sorted(choose["wrong"]) == [1, 2, 3]
     assert choose["worst"][0] == 1 and len(choose["worst"]) == 4
     assert len(choose["per_class"]) >= 2 and 1 not in choose["per_class"]
     assert sorted(choose["random"]) == [0, 1, 2, 3]

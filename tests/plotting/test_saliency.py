@@ -46,7 +46,7 @@ def test_each_layer_that_the_head_reads_can_be_explained(small_backbone: keras.M
 
 
 def _panels(figure: Figure) -> list[Any]:
-    return [panel for panel in figure.axes if panel.images and not panel.get_ylabel()]
+    return [panel for panel in figure.axes if panel.images and not panel.get_xlabel()]
 
 
 def test_half_of_the_grid_are_the_most_confident_errors(
@@ -57,7 +57,7 @@ def test_half_of_the_grid_are_the_most_confident_errors(
     wrong = [title for title in titles if "WRONG" in title]
     assert titles[:2] == wrong
     assert all(title.startswith("true dark\nWRONG: bright") for title in wrong)
-    assert all(title.startswith("true bright\npredicted") for title in titles[2:])
+    assert all(title.startswith("true bright\ncorrect (") for title in titles[2:])
     brightest = [panel.images[0].get_array().max() for panel in _panels(figure)[:2]]
     np.testing.assert_allclose(brightest, [250 / 255, 180 / 255])  # the most confident first
     assert len(titles) == 4
@@ -79,12 +79,12 @@ def test_an_overlay_is_visible_on_black_and_brighter_with_more_evidence(
     images[:, 4:8, 4:8] = 1  # almost black
     figure = grad_cam_grid(spotter, (images, np.array([1, 1])), count=1)
     _, overlay = (panel.images[0].get_array() for panel in _panels(figure))
-    assert overlay.max(axis=-1).min() > 0.1  # also where the image is black
+    assert overlay.max(axis=-1)[5, 5] > 0.5  # also where the image is black
     assert overlay[5, 5].mean() > 1.5 * overlay[12, 12].mean()
-    [scale] = [panel for panel in figure.axes if panel.get_ylabel()]
-    shades = scale.images[0].get_array()[:, 0].mean(axis=-1)
-    assert (np.diff(shades) > 0).all()  # brighter upwards, so readable in grey
-    assert [tick.get_text() for tick in scale.get_yticklabels()] == ["0", "0.5", "1"]
+    [scale] = [panel for panel in figure.axes if panel.get_xlabel()]
+    shades = scale.images[0].get_array()[0].mean(axis=-1)
+    assert (np.diff(shades) > 0).all()  # brighter to the right, so readable in grey
+    assert [tick.get_text() for tick in scale.get_xticklabels()] == ["0", "0.5", "1"]
 
 
 def test_explaining_gives_no_warning(

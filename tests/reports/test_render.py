@@ -28,15 +28,9 @@ from tlkit.experiments import run_folder
 from tlkit.reports import ReportFacts, escaping, images, render
 
 SECTIONS = [
-    "Abstract",
-    "Data",
-    "Preprocessing",
-    "Model",
-    "Training",
-    "Results",
-    "Visualisations",
-    "Limitations",
-    "How to reproduce",
+    *("Abstract", "Visualisations", "Results", "Discussion", "Limitations", "Data"),
+    *("Preprocessing", "Model", "Training", "Related work", "How to use"),
+    *("How to reproduce", "References"),
 ]
 SOLVED = phase(
     learning_rates=None,
@@ -141,7 +135,7 @@ def test_markdown_has_no_needless_backslashes_and_blank_lines() -> None:
     assert "\n## " in text and not re.search(r"[^\n]\n#", text)
 
 
-def test_sections_are_in_the_order_of_a_paper() -> None:
+def test_pictures_and_results_come_before_how_they_were_made() -> None:
     assert re.findall(r"<h2>(.*?)</h2>", render.html(facts())) == SECTIONS
     assert re.findall(r"^## (.*)$", render.markdown(facts()), flags=re.M) == SECTIONS
 
@@ -234,6 +228,16 @@ def test_the_results_give_each_measure_with_its_interval() -> None:
         ({}, "104 weight tensors changed, and no weight of the backbone was frozen."),
         ({}, "accuracy on validation images, last epoch\n81.2 %"),
         ({"phases": [SOLVED]}, "computed in one step from the features, without epochs"),
+        (
+            {"phases": [phase(seconds=700.0)]},
+            "took 12 min 5 s: 11 min 40 s in one phase, and 25.0 s",
+        ),
+        ({"phases": [phase(seconds=725.0)]}, "Training took 12 min 5 s: 12 min 5 s in one phase."),
+        ({"phases": [phase(settings={"optimizer": "Adam"})]}, "optimizer\nAdam"),
+        ({"image_size": 160}, "Outside the saved model:\nImage files are read at"),
+        ({"augmentation": ["flip"]}, "Outside the saved model:\nDuring training only"),
+        ({}, "Part of the saved model, which takes images of any size with their original pixel"),
+        ({"phases": [SOLVED]}, "The thin horizontal line is the head that was solved"),
         ({"phases": [SOLVED]}, "accuracy on validation images\n90.0 %"),
         ({"phases": [SOLVED]}, "L2 penalty of the head\n0.009"),
         ({"figure_errors": {"grad_cam": "no maps."}}, "Grad-CAM could not be drawn: no maps."),
@@ -268,8 +272,24 @@ def test_what_is_undefined_has_a_dash() -> None:
 
 
 def test_without_a_command_there_is_no_code() -> None:
-    assert "<pre>" in render.html(facts())
-    assert "<pre>" not in render.html(facts(command=""))
+    assert render.html(facts()).count("<pre>") == render.html(facts(command="")).count("<pre>") + 1
+
+
+@pytest.mark.parametrize(
+    ("command", "lines"),
+    [
+        ("tlkit train photos --out run", 1),
+        ("tlkit train 'a folder --with spaces' --recipe best --image-size 96 --out runs/one", 4),
+        ("experiments.run(Experiment('a folder', recipe='best', seed=--3), 'a long name') --a", 1),
+        ("tlkit train 'not closed --recipe best --image-size 96 --out runs/one --seed 3", 1),
+    ],
+)
+def test_a_long_command_has_a_line_for_each_option_and_stays_the_same(
+    command: str, lines: int
+) -> None:
+    broken = render.break_lines(command)
+    assert len(broken.splitlines()) == lines
+    assert broken.replace(" \\\n ", "") == command
 
 
 def test_more_images_give_more_decimals() -> None:
@@ -304,7 +324,9 @@ def test_the_card_has_the_sections_of_the_report_with_the_limitations_first() ->
     card = render.card(facts())
     headings = re.findall(r"^## (.*)$", card, flags=re.M)
     assert headings[:3] == ["Model description", "How to use", "Limitations"]
-    assert set(headings[3:]) == set(SECTIONS) - {"Abstract", "Limitations", "Visualisations"}
+    assert set(headings[1:]) == set(SECTIONS) - {
+        *("Abstract", "Discussion", "References", "Related work", "Visualisations")
+    }
     parts = re.split(r"^## .*\n", render.markdown(facts()), flags=re.M)
     assert all(parts[SECTIONS.index(heading) + 1].strip() in card for heading in headings[2:])
 
@@ -324,8 +346,13 @@ def test_the_files_of_a_report_are_in_one_folder(
     (tmp_path / "other.txt").write_text("mine")
     (tmp_path / "report.md").write_text("old")
     render.write(tmp_path, facts())
-    names = ["curves.png", "other.txt", "predictions.png", "report.html", "report.md"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [*names, "summary.txt"]
+    names = ["curves.png", "other.txt", "portfolio.md", "predictions.png", "references.bib"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *names,
+        "report.html",
+        "report.md",
+        "summary.txt",
+    ]
     assert (tmp_path / "report.md").read_text("utf-8") == render.markdown(facts())
     assert (tmp_path / "summary.txt").read_text("utf-8") == render.summary(facts())
     links = re.findall(r"\]\((.*?)\)", render.markdown(facts()))
@@ -429,3 +456,35 @@ def test_class_weights_sets_and_what_is_rejected_are_said() -> None:
     for word in ("Class weights", "Prediction sets", "None of these"):
         assert f"### {word}" in text
         assert f"### {word}" not in plain
+
+
+def test_every_reference_is_cited_by_its_number_and_in_the_bibtex_file(tmp_path: Path) -> None:
+    settings = {"optimizer": "Adam", "BatchNormalization": "frozen"}
+    report = facts(phases=[phase(settings=settings), phase("fine_tune", trained_layers=54)])
+    text = render.markdown(report)
+    numbered = re.findall(r"^(\d+)\. (.*?)\. ", text.split("## References")[1], flags=re.M)
+    cited = re.findall(r"\[(\d+)\]", text.split("## Related work")[1].split("\n## ")[0])
+    assert len(numbered) >= 7
+    assert sorted(set(map(int, cited))) == [int(number) for number, _ in numbered]
+    for used in ("MobileNetV2: inverted", "Kingma", "Ioffe", "Russakovsky", "Kumar", "Guo"):
+        assert used in text.split("## References")[1]
+    assert "Loshchilov" not in text
+    render.write(tmp_path, report)
+    entries = re.findall(r"^@misc\{(\w+),$", (tmp_path / "references.bib").read_text(), flags=re.M)
+    assert len(entries) == len(numbered) and "sandler2018" in entries
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"phases": [phase(metrics={"accuracy": 1.0})]}, "percentage points above that on the"),
+        ({"phases": [phase(metrics={"accuracy": 1.0})]}, "more images, or random changes of them"),
+        ({"phases": [phase(metrics={"accuracy": 0.5})]}, "does not fit its training images well"),
+        (
+            {"phases": [phase(metrics={"val_accuracy": v}) for v in (0.5, 0.75)]},
+            "from 50.0 to 75.0\N{NO-BREAK SPACE}%, by +25.0 percentage points",
+        ),
+    ],
+)
+def test_the_discussion_follows_from_the_numbers(change: dict[str, Any], sentence: str) -> None:
+    assert sentence in render.html(facts(**change))

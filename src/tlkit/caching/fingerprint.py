@@ -13,7 +13,7 @@ import numpy as np
 from tlkit.models.flat_graph import Step, TensorId
 
 _FORMAT = 3  # raise it, and nothing that was stored before is used again
-_IRRELEVANT = ("build_config", "name", "shared_object_id", "trainable")
+_IRRELEVANT = ("build_config", "file_size", "name", "shared_object_id", "trainable")
 
 
 def fingerprint_trunk(

@@ -83,6 +83,10 @@ for _order, _command in enumerate(_COMMANDS):
     app.command(_command, sort_key=_order)
 
 
+_NAMES_OF_OPTIONS = {"folder": ("out", "run")}
+"""Options that hold an argument of another name: a run's folder is `--out` when it is written."""
+
+
 @check_arguments
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, and return its exit code.
@@ -175,8 +179,9 @@ def _options(typed: Sequence[str]) -> set[str]:
 def _as_option(argument: Argument, options: Iterable[str]) -> str:
     """Return an argument of an error's message as it is typed on the command line."""
     name = argument.name.removeprefix("backbone_")  # of build_classifier
-    option = f"--{name.replace('_', '-')}"
-    if option not in options:
+    named = [f"--{each.replace('_', '-')}" for each in (name, *_NAMES_OF_OPTIONS.get(name, ()))]
+    option = next((each for each in named if each in options), None)
+    if option is None:
         return str(argument)
     is_flag = argument.value is None or argument.value is True
     return f"`{option}`" if is_flag else f"`{option} {argument.value}`"

@@ -96,8 +96,10 @@ def _refuse_single(root: Path, classes: Sequence[Path]) -> None:
     inner = classes[0] if has_split else _find_inner(classes)
     if inner is not None:
         raise ConfigError(
-            f"`folder` must have a folder for each class, got {str(root)!r} with the folder "
-            f"{classes[0].name!r} only. Read what is in it: from_folder({str(inner)!r}, ...)."
+            Argument("folder"),
+            f" must have a folder for each class, got {str(root)!r} with the folder "
+            f"{classes[0].name!r} only. The folders of the classes are in {str(inner)!r}: use "
+            "that folder.",
         )
 
 
@@ -109,7 +111,9 @@ def _has_split(folder: Path) -> bool:
 def _check_folder(root: Path) -> list[Path]:
     """Return the folders in a folder, after checking that there are some with usable names."""
     if not root.is_dir():
-        raise ConfigError(f"`folder` must be a folder, got {str(root)!r}: no such folder.")
+        raise ConfigError(
+            Argument("folder"), f" must be a folder, got {str(root)!r}: no such folder."
+        )
     classes = list(subfolders(root))
     for path in (root.resolve(), *classes):
         fault = naming.find_fault(str(path)) or (not naming.normalize(path.name) and "it is empty")
@@ -121,9 +125,10 @@ def _check_folder(root: Path) -> list[Path]:
     if not classes:
         count = sum(path.is_file() and is_image(path) for path in root.iterdir())
         raise ConfigError(
-            f"`folder` must have a folder for each class, got {str(root)!r} with no folder and "
+            Argument("folder"),
+            f" must have a folder for each class, got {str(root)!r} with no folder and "
             f"{count:,} images. Move each image into a folder named as its class, or give a .csv "
-            "table of paths and labels."
+            "table of paths and labels.",
         )
     return classes
 
@@ -134,13 +139,14 @@ def _refuse_parts(root: Path, classes: Sequence[Path]) -> None:
     if parts:
         inner = _find_inner(classes)
         raise ConfigError(
-            f"`folder` must have a folder for each class, got {str(root)!r} with the parts "
-            f"{parts}. Read each by itself"
+            Argument("folder"),
+            f" must have a folder for each class, got {str(root)!r} with the parts {parts}. "
+            "Use each by itself"
             + (
                 ". No folder in them has a folder for each class: give a .csv table of paths and "
                 "labels instead."
                 if inner is None
-                else f": from_folder({str(inner)!r}, ...)."
+                else f", such as {str(inner)!r}."
             ),
             " If they are classes, say so with ",
             Argument("split", "random"),

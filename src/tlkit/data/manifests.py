@@ -11,7 +11,7 @@ from typing import Any
 
 from tlkit._internal import arguments, optional, regular_files, text
 from tlkit._internal.text import show
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import Argument, ConfigError, DataError
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 _SIGNS = ",;\t|"
@@ -35,10 +35,12 @@ def read_columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
     """
     why = regular_files.find_obstacle(path)
     if why:
-        raise ConfigError(f"`manifest` must be a file, got {str(path)!r}: {why}.")
+        raise ConfigError(Argument("manifest"), f" must be a file, got {str(path)!r}: {why}.")
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
-        raise ConfigError(f"`manifest` must end in .csv or .parquet, got {str(path)!r}.")
+        raise ConfigError(
+            Argument("manifest"), f" must end in .csv or .parquet, got {str(path)!r}."
+        )
     try:
         table = _read_parquet(path, wanted) if kind == ".parquet" else _read_csv(path, wanted)
     except (ValueError, OSError, OverflowError, csv.Error) as error:  # Arrow's are those too
@@ -50,8 +52,9 @@ def read_columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
     for name in wanted:
         if name not in table:
             raise ConfigError(
-                f"`manifest` must have a column {show(name)}, got {show(list(table))}."
-                f"{arguments.nearest(name, table)}"
+                Argument("manifest"),
+                f" must have a column {show(name)}, got {show(list(table))}."
+                f"{arguments.nearest(name, table)}",
             )
     return {name: [_cell(value) for value in table[name]] for name in wanted}
 

@@ -35,6 +35,7 @@ def read_blocks(
     *,
     input_shape: tuple[int | None, ...],
     value_range: tuple[float, float] | None,
+    file_shape: tuple[int | None, ...] | None = None,
     batch_size: int = 128,
     **decoding_settings: Any,
 ) -> Iterator[tuple[np.ndarray, Any]]:
@@ -48,6 +49,7 @@ def read_blocks(
         images: The images.
         input_shape: The model's, with the batch axis.
         value_range: The model's values of black and white; None means (0, 255).
+        file_shape: The shape to which files are decoded; None is that of the model.
         batch_size: How many images of a list are read at a time.
         **decoding_settings: `fit`, `white` and `max_pixels` of `read_file`.
 
@@ -57,7 +59,8 @@ def read_blocks(
     """
     decoding.check_fit(decoding_settings.get("fit", "squash"))
     bounds = value_range or (0, 255)
-    read = partial(_read, input_shape=input_shape, bounds=bounds, settings=decoding_settings)
+    shapes = (input_shape, input_shape if file_shape is None else file_shape)
+    read = partial(_read, shapes=shapes, bounds=bounds, settings=decoding_settings)
     found = _collect(images, bounds)
     if len(found) == 0:
         raise DataError("`images` must hold at least one image, got none.")
@@ -149,17 +152,17 @@ def _read(
     item: Any,
     number: int,
     *,
-    input_shape: tuple[int | None, ...],
+    shapes: tuple[tuple[int | None, ...], tuple[int | None, ...]],
     bounds: tuple[float, float],
     settings: Mapping[str, Any],
 ) -> np.ndarray:
-    """Return one image with the axes that the model takes."""
+    """Return one image with the axes that the model takes; the shapes are for arrays and files."""
     if not _is_file(item):
         array = _check_numbers(_to_array(item, f"images[{number}]"), item)
-        (image,) = _add_axes(array, input_shape, one=f"images[{number}]")
+        (image,) = _add_axes(array, shapes[0], one=f"images[{number}]")
         return np.asarray(image)
     try:
-        return read_file(_open(item), input_shape=input_shape, value_range=bounds, **settings)
+        return read_file(_open(item), input_shape=shapes[1], value_range=bounds, **settings)
     except UnreadableImageError as error:
         if isinstance(item, Path):
             raise

@@ -32,7 +32,7 @@ from tlkit.deployment.proof import TOLERANCES, Proof, prove
 from tlkit.deployment.runtimes import is_web_page
 from tlkit.deployment.web.runtime import WebRuntime, find_runtime
 from tlkit.errors import Argument, ConfigError, EngineError, TlkitError
-from tlkit.models.inspection import class_names, is_multi_label, thresholds, value_range
+from tlkit.models.inspection import class_names, file_shape, is_multi_label, thresholds, value_range
 from tlkit.training.inputs import validate_arrays
 from tlkit.training.ood_detector import KEPT
 
@@ -247,7 +247,7 @@ def _describe(model: keras.Model, name: str, precision: Precision, **values: Any
         class_names=class_names(model),
         multi_label=several,
         thresholds=tuple(thresholds(model).tolist()) if several else None,
-        input_shape=tuple(model.input_shape),
+        input_shape=file_shape(model),
         value_range=value_range(model),
         has_ood_score=precision != "int8" and find_detector(model) is not None,
         ood_threshold=KEPT,
@@ -304,7 +304,7 @@ def _take_calibration(model: keras.Model, data: Any, about: Metadata) -> np.ndar
         is_lazy = isinstance(data, LazyImages)
         data = data.take(chosen) if is_lazy else [data[at] for at in chosen]
     settings: Any = {"value_range": value_range(model), "fit": about.fit}
-    images = unlabelled.read_array(data, input_shape=model.input_shape, **settings)
+    images = unlabelled.read_array(data, input_shape=about.input_shape, **settings)
     return images.astype(about.input_dtype)
 
 

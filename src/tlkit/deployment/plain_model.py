@@ -8,7 +8,7 @@ import numpy as np
 
 from tlkit.deployment.metadata import INPUT, OUTPUT, SCORE
 from tlkit.errors import ConfigError
-from tlkit.models.inspection import features_of, probabilities_of
+from tlkit.models.inspection import features_of, file_shape, probabilities_of
 from tlkit.models.layers import ClassProbabilities, GrayToRGBResize
 from tlkit.models.token_backbone import TokenBackbone
 from tlkit.training import ood_detector
@@ -47,7 +47,7 @@ def to_plain(model: keras.Model, *, dtype: str, with_score: bool = True) -> Plai
         >>> sorted(plain.predict_on_batch(np.zeros((1, 9, 9, 3), "uint8")))
         ['probabilities']
     """
-    images = keras.Input(model.input_shape[1:], dtype=dtype, name=INPUT)
+    images = keras.Input(file_shape(model)[1:], dtype=dtype, name=INPUT)
     plain = keras.models.clone_model(
         keras.Model(model.inputs, [model.outputs[0], _find_features(model)]),
         input_tensors=[images],

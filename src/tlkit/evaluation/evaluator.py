@@ -20,7 +20,7 @@ from tlkit.data.unlabelled import Images
 from tlkit.evaluation.head_features import HeadFeatures
 from tlkit.evaluation.metrics import Evaluation, compute_metrics
 from tlkit.models.inspection import class_names as names_of
-from tlkit.models.inspection import features_of, is_multi_label, thresholds, value_range
+from tlkit.models.inspection import features_of, file_shape, is_multi_label, thresholds, value_range
 from tlkit.training.inputs import (
     check_augmentation,
     true_labels,
@@ -79,6 +79,7 @@ def predict(
     blocks = unlabelled.read_blocks(
         images,
         input_shape=model.input_shape,
+        file_shape=file_shape(model),
         value_range=value_range(model),
         fit=fit,
         batch_size=batch_size,
@@ -118,6 +119,7 @@ def embed(
     blocks = unlabelled.read_blocks(
         images,
         input_shape=model.input_shape,
+        file_shape=file_shape(model),
         value_range=value_range(model),
         fit=fit,
         batch_size=batch_size,

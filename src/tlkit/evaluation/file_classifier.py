@@ -8,7 +8,7 @@ import numpy as np
 
 from tlkit.evaluation.evaluator import run_in_order
 from tlkit.evaluation.ood import read_scores
-from tlkit.models.inspection import class_names, is_multi_label, thresholds, value_range
+from tlkit.models.inspection import class_names, file_shape, is_multi_label, thresholds, value_range
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -19,7 +19,7 @@ class FileClassifier:
         class_names: The name of each class.
         thresholds: For multi-label, the probability from which on an image has each class; None
             otherwise.
-        input_shape: The shape of a batch of images.
+        input_shape: The shape of a batch of images, as files are decoded.
         value_range: The values of black and white; None means (0, 255).
         has_ood_score: Whether there is a score of "none of these".
         run: Returns the probabilities of a batch, and the score as another column.
@@ -39,7 +39,7 @@ def from_model(model: keras.Model) -> FileClassifier:
     return FileClassifier(
         class_names=class_names(model),
         thresholds=thresholds(model) if is_multi_label(model) else None,
-        input_shape=tuple(model.input_shape),
+        input_shape=file_shape(model),
         value_range=value_range(model),
         has_ood_score=scored is not None,
         run=checked(model, scored or model.predict_on_batch),

@@ -85,7 +85,8 @@ def scores_of(model: keras.Model) -> np.ndarray:
     if KEY not in layer.stored:
         raise ConfigError(
             "`model` must be calibrated to have prediction sets. Call tlkit.calibrate(model, "
-            "validation_data), or train with `validation` above 0; a saved model keeps it."
+            "validation_data), or train with validation images (tlkit train --validation 0.1); a "
+            "saved model keeps it."
         )
     return layer.stored[KEY]
 

@@ -6,6 +6,7 @@ from . import run_folder as run_folder
 from . import run_state as run_state
 from .additions import Addition as Addition
 from .additions import Additions as Additions
+from .array_report import describe_training as describe_training
 from .checksums import VerifiedRun as VerifiedRun
 from .checksums import verify_run as verify_run
 from .comparison import ComparedRecipe as ComparedRecipe

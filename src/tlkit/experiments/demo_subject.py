@@ -19,7 +19,7 @@ from tlkit.evaluation.file_classifier import FileClassifier, from_model
 from tlkit.experiments import run_files
 from tlkit.experiments.exported import is_exported, load_exported
 from tlkit.experiments.loading import load_classifier
-from tlkit.plotting.image_grids import to_drawable
+from tlkit.plotting.captions import to_drawable
 from tlkit.plotting.saliency import blend_heat, grad_cam
 from tlkit.training.ood_detector import KEPT
 

@@ -1,6 +1,7 @@
 """The figures of a report, and why a figure could not be drawn."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, partial
 
 import keras
@@ -18,8 +19,11 @@ from tlkit.evaluation.head_features import HeadFeatures
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.probing.search_result import BackboneSearch
 from tlkit.models.inspection import class_names, probabilities_of
-from tlkit.plotting import charts, feature_maps, image_grids, saliency
+from tlkit.plotting import charts, curves, feature_maps, image_grids, saliency
 from tlkit.plotting.backbones import backbone_chart
+from tlkit.plotting.portfolio import portfolio_picture
+from tlkit.reports import portfolio
+from tlkit.reports.facts import ReportFacts
 from tlkit.training import ood_detector
 from tlkit.training.records import Run
 
@@ -58,6 +62,35 @@ def draw(
     return figures, errors
 
 
+def draw_portfolio(
+    model: keras.Model, evaluation: Evaluation, data: Data, *, facts: ReportFacts
+) -> ReportFacts:
+    """Return the facts of a report with the picture for a portfolio, or why it can't be drawn.
+
+    Args:
+        model: The classifier.
+        evaluation: Of the classifier, on the test images.
+        data: The test images and their labels.
+        facts: What the report states.
+    """
+    task = portfolio.describe_task(
+        evaluation, backbone=facts.backbone, num_training=facts.total("train")
+    )
+    try:
+        picture = portfolio_picture(
+            model,
+            data,
+            evaluation,
+            title=facts.title,
+            task=task,
+            numbers=portfolio.list_numbers(evaluation, facts.seconds),
+        )
+    except Exception as error:  # a figure is not worth losing the report
+        errors = {**facts.figure_errors, "portfolio": text.reason(error)}
+        return replace(facts, figure_errors=errors)
+    return replace(facts, figures={**facts.figures, "portfolio": picture})
+
+
 def _list_figures(
     model: keras.Model,
     run: Run,
@@ -74,7 +107,7 @@ def _list_figures(
         "calibration": partial(charts.reliability_diagram, evaluation),
         "predictions": partial(grid, count=9),
         "errors": partial(grid, which="confident", count=9),
-        "curves": partial(charts.learning_curves, run),
+        "curves": partial(curves.learning_curves, run),
         "grad_cam": partial(saliency.grad_cam_grid, model, data, probabilities=probabilities),
         "features": partial(_draw_map, sample, evaluation),
         "ood": partial(_draw_distances, sample),
@@ -82,7 +115,7 @@ def _list_figures(
     if evaluation.is_multi_label:
         makers = {"classes": partial(charts.class_metrics, evaluation), **makers}
         del makers["confusion"], makers["features"]  # a point has the colour of its only class
-    if len(run.history["epoch"]) == 1:  # a solved head alone has no curve
+    if all(phase.is_solved for phase in run.phases):  # without epochs there is no curve
         del makers["curves"]
     if ood_detector.from_arrays(probabilities_of(model).stored) is None:
         del makers["ood"]

@@ -1,7 +1,8 @@
 """Load the images that an experiment names, split them, and load the classifier of a run."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from tlkit.data.image_folders import from_folder, from_manifest
 from tlkit.data.joining import join
 from tlkit.data.splits import Split, split
 from tlkit.data.table_listing import Columns
-from tlkit.errors import Argument, ConfigError
+from tlkit.errors import Argument, ConfigError, TlkitError
 from tlkit.experiments import checksums, run_files
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.models import backbones, saving
 from tlkit.models.applications import SPECS
 from tlkit.models.backbone_source import BackboneSource
+from tlkit.models.inspection import file_shape
 
 _USUAL_SIZE = 160
 
@@ -180,10 +182,21 @@ def _load_place(experiment: Experiment, class_names: Sequence[str] | None) -> Im
             split=experiment.split_column,
             outside_paths=experiment.outside_paths,
         )
-        return from_folder(experiment.data, split=experiment.split, columns=columns, **how)
+        with _name_data("folder"):
+            return from_folder(experiment.data, split=experiment.split, columns=columns, **how)
     columns_of_table = {name: getattr(experiment, name) for name in _list_columns()}
     columns_of_table["outside_paths"] = experiment.outside_paths
-    return from_manifest(experiment.data, **columns_of_table, **how)
+    with _name_data("manifest"):
+        return from_manifest(experiment.data, **columns_of_table, **how)
+
+
+@contextmanager
+def _name_data(argument: str) -> Iterator[None]:
+    """Let errors name the setting `data`, not the argument of the function that reads it."""
+    try:
+        yield
+    except TlkitError as error:
+        raise error.rename({argument: "data"}) from error
 
 
 def _check_place(experiment: Experiment) -> None:
@@ -192,8 +205,9 @@ def _check_place(experiment: Experiment) -> None:
     if not path.exists() or not (path.is_dir() or path.suffix.lower() in manifests.SUFFIXES):
         why = "it is neither" if path.exists() else "no such file"
         raise ConfigError(
-            "`data` must be a folder with a subfolder for each class, or a .csv or .parquet "
-            f"table, got {show(experiment.data)}: {why}."
+            Argument("data"),
+            " must be a folder with a subfolder for each class, or a .csv or .parquet table, got "
+            f"{show(experiment.data)}: {why}.",
         )
     if not path.is_dir() and experiment.split != "auto":
         raise ConfigError(
@@ -271,7 +285,7 @@ def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Ex
         )
     values = _read_settings(path if path.is_dir() else path.parent)
     classifier = load_model(path / "model.keras" if path.is_dir() else path)
-    return classifier, settings_for(classifier.input_shape, values, **settings)
+    return classifier, settings_for(file_shape(classifier), values, **settings)
 
 
 def load_model(file: Path) -> keras.Model:

@@ -13,7 +13,7 @@ from tlkit._internal.signatures import check_arguments
 from tlkit.caching.cache import Cache
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import DuplicatePair, Split
-from tlkit.errors import ConfigError
+from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation.candidates import Choice
 from tlkit.evaluation.cross_validation import CrossValidation
 from tlkit.evaluation.evaluator import evaluate
@@ -32,10 +32,13 @@ from tlkit.experiments import (
 )
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.experiments.loading import image_size_of, load_images, load_model, split_images
+from tlkit.experiments.recipe import Recipe
 from tlkit.experiments.trained import Trained
 from tlkit.models.applications import SPECS
+from tlkit.models.inspection import is_multi_label
 from tlkit.reports import render
 from tlkit.reports.facts import PhaseFacts, ReportFacts, model_facts, phase_facts
+from tlkit.reports.phase_settings import describe_settings
 from tlkit.training.class_weights import balance
 from tlkit.training.phase import plan_freezing
 
@@ -75,9 +78,10 @@ def report(folder: str | Path) -> Path:
     config = run_files.read_json(target / "config.json", "environment")
     if not {"experiment", "making"} <= config.keys():
         raise ConfigError(
-            "`folder` must be a run that `tlkit train` or `experiments.run` wrote, got "
+            Argument("folder"),
+            " must be a run that `tlkit train` or `experiments.run` wrote, got "
             f"{str(folder)!r}, whose config.json holds no experiment. For another, write the "
-            "report with tlkit.reports."
+            "report with tlkit.reports.",
         )
     with run_files.explain_damage(target / "config.json"):
         experiment = Experiment.from_dict(settings_of_run(config))
@@ -162,18 +166,23 @@ def gather_facts(
     """
     searched = making.get("search")
     search = None if searched is None else BackboneSearch.from_dict(searched)
-    chosen = making.get("choice")
+    compared = making.get("choice")
+    chosen = None if compared is None else Choice.from_dict(compared)
     sample = figures.SampledFeatures(trained.model, parts.test, cache)
     drawn, errors = figures.draw(trained.model, trained.run, evaluation, parts.test, search, sample)
     rejected = sample.share_rejected() if validated is None and "ood" in drawn else None
-    return ReportFacts(
+    facts = ReportFacts(
         **_describe_images(experiment, source, parts),
+        augmentation=_list_augmentation(experiment, trained),
         sets=None if validated else measure_sets(trained.model, evaluation),
         ood_rejected=rejected,
         backbone=_name_backbone(experiment),
         weights=(*list_weights(experiment), "own")[0],
         model=model_facts(trained.model),
-        phases=_describe_phases(experiment, trained),
+        phases=describe_phases(
+            _set_chosen_rate(recipes.get(experiment.recipe, backbone=experiment.backbone), chosen),
+            trained,
+        ),
         evaluation=evaluation,
         figures=drawn,
         figure_errors=errors,
@@ -186,8 +195,9 @@ def gather_facts(
         fold_accuracy=None if validated is None else validated.accuracy,
         additions=making.get("additions"),
         search=search,
-        choice=None if chosen is None else Choice.from_dict(chosen),
+        choice=chosen,
     )
+    return figures.draw_portfolio(trained.model, evaluation, parts.test, facts=facts)
 
 
 def _describe_images(experiment: Experiment, source: ImageDataset, parts: Split) -> dict[str, Any]:
@@ -203,7 +213,6 @@ def _describe_images(experiment: Experiment, source: ImageDataset, parts: Split)
         "num_images": {name: len(part) for name, part in named.items()},
         "image_size": image_size_of(experiment),
         "fit": experiment.fit,
-        "augmentation": experiment.augment,
         "class_weights": None if experiment.class_weight is None else _balance(parts.train),
         "unreadable": [(problem.path, problem.reason) for problem in source.problems],
         "duplicates": pairs,
@@ -215,14 +224,38 @@ def _describe_images(experiment: Experiment, source: ImageDataset, parts: Split)
     }
 
 
-def _describe_phases(experiment: Experiment, trained: Trained) -> list[PhaseFacts]:
-    recipe = recipes.get(experiment.recipe, backbone=experiment.backbone)
+def _set_chosen_rate(recipe: Recipe, choice: Choice | None) -> Recipe:
+    """Return a recipe with the learning rate of fine-tuning that was chosen among several."""
+    rate = None if choice is None else choice.chosen.learning_rate
+    if rate is None or recipe.fine_tune is None:
+        return recipe
+    return replace(recipe, fine_tune=replace(recipe.fine_tune, learning_rate=rate))
+
+
+def describe_phases(recipe: Recipe, trained: Trained) -> list[PhaseFacts]:
+    """Return what a report states about the phases of a training.
+
+    Args:
+        recipe: The recipe, with the settings of each phase.
+        trained: The classifier and the record of its training.
+    """
     phases = {"head": recipe.head, "fine_tune": recipe.fine_tune}
-    return [
-        phase_facts(run, plan_freezing(trained.model, phase))
-        for run in trained.run.phases
-        if (phase := phases[run.name]) is not None
-    ]
+    found = []
+    for run in trained.run.phases:
+        if (phase := phases.get(run.name)) is not None:
+            frozen = plan_freezing(trained.model, phase)
+            several = is_multi_label(trained.model)
+            settings = describe_settings(phase, frozen, multi_label=several)
+            found.append(phase_facts(run, frozen, settings))
+    return found
+
+
+def _list_augmentation(experiment: Experiment, trained: Trained) -> tuple[str, ...]:
+    """Return the random changes of images; none if the phase that has them was left out."""
+    recipe = recipes.get(experiment.recipe)
+    augmented = "head" if recipe.fine_tune is None else "fine_tune"
+    done = any(run.name == augmented for run in trained.run.phases)
+    return experiment.augment if done else ()
 
 
 def _name_backbone(experiment: Experiment) -> str:

@@ -21,7 +21,7 @@ from tlkit._internal.files import fill_atomically, replace_atomically
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.temporaries import temporary_folder
 from tlkit._internal.text import reason
-from tlkit.errors import ConfigError
+from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.experiments import checksums, run_files
 from tlkit.models import saving
@@ -47,8 +47,9 @@ def require_empty(folder: str | Path) -> Path:
     target = arguments.path("folder", folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(
-            f"`folder` must be new or empty, got {str(folder)!r}, which is not empty. "
-            "Choose another folder, or move this one."
+            Argument("folder"),
+            f" must be new or empty, got {str(folder)!r}, which is not empty. "
+            "Choose another folder, or move this one.",
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +57,8 @@ def require_empty(folder: str | Path) -> Path:
             pass
     except OSError as error:
         raise ConfigError(
-            f"`folder` must be where files can be written, got {str(folder)!r}: {error.strerror}."
+            Argument("folder"),
+            f" must be where files can be written, got {str(folder)!r}: {error.strerror}.",
         ) from error
     return target
 
@@ -147,7 +149,8 @@ def load_run(folder: str | Path) -> Run:
     metrics, history = target / "metrics.json", target / "history.csv"
     if not (metrics.is_file() and history.is_file()):
         raise ConfigError(
-            f"`folder` must be a run with metrics.json and history.csv, got {str(folder)!r}."
+            Argument("folder"),
+            f" must be a run with metrics.json and history.csv, got {str(folder)!r}.",
         )
     phases = run_files.read_json(metrics, "phases")["phases"]
     rows = run_files.read_csv(history, "epoch", "phase")

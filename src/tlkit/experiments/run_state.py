@@ -75,11 +75,14 @@ def check_folder(folder: str | Path) -> Path:
         names = {path.name for path in target.iterdir()} if target.exists() else set()
     except OSError as error:
         reason = "it is a file" if target.is_file() else error.strerror
-        raise ConfigError(f"`folder` must be a folder, got {str(folder)!r}: {reason}.") from error
+        raise ConfigError(
+            Argument("folder"), f" must be a folder, got {str(folder)!r}: {reason}."
+        ) from error
     if names and NAME not in names and not all(map(_is_left_over, names)):
         raise ConfigError(
-            f"`folder` must be new or empty, got {str(folder)!r}, which is not empty. "
-            "Choose another folder, or move this one."
+            Argument("folder"),
+            f" must be new or empty, got {str(folder)!r}, which is not empty. "
+            "Choose another folder, or move this one.",
         )
     if NAME in names:
         _check_unfinished(target)
@@ -115,8 +118,9 @@ def claim(
             yield from _hold_claim(target, settings, command, resume=resume)
     except locks.LockHeldError as error:
         raise ConfigError(
-            f"`folder` must not be in use, got {str(folder)!r}, into which "
-            f"{_name_owner(target)} trains. Wait until it is done, or choose another folder."
+            Argument("folder"),
+            f" must not be in use, got {str(folder)!r}, into which "
+            f"{_name_owner(target)} trains. Wait until it is done, or choose another folder.",
         ) from error
     finally:
         if is_new:
@@ -170,8 +174,9 @@ def _check_unfinished(target: Path) -> None:
         return
     shutil.rmtree(target / _CHECKPOINT, ignore_errors=True)  # of a process killed at its very end
     raise ConfigError(
-        f"`folder` must be new or empty, got {str(target)!r}, which holds a finished run. Choose "
-        "another folder, or move this one."
+        Argument("folder"),
+        f" must be new or empty, got {str(target)!r}, which holds a finished run. Choose "
+        "another folder, or move this one.",
     )
 
 
@@ -184,7 +189,8 @@ def _check_writable(target: Path, folder: str | Path) -> None:
             pass
     except OSError as error:
         raise ConfigError(
-            f"`folder` must be where files can be written, got {str(folder)!r}: {error.strerror}."
+            Argument("folder"),
+            f" must be where files can be written, got {str(folder)!r}: {error.strerror}.",
         ) from error
 
 

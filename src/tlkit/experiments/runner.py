@@ -18,7 +18,7 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.listings import PARTS
 from tlkit.data.named_augmentation import create_augmentation
 from tlkit.data.splits import Split
-from tlkit.errors import ConfigError
+from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation import calibration, ood
 from tlkit.evaluation.cross_validation import CrossValidation
 from tlkit.evaluation.evaluator import evaluate
@@ -39,6 +39,7 @@ from tlkit.experiments.recipe import Recipe
 from tlkit.experiments.reporting import plan
 from tlkit.experiments.stages import Stages
 from tlkit.experiments.trained import Trained
+from tlkit.models.builder import accept_any_size
 from tlkit.models.inspection import probabilities_of
 from tlkit.training import ood_detector
 from tlkit.training.checkpoint_files import CheckpointFolder
@@ -177,7 +178,8 @@ def _run(
         result = _evaluate(
             experiment, source, parts, trained, claim, on_message, verbose=verbose, **how
         )
-    result = replace(result, search=search)
+    trained = replace(trained, model=accept_any_size(trained.model))
+    result = replace(result, search=search, trained=trained)
     said = (usage if usage.num_images else None, result.evaluation, result.additions)
     for message in filter(None, said):
         on_message(message)
@@ -396,6 +398,7 @@ def _refuse_within(images: str, folder: str | Path) -> None:
     place = Path(images).resolve()
     if place.is_dir() and Path(folder).resolve().is_relative_to(place):
         raise ConfigError(
-            f"`folder` must be outside the folder of images {images!r}, got {str(folder)!r}: its "
-            "figures would be read as images of a class."
+            Argument("folder"),
+            f" must be outside the folder of images {images!r}, got {str(folder)!r}: its "
+            "figures would be read as images of a class.",
         )

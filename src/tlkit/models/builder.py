@@ -13,6 +13,7 @@ from tlkit.errors import Argument, ConfigError
 from tlkit.models import backbone_checks, backbones, feature_extraction, token_backbone
 from tlkit.models.backbone_source import BackboneSource
 from tlkit.models.feature_extraction import Pooling
+from tlkit.models.inspection import probabilities_of
 from tlkit.models.layers import ClassProbabilities, GrayToRGBResize, Interpolation
 from tlkit.models.pixels import PixelFormat, parse
 
@@ -148,6 +149,40 @@ def build_classifier(
     return assemble(backbone, pooling)
 
 
+@check_arguments
+def accept_any_size(model: keras.Model) -> keras.Model:
+    """Return a copy of a classifier that takes images of any height and width.
+
+    It has resized images to the backbone's size all along; only its input was of one size, that of
+    the training images. Files are still decoded at that size.
+
+    Args:
+        model: A classifier from build_classifier.
+
+    Examples:
+        >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+        >>> model = build_classifier(backbone, 2, pixels=(0, 1), input_shape=(8, 8, 1))
+        >>> accept_any_size(model).input_shape
+        (None, None, None, 1)
+    """
+    _, height, width, *channels = model.input_shape
+    if None in (height, width):
+        return model
+
+    def copy(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if isinstance(layer, GrayToRGBResize):
+            config["file_size"] = (height, width)
+        return type(layer).from_config(config)
+
+    images = keras.Input((None, None, *channels), name=model.inputs[0].name)
+    one = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    copied = keras.models.clone_model(one, input_tensors=images, clone_function=copy)
+    copied.set_weights(model.get_weights())
+    probabilities_of(copied).stored = dict(probabilities_of(model).stored)
+    return copied
+
+
 def _check_classes(count: int) -> int:
     if arguments.at_least("num_classes", count, 2) > _MAX_CLASSES:
         raise ConfigError(
@@ -258,4 +293,4 @@ def _rename(backbone: keras.Model) -> keras.Model:
     if isinstance(backbone, token_backbone.TokenBackbone):
         backbone.name = f"{backbone.name}_backbone"
         return backbone
-    return keras.Model(backbone.inputs, backbone.outputs, name=f"{backbone.name}_backbone")
+    return keras.Model(backbone.inputs[0], backbone.outputs[0], name=f"{backbone.name}_backbone")

@@ -125,13 +125,25 @@ def features_of(model: keras.Model) -> keras.Model:
             "`model` must have a head of one linear dense layer, which reads the features, as "
             "build_classifier returns it."
         ) from error
-    return keras.Model(model.inputs, head.input, name="features")
+    return keras.Model(model.inputs[0], head.input, name="features")
 
 
 def value_range(model: keras.Model) -> tuple[float, float] | None:
     """Return the values of black and white in a classifier's images; None if it has no resizing."""
     layer = _find_layer(model, GrayToRGBResize)
     return None if layer is None else layer.input_range
+
+
+def file_shape(model: keras.Model) -> tuple[int | None, ...]:
+    """Return the shape of a batch of images that tlkit decodes from files for a classifier.
+
+    That of its input, or the size of its training images where the input takes any size.
+    """
+    shape = tuple(model.input_shape)
+    layer = _find_layer(model, GrayToRGBResize)
+    if layer is None or layer.file_size is None or None not in shape[1:3]:
+        return shape
+    return (shape[0], *layer.file_size, *shape[3:])
 
 
 def _find_layer(model: keras.Model, layer_type: type[_Layer]) -> _Layer | None:

@@ -43,6 +43,8 @@ class GrayToRGBResize(keras.layers.Layer):
         interpolation: "bicubic", "bilinear" or "nearest".
         alpha: Background of images with a fourth channel: "white", "black", or "drop" to ignore
             that channel.
+        file_size: Height and width at which tlkit decodes image files for this layer, as it did in
+            training; None decodes them in their own size. It does not change what the layer does.
         **kwargs: Arguments of every Keras layer: `name`, `dtype`, `trainable`.
 
     Raises:
@@ -65,6 +67,7 @@ class GrayToRGBResize(keras.layers.Layer):
         output_range: tuple[float, float] = (0, 1),
         interpolation: Interpolation = "bilinear",
         alpha: Alpha = "white",
+        file_size: int | tuple[int, int] | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("autocast", False)  # else a float16 policy would round the raw pixels
@@ -76,6 +79,7 @@ class GrayToRGBResize(keras.layers.Layer):
             "interpolation", interpolation, get_args(Interpolation)
         )
         self.alpha = arguments.one_of("alpha", alpha, get_args(Alpha))
+        self.file_size = None if file_size is None else arguments.size("file_size", file_size)
 
     @override
     def call(self, images: Any) -> Any:
@@ -110,6 +114,7 @@ class GrayToRGBResize(keras.layers.Layer):
             "output_range": self.output_range,
             "interpolation": self.interpolation,
             "alpha": self.alpha,
+            "file_size": self.file_size,
         }
 
     def _rescale(self, pixels: Any) -> Any:

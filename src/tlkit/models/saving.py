@@ -45,7 +45,7 @@ def save(model: keras.Model, path: str | Path) -> Path:
     problem = find_unloadable(model) or find_not_finite(model)
     if problem:
         raise ConfigError(f"`model` must be one that can be loaded again, but {problem}")
-    without_optimizer = keras.Model(model.inputs, model.outputs, name=model.name)
+    without_optimizer = _functional(model)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -74,4 +74,12 @@ def load(path: str | Path) -> keras.Model:
     file = arguments.path("path", path)
     model = read_model(file, "path")
     class_names(model)
-    return model
+    return model if isinstance(model.input, keras.KerasTensor) else _functional(model)
+
+
+def _functional(model: keras.Model) -> keras.Model:
+    """Return the same classifier with an input that is a tensor, not a list with one tensor.
+
+    A model of a list warns of every new shape of images, which are one array.
+    """
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)

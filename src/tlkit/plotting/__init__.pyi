@@ -1,12 +1,13 @@
 from .backbones import backbone_chart as backbone_chart
 from .charts import class_metrics as class_metrics
 from .charts import confusion_matrix as confusion_matrix
-from .charts import learning_curves as learning_curves
 from .charts import ood_histogram as ood_histogram
 from .charts import probe_curves as probe_curves
 from .charts import reliability_diagram as reliability_diagram
+from .curves import learning_curves as learning_curves
 from .feature_maps import feature_map as feature_map
 from .image_grids import audit_grid as audit_grid
 from .image_grids import prediction_grid as prediction_grid
+from .portfolio import portfolio_picture as portfolio_picture
 from .saliency import grad_cam as grad_cam
 from .saliency import grad_cam_grid as grad_cam_grid

@@ -18,10 +18,9 @@ from tlkit.errors import DataError
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.probing.result import Probe, ProbedLayer
 from tlkit.evaluation.reliability import calibration_curve
-from tlkit.plotting.image_grids import CORRECT, FONT_SIZE, WIDTH, WRONG
+from tlkit.plotting.captions import CORRECT, FONT_SIZE, WIDTH, WRONG
 from tlkit.plotting.labels import display_width, finish, shorten, shorten_names
 from tlkit.training.ood_detector import KEPT
-from tlkit.training.records import Run
 
 _MAX_COUNTED = 12  # classes, above which numbers do not fit into the cells of a matrix
 _MAX_DRAWN = 40  # classes, above which names are too small to read on the page of a report
@@ -68,31 +67,6 @@ def reliability_diagram(evaluation: Evaluation, *, num_bins: int = 15) -> Figure
     below.set_xlim(0, 1)
     for panel in (above, below):
         panel.grid(alpha=0.3)
-    return finish(figure)
-
-
-@check_arguments
-def learning_curves(run: Run) -> Figure:
-    """Draw loss and accuracy over the epochs of all phases, and mark where each phase begins.
-
-    If the model was compiled with other metrics, the first of them takes the place of the accuracy.
-
-    Args:
-        run: What TwoPhaseTrainer.fit returned.
-    """
-    keys = [key for key in run.phases[0].history if not key.startswith("val_")]
-    keys = ["loss", *(key for key in keys if key not in ("loss", "learning_rate"))][:2]
-    figure = Figure(figsize=(WIDTH, 2.9 * len(keys)), layout="constrained")
-    for panel, key in zip(np.atleast_1d(figure.subplots(len(keys), 1)), keys, strict=True):
-        _curve(panel, run, key, label="training", style="--")
-        _curve(panel, run, f"val_{key}", label="validation", style="-")
-        _mark_phases(panel, run)
-        panel.set_xlim(0.5, len(run.history["epoch"]) + 0.5)  # not empty for a single epoch
-        panel.set_xlabel("epoch")
-        panel.set_ylabel(key)
-        panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        panel.grid(alpha=0.3)
-        panel.legend()
     return finish(figure)
 
 
@@ -289,27 +263,6 @@ def ood_histogram(held_out: np.ndarray, tested: np.ndarray) -> Figure:
     panel.grid(alpha=0.3)
     panel.legend(fontsize=FONT_SIZE)
     return finish(figure)
-
-
-def _curve(panel: Any, run: Run, key: str, *, label: str, style: str) -> None:
-    history = run.history
-    if key in history:
-        panel.plot(history["epoch"], history[key], style, marker="o", markersize=3, label=label)
-
-
-def _mark_phases(panel: Any, run: Run) -> None:
-    start = 1
-    for phase in run.phases:
-        if start > 1:
-            panel.axvline(start - 0.5, color="0.5", linewidth=1, linestyle=":")
-        panel.annotate(
-            shorten(phase.name, 2 * _NAME_WIDTH),
-            (start - 0.4, 1.01),
-            xycoords=("data", "axes fraction"),
-            fontsize=FONT_SIZE,
-            color="0.35",
-        )
-        start += phase.num_epochs
 
 
 def _name_axes(panel: Any, names: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from tlkit.data import batches
 from tlkit.data.batches import Data
 from tlkit.errors import DataError
 from tlkit.models.inspection import class_names, head_of, is_multi_label
-from tlkit.plotting.image_grids import FONT_SIZE, WIDTH
+from tlkit.plotting.captions import FONT_SIZE, WIDTH
 from tlkit.plotting.labels import display_width, finish, shorten_names
 from tlkit.training.inputs import validate_arrays
 
@@ -28,8 +28,31 @@ _LINE_LENGTH = 54  # characters in a line of the legend
 _MAX_DIMENSIONS = 50  # for t-SNE, as its authors advise
 _MAX_PERPLEXITY = 30
 _MARKERS = "osD^vP*X<>"
-# Okabe and Ito's colours, distinct for colour-blind readers
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D00", "#000000")
+# Found by a search: each colour in turn is the furthest from those before it (distance in OKLab,
+# the least of light page, dark page and deuteranopia), among those whose contrast is at least 3 on
+# a light page and also, inverted, on a dark one.
+_COLOURS = (
+    "#0078A8",
+    "#F04800",
+    "#0000A8",
+    "#484800",
+    "#F048D8",
+    "#480048",
+    "#906060",
+    "#900060",
+    "#9000F0",
+    "#00A878",
+    "#4890F0",
+    "#603090",
+    "#481800",
+    "#000060",
+    "#9078A8",
+    "#309000",
+    "#0048C0",
+    "#004848",
+    "#A81830",
+    "#180018",
+)
 
 
 @check_arguments
@@ -126,9 +149,8 @@ def _scatter(panel: Any, points: np.ndarray, index: int) -> None:
         points[:, 0],
         points[:, 1],
         18,
-        marker=_MARKERS[index % len(_MARKERS)],
+        marker=_MARKERS[(index + index // len(_COLOURS)) % len(_MARKERS)],
         color=_COLOURS[index % len(_COLOURS)],
-        alpha=0.75,
         linewidths=0,
         label=str(index),
     )

@@ -1,8 +1,7 @@
 """Grids of images with their true and predicted class, legible on a phone and on a desk."""
 
 import math
-import textwrap
-from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any, Literal, get_args
 
 import keras
@@ -17,26 +16,27 @@ from tlkit.errors import DataError
 from tlkit.evaluation.evaluator import predict
 from tlkit.evaluation.label_audit import Audit, Suspect, image_name
 from tlkit.models.inspection import class_names, is_multi_label, thresholds, value_range
+from tlkit.plotting.captions import (
+    BOLD_LENGTH,
+    FONT_SIZE,
+    LINE_LENGTH,
+    PANEL,
+    WIDTH,
+    to_drawable,
+    wrap,
+    write_caption,
+    write_label_sets,
+    write_lines,
+)
 from tlkit.plotting.label_sets import LabelErrors, choose_images
-from tlkit.plotting.labels import display_width, finish, shorten, shorten_names
+from tlkit.plotting.labels import finish, shorten, shorten_names
 from tlkit.training.inputs import true_labels, validate_arrays
 
-CORRECT, WRONG = "#1a5fb4", "#c64600"  # distinct for colour-blind readers and in grey
-WIDTH = 4.6
-"""Inches of a figure: a phone shows them on about 350 of its pixels."""
-FONT_SIZE = 9.5
-"""Points of the smallest text on such a figure."""
-
-Choice = Literal["confident", "per_class", "random", "worst"]
+Choice = Literal["confident", "per_class", "random", "worst", "wrong"]
 """Which images `prediction_grid` draws."""
 
-_PANEL = WIDTH / 3
+
 _CAPTION = 0.6  # inches
-_AUDIT_PANEL = 2.1  # inches
-_MIN_RANGE = 1e-12
-_LINE_LENGTH = 18  # characters in a line of a caption
-_NAME_LENGTH = 28  # characters of a file's name
-_MAX_NAMED = 3  # classes in a caption
 
 
 @check_arguments
@@ -58,10 +58,10 @@ def prediction_grid(
         count: How many images to draw at most.
         columns: Images a row.
         which: "random"; "worst", the images with the lowest probability of their true class;
-            "confident", the misclassified images with the highest confidence; or "per_class", the
-            same number of each class. Of a multi-label classifier, "worst" are the images with the
-            highest loss, and "confident" those with the probability that is furthest on the wrong
-            side of its threshold.
+            "wrong", a random choice of the misclassified images; "confident", those with the
+            highest confidence; or "per_class", the same number of each class. Of a multi-label
+            classifier, "worst" are the images with the highest loss, and "confident" those with the
+            probability that is furthest on the wrong side of its threshold.
         seed: The seed of a random choice.
         probabilities: The predicted probabilities of all images, if they are known; by default
             they are predicted as far as needed.
@@ -85,7 +85,7 @@ def prediction_grid(
     images, labels = validate_arrays(data, model)
     truth = true_labels(model, labels)
     least = thresholds(model) if is_multi_label(model) else None
-    if probabilities is None and which in ("confident", "worst"):
+    if probabilities is None and which in ("confident", "worst", "wrong"):
         probabilities = predict(model, images)
     check_probabilities(probabilities, (len(truth), len(names)))
     if least is None:
@@ -99,7 +99,7 @@ def prediction_grid(
     rows = predict(model, shown) if probabilities is None else probabilities[chosen]
     bounds = value_range(model) or (float(shown.min()), float(shown.max()))
     columns = min(columns, len(chosen))
-    size = (_PANEL * max(columns, 2) / columns, _PANEL + _CAPTION)
+    size = (PANEL * max(columns, 2) / columns, PANEL + _CAPTION)
     figure, panels = _panels(len(chosen), columns, size)
     for panel, image, index, row in zip(panels, shown, chosen, rows, strict=True):
         pixels = to_drawable(image, bounds)
@@ -112,7 +112,7 @@ def prediction_grid(
 
 
 @check_arguments
-def audit_grid(audit: Audit, data: Data, *, count: int = 20, columns: int = 5) -> Figure:
+def audit_grid(audit: Audit, data: Data, *, count: int = 12, columns: int = 3) -> Figure:
     r"""Draw the most suspicious images of an audit, with file, label and suggested label.
 
     Args:
@@ -134,7 +134,7 @@ def audit_grid(audit: Audit, data: Data, *, count: int = 20, columns: int = 5) -
         >>> audit = Audit(suspects=(suspect,), outliers=(), scores=scores, num_folds=5)
         >>> images = np.zeros((2, 8, 8), "uint8")
         >>> audit_grid(audit, (images, np.zeros(2, int))).axes[0].get_title()
-        'image 1\nlabel cat\nsuggested dog'
+        'label cat\nmaybe dog'
     """
     arguments.at_least("count", count, 1)
     arguments.at_least("columns", columns, 1)
@@ -143,22 +143,25 @@ def audit_grid(audit: Audit, data: Data, *, count: int = 20, columns: int = 5) -
     if not suspects:
         raise DataError("`audit` must have at least 1 suspect to draw, got none.")
     columns = min(columns, len(suspects))
-    figure, panels = _panels(len(suspects), columns, (_AUDIT_PANEL, _AUDIT_PANEL + 0.4))
+    size = (PANEL * max(columns, 2) / columns, PANEL + _CAPTION)
+    figure, panels = _panels(len(suspects), columns, size)
     for panel, suspect in zip(panels, suspects, strict=True):
         pixels = to_drawable(np.asarray(images[suspect.index]))
         panel.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        panel.set(xticks=[], yticks=[])
-        panel.set_title(_audit_caption(suspect), fontsize=8)
+        name, *lines = _describe_suspect(suspect)
+        write_lines(panel, lines, wrong=True)
+        panel.set_xlabel(wrap(name, LINE_LENGTH), fontsize=FONT_SIZE)
     return finish(figure)
 
 
-def _audit_caption(suspect: Suspect) -> str:
+def _describe_suspect(suspect: Suspect) -> tuple[str, str, str]:
+    """Return the name of a file without its folders, its label and the suggested one."""
     name = image_name(suspect)
-    short = name if len(name) <= _NAME_LENGTH else f"...{name[3 - _NAME_LENGTH :]}"
-    label, suggested = (
-        shorten(each, _NAME_LENGTH - 10) for each in (suspect.label, suspect.suggested_label)
-    )
-    return f"{shorten(short, _NAME_LENGTH)}\nlabel {label}\nsuggested {suggested}"
+    if suspect.path is not None:
+        name = PurePath(suspect.path).name
+    labels = [suspect.label, suspect.suggested_label]
+    label, suggested = shorten_names(labels, BOLD_LENGTH - len("maybe "))
+    return shorten(name, 2 * LINE_LENGTH), f"label {label}", f"maybe {suggested}"
 
 
 def check_probabilities(probabilities: np.ndarray | None, shape: tuple[int, int]) -> None:
@@ -166,142 +169,6 @@ def check_probabilities(probabilities: np.ndarray | None, shape: tuple[int, int]
     if probabilities is not None and np.shape(probabilities) != shape:
         found = np.shape(probabilities)
         raise DataError(f"`probabilities` must have shape {shape}, got {found}.")
-
-
-def to_drawable(image: np.ndarray, bounds: tuple[float, float] | None = None) -> np.ndarray:
-    """Return an image with values from 0 to 1, without the axis of a single channel.
-
-    Args:
-        image: Its pixels.
-        bounds: The values of black and white; by default 0 and 255 for uint8, and otherwise the
-            smallest and the largest value.
-
-    Examples:
-        >>> to_drawable(np.array([[[0], [255]]], "uint8")).tolist()
-        [[0.0, 1.0]]
-    """
-    pixels = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
-    if bounds is None:
-        is_bytes = pixels.dtype == np.uint8
-        bounds = (0.0, 255.0) if is_bytes else (float(pixels.min()), float(pixels.max()))
-    low, high = bounds
-    return np.asarray((pixels.astype("float32") - low) / max(high - low, _MIN_RANGE))
-
-
-def wrap(text: str, line_length: int) -> str:
-    r"""Return text in lines of limited length, for the caption of a small image.
-
-    A number stays with its percent sign.
-
-    Args:
-        text: The caption, or a line of it.
-        line_length: Columns in a line; longer words are broken.
-
-    Examples:
-        >>> wrap("WRONG: sunflowers (55 %)", 18)
-        'WRONG: sunflowers\n(55 %)'
-    """
-    line_length = line_length * len(text) // max(display_width(text), 1)
-    lines = textwrap.wrap(text.replace(" %", "\u00a0%"), line_length)
-    return "\n".join(lines).replace("\u00a0%", " %")
-
-
-def write_caption(
-    panel: Any, truth: str, predicted: str, probability: float, *, line_length: int = _LINE_LENGTH
-) -> None:
-    """Write true and predicted class above an image, and frame it if they differ.
-
-    Args:
-        panel: The axes of the image.
-        truth: The true class.
-        predicted: The predicted class.
-        probability: The probability of the predicted class.
-        line_length: Characters in a line; of bold text, two fewer.
-    """
-    wrong = truth != predicted
-    names = [truth, predicted] if wrong else [truth]
-    truth, *_, predicted = shorten_names(names, 2 * line_length - 8) * 2
-    prediction = f"{'WRONG: ' if wrong else 'predicted '}{predicted} ({100 * probability:.0f} %)"
-    write_lines(panel, (f"true {truth}", prediction), wrong=wrong, line_length=line_length)
-
-
-def write_label_sets(
-    panel: Any,
-    names: Sequence[str],
-    truth: np.ndarray,
-    probabilities: np.ndarray,
-    thresholds: np.ndarray,
-) -> None:
-    """Write the true and the predicted classes above an image, and frame it if they differ.
-
-    Of wrong predictions, only the classes that are wrong are named.
-
-    Args:
-        panel: The axes of the image.
-        names: The name of each class.
-        truth: 0 or 1 for each class.
-        probabilities: The probability of each class.
-        thresholds: From which probability on an image has each class.
-    """
-    predicted = probabilities >= thresholds
-    wrong = bool((predicted != truth).any())
-    found = {
-        "missed": (truth == 1) & ~predicted,
-        "predicted": predicted & (truth == 0) if wrong else predicted,
-    }
-    parts = [
-        f"{word} {name_classes(names, which, probabilities)}"
-        for word, which in found.items()
-        if which.any()
-    ]
-    first, *more = parts or ["predicted none"]
-    lines = (f"true {name_classes(names, truth == 1)}", f"{'WRONG: ' * wrong}{first}", *more)
-    write_lines(panel, lines, wrong=wrong)
-
-
-def name_classes(
-    names: Sequence[str], which: np.ndarray, probabilities: np.ndarray | None = None
-) -> str:
-    """Return the first names of the classes that are marked, with their probabilities.
-
-    Args:
-        names: The name of each class.
-        which: Whether each is named.
-        probabilities: The probability of each.
-
-    Examples:
-        >>> name_classes(["cat", "dog"], np.array([True, True]), np.array([0.9, 0.5]))
-        'cat (90 %), dog (50 %)'
-    """
-    marked = np.flatnonzero(which)
-    shown = shorten_names([names[index] for index in marked[:_MAX_NAMED]], _LINE_LENGTH - 6)
-    if probabilities is not None:
-        shares = [100 * float(probabilities[index]) for index in marked]
-        shown = [f"{name} ({share:.0f} %)" for name, share in zip(shown, shares, strict=False)]
-    more = [f"{len(marked) - _MAX_NAMED} more"] if len(marked) > _MAX_NAMED else []
-    return ", ".join([*shown, *more]) or "none"
-
-
-def write_lines(
-    panel: Any, lines: Sequence[str], *, wrong: bool, line_length: int = _LINE_LENGTH
-) -> None:
-    """Write lines above an image, and frame it if its prediction is wrong.
-
-    Args:
-        panel: The axes of the image.
-        lines: The lines, which are wrapped.
-        wrong: Whether the prediction is wrong.
-        line_length: Characters in a line; of bold text, two fewer.
-    """
-    panel.set_title(
-        "\n".join(wrap(line, line_length - 2 * wrong) for line in lines),
-        fontsize=FONT_SIZE,
-        color=WRONG if wrong else CORRECT,
-        fontweight="bold" if wrong else "normal",
-    )
-    panel.set(xticks=[], yticks=[])
-    for edge in panel.spines.values():
-        edge.set(color=WRONG if wrong else "0.8", linewidth=3 if wrong else 0.8)
 
 
 def _panels(count: int, columns: int, size: tuple[float, float]) -> tuple[Figure, Any]:
@@ -336,4 +203,6 @@ def _choose(
         true = probabilities[np.arange(len(truth)), truth]
         return np.argsort(true, kind="stable")[:count]
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != truth)
+    if which == "wrong":
+        return random.permutation(wrong)[:count]
     return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:count]

@@ -46,7 +46,7 @@ def choose_images(
 
     Args:
         truth: Rows of 0 and 1.
-        errors: What is wrong; needed for "worst" and "confident".
+        errors: What is wrong; needed for "confident", "worst" and "wrong".
         count: How many at most.
         which: One of `tlkit.plotting.image_grids.Choice`.
         seed: The seed of a random choice.
@@ -61,6 +61,8 @@ def choose_images(
         return shuffled[:count]
     if which == "worst":
         return np.asarray(np.argsort(-errors.loss, kind="stable")[:count])
+    if which == "wrong":
+        return shuffled[errors.wrong[shuffled].any(axis=1)][:count]
     furthest = np.where(errors.wrong, errors.margin, -1).max(axis=1)
     order = np.argsort(-furthest, kind="stable")
     return np.asarray(order[furthest[order] >= 0][:count])

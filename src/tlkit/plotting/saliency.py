@@ -21,6 +21,7 @@ from tlkit.evaluation.evaluator import predict
 from tlkit.models.inspection import (
     backbone_of,
     class_names,
+    file_shape,
     is_multi_label,
     probabilities_of,
     thresholds,
@@ -28,25 +29,25 @@ from tlkit.models.inspection import (
 )
 from tlkit.models.token_backbone import TokenBackbone
 from tlkit.plotting import token_saliency
-from tlkit.plotting.image_grids import (
+from tlkit.plotting.captions import (
     FONT_SIZE,
-    WIDTH,
-    check_probabilities,
+    PANEL,
     name_classes,
     to_drawable,
     write_caption,
     write_lines,
 )
+from tlkit.plotting.image_grids import check_probabilities
 from tlkit.plotting.label_sets import LabelErrors, choose_predictions
 from tlkit.plotting.labels import finish, shorten
 from tlkit.training.inputs import true_labels, validate_arrays
 
 _BATCH_SIZE = 64
-_IMAGE_SHARE, _HEAT_SHARE = 0.45, 0.55  # of an overlay
-_COLOURS = "viridis"  # perceptually uniform, also for colour-blind readers and in grey
+_MOST_HEAT = 0.85  # of an overlay, where the evidence is 1
+_DIMMED = 0.75  # brightness of the grey image, so that the colours stand out on white, too
+_COLOUR = np.array([1.0, 0.72, 0.1])  # amber: bright on grey, also for colour-blind readers
 _HALF = 0.5
-_SCALE_WIDTH = 0.85  # inches of the colour scale and its text
-_CAPTION_LENGTH = 16  # characters in a line
+_SCALE_HEIGHT = 0.65  # inches of the colour scale and its text
 
 
 @check_arguments
@@ -79,7 +80,12 @@ def grad_cam(
         (3, 8, 8)
     """
     _require_tensorflow()
-    images = read_array(images, input_shape=model.input_shape, value_range=value_range(model))
+    images = read_array(
+        images,
+        input_shape=model.input_shape,
+        value_range=value_range(model),
+        file_shape=file_shape(model),
+    )
     probabilities = predict(model, images)  # which checks the images
     if classes is None:
         classes = probabilities.argmax(axis=1)
@@ -120,7 +126,7 @@ def _require_tensorflow() -> None:
 
 
 def blend_heat(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Return an image in grey under the colours of its heat, in RGB from 0 to 1.
+    """Return an image in grey, and the more in amber the more heat there is, in RGB from 0 to 1.
 
     Args:
         pixels: The image, from 0 to 1.
@@ -131,8 +137,8 @@ def blend_heat(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
         (2, 2, 3)
     """
     grey = (pixels if pixels.ndim == 2 else pixels[..., :3].mean(axis=-1))[..., None]
-    colours = matplotlib.colormaps[_COLOURS](heat)[..., :3]
-    return np.asarray(_IMAGE_SHARE * grey + _HEAT_SHARE * colours)
+    share = _MOST_HEAT * heat[..., None]
+    return np.asarray((1 - share) * _DIMMED * grey + share * _COLOUR)
 
 
 def _check_classes(classes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -158,10 +164,9 @@ def grad_cam_grid(
 ) -> Figure:
     """Draw images and what their predictions depend on: half of them misclassified ones.
 
-    Each image is drawn twice: as it is, and in grey under the colours of `grad_cam`. The colours
-    get brighter with the importance, also in print and for colour-blind readers; a line encloses
-    what is above a half. Of a multi-label classifier, each image is drawn for one of its predicted
-    classes, half of which are wrong.
+    Each image is drawn twice: as it is, and in grey, with amber where `grad_cam` finds evidence. A
+    line encloses what is above a half. Of a multi-label classifier, each image is drawn for one of
+    its predicted classes, half of which are wrong.
 
     Args:
         model: A classifier from build_classifier.
@@ -209,10 +214,9 @@ def grad_cam_grid(
                 f"class {shorten(name, 10)} ({100 * share:.0f} %)",
             )
             wrong = not own[class_index]
-            write_lines(above, lines, wrong=wrong, line_length=_CAPTION_LENGTH)
+            write_lines(above, lines, wrong=wrong)
         else:
-            true = names[truth[index]]
-            write_caption(above, true, name, share, line_length=_CAPTION_LENGTH)
+            write_caption(above, names[truth[index]], name, share)
         _draw_overlay(below, pixels, image_heat)
     return finish(figure)
 
@@ -228,11 +232,10 @@ def _choose(truth: np.ndarray, probabilities: np.ndarray, count: int, seed: int)
 
 
 def _paired_panels(count: int, columns: int) -> tuple[Figure, list[tuple[Any, Any]]]:
-    """Return a figure with pairs of panels, one above the other, and a colour scale beside."""
+    """Return a figure with pairs of panels, one above the other, and a colour scale below."""
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    side = (WIDTH - _SCALE_WIDTH) / 3
-    size = (side * max(columns, 2) + _SCALE_WIDTH, (2 * side + 0.65) * rows)
+    size = (PANEL * max(columns, 2), (2 * PANEL + 0.65) * rows + _SCALE_HEIGHT)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(2 * rows, columns, squeeze=False)
     for panel in panels.ravel():
@@ -246,7 +249,7 @@ def _paired_panels(count: int, columns: int) -> tuple[Figure, list[tuple[Any, An
 
 
 def _draw_overlay(panel: Any, pixels: np.ndarray, heat: np.ndarray) -> None:
-    """Draw an image in grey under the colours of its heat, both from 0 to 1."""
+    """Draw an image in grey and its heat in amber, both from 0 to 1."""
     panel.imshow(blend_heat(pixels, heat), vmin=0, vmax=1)
     if heat.min() < _HALF < heat.max():
         panel.contour(heat, [_HALF], colors="white", linewidths=1.2)
@@ -254,18 +257,19 @@ def _draw_overlay(panel: Any, pixels: np.ndarray, heat: np.ndarray) -> None:
 
 def _draw_scale(figure: Figure, panels: Any) -> None:
     """Draw the colours that the heat has on an image of middle grey, from 0 to 1."""
-    colours = matplotlib.colormaps[_COLOURS]
-    shades = _IMAGE_SHARE / 2 + _HEAT_SHARE * colours(np.linspace(0, 1, 256))[:, None, :3]
-    mappable = matplotlib.cm.ScalarMappable(cmap=colours)
-    panel = figure.colorbar(mappable, ax=panels, fraction=0.04, aspect=30).ax
+    shades = blend_heat(np.full((1, 256), 0.5), np.linspace(0, 1, 256)[None])
+    mappable = matplotlib.cm.ScalarMappable()
+    height = _SCALE_HEIGHT / 4 / figure.get_figheight()
+    bar = figure.colorbar(
+        mappable, ax=panels, location="bottom", fraction=height, aspect=25, pad=0.01
+    )
+    panel = bar.ax
     panel.clear()
-    panel.imshow(shades, origin="lower", aspect="auto", extent=(0, 1, 0, 1))
-    panel.axhline(_HALF, color="white", linewidth=1.2)
-    panel.set_xticks([])
-    panel.set_yticks([0, _HALF, 1], ["0", "0.5", "1"], fontsize=FONT_SIZE)
-    panel.yaxis.tick_right()
-    panel.yaxis.set_label_position("right")
-    panel.set_ylabel("evidence for the predicted class", fontsize=FONT_SIZE)
+    panel.imshow(shades, aspect="auto", extent=(0, 1, 0, 1))
+    panel.axvline(_HALF, color="white", linewidth=1.2)
+    panel.set_yticks([])
+    panel.set_xticks([0, _HALF, 1], ["0", "0.5", "1"], fontsize=FONT_SIZE)
+    panel.set_xlabel("evidence for the predicted class", fontsize=FONT_SIZE)
 
 
 def _backbone_outputs(model: keras.Model) -> list[Any]:

@@ -3,6 +3,7 @@ from .facts import PhaseFacts as PhaseFacts
 from .facts import ReportFacts as ReportFacts
 from .facts import model_facts as model_facts
 from .facts import phase_facts as phase_facts
+from .phase_settings import describe_settings as describe_settings
 from .render import card as card
 from .render import html as html
 from .render import markdown as markdown

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, get_args
 
 import keras
@@ -44,6 +45,7 @@ class PhaseFacts:
         moved: How many weight tensors changed.
         untouched: How many weight tensors are the same, bit for bit.
         metrics: The loss and the metrics of the last epoch by name.
+        settings: The settings of the phase in words by name, such as "optimizer" and "batch size".
     """
 
     name: str
@@ -56,6 +58,7 @@ class PhaseFacts:
     moved: int
     untouched: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +118,7 @@ class ReportFacts:
             `tlkit.experiments.run_folder.environment` returns them.
         command: The command that repeats the run; may be empty.
         seed: The seed of the run.
-        seconds: How long the whole training took.
+        seconds: How long training took, with building the model and choosing features.
         image_size: Height and width at which image files were read, or one number for both; None
             if they were not.
         fit: How images of another aspect ratio were read: "crop", "pad" or "squash".
@@ -238,12 +241,15 @@ class ReportFacts:
 
 
 @check_arguments
-def phase_facts(run: PhaseRun, plan: FreezePlan) -> PhaseFacts:
+def phase_facts(
+    run: PhaseRun, plan: FreezePlan, settings: Mapping[str, str] = MappingProxyType({})
+) -> PhaseFacts:
     """Return what a report states about a phase.
 
     Args:
         run: What the phase did: one of `Run.phases`.
         plan: What it froze, from `tlkit.freezing.plan`.
+        settings: Its settings in words, as `describe_settings` returns them.
     """
     rates = run.history.get("learning_rate", [])
     return PhaseFacts(
@@ -261,6 +267,7 @@ def phase_facts(run: PhaseRun, plan: FreezePlan) -> PhaseFacts:
             for name, values in run.history.items()
             if not name.endswith("learning_rate")
         },
+        settings=dict(settings),
     )
 
 

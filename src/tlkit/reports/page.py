@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from itertools import pairwise
 from types import MappingProxyType
@@ -17,6 +17,8 @@ _NO_PICTURES: Mapping[str, bytes] = MappingProxyType({})
 _SCALE = 0.8  # shows text of 10 points, drawn at 150 dots per inch, at the size of the page's text
 _BEFORE_PERCENT = re.compile(r"(?<=\d) (?=%)")
 _HEADING = ("heading_open", "h2")
+_HEADING_TOKENS = 3  # the opening tag, the text, the closing tag
+_PARAGRAPH_TOKENS = 3
 
 
 class _Section(NamedTuple):
@@ -24,11 +26,17 @@ class _Section(NamedTuple):
 
     id: str
     title: str
+    heading: Markup
     html: Markup
+    is_open: bool
 
 
 def render_page(
-    markdown: str, pictures: Mapping[str, bytes], *, dark: Mapping[str, bytes] = _NO_PICTURES
+    markdown: str,
+    pictures: Mapping[str, bytes],
+    *,
+    dark: Mapping[str, bytes] = _NO_PICTURES,
+    folded: Collection[str] = (),
 ) -> str:
     r"""Return Markdown as an HTML page, in light or dark mode as the reader's system is.
 
@@ -37,10 +45,11 @@ def render_page(
             of the table after it or the picture before it.
         pictures: The PNG file of each picture that the Markdown links to as `<name>.png`.
         dark: PNG or JPEG files by the same names for dark mode, of the same size.
+        folded: Titles of the sections that are folded at first; on paper, none is.
 
     Examples:
         >>> page = render_page("# a &lt; b\n\n## Data\n", {})
-        >>> "<h1>a &lt; b</h1>" in page, '<section id="data">' in page
+        >>> "<h1>a &lt; b</h1>" in page, '<div id="data">' in page
         (True, True)
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -48,19 +57,20 @@ def render_page(
     for token in tokens:
         if token.children:
             token.children = list(_inline(token.children, pictures, dark))
-    tokens = list(_tables(tokens))
+    tokens = list(_group_figures(list(_tables(tokens))))
     starts = [at for at, token in enumerate(tokens) if (token.type, token.tag) == _HEADING]
-    html = [
-        Markup(parser.renderer.render(tokens[start:end], parser.options, {}))  # noqa: S704
-        for start, end in pairwise([0, *starts, len(tokens)])
-    ]
-    titles = [_text(tokens[start + 1]) for start in starts]
-    sections = [
-        _Section(re.sub(r"\W+", "-", title.lower()).strip("-"), title, part)
-        for title, part in zip(titles, html[1:], strict=True)
-    ]
-    title = _text(tokens[1])
-    return _template().render(title=title, header=html[0], sections=sections) + "\n"
+
+    def render(start: int, end: int) -> Markup:
+        return Markup(parser.renderer.render(tokens[start:end], parser.options, {}))  # noqa: S704
+
+    sections = []
+    for start, end in pairwise([*starts, len(tokens)]):
+        title = _text(tokens[start + 1])
+        name = re.sub(r"\W+", "-", title.lower()).strip("-")
+        heading, content = render(start, start + _HEADING_TOKENS), start + _HEADING_TOKENS
+        sections.append(_Section(name, title, heading, render(content, end), title not in folded))
+    header = render(0, [*starts, len(tokens)][0])
+    return _template().render(title=_text(tokens[1]), header=header, sections=sections) + "\n"
 
 
 @cache
@@ -129,6 +139,42 @@ def _tables(tokens: list[Token]) -> Iterator[Token]:
         yield token
         if token.type == "table_close":
             yield Token("scroll_close", "div", -1, block=True)
+
+
+def _group_figures(tokens: list[Token]) -> Iterator[Token]:
+    """Make each picture and its caption a figure; figures that follow each other are a group."""
+    at, is_in_group = 0, False
+    while at < len(tokens):
+        end = _find_end(tokens, at)
+        if not end:
+            if is_in_group:
+                yield Token("group_close", "div", -1, block=True)
+            is_in_group = False
+            yield tokens[at]
+            at += 1
+            continue
+        if not is_in_group and _find_end(tokens, end):
+            yield Token("group_open", "div", 1, attrs={"class": "figures"}, block=True)
+            is_in_group = True
+        yield Token("figure_open", "figure", 1, block=True)
+        yield from tokens[at : at + _PARAGRAPH_TOKENS]
+        for token in tokens[at + _PARAGRAPH_TOKENS : end]:
+            token.tag = "figcaption" if token.tag == "p" else token.tag
+            yield token
+        yield Token("figure_close", "figure", -1, block=True)
+        at = end
+    if is_in_group:
+        yield Token("group_close", "div", -1, block=True)
+
+
+def _find_end(tokens: list[Token], at: int) -> int:
+    """Return where a picture and its caption end; 0 if there is none at this place."""
+    end = at + 2 * _PARAGRAPH_TOKENS
+    if end > len(tokens) or tokens[at].type != "paragraph_open":
+        return 0
+    children = tokens[at + 1].children or []
+    is_picture = bool(children) and all(child.type == "image" for child in children)
+    return end if is_picture and _is_caption(tokens[at + _PARAGRAPH_TOKENS + 1]) else 0
 
 
 def _is_caption(token: Token) -> bool:

@@ -5,6 +5,7 @@ escaped, so that the names of files and classes can't become markup. The HTML pa
 rendered, so that the two can't disagree.
 """
 
+import shlex
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,9 +19,16 @@ from markupsafe import Markup
 from tlkit._internal import arguments, optional, text
 from tlkit._internal.files import replace_atomically
 from tlkit._internal.signatures import check_arguments
-from tlkit.reports import escaping, images, limitations
+from tlkit.reports import escaping, images, limitations, portfolio, references
 from tlkit.reports.facts import ReportFacts
 from tlkit.reports.page import render_page
+
+_COMMAND_LENGTH = 60  # characters, of which a line of the page holds more
+_FOLDED = (
+    *("Data", "Preprocessing", "Model", "Training", "Related work", "How to reproduce"),
+    "References",
+)
+"""Sections of the page that are folded at first: a reader looks at pictures and results first."""
 
 __all__ = ["card", "html", "markdown", "summary", "write"]
 
@@ -33,7 +41,7 @@ def html(facts: ReportFacts) -> str:
         facts: What the report states.
     """
     facts, pictures, dark = _draw(facts)
-    return render_page(markdown(facts), pictures, dark=dark)
+    return render_page(markdown(facts), pictures, dark=dark, folded=_FOLDED)
 
 
 @check_arguments
@@ -101,9 +109,10 @@ def card(facts: ReportFacts) -> str:
 def write(folder: str | Path, facts: ReportFacts) -> Path:
     """Write `report.html`, `report.md`, `summary.txt` and each figure as `<name>.png`.
 
-    If huggingface_hub is installed, also `model_card.md`. Files of those names are replaced, each
-    atomically; other files in the folder stay. A figure that can't be drawn is a line of the
-    report.
+    The publications that the report cites are also in `references.bib`; `portfolio.md` is a short
+    page with one figure and three numbers, for a profile or a README. If huggingface_hub is
+    installed, `model_card.md` is written, too. Files of those names are replaced, each atomically;
+    other files in the folder stay. A figure that can't be drawn is a line of the report.
 
     Args:
         folder: Where to write; it is created if it does not exist.
@@ -113,9 +122,11 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
     facts, pictures, dark = _draw(facts)
     body = markdown(facts)
     texts = {
-        "report.html": render_page(body, pictures, dark=dark),
+        "report.html": render_page(body, pictures, dark=dark, folded=_FOLDED),
         "report.md": body,
         "summary.txt": summary(facts),
+        "references.bib": references.to_bibtex(facts),
+        "portfolio.md": _fill("portfolio.md.j2", facts, escape=escaping.escape),
     }
     if optional.installed("huggingface_hub"):
         texts["model_card.md"] = card(facts)
@@ -126,6 +137,29 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
         with replace_atomically(target / name) as temporary:
             temporary.write_bytes(data)
     return target
+
+
+def break_lines(command: str) -> str:
+    r"""Return a long shell command with a line for each option, as a shell takes it.
+
+    Examples:
+        >>> print(break_lines("tlkit train a_folder_of_photos --recipe best --out runs/first_one"))
+        tlkit train a_folder_of_photos \
+          --recipe best \
+          --out runs/first_one
+    """
+    if len(command) <= _COMMAND_LENGTH or "\n" in command or "(" in command.split(" ")[0]:
+        return command  # short, in lines already, or a call in Python
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    if shlex.join(words) != command:
+        return command
+    return "".join(
+        f" \\\n  {shlex.quote(word)}" if word.startswith("--") else f" {shlex.quote(word)}"
+        for word in words
+    ).strip()
 
 
 def _plain(value: object) -> Markup:
@@ -173,6 +207,11 @@ def _fill(name: str, facts: ReportFacts, *, escape: Callable[[object], Markup]) 
                 if evaluation.is_multi_label
                 else facts.majority_share,
             ),
+            references=references.select(facts),
+            task=portfolio.describe_task(
+                evaluation, backbone=facts.backbone, num_training=facts.total("train")
+            ),
+            numbers=portfolio.list_numbers(evaluation, facts.seconds),
             few_images=limitations.FEW_IMAGES,
             low_recall=limitations.LOW_RECALL,
         )
@@ -198,4 +237,5 @@ def _environment(escape: Callable[[object], Markup]) -> Environment:
     functions = (text.percent, text.interval, text.duration, text.join_first, text.plural)
     environment.filters |= {function.__name__: function for function in (*functions, text.to_words)}
     environment.filters |= {"thousands": "{:,}".format, "fence": escaping.fence}
+    environment.filters["break_lines"] = break_lines
     return environment

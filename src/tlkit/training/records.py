@@ -43,6 +43,11 @@ class PhaseRun:
         """How many epochs the phase had; a solved head has one."""
         return max(map(len, self.history.values()), default=0)
 
+    @property
+    def is_solved(self) -> bool:
+        """Whether the head was solved, in one step that is no epoch of training."""
+        return "learning_rate" not in self.history
+
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as values that JSON can hold."""
         return asdict(self)

@@ -1,0 +1,61 @@
+"""The report of a training on arrays, by a recipe that a program has changed."""
+
+from tlkit._internal.signatures import check_arguments
+from tlkit.data.splits import Split
+from tlkit.evaluation.metrics import Evaluation
+from tlkit.experiments import figures, run_folder
+from tlkit.experiments.recipe import Recipe
+from tlkit.experiments.reporting import describe_phases
+from tlkit.experiments.trained import Trained
+from tlkit.models.inspection import backbone_of
+from tlkit.reports.facts import ReportFacts, model_facts
+
+
+@check_arguments
+def describe_training(
+    recipe: Recipe,
+    parts: Split,
+    trained: Trained,
+    evaluation: Evaluation,
+    *,
+    weights: str | None,
+    command: str,
+    seed: int,
+) -> ReportFacts:
+    """Return what the report of a training states, with its figures; `save_run` writes it.
+
+    `tlkit.experiments.run` does this for images on disk.
+
+    Args:
+        recipe: The recipe that was trained.
+        parts: The images, by what they were used for.
+        trained: The classifier and the record of its training.
+        evaluation: Of the classifier, on the test images.
+        weights: The weights that the backbone started from: "imagenet", "starter", or None for
+            random ones.
+        command: The command that repeats the training; may be empty.
+        seed: The seed of the training.
+    """
+    model = trained.model
+    named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    drawn, errors = figures.draw(model, trained.run, evaluation, parts.test)
+    backbone = recipe.backbone if isinstance(recipe.backbone, str) else backbone_of(model).name
+    facts = ReportFacts(
+        title=f"Classifying {parts.train.name}",
+        source=parts.train.name,
+        counts={name: part.counts for name, part in named.items() if len(part)},
+        num_images={name: len(part) for name, part in named.items()},
+        own_parts=parts.own_parts,
+        backbone=backbone,
+        weights=weights,
+        model=model_facts(model),
+        phases=describe_phases(recipe, trained),
+        evaluation=evaluation,
+        figures=drawn,
+        figure_errors=errors,
+        environment=run_folder.environment(),
+        command=command,
+        seed=seed,
+        seconds=trained.seconds,
+    )
+    return figures.draw_portfolio(model, evaluation, parts.test, facts=facts)

@@ -1,0 +1,164 @@
+"""The look that all grids of images share: sizes, colours, and captions of a few short lines."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tlkit.plotting.labels import display_width, shorten, shorten_names
+
+CORRECT, WRONG = "#1a5fb4", "#c64600"  # distinct for colour-blind readers and in grey
+WIDTH = 4.6
+"""Inches of a figure: a phone shows them on about 350 of its pixels."""
+FONT_SIZE = 9.0
+"""Points of the smallest text on such a figure."""
+
+PANEL = WIDTH / 3
+"""Inches of a panel of which three are in a row."""
+LINE_LENGTH = 19
+"""Characters in a line of a caption."""
+BOLD_LENGTH = LINE_LENGTH - 2
+"""Characters in a line of bold text."""
+
+_MIN_RANGE = 1e-12
+_MAX_NAMED = 3  # classes in a caption
+
+
+def to_drawable(image: np.ndarray, bounds: tuple[float, float] | None = None) -> np.ndarray:
+    """Return an image with values from 0 to 1, without the axis of a single channel.
+
+    Args:
+        image: Its pixels.
+        bounds: The values of black and white; by default 0 and 255 for uint8, and otherwise the
+            smallest and the largest value.
+
+    Examples:
+        >>> to_drawable(np.array([[[0], [255]]], "uint8")).tolist()
+        [[0.0, 1.0]]
+    """
+    pixels = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
+    if bounds is None:
+        is_bytes = pixels.dtype == np.uint8
+        bounds = (0.0, 255.0) if is_bytes else (float(pixels.min()), float(pixels.max()))
+    low, high = bounds
+    return np.asarray((pixels.astype("float32") - low) / max(high - low, _MIN_RANGE))
+
+
+def wrap(text: str, line_length: int) -> str:
+    r"""Return text in lines of limited length, for the caption of a small image.
+
+    A number stays with its percent sign.
+
+    Args:
+        text: The caption, or a line of it.
+        line_length: Columns in a line; longer words are broken.
+
+    Examples:
+        >>> wrap("WRONG: sunflowers (55 %)", 18)
+        'WRONG: sunflowers\n(55 %)'
+    """
+    line_length = line_length * len(text) // max(display_width(text), 1)
+    lines = textwrap.wrap(text.replace(" %", "\u00a0%"), line_length)
+    return "\n".join(lines).replace("\u00a0%", " %")
+
+
+def write_caption(panel: Any, truth: str, predicted: str, probability: float) -> None:
+    """Write true and predicted class above an image, and frame it if they differ.
+
+    These are two lines, or three with long names. A class that is predicted correctly is named once
+    if its name is too long for naming it twice.
+
+    Args:
+        panel: The axes of the image.
+        truth: The true class.
+        predicted: The predicted class.
+        probability: The probability of the predicted class.
+    """
+    share = f"({100 * probability:.0f} %)"
+    if truth != predicted:
+        truth, predicted = shorten_names([truth, predicted], BOLD_LENGTH - len("WRONG: "))
+        write_lines(panel, (f"true {truth}", f"WRONG: {predicted} {share}"), wrong=True)
+        return
+    prediction = f"predicted {predicted} {share}"
+    if display_width(prediction) > LINE_LENGTH:
+        prediction = f"correct {share}"
+    truth = shorten(truth, LINE_LENGTH - len("true "))
+    write_lines(panel, (f"true {truth}", prediction), wrong=False)
+
+
+def write_label_sets(
+    panel: Any,
+    names: Sequence[str],
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    thresholds: np.ndarray,
+) -> None:
+    """Write the true and the predicted classes above an image, and frame it if they differ.
+
+    Of wrong predictions, only the classes that are wrong are named.
+
+    Args:
+        panel: The axes of the image.
+        names: The name of each class.
+        truth: 0 or 1 for each class.
+        probabilities: The probability of each class.
+        thresholds: From which probability on an image has each class.
+    """
+    predicted = probabilities >= thresholds
+    wrong = bool((predicted != truth).any())
+    found = {
+        "missed": (truth == 1) & ~predicted,
+        "predicted": predicted & (truth == 0) if wrong else predicted,
+    }
+    parts = [
+        f"{word} {name_classes(names, which, probabilities)}"
+        for word, which in found.items()
+        if which.any()
+    ]
+    first, *more = parts or ["predicted none"]
+    lines = (f"true {name_classes(names, truth == 1)}", f"{'WRONG: ' * wrong}{first}", *more)
+    write_lines(panel, lines, wrong=wrong)
+
+
+def name_classes(
+    names: Sequence[str], which: np.ndarray, probabilities: np.ndarray | None = None
+) -> str:
+    """Return the first names of the classes that are marked, with their probabilities.
+
+    Args:
+        names: The name of each class.
+        which: Whether each is named.
+        probabilities: The probability of each.
+
+    Examples:
+        >>> name_classes(["cat", "dog"], np.array([True, True]), np.array([0.9, 0.5]))
+        'cat (90 %), dog (50 %)'
+    """
+    marked = np.flatnonzero(which)
+    shown = shorten_names([names[index] for index in marked[:_MAX_NAMED]], LINE_LENGTH - 6)
+    if probabilities is not None:
+        shares = [100 * float(probabilities[index]) for index in marked]
+        shown = [f"{name} ({share:.0f} %)" for name, share in zip(shown, shares, strict=False)]
+    more = [f"{len(marked) - _MAX_NAMED} more"] if len(marked) > _MAX_NAMED else []
+    return ", ".join([*shown, *more]) or "none"
+
+
+def write_lines(panel: Any, lines: Sequence[str], *, wrong: bool) -> None:
+    """Write lines above an image, and frame it if its prediction is wrong.
+
+    Args:
+        panel: The axes of the image.
+        lines: The lines, which are wrapped.
+        wrong: Whether the prediction is wrong.
+    """
+    line_length = BOLD_LENGTH if wrong else LINE_LENGTH
+    panel.set_title(
+        "\n".join(wrap(line, line_length) for line in lines),
+        fontsize=FONT_SIZE,
+        color=WRONG if wrong else CORRECT,
+        fontweight="bold" if wrong else "normal",
+    )
+    panel.set(xticks=[], yticks=[])
+    for edge in panel.spines.values():
+        edge.set(color=WRONG if wrong else "0.8", linewidth=3 if wrong else 0.8)

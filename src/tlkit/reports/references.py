@@ -1,0 +1,274 @@
+"""The literature that a report cites: only what the run used."""
+
+from dataclasses import dataclass
+
+from tlkit.reports.facts import ReportFacts
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A publication.
+
+    Attributes:
+        key: What it is cited by, such as "sandler2018".
+        authors: Its authors, as printed.
+        title: Its title.
+        venue: The journal or the conference.
+        link: A DOI or an arXiv number.
+    """
+
+    key: str
+    authors: str
+    title: str
+    venue: str
+    link: str
+
+    @property
+    def year(self) -> str:
+        """The year of the publication, which its key ends in."""
+        return self.key[-4:]
+
+    def __str__(self) -> str:
+        parts = (self.authors, self.title, f"{self.venue}, {self.year}")
+        ended = [each if each[-1] in ".?" else f"{each}." for each in parts]
+        return " ".join([*ended, self.link])
+
+    def to_bibtex(self) -> str:
+        """Return the entry for a `.bib` file.
+
+        Examples:
+            >>> print(select_backbone("resnet50").to_bibtex())
+            @misc{he2016,
+              author = {K. He and X. Zhang and S. Ren and J. Sun},
+              title = {{Deep residual learning for image recognition}},
+              howpublished = {CVPR},
+              year = {2016},
+              note = {arXiv:1512.03385},
+            }
+        """
+        fields = {
+            "author": self.authors.replace(", ", " and "),
+            "title": f"{{{self.title}}}",
+            "howpublished": self.venue,
+            "year": self.year,
+            "note": self.link,
+        }
+        lines = [f"  {name} = {{{value}}}," for name, value in fields.items()]
+        return "\n".join([f"@misc{{{self.key},", *lines, "}"])
+
+
+_ALL = (
+    Reference(
+        "yosinski2014",
+        "J. Yosinski, J. Clune, Y. Bengio, H. Lipson",
+        "How transferable are features in deep neural networks?",
+        "NeurIPS",
+        "arXiv:1411.1792",
+    ),
+    Reference(
+        "kornblith2019",
+        "S. Kornblith, J. Shlens, Q. V. Le",
+        "Do better ImageNet models transfer better?",
+        "CVPR",
+        "arXiv:1805.08974",
+    ),
+    Reference(
+        "kumar2022",
+        "A. Kumar, A. Raghunathan, R. Jones, T. Ma, P. Liang",
+        "Fine-tuning can distort pretrained features and underperform out-of-distribution",
+        "ICLR",
+        "arXiv:2202.10054",
+    ),
+    Reference(
+        "russakovsky2015",
+        "O. Russakovsky, J. Deng, H. Su, et al.",
+        "ImageNet large scale visual recognition challenge",
+        "International Journal of Computer Vision 115",
+        "doi:10.1007/s11263-015-0816-y",
+    ),
+    Reference(
+        "ioffe2015",
+        "S. Ioffe, C. Szegedy",
+        "Batch normalization: accelerating deep network training by reducing internal covariate "
+        "shift",
+        "ICML",
+        "arXiv:1502.03167",
+    ),
+    Reference(
+        "kingma2015",
+        "D. P. Kingma, J. Ba",
+        "Adam: a method for stochastic optimization",
+        "ICLR",
+        "arXiv:1412.6980",
+    ),
+    Reference(
+        "loshchilov2017",
+        "I. Loshchilov, F. Hutter",
+        "SGDR: stochastic gradient descent with warm restarts",
+        "ICLR",
+        "arXiv:1608.03983",
+    ),
+    Reference(
+        "liu1989",
+        "D. C. Liu, J. Nocedal",
+        "On the limited memory BFGS method for large scale optimization",
+        "Mathematical Programming 45",
+        "doi:10.1007/BF01589116",
+    ),
+    Reference(
+        "guo2017",
+        "C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger",
+        "On calibration of modern neural networks",
+        "ICML",
+        "arXiv:1706.04599",
+    ),
+    Reference(
+        "selvaraju2017",
+        "R. R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra",
+        "Grad-CAM: visual explanations from deep networks via gradient-based localization",
+        "ICCV",
+        "arXiv:1610.02391",
+    ),
+    Reference(
+        "lecun1998",
+        "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner",
+        "Gradient-based learning applied to document recognition",
+        "Proceedings of the IEEE 86(11)",
+        "doi:10.1109/5.726791",
+    ),
+)
+
+# By the start of a backbone's name; the first that fits.
+_BACKBONES = {
+    "mobilenet_v3": Reference(
+        "howard2019",
+        "A. Howard, M. Sandler, G. Chu, et al.",
+        "Searching for MobileNetV3",
+        "ICCV",
+        "arXiv:1905.02244",
+    ),
+    "mobilenet_v2": Reference(
+        "sandler2018",
+        "M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L.-C. Chen",
+        "MobileNetV2: inverted residuals and linear bottlenecks",
+        "CVPR",
+        "arXiv:1801.04381",
+    ),
+    "mobilenet": Reference(
+        "howard2017",
+        "A. G. Howard, M. Zhu, B. Chen, et al.",
+        "MobileNets: efficient convolutional neural networks for mobile vision applications",
+        "arXiv",
+        "arXiv:1704.04861",
+    ),
+    "efficientnet_v2": Reference(
+        "tan2021",
+        "M. Tan, Q. V. Le",
+        "EfficientNetV2: smaller models and faster training",
+        "ICML",
+        "arXiv:2104.00298",
+    ),
+    "efficientnet": Reference(
+        "tan2019",
+        "M. Tan, Q. V. Le",
+        "EfficientNet: rethinking model scaling for convolutional neural networks",
+        "ICML",
+        "arXiv:1905.11946",
+    ),
+    "resnet": Reference(
+        "he2016",
+        "K. He, X. Zhang, S. Ren, J. Sun",
+        "Deep residual learning for image recognition",
+        "CVPR",
+        "arXiv:1512.03385",
+    ),
+    "densenet": Reference(
+        "huang2017",
+        "G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger",
+        "Densely connected convolutional networks",
+        "CVPR",
+        "arXiv:1608.06993",
+    ),
+    "convnext": Reference(
+        "liu2022",
+        "Z. Liu, H. Mao, C.-Y. Wu, C. Feichtenhofer, T. Darrell, S. Xie",
+        "A ConvNet for the 2020s",
+        "CVPR",
+        "arXiv:2201.03545",
+    ),
+    "inception_resnet": Reference(
+        "szegedy2017",
+        "C. Szegedy, S. Ioffe, V. Vanhoucke, A. Alemi",
+        "Inception-v4, Inception-ResNet and the impact of residual connections on learning",
+        "AAAI",
+        "arXiv:1602.07261",
+    ),
+    "inception": Reference(
+        "szegedy2016",
+        "C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens, Z. Wojna",
+        "Rethinking the Inception architecture for computer vision",
+        "CVPR",
+        "arXiv:1512.00567",
+    ),
+    "xception": Reference(
+        "chollet2017",
+        "F. Chollet",
+        "Xception: deep learning with depthwise separable convolutions",
+        "CVPR",
+        "arXiv:1610.02357",
+    ),
+    "vgg": Reference(
+        "simonyan2015",
+        "K. Simonyan, A. Zisserman",
+        "Very deep convolutional networks for large-scale image recognition",
+        "ICLR",
+        "arXiv:1409.1556",
+    ),
+    "nasnet": Reference(
+        "zoph2018",
+        "B. Zoph, V. Vasudevan, J. Shlens, Q. V. Le",
+        "Learning transferable architectures for scalable image recognition",
+        "CVPR",
+        "arXiv:1707.07012",
+    ),
+}
+
+
+def select_backbone(name: str) -> Reference | None:
+    """Return the publication of a backbone of keras.applications; None for others."""
+    found = [each for start, each in _BACKBONES.items() if name.startswith(start)]
+    return found[0] if found else None
+
+
+def select(facts: ReportFacts) -> dict[str, Reference]:
+    """Return the publications that a report cites by what they are about, in their order.
+
+    Args:
+        facts: What the report states.
+    """
+    settings = " ".join(
+        f"{name} {value}" for phase in facts.phases for name, value in phase.settings.items()
+    )
+    fine_tuned = any(phase.trained_layers for phase in facts.phases)
+    used = {
+        "transfer": ("yosinski2014", facts.weights is not None),
+        "ImageNet": ("russakovsky2015", facts.weights == "imagenet"),
+        "better backbones": ("kornblith2019", facts.weights == "imagenet"),
+        "backbone": ("", True),
+        "MNIST": ("lecun1998", facts.source.upper().startswith("MNIST")),
+        "fine-tuning": ("kumar2022", fine_tuned and facts.weights is not None),
+        "Adam": ("kingma2015", "optimizer Adam" in settings),
+        "cosine": ("loshchilov2017", "cosine" in settings),
+        "L-BFGS": ("liu1989", "L-BFGS" in settings),
+        "BatchNormalization": ("ioffe2015", "BatchNormalization" in settings),
+        "calibration": ("guo2017", True),
+        "Grad-CAM": ("selvaraju2017", "grad_cam" in facts.figures),
+    }
+    by_key = {each.key: each for each in _ALL} | {"": select_backbone(facts.backbone)}
+    found = {about: by_key[key] for about, (key, is_used) in used.items() if is_used}
+    return {about: each for about, each in found.items() if each is not None}
+
+
+def to_bibtex(facts: ReportFacts) -> str:
+    """Return the publications that a report cites as a `.bib` file."""
+    return "\n\n".join(each.to_bibtex() for each in select(facts).values()) + "\n"
