@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments, failpoints
+from tlkit._internal.backends import package_versions
 from tlkit._internal.files import explain_disk, rename, sync, sync_folder, to_write_error
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.temporaries import temporary_folder
@@ -251,7 +251,7 @@ def _describe(model: keras.Model, name: str, precision: Precision, **values: Any
         value_range=value_range(model),
         has_ood_score=precision != "int8" and find_detector(model) is not None,
         ood_threshold=KEPT,
-        versions={package: version(package) for package in ("tlkit", "keras", "tensorflow")},
+        versions=package_versions("tlkit", "keras", keras.config.backend()),
         **values,
     )
 

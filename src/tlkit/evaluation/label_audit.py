@@ -220,7 +220,7 @@ def read_features(
     if cache is not None and batches.is_arrays(data):
         indices = batches.label_indices(data[1]).astype("int64")
         return HeadFeatures(model, cache).read(data[0]), indices
-    reader = keras.Model(model.inputs, head_of(model).input)
+    reader = keras.Model(model.inputs[0], head_of(model).input)
     features, labels = [], []
     for chunk in chunks.read_chunks(data, rows=batch_size, rank=len(model.input_shape)):
         features.append(np.asarray(reader.predict_on_batch(chunk.images)))

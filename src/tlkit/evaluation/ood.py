@@ -162,7 +162,7 @@ def read_scores(model: keras.Model) -> Callable[[np.ndarray], np.ndarray] | None
     found = ood_detector.from_arrays(probabilities_of(model).stored)
     if found is None:
         return None
-    both = keras.Model(model.inputs, [model.outputs[0], features_of(model).outputs[0]])
+    both = keras.Model(model.inputs[0], [model.outputs[0], features_of(model).outputs[0]])
 
     def run(images: np.ndarray) -> np.ndarray:
         probabilities, features = map(np.asarray, both.predict_on_batch(images))

@@ -125,7 +125,7 @@ def features_of(model: keras.Model) -> keras.Model:
             "`model` must have a head of one linear dense layer, which reads the features, as "
             "build_classifier returns it."
         ) from error
-    return keras.Model(model.inputs, head.input, name="features")
+    return keras.Model(model.inputs[0], head.input, name="features")
 
 
 def value_range(model: keras.Model) -> tuple[float, float] | None:
