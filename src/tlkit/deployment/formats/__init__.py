@@ -2,10 +2,11 @@
 
 A module has `EXTENSION` (what the exported path ends in; empty for a folder), `BY_ENDING` (whether
 that ending chooses the format where none is named), `PRECISIONS` (which it can write), `NEEDS` (the
-modules that writing and running need beyond TensorFlow, with the extra that brings each) and
+modules that writing and running need beyond TensorFlow, with the extra that brings each),
+`NEEDS_ON` (the same for each other backend of Keras that can write it, in float32) and
 `write(graph, path)`. How a file is run is in `deployment.runtimes`.
 
-Start reading in `onnx.py`. Public: `names`, `get` and `check_installed`. A format imports
+Start reading in `onnx.py`. Public: `names`, `get`, `backends` and `check_installed`. A format imports
 `deployment.graph`; `deployment.exporter` imports this package.
 """
 
@@ -35,13 +36,28 @@ def get(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{known}")
 
 
+def backends(name: str) -> tuple[str, ...]:
+    """Return the backends of Keras on which a format can be written.
+
+    Examples:
+        >>> backends("onnx")
+        ('tensorflow', 'torch')
+    """
+    return ("tensorflow", *get(name).NEEDS_ON)
+
+
 @check_arguments
-def check_installed(name: str) -> None:
+def check_installed(name: str, backend: str = "tensorflow") -> None:
     """Check that what a format needs is installed, before a classifier is converted.
+
+    Args:
+        name: The format.
+        backend: The backend that Keras runs on, one of `backends(name)`.
 
     Raises:
         MissingExtraError: It is not; the error says the command that installs it.
     """
-    for module, extra in get(name).NEEDS.items():
+    known = get(name)
+    for module, extra in {"tensorflow": known.NEEDS, **known.NEEDS_ON}[backend].items():
         if not installed(module):
             require(module, extra=extra)
