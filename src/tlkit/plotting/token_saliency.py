@@ -132,6 +132,7 @@ def weigh(maps: Any, gradient: Any, size: tuple[int, int]) -> np.ndarray:
     weights = keras.ops.mean(gradient, axis=(1, 2), keepdims=True)
     heat = keras.ops.relu(keras.ops.sum(weights * maps, axis=-1, keepdims=True))
     heat = keras.ops.cast(heat, "float32")
-    resized = keras.ops.convert_to_numpy(keras.ops.image.resize(heat, size))[..., 0]
+    resized = keras.ops.image.resize(heat, size, data_format="channels_last")
+    resized = keras.ops.convert_to_numpy(resized)[..., 0]
     highest = resized.max(axis=(1, 2), keepdims=True)
     return np.asarray(resized / np.where(highest > 0, highest, 1))

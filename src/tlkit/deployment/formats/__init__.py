@@ -6,8 +6,8 @@ modules that writing and running need beyond TensorFlow, with the extra that bri
 `NEEDS_ON` (the same for each other backend of Keras that can write it, in float32) and
 `write(graph, path)`. How a file is run is in `deployment.runtimes`.
 
-Start reading in `onnx.py`. Public: `names`, `get`, `backends` and `check_installed`. A format imports
-`deployment.graph`; `deployment.exporter` imports this package.
+Start reading in `onnx.py`. Public: `names`, `get`, `backends` and `check_installed`. A format
+imports `deployment.graph`; `deployment.exporter` imports this package.
 """
 
 import importlib
