@@ -68,9 +68,9 @@ def test_grad_cam_is_the_sum_of_maps_weighted_by_the_heads_kernel() -> None:
     weights = dense.get_weights()[0].T[classes][:, None, None]
     sums = np.maximum((values * weights).sum(axis=-1), 0)
     highest = sums.max(axis=(1, 2), keepdims=True)
-    assert (highest > 0).all()
+    assert (highest > 0).sum() > 2  # elsewhere all of the image is evidence for other classes
     heat = plotting.grad_cam(model, images, classes)
-    np.testing.assert_allclose(heat, sums / highest, atol=1e-5)
+    np.testing.assert_allclose(heat, sums / np.where(highest > 0, highest, 1), atol=1e-5)
 
 
 @elsewhere
