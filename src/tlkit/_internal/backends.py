@@ -1,7 +1,6 @@
 """The package that Keras computes with: its version, and what to do where it is missing."""
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 from tlkit._internal.optional import installed
 from tlkit.errors import MissingExtraError
@@ -17,11 +16,13 @@ def package_versions(*packages: str) -> dict[str, str]:
         >>> list(package_versions("numpy", "no-such-package"))
         ['numpy']
     """
+    from importlib import metadata  # slow, and `import tlkit` imports this module
+
     found = {}
     for package in packages:
         try:
-            found[package] = version(package)
-        except PackageNotFoundError:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
             continue
     return found
 
