@@ -36,6 +36,7 @@ def get(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{known}")
 
 
+@check_arguments
 def backends(name: str) -> tuple[str, ...]:
     """Return the backends of Keras on which a format can be written.
 
@@ -55,9 +56,11 @@ def check_installed(name: str, backend: str = "tensorflow") -> None:
         backend: The backend that Keras runs on, one of `backends(name)`.
 
     Raises:
+        ConfigError: The format can't be written on this backend.
         MissingExtraError: It is not; the error says the command that installs it.
     """
-    known = get(name)
-    for module, extra in {"tensorflow": known.NEEDS, **known.NEEDS_ON}[backend].items():
-        if not installed(module):
-            require(module, extra=extra)
+    module = get(name)
+    needs = {"tensorflow": module.NEEDS, **module.NEEDS_ON}
+    for package, extra in needs[arguments.one_of("backend", backend, needs)].items():
+        if not installed(package):
+            require(package, extra=extra)
