@@ -12,8 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tlkit._internal.backends import explain_missing
-
 
 def attach_stub(
     package: str, file: str
@@ -43,6 +41,8 @@ def attach_stub(
         try:
             value = importlib.import_module(f"{package}.{module or name}")
         except ModuleNotFoundError as error:
+            from tlkit._internal.backends import explain_missing  # needs `tlkit`, which needs this
+
             explained = explain_missing(error)
             if explained is None:
                 raise
