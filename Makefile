@@ -1,4 +1,5 @@
 PYTHON ?= python
+TORCH = 2.13.0+cpu
 
 .PHONY: test coverage lint types imports docs examples check lock
 
@@ -34,3 +35,8 @@ lock:                    ## add what is missing to the lock, with hashes and wit
 		pyproject.toml --output-file requirements.lock
 	echo uv | uv pip compile --quiet $(UPGRADE) --universal --generate-hashes --no-header --no-annotate \
 		- --output-file .ci/installer.lock
+	uv pip compile --quiet $(UPGRADE) --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+		--generate-hashes --no-header --no-annotate --extra jax --extra test --extra torch \
+		--override .ci/backends.override pyproject.toml .ci/backends.in --output-file .ci/backends.lock
+	rm -rf .venv-torch && $(PYTHON) -m pip download --quiet --no-deps --dest .venv-torch torch==$(TORCH)
+	(echo 'torch==$(TORCH) \' && $(PYTHON) -m pip hash .venv-torch/torch-*.whl | sed -n 's/^--hash/    --hash/p') > .ci/torch.lock

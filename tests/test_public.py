@@ -33,8 +33,6 @@ USES_TENSORFLOW = {  # in functions that run on that backend only
     "tlkit.caching.batching",
     "tlkit.caching.kernels",
     "tlkit.data.augmentation",
-    "tlkit.plotting.saliency",
-    "tlkit.plotting.token_saliency",
 }
 
 

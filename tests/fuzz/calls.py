@@ -136,6 +136,7 @@ FUNCTIONS: dict[str, Callable[[World], Arguments]] = {
     "data.splits.split": lambda w: {"data": w.data, "duplicates": "allow", "test": 0.4},
     "data.splits.Split": lambda w: {"train": w.data, "validation": w.data, "test": w.data},
     "deployment.exporter.export": lambda w: {"model": w.model, "path": w.new(".keras")},
+    "deployment.formats.backends": _settings(name="keras"),
     "deployment.formats.check_installed": _settings(name="keras"),
     "deployment.formats.get": _settings(name="keras"),
     "deployment.formats.names": _settings(),

@@ -38,7 +38,15 @@ def attach_stub(
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module = modules[name]
-        value = importlib.import_module(f"{package}.{module or name}")
+        try:
+            value = importlib.import_module(f"{package}.{module or name}")
+        except ModuleNotFoundError as error:
+            from tlkit._internal.backends import explain_missing  # needs `tlkit`, which needs this
+
+            explained = explain_missing(error)
+            if explained is None:
+                raise
+            raise explained from error
         if module is not None:
             value = getattr(value, name)
         setattr(sys.modules[package], name, value)

@@ -1,5 +1,6 @@
 """Features and labels as a dataset for Keras' fit, in the order that Keras gives to arrays."""
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -58,8 +59,8 @@ class FeatureDataset:
 def make_dataset(features: FeatureDataset, turn: "NextView") -> Any:
     """Return a dataset for Keras' fit.
 
-    On TensorFlow it is a `tf.data.Dataset` that shuffles as Keras shuffles arrays: with the same
-    seed, the batches are those that plain Keras would train on.
+    It shuffles as Keras shuffles arrays on the same backend: with the same seed, the batches are
+    those that plain Keras would train on. On TensorFlow it is a `tf.data.Dataset`.
 
     Args:
         features: The features.
@@ -111,23 +112,26 @@ class FeatureBatches(keras.utils.PyDataset):
     def __init__(self, features: FeatureDataset, turn: NextView) -> None:
         super().__init__()
         self.features, self.turn = features, turn
-        self._order = self._permute()
+        self._order = np.arange(features.count)
 
     def __len__(self) -> int:
         return self.features.steps
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
+        # Keras draws the order of arrays when it takes an epoch's first batch, and so does this:
+        # earlier or later, other random numbers would be drawn in between.
+        if index == 0 and self.features.shuffle:
+            self._order = _permute(self.features.count)
         size = self.features.batch_size
         return self.features.take(self._order[index * size : (index + 1) * size], self.turn.view)
 
-    @override
-    def on_epoch_end(self) -> None:
-        self._order = self._permute()
 
-    def _permute(self) -> np.ndarray:
-        count = self.features.count
-        # Keras seeds NumPy's global generator, and shuffles arrays with it
-        return np.random.permutation(count) if self.features.shuffle else np.arange(count)
+def _permute(count: int) -> np.ndarray:
+    """Return a random order, drawn from the generator from which Keras draws that of arrays."""
+    if keras.backend.backend() == "torch":
+        sampler = importlib.import_module("torch.utils.data").RandomSampler(range(count))
+        return np.fromiter(sampler, "int64", count)
+    return np.random.permutation(count)  # keras.utils.set_random_seed seeds it
 
 
 def _make_tf_dataset(features: FeatureDataset, turn: NextView) -> Any:

@@ -131,11 +131,14 @@ class Tail(Part):
             verbose=0,
         )
         dataset = make_dataset(features, turn)
+        held_out = None
+        if validation is not None:  # Keras shuffles none, and would draw other random numbers
+            held_out = make_dataset(validation.in_order(), NextView(1))
         self.fit(
             dataset if prepare is None else prepare(dataset),
             epochs=epochs,
             initial_epoch=initial_epoch,
-            validation_data=None if validation is None else make_dataset(validation, NextView(1)),
+            validation_data=held_out,
             class_weight=class_weight,
             shuffle=False,  # the dataset does it
             callbacks=seen,

@@ -14,6 +14,7 @@ import cyclopts
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich import box
 
+from tlkit._internal.backends import explain_missing
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import escape_controls
 from tlkit.cli import (
@@ -117,6 +118,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, AccuracyError):
             return _fail(message, TOO_LOW)
         return _fail(message, WRONG_DATA if isinstance(error, DataError) else FAILED)
+    except ModuleNotFoundError as error:  # Keras is imported by the command that needs it
+        explained = explain_missing(error)
+        if explained is None:
+            raise
+        return _fail(str(explained), WRONG_ARGUMENTS)
     except KeyboardInterrupt as error:
         return _fail(str(error) or "interrupted", stopped.exit_code)
 

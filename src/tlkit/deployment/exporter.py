@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments, failpoints
+from tlkit._internal.backends import package_versions
 from tlkit._internal.files import explain_disk, rename, sync, sync_folder, to_write_error
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.temporaries import temporary_folder
@@ -91,7 +91,9 @@ def export(
     comparison is in a `.json` file beside it.
 
     Args:
-        model: A classifier from build_classifier, on the TensorFlow backend.
+        model: A classifier from build_classifier. Every format can be written on Keras' TensorFlow
+            backend; on torch ONNX, OpenVINO, the web page and plain Keras, in float32; on JAX plain
+            Keras.
         path: Where to write: `.onnx`, `.tflite`, `.xml` (OpenVINO), `.keras` (plain Keras, which
             loads without tlkit), or a folder for a SavedModel or a web page.
         format: One of `tlkit.deployment.formats.names()`; by default what the path ends in says.
@@ -115,7 +117,7 @@ def export(
 
     Raises:
         AccuracyError: The file is less accurate than `max_drop` allows.
-        ConfigError: An argument is wrong, or Keras does not run on TensorFlow.
+        ConfigError: An argument is wrong, or Keras runs on a backend that can't write this.
         DataError: Images don't fit the model.
         DownloadError: npm can't bring what a web page needs.
         EngineError: The file predicts something else, or the format can't hold the model.
@@ -134,7 +136,7 @@ def export(
     name = _choose_format(target, format)
     arguments.one_of("precision", precision, formats.get(name).PRECISIONS)
     _check_limits(tolerance, max_drop, test_data)
-    _check_backend()
+    backend = _check_backend(name, precision)
     about = _describe(
         model,
         name,
@@ -146,7 +148,7 @@ def export(
     )
     calibration = _take_calibration(model, calibration_data, about)
     test = None if test_data is None else _take_test(model, test_data, precision)
-    formats.check_installed(name)
+    formats.check_installed(name, backend)
     runtime = _find_runtime(about, web_runtime)
     graph = Graph(
         plain=to_plain(model, dtype=about.input_dtype, with_score=about.has_ood_score),
@@ -217,12 +219,19 @@ def _check_limits(tolerance: float | None, max_drop: float | None, test_data: ob
             )
 
 
-def _check_backend() -> None:
-    if keras.config.backend() != "tensorflow":
+def _check_backend(name: str, precision: Precision) -> str:
+    """Return the backend that Keras runs on, if it can write this format in this precision."""
+    backend = str(keras.config.backend())
+    if backend != "tensorflow" and (
+        backend not in formats.backends(name) or precision != "float32"
+    ):
+        can = [each for each in formats.names() if backend in formats.backends(each)]
         raise ConfigError(
-            f"Export needs Keras' TensorFlow backend, got {show(keras.config.backend())}. Save the "
-            "model with tlkit.save, and export it in a process with KERAS_BACKEND=tensorflow."
+            f"{name!r} in {precision} needs Keras' TensorFlow backend, got {show(backend)}, which "
+            f"can write {can} in float32. Save the model with tlkit.save, and export it in a "
+            "process with KERAS_BACKEND=tensorflow, where TensorFlow is installed."
         )
+    return backend
 
 
 def _choose_dtype(model: keras.Model, name: str, dtype: str | None) -> str:
@@ -251,7 +260,7 @@ def _describe(model: keras.Model, name: str, precision: Precision, **values: Any
         value_range=value_range(model),
         has_ood_score=precision != "int8" and find_detector(model) is not None,
         ood_threshold=KEPT,
-        versions={package: version(package) for package in ("tlkit", "keras", "tensorflow")},
+        versions=package_versions("tlkit", "keras", keras.config.backend()),
         **values,
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tlkit._internal import runtimes
+from tlkit._internal.optional import require
 from tlkit._internal.regular_files import MAX_BYTES, find_obstacle
 from tlkit.deployment import litert_metadata
 from tlkit.deployment.metadata import INPUT, KEY
@@ -175,7 +176,7 @@ def _start_openvino(path: Path, num_threads: int) -> tuple[Run, str | None]:
 
 
 def _start_saved_model(path: Path, num_threads: int) -> tuple[Run, str | None]:
-    tensorflow = importlib.import_module("tensorflow")
+    tensorflow = require("tensorflow", extra="tensorflow")
     served = tensorflow.saved_model.load(str(path)).signatures["serving_default"]
     text = path / SAVED_MODEL_METADATA
 

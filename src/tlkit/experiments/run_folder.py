@@ -7,7 +7,6 @@ import platform
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +16,7 @@ import keras
 from matplotlib.figure import Figure
 
 from tlkit._internal import arguments, system, user_warnings
+from tlkit._internal.backends import package_versions
 from tlkit._internal.files import fill_atomically, replace_atomically
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.temporaries import temporary_folder
@@ -31,7 +31,7 @@ from tlkit.training.records import PhaseRun, Run, to_columns
 from tlkit.training.verification import Movement
 
 _NUMBERS = re.compile(r"\[\s+([-+.,\dEeNa\s]+?)\s+\]")
-_PACKAGES = ("tlkit", "keras", "tensorflow", "numpy", "scikit-learn")
+_PACKAGES = ("tlkit", "keras", "numpy", "scikit-learn")
 
 
 @check_arguments
@@ -191,7 +191,7 @@ def environment() -> dict[str, str]:
         "memory": None if memory is None else f"{memory / 2**30:.1f} GiB",
     }
     return {
-        **{package: version(package) for package in _PACKAGES},
+        **package_versions(*_PACKAGES, keras.config.backend()),
         "keras_backend": keras.config.backend(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {joblib.cpu_count()} cores",

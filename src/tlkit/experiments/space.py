@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tlkit._internal import arguments
+from tlkit._internal.backends import package_versions
 from tlkit._internal.files import replace_atomically
 from tlkit._internal.optional import require
 from tlkit._internal.signatures import check_arguments
@@ -171,8 +172,8 @@ def _list_requirements(path: Path) -> list[str]:
     elif _needs_kerashub(path):
         extras.append("hub")
     tlkit = f"tlkit[{','.join(dict.fromkeys(extras))}]"
-    pinned = [f"{name}=={version(name)}" for name in ("keras", "tensorflow")]
-    return [f"{tlkit}{_pin_tlkit()}", *pinned]
+    pinned = package_versions("keras", "tensorflow")  # a Space runs on TensorFlow, the default
+    return [f"{tlkit}{_pin_tlkit()}", *(f"{name}=={each}" for name, each in pinned.items())]
 
 
 def _pin_tlkit() -> str:

@@ -68,8 +68,7 @@ def grad_cam(
             that returns maps or tokens.
 
     Raises:
-        ConfigError: Keras does not run on TensorFlow, the head does not read this layer, or the
-            layer's maps have a single position.
+        ConfigError: The head does not read this layer, or the layer's maps have a single position.
         DataError: The images don't fit the model.
 
     Examples:
@@ -79,7 +78,6 @@ def grad_cam(
         >>> grad_cam(model, np.zeros((3, 8, 8, 3), "uint8")).shape
         (3, 8, 8)
     """
-    _require_tensorflow()
     images = read_array(
         images,
         input_shape=model.input_shape,
@@ -98,7 +96,6 @@ def _compute_heat(
     model: keras.Model, images: np.ndarray, classes: np.ndarray, layer: str | None = None
 ) -> np.ndarray:
     """Return what `grad_cam` returns, for images and classes that are known to fit the model."""
-    _require_tensorflow()
     tensors = _backbone_outputs(model)
     index = _index_of_maps(tensors, layer)
     heat: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -114,15 +111,6 @@ def _compute_heat(
     return np.concatenate(
         [heat(images[at : at + _BATCH_SIZE], classes[at : at + _BATCH_SIZE]) for at in starts]
     )
-
-
-def _require_tensorflow() -> None:
-    if keras.backend.backend() != "tensorflow":
-        raise ConfigError(
-            f"Grad-CAM needs Keras on TensorFlow, "
-            f"got {show(keras.backend.backend())}. Load the saved "
-            "model in a process with KERAS_BACKEND=tensorflow."
-        )
 
 
 def blend_heat(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -179,8 +167,7 @@ def grad_cam_grid(
         probabilities: The predicted probabilities of all images, if they are known.
 
     Raises:
-        ConfigError: A number is below 1, Keras does not run on TensorFlow, or the backbone
-            returns no maps.
+        ConfigError: A number is below 1, or the backbone returns no maps.
         DataError: Images, labels or probabilities don't fit the model or each other.
     """
     arguments.at_least("count", count, 1)
@@ -300,8 +287,6 @@ def _heat(
     images: np.ndarray,
     classes: np.ndarray,
 ) -> np.ndarray:
-    import tensorflow as tf
-
     size = images.shape[1:3]
     features = keras.tree.flatten(backbone(images, training=False))
     maps = features[index]
@@ -310,8 +295,9 @@ def _heat(
             f"Grad-CAM needs maps of at least 2 positions, got 1 x 1 from images of {size[0]} x "
             f"{size[1]} pixels. Use larger images, or `features` of an earlier layer."
         )
-    with tf.GradientTape() as tape:
-        tape.watch(maps)
-        logits = head(features, training=False)
-        class_logits = tf.gather(logits, classes, axis=1, batch_dims=1)
-    return token_saliency.weigh(maps, tape.gradient(class_logits, maps), size)
+
+    def classify(tensor: Any) -> Any:
+        return head([*features[:index], tensor, *features[index + 1 :]], training=False)
+
+    gradient = token_saliency.differentiate(classify, maps, classes)
+    return token_saliency.weigh(maps, gradient, size)

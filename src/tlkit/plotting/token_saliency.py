@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit._internal import gradients
 from tlkit._internal.keras_private import operation_of
 from tlkit.caching.partition import select_needed
 from tlkit.errors import ConfigError
@@ -83,15 +84,29 @@ def _divide(model: keras.Model, graph: Graph, target: TensorId, logits: TensorId
 
 def _differentiate(halves: _Halves, images: np.ndarray, classes: np.ndarray) -> tuple[Any, Any]:
     """Return the tensor that is explained, and the gradient of the classes' logits."""
-    import tensorflow as tf
-
     tokens, *others = halves.before(images, training=False)
-    with tf.GradientTape() as tape:
-        tape.watch(tokens)
-        (logits,) = halves.after([tokens, *others], training=False)
-        class_logits = tf.gather(logits, classes, axis=1, batch_dims=1)
-    gradient = tape.gradient(class_logits, tokens, unconnected_gradients="zero")
-    return tokens, gradient
+
+    def classify(tensor: Any) -> Any:
+        (logits,) = halves.after([tensor, *others], training=False)
+        return logits
+
+    return tokens, differentiate(classify, tokens, classes)
+
+
+def differentiate(classify: Callable[[Any], Any], tensor: Any, classes: np.ndarray) -> Any:
+    """Return the gradient of each image's logit of its class with respect to the image's tensor.
+
+    Args:
+        classify: Returns the logits of a batch, `(count, classes)`.
+        tensor: What it takes, with the batch axis first.
+        classes: The class of each image.
+    """
+    indices = keras.ops.convert_to_tensor(classes[:, None], "int32")
+
+    def add_logits(tensor: Any) -> Any:  # a logit depends on no other image, so the sum will do
+        return keras.ops.sum(keras.ops.take_along_axis(classify(tensor), indices, axis=1))
+
+    return gradients.compute_gradient(add_logits, tensor)
 
 
 def _to_maps(backbone: keras.Model, tokens: Any) -> Any:
@@ -117,6 +132,7 @@ def weigh(maps: Any, gradient: Any, size: tuple[int, int]) -> np.ndarray:
     weights = keras.ops.mean(gradient, axis=(1, 2), keepdims=True)
     heat = keras.ops.relu(keras.ops.sum(weights * maps, axis=-1, keepdims=True))
     heat = keras.ops.cast(heat, "float32")
-    resized = keras.ops.convert_to_numpy(keras.ops.image.resize(heat, size))[..., 0]
+    resized = keras.ops.image.resize(heat, size, data_format="channels_last")
+    resized = keras.ops.convert_to_numpy(resized)[..., 0]
     highest = resized.max(axis=(1, 2), keepdims=True)
     return np.asarray(resized / np.where(highest > 0, highest, 1))

@@ -30,10 +30,10 @@ from tlkit.training.records import PhaseRun
 
 # What a training needs to go on as if it had never stopped, bit for bit: the weights and the states
 # of random layers; the optimizer's slots, step and learning rate; what callbacks know, such as the
-# best loss and the best weights; the random numbers of Python, NumPy and Keras; and the hashes of
-# the weights from before the phase, which verify that frozen ones have not changed. All else comes
-# out the same again by the seed: the order of the images in an epoch, the schedule, where the
-# model is cut. Features of the frozen part are kept by the store, image by image.
+# best loss and the best weights; the random numbers of Python, NumPy, Keras and PyTorch; and the
+# hashes of the weights from before the phase, which verify that frozen ones have not changed. All
+# else comes out the same again by the seed: the order of the images in an epoch, the schedule,
+# where the model is cut. Features of the frozen part are kept by the store, image by image.
 #
 # Within a long epoch, the state is that after some steps, with the sums of the metrics. To go on,
 # the epoch's batches are drawn again from the beginning, with the random numbers it began with, and

@@ -179,7 +179,8 @@ def _predict_some(
     labels: list[np.ndarray] = []
     is_dataset = not batches.is_arrays(data)
     for images, batch_labels in batches.batches(data, _BATCH_SIZE):
-        predicted.append(np.asarray(model.predict_on_batch(images)))
+        tensor = keras.ops.convert_to_tensor(images)  # for arrays, Keras warns on torch
+        predicted.append(np.asarray(model.predict_on_batch(tensor)))
         labels.append(batch_labels)
         if sum(map(len, labels)) >= _MAX_IMAGES or (is_dataset and len(labels) == _MAX_BATCHES):
             break

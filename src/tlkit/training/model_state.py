@@ -1,5 +1,6 @@
 """The state of a classifier and of random numbers, as arrays that a checkpoint can hold."""
 
+import importlib
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -52,9 +53,16 @@ def assign(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], prefix: s
 
 
 def get_random_numbers(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Return the states of Python's and NumPy's random numbers; `arrays` gets their arrays."""
+    """Return the states of the global random numbers of Python, NumPy and, as backend, PyTorch.
+
+    Args:
+        arrays: Gets the arrays of these states.
+    """
+    states: dict[str, Any] = {"python": random.getstate(), "numpy": np.random.get_state()}
+    if keras.backend.backend() == "torch":  # it draws the order of images, and dropout
+        states["torch"] = importlib.import_module("torch").get_rng_state().numpy()
     own: dict[str, np.ndarray] = {}
-    plain = to_plain({"python": random.getstate(), "numpy": np.random.get_state()}, own)
+    plain = to_plain(states, own)
     arrays |= {f"numbers/{name}": each for name, each in own.items()}
     return dict(plain)
 
@@ -64,3 +72,6 @@ def set_random_numbers(plain: Any, arrays: Mapping[str, np.ndarray]) -> None:
     values = from_plain(plain, arrays, "numbers/")
     random.setstate(values["python"])
     np.random.set_state(values["numpy"])
+    if "torch" in values:
+        torch = importlib.import_module("torch")
+        torch.set_rng_state(torch.from_numpy(values["torch"]))

@@ -4,6 +4,7 @@ import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -57,7 +58,7 @@ def trace(model: keras.Model, sample: np.ndarray) -> TracedModel:
         sample: A batch of images of the shape and dtype that will be run.
     """
     if keras.config.backend() != "tensorflow" or _runs_functions_eagerly():
-        return TracedModel(run=lambda images: _to_arrays(model.predict_on_batch(images)))
+        return TracedModel(run=partial(_run_batch, model))
     tensorflow = importlib.import_module("tensorflow")
     forward = tensorflow.function(lambda images: model(images, training=False), autograph=False)
     function = forward.get_concrete_function(
@@ -73,6 +74,11 @@ def trace(model: keras.Model, sample: np.ndarray) -> TracedModel:
             (_count_bytes(tensor) for each in operations for tensor in each.outputs), default=0
         ),
     )
+
+
+def _run_batch(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
+    """Run a model on a batch, given as a tensor: for arrays, Keras warns on torch."""
+    return _to_arrays(model.predict_on_batch(keras.ops.convert_to_tensor(images)))
 
 
 def _count_multiply_adds(operation: Any) -> int:

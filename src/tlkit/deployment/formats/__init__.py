@@ -2,11 +2,12 @@
 
 A module has `EXTENSION` (what the exported path ends in; empty for a folder), `BY_ENDING` (whether
 that ending chooses the format where none is named), `PRECISIONS` (which it can write), `NEEDS` (the
-modules that writing and running need beyond TensorFlow, with the extra that brings each) and
+modules that writing and running need beyond TensorFlow, with the extra that brings each),
+`NEEDS_ON` (the same for each other backend of Keras that can write it, in float32) and
 `write(graph, path)`. How a file is run is in `deployment.runtimes`.
 
-Start reading in `onnx.py`. Public: `names`, `get` and `check_installed`. A format imports
-`deployment.graph`; `deployment.exporter` imports this package.
+Start reading in `onnx.py`. Public: `names`, `get`, `backends` and `check_installed`. A format
+imports `deployment.graph`; `deployment.exporter` imports this package.
 """
 
 import importlib
@@ -36,12 +37,30 @@ def get(name: str) -> ModuleType:
 
 
 @check_arguments
-def check_installed(name: str) -> None:
+def backends(name: str) -> tuple[str, ...]:
+    """Return the backends of Keras on which a format can be written.
+
+    Examples:
+        >>> backends("onnx")
+        ('tensorflow', 'torch')
+    """
+    return ("tensorflow", *get(name).NEEDS_ON)
+
+
+@check_arguments
+def check_installed(name: str, backend: str = "tensorflow") -> None:
     """Check that what a format needs is installed, before a classifier is converted.
 
+    Args:
+        name: The format.
+        backend: The backend that Keras runs on, one of `backends(name)`.
+
     Raises:
+        ConfigError: The format can't be written on this backend.
         MissingExtraError: It is not; the error says the command that installs it.
     """
-    for module, extra in get(name).NEEDS.items():
-        if not installed(module):
-            require(module, extra=extra)
+    module = get(name)
+    needs = {"tensorflow": module.NEEDS, **module.NEEDS_ON}
+    for package, extra in needs[arguments.one_of("backend", backend, needs)].items():
+        if not installed(package):
+            require(package, extra=extra)

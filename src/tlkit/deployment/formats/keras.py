@@ -11,6 +11,7 @@ EXTENSION = ".keras"
 BY_ENDING = True
 PRECISIONS = ("float32",)
 NEEDS: dict[str, str] = {}
+NEEDS_ON: dict[str, dict[str, str]] = {"jax": {}, "torch": {}}
 
 
 def write(graph: Graph, path: Path) -> None:

@@ -12,6 +12,7 @@ EXTENSION = ".tflite"
 BY_ENDING = True
 PRECISIONS = ("float16", "float32", "int8")
 NEEDS: dict[str, str] = {runtimes.LITERT: "litert"}
+NEEDS_ON: dict[str, dict[str, str]] = {}
 
 
 def write(graph: Graph, path: Path) -> None:

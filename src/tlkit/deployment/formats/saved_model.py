@@ -10,6 +10,7 @@ EXTENSION = ""
 BY_ENDING = True
 PRECISIONS = ("float32",)
 NEEDS: dict[str, str] = {}
+NEEDS_ON: dict[str, dict[str, str]] = {}
 
 
 def write(graph: Graph, path: Path) -> None:

@@ -11,6 +11,7 @@ EXTENSION = ""
 BY_ENDING = False
 PRECISIONS = ("float32",)
 NEEDS = onnx.NEEDS
+NEEDS_ON = onnx.NEEDS_ON
 
 
 def write(graph: Graph, path: Path) -> None:
