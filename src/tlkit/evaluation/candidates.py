@@ -44,7 +44,7 @@ class Candidate:
         rate = f"fine-tuned at {self.learning_rate:.3g}"
         if self.diverged:
             rate += ", diverged"
-        return rate if self.share == 1 else f"{rate}, {self.share:.0%} of the way"
+        return rate if self.share == 1 else f"{rate}, {100 * self.share:.0f} % of the way"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class Choice:
         rows = [
             (
                 f"{each.name}{' (chosen)' if each is self.chosen else ''}",
-                f"{each.accuracy:.1%}",
+                f"{100 * each.accuracy:.1f} %",
                 f"{each.loss:.4f}",
             )
             for each in self.candidates
