@@ -26,3 +26,22 @@ def test_a_batch_size_below_one_is_refused(model: keras.Model) -> None:
     images = np.zeros((2, 9, 9, 1), "uint8")
     with pytest.raises(ConfigError, match="`batch_size` must be a whole number of at least 1"):
         tlkit.evaluate(model, (images, np.array([0, 1])), batch_size=0)
+
+
+def test_predictions_of_keras_and_of_tlkit_do_not_disturb_each_other(model: keras.Model) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (30, 9, 9), "uint8")  # no channel axis
+    expected = model.predict(images, batch_size=8, verbose=0)
+    for _ in range(2):
+        np.testing.assert_allclose(tlkit.predict(model, images, batch_size=8), expected, atol=1e-6)
+        assert tlkit.evaluate(model, (images[:7], np.arange(7) % 3)).count == 7
+        np.testing.assert_allclose(
+            model.predict(images[:21], batch_size=8, verbose=0), expected[:21], atol=1e-6
+        )
+
+
+def test_predictions_follow_a_temperature_that_is_set(model: keras.Model) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (9, 9, 9, 1), "uint8")
+    before = tlkit.predict(model, images)
+    tlkit.models.inspection.probabilities_of(model).temperature = 5.0
+    after = tlkit.predict(model, images)
+    assert after.max() < before.max()

@@ -19,6 +19,7 @@ from tlkit.data.decoding import Fit
 from tlkit.data.unlabelled import Images
 from tlkit.evaluation.head_features import HeadFeatures
 from tlkit.evaluation.metrics import Evaluation, compute_metrics
+from tlkit.models import own_predictions
 from tlkit.models.inspection import class_names as names_of
 from tlkit.models.inspection import features_of, file_shape, is_multi_label, thresholds, value_range
 from tlkit.training.inputs import (
@@ -166,7 +167,7 @@ def _mean_over_views(
     views: int,
     batch_size: int,
 ) -> np.ndarray:
-    total = np.asarray(model.predict(images, batch_size=batch_size, verbose=0))
+    total = own_predictions.predict(model, images, batch_size=batch_size)
     if not augmentation:
         return total
     pieces = [images[at : at + batch_size] for at in range(0, len(images), batch_size)]
@@ -181,7 +182,7 @@ def _predict_augmented(
     model: keras.Model, images: np.ndarray, augmentation: Sequence[keras.layers.Layer]
 ) -> np.ndarray:
     images = images[..., None] if images.ndim == len(model.input_shape) - 1 else images
-    return np.asarray(model.predict_on_batch(augmenting.augment(images, augmentation)))
+    return own_predictions.predict_on_batch(model, augmenting.augment(images, augmentation))
 
 
 @check_arguments
@@ -241,7 +242,9 @@ def evaluate(
     with temporary_seed(augmentation, seed), show_waiting("evaluating", verbose=verbose):
         pairs = [
             (
-                predict_batch(images) if augmentation else model.predict_on_batch(images),
+                predict_batch(images)
+                if augmentation
+                else own_predictions.predict_on_batch(model, images),
                 true_labels(model, labels),
             )
             for images, labels in batches.batches(inputs, batch_size)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from tlkit.evaluation.evaluator import run_in_order
 from tlkit.evaluation.ood import read_scores
 from tlkit.models.inspection import class_names, file_shape, is_multi_label, thresholds, value_range
+from tlkit.models.own_predictions import predict_on_batch
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +44,7 @@ def from_model(model: keras.Model) -> FileClassifier:
         input_shape=file_shape(model),
         value_range=value_range(model),
         has_ood_score=scored is not None,
-        run=checked(model, scored or model.predict_on_batch),
+        run=checked(model, scored or partial(predict_on_batch, model)),
     )
 
 

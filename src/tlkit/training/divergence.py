@@ -11,6 +11,7 @@ from typing_extensions import override
 from tlkit.data import batches
 from tlkit.models import freezing
 from tlkit.models.inspection import is_multi_label
+from tlkit.models.own_predictions import predict_on_batch
 from tlkit.training.losses import choose_loss, find_form
 from tlkit.training.phase import Phase
 
@@ -180,7 +181,7 @@ def _predict_some(
     is_dataset = not batches.is_arrays(data)
     for images, batch_labels in batches.batches(data, _BATCH_SIZE):
         tensor = keras.ops.convert_to_tensor(images)  # for arrays, Keras warns on torch
-        predicted.append(np.asarray(model.predict_on_batch(tensor)))
+        predicted.append(predict_on_batch(model, tensor))
         labels.append(batch_labels)
         if sum(map(len, labels)) >= _MAX_IMAGES or (is_dataset and len(labels) == _MAX_BATCHES):
             break
