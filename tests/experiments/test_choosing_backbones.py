@@ -64,7 +64,9 @@ def test_a_training_takes_what_the_search_recommends(run: Path) -> None:
     model = tlkit.load(run / "model.keras")
     assert tlkit.models.backbone_of(model).layers[-1].name == chosen.layer
     assert model.count_params() == chosen.num_parameters
-    assert model.input_shape[1:3] == (size if isinstance(size, tuple) else (size, size))
+    assert tlkit.models.inspection.file_shape(model)[1:3] == (
+        size if isinstance(size, tuple) else (size, size)
+    )
 
 
 def test_the_report_says_which_backbone_why_and_what_else_was_tried(run: Path) -> None:

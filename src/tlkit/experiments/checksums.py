@@ -16,7 +16,7 @@ NAME = "SHA256SUMS"
 """The list, in the form of `sha256sum`, which can check it, too."""
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\x00\r\n]+)")
-_EDITABLE = (".html", ".md", ".png", ".txt")
+_EDITABLE = (".bib", ".html", ".md", ".png", ".txt")
 _KEPT = ".edited"
 _UNLISTED = (NAME, "state.json")  # the state changes while a run is written
 
