@@ -38,14 +38,13 @@ def table(rows: dict[str, dict[str, list[Any]]]) -> str:
     """Return accuracy and seconds of the recipes, and what `best` chose."""
     lines = [
         "| images | described, % | `fast`, % | `best`, % | `best` against `fast`, points | "
-        "loss of `fast` | loss of `best` | `fast`, s | `best`, s | what `best` chose |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|",
+        "`fast`, s | `best`, s | what `best` chose |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     for name, by_recipe in rows.items():
         means = {
             recipe: {
-                key: statistics.mean(part[key] for part in parts)
-                for key in ("accuracy", "loss", "seconds")
+                key: statistics.mean(part[key] for part in parts) for key in ("accuracy", "seconds")
             }
             for recipe, parts in by_recipe.items()
         }
@@ -59,8 +58,6 @@ def table(rows: dict[str, dict[str, list[Any]]]) -> str:
             f"{100 * fast['accuracy']:.1f}",
             f"{100 * best['accuracy']:.1f}",
             recipes.interval(gains),
-            f"{fast['loss']:.3f}",
-            f"{best['loss']:.3f}",
             f"{fast['seconds']:.0f}",
             f"{best['seconds']:.0f}",
             "; ".join(f"{what} ({count})" if count > 1 else what for what, count in chosen.items()),

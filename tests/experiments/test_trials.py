@@ -12,6 +12,7 @@ from tlkit.evaluation.candidates import Candidate, Choice
 from tlkit.experiments import recipe as recipe_module
 from tlkit.experiments import recipe_training, trials
 from tlkit.experiments.recipe import Recipe
+from tlkit.models.inspection import probabilities_of
 from tlkit.training import time_budget
 
 DIGITS = tlkit.datasets.digits().train.take(slice(200))
@@ -48,6 +49,7 @@ def test_fine_tuning_that_helps_is_repeated_on_all_images(small: Recipe) -> None
     assert choice.chosen.loss < choice.candidates[0].loss
     assert [run.name for run in trained.run.phases] == ["head", "fine_tune"]
     assert 0 < choice.seconds < trained.seconds
+    assert probabilities_of(trained.model).temperature == choice.chosen.temperature != 1
     assert f"{choice.chosen.name} (chosen)" in str(choice)
     assert Choice.from_dict(choice.to_dict()) == choice
 

@@ -23,6 +23,7 @@ from tests.samples import make_noise, small_classifier
 import tlkit
 from tlkit.errors import MissingExtraError
 from tlkit.evaluation import Estimate
+from tlkit.evaluation.candidates import Candidate, Choice
 from tlkit.evaluation.prediction_sets import MeasuredSets
 from tlkit.experiments import run_folder
 from tlkit.reports import ReportFacts, escaping, images, render
@@ -193,6 +194,16 @@ def test_the_results_give_each_measure_with_its_interval() -> None:
         assert "\n".join(row) in "\n".join(lines)
 
 
+CHOICE = Choice(
+    candidates=(
+        Candidate(accuracy=0.8, loss=0.5),
+        Candidate(learning_rate=3e-4, share=0.5, accuracy=0.9, loss=0.4),
+    ),
+    num_held_out=48,
+    refitted=True,
+)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -216,6 +227,9 @@ def test_the_results_give_each_measure_with_its_interval() -> None:
         ({"image_size": 160, "fit": "pad"}, "are padded with black to a square."),
         ({"augmentation": ["flip", "zoom"]}, "changed at random: flip and zoom."),
         ({"model": model(temperature=1.5)}, "divided by a temperature of 1.500"),
+        ({"choice": CHOICE}, "fine-tuned at 0.0003, 50 % of the way"),
+        ({"choice": CHOICE}, "It was then trained again, on all training images."),
+        ({"choice": replace(CHOICE, refitted=False)}, "The images held out were not trained on."),
         ({"model": model(resized_to=(8, 9))}, "resizes images to 8 x 9 pixels (bilinear)."),
         ({"model": model(resized_to=(8, 9))}, "pixel values from 0 to 255 to values from 0 to"),
         ({"model": model(grayscale=True)}, "copies the gray channel"),

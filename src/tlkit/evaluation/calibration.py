@@ -19,7 +19,8 @@ from tlkit.evaluation.reliability import fit_temperature
 from tlkit.evaluation.thresholds import MIN_IMAGES, choose
 from tlkit.models.inspection import probabilities_of
 
-_MIN_MISCLASSIFIED = 10
+MIN_MISCLASSIFIED = 10
+"""Images that a temperature can be fitted to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +63,9 @@ class Calibration:
         return "\n".join(lines)
 
     def _describe_temperature(self) -> str:
-        if self.num_misclassified < _MIN_MISCLASSIFIED:
+        if self.num_misclassified < MIN_MISCLASSIFIED:
             return (
-                f"not calibrated: needs {_MIN_MISCLASSIFIED} misclassified validation images, "
+                f"not calibrated: needs {MIN_MISCLASSIFIED} misclassified validation images, "
                 f"found {self.num_misclassified}"
             )
         before, after = (100 * error for error in self.calibration_error)
@@ -113,14 +114,14 @@ def calibrate(model: keras.Model, data: Data, *, cache: Cache | None = None) -> 
         True
     """
     probabilities_of(model).thresholds = None
-    _set_temperature(model, 1.0)
+    set_temperature(model, 1.0)
     probabilities_of(model).stored.pop(prediction_sets.KEY, None)
     before = after = evaluate(model, data, cache=cache)
     temperature = 1.0
     num_misclassified = int((~before.correct).sum())
-    if num_misclassified >= _MIN_MISCLASSIFIED:
+    if num_misclassified >= MIN_MISCLASSIFIED:
         temperature = fit_temperature(before.labels, before.probabilities)
-        _set_temperature(model, temperature)
+        set_temperature(model, temperature)
         after = evaluate(model, data, cache=cache)
     if after.labels.ndim == 1:
         scores = np.sort(prediction_sets.score_true_classes(after))
@@ -147,6 +148,7 @@ def _set_thresholds(model: keras.Model, evaluation: Evaluation) -> dict[str, Any
     }
 
 
-def _set_temperature(model: keras.Model, temperature: float) -> None:
+def set_temperature(model: keras.Model, temperature: float) -> None:
+    """Set what a classifier divides its logits by."""
     probabilities_of(model).temperature = temperature
     model.make_predict_function(force=True)  # the compiled function holds the old temperature

@@ -9,8 +9,9 @@ import rich.console
 
 from tlkit._internal.tables import build_table, render_text
 from tlkit.data.image_dataset import ImageDataset
+from tlkit.evaluation.calibration import MIN_MISCLASSIFIED
 from tlkit.evaluation.evaluator import evaluate
-from tlkit.evaluation.reliability import calibrated_loss
+from tlkit.evaluation.reliability import calibrated_loss, fit_temperature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,7 @@ class Candidate:
         accuracy: Its accuracy on the images held out, 0 to 1.
         loss: Its cross-entropy on them at the best temperature, in nats.
         diverged: Whether its fine-tuning diverged.
+        temperature: That best temperature; 1 if fewer than ten of the images were misclassified.
     """
 
     learning_rate: float | None = None
@@ -30,6 +32,7 @@ class Candidate:
     accuracy: float
     loss: float
     diverged: bool = False
+    temperature: float = 1.0
 
     def improves(self, alone: "Candidate") -> bool:
         """Return whether it is better than the head alone, and did not diverge."""
@@ -99,9 +102,11 @@ class Choice:
 def measure(model: keras.Model, held_out: ImageDataset, **candidate: Any) -> Candidate:
     """Return the candidate that a model is now, compared on the images held out."""
     found = evaluate(model, held_out)
+    enough = int((~found.correct).sum()) >= MIN_MISCLASSIFIED
     return Candidate(
         accuracy=found.accuracy,
         loss=calibrated_loss(found.labels, found.probabilities),
+        temperature=fit_temperature(found.labels, found.probabilities) if enough else 1.0,
         **candidate,
     )
 

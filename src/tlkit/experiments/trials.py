@@ -11,6 +11,7 @@ import numpy as np
 from tlkit._internal import user_warnings
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import hold_out
+from tlkit.evaluation.calibration import set_temperature
 from tlkit.evaluation.candidates import Candidate, Choice, best, measure
 from tlkit.experiments.recipe_training import RecipeTraining, count_described
 from tlkit.training.phase import Phase
@@ -69,9 +70,12 @@ def choose_and_train(
     if trials.is_repeated or choice.chosen.learning_rate is None:
         training.model.set_weights(new)
         runs = trials.train_again(choice.chosen, data)
-    if not runs:
-        return Run(phases=tuple(trials.take(choice.chosen))), choice
-    return Run(phases=tuple(runs)), replace(choice, refitted=True)
+    refitted = bool(runs)
+    if not refitted:
+        runs = trials.take(choice.chosen)
+    if choice.chosen.learning_rate is not None:
+        set_temperature(training.model, choice.chosen.temperature)
+    return Run(phases=tuple(runs)), replace(choice, refitted=refitted)
 
 
 @dataclass(frozen=True, kw_only=True)
