@@ -51,14 +51,15 @@ class TlkitError(Exception):
         """The name of the first argument in the message, usually the wrong one; else None."""
         return next((each.name for each in self.args if isinstance(each, Argument)), None)
 
-    def rename(self, names: Mapping[str, str]) -> "TlkitError":
+    def rename_arguments(self, names: Mapping[str, str]) -> "TlkitError":
         """Return the same error with other names of arguments: those of the caller's caller.
 
         Args:
             names: The new names by the old ones.
 
         Examples:
-            >>> print(ConfigError(Argument("folder"), " is empty.").rename({"folder": "data"}))
+            >>> error = ConfigError(Argument("folder"), " is empty.")
+            >>> print(error.rename_arguments({"folder": "data"}))
             `data` is empty.
         """
         return type(self)(

@@ -196,7 +196,7 @@ def _name_data(argument: str) -> Iterator[None]:
     try:
         yield
     except TlkitError as error:
-        raise error.rename({argument: "data"}) from error
+        raise error.rename_arguments({argument: "data"}) from error
 
 
 def _check_place(experiment: Experiment) -> None:
