@@ -564,7 +564,7 @@ OWN = {
     "Phase.freeze",
     "PhaseRun.from_dict",
     "ReportFacts.total",
-    "TlkitError.rename",
+    "TlkitError.rename_arguments",
     "TlkitError.render",
     "Usage.add",
     "Usage.add_computed",
