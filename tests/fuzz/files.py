@@ -11,7 +11,7 @@ from typing import Any
 
 import cyclopts
 import numpy as np
-import yaml
+import pytest
 from PIL import Image
 from tests.fuzz.running import limited, quiet
 from tests.fuzz.world import World
@@ -22,6 +22,8 @@ from tlkit.cli import config
 from tlkit.errors import TlkitError
 from tlkit.experiments import export_records, loading, run_files, run_folder, run_state, split_csv
 from tlkit.training.checkpoint_files import CheckpointFolder
+
+yaml = pytest.importorskip("yaml", reason="the extra 'yaml' is not installed")
 
 SECONDS = 20
 _MAX_MESSAGE = 1500
