@@ -16,9 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import huggingface_hub
 import pytest
 
+huggingface_hub = pytest.importorskip("huggingface_hub")
 TOKEN, READ_ONLY = "hf_may_write", "hf_may_read"
 
 

@@ -6,9 +6,12 @@ In CI the cases are always the same; `TLKIT_FUZZ_CASES=20000 pytest tests/fuzz` 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.fuzz.files import FORMATS, run_case
 from tests.fuzz.test_functions import CHOSEN, fuzz
 from tests.fuzz.world import World
+
+pytest.importorskip("yaml", reason="the extra 'yaml' is not installed")
+
+from tests.fuzz.files import FORMATS, run_case
 
 
 @pytest.mark.parametrize("name", FORMATS)
