@@ -51,9 +51,13 @@ def test_every_public_method_with_arguments_is_fuzzed() -> None:
     assert public - known == set()
 
 
+NEEDED = {"from_huggingface": "datasets", "audit": "cleanlab"}
+"""The package of an extra that calls with such a name need to be called rightly."""
+
+
 def can_run(case: Case) -> bool:
-    """Return whether the package that a function's images come from is installed."""
-    return case.call != "data.sources.from_huggingface" or installed("datasets")
+    """Return whether the extra that a call needs is installed."""
+    return all(installed(package) for name, package in NEEDED.items() if name in case.call)
 
 
 @fuzz
