@@ -15,7 +15,7 @@ def samples(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images each probe used, of which every one takes ten seconds."""
     used: list[int] = []
 
-    def select_features(data: object, *, sample: int, **_: object) -> layer_choice.Select:
+    def select_features(data: object, *, sample: int, **_: object) -> layer_choice.FeatureSelector:
         used.append(sample)
         return lambda model: ([f"chosen on {sample}"], ["average"])
 

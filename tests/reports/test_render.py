@@ -228,6 +228,7 @@ CHOICE = Choice(
         ({"augmentation": ["flip", "zoom"]}, "changed at random: flip and zoom."),
         ({"model": model(temperature=1.5)}, "divided by a temperature of 1.500"),
         ({"choice": CHOICE}, "fine-tuned at 0.0003, 50 % of the way"),
+        ({"choice": CHOICE}, "50 % of the way from those before the phase to those of epoch 4"),
         ({"choice": CHOICE}, "It was then trained again, on all training images."),
         ({"choice": replace(CHOICE, refitted=False)}, "The images held out were not trained on."),
         ({"model": model(resized_to=(8, 9))}, "resizes images to 8 x 9 pixels (bilinear)."),

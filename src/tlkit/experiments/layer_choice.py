@@ -1,7 +1,7 @@
 """Choose the layers that a recipe's head reads by a probe, within a share of a budget."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 
@@ -10,10 +10,8 @@ from tlkit.caching.cache import Cache
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.evaluation.probing.fitted_sites import min_images
 from tlkit.evaluation.probing.linear_probe import SAMPLE, select_features
+from tlkit.models.builder import FeatureSelector
 from tlkit.models.feature_extraction import Pooling
-
-Select = Callable[[keras.Model], tuple[list[str], list[Pooling]]]
-"""A function from a classifier on the whole backbone to the layers that its head is to read."""
 
 _TIMED = 200  # images, on which a probe is timed
 
@@ -26,7 +24,7 @@ def choose_layers(
     cache: Cache | None = None,
     also: Sequence[ImageDataset] = (),
     verbose: bool = False,
-) -> Select | None:
+) -> FeatureSelector | None:
     """Return a function that selects layers, for `build_classifier`.
 
     Args:
@@ -49,7 +47,7 @@ def choose_layers(
         )
         return None
 
-    def probe(sample: int, *, quiet: bool = False) -> Select:
+    def probe(sample: int, *, quiet: bool = False) -> FeatureSelector:
         return select_features(
             data,
             max_layers=max_layers,
@@ -63,7 +61,7 @@ def choose_layers(
     if seconds is None or len(data) <= timed:
         return probe(SAMPLE)
 
-    def select(model: keras.Model) -> tuple[list[str], list[Pooling]]:
+    def select(model: keras.Model) -> tuple[Sequence[str], Sequence[Pooling]]:
         started = time.perf_counter()
         found = probe(timed, quiet=True)(model)
         took = time.perf_counter() - started

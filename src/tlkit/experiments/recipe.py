@@ -17,6 +17,7 @@ from tlkit.data.batches import Data
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation import ood
+from tlkit.evaluation.candidates import Choice
 from tlkit.evaluation.probing.linear_probe import MAX_JOINT_FEATURES
 from tlkit.experiments import recipe_checkpoint
 from tlkit.experiments.layer_choice import choose_layers
@@ -33,6 +34,7 @@ from tlkit.training import ood_detector
 from tlkit.training.class_weights import ClassWeight
 from tlkit.training.inputs import validate
 from tlkit.training.phase import Phase, SolvedHead, plan_freezing
+from tlkit.training.records import Run
 from tlkit.training.trainer import TwoPhaseTrainer
 
 _SIZE = 32  # what the recipes were measured with
@@ -56,7 +58,8 @@ class Recipe:
         pooling: How feature maps become features, as in `build_classifier`.
         max_layers: Maximum number of layers that "auto" joins, as in `select_features`.
         held_out: The share of the training images, 0 to below 1, on which fine-tuning is compared
-            with the head alone before all are trained on; 0 fine-tunes without.
+            with the head alone before all are trained on; callbacks see those epochs too. With 0,
+            nothing is compared.
     """
 
     name: str
@@ -149,6 +152,12 @@ class Recipe:
             head=replace(self.head, class_weight=class_weight),
             fine_tune=None if tuned is None else replace(tuned, class_weight=class_weight),
         )
+
+    def _run(self, training: RecipeTraining, data: ImageDataset) -> tuple[Run, Choice | None]:
+        """Train the phases, after a choice of candidates if images are to be held out."""
+        if self.fine_tune is None or not self.held_out:
+            return training.run(data), None
+        return choose_and_train(training, self.fine_tune, data, share=self.held_out)
 
     @check_arguments
     def augment(self, layers: Sequence[keras.layers.Layer]) -> "Recipe":
@@ -288,10 +297,7 @@ class Recipe:
         places.write_seconds(time.perf_counter() - started)
         if class_weight is not None:
             self = self._weigh_classes(class_weight)
-        until = None
-        if budget is not None:
-            left = 60 * budget - before
-            until = started + (left if left > _MIN_LEFT * 60 * budget else 0.0)
+        until = None if budget is None else started + _find_left(60 * budget, before)
         training = RecipeTraining(
             model=model,
             head=self.head,
@@ -302,11 +308,7 @@ class Recipe:
             cache=places.share_features(cache),
             verbose=verbose,
         )
-        choice = None
-        if self.fine_tune is None or not self.held_out:
-            run = training.run(data)
-        else:
-            run, choice = choose_and_train(training, self.fine_tune, data, share=self.held_out)
+        run, choice = self._run(training, data)
         _fit_ood(model, data)
         ran_out = recipe_checkpoint.find_end(run, self.fine_tune, choice) if budget else None
         trained = Trained(
@@ -319,6 +321,12 @@ class Recipe:
         )
         _warn_of_budget(trained, budget)
         return trained
+
+
+def _find_left(seconds: float, used: float) -> float:
+    """Return the seconds that are left of a budget; 0 if they are too few to be worth while."""
+    left = seconds - used
+    return left if left > _MIN_LEFT * seconds else 0.0
 
 
 def _warn_of_budget(trained: Trained, budget: float | None) -> None:

@@ -192,9 +192,9 @@ def best(
         epochs: Epochs of fine-tuning; with `Recipe.train(budget=...)`, as many of them as fit.
         learning_rate: The maximum learning rate of fine-tuning, which is tried first.
         batch_size: Images per step of fine-tuning.
-        freeze: The layers of the backbone that fine-tuning does not train; None is none of them for
-            images below 96 pixels, and the first 60 % of larger ones, whose edges and textures are
-            those of pretraining.
+        freeze: Selects the layers that fine-tuning leaves frozen. By default it trains all layers
+            if images have fewer than 96 pixels a side; of larger images, whose edges and textures
+            are like those of pretraining, it leaves the first 60 % frozen.
         augmentation: Layers that change training images at random. Choose changes that keep the
             class: flips suit photos, but not digits.
         held_out: As for `Recipe`: the share of the training images that judges fine-tuning.

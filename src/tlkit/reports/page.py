@@ -168,7 +168,7 @@ def _group_figures(tokens: list[Token]) -> Iterator[Token]:
 
 
 def _find_end(tokens: list[Token], at: int) -> int:
-    """Return where a picture and its caption end; 0 if there is none at this place."""
+    """Return the index after a picture and its caption; 0 if no picture starts here."""
     end = at + 2 * _PARAGRAPH_TOKENS
     if end > len(tokens) or tokens[at].type != "paragraph_open":
         return 0
