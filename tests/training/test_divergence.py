@@ -211,3 +211,16 @@ def test_class_weights_weigh_the_frequencies_of_the_prior_loss(model: keras.Mode
 
     least = minimize(loss, np.zeros(3)).fun  # the best of all constant predictions
     assert found == pytest.approx(least, rel=1e-4)
+
+
+def test_a_phase_that_goes_on_is_judged_by_the_baseline_from_before_it(model: keras.Model) -> None:
+    learned = StopOnDivergence(Baseline(loss=0.1, prior_loss=2.0, majority_share=0.5))
+    learned.set_model(model)
+    learned.on_train_begin()
+    again = StopOnDivergence(Baseline(loss=1.9, prior_loss=2.0, majority_share=0.5))
+    again.set_model(model)
+    again.set_params({"epochs": 1})
+    again.on_train_begin()
+    again.set_state(learned.get_state())
+    again.on_epoch_end(0, {"loss": 2.1, "accuracy": 0.5})
+    assert again.diverged == 1
