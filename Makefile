@@ -31,7 +31,7 @@ check: lint types imports docs examples test  ## everything CI runs
 lock:                    ## add what is missing to the lock, with hashes and without hosts; UPGRADE=--upgrade renews all; needs uv
 	uv pip compile --quiet $(UPGRADE) --universal --generate-hashes --no-header --no-annotate \
 		--extra test --extra docs --extra hub --extra onnx --extra openvino --extra audit --extra card \
-		--extra datasets --extra parquet --extra tensorboard --extra yaml --extra pandas --extra litert --extra demo --extra serve --group lint --group browser \
+		--extra datasets --extra parquet --extra tensorboard --extra yaml --extra pandas --extra litert --extra demo --extra serve --extra optuna --group lint --group browser \
 		pyproject.toml --output-file requirements.lock
 	echo uv | uv pip compile --quiet $(UPGRADE) --universal --generate-hashes --no-header --no-annotate \
 		- --output-file .ci/installer.lock

@@ -27,6 +27,7 @@ from tlkit.cli import (
     quiet,
     serve_commands,
     signals,
+    tuning_commands,
 )
 from tlkit.cli.config import fill_from_file
 from tlkit.cli.options import DEFAULT_OUTPUT
@@ -78,6 +79,7 @@ _COMMANDS: tuple[Callable[..., Any], ...] = (
     hub_commands.pull,
     experiment_commands.probe,
     experiment_commands.inspect,
+    tuning_commands.tune,
 )
 app.command(cache_commands.app)
 for _order, _command in enumerate(_COMMANDS):

@@ -158,7 +158,7 @@ def inspect(
     output.print(tlkit.experiments.plan(dataset, split))
     if experiment.folds:
         output.print(tlkit.experiments.folds.describe(experiment, dataset))
-    recipe = tlkit.experiments.recipes.get(experiment.recipe, backbone=experiment.backbone)
+    recipe = tlkit.experiments.recipes.for_experiment(experiment)
     classifier = _build(experiment, dataset.class_names)
     phase = recipe.head if recipe.fine_tune is None else recipe.fine_tune
     plan = tlkit.training.plan_freezing(classifier, phase)
@@ -207,7 +207,7 @@ def _describe_caching(
 
 
 def _build(experiment: Experiment, names: Sequence[str]) -> "keras.Model":
-    recipe = tlkit.experiments.recipes.get(experiment.recipe, backbone=experiment.backbone)
+    recipe = tlkit.experiments.recipes.for_experiment(experiment)
     size = tlkit.experiments.loading.image_size_of(experiment)
     return tlkit.build_classifier(
         recipe.backbone,

@@ -36,3 +36,5 @@ from .reliability import calibration_curve as calibration_curve
 from .reliability import calibration_error as calibration_error
 from .significance import McNemar as McNemar
 from .significance import mcnemar as mcnemar
+from .tuning import Trial as Trial
+from .tuning import Tuning as Tuning

@@ -38,3 +38,5 @@ from .tables import WrittenTables as WrittenTables
 from .tables import write_features as write_features
 from .tables import write_predictions as write_predictions
 from .trained import Trained as Trained
+from .tuner import tune as tune
+from .tuning_space import TuningSpace as TuningSpace

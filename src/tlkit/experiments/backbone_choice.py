@@ -171,8 +171,10 @@ def take_recommended(
 def end_recipe(recipe: Recipe, chosen: ProbedBackbone, *, limited: bool) -> Recipe:
     """Return a recipe whose backbone ends where it was recommended to end.
 
-    A recipe that joins several layers selects them itself, unless there is a limit on time or size.
+    A recipe that joins several layers of any number of images selects them itself, unless there is
+    a limit on time or size.
     """
-    if recipe.max_layers > 1 and not limited:
+    joins_always = recipe.max_layers > 1 and recipe.max_images_to_join is None
+    if joins_always and not limited:
         return recipe
     return replace(recipe, features=(chosen.layer,), pooling=chosen.pooling)

@@ -24,8 +24,12 @@ Duplicates = Literal["allow", "refuse", "together"]
 Unreadable = Literal["fail", "replace", "skip"]
 SplitChoice = Literal["auto", "folders", "pool", "random"]
 _SAVE = " Save a model first: model.save('backbone.keras')."
-_LISTS = ("add", "augment", "backbones", "image_sizes", "label_columns", "options", "pixels")
+_LISTS = (
+    *("add", "augment", "backbones", "image_sizes", "label_columns", "options", "pixels"),
+    "recipe_options",
+)
 
+_OWN_SETTINGS = {"augmentation": "augment", "backbone": "backbone"}
 _CHECKED_APART = (
     *("_", "add", "backbone", "data", "image_size", "image_sizes", "pixels", "weights"),
     *("test_data", "validation_data"),
@@ -45,6 +49,7 @@ class Experiment:
         data: A folder with a subfolder of images for each class, or a .csv or .parquet table.
         add: More folders or tables of images, of these classes or of new ones, to train on too.
         recipe: The training recipe.
+        recipe_options: More arguments of the recipe, such as epochs=4 freeze=0.6.
         image_size: Height and width: 160, 120x200 or 120 200; by default the backbone's own size.
         channels: 3 for RGB, 1 for grey.
         fit: How images of another aspect ratio are fitted.
@@ -92,6 +97,7 @@ class Experiment:
     _: KW_ONLY
     add: tuple[str, ...] = ()
     recipe: RecipeName = "fast"
+    recipe_options: tuple[str, ...] = ()
     image_size: tuple[int, ...] | int | str | None = None
     channels: Literal[1, 3] = 3
     fit: Fit = "squash"
@@ -170,7 +176,7 @@ class Experiment:
             raise ConfigError(Argument("channels"), wanted)
         if self.class_weight is not None:
             arguments.one_of("class_weight", self.class_weight, ("balanced",))
-        _ = self.backbone_options  # checked
+        _ = self.backbone_options, self.recipe_settings  # checked
 
     def _check_numbers(self) -> None:
         if self.image_size is not None:
@@ -269,17 +275,28 @@ class Experiment:
             >>> Experiment("photos", options=("alpha=0.75",)).backbone_options
             {'alpha': 0.75}
         """
-        found: dict[str, Any] = {}
-        for option in self.options:
-            name, equals, value = option.partition("=")
-            if not (name.isidentifier() and equals and value):
+        return _read_options("options", self.options)
+
+    @property
+    def recipe_settings(self) -> dict[str, Any]:
+        """The arguments of the recipe that `recipe_options` names.
+
+        Raises:
+            ConfigError: One is not of the form name=value, or is a setting of its own.
+
+        Examples:
+            >>> Experiment("photos", recipe_options=("epochs=4",)).recipe_settings
+            {'epochs': 4}
+        """
+        found = _read_options("recipe_options", self.recipe_options)
+        for name, setting in _OWN_SETTINGS.items():
+            if name in found:
                 raise ConfigError(
-                    Argument("options"), f" must be of the form name=value, got {show(option)}."
+                    Argument("recipe_options"),
+                    f" must not have {name!r}, for which there is ",
+                    Argument(setting),
+                    ".",
                 )
-            try:
-                found[name] = json.loads(value)
-            except (RecursionError, ValueError):  # text; or deep, or a number of 5,000 digits
-                found[name] = value
         return found
 
     @property
@@ -351,3 +368,19 @@ def settings_of_run(config: Mapping[str, Any]) -> dict[str, Any]:
     if not all(Path(str(place)).exists() for place in added):
         moved["add"] = recorded.get("add", added)
     return {**values, **moved}
+
+
+def _read_options(argument: str, options: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments that options of the form name=value name."""
+    found: dict[str, Any] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not (name.isidentifier() and equals and value):
+            raise ConfigError(
+                Argument(argument), f" must be of the form name=value, got {show(option)}."
+            )
+        try:
+            found[name] = json.loads(value)
+        except (RecursionError, ValueError):  # text; or deep, or a number of 5,000 digits
+            found[name] = value
+    return found

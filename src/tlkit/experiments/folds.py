@@ -67,7 +67,7 @@ def evaluate_folds(
         train: Trains another on some of them.
         cache: Where the features that the head reads are stored.
     """
-    recipe = recipes.get(experiment.recipe, backbone=experiment.backbone)
+    recipe = recipes.for_experiment(experiment)
     plain = not experiment.augment and getattr(experiment, "class_weight", None) is None
     if isinstance(recipe.head, SolvedHead) and recipe.fine_tune is None and plain:
         return cross_validate(

@@ -57,6 +57,7 @@ class Recipe:
             training images.
         pooling: How feature maps become features, as in `build_classifier`.
         max_layers: Maximum number of layers that "auto" joins, as in `select_features`.
+        max_images_to_join: Of more images, "auto" takes one layer; None joins them for any number.
         held_out: The share of the training images, 0 to below 1, on which fine-tuning is compared
             with the head alone before all are trained on; callbacks see those epochs too. With 0,
             nothing is compared.
@@ -70,6 +71,7 @@ class Recipe:
     features: str | tuple[str, ...] | None = None
     pooling: Pooling | None = None
     max_layers: int = 1
+    max_images_to_join: int | None = None
     held_out: float = 0.0
 
     def __post_init__(self) -> None:
@@ -120,7 +122,7 @@ class Recipe:
         if features == "auto":
             features = choose_layers(
                 data,
-                max_layers=self.max_layers,
+                max_layers=self._count_layers(data),
                 seconds=probe_seconds,
                 cache=cache,
                 also=also,
@@ -144,6 +146,11 @@ class Recipe:
             class_names=data.class_names,
             multi_label=data.is_multi_label,
         )
+
+    def _count_layers(self, data: ImageDataset) -> int:
+        """Return how many layers may be joined for these images."""
+        at_most = self.max_images_to_join
+        return self.max_layers if at_most is None or len(data) <= at_most else 1
 
     def _weigh_classes(self, class_weight: ClassWeight) -> "Recipe":
         tuned = self.fine_tune

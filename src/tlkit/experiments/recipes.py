@@ -1,5 +1,6 @@
 """The named recipes: complete settings, each a function that returns a `Recipe`."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,10 @@ import keras
 
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
+from tlkit.errors import ConfigError
+from tlkit.evaluation.probing.linear_probe import SAMPLE
 from tlkit.experiments.comparison import compare
+from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.recipe import Recipe
 from tlkit.experiments.trained import Trained
 from tlkit.models import backbones, freezing
@@ -50,13 +54,27 @@ def get(name: str, **settings: Any) -> Recipe:
         settings: Arguments of the recipe's function: `get("best", epochs=3)`.
 
     Raises:
-        ConfigError: There is no such recipe.
+        ConfigError: There is no such recipe, or it has no such setting.
 
     Examples:
         >>> get("few_images", epochs=(2, 3)).head.epochs
         2
     """
-    return _RECIPES[arguments.one_of("recipe", name, _RECIPES)](**settings)
+    create = _RECIPES[arguments.one_of("recipe", name, _RECIPES)]
+    known = [*inspect.signature(create).parameters]
+    for setting in settings:
+        if setting not in known:
+            raise ConfigError(
+                f"The recipe {name!r} has no setting {setting!r}; it has {known}."
+                f"{arguments.nearest(setting, known)}"
+            )
+    return create(**settings)
+
+
+def for_experiment(experiment: Experiment) -> Recipe:
+    """Return the recipe of an experiment, with its backbone and its settings."""
+    settings = experiment.recipe_settings
+    return get(experiment.recipe, backbone=experiment.backbone, **settings)
 
 
 @check_arguments
@@ -101,6 +119,8 @@ def mnist_as_described(
 def few_images(
     *,
     epochs: tuple[int, int] = (10, 10),
+    learning_rates: tuple[float, float] = (3e-3, 2e-4),
+    freeze: freezing.Select | float | None = None,
     batchnorm: BatchNormPolicy = "frozen",
     backbone: str | keras.Model = _BACKBONE,
 ) -> Recipe:
@@ -112,6 +132,8 @@ def few_images(
 
     Args:
         epochs: Epochs of the head phase and of fine-tuning.
+        learning_rates: The learning rates of both phases.
+        freeze: The layers that fine-tuning leaves frozen, as for `best`; by default the first 65 %.
         batchnorm: How BatchNormalization behaves in fine-tuning, as for `Phase`.
         backbone: As for `build_classifier`; the default is what the recipe was measured with.
 
@@ -120,15 +142,16 @@ def few_images(
         0.0002
     """
     head, fine_tune = epochs
+    head_rate, rate = learning_rates
     return Recipe(
         name="few_images",
         backbone=backbone,
         pixels=None,
-        head=Phase(epochs=head, learning_rate=3e-3),
+        head=Phase(epochs=head, learning_rate=head_rate),
         fine_tune=Phase(
             epochs=fine_tune,
-            learning_rate=2e-4,
-            freeze=_freeze_start(backbone),
+            learning_rate=rate,
+            freeze=_read_freeze(freeze, default=_freeze_start(backbone)),
             batchnorm=batchnorm,
         ),
     )
@@ -168,7 +191,8 @@ def best(
     epochs: int = 8,
     learning_rate: float = 3e-4,
     batch_size: int = 64,
-    freeze: freezing.Select | None = None,
+    freeze: freezing.Select | float | None = None,
+    max_layers: int = 4,
     augmentation: tuple[keras.layers.Layer, ...] = (),
     held_out: float = 0.25,
     backbone: str | keras.Model = _BACKBONE,
@@ -189,12 +213,15 @@ def best(
     `freeze=freezing.first(18)`: training them takes a third of the time and gains nothing.
 
     Args:
-        epochs: Epochs of fine-tuning; with `Recipe.train(budget=...)`, as many of them as fit.
+        epochs: Epochs of fine-tuning; with `Recipe.train(budget=...)`, as many of them as fit. 0
+            solves the head alone.
         learning_rate: The maximum learning rate of fine-tuning, which is tried first.
         batch_size: Images per step of fine-tuning.
-        freeze: Selects the layers that fine-tuning leaves frozen. By default it trains all layers
+        freeze: Selects the layers that fine-tuning leaves frozen, or the share of them from the
+            start, 0 to below 1, up to the end of a block. By default it trains all layers
             if images have fewer than 96 pixels a side; of larger images, whose edges and textures
             are like those of pretraining, it leaves the first 60 % frozen.
+        max_layers: Maximum number of layers that the head reads.
         augmentation: Layers that change training images at random. Choose changes that keep the
             class: flips suit photos, but not digits.
         held_out: As for `Recipe`: the share of the training images that judges fine-tuning.
@@ -204,35 +231,40 @@ def best(
         >>> best().fine_tune.schedule
         'cosine'
     """
-    return Recipe(
-        name="best",
-        backbone=backbone,
-        pixels=None,
-        head=SolvedHead(),
-        fine_tune=Phase(
+    fine_tune = None
+    if arguments.at_least("epochs", epochs, 0):
+        fine_tune = Phase(
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
             schedule="cosine",
             warmup=0.5,
             global_clipnorm=1.0,
-            freeze=_freeze_early if freeze is None else freeze,
+            freeze=_read_freeze(freeze, default=_freeze_early),
             augmentation=augmentation,
-        ),
+        )
+    return Recipe(
+        name="best",
+        backbone=backbone,
+        pixels=None,
+        head=SolvedHead(),
+        fine_tune=fine_tune,
         features="auto",
-        max_layers=4,
+        max_layers=arguments.at_least("max_layers", max_layers, 1),
         held_out=held_out,
     )
 
 
 @check_arguments
-def fast(*, backbone: str | keras.Model = _BACKBONE) -> Recipe:
+def fast(*, max_layers: int = 2, backbone: str | keras.Model = _BACKBONE) -> Recipe:
     """Return the fastest recipe: a logistic regression on the features of a frozen backbone.
 
-    A probe finds the layers whose features are classified best. The backbone ends at the cheapest
-    layer within one standard error of the best, and the head is solved by L-BFGS.
+    A probe finds the layers whose features are classified best, and the backbone ends there. With
+    at most 5,000 images the head reads up to two layers; with more, one layer is as good, and
+    quicker. The head is solved by L-BFGS.
 
     Args:
+        max_layers: Maximum number of layers that the head reads.
         backbone: As for `build_classifier`; the default is what the recipe was measured with.
 
     Examples:
@@ -246,7 +278,17 @@ def fast(*, backbone: str | keras.Model = _BACKBONE) -> Recipe:
         head=SolvedHead(),
         fine_tune=None,
         features="auto",
+        max_layers=arguments.at_least("max_layers", max_layers, 1),
+        max_images_to_join=SAMPLE,
     )
+
+
+def _read_freeze(
+    freeze: freezing.Select | float | None, *, default: freezing.Select
+) -> freezing.Select:
+    if isinstance(freeze, int | float):
+        return freezing.to_block_end(freezing.first_fraction(freeze))
+    return default if freeze is None else freeze
 
 
 def _freeze_early(backbone: keras.Model) -> list[keras.layers.Layer]:

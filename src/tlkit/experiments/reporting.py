@@ -180,7 +180,7 @@ def gather_facts(
         weights=(*list_weights(experiment), "own")[0],
         model=model_facts(trained.model),
         phases=describe_phases(
-            _set_chosen_rate(recipes.get(experiment.recipe, backbone=experiment.backbone), chosen),
+            _set_chosen_rate(recipes.for_experiment(experiment), chosen),
             trained,
         ),
         evaluation=evaluation,
@@ -252,7 +252,7 @@ def describe_phases(recipe: Recipe, trained: Trained) -> list[PhaseFacts]:
 
 def _list_augmentation(experiment: Experiment, trained: Trained) -> tuple[str, ...]:
     """Return the random changes of images; none if the phase that has them was left out."""
-    recipe = recipes.get(experiment.recipe)
+    recipe = recipes.for_experiment(experiment)
     augmented = "head" if recipe.fine_tune is None else "fine_tune"
     done = any(run.name == augmented for run in trained.run.phases)
     return experiment.augment if done else ()

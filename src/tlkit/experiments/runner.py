@@ -331,7 +331,7 @@ def train(
         checkpoint: As for `Recipe.train`.
         verbose: Whether to print a line for every epoch.
     """
-    recipe = recipes.get(experiment.recipe, backbone=experiment.backbone)
+    recipe = recipes.for_experiment(experiment)
     if experiment.augment:
         layers = create_augmentation(
             experiment.augment, value_range=split.train.value_range, channels=experiment.channels

@@ -11,3 +11,4 @@ from .image_grids import prediction_grid as prediction_grid
 from .portfolio import portfolio_picture as portfolio_picture
 from .saliency import grad_cam as grad_cam
 from .saliency import grad_cam_grid as grad_cam_grid
+from .tuning import tuning_chart as tuning_chart

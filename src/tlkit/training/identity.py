@@ -42,8 +42,8 @@ def describe_training(
     found = {
         "keras": f"{keras.__version__} on {keras.config.backend()}",
         "model": f"of {len(shapes)} weights, {_digest(repr(shapes).encode())}",
-        "data": _describe_data(data),
-        "validation_data": "none" if validation_data is None else _describe_data(validation_data),
+        "data": describe_data(data),
+        "validation_data": "none" if validation_data is None else describe_data(validation_data),
     }
     for (name, phase), seed in zip(phases.items(), seeds, strict=True):
         found[f"{name}.seed"] = str(seed)
@@ -80,7 +80,7 @@ def _name(value: Any) -> str:
     return str(getattr(value, "__name__", type(value).__name__))
 
 
-def _describe_data(data: Inputs) -> str:
+def describe_data(data: Inputs) -> str:
     """Return the number of images, and a digest of all labels and some images."""
     if not batches.is_arrays(data):
         return f"a dataset of {count_batches(data)} batches"  # they may be shuffled

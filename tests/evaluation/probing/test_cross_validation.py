@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 from tlkit.evaluation.probing import cross_validation
 from tlkit.evaluation.probing.cross_validation import NUM_FOLDS, CrossValidation, _best_penalties
@@ -38,10 +39,14 @@ def test_the_accuracy_is_that_of_each_fold_and_penalty_solved_by_itself(
         piece = slice(start, start + 25)
         site.add(features[piece], labels[piece], folds[piece])
     if max_kept >= count:
-        assert site.accuracy() == pytest.approx(_accuracy(features, labels, folds), abs=1e-9)
+        assert site.measure().accuracy == pytest.approx(
+            _accuracy(features, labels, folds), abs=1e-9
+        )
     else:
         assert site.counts == (count, max_kept)
-        assert site.accuracy() > 0.4  # fitted to all images, and scored on those that were kept
+        assert (
+            site.measure().accuracy > 0.4
+        )  # fitted to all images, and scored on those that were kept
 
 
 def test_a_penalty_is_left_out_that_is_behind_by_more_than_chance() -> None:
@@ -55,3 +60,30 @@ def test_a_penalty_is_left_out_that_is_behind_by_more_than_chance() -> None:
 
 def test_sites_are_scored_on_all_cores_in_their_order() -> None:
     assert cross_validation.map_sites(lambda value: value + 1, [3, 1, 2]) == [4, 2, 3]
+
+
+def test_the_loss_is_that_of_the_best_temperature() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 400)
+    logits = random.normal(size=(400, 3)) + 2 * np.eye(3)[labels]
+    at_best = cross_validation.calibrated_losses(logits, labels)
+    assert cross_validation.calibrated_losses(9 * logits, labels) == pytest.approx(
+        at_best, rel=1e-3
+    )
+    for scale in (0.5, 0.8, 1.25, 2):
+        scaled = scale * logits
+        losses = logsumexp(scaled, axis=1) - scaled[np.arange(400), labels]
+        assert at_best.mean() < losses.mean() + 1e-4
+
+
+def test_a_score_improves_by_more_than_the_standard_error_of_the_difference() -> None:
+    def score(losses: np.ndarray) -> cross_validation.Score:
+        return cross_validation.Score(accuracy=0.5, losses=losses)
+
+    before = np.random.default_rng(0).random(100)
+    better = score(before - 0.01)  # by the same for each image: the difference has no error
+    noisy = score(before - 0.01 + np.tile([0.2, -0.2], 50))
+    assert better.improves(score(before))
+    assert not noisy.improves(score(before))
+    assert not score(before).improves(score(before))
+    assert not score(np.empty(0)).improves(score(np.empty(0)))

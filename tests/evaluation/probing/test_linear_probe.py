@@ -1,4 +1,5 @@
 import tracemalloc
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ import tlkit
 from tlkit import sources
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.probing import cross_validation, linear_probe
+from tlkit.evaluation.probing.result import ProbedLayer
 
 
 def _stripes(count: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +133,7 @@ def test_layers_are_combined_if_that_improves_the_accuracy() -> None:
     assert set(probe.joint) <= set(probe.layers)
     assert len({each.layer for each in probe.joint}) == len(probe.joint)
     alone = tlkit.probe(model, _two_signs(), max_features=64)
-    assert alone.joint == (alone.best,)
+    assert alone.joint == (min(alone.layers, key=lambda each: each.loss),)
     built = tlkit.build_classifier(
         backbone,
         4,
@@ -139,6 +141,41 @@ def test_layers_are_combined_if_that_improves_the_accuracy() -> None:
         features=linear_probe.select_features(_two_signs(), max_layers=3),
     )
     assert built.predict(_two_signs(4)[0], verbose=0).shape == (4, 4)
+
+
+def _layer(name: str, *, multiply_adds: int = 1, num_features: int = 4) -> ProbedLayer:
+    return ProbedLayer(
+        layer=name,
+        pooling="avg",
+        num_features=num_features,
+        multiply_adds=multiply_adds,
+        num_parameters=1,
+        accuracy=0.5,
+    )
+
+
+def _score(loss: float) -> cross_validation.Score:
+    return cross_validation.Score(accuracy=0.5, losses=np.full(50, loss))
+
+
+def _select(joint_losses: dict[str, float], max_layers: int = 3) -> list[str]:
+    """Select among "a" (loss 0.5), "b" (0.4), and layers too deep or wide to be joined with it."""
+    layers = [_layer("a"), _layer("b", multiply_adds=2), _layer("deep", multiply_adds=4)]
+    layers.append(_layer("wide", num_features=2048))
+    fits = [SimpleNamespace(name=each.layer, standard_error=lambda _: 0.1) for each in layers]
+
+    def measure(groups: list[list[SimpleNamespace]]) -> list[cross_validation.Score]:
+        return [_score(joint_losses["+".join(sorted(fit.name for fit in fits))]) for fits in groups]
+
+    scores = [_score(loss) for loss in (0.5, 0.4, 0.9, 0.9)]
+    joint, _ = linear_probe._select_joint(layers, scores, fits, max_layers, measure)
+    return [each.layer for each in joint]
+
+
+def test_layers_are_joined_as_long_as_the_loss_falls() -> None:
+    assert _select({"a+b": 0.3}) == ["a", "b"]
+    assert _select({"a+b": 0.3}, max_layers=1) == ["b"]
+    assert _select({"a+b": 0.4}) == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -293,11 +330,11 @@ def test_a_scored_site_keeps_no_logits() -> None:
     features = random.random((500, 4), "float32")
     site.add(features, np.arange(500) % classes, np.arange(500) % 5)
     tracemalloc.start()
-    site.accuracy()
+    site.measure()
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept < 500 * classes * 4 / 10
     several = cross_validation.CrossValidation(4, 3, "ridge")
     several.add(features, random.integers(0, 2, (500, 3)), np.arange(500) % 5)
-    several.accuracy()
+    several.measure()
     assert several.logits.base is None  # not a part of the logits of all penalties

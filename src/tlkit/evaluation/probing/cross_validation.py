@@ -15,9 +15,11 @@ kept, and with more than 2,000 images only one fold is scored, which is precise 
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+from scipy.special import logsumexp
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # of scikit-learn
 
 from tlkit._internal import system
@@ -37,8 +39,39 @@ _CHANCE = 3.0  # standard deviations
 _PENALTY = 1e-3  # the penalty chosen most often for a few thousand images
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Score:
+    """How well heads predict images that they were not fitted to.
+
+    Attributes:
+        accuracy: The share of images that is classified correctly; for multi-label, the mean
+            average precision.
+        losses: The cross-entropy of each image in nats, at the temperature that is best for all of
+            them; empty for multi-label.
+    """
+
+    accuracy: float
+    losses: np.ndarray
+
+    @property
+    def loss(self) -> float:
+        """The mean loss; NaN for multi-label."""
+        return float(self.losses.mean()) if len(self.losses) else math.nan
+
+    def improves(self, other: "Score") -> bool:
+        """Return whether the loss is lower by more than a standard error of the difference."""
+        return other.loss - self.loss > self.difference_error(other)
+
+    def difference_error(self, other: "Score") -> float:
+        """Return the standard error of the difference of two losses on the same images."""
+        differences = other.losses - self.losses
+        if not len(differences):
+            return math.nan
+        return float(differences.std()) / math.sqrt(len(differences))
+
+
 class CrossValidation:
-    """The features of one site, collected in batches, and the accuracy of heads fitted to them."""
+    """The features of one site, collected in batches, and the score of heads fitted to them."""
 
     def __init__(self, num_features: int, num_classes: int, solver: str) -> None:
         self._num_features, self._num_classes = num_features, num_classes
@@ -88,20 +121,18 @@ class CrossValidation:
             found += [np.array([fold]), *self._moments[fold].arrays()]
         return found
 
-    def accuracy(self) -> float:
-        """Return the share of the scored images that are classified correctly.
-
-        For multi-label, it is the mean average precision.
-        """
-        self._score(quick=False)
+    def measure(self) -> Score:
+        """Return the score on the scored images."""
+        logits = self._score(quick=False)
         if self.truth.ndim == 2:
-            return solvers.score(self.truth, self.logits)
-        return float(self._is_correct.mean())
+            return Score(accuracy=solvers.score(self.truth, logits), losses=np.empty(0, "float32"))
+        losses = calibrated_losses(logits, self.truth).astype("float32")
+        return Score(accuracy=float(self._is_correct.mean()), losses=losses)
 
     def standard_error(self, accuracy: float) -> float:
         """Return the standard error of an accuracy on the scored images.
 
-        For multi-label, that of the mean average precision that `accuracy` returned last.
+        For multi-label, that of the mean average precision that `measure` returned last.
         """
         if self.is_multi_label:
             return multi_label.precision_error(self.truth, self.logits)
@@ -122,8 +153,12 @@ class CrossValidation:
 
     # A site of 1,000 classes has 20 MB of logits, and there are dozens of sites: only what is asked
     # for later is kept.
-    def _score(self, *, quick: bool) -> None:
-        """Set labels of the scored images and how heads not fitted to them classify them."""
+    def _score(self, *, quick: bool) -> np.ndarray:
+        """Set labels of the scored images and how heads not fitted to them classify them.
+
+        Returns:
+            Their logits.
+        """
         features, labels, folds = self._concatenate()
         if self._solver == "ridge":
             logits = self._ridge_logits(features, labels, folds, quick=quick)
@@ -134,6 +169,7 @@ class CrossValidation:
             self.logits = logits.copy()  # not the logits of all penalties
         else:
             self._is_correct = np.asarray(logits.argmax(axis=1) == labels)
+        return logits
 
     def _lbfgs_logits(
         self, features: np.ndarray, labels: np.ndarray, folds: np.ndarray
@@ -251,8 +287,8 @@ def map_sites(
         return found
 
 
-def joint_accuracy(sites: Sequence[CrossValidation]) -> float:
-    """Return the accuracy of ridge regression on the features of several sites together.
+def measure_joint(sites: Sequence[CrossValidation]) -> Score:
+    """Return the score of ridge regression on the features of several sites together.
 
     It is computed on the images whose features were kept.
     """
@@ -261,4 +297,19 @@ def joint_accuracy(sites: Sequence[CrossValidation]) -> float:
     _, labels, folds = parts[0]
     joint = CrossValidation(features.shape[1], sites[0]._num_classes, "ridge")
     joint.add(features, labels, folds)
-    return joint.accuracy()
+    return joint.measure()
+
+
+def calibrated_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the cross-entropy of each image at the temperature that is best for all.
+
+    Ridge regression's outputs are no logits: only at a temperature of their own are they
+    probabilities, so that sites can be compared.
+
+    Args:
+        logits: `(count, classes)`, of images that the head was not fitted to.
+        labels: Class indices, `(count,)`.
+    """
+    smoothing = 1 / (len(labels) + 2)  # Platt's, or the best temperature of no error would be 0
+    scaled = logits / solvers.fit_temperature(logits, labels, smoothing=smoothing)
+    return np.asarray(logsumexp(scaled, axis=1) - scaled[np.arange(len(labels)), labels])

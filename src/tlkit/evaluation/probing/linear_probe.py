@@ -1,5 +1,6 @@
 """Find the layer of a backbone after which a head should read, by linear probes."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,8 +15,8 @@ from tlkit.caching.cache import Cache
 from tlkit.caching.progress import CacheProgress
 from tlkit.data.batches import Data
 from tlkit.errors import ConfigError
-from tlkit.evaluation.probing import sites, stored_accuracies
-from tlkit.evaluation.probing.cross_validation import CrossValidation
+from tlkit.evaluation.probing import sites, stored_scores
+from tlkit.evaluation.probing.cross_validation import CrossValidation, Score
 from tlkit.evaluation.probing.fitted_sites import fit_sites
 from tlkit.evaluation.probing.result import Probe, ProbedLayer
 from tlkit.models.feature_extraction import Pooling
@@ -24,7 +25,7 @@ from tlkit.training import solvers
 
 MAX_JOINT_FEATURES = 2048
 """Features of an image that a head of several layers reads at most."""
-_MIN_GAIN = 0.5  # standard errors that a further layer must add to the accuracy
+_MIN_GAIN = 0.5  # standard errors that a further layer must add to a mean average precision
 _MAX_DEEPER = 1.5  # times the best layer's multiply-adds, which every epoch has to pay
 
 
@@ -108,10 +109,10 @@ def probe(
         also=also,
         progress=progress,
     )
-    measure = partial(stored_accuracies.measure_all, cache=cache, on_done=progress.update)
-    accuracies = measure([[fit] for fit in fitted.fits])
-    layers = tuple(map(_to_layer, fitted.sites, accuracies))
-    joint, joint_accuracy = _select_joint(layers, fitted.fits, max_layers, measure)
+    measure = partial(stored_scores.measure_all, cache=cache, on_done=progress.update)
+    scores = measure([[fit] for fit in fitted.fits])
+    layers = tuple(map(partial(_to_layer, min(scores, key=_rank)), fitted.sites, scores))
+    joint, joint_accuracy = _select_joint(layers, scores, fitted.fits, max_layers, measure)
     num_fitted, num_scored = fitted.fits[0].counts
     best = max(range(len(layers)), key=lambda at: layers[at].accuracy)
     several = is_multi_label(model)
@@ -132,14 +133,16 @@ def probe(
     return found
 
 
-def _to_layer(site: sites.Site, accuracy: float) -> ProbedLayer:
+def _to_layer(best: Score, site: sites.Site, score: Score) -> ProbedLayer:
     return ProbedLayer(
         layer=site.layer,
         pooling=site.pooling,
         num_features=site.num_features,
         multiply_adds=site.multiply_adds,
         num_parameters=site.num_parameters,
-        accuracy=accuracy,
+        accuracy=score.accuracy,
+        loss=score.loss,
+        loss_error=score.difference_error(best),
     )
 
 
@@ -155,8 +158,8 @@ def select_features(
 ) -> Callable[[keras.Model], tuple[list[str], list[Pooling]]]:
     """Return a function that selects the layers a head reads by a probe, for `build_classifier`.
 
-    It selects the cheapest layer within one standard error of the best, or with `max_layers` above
-    1 the layers with the best joint accuracy.
+    It selects the cheapest layer whose loss is the lowest but for chance, or with `max_layers`
+    above 1 the layers with the lowest loss together.
 
     Args:
         data: The training images and labels, in any form.
@@ -223,21 +226,24 @@ def _check(
 
 
 # Which layers should a head read together? There are too many sets to try, so layers are added
-# greedily: first the best one, then each time the one with the highest joint accuracy, as long as
-# the gain is above half a standard error, below which it may be chance. Of each layer only the
+# greedily: first the best one, then each time the one with the lowest joint loss, as long as it is
+# lower by more than a standard error of the difference, below which it may be chance. The loss of a
+# few hundred images tells small differences that their accuracy does not. Of each layer only the
 # better pooling is tried. Layers much deeper than the best are left out, because every epoch would
 # run the backbone up to there, and so are layers that would bring the head above
-# `MAX_JOINT_FEATURES`.
+# `MAX_JOINT_FEATURES`. For multi-label, it is the mean average precision that counts, and half a
+# standard error of it.
 def _select_joint(
     layers: Sequence[ProbedLayer],
+    scores: Sequence[Score],
     fits: Sequence[CrossValidation],
     max_layers: int,
-    measure: Callable[[Sequence[Sequence[CrossValidation]]], list[float]],
+    measure: Callable[[Sequence[Sequence[CrossValidation]]], list[Score]],
 ) -> tuple[tuple[ProbedLayer, ...], float]:
     """Return the layers to read together, in the backbone's order, and their joint accuracy."""
-    order = sorted(range(len(layers)), key=lambda index: -layers[index].accuracy)
+    order = sorted(range(len(layers)), key=lambda index: _rank(scores[index]))
     best_pooling = {layers[index].layer: index for index in reversed(order)}
-    selected, accuracy = [order[0]], layers[order[0]].accuracy
+    selected, score = [order[0]], scores[order[0]]
     max_work = _MAX_DEEPER * layers[order[0]].multiply_adds
     while len(selected) < max_layers:
         names = {layers[index].layer for index in selected}
@@ -250,10 +256,30 @@ def _select_joint(
             and num_features + layers[index].num_features <= MAX_JOINT_FEATURES
         ]
         found = measure([[fits[each] for each in (*selected, index)] for index in others])
-        tried = [(each, -index) for each, index in zip(found, others, strict=True)]
-        error = fits[order[0]].standard_error(accuracy)
-        if not tried or max(tried)[0] <= accuracy + _MIN_GAIN * error:
+        if not others:
             break
-        accuracy, index = max(tried)
-        selected.append(-index)
-    return tuple(layers[index] for index in sorted(selected)), accuracy
+        at = min(range(len(others)), key=lambda at: (_rank(found[at]), others[at]))
+        error = fits[order[0]].standard_error(score.accuracy)
+        if not _is_gain(found[at], score, error):
+            break
+        score = found[at]
+        selected.append(others[at])
+    return tuple(layers[index] for index in sorted(selected)), score.accuracy
+
+
+def _rank(score: Score) -> float:
+    """Return what is lower for a better score."""
+    return -score.accuracy if math.isnan(score.loss) else score.loss
+
+
+def _is_gain(score: Score, before: Score, error: float) -> bool:
+    """Return whether a score is better by more than chance.
+
+    Args:
+        score: The score.
+        before: What it is compared with.
+        error: The standard error of the accuracy.
+    """
+    if math.isnan(score.loss):
+        return score.accuracy > before.accuracy + _MIN_GAIN * error
+    return score.improves(before)

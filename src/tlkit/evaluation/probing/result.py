@@ -9,6 +9,7 @@ import rich.console
 from tlkit._internal.tables import build_table, render_text
 from tlkit.models.feature_extraction import Pooling
 
+_CHANCE = 0.5  # standard errors of a difference
 Measure = Literal["accuracy", "mean average precision"]
 
 
@@ -24,6 +25,9 @@ class ProbedLayer:
         num_parameters: Parameters of the backbone up to this layer.
         accuracy: The share of images, not used to fit the head, that it classifies correctly; for
             multi-label, the mean average precision on them.
+        loss: Their mean cross-entropy in nats, at its best temperature; NaN for multi-label.
+        loss_error: The standard error of the difference between its loss and the lowest one, which
+            both have on the same images.
     """
 
     layer: str
@@ -32,6 +36,8 @@ class ProbedLayer:
     multiply_adds: int
     num_parameters: int
     accuracy: float
+    loss: float = math.nan
+    loss_error: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +84,17 @@ class Probe:
 
     @property
     def chosen(self) -> ProbedLayer:
-        """The cheapest layer whose accuracy is within one standard error of the best."""
-        least = self.best.accuracy - self.standard_error
-        good = [probed for probed in self.layers if probed.accuracy >= least]
+        """The layer to read: the cheapest whose loss is the lowest, but for chance.
+
+        It is above the lowest by at most half a standard error of the difference. For multi-label,
+        it is the cheapest layer within one standard error of the best mean average precision.
+        """
+        if math.isnan(self.best.loss):
+            least = self.best.accuracy - self.standard_error
+            good = [probed for probed in self.layers if probed.accuracy >= least]
+        else:
+            lowest = min(probed.loss for probed in self.layers)
+            good = [each for each in self.layers if each.loss - lowest <= _CHANCE * each.loss_error]
         return min(good, key=lambda probed: (probed.multiply_adds, probed.num_features))
 
     def summary(self) -> str:
@@ -96,11 +110,11 @@ class Probe:
 
     def explain(self) -> str:
         """Return in a line what a head should read, and how accurate it is."""
-        percent = 100 * self.chosen.accuracy
+        chosen, best = self.chosen, self.best
         line = (
-            f"{percent:.1f} % after {self.chosen.layer} ({pooling_name(self.chosen.pooling)}), "
-            f"the cheapest within {100 * self.standard_error:.1f} points of the best, "
-            f"{100 * self.best.accuracy:.1f} %"
+            f"{100 * chosen.accuracy:.1f} % after {chosen.layer} ({pooling_name(chosen.pooling)}), "
+            + ("the cheapest" if math.isnan(chosen.loss) else "the cheapest of the lowest loss")
+            + f"; the best has {100 * best.accuracy:.1f} ± {100 * self.standard_error:.1f} %"
         )
         if len(self.joint) > 1:
             names = " + ".join(probed.layer for probed in self.joint)
@@ -110,7 +124,7 @@ class Probe:
     def __rich__(self) -> rich.console.RenderableType:
         columns = (
             *("layer", "pooling", "features", "million multiply-adds", "parameters", self.measure),
-            "",
+            *("loss", ""),
         )
         rows = [
             (
@@ -120,11 +134,12 @@ class Probe:
                 f"{probed.multiply_adds / 1e6:.2f}",
                 f"{probed.num_parameters:,}",
                 f"{100 * probed.accuracy:.2f} %",
+                "" if math.isnan(probed.loss) else f"{probed.loss:.3f}",
                 {self.best: "best", self.chosen: "chosen"}.get(probed, ""),
             )
             for probed in self.layers
         ]
-        return rich.console.Group(self.summary(), build_table(columns, rows, align="llrrrrl"))
+        return rich.console.Group(self.summary(), build_table(columns, rows, align="llrrrrrl"))
 
     def __str__(self) -> str:
         return render_text(self)

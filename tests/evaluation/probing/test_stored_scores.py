@@ -6,8 +6,8 @@ import pytest
 from tlkit.caching.cache import Cache
 from tlkit.caching.store import Store
 from tlkit.errors import StoreError
-from tlkit.evaluation.probing import cross_validation, stored_accuracies
-from tlkit.evaluation.probing.cross_validation import CrossValidation
+from tlkit.evaluation.probing import cross_validation, stored_scores
+from tlkit.evaluation.probing.cross_validation import CrossValidation, Score
 
 
 def _sites(
@@ -23,8 +23,13 @@ def _sites(
     return found
 
 
-def _measure(sites: list[CrossValidation], folder: Path | None) -> list[float]:
-    return stored_accuracies.measure_all([[each] for each in sites], cache=Cache(folder=folder))
+def _measure(sites: list[CrossValidation], folder: Path | None) -> list[tuple[float, list[float]]]:
+    found = stored_scores.measure_all([[each] for each in sites], cache=Cache(folder=folder))
+    return [_values(each) for each in found]
+
+
+def _values(score: Score) -> tuple[float, list[float]]:
+    return score.accuracy, score.losses.tolist()
 
 
 @pytest.fixture
@@ -42,7 +47,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_the_same_features_are_measured_once(tmp_path: Path, measured: list[int]) -> None:
-    expected = [site.accuracy() for site in _sites()]
+    expected = [_values(site.measure()) for site in _sites()]
     assert _measure(_sites(), tmp_path) == expected
     assert _measure(_sites(), tmp_path) == expected
     assert measured == [2]
@@ -60,7 +65,7 @@ def test_anything_else_is_measured_anew(
     other: dict[str, object], tmp_path: Path, measured: list[int]
 ) -> None:
     _measure(_sites(), tmp_path)
-    expected = [site.accuracy() for site in _sites(**other)]  # type: ignore[arg-type]
+    expected = [_values(site.measure()) for site in _sites(**other)]  # type: ignore[arg-type]
     assert _measure(_sites(**other), tmp_path) == expected  # type: ignore[arg-type]
     assert measured == [2, 2]
 
@@ -70,8 +75,8 @@ def test_sites_read_together_are_not_taken_for_single_ones(
 ) -> None:
     sites = _sites()
     _measure(sites, tmp_path)
-    [together] = stored_accuracies.measure_all([sites], cache=Cache(folder=tmp_path))
-    assert together == cross_validation.joint_accuracy(sites)
+    [together] = stored_scores.measure_all([sites], cache=Cache(folder=tmp_path))
+    assert _values(together) == _values(cross_validation.measure_joint(sites))
     assert measured == [2, 1]
 
 
@@ -83,7 +88,7 @@ def test_images_that_only_the_sums_hold_count_too(tmp_path: Path, measured: list
         site.add(more, labels, np.full(10, cross_validation.FIT_ONLY))
         both.append(site)
     for site in both:
-        assert _measure([site], tmp_path) == [site.accuracy()]
+        assert _measure([site], tmp_path) == [_values(site.measure())]
     assert measured == [1, 1]
 
 
@@ -103,4 +108,4 @@ def test_a_full_disk_costs_no_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise StoreError("no room")
 
     monkeypatch.setattr("tlkit.caching.entries.Entry.write", fail)
-    assert _measure(_sites(), tmp_path) == [site.accuracy() for site in _sites()]
+    assert _measure(_sites(), tmp_path) == [_values(site.measure()) for site in _sites()]

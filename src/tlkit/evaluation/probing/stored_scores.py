@@ -1,4 +1,4 @@
-"""Accuracies of heads, kept beside the features that they were fitted to.
+"""Scores of heads, kept beside the features that they were fitted to.
 
 A probe of the same features, labels and folds finds the same: `tlkit train` after `tlkit probe`, or
 with other settings of what comes after the probe.
@@ -17,10 +17,10 @@ from tlkit.caching.entries import Entry
 from tlkit.caching.store import Store
 from tlkit.errors import StoreError
 from tlkit.evaluation.probing import cross_validation
-from tlkit.evaluation.probing.cross_validation import CrossValidation
+from tlkit.evaluation.probing.cross_validation import CrossValidation, Score
 
-_FORMAT = 1  # raise it with every change of a probe's arithmetic
-KIND = "accuracies of a probe"
+_FORMAT = 2  # raise it with every change of a probe's arithmetic
+KIND = "scores of a probe"
 """What the facts of such an entry call it."""
 
 
@@ -29,12 +29,12 @@ def measure_all(
     *,
     cache: Cache | None,
     on_done: Callable[[int, int], None] = lambda done, total: None,
-) -> list[float]:
-    """Return the accuracy of heads at each site, or of heads that read several together.
+) -> list[Score]:
+    """Return the score of heads at each site, or of heads that read several together.
 
     Args:
-        sites: For each accuracy, the sites that the heads read.
-        cache: Names the folder where accuracies are kept; None keeps none.
+        sites: For each score, the sites that the heads read.
+        cache: Names the folder where scores are kept; None keeps none.
         on_done: As for `cross_validation.map_sites`.
     """
     entry = None if not sites or sites[0][0].is_multi_label else _open(cache)
@@ -45,16 +45,18 @@ def measure_all(
     name = entries.digest(lengths, *(array for group in arrays.values() for array in group))
     with suppress(StoreError):
         found = entry.read(name)
-        if found is not None and found[0].shape == (1, len(sites)):
-            return [float(each) for each in found[0][0]]
-    accuracies = cross_validation.map_sites(_measure, sites, on_done=on_done)
+        if found is not None and [len(each) for each in found] == [len(sites), len(sites)]:
+            pairs = zip(*found, strict=True)
+            return [Score(accuracy=float(each[0]), losses=losses) for each, losses in pairs]
+    scores = cross_validation.map_sites(_measure, sites, on_done=on_done)
     with suppress(StoreError):  # they are quick to find again
-        entry.write(name, [np.array([accuracies])])
-    return accuracies
+        accuracies = np.array([[each.accuracy] for each in scores])
+        entry.write(name, [accuracies, np.stack([each.losses for each in scores])])
+    return scores
 
 
-def _measure(sites: Sequence[CrossValidation]) -> float:
-    return sites[0].accuracy() if len(sites) == 1 else cross_validation.joint_accuracy(sites)
+def _measure(sites: Sequence[CrossValidation]) -> Score:
+    return sites[0].measure() if len(sites) == 1 else cross_validation.measure_joint(sites)
 
 
 def _open(cache: Cache | None) -> Entry | None:
