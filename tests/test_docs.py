@@ -23,6 +23,7 @@ WHOLE = (
     "docs/how-to/freezing.md",
     "docs/how-to/from-photos-to-a-report.md",
     "docs/how-to/interrupt.md",
+    "docs/how-to/tuning.md",
     "docs/reference/command-line.md",
     "docs/explanation/taps.md",
 )
@@ -40,6 +41,7 @@ SLOW = (  # others show the same calls
     "docs/how-to/fine-tuning.md",
     "docs/how-to/from-photos-to-a-report.md",
     "docs/how-to/interrupt.md",
+    "docs/how-to/tuning.md",
 )
 
 # How far a printed number may be from the one that a page shows, by how it is written: the first

@@ -34,6 +34,14 @@ from tlkit.experiments.experiment import Experiment, settings_of_run
         ({"data": "x", "augment": ["flop"], "recipe": "best"}, "Did you mean 'flip'"),
         ({"data": "x", "options": ["alpha"]}, "`options` must be of the form name=value, got"),
         ({"data": "x", "options": "alpha=1"}, "`options` must be a list of names, got 'alpha=1'"),
+        (
+            {"data": "x", "recipe_options": ["=4"]},
+            "`recipe_options` must be of the form name=value",
+        ),
+        (
+            {"data": "x", "recipe_options": ["backbone=vgg16"]},
+            "`recipe_options` must not have 'backbone', for which there is `backbone`",
+        ),
         ({"data": "x", "augment": "flip", "recipe": "best"}, "`augment` must be a list of names"),
     ],
 )

@@ -1,12 +1,15 @@
+from dataclasses import replace
+
 import keras
 import pytest
 from tests.samples import TickingClock, small_classifier
 
 import tlkit
-from tlkit import recipes
+from tlkit import experiments, recipes
 from tlkit.errors import ConfigError
 from tlkit.experiments import recipe as recipe_module
 from tlkit.experiments import recipe_training
+from tlkit.experiments.experiment import Experiment
 from tlkit.models import backbones
 from tlkit.models.layers import GrayToRGBResize
 from tlkit.training import time_budget
@@ -141,3 +144,50 @@ def test_best_freezes_the_early_layers_of_a_backbone_for_photos_only() -> None:
     assert frozen[-1].name.endswith(("_add", "_BN"))
     assert 0.55 < len(frozen) / len(backbones["photos"].layers) < 0.7
     assert recipes.best(freeze=tlkit.freezing.nothing).fine_tune.freeze(backbones["photos"]) == []
+
+
+def test_fast_joins_layers_of_few_images_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def choose_layers(data: object, *, max_layers: int, **_: object) -> None:
+        asked.append(max_layers)
+
+    monkeypatch.setattr(recipe_module, "choose_layers", choose_layers)
+    digits = tlkit.datasets.digits().train.take(slice(60))
+    how = {"weights": None, "backbone_options": {"alpha": 0.35}}
+    recipes.fast().build(digits, **how)
+    replace(recipes.fast(), max_images_to_join=59).build(digits, **how)
+    replace(recipes.best(), max_images_to_join=None).build(digits, **how)
+    assert asked == [2, 1, 4]
+
+
+def test_a_share_of_the_layers_can_be_frozen_up_to_the_end_of_a_block(
+    small_backbone: keras.Model,
+) -> None:
+    for recipe in (recipes.best(freeze=0.4), recipes.few_images(freeze=0.4)):
+        frozen = recipe.fine_tune.freeze(small_backbone)  # 4 of 11 layers, the last in block 1
+        assert len(frozen) == 6
+    with pytest.raises(ConfigError, match="`fraction` must be"):
+        recipes.best(freeze=1.0)
+
+
+def test_best_without_epochs_solves_the_head_alone() -> None:
+    recipe = recipes.best(epochs=0)
+    assert recipe.fine_tune is None
+    assert recipe.max_layers == 4
+
+
+def test_a_setting_that_a_recipe_does_not_have_is_named() -> None:
+    with pytest.raises(ConfigError, match="'fast' has no setting 'epoch'.*it has"):
+        recipes.get("fast", epoch=3)
+    with pytest.raises(ConfigError, match="Did you mean 'epochs'"):
+        recipes.get("best", epoch=3)
+
+
+def test_an_experiment_sets_the_arguments_of_its_recipe() -> None:
+    options = ("epochs=[2,3]", "learning_rates=[0.001,0.0001]", "freeze=0.5")
+    recipe = experiments.recipes.for_experiment(
+        Experiment("photos", recipe="few_images", recipe_options=options)
+    )
+    assert (recipe.head.epochs, recipe.fine_tune.epochs) == (2, 3)
+    assert (recipe.head.learning_rate, recipe.fine_tune.learning_rate) == (1e-3, 1e-4)

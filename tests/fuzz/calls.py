@@ -77,6 +77,20 @@ def _mixed(w: World) -> Arguments:
     return {"labels": np.arange(6) % 3, "probabilities": _probabilities()}
 
 
+def _tuning() -> Any:
+    trial = tlkit.evaluation.Trial(
+        name="trial 1", settings={}, losses=(0.5,), accuracies=(0.5,), parameters={"epochs": 1}
+    )
+    return tlkit.evaluation.Tuning(
+        recipe="best",
+        measure="loss",
+        num_images=9,
+        num_folds=1,
+        defaults=trial,
+        trials=(trial,),
+    )
+
+
 def _phase(w: World) -> Arguments:
     return {"phase": tlkit.Phase(), "model": w.fresh(), "data": w.data, "verbose": False}
 
@@ -190,6 +204,18 @@ FUNCTIONS: dict[str, Callable[[World], Arguments]] = {
     },
     "experiments.backbone_choice.candidates": lambda w: {"experiment": w.experiment},
     "experiments.backbone_choice.prepare": lambda w: {"experiment": w.experiment},
+    "experiments.tuner.tune": lambda w: {
+        "data": w.data,
+        "trials": 1,
+        "folds": 2,
+        "backbone": w.backbone,
+        "space": tlkit.experiments.TuningSpace(epochs=(1,), max_layers=(1,)),
+        "image_size": 16,
+        "cache": None,
+        "on_message": lambda message: None,
+    },
+    "experiments.recipes.for_experiment": lambda w: {"experiment": w.experiment},
+    "experiments.tuning_space.TuningSpace": lambda w: {"epochs": (1,)},
     "experiments.comparison.compare": lambda w: {
         "recipes": [tlkit.recipes.fast(backbone=w.backbone)],
         "data": w.parts,
@@ -303,6 +329,7 @@ FUNCTIONS: dict[str, Callable[[World], Arguments]] = {
     "plotting.curves.learning_curves": lambda w: {"run": w.record},
     "plotting.charts.ood_histogram": _settings(held_out=np.arange(9.0), tested=np.arange(9.0)),
     "plotting.charts.probe_curves": lambda w: {"probe": w.probe},
+    "plotting.tuning.tuning_chart": lambda w: {"tuning": _tuning()},
     "plotting.charts.reliability_diagram": lambda w: {"evaluation": w.evaluation},
     "plotting.feature_maps.feature_map": lambda w: {"model": w.model, "data": w.data},
     "plotting.image_grids.audit_grid": lambda w: {"audit": w.audit, "data": w.data},
@@ -495,6 +522,8 @@ RESULTS = {
     "evaluation.probing.search_result.ProbedBackbone",
     "evaluation.reliability.CalibrationBin",
     "evaluation.significance.McNemar",
+    "evaluation.tuning.Trial",
+    "evaluation.tuning.Tuning",
     "experiments.additions.Addition",
     "experiments.additions.Additions",
     "experiments.comparison.ComparedRecipe",
@@ -529,6 +558,7 @@ HEAVY = {
     "evaluation.probing.linear_probe.probe",
     "experiments.array_report.describe_training",
     "experiments.comparison.compare",
+    "experiments.tuner.tune",
     "experiments.demo.create_demo",
     "experiments.exporting.export_run",
     "experiments.reporting.report",
@@ -564,6 +594,9 @@ OWN = {
     "Phase.freeze",
     "PhaseRun.from_dict",
     "ReportFacts.total",
+    "Trial.from_dict",
+    "Tuning.from_dict",
+    "Tuning.gain",
     "TlkitError.rename_arguments",
     "TlkitError.render",
     "Usage.add",

@@ -51,7 +51,7 @@ def test_every_public_method_with_arguments_is_fuzzed() -> None:
     assert public - known == set()
 
 
-NEEDED = {"from_huggingface": "datasets", "audit": "cleanlab"}
+NEEDED = {"from_huggingface": "datasets", "audit": "cleanlab", "tuner.tune": "optuna"}
 """The package of an extra that calls with such a name need to be called rightly."""
 
 

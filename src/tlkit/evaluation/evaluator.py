@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlkit._internal import arguments
+from tlkit._internal import arguments, user_warnings
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.variables import temporary_seed
 from tlkit.caching.cache import Cache
@@ -22,6 +22,7 @@ from tlkit.evaluation.metrics import Evaluation, compute_metrics
 from tlkit.models import own_predictions
 from tlkit.models.inspection import class_names as names_of
 from tlkit.models.inspection import features_of, file_shape, is_multi_label, thresholds, value_range
+from tlkit.training import augmentation_record
 from tlkit.training.inputs import (
     check_augmentation,
     true_labels,
@@ -61,6 +62,9 @@ def predict(
         batch_size: Images a step.
         seed: The seed of the augmentation; None continues the layers' own random numbers.
 
+    Warns:
+        UserWarning: The classifier was trained by tlkit, and not on such augmentation.
+
     Raises:
         ConfigError: A number is wrong.
         DataError: The images don't fit the model, can't be read, or it is not clear whether an
@@ -74,6 +78,38 @@ def predict(
         >>> predict(model, [Image.new("L", (40, 30)), np.zeros((8, 8, 3), "uint8")]).shape
         (2, 2)
     """
+    _warn_untrained(model, augmentation)
+    return _predict(
+        model,
+        images,
+        fit=fit,
+        augmentation=augmentation,
+        views=views,
+        batch_size=batch_size,
+        seed=seed,
+    )
+
+
+def _warn_untrained(model: keras.Model, augmentation: Sequence[keras.layers.Layer]) -> None:
+    """Warn of changes of images that the classifier was not trained on."""
+    names = augmentation_record.find_untrained(model, augmentation)
+    if names:
+        user_warnings.warn(
+            f"`augmentation` has {', '.join(names)}, on which this classifier was not trained: the "
+            "mean over such copies is often less accurate. Leave it out, or train with it."
+        )
+
+
+def _predict(
+    model: keras.Model,
+    images: Images,
+    *,
+    fit: Fit = "squash",
+    augmentation: Sequence[keras.layers.Layer],
+    views: int,
+    batch_size: int,
+    seed: int | None,
+) -> np.ndarray:
     arguments.at_least("batch_size", batch_size, 1)
     arguments.at_least("views", views, 1)
     augmenting.refuse_mixing(augmentation, "in a prediction")
@@ -227,18 +263,21 @@ def evaluate(
         thresholds=thresholds(model) if is_multi_label(model) else None,
     )
     arguments.at_least("batch_size", batch_size, 1)
+    _warn_untrained(model, augmentation)
     inputs = validate(data, model)
+    how: dict[str, Any]
     if batches.is_arrays(inputs):
         images, labels = inputs
         if cache is not None and not augmentation:
             progress = CacheProgress(verbose=verbose, title="evaluation")
             probabilities = HeadFeatures(model, cache, progress=progress).predict(images)
             return measure(true_labels(model, labels), probabilities)
-        how: dict[str, Any] = {"views": views, "batch_size": batch_size, "seed": seed}
+        how = {"views": views, "batch_size": batch_size, "seed": seed}
         with show_waiting("evaluating", verbose=verbose):
-            probabilities = predict(model, images, augmentation=augmentation, **how)
+            probabilities = _predict(model, images, augmentation=augmentation, **how)
         return measure(true_labels(model, labels), probabilities)
-    predict_batch = partial(predict, model, augmentation=augmentation, views=views, seed=None)
+    how = {"augmentation": augmentation, "views": views, "batch_size": batch_size, "seed": None}
+    predict_batch = partial(_predict, model, **how)
     with temporary_seed(augmentation, seed), show_waiting("evaluating", verbose=verbose):
         pairs = [
             (

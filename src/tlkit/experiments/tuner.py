@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlkit._internal import arguments
+from tlkit._internal import arguments, optional
 from tlkit._internal.signatures import check_arguments
 from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.data.folds import assign_folds
@@ -125,6 +125,7 @@ def tune(
         MissingExtraError: Optuna is not installed.
         TrainingInterrupted: Ctrl-C stopped a training; trials that were complete are kept.
     """
+    optional.require("optuna", extra="optuna")
     check_recipe(recipe)
     arguments.at_least("trials", trials, 1)
     if budget is not None:

@@ -20,7 +20,7 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError, TrainingInterrupted
 from tlkit.models import freezing
 from tlkit.models.inspection import probabilities_of, value_range
-from tlkit.training import class_weights, identity, phase_checks
+from tlkit.training import augmentation_record, class_weights, identity, phase_checks
 from tlkit.training.checkpoint_files import CheckpointFolder
 from tlkit.training.checkpoints import Checkpoints
 from tlkit.training.losses import find_form, fit_metrics
@@ -177,6 +177,9 @@ def _train_all(
     plans, train, held_out = _check_all(model, phases, data, validation_data)
     _seed_augmentation(phases.values(), seeds)
     _reset_calibration(model)
+    augmentation_record.record(
+        model, [layer for phase in phases.values() for layer in phase.augmentation]
+    )
     with closing(CacheProgress(verbose=verbose)) as lines:
         _print_data(lines, model, data, train)
         train, held_out, batch_size = _fix_order(
