@@ -265,27 +265,25 @@ def evaluate(
     arguments.at_least("batch_size", batch_size, 1)
     _warn_untrained(model, augmentation)
     inputs = validate(data, model)
-    how: dict[str, Any]
+    how: dict[str, Any] = {"augmentation": augmentation, "views": views, "batch_size": batch_size}
     if batches.is_arrays(inputs):
         images, labels = inputs
         if cache is not None and not augmentation:
             progress = CacheProgress(verbose=verbose, title="evaluation")
             probabilities = HeadFeatures(model, cache, progress=progress).predict(images)
             return measure(true_labels(model, labels), probabilities)
-        how = {"views": views, "batch_size": batch_size, "seed": seed}
         with show_waiting("evaluating", verbose=verbose):
-            probabilities = _predict(model, images, augmentation=augmentation, **how)
+            probabilities = _predict(model, images, seed=seed, **how)
         return measure(true_labels(model, labels), probabilities)
-    how = {"augmentation": augmentation, "views": views, "batch_size": batch_size, "seed": None}
-    predict_batch = partial(_predict, model, **how)
+
+    def predict_batch(images: np.ndarray) -> np.ndarray:
+        if augmentation:
+            return _predict(model, images, seed=None, **how)
+        return own_predictions.predict_on_batch(model, images)
+
     with temporary_seed(augmentation, seed), show_waiting("evaluating", verbose=verbose):
         pairs = [
-            (
-                predict_batch(images)
-                if augmentation
-                else own_predictions.predict_on_batch(model, images),
-                true_labels(model, labels),
-            )
+            (predict_batch(images), true_labels(model, labels))
             for images, labels in batches.batches(inputs, batch_size)
         ]
     probabilities, indices = (np.concatenate(part) for part in zip(*pairs, strict=True))

@@ -97,7 +97,7 @@ def to_settings(recipe: str, found: Mapping[str, Any]) -> tuple[dict[str, Any], 
         >>> to_settings("best", {"learning_rate": 0.00012345, "augment": "flip+crop"})
         ({'learning_rate': 0.000123}, ('flip', 'crop'))
     """
-    values = {
+    values: dict[str, Any] = {
         name: float(f"{value:.3g}") if name.endswith("learning_rate") else value
         for name, value in found.items()
     }
@@ -108,9 +108,9 @@ def to_settings(recipe: str, found: Mapping[str, Any]) -> tuple[dict[str, Any], 
     return values, () if names == _NONE else tuple(names.split("+"))
 
 
-def check_recipe(recipe: str) -> str:
-    """Return the name of a recipe that can be tuned."""
-    return arguments.one_of("recipe", recipe, get_args(TunedRecipe))
+def check_recipe(recipe: str) -> None:
+    """Check that a recipe can be tuned."""
+    arguments.one_of("recipe", recipe, get_args(TunedRecipe))
 
 
 _HEAD_EPOCHS = 10
