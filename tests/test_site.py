@@ -130,6 +130,7 @@ def _open(browser: Any, scheme: str = "light") -> Iterator[Any]:
     screen = {"width": DESKTOP, "height": 900}
     context = browser.new_context(viewport=screen, color_scheme=scheme)
     context.add_init_script(_STILL)
+    context.set_default_timeout(120_000)  # machines are slow while all tests run
     page, asked, errors = context.new_page(), [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
