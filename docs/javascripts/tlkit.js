@@ -1,15 +1,21 @@
-// A table that is wider than the page scrolls inside itself: let the keyboard reach it, too.
+// What is wider than the page scrolls inside itself: let the keyboard reach it, too.
 (() => {
+  const names = {
+    ".md-typeset__scrollwrap": "Table, scrolls sideways",
+    ".tabbed-labels": "Tabs, scroll sideways",
+  };
   const mark = () => {
-    document.querySelectorAll(".md-typeset__scrollwrap").forEach((each) => {
-      if (each.scrollWidth > each.clientWidth) {
-        each.tabIndex = 0;
-        each.setAttribute("role", "region");
-        each.setAttribute("aria-label", "Table, scrolls sideways");
-      } else {
-        ["tabindex", "role", "aria-label"].forEach((name) => each.removeAttribute(name));
-      }
-    });
+    for (const [selector, name] of Object.entries(names)) {
+      document.querySelectorAll(selector).forEach((each) => {
+        if (each.scrollWidth > each.clientWidth) {
+          each.tabIndex = 0;
+          each.setAttribute("role", "region");
+          each.setAttribute("aria-label", name);
+        } else {
+          ["tabindex", "role", "aria-label"].forEach((one) => each.removeAttribute(one));
+        }
+      });
+    }
   };
   addEventListener("load", mark);
   addEventListener("resize", mark);
