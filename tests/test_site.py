@@ -33,7 +33,8 @@ _STILL = """addEventListener("DOMContentLoaded", () => {
 _BROKEN = "[...document.images].filter((one) => !one.naturalWidth).map((one) => one.src)"
 _WIDE = """[...document.querySelectorAll("article *")]
   .filter((one) => one.getBoundingClientRect().right > innerWidth + 1)
-  .filter((one) => !one.closest("pre, .md-typeset__scrollwrap, .tabbed-labels")).map((one) => one.outerHTML)"""
+  .filter((one) => !one.closest("pre, .md-typeset__scrollwrap, .tabbed-labels"))
+  .map((one) => one.outerHTML)"""
 
 
 @pytest.fixture(scope="session")
