@@ -20,7 +20,7 @@ imports:                 ## the import contract
 	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 docs:                    ## the site, strictly
-	$(PYTHON) -m mkdocs build --strict
+	$(PYTHON) -m zensical build --strict
 
 examples:                ## the example, shortened
 	rm -rf runs/check

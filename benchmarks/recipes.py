@@ -53,6 +53,11 @@ RECIPES = {
     "best": recipes.best,
     "mnist_as_described": recipes.mnist_as_described,
 }
+HEADINGS = {
+    "fast": "head only (`fast`)",
+    "best": "head, then fine-tuning (`best`)",
+    "mnist_as_described": "the usual two phases (`mnist_as_described`)",
+}
 MANY = {
     "epochs": 40,
     "learning_rate": 2e-3,
@@ -228,7 +233,7 @@ def table(parts: dict) -> str:
 def summary(parts: dict) -> str:
     """Return accuracy and seconds of each recipe, a row for each set of images."""
     lines = [
-        "| | " + " | ".join(f"`{recipe}`" for recipe in RECIPES) + " | plain Keras |",
+        "| images | " + " | ".join(HEADINGS[recipe] for recipe in RECIPES) + " | plain Keras |",
         "|---|" + "---|" * (len(RECIPES) + 1),
     ]
     for name in SETS:

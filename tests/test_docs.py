@@ -31,6 +31,7 @@ ONE_EPOCH = (
     "docs/tutorial.md",
     "docs/how-to/cache.md",
     "docs/how-to/fine-tuning.md",
+    "docs/how-to/from-a-keras-notebook.md",
     "docs/explanation/starter.md",
 )
 PAGES = (*WHOLE, *ONE_EPOCH)
@@ -39,6 +40,7 @@ SLOW = (  # others show the same calls
     "docs/explanation/taps.md",
     "docs/how-to/cache.md",
     "docs/how-to/fine-tuning.md",
+    "docs/how-to/from-a-keras-notebook.md",
     "docs/how-to/from-photos-to-a-report.md",
     "docs/how-to/interrupt.md",
     "docs/how-to/tuning.md",

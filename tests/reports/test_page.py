@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from tests.accessibility import find_barriers
+from tests.browser import open_browser
 from tests.reports.test_render import SECTIONS
 
 from tlkit.reports.page import render_page
@@ -292,3 +294,12 @@ def test_the_report_of_a_run_fits_a_phone_and_a_desktop(
         assert "tlkit train" in words
         assert "digit 2" in words
         assert not re.search(r"\bnan\b|None(?! of )|\{|\[\]", words)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_of_a_run_has_no_barrier(trained: Path, scheme: str) -> None:
+    with open_browser() as browser:
+        tab = browser.new_page(viewport={"width": PHONE, "height": 800}, color_scheme=scheme)
+        tab.goto((trained / "report.html").as_uri())
+        tab.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+        assert find_barriers(tab) == []

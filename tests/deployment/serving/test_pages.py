@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.accessibility import find_barriers
 from tests.browser import DESKTOP, PHONE, open_browser
 from tests.deployment.images import encode, make_picture
 from tests.deployment.serving.conftest import NAMES, RunningServer
@@ -145,3 +146,10 @@ def test_the_labels_of_a_multi_label_classifier_are_shown(
             page.locator("article h2", has_text=title).wait_for()
         rows = page.locator("article").first.locator("li").all_inner_texts()
         assert [row.split("\n")[-1] for row in rows] == ["> 99.9 %", "< 0.1 %"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["", "docs"])
+def test_no_page_has_a_barrier(browser: Any, server: RunningServer, name: str, scheme: str) -> None:
+    with _open(browser, f"{server.url}/{name}", width=PHONE, scheme=scheme) as page:
+        assert find_barriers(page) == []

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from tests.accessibility import find_barriers
 from tests.browser import DESKTOP, PHONE, open_browser
 from tests.samples import skip_without
 
@@ -167,6 +168,16 @@ def test_a_file_has_the_probabilities_and_the_score_of_predict(
         got, got_score = tab.evaluate(_CLASSIFY, base64.b64encode(content).decode())
         np.testing.assert_allclose(got, row, atol=1e-4)
         assert got_score == pytest.approx(score, abs=0.02)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_has_no_barrier(scheme: str, visit: Callable[..., Any]) -> None:
+    tab = visit("disk", PHONE, color_scheme=scheme)
+    assert find_barriers(tab) == []
+    tab.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": _picture()})
+    tab.wait_for_selector("#details", state="visible")
+    tab.get_by_text("About this page").click()
+    assert find_barriers(tab) == []
 
 
 def test_one_file_holds_the_licences_of_all_software_in_it(
