@@ -109,9 +109,9 @@ def _list_processes(mark: bytes, name: bytes = b"") -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if mark and _read_mark(process) == mark:
-                if (process / "cmdline").read_bytes().startswith(name):
-                    found.append(int(process.name))
+            own = mark and _read_mark(process) == mark
+            if own and (process / "cmdline").read_bytes().startswith(name):
+                found.append(int(process.name))
     return found
 
 

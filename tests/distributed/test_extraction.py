@@ -37,6 +37,7 @@ def extract_on_one_machine(model: keras.Model, photos: Path) -> tuple[np.ndarray
     """Return digests and features as a training with a cache has them."""
     data = sources.from_manifest(photos / "photos.parquet", image_size=24)
     plan = freezing.plan(tlkit.models.backbone_of(model), freezing.everything)
+    freezing.apply(plan)
     cut = partition.find_cut(model, plan, data.images[:1], after=model.layers[-3].name)
     extraction = Extraction(model, [cut], Cache(engine="keras", dtype="float16"))
     dataset = extraction.extract(cut, "train", (data.images, data.labels), batch_size=32)
@@ -48,6 +49,7 @@ def extract_on_one_machine(model: keras.Model, photos: Path) -> tuple[np.ndarray
 def test_features_are_those_of_one_machine_though_a_worker_is_killed(
     photos: Path, classifier: keras.Model, tmp_path: Path
 ) -> None:
+    digests, expected = extract_on_one_machine(classifier, photos)
     killed: list[int] = []
 
     def kill_worker(done: int, total: int) -> None:
@@ -67,7 +69,6 @@ def test_features_are_those_of_one_machine_though_a_worker_is_killed(
     assert killed
     assert (found.num_images, found.class_counts) == (60, dict.fromkeys(NAMES, 20))
     assert found.workers[0].peak_bytes > 0
-    digests, expected = extract_on_one_machine(classifier, photos)
     read = [read_file(file) for file in open_features(out).locations]
     np.testing.assert_array_equal(np.concatenate([each[2] for each in read]), digests)
     features = np.concatenate([each[0] for each in read])
