@@ -10,15 +10,18 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from tests.distributed.conftest import NAMES
+from tests.distributed.conftest import NAMES, write_manifest
 
 import tlkit
 from tlkit import sources
 from tlkit.caching import Cache, partition
 from tlkit.caching.extraction import Extraction
-from tlkit.distributed import extract, open_features
+from tlkit.distributed import extract, open_features, solve_head
 from tlkit.distributed.feature_set import read_file
+from tlkit.errors import ConfigError, DataError
 from tlkit.models import freezing
+from tlkit.models.inspection import head_of
+from tlkit.training import solvers
 
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 SETTINGS: dict[str, Any] = {"workers": 2, "engine": "keras", "part_rows": 9}
@@ -76,3 +79,33 @@ def test_features_are_those_of_one_machine_though_a_worker_is_killed(
 
     again = extract(photos / "photos.parquet", classifier, out=out, **SETTINGS)
     assert (again.num_computed, again.read_bytes, again.files) == (0, 0, found.files)
+
+    solved = tlkit.load(out / "_model.keras")
+    metrics = solve_head(solved, found, solver="ridge", seed=3)
+    labels = np.arange(60) % 3
+    expected = solvers.ridge(expected.astype("float32"), labels, classes=3, seed=3)
+    np.testing.assert_allclose(head_of(solved).kernel, expected.kernel, atol=1e-5)
+    np.testing.assert_allclose(head_of(solved).bias, expected.bias, atol=1e-5)
+    assert metrics["accuracy"] == pytest.approx(
+        expected.accuracy(features.astype("float32"), labels)
+    )
+
+
+@pytest.mark.usefixtures("cluster")
+def test_what_is_wrong_is_said_before_anything_runs(
+    photos: Path, classifier: keras.Model, tmp_path: Path
+) -> None:
+    out = tmp_path / "features"
+    with pytest.raises(ConfigError, match="must have a column 'class'"):
+        extract(photos / "photos.parquet", classifier, out=out, label_column="class")
+    with pytest.raises(ConfigError, match="`workers` must be at most the cluster's 2 cores"):
+        extract(photos / "photos.parquet", classifier, out=out, workers=3)
+    write_manifest(tmp_path / "gone.parquet", [("none.jpg", "cat"), ("/tmp/a.jpg", "dog")])
+    with pytest.raises(DataError, match="None of the first 2 images of the manifest can be read"):
+        extract(tmp_path / "gone.parquet", classifier, out=out)
+    assert not out.exists()
+    out.mkdir()
+    (out / "_facts.json").write_text('{"engine": ["keras", "1.0"], "dtype": "float32"}')
+    with pytest.raises(ConfigError, match=r"`out` must be .* dtype: 'float32' there"):
+        extract(photos / "photos.parquet", classifier, out=out)
+    assert [path.name for path in out.iterdir()] == ["_facts.json"]
