@@ -136,6 +136,22 @@ def test_bad_files_are_listed_as_on_one_machine(copy: Path, make_job: Make) -> N
     assert again["problems"] == report["problems"]
 
 
+def test_a_file_that_could_not_be_read_is_tried_again(
+    copy: Path, make_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_manifest(copy / "two.parquet", [("cat/00.jpg", "cat"), ("dog/01.jpg", "dog")])
+    with monkeypatch.context() as patch:
+
+        def fail(self: Location, max_bytes: int = 0) -> bytes:
+            raise OSError(5, "slow down")
+
+        patch.setattr(Location, "read", fail)
+        [report] = run(*make_job(copy / "two.parquet"))
+    assert [reason for _, reason in report["problems"]] == ["slow down"] * 2
+    [report] = run(*make_job(copy / "two.parquet"))
+    assert (report["problems"], report["computed"]) == ([], 2)
+
+
 def test_paths_out_of_the_folder_need_consent(copy: Path, make_job: Make) -> None:
     inside = copy / "inside"
     inside.mkdir()

@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal
 
 import tlkit
 from tlkit._internal import arguments
-from tlkit.caching.cache import Dtype, EngineName
 from tlkit.cli.options import DEFAULT_OUTPUT, FLAG, Output
+
+Engine = Literal["auto", "keras", "litert", "onnxruntime", "openvino"]
 
 
 def extract(
@@ -22,8 +23,8 @@ def extract(
     outside_paths: Annotated[bool, FLAG] = False,
     image_size: str | None = None,
     white: int | None = None,
-    engine: EngineName | Literal["auto"] = "auto",
-    dtype: Dtype = "float16",
+    engine: Engine = "auto",
+    dtype: Literal["float16", "float32"] = "float16",
     max_unreadable: float = 0.1,
     output: Output = DEFAULT_OUTPUT,
 ) -> dict[str, Any]:

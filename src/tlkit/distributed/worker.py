@@ -66,12 +66,14 @@ class _Read:
         pixels: None if its features are known, or it can't be read.
         known: Where they are known.
         problem: Why it can't be read.
+        may_pass: Whether the reason may be gone the next time, as of a network.
     """
 
     digest: np.ndarray | None = None
     pixels: np.ndarray | None = None
     known: tuple[Location, int] | None = None
     problem: str = ""
+    may_pass: bool = False
 
 
 class Worker:
@@ -153,7 +155,7 @@ class Worker:
         for batch in read:
             for row, image in batch:
                 rows.problems[row] = image.problem
-                rows.set_stamp(row, stamps[row])
+                rows.set_stamp(row, None if image.may_pass else stamps[row])
                 if image.digest is not None:
                     rows.digests[row] = image.digest
                 if image.known is not None:
@@ -196,7 +198,7 @@ class Worker:
         except UnreadableImageError as error:
             return _Read(problem=error.reason)
         except (OSError, ValueError) as error:
-            return _Read(problem=_explain(error))
+            return _Read(problem=_explain(error), may_pass=True)
         return _Read(digest=job.pictures.digest(content, form), pixels=pixels)
 
     @cached_property
