@@ -20,6 +20,8 @@ def test_files_of_an_address_are_those_of_a_folder() -> None:
     file.write(b"content")
     bucket.join("_record.parquet").write(b"")
     assert file.read() == b"content"
+    with pytest.raises(OSError, match="it is larger than"):
+        file.read(max_bytes=6)
     stamp = file.stat()
     assert stamp is not None
     assert stamp.size == 7

@@ -11,7 +11,7 @@ from typing import Any
 from tlkit._internal import regular_files
 from tlkit._internal.files import replace_atomically
 from tlkit._internal.optional import require
-from tlkit._internal.text import shorten
+from tlkit._internal.text import byte_size, shorten
 from tlkit.errors import Argument, ConfigError, StoreError
 
 _MAX_BYTES = 2**31  # of an image file
@@ -126,7 +126,10 @@ class Location:
             return regular_files.read_bytes(Path(self.text), max_bytes=max_bytes)
         filesystem, path = self._opened
         with filesystem.open_input_stream(path) as stream:
-            return bytes(stream.read())
+            content = bytes(stream.read(max_bytes + 1))
+        if len(content) > max_bytes:
+            raise OSError(0, f"it is larger than {byte_size(max_bytes)}", self.text)
+        return content
 
     @contextmanager
     def open(self) -> Iterator[Any]:

@@ -6,6 +6,7 @@ import keras
 from typing_extensions import override
 
 from tlkit._internal import arguments
+from tlkit._internal.keras_private import lay_out_every_batch
 from tlkit._internal.signatures import check_arguments
 from tlkit.errors import Argument, ConfigError
 
@@ -54,5 +55,6 @@ def use_devices(count: int | None = None) -> int:
         raise ConfigError(
             Argument("count"), f" must be at most the {len(found)} devices of JAX, got {wanted}."
         )
+    lay_out_every_batch()
     keras.distribution.set_distribution(SharedBatches(devices=found[:wanted]))
     return wanted
