@@ -81,13 +81,19 @@ def model(small_backbone: keras.Model) -> keras.Model:
 def run_python() -> Callable[..., str]:
     """Run code in a fresh interpreter with more environment variables; return what it prints."""
 
-    def run(code: str, *options: str, prefix: tuple[str, ...] = (), **environment: str) -> str:
+    def run(
+        code: str,
+        *options: str,
+        prefix: tuple[str, ...] = (),
+        seconds: float = 120,
+        **environment: str,
+    ) -> str:
         done = subprocess.run(
             [*prefix, sys.executable, *options, "-c", code],
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=seconds,
             check=False,
         )
         assert done.returncode == 0, done.stderr

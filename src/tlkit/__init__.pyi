@@ -2,6 +2,7 @@ from . import caching as caching
 from . import data as data
 from . import datasets as datasets
 from . import deployment as deployment
+from . import distributed as distributed
 from . import errors as errors
 from . import evaluation as evaluation
 from . import experiments as experiments

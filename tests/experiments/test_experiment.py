@@ -10,6 +10,7 @@ from tlkit.data import decoding, image_folders, named_augmentation, splits
 from tlkit.errors import ConfigError
 from tlkit.experiments import experiment, recipes
 from tlkit.experiments.experiment import Experiment, settings_of_run
+from tlkit.training import precision
 
 
 @pytest.mark.parametrize(
@@ -74,8 +75,15 @@ def test_the_choices_are_all_that_exist() -> None:
     assert get_args(experiment.RecipeName) == recipes.names()
     assert experiment.Augmentation == named_augmentation.Augmentation
     assert experiment.Fit == decoding.Fit
+    assert experiment.Precision == precision.Precision
     assert experiment.Duplicates == splits.Duplicates
     assert experiment.Unreadable == image_folders.Unreadable
+
+
+def test_a_recipe_that_trains_nothing_has_no_precision() -> None:
+    with pytest.raises(ConfigError, match="`precision` must be 'float32' for the recipe 'fast'"):
+        Experiment("photos", recipe="fast", precision="bfloat16")
+    assert Experiment("photos", recipe="best", precision="bfloat16").precision == "bfloat16"
 
 
 def test_every_setting_has_a_line_of_help() -> None:

@@ -1,5 +1,6 @@
 """The one place that uses Keras' underscored parts, which may change with any version of Keras."""
 
+import importlib
 import math
 import tempfile
 import threading
@@ -159,3 +160,16 @@ def owned_temporary_folders() -> Iterator[None]:
 def keras_home() -> str:
     """Return the folder of Keras' cache: `KERAS_HOME`, or `~/.keras`."""
     return str(config.keras_home())
+
+
+# Keras takes the layout of an epoch's first batch for all of them. The last batch may be smaller,
+# and JAX refuses to divide what can't be divided.
+def lay_out_every_batch() -> None:
+    """Let Keras ask the distribution on JAX for the layout of every batch of an epoch."""
+    trainer: Any = importlib.import_module("keras.src.backend.jax.trainer")
+
+    def iterate(self: Any, distribution: Any) -> Iterator[Any]:
+        for batch in self.data_adapter.get_jax_iterator():
+            yield trainer._distribute_data(batch)
+
+    trainer.JAXEpochIterator._get_distributed_iterator = iterate

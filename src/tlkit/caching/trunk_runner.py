@@ -103,7 +103,7 @@ class TrunkRunner:
             if used is not None:
                 return used
             self._prepare(read_sample())
-        return Lookup(stored, self._collect_facts(shape, self._name))
+        return Lookup(stored, self.collect_facts(shape, self._name))
 
     def run(self, images: np.ndarray) -> list[np.ndarray]:
         """Return the features of these images."""
@@ -143,7 +143,13 @@ class TrunkRunner:
             self.float16_error = max(self.float16_error, worst)
         return narrow
 
-    def _collect_facts(self, sample: np.ndarray, engine: str) -> dict[str, Any]:
+    def collect_facts(self, sample: np.ndarray, engine: str) -> dict[str, Any]:
+        """Return what features depend on besides the images, which is their key in the store.
+
+        Args:
+            sample: Some images, or an empty batch of their dtype and shape.
+            engine: What runs the trunk.
+        """
         facts = fingerprint.describe(
             self._columns, last_layer=self._last_layer, sample=sample, dtype=self.cache.dtype
         )
@@ -157,7 +163,7 @@ class TrunkRunner:
     ) -> Lookup | None:
         """Return where features of an engine are found that has run this trunk before."""
         for name in [*selection.list_installed()[1:], "keras"]:
-            lookup = Lookup(stored, self._collect_facts(sample, name))
+            lookup = Lookup(stored, self.collect_facts(sample, name))
             is_used = lookup.has_features
             if name == "keras" and is_used and digests is not None:
                 is_used = bool(lookup.locate(digests).mean() >= _SHARE_RUN)

@@ -20,6 +20,7 @@ from tlkit._internal.text import escape_controls
 from tlkit.cli import (
     cache_commands,
     classifier_commands,
+    cluster_commands,
     demo_commands,
     experiment_commands,
     export_commands,
@@ -69,6 +70,7 @@ _COMMANDS: tuple[Callable[..., Any], ...] = (
     classifier_commands.evaluate,
     classifier_commands.predict,
     classifier_commands.embed,
+    cluster_commands.extract,
     classifier_commands.report,
     classifier_commands.verify,
     classifier_commands.audit,

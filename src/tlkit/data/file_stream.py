@@ -1,9 +1,7 @@
 """Read image files in batches, one batch ahead, and continue after damaged files."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from PIL import Image
 from tlkit._internal import regular_files, system
 from tlkit.data import decoding, naming
 from tlkit.data.decoding import UnreadableImageError
+from tlkit.data.threads import map_ahead
 
 Outcome = np.ndarray | str
 """The pixels of a file, or why it can't be read."""
@@ -31,19 +30,7 @@ def read_batches(
         read: Returns the pixels of a file.
         batch_size: Files in a batch.
     """
-    waiting: deque[tuple[Path, Future[Outcome]]] = deque()
-    source = iter(files)
-    pool = ThreadPoolExecutor(system.count_cores(), thread_name_prefix="tlkit-stream")
-    try:
-        while True:
-            for file in islice(source, 2 * batch_size - len(waiting)):
-                waiting.append((file, pool.submit(_try_reading, file, read)))
-            if not waiting:
-                return
-            batch = [waiting.popleft() for _ in range(min(batch_size, len(waiting)))]
-            yield [(file, future.result()) for file, future in batch]
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return map_ahead(lambda file: _try_reading(file, read), files, batch_size=batch_size)
 
 
 def find_white(files: Sequence[Path]) -> int | None:

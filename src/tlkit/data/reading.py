@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
-import PIL
-import PIL.features
 
 from tlkit._internal import arguments
 from tlkit._internal.text import join_first, plural
@@ -163,22 +161,23 @@ class _Decoder:
             picture, how.image_size, fit=how.fit, channels=how.channels, white=self.white
         )
 
-    # Two files are decoded to the same pixels if all of this is the same: their bytes, the settings
-    # of decoding, and the versions of what decodes. White matters to files of more than 8 bits
-    # only, so that one such file more does not change the digests of all others. A setting that
-    # changes pixels and is missing here would let stored features be used for other pixels.
     def digest(self, indices: np.ndarray) -> np.ndarray | None:
         """Return a digest of each picture's file and of how it is decoded; None without files."""
         if not self.are_files:
             return None
         scans = [self.scans[int(index)] for index in indices]
-        versions = [PIL.__version__, *map(PIL.features.version, ("libjpeg_turbo", "webp"))]
-        how = f"{self.options.image_size} {self.options.fit} {self.options.channels} {versions}"
-        return digests.digest_texts(
-            f"{'grey' if scan.problem else scan.digest} {how} "
-            f"{self.white if scan.form == '16-bit grey' else None}"
-            for scan in scans
+        return digests.digest_decoded(
+            (
+                ("grey" if scan.problem else scan.digest, self._find_white(scan.form))
+                for scan in scans
+            ),
+            size=self.options.image_size,
+            fit=self.options.fit,
+            channels=self.options.channels,
         )
+
+    def _find_white(self, form: decoding.Form) -> int | None:
+        return self.white if form == "16-bit grey" else None
 
 
 def _encode(

@@ -114,7 +114,9 @@ def scan_images(images: Any, value_range: tuple[float, float]) -> list[Scan]:
         for image in images:
             picture = _to_grey(image, value_range)
             small = picture.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
-            scans.append(Scan(digest=_digest(image), perceptual_hash=0, thumbnail=small.tobytes()))
+            scans.append(
+                Scan(digest=digest_content(image), perceptual_hash=0, thumbnail=small.tobytes())
+            )
             yield np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
 
     hashes = list(hash_pixels(read()))
@@ -153,7 +155,7 @@ def _scan_picture(fetch: Callable[[], Picture], white: int | None) -> Scan:
             picture = regular_files.read_bytes(picture, max_bytes=_MAX_BYTES)
         elif not isinstance(picture, bytes | Image.Image | np.ndarray):
             picture = picture.read()
-        digest = _digest(picture)
+        digest = digest_content(picture)
         found = decode_fully(picture, (_SIDE, _SIDE), channels=1, white=white)
     except UnreadableImageError as error:
         return Scan(digest=digest, perceptual_hash=0, problem=error.reason)
@@ -182,12 +184,13 @@ def read_again(picture: Picture, scan: Scan) -> Picture:
         content = regular_files.read_bytes(picture, max_bytes=_MAX_BYTES)
     except OSError:
         return picture
-    if _digest(content) != scan.digest:
+    if digest_content(content) != scan.digest:
         raise DataError(f"{picture} has changed since the images were scanned. Start again.")
     return content
 
 
-def _digest(picture: bytes | Image.Image | np.ndarray) -> str:
+def digest_content(picture: bytes | Image.Image | np.ndarray) -> str:
+    """Return a digest of a file's content, or of pixels, in hexadecimal digits."""
     if isinstance(picture, bytes):
         return hashlib.blake2b(picture, digest_size=16).hexdigest()
     pixels = np.asarray(picture)

@@ -1,12 +1,15 @@
 """Read many images by threads."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 from tlkit._internal import system
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _GROUP = 16  # images
@@ -36,3 +39,41 @@ def map_in_groups(read: Callable[[int], Result], numbers: Sequence[int]) -> Iter
     with ThreadPoolExecutor(cores, thread_name_prefix="tlkit-read") as pool:
         for group in pool.map(lambda group: [read(number) for number in group], groups):
             yield from group
+
+
+def map_ahead(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    batch_size: int,
+    num_threads: int | None = None,
+) -> Iterator[list[tuple[Item, Result]]]:
+    """Yield items in batches, each item with what a function returns for it, in order.
+
+    While a batch is used, threads call the function for the next one; memory holds two.
+
+    Args:
+        function: Is called by several threads.
+        items: Its arguments.
+        batch_size: Items in a batch.
+        num_threads: By default as many as there are cores.
+
+    Examples:
+        >>> list(map_ahead(abs, [1, -2, -3], batch_size=2))
+        [[(1, 1), (-2, 2)], [(-3, 3)]]
+    """
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+    source = iter(items)
+    pool = ThreadPoolExecutor(
+        num_threads or system.count_cores(), thread_name_prefix="tlkit-stream"
+    )
+    try:
+        while True:
+            for item in islice(source, 2 * batch_size - len(waiting)):
+                waiting.append((item, pool.submit(function, item)))
+            if not waiting:
+                return
+            batch = [waiting.popleft() for _ in range(min(batch_size, len(waiting)))]
+            yield [(item, future.result()) for item, future in batch]
+    finally:
+        pool.shutdown(cancel_futures=True)

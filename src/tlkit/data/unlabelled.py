@@ -200,7 +200,20 @@ def read_file(
         )
     size = None if height is None or width is None else (height, width)
     how: dict[str, Any] = {"white": white, "max_pixels": max_pixels}
-    pixels = decoding.decode(picture, size, fit=fit, channels=channels, **how)
+    return to_model(
+        decoding.decode(picture, size, fit=fit, channels=channels, **how),
+        input_shape=input_shape,
+        value_range=value_range,
+    )
+
+
+def to_model(
+    pixels: np.ndarray,
+    *,
+    input_shape: tuple[int | None, ...],
+    value_range: tuple[float, float] | None,
+) -> np.ndarray:
+    """Return decoded pixels, of 8 bits and 3 axes, with the axes and range that a model takes."""
     low, high = value_range or (0, 255)
     if (low, high) != (0, 255):
         pixels = (low + pixels.astype("float32") * ((high - low) / 255)).astype("float32")

@@ -33,6 +33,7 @@ from tlkit.experiments import (
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.experiments.loading import image_size_of, load_images, load_model, split_images
 from tlkit.experiments.recipe import Recipe
+from tlkit.experiments.recipe_precision import set_precision
 from tlkit.experiments.trained import Trained
 from tlkit.models.applications import SPECS
 from tlkit.models.inspection import is_multi_label
@@ -180,7 +181,9 @@ def gather_facts(
         weights=(*list_weights(experiment), "own")[0],
         model=model_facts(trained.model),
         phases=describe_phases(
-            _set_chosen_rate(recipes.for_experiment(experiment), chosen),
+            set_precision(
+                _set_chosen_rate(recipes.for_experiment(experiment), chosen), experiment.precision
+            ),
             trained,
         ),
         evaluation=evaluation,

@@ -36,6 +36,7 @@ from tlkit.experiments.additions import Additions, measure
 from tlkit.experiments.experiment import Experiment, check_name
 from tlkit.experiments.loading import image_size_of, load_images, split_images
 from tlkit.experiments.recipe import Recipe
+from tlkit.experiments.recipe_precision import set_precision
 from tlkit.experiments.reporting import plan
 from tlkit.experiments.stages import Stages
 from tlkit.experiments.trained import Trained
@@ -342,7 +343,7 @@ def train(
     if chosen is not None:
         limited = experiment.max_ms is not None or experiment.max_mb is not None
         recipe = backbone_choice.end_recipe(recipe, chosen, limited=limited)
-    recipe = _add_callbacks(recipe, callbacks)
+    recipe = set_precision(_add_callbacks(recipe, callbacks), experiment.precision)
     return recipe.train(
         replace(split.train, notices=()),  # the plan has said them
         image_size=image_size_of(experiment),

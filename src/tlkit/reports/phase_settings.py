@@ -52,6 +52,7 @@ def describe_settings(
     return {
         "optimizer": _describe_optimizer(phase, optimizer),
         "batch size": f"{phase.batch_size:,}",
+        **_describe_precision(phase),
         "loss": _name_loss(phase.loss, kind) + _smoothing(phase),
         "learning-rate schedule": _describe_schedule(phase, rate),
         "BatchNormalization": _BATCHNORM[phase.batchnorm],
@@ -67,6 +68,13 @@ def _describe_optimizer(phase: Phase, optimizer: keras.optimizers.Optimizer) -> 
     }
     given = [f"{name} {value:g}" for name, value in options.items() if value is not None]
     return ", ".join([type(optimizer).__name__, *given])
+
+
+def _describe_precision(phase: Phase) -> dict[str, str]:
+    if phase.precision == "float32":
+        return {}
+    scaled = ", with the loss scaled" if phase.precision == "float16" else ""
+    return {"arithmetic of the backbone": f"{phase.precision}{scaled}; weights and head in float32"}
 
 
 def _name_loss(loss: str | Callable[..., Any] | None, default: str) -> str:

@@ -1,6 +1,7 @@
 from . import batchnorm as batchnorm
 from . import solvers as solvers
 from . import trackers as trackers
+from .devices import use_devices as use_devices
 from .lr_finder import LearningRates as LearningRates
 from .lr_finder import find_learning_rate as find_learning_rate
 from .phase import Phase as Phase

@@ -16,7 +16,7 @@ from tlkit.data import augmentation, batches
 from tlkit.data.checked_batches import CheckedBatches, raise_data_error
 from tlkit.errors import DataError
 from tlkit.models import freezing
-from tlkit.training import optimizers
+from tlkit.training import optimizers, precision
 from tlkit.training.batchnorm import ReestimateBatchNorm
 from tlkit.training.checkpoints import PhaseCheckpoints
 from tlkit.training.losses import choose_loss, find_form
@@ -33,7 +33,8 @@ def compile_phase(
             metric.reset_state()
     optimizer = phase.create_optimizer(count_steps(data, phase))
     loss = choose_loss(phase, find_form(model, data))
-    model.compile(optimizer=optimizer, loss=loss, metrics=list(phase.metrics))
+    scaled = precision.scale_loss(optimizer, phase.precision)
+    model.compile(optimizer=scaled, loss=loss, metrics=list(phase.metrics))
     if phase.layer_decay < 1:
         optimizers.apply_layer_decay(optimizer, model, plan, phase.layer_decay)
 
@@ -100,20 +101,22 @@ def fit_whole(
         source = saved.skip_steps(_to_dataset(source, phase) if stays else source)
     arrays = batches.is_arrays(source)
     images, labels = source if arrays else (source, None)
+    is_held_out = batches.is_arrays(validation_data)
     try:
-        model.fit(
-            images,
-            labels,
-            batch_size=phase.batch_size if arrays else None,
-            epochs=phase.epochs,
-            initial_epoch=0 if saved is None else saved.first_epoch(phase.epochs),
-            validation_data=validation_data,
-            validation_batch_size=phase.batch_size if batches.is_arrays(validation_data) else None,
-            class_weight=phase.weigh_classes(model.output_shape[-1]),
-            shuffle=arrays,
-            callbacks=callbacks,
-            verbose=0,
-        )
+        with precision.compute_in(model, phase.precision):
+            model.fit(
+                images,
+                labels,
+                batch_size=phase.batch_size if arrays else None,
+                epochs=phase.epochs,
+                initial_epoch=0 if saved is None else saved.first_epoch(phase.epochs),
+                validation_data=validation_data,
+                validation_batch_size=phase.batch_size if is_held_out else None,
+                class_weight=phase.weigh_classes(model.output_shape[-1]),
+                shuffle=arrays,
+                callbacks=callbacks,
+                verbose=0,
+            )
     except Exception as error:  # each backend wraps the errors of a dataset into its own
         raise_data_error(error)
         raise
@@ -178,7 +181,8 @@ def fit_tail(
     if validation_data is not None:
         held_out = part.extraction.extract(part.cut, "validation", validation_data, batch_size=size)
     steps = phase.epochs * dataset.steps
-    tail = Tail(model, part.cut, rewrites=part.cache.rewrites, steps=steps)
+    rewrites = part.cache.rewrites and phase.precision == "float32"
+    tail = Tail(model, part.cut, rewrites=rewrites, steps=steps)
     first = _list_first(phase, saved)
     if plan.batchnorm == "reestimate":
         features = batching.FeatureBatches(dataset.in_order(), batching.NextView(1))
@@ -186,19 +190,20 @@ def fit_tail(
             ReestimateBatchNorm(plan.training_batchnorm, features, batch_size=size, model=tail)
         )
     model.optimizer.build(model.trainable_variables)  # in the classifier's order, not the tail's
-    tail.fit_features(
-        dataset,
-        validation=held_out,
-        epochs=phase.epochs,
-        initial_epoch=0 if saved is None else saved.first_epoch(phase.epochs),
-        loss=choose_loss(phase, find_form(model, data)),
-        metrics=phase.metrics,
-        class_weight=phase.weigh_classes(model.output_shape[-1]),
-        callbacks=phase.callbacks,
-        first=first,
-        last=[*_add_last(first, phase, extra, saved, tail), *shown],
-        prepare=None if saved is None else saved.skip_steps,
-    )
+    with precision.compute_in(model, phase.precision):
+        tail.fit_features(
+            dataset,
+            validation=held_out,
+            epochs=phase.epochs,
+            initial_epoch=0 if saved is None else saved.first_epoch(phase.epochs),
+            loss=choose_loss(phase, find_form(model, data)),
+            metrics=phase.metrics,
+            class_weight=phase.weigh_classes(model.output_shape[-1]),
+            callbacks=phase.callbacks,
+            first=first,
+            last=[*_add_last(first, phase, extra, saved, tail), *shown],
+            prepare=None if saved is None else saved.skip_steps,
+        )
 
 
 class EpochRecorder(keras.callbacks.Callback):

@@ -107,6 +107,19 @@ class Moments:
         self._sums += weighted.sum(axis=0, dtype="float64")
         self._class_counts += targets.sum(axis=0)
 
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self._class_counts)
+
+    @classmethod
+    def from_arrays(cls, arrays: Sequence[np.ndarray]) -> "Moments":
+        """Return the sums that `arrays` returned."""
+        found = cls(0, 0)
+        for name, array in zip(_SUMS, arrays, strict=True):
+            setattr(found, name, array)
+        return found
+
     def arrays(self) -> list[np.ndarray]:
         """Return the sums."""
         return [np.asarray(getattr(self, name)) for name in _SUMS]

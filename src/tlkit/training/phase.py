@@ -16,6 +16,7 @@ from tlkit.models import freezing
 from tlkit.models.inspection import backbone_of
 from tlkit.training import class_weights, optimizers, solvers
 from tlkit.training.class_weights import ClassWeight
+from tlkit.training.precision import Precision
 
 
 @check_arguments
@@ -43,6 +44,10 @@ class Phase:
             of each image go through the frozen part once; otherwise every epoch runs the whole
             model. MixUp and CutMix mix labels too, which then are one-hot, also for metrics.
         batch_size: Images per step, for arrays; a dataset has its own.
+        precision: What the backbone's layers that run every epoch compute in: "float32", or
+            "bfloat16" or "float16", which are faster on GPUs and TPUs made for them. Weights, the
+            head and the probabilities stay in float32; for float16 the loss is scaled, so that
+            small gradients do not vanish. The trained classifier computes in float32.
         freeze: Selects the backbone layers to freeze; see `tlkit.freezing`.
         batchnorm: What the BatchNormalization of the other layers does: "frozen", "train" or
             "reestimate"; see `tlkit.freezing.plan`.
@@ -78,6 +83,7 @@ class Phase:
     ema_momentum: float | None = None
     augmentation: tuple[keras.layers.Layer, ...] = ()
     batch_size: int = 32
+    precision: Precision = "float32"
     freeze: freezing.Select = freezing.everything
     batchnorm: freezing.BatchNormPolicy = "frozen"
     optimizer: str | keras.optimizers.Optimizer = "adam"
@@ -91,6 +97,7 @@ class Phase:
     def __post_init__(self) -> None:
         arguments.at_least("epochs", self.epochs, 1)
         arguments.at_least("batch_size", self.batch_size, 1)
+        arguments.one_of("precision", self.precision, get_args(Precision))
         arguments.one_of("batchnorm", self.batchnorm, get_args(freezing.BatchNormPolicy))
         if self.patience is not None:
             arguments.at_least("patience", self.patience, 0)

@@ -4,7 +4,7 @@ Labels are class indices `(count,)`, or for multi-label rows of 0 and 1 `(count,
 on disk are read block by block.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -28,6 +28,12 @@ from tlkit.training.linear import (
     fold_scaling,
     to_rows,
 )
+
+Samples = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+"""Features and labels of images, and weights of them where there are any."""
+
+Sums = tuple[np.ndarray, np.ndarray, float]
+"""The gradients of kernel and bias, and the loss."""
 
 Solver = Literal["lbfgs", "ridge"]
 """Logistic regression by L-BFGS (multinomial, or binary for each class), and ridge regression in
@@ -65,18 +71,32 @@ def ridge(
         seed: Chooses the images held out.
     """
     weights = _normalize(weights)
-    whole = _moments(features, labels, classes, weights)
-    parts = [(fitted, part[:_MAX_CHOICE]) for fitted, part in _split(len(labels), seed)]
+    whole = sum_moments(features, labels, classes, weights)
+    held_out = [
+        (np.asarray(features[part]), labels[part], _take(weights, part))
+        for _, part in choose_rows(len(labels), seed)
+    ]
+    return solve_ridge(whole, held_out, len(labels))
+
+
+def solve_ridge(whole: Moments, held_out: Sequence[Samples], count: int) -> Linear:
+    """Return what `ridge` returns, of sums over all images.
+
+    Args:
+        whole: The sums.
+        held_out: The images of each part of `choose_rows`.
+        count: How many images the sums are over.
+    """
     found: dict[float, list[np.ndarray]] = {penalty: [] for penalty in PENALTIES}
-    for _, part in parts:
-        x, y = np.asarray(features[part]), labels[part]
+    for x, y, own in held_out:
         others = whole
-        if len(y) < len(labels):
-            others = whole.without(_moments(x, y, classes, _take(weights, part)))
+        if len(y) < count:
+            others = whole.without(sum_moments(x, y, whole.classes, own))
         for linear in others.solve():
             found[linear.penalty].append(linear.logits(x))
-    held_out = np.concatenate([part for _, part in parts])
-    truth, counted = labels[held_out], _take(weights, held_out)
+    truth = np.concatenate([y for _, y, _ in held_out])
+    given = [own for _, _, own in held_out if own is not None]
+    counted = np.concatenate(given) if given else None
     logits = {penalty: np.concatenate(each) for penalty, each in found.items()}
     best = max(logits, key=lambda penalty: score(truth, logits[penalty], counted))
     [chosen] = whole.solve([best])
@@ -148,7 +168,11 @@ def lbfgs(
     standard, mean, scale = _standardize(features, in_memory=is_whole)
     start = np.zeros((features.shape[1] + 1, classes))
     if penalty is None:
-        penalty, start = _choose_penalty(standard, labels, start, weights=weights, seed=seed)
+        parts = [
+            tuple((standard[rows], labels[rows], _take(weights, rows)) for rows in pair)
+            for pair in choose_rows(len(labels), seed)
+        ]
+        penalty, start = choose_penalty(parts, start, len(labels))
     found = _minimize(standard, labels, start, penalty, weights=weights)
     return fold_scaling(found[:-1], found[-1], mean, scale, penalty)
 
@@ -159,37 +183,31 @@ def lbfgs(
 # has risen by 5 % over its lowest value: weaker penalties overfit more and take the most
 # iterations. The loss is a mean over images, so the same penalty means the same whatever their
 # number; but more images need less of it, in proportion.
-def _choose_penalty(
-    features: Features,
-    labels: np.ndarray,
-    start: np.ndarray,
-    *,
-    weights: np.ndarray | None,
-    seed: int | None,
+def choose_penalty(
+    parts: Sequence[tuple[Samples, ...]], start: np.ndarray, count: int
 ) -> tuple[float, np.ndarray]:
-    """Return the penalty with the lowest loss on held-out images, and a solution to start from."""
-    parts = [
-        (fitted[:_MAX_CHOICE], part[:_MAX_CHOICE]) for fitted, part in _split(len(labels), seed)
-    ]
+    """Return the penalty with the lowest loss on held-out images, and a solution to start from.
+
+    Args:
+        parts: The images to fit and those held out, standardised, of each pair of `choose_rows`.
+        start: Where to start, `(features + 1, classes)`.
+        count: How many images the head will be solved for.
+    """
     starts = [start] * len(parts)
     tried: list[tuple[float, float, np.ndarray]] = []
     for penalty in sorted(PENALTIES, reverse=True):
         losses = []
-        for index, (fitted, part) in enumerate(parts):
-            own, others = _take(weights, part), _take(weights, fitted)
-            found = _minimize(
-                features[fitted], labels[fitted], starts[index], penalty, weights=others
-            )
-            logits = features[part] @ found[:-1] + found[-1]
-            losses.append(cross_entropy(logits, labels[part], own))
+        for index, ((x, y, others), (held, truth, own)) in enumerate(parts):
+            found = _minimize(x, y, starts[index], penalty, weights=others)
+            losses.append(cross_entropy(held @ found[:-1] + found[-1], truth, own))
             starts[index] = found
-        sizes = [len(part) if weights is None else weights[part].sum() for _, part in parts]
+        sizes = [len(y) if own is None else own.sum() for _, (_, y, own) in parts]
         loss = float(np.average(losses, weights=sizes))
         tried.append((loss, penalty, starts[0]))
         if loss > 1.05 * min(each[0] for each in tried):
             break
     _, penalty, start = min(tried, key=lambda each: each[0])
-    return penalty * len(parts[0][0]) / len(labels), start
+    return penalty * len(parts[0][0][1]) / count, start
 
 
 def _minimize(
@@ -201,24 +219,57 @@ def _minimize(
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the weights that minimise loss and penalty, with the bias in the last row."""
-    count, shape = len(labels), start.shape
     is_whole = isinstance(features, np.ndarray)
-    parts = blocks(count)
+    parts = blocks(len(labels))
+
+    def add_up(kernel: np.ndarray, bias: np.ndarray) -> Iterable[Sums]:
+        def measure(block: slice) -> Sums:
+            own = None if weights is None else weights[block]
+            return measure_errors((features[block], labels[block], own), kernel, bias)
+
+        return run(measure, parts)
+
+    with _map_blocks(in_threads=is_whole and len(parts) > 1) as run:
+        return minimize_sums(add_up, start, penalty, len(labels))
+
+
+def measure_errors(samples: Samples, kernel: np.ndarray, bias: np.ndarray) -> Sums:
+    """Return the gradients of kernel and bias and the loss, summed over images.
+
+    Args:
+        samples: The images, with standardised features.
+        kernel: `(features, classes)` in float32.
+        bias: `(classes,)` in float32.
+    """
+    x, labels, weights = samples
+    errors, losses = errors_and_losses(x @ kernel + bias, labels)
+    if weights is not None:
+        errors *= weights[:, None]
+        losses *= weights
+    return x.T @ errors, errors.sum(axis=0, dtype="float64"), losses.sum(dtype="float64")
+
+
+def minimize_sums(
+    add_up: Callable[[np.ndarray, np.ndarray], Iterable[Sums]],
+    start: np.ndarray,
+    penalty: float,
+    count: int,
+) -> np.ndarray:
+    """Return the weights that minimise loss and penalty, with the bias in the last row.
+
+    Args:
+        add_up: Returns what `measure_errors` returns for all images, in any number of sums.
+        start: Where to start, `(features + 1, classes)`.
+        penalty: L2 penalty per image.
+        count: How many images there are.
+    """
+    shape = start.shape
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
         found = values.reshape(shape)
-        kernel, bias = found[:-1].astype("float32"), found[-1].astype("float32")
-
-        def measure(block: slice) -> tuple[np.ndarray, np.ndarray, float]:
-            x = features[block]
-            errors, losses = errors_and_losses(x @ kernel + bias, labels[block])
-            if weights is not None:
-                errors *= weights[block, None]
-                losses *= weights[block]
-            return x.T @ errors, errors.sum(axis=0, dtype="float64"), losses.sum(dtype="float64")
-
         gradient, value = np.zeros(shape), 0.0
-        for of_kernel, of_bias, of_block in run(measure, parts):
+        sums = add_up(found[:-1].astype("float32"), found[-1].astype("float32"))
+        for of_kernel, of_bias, of_block in sums:
             gradient[:-1] += of_kernel / count
             gradient[-1] += of_bias / count
             value += float(of_block / count)
@@ -226,8 +277,7 @@ def _minimize(
         return value + penalty / 2 * float((found[:-1] ** 2).sum()), gradient.ravel()
 
     options = {"maxiter": _MAX_ITERATIONS, "ftol": _TOLERANCE, "gtol": 0.0}
-    with _map_blocks(in_threads=is_whole and len(parts) > 1) as run:
-        solution = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    solution = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
     return np.asarray(solution.x.reshape(shape))
 
 
@@ -257,6 +307,12 @@ def _split(count: int, seed: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(np.setdiff1d(order, fold, assume_unique=True), fold) for fold in folds]
 
 
+def choose_rows(count: int, seed: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the rows to choose the penalty by: those to fit and those held out, of each part."""
+    pairs = _split(count, seed)
+    return [(fitted[:_MAX_CHOICE], part[:_MAX_CHOICE]) for fitted, part in pairs]
+
+
 def _normalize(weights: np.ndarray | None) -> np.ndarray | None:
     """Return weights with a mean of 1, so that a penalty means the same with and without them."""
     if weights is None:
@@ -272,9 +328,10 @@ def _take(weights: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
     return None if weights is None else weights[rows]
 
 
-def _moments(
-    features: Features, labels: np.ndarray, classes: int, weights: np.ndarray | None
+def sum_moments(
+    features: Features, labels: np.ndarray, classes: int, weights: np.ndarray | None = None
 ) -> Moments:
+    """Return the sums that ridge regression needs of images."""
     moments = Moments(features.shape[1], classes)
     for block in blocks(len(labels)):
         moments.add(features[block], labels[block], None if weights is None else weights[block])

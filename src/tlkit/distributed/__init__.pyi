@@ -1,0 +1,5 @@
+from .extraction import extract as extract
+from .feature_set import FeatureSet as FeatureSet
+from .feature_set import WorkerUse as WorkerUse
+from .feature_set import open_features as open_features
+from .head import solve_head as solve_head

@@ -1,0 +1,400 @@
+"""Run the frozen part of a classifier over a table of image files, on the devices of a cluster."""
+
+import importlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+import tlkit
+from tlkit._internal import arguments
+from tlkit._internal.optional import require
+from tlkit._internal.signatures import check_arguments
+from tlkit._internal.temporaries import temporary_folder
+from tlkit._internal.text import join_first, show
+from tlkit.caching.cache import Cache, Dtype, EngineName
+from tlkit.caching.engines import selection
+from tlkit.caching.trunk_runner import BATCH
+from tlkit.data.decoding import Fit, UnreadableImageError
+from tlkit.data.digests import describe_decoders
+from tlkit.data.image_dataset import Problem
+from tlkit.distributed import cluster as clusters
+from tlkit.distributed import environment, feature_files, feature_set
+from tlkit.distributed.cluster import Devices
+from tlkit.distributed.feature_set import FeatureSet, WorkerUse
+from tlkit.distributed.manifest import Manifest, Part, open_manifest
+from tlkit.distributed.storage import Location, explain, locate
+from tlkit.distributed.trunk import Pictures, count_features, plan_pictures, prepare_runner
+from tlkit.distributed.worker import Job, Worker
+from tlkit.errors import Argument, ConfigError, DataError, TlkitError
+
+Meter = Callable[[int, int], None]
+"""Is called with the number of images that are done, and of all."""
+
+_FACTS, _MODEL = "_facts.json", "_model.keras"
+_MAX_BLOCKS = 10_000  # of parts: Ray keeps a task for each
+
+
+# A part's features do not go through Ray: the worker that has run them writes them. So memory
+# holds a part, however many images there are, and what is finished is on the disk, whoever dies.
+# Ray gets the parts' numbers, gives them to workers that are free, starts dead workers again, and
+# repeats the part that one was at. Who starts again finds the files of finished parts.
+@check_arguments
+def extract(
+    manifest: str | Path,
+    model: keras.Model | str | Path,
+    *,
+    out: str | Path,
+    cluster: str = clusters.LOCAL,
+    workers: int | None = None,
+    folder: str | Path | None = None,
+    path_column: str = "path",
+    label_column: str | None = "label",
+    outside_paths: bool = False,
+    image_size: int | tuple[int, int] | None = None,
+    fit: Fit = "squash",
+    white: int | None = None,
+    engine: EngineName | Literal["auto"] = "auto",
+    dtype: Dtype = "float16",
+    max_unreadable: float = 0.1,
+    part_rows: int = 4096,
+    on_progress: Meter = lambda done, total: None,
+    on_message: Callable[[str], None] = lambda message: None,
+) -> FeatureSet:
+    """Extract what a classifier's head reads of very many images, on the devices of a cluster.
+
+    The images of a part of the manifest make one Parquet file. Images whose features are there
+    already, by their content, are not run again; files that have not changed since, by size and
+    time, are not even read. So an extraction that was stopped in any way goes on where it was. The
+    features are those of one machine, bit for bit, on processors of the same kind.
+
+    Args:
+        manifest: A Parquet file, or a folder of them, that lists image files: a path, or an address
+            such as s3://bucket/photos.parquet.
+        model: A classifier, or its .keras file.
+        out: The folder of features, which all machines share; of one classifier.
+        cluster: "local" uses this machine; or the address of a Ray cluster. A connection to a
+            cluster that this process has already is used.
+        workers: How many workers share the devices; by default one for each GPU, or without GPUs
+            one for each machine.
+        folder: What relative paths of images are relative to; by default the manifest's folder.
+        path_column: Column of the images' paths or addresses.
+        label_column: Column of class names; None without labels.
+        outside_paths: Accept paths that lead out of the folder.
+        image_size: Size to which images are resized; by default the classifier's.
+        fit: As for `tlkit.sources.from_folder`.
+        white: The value of white in files of more than 8 bits, which are refused without it.
+        engine: As for `tlkit.Cache`; "auto" is that of the features that are there.
+        dtype: As for `tlkit.Cache`.
+        max_unreadable: The share of images that may be unreadable.
+        part_rows: Images in a part: what is lost if a worker dies, and what memory holds.
+        on_progress: Is called after each part.
+        on_message: Is called with lines on what is about to run, such as `print`.
+
+    Raises:
+        ConfigError: An argument is wrong, a column is missing, the manifest or the cluster can't be
+            reached, or its machines lack packages, have other versions or do not share `out`.
+        DataError: No image exists, or too many are unreadable.
+        EngineError: The engine can't run the model.
+        MissingExtraError: The extra `ray` is not installed.
+        StoreError: Features can't be written.
+    """
+    started = time.perf_counter()
+    arguments.at_least("part_rows", part_rows, 1)
+    arguments.fraction("max_unreadable", max_unreadable)
+    arguments.one_of("engine", engine, ("auto", *selection.ENGINES))
+    if workers is not None:
+        arguments.at_least("workers", workers, 1)
+    require("ray", extra="ray")
+    table = open_manifest(
+        locate("manifest", manifest),
+        folder=None if folder is None else locate("folder", folder),
+        path_column=path_column,
+        label_column=label_column,
+        outside_paths=outside_paths,
+    )
+    classifier = model if isinstance(model, keras.Model) else tlkit.load(model)
+    pictures = plan_pictures(classifier, image_size=image_size, fit=fit, white=white)
+    parts = list(table.plan(part_rows))
+    if not parts:
+        raise DataError(f"{str(table.files[0])!r} must list at least one image, got none.")
+    plan = _Plan(
+        model=classifier,
+        manifest=table,
+        parts=parts,
+        pictures=pictures,
+        out=locate("out", out),
+        cache=Cache(dtype=dtype),
+    )
+    with clusters.connect(cluster) as ray:
+        devices = clusters.plan_devices(ray.nodes(), workers)
+        sample = plan.read_sample()
+        facts = plan.choose_engine(sample, engine=engine, has_gpu=devices.gpus > 0)
+        plan.check_machines(ray, devices, facts)
+        on_message(f"{devices} run {_describe_total(parts)} by {' '.join(facts['engine'])}")
+        collected = _collect(
+            plan.start(ray, devices, facts["engine"][0]),
+            total=sum(part.stop - part.start for part in parts),
+            max_unreadable=max_unreadable,
+            on_progress=on_progress,
+        )
+    features = collected.summarize(
+        folder=plan.out.text,
+        engine=" ".join(facts["engine"]),
+        num_features=count_features(classifier),
+        dtype=dtype,
+        seconds=time.perf_counter() - started,
+    )
+    feature_set.save(features)
+    return features
+
+
+def _describe_total(parts: list[Part]) -> str:
+    rows = sum(part.stop - part.start for part in parts)
+    return f"{rows:,} images in {len(parts):,} part{'s' * (len(parts) > 1)}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Plan:
+    """What is to be extracted from which images."""
+
+    model: keras.Model
+    manifest: Manifest
+    parts: list[Part]
+    pictures: Pictures
+    out: Location
+    cache: Cache
+
+    def read_sample(self) -> np.ndarray:
+        """Return the first images that can be read, to prove an engine with.
+
+        Raises:
+            DataError: None of the first images exists.
+        """
+        rows = self.manifest.read(self.parts[0])
+        pixels, reasons = [], []
+        for path in rows.paths[:BATCH]:
+            fault = self.manifest.find_fault(path)
+            try:
+                if not fault:
+                    content = self.manifest.folder.join(path).read()
+                    pixels.append(self.pictures.decode(content)[0])
+                    continue
+            except UnreadableImageError as error:
+                fault = error.reason
+            except (OSError, ValueError) as error:
+                fault = explain(error)
+            reasons.append(Problem(path=path, reason=fault))
+        if not pixels:
+            raise DataError(
+                f"None of the first {len(reasons):,} images of the manifest can be read: "
+                f"{join_first(reasons, limit=3, separator='; ')}. Relative paths are relative to "
+                f"'{self.manifest.folder}'; choose another with ",
+                Argument("folder"),
+                ", and accept paths that lead out of it with ",
+                Argument("outside_paths", True),
+                ".",
+            )
+        return np.stack(pixels)
+
+    def choose_engine(self, sample: np.ndarray, *, engine: str, has_gpu: bool) -> dict[str, Any]:
+        """Return what features depend on besides the images; the engine is among it.
+
+        Raises:
+            ConfigError: The folder has features that depend on something else.
+        """
+        known = self._read_facts()
+        if engine == "auto" and known is not None:
+            engine = str(known["engine"][0])
+        if engine == "auto" and has_gpu:
+            engine = "keras"
+        runner = prepare_runner(self.model, self.cache, engine)
+        runner.expect(sum(part.stop - part.start for part in self.parts))
+        runner.run(sample)
+        name, version = runner.engine.split(" ", 1)
+        facts = {
+            **runner.collect_facts(sample, name),
+            "engine": [name, version],
+            "pictures": {**self.pictures.to_dict(), "decoders": describe_decoders()},
+        }
+        found: dict[str, Any] = json.loads(json.dumps(facts))  # as they are read
+        _check_same(known, found, self.out)
+        return found
+
+    def _read_facts(self) -> dict[str, Any] | None:
+        try:
+            known = json.loads(self.out.join(_FACTS).read())
+        except (OSError, ValueError):
+            return None
+        return known if isinstance(known, dict) and "engine" in known else None
+
+    def check_machines(self, ray: ModuleType, devices: Devices, facts: dict[str, Any]) -> None:
+        """Check that all machines can do the work, and note what the features depend on.
+
+        Raises:
+            ConfigError: A machine lacks a package, has another version, or can't read the images.
+            StoreError: The folder can't be written.
+        """
+        self.out.make_folder()
+        self.out.join(_FACTS).write(feature_files.encode(facts))
+        packages = environment.list_packages(facts["engine"][0], keras.config.backend())
+        readable = [
+            ("`out`", self.out.join(_FACTS)),
+            ("`manifest`", self.manifest.files[0]),
+        ]
+        found = clusters.ask_machines(
+            ray, environment.describe, packages, readable, variables=devices.variables
+        )
+        environment.compare(environment.describe(packages, readable), found)
+
+    def start(self, ray: ModuleType, devices: Devices, engine: str) -> Iterator[dict[str, Any]]:
+        """Yield a report of each part, as workers finish them."""
+        model = self.out.join(_MODEL)
+        with temporary_folder() as folder:
+            model.write(tlkit.save(self.model, folder / _MODEL).read_bytes())
+        try:
+            files = self.out.list_files(feature_files.ENDING)
+            index = feature_files.make_index(files)
+        except OSError as error:
+            raise ConfigError(
+                Argument("out"),
+                f" must be a folder that can be read, got '{self.out}': {explain(error)}.",
+            ) from error
+        job = Job(
+            manifest=self.manifest,
+            out=self.out,
+            model=model,
+            index=ray.put(index) if len(index.digests) else None,
+            pictures=self.pictures,
+            cache=self.cache,
+            engine=engine,
+            num_features=count_features(self.model),
+        )
+        return _run(job, self.parts, devices)
+
+
+def _check_same(known: dict[str, Any] | None, facts: dict[str, Any], out: Location) -> None:
+    """Raise an error if a folder has features that depend on something else."""
+    different = [name for name in facts if known is not None and known.get(name) != facts[name]]
+    if known is not None and different:
+        shown = [
+            f"{name}: {show(known.get(name))} there, {show(facts[name])} now"
+            for name in different
+            if name != "columns"
+        ]
+        raise ConfigError(
+            Argument("out"),
+            f" must be a folder of features of the same classifier, made in the same way, got "
+            f"'{out}' with others ({'; '.join(shown) or 'other layers or weights'}). Choose "
+            "another folder.",
+        )
+
+
+def _run(job: Job, parts: list[Part], devices: Devices) -> Iterator[dict[str, Any]]:
+    """Yield a report of each part, as workers of Ray Data finish them."""
+    data = require("ray.data", extra="ray")
+    errors = importlib.import_module("ray.exceptions")
+    data.DataContext.get_current().enable_progress_bars = False
+    dataset = data.from_items(
+        [asdict(part) for part in parts], override_num_blocks=min(len(parts), _MAX_BLOCKS)
+    ).map_batches(
+        Worker,
+        batch_size=1,
+        fn_constructor_args=(job,),
+        compute=data.ActorPoolStrategy(size=devices.workers),
+        num_cpus=devices.cpus,
+        num_gpus=devices.gpus or None,
+        runtime_env={"env_vars": devices.variables},
+    )
+    try:
+        for row in dataset.iter_rows():
+            yield json.loads(row["report"])
+    except errors.RayError as error:
+        raise ConfigError(
+            Argument("cluster"),
+            f" must keep running until all images are done, but it failed: "
+            f"{clusters.explain_last_line(error)}. What is done is in `out`: run the same again.",
+        ) from error
+
+
+@dataclass(kw_only=True, eq=False)
+class _Collected:
+    """What workers have reported."""
+
+    reports: list[dict[str, Any]] = field(default_factory=list)
+
+    def summarize(self, **about: Any) -> FeatureSet:
+        """Return what was extracted."""
+        counts: dict[str, int] = {}
+        for report in self.reports:
+            for label, count in report["labels"].items():
+                counts[label] = counts.get(label, 0) + count
+        return FeatureSet(
+            files=tuple(report["file"] for report in self.reports),
+            num_images=sum(report["images"] for report in self.reports),
+            num_computed=sum(report["computed"] for report in self.reports),
+            read_bytes=sum(report["read_bytes"] for report in self.reports),
+            class_counts=counts,
+            problems=tuple(
+                Problem(path=path, reason=reason)
+                for report in self.reports
+                for path, reason in report["problems"]
+            ),
+            workers=self._measure_workers(),
+            **about,
+        )
+
+    def _measure_workers(self) -> tuple[WorkerUse, ...]:
+        grouped: dict[str, list[dict[str, Any]]] = {}
+        for report in self.reports:
+            grouped.setdefault(report["worker"], []).append(report)
+        return tuple(
+            WorkerUse(
+                name=name,
+                images=sum(report["images"] for report in own),
+                seconds=sum(report["seconds"] for report in own),
+                cpu_seconds=sum(report["cpu_seconds"] for report in own),
+                peak_bytes=max(report["bytes"] for report in own),
+            )
+            for name, own in sorted(grouped.items())
+        )
+
+
+def _collect(
+    reports: Iterator[dict[str, Any]], *, total: int, max_unreadable: float, on_progress: Meter
+) -> _Collected:
+    """Return the reports of all parts, in the order of the manifest.
+
+    Raises:
+        DataError: More images are unreadable than may be.
+        TlkitError: A worker has raised it.
+    """
+    found: list[dict[str, Any]] = []
+    done, problems = 0, list[Problem]()
+    for report in reports:
+        _raise_error(report)
+        found.append(report)
+        done += report["images"] + len(report["problems"])
+        problems += [Problem(path=path, reason=reason) for path, reason in report["problems"]]
+        on_progress(done, total)
+        if len(problems) > max_unreadable * total:
+            raise DataError(
+                f"At most {100 * max_unreadable:g} % of the images may be unreadable, got "
+                f"{len(problems):,} among the first {done:,} of {total:,}: "
+                f"{join_first(problems, limit=10, separator='; ')}. To accept more, raise ",
+                Argument("max_unreadable"),
+                ".",
+            )
+    return _Collected(reports=sorted(found, key=lambda report: report["part"]))
+
+
+def _raise_error(report: dict[str, Any]) -> None:
+    if "error" in report:
+        kind = getattr(importlib.import_module("tlkit.errors"), report["error"], TlkitError)
+        raise kind(f"{report['message']} (worker {report['worker']})")

@@ -1,0 +1,162 @@
+"""Files of features that the processes of a cluster hold, and sums over all of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tlkit.distributed.feature_set import read_file
+from tlkit.distributed.storage import Location
+from tlkit.errors import DataError
+from tlkit.training import solvers
+from tlkit.training.linear import Linear, blocks
+from tlkit.training.solvers import Sums
+
+Rows = tuple[np.ndarray, np.ndarray]
+"""Features in float32, and class indices."""
+
+
+class Shard:
+    """Some files of features; those that fit are kept in memory.
+
+    Every method can be called again: a process that died starts anew and reads its files again.
+
+    Args:
+        files: The files.
+        class_names: The name of each class.
+        max_bytes: How many bytes of features to keep in memory.
+    """
+
+    def __init__(
+        self, files: Sequence[Location], class_names: Sequence[str], max_bytes: int
+    ) -> None:
+        self._files, self._room = tuple(files), max_bytes
+        self._numbers = {name: number for number, name in enumerate(class_names)}
+        self._kept: dict[int, Rows] = {}
+
+    def count(self) -> list[int]:
+        """Return how many images each file has."""
+        return [len(self._read(number)[1]) for number in range(len(self._files))]
+
+    def take(self, wanted: dict[int, np.ndarray]) -> dict[int, Rows]:
+        """Return some rows of files, by the file's number and their indices."""
+        found = {}
+        for number, rows in wanted.items():
+            features, labels = self._read(number)
+            found[number] = (features[rows].astype("float32"), labels[rows])
+        return found
+
+    def sum_moments(self) -> list[np.ndarray]:
+        """Return the arrays of `Moments` of all images."""
+        features, labels = self._read(0)
+        total = solvers.sum_moments(features[:0].astype("float32"), labels[:0], len(self._numbers))
+        for number in range(len(self._files)):
+            features, labels = self._read(number)
+            wide = features.astype("float32")
+            total.increase(solvers.sum_moments(wide, labels, len(self._numbers)))
+        return total.arrays()
+
+    def sum_features(self) -> np.ndarray:
+        """Return the sum of each feature."""
+        return self._add_up(lambda x, _: x.sum(axis=0, dtype="float64"))
+
+    def sum_squares(self, mean: np.ndarray) -> np.ndarray:
+        """Return the sum of the squared differences of each feature from its mean."""
+        return self._add_up(lambda x, _: ((x - mean) ** 2).sum(axis=0))
+
+    def measure_errors(
+        self, kernel: np.ndarray, bias: np.ndarray, shift: np.ndarray, scale: np.ndarray
+    ) -> Sums:
+        """Return the gradients and the loss of all images; see `solvers.measure_errors`."""
+        total: list[Any] = [0.0, 0.0, 0.0]
+        for x, labels in self._blocks():
+            standard = (x - shift) / scale
+            found = solvers.measure_errors((standard, labels, None), kernel, bias)
+            total = [before + more for before, more in zip(total, found, strict=True)]
+        return total[0], total[1], total[2]
+
+    def measure(self, linear: Linear) -> np.ndarray:
+        """Return the summed loss of a classifier, and how many images it classifies correctly."""
+        return self._add_up(
+            lambda x, labels: np.array(
+                [
+                    linear.loss(x, labels) * len(labels),
+                    linear.accuracy(x, labels) * len(labels),
+                ]
+            )
+        )
+
+    def _add_up(self, measure: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        return np.asarray(sum(measure(x, labels) for x, labels in self._blocks()))
+
+    def _blocks(self) -> Any:
+        """Yield the images in float32, a block at a time."""
+        for number in range(len(self._files)):
+            features, labels = self._read(number)
+            for block in blocks(len(labels)):
+                yield features[block].astype("float32"), labels[block]
+
+    def _read(self, number: int) -> Rows:
+        if number in self._kept:
+            return self._kept[number]
+        features, names, _ = read_file(self._files[number])
+        unknown = {str(name) for name in names if name not in self._numbers}
+        if unknown:
+            raise DataError(
+                f"'{self._files[number]}' must have labels that the classifier knows, "
+                f"{list(self._numbers)}, got {sorted(unknown)[:10]}."
+            )
+        labels = np.array([self._numbers[str(name)] for name in names], "int64")
+        self._room -= features.nbytes
+        if self._room >= 0:
+            self._kept[number] = features, labels
+        return features, labels
+
+
+CallAll = Callable[..., list[Any]]
+"""Calls a method of every shard with the same arguments; returns what each returns."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shards:
+    """All shards: sums over them, and some of their rows.
+
+    Attributes:
+        call_all: Calls a method of each shard.
+        files: The numbers of the files that each shard has, in the order of the manifest.
+    """
+
+    call_all: CallAll
+    files: tuple[tuple[int, ...], ...]
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """How many images each file has, in the order of the manifest."""
+        counts = np.zeros(sum(map(len, self.files)), "int64")
+        for numbers, found in zip(self.files, self.call_all("count"), strict=True):
+            counts[list(numbers)] = found
+        return counts
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Return some images by their index among all."""
+        starts = np.cumsum(self.counts) - self.counts
+        at = np.searchsorted(starts, rows, side="right") - 1
+        wanted = {int(file): rows[at == file] - starts[file] for file in np.unique(at)}
+        per_shard = [
+            {own: wanted[file] for own, file in enumerate(numbers) if file in wanted}
+            for numbers in self.files
+        ]
+        found: dict[int, Rows] = {}
+        for numbers, own in zip(self.files, self.call_all("take", each=per_shard), strict=True):
+            found |= {numbers[number]: taken for number, taken in own.items()}
+        size = next(iter(found.values()))[0].shape[1]
+        features, labels = np.empty((len(rows), size), "float32"), np.empty(len(rows), "int64")
+        for file, (some, classes) in found.items():
+            features[at == file], labels[at == file] = some, classes
+        return features, labels
+
+    def add_up(self, method: str, *arguments: Any) -> Any:
+        """Return the sum of what a method of all shards returns."""
+        return sum(self.call_all(method, *arguments))

@@ -1,0 +1,43 @@
+from typing import Any
+
+import pytest
+
+from tlkit.distributed.cluster import Devices, plan_devices
+from tlkit.errors import ConfigError
+
+
+def node(cores: float, gpus: float = 0, *, alive: bool = True) -> dict[str, Any]:
+    return {"Alive": alive, "Resources": {"CPU": cores, "GPU": gpus}}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "expected"),
+    [
+        ([node(2)], None, (1, 2, 0)),
+        ([node(2)], 2, (2, 1, 0)),
+        ([node(1), node(1)], None, (2, 1, 0)),
+        ([node(8), node(16), node(64, alive=False)], None, (3, 8, 0)),
+        ([node(8), node(16)], 6, (6, 4, 0)),
+        ([node(0), node(8)], None, (1, 8, 0)),
+        ([node(16, 4), node(64)], None, (4, 4, 1)),
+        ([node(16, 4)], 2, (2, 4, 1)),
+    ],
+)
+def test_a_device_has_a_worker(
+    nodes: list[dict[str, Any]], workers: int | None, expected: tuple[int, int, int]
+) -> None:
+    found = plan_devices(nodes, workers)
+    assert (found.workers, found.cpus, found.gpus) == expected
+
+
+def test_more_workers_than_cores_are_refused() -> None:
+    with pytest.raises(ConfigError, match="`workers` must be at most the cluster's 2 cores, got 3"):
+        plan_devices([node(2)], 3)
+    with pytest.raises(ConfigError, match="at most the cluster's 1 GPUs, got 2"):
+        plan_devices([node(8, 1)], 2)
+
+
+def test_a_worker_uses_its_own_cores_only() -> None:
+    devices = Devices(workers=2, cpus=3, gpus=0)
+    assert devices.variables["LOKY_MAX_CPU_COUNT"] == "3"
+    assert str(devices) == "2 workers with 3 cores each"

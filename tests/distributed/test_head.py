@@ -1,0 +1,90 @@
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.distributed.conftest import NAMES
+
+from tlkit.distributed import feature_files, head
+from tlkit.distributed.feature_files import FeatureRows
+from tlkit.distributed.shards import Shard, Shards
+from tlkit.distributed.storage import Location
+from tlkit.errors import DataError
+from tlkit.training import solvers
+from tlkit.training.solvers import Solver
+
+
+def _write(folder: Path, count: int, rows: int) -> tuple[list[Location], np.ndarray, np.ndarray]:
+    """Write features in files of some rows; each fifth image of the first file is unreadable."""
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 3, count)
+    features = (draw.normal(size=(3, 12))[labels] + 2 * draw.normal(size=(count, 12)) + 1).astype(
+        "float16"
+    )
+    files, kept = [], np.ones(count, bool)
+    for start in range(0, count, rows):
+        stop = min(start + rows, count)
+        part = FeatureRows.empty(
+            [f"{at}.jpg" for at in range(start, stop)],
+            [NAMES[at] for at in labels[start:stop]],
+            12,
+            "float16",
+        )
+        part.features[:] = features[start:stop]
+        if start == 0:
+            for at in range(0, stop, 5):
+                part.problems[at], kept[at] = "it is empty", False
+        files.append(Location(str(folder / f"{start}.parquet")))
+        feature_files.write(files[-1], part)
+    return files, features[kept], labels[kept]
+
+
+def _make_shards(files: Sequence[Location], count: int, *, room: int = 10**9) -> Shards:
+    """Return shards in this process."""
+    shares = [tuple(range(first, len(files), count)) for first in range(count)]
+    made = [Shard([files[at] for at in share], NAMES, room) for share in shares]
+
+    def call_all(
+        method: str, *given: Any, each: Sequence[Mapping[int, np.ndarray]] | None = None
+    ) -> list[Any]:
+        own = [given] * count if each is None else [(one,) for one in each]
+        return [getattr(shard, method)(*words) for shard, words in zip(made, own, strict=True)]
+
+    return Shards(call_all=call_all, files=tuple(shares))
+
+
+@pytest.mark.parametrize("solver", ["ridge", "lbfgs"])
+@pytest.mark.parametrize(("count", "room"), [(500, 10**9), (3000, 0)])
+def test_a_head_over_shards_is_that_of_one_machine(
+    solver: Solver, count: int, room: int, tmp_path: Path
+) -> None:
+    files, features, labels = _write(tmp_path, count, 170)
+    shards = _make_shards(files, 3, room=room)
+    found = head.solve(shards, solver, classes=3, seed=1)
+    expected = getattr(solvers, solver)(features.astype("float32"), labels, classes=3, seed=1)
+    assert found.penalty == expected.penalty
+    np.testing.assert_allclose(found.kernel, expected.kernel, atol=1e-5)
+    np.testing.assert_allclose(found.bias, expected.bias, atol=1e-5)
+    loss, correct = shards.add_up("measure", found) / len(labels)
+    assert loss == pytest.approx(expected.loss(features.astype("float32"), labels), abs=1e-5)
+    assert correct == pytest.approx(expected.accuracy(features.astype("float32"), labels))
+
+
+def test_rows_are_taken_in_the_order_of_the_manifest(tmp_path: Path) -> None:
+    files, features, labels = _write(tmp_path, 100, 30)
+    rows = np.array([93, 5, 41, 5, 0])
+    found, classes = _make_shards(files, 2).take(rows)
+    np.testing.assert_array_equal(found, features[rows].astype("float32"))
+    np.testing.assert_array_equal(classes, labels[rows])
+
+
+def test_a_label_that_the_classifier_does_not_know_is_named(tmp_path: Path) -> None:
+    files, _, _ = _write(tmp_path, 20, 20)
+    with pytest.raises(DataError, match=r"must have labels that the classifier knows.*'eel'"):
+        Shard(files, NAMES[:2], 0).count()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="it is missing or damaged"):
+        Shard([Location(str(tmp_path / "none.parquet"))], NAMES, 0).count()
