@@ -49,7 +49,7 @@ def shown() -> dict[str, Any]:
 def test_values_are_tables_with_bars_or_pictures(shown: dict[str, Any]) -> None:
     pages = {name: value._repr_html_() for name, value in shown.items()}
     for name, page in pages.items():
-        assert "<table>" in page, name
+        assert "<table" in page, name
         assert page.count("<") == page.count(">"), name
         assert len(page) < 100_000, name
     for name in ("evaluation", "probe", "comparison", "source"):
@@ -147,7 +147,7 @@ def test_a_kernel_shows_figures_and_bars_and_keeps_what_an_interrupt_left(
 ) -> None:
     assert not [each for each in _execute(kernel, _SETUP) if each["msg_type"] == "error"]
     evaluate = "evaluation = tlkit.evaluate(model, digits.test)\nevaluation"
-    assert "<table>" in _result(_execute(kernel, evaluate))["text/html"]
+    assert "<table" in _result(_execute(kernel, evaluate))["text/html"]
     figure = "tlkit.plotting.confusion_matrix(evaluation)"
     assert "image/png" in _result(_execute(kernel, figure))
 

@@ -22,6 +22,7 @@ from tlkit._internal.text import escape_controls
 
 BLUE, ORANGE = "rgba(53, 132, 228, 0.35)", "rgba(230, 97, 0, 0.55)"
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_TABLE = '<table style="white-space:nowrap">'
 _PICTURE = 64  # pixels of the longer side
 _CURVE = (120, 28)  # pixels
 
@@ -89,7 +90,7 @@ def table(shown: rich.table.Table) -> str:
             )
         )
     body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"{_TABLE}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _plain(cell: Any) -> str:
@@ -119,7 +120,7 @@ def matrix(counts: np.ndarray, names: Sequence[str]) -> str:
         + "</tr>"
         for name, row, row_shares in zip(names, counts.tolist(), shares.tolist(), strict=True)
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"{_TABLE}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def curve(name: str, values: Sequence[float]) -> str:
