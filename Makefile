@@ -1,7 +1,7 @@
 PYTHON ?= python
 TORCH = 2.13.0+cpu
 
-.PHONY: test coverage lint types imports docs examples check lock
+.PHONY: test coverage lint types imports docs examples notebooks check lock
 
 test:                    ## the tests, docstring examples included
 	$(PYTHON) -m pytest -n 2 tests --pyargs tlkit
@@ -26,12 +26,16 @@ examples:                ## the example, shortened
 	rm -rf runs/check
 	$(PYTHON) examples/mnist_mobilenetv2.py --epochs 1 1 --limit 200 --out runs/check
 
+notebooks:               ## the notebooks of the docs, and what changed in them; CHECK=--check writes nothing
+	$(PYTHON) tools/run_notebooks.py $(CHECK) docs/notebooks/*.ipynb
+
 check: lint types imports docs examples test  ## everything CI runs
+	$(MAKE) notebooks CHECK=--check
 
 lock:                    ## add what is missing to the lock, with hashes and without hosts; UPGRADE=--upgrade renews all; needs uv
 	uv pip compile --quiet $(UPGRADE) --universal --generate-hashes --no-header --no-annotate \
 		--extra test --extra docs --extra hub --extra onnx --extra openvino --extra audit --extra card \
-		--extra datasets --extra parquet --extra tensorboard --extra yaml --extra pandas --extra litert --extra demo --extra serve --extra optuna --group lint --group browser \
+		--extra datasets --extra parquet --extra tensorboard --extra yaml --extra pandas --extra litert --extra demo --extra serve --extra optuna --group lint --group browser --group notebook \
 		pyproject.toml --output-file requirements.lock
 	echo uv | uv pip compile --quiet $(UPGRADE) --universal --generate-hashes --no-header --no-annotate \
 		- --output-file .ci/installer.lock

@@ -120,3 +120,11 @@ class TrainingInterrupted(KeyboardInterrupt):
     def __init__(self, message: str, run: Any) -> None:
         super().__init__(message)
         self.run = run
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows in place of a traceback, which would say nothing more."""
+        return [
+            f"{type(self).__name__}: {self}",
+            "The model has the weights of that moment. The record of what was done:",
+            "import sys; run = sys.last_value.run",
+        ]

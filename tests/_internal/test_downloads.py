@@ -1,8 +1,10 @@
 import contextlib
 import hashlib
 import http.server
+import io
 import socket
 import subprocess
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -279,3 +281,21 @@ def test_without_a_network_nothing_waits_long(
     assert "--data path/to/mnist.npz" in told
     assert "Can't download imagenet weights: " in told
     assert "use weights='starter'" in told
+
+
+def test_an_archive_is_unpacked_into_a_folder(tmp_path: Path, site: Site) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        member = tarfile.TarInfo("inner/data")
+        member.size = len(CONTENT)
+        archive.addfile(member, io.BytesIO(CONTENT))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(downloads, "keras_home", lambda: str(tmp_path))
+        patch.setitem(globals(), "CONTENT", packed.getvalue())
+        for _ in range(2):  # the second time it is there
+            folder = downloads.get_file(
+                "set", f"http://127.0.0.1:{site.server_port}/a", extract=True, what="", remedy=""
+            )
+    assert (Path(folder) / "inner" / "data").read_bytes() == CONTENT
+    assert folder == str(tmp_path / "datasets" / "set")
+    assert len(site.asked) == 1

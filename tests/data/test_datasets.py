@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -119,3 +120,38 @@ def test_a_limited_set_has_the_first_images_and_the_whole_test(tmp_path: Path) -
 def test_a_bad_limit_is_refused(tmp_path: Path, count: Any) -> None:
     with pytest.raises(ConfigError, match="`count` must be a whole number"):
         datasets.mnist(mnist_file(tmp_path)).limited(count)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "label_shape", "named"),
+    [
+        ("mnist", (28, 28), (), "7"),
+        ("fashion_mnist", (28, 28), (), "sneaker"),
+        ("cifar10", (32, 32, 3), (1,), "horse"),
+    ],
+)
+def test_a_set_is_loaded_by_its_name(
+    name: str,
+    shape: tuple[int, ...],
+    label_shape: tuple[int, ...],
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    labels = np.arange(20, dtype="uint8").reshape(-1, *label_shape) % 10
+
+    def load_data() -> Any:
+        images = np.zeros((20, *shape), "uint8")
+        return (images, labels), (images[:10], labels[:10])
+
+    monkeypatch.setattr(getattr(keras.datasets, name), "load_data", load_data)
+    loaded = datasets.get(name)
+    assert loaded.train.images.shape == (20, *shape)
+    assert loaded.train.labels.tolist() == [*range(10), *range(10)]
+    assert loaded.train.class_names[7] == named
+    assert loaded.test.class_names == loaded.train.class_names
+    assert (len(loaded.test), loaded.train.name) == (10, name)
+
+
+def test_a_wrong_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'mnist'"):
+        datasets.get("minst")

@@ -65,6 +65,7 @@ def get_file(
     *,
     file_hash: str | None = None,
     cache_subdir: str = "datasets",
+    extract: bool = False,
     what: str,
     remedy: str,
     seconds: float = SECONDS,
@@ -79,6 +80,7 @@ def get_file(
         origin: Its URL.
         file_hash: Its MD5 or SHA-256 digest; None checks nothing.
         cache_subdir: The folder in Keras' cache.
+        extract: Whether the file is a tar archive, which is unpacked into a folder `fname`.
         what: As for `bounded_downloads`.
         remedy: As for `bounded_downloads`.
         seconds: As for `bounded_downloads`.
@@ -93,10 +95,12 @@ def get_file(
         path = pooch.retrieve(
             origin,
             known_hash=None if file_hash is None else f"{algorithm}:{file_hash}",
-            fname=fname,
+            fname=f"{fname}_archive" if extract else fname,
             path=folder,
+            processor=pooch.Untar(extract_dir=fname) if extract else None,
             downloader=partial(_download, seconds=seconds),
         )
+        path = folder / fname if extract else path
         if files is not None:
             files.append(Path(path))
         return str(path)

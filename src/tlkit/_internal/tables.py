@@ -13,22 +13,34 @@ from tlkit._internal.text import escape_controls
 _WIDTH = 1000  # columns of text: wide enough that no table is folded
 
 
+class Table(rich.table.Table):
+    """A table, of which some columns are shown with bars where a bar can be drawn.
+
+    Attributes:
+        bars: The names of these columns, whose cells are shares: of 1, or with a percent sign.
+    """
+
+    bars: tuple[str, ...] = ()
+
+
 def build_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, align: str
-) -> rich.table.Table:
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, align: str, bars: Sequence[str] = ()
+) -> Table:
     """Return a table without lines, whose text rich does not take for markup.
 
     Args:
         columns: The name of each column.
         rows: The cells of each row.
         align: A letter for each column: "l" for left, "r" for right.
+        bars: The columns of shares that a notebook shows with bars.
 
     Examples:
         >>> print(render_text(build_table(("name", "count"), [("daisy", "12")], align="lr")))
         name   count
         daisy     12
     """
-    table = rich.table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.bars = tuple(bars)
     for name, letter in zip(columns, align, strict=True):
         side: Literal["left", "right"] = "right" if letter == "r" else "left"
         table.add_column(_to_text(name), justify=side, overflow="fold")

@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import rich.console
 import rich.progress
 
+from tlkit._internal import bars
 from tlkit._internal.text import escape_controls
 
 
 class CacheProgress:
-    """Prints lines, and shows a bar while the frozen part runs if the output is a terminal.
+    """Prints lines, and shows a bar while the frozen part runs, in a terminal or a notebook.
 
     Args:
         verbose: Whether to print anything.
@@ -28,8 +29,9 @@ class CacheProgress:
     ) -> None:
         self.title = title
         self.verbose = verbose
-        self.console = console or rich.console.Console(highlight=False, soft_wrap=True)
-        self._bar: rich.progress.Progress | None = None
+        self.console = console or bars.create_console()
+        self._bar: bars.Bar | None = None
+        self._started: float | None = None
 
     def print(self, line: str) -> None:
         """Print a line."""
@@ -38,22 +40,22 @@ class CacheProgress:
 
     def update(self, done: int, total: int | None) -> None:
         """Show how many images are done, how many per second, and the time left."""
-        if not (self.verbose and self.console.is_terminal):
+        if not self.verbose:
             return
-        if self._bar is None:
+        if self._started is None:
             self._started = time.perf_counter()
-            self._bar = _create_bar(self.console, self.title)
-            self._task = self._bar.add_task("", total=total)
-            self._bar.start()
-        speed = done / max(time.perf_counter() - self._started, 1e-3)
-        self._bar.update(self._task, completed=done, description=f"{speed:,.0f} images/s")
+            self._bar = bars.open_bar(self.title, self.console)
+        if self._bar is not None:
+            speed = done / max(time.perf_counter() - self._started, 1e-3)
+            self._bar.update(done, total, f"{speed:,.0f} images/s")
         if done == total:
             self.close()
 
     def close(self) -> None:
         """Remove the bar."""
+        self._started = None
         if self._bar is not None:
-            self._bar.stop()
+            self._bar.close()
             self._bar = None
 
 
@@ -61,14 +63,18 @@ class CacheProgress:
 def show_waiting(
     title: str, *, verbose: bool, console: rich.console.Console | None = None
 ) -> Iterator[None]:
-    """Show in a terminal that a block is running, and for how long.
+    """Show in a terminal or a notebook that a block is running, and for how long.
 
     Args:
         title: What it does.
         verbose: Whether to show anything.
         console: Where to show it; standard output by default.
     """
-    console = console or rich.console.Console(highlight=False, soft_wrap=True)
+    if verbose and bars.in_notebook():
+        with closing(bars.NotebookBar(title)):
+            yield
+        return
+    console = console or bars.create_console()
     if not (verbose and console.is_terminal):
         yield
         return
@@ -80,15 +86,3 @@ def show_waiting(
     with rich.progress.Progress(*columns, console=console, transient=True) as shown:
         shown.add_task("", total=None)
         yield
-
-
-def _create_bar(console: rich.console.Console, title: str) -> rich.progress.Progress:
-    return rich.progress.Progress(
-        rich.progress.TextColumn(title),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )

@@ -4,7 +4,6 @@ Each signature and docstring gives options and help, each body does the work.
 """
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -95,7 +94,7 @@ def probe(
         values = _search(experiment, split.train, out, output, **how)
         output.print_usage(stored)
         return values
-    classifier = _build(experiment, split.train.class_names)
+    classifier = _build(experiment, split.train)
     stored = open_cache(cache=cache)
     found = tlkit.probe(
         classifier,
@@ -159,7 +158,7 @@ def inspect(
     if experiment.folds:
         output.print(tlkit.experiments.folds.describe(experiment, dataset))
     recipe = tlkit.experiments.recipes.for_experiment(experiment)
-    classifier = _build(experiment, dataset.class_names)
+    classifier = _build(experiment, dataset)
     phase = recipe.head if recipe.fine_tune is None else recipe.fine_tune
     plan = tlkit.training.plan_freezing(classifier, phase)
     if layers:
@@ -206,19 +205,19 @@ def _describe_caching(
     return f"{phase} caches {upto}{size:,} bytes of features of each image, {upto}{total:,.1f} MB"
 
 
-def _build(experiment: Experiment, names: Sequence[str]) -> "keras.Model":
+def _build(experiment: Experiment, images: "tlkit.data.ImageDataset") -> "keras.Model":
     recipe = tlkit.experiments.recipes.for_experiment(experiment)
     size = tlkit.experiments.loading.image_size_of(experiment)
     return tlkit.build_classifier(
         recipe.backbone,
-        len(names),
-        input_shape=(*size, experiment.channels),
+        len(images.class_names),
+        input_shape=images.images.shape[1:],
         image_size=size,
         pixels=experiment.pixel_format or recipe.pixels,
         num_prefix_tokens=experiment.num_prefix_tokens,
         weights=experiment.weights,
         backbone_options=experiment.backbone_options,
-        class_names=names,
+        class_names=images.class_names,
         multi_label=experiment.is_multi_label,
     )
 

@@ -1,7 +1,9 @@
-"""Two sets of handwritten digits: MNIST, and the small one inside scikit-learn."""
+"""Well-known sets of images with a split: MNIST, Fashion-MNIST, CIFAR-10, and small digits."""
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -15,12 +17,19 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Split
 from tlkit.errors import DataError
 
-__all__ = ["digits", "mnist"]
+__all__ = ["cifar10", "digits", "fashion_mnist", "get", "mnist", "names"]
 
 _MNIST_KEYS = ("x_train", "y_train", "x_test", "y_test")
+_CLOTHES = (
+    *("T-shirt or top", "trouser", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+)
+_OBJECTS = (
+    *("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+)
 _MNIST_FILE = (
-    "Give the path of a file you have (mnist('path/to/mnist.npz'); in the example --data "
-    "path/to/mnist.npz), or put it where Keras looks: "
+    "Give the path of a file you have (mnist('path/to/mnist.npz'); in the example and on the "
+    "command line --data path/to/mnist.npz), or put it where Keras looks: "
     "datasets/mnist.npz in the folder that KERAS_HOME names (~/.keras by default)."
 )
 
@@ -43,13 +52,58 @@ def mnist(path: str | Path | None = None) -> Split:
         arrays = _npz(arguments.path("path", path))
         name = Path(path).stem
     else:
-        load = keras.datasets.mnist.load_data
-        with bounded_downloads(load, "the MNIST data set", remedy=_MNIST_FILE):
-            (x_train, y_train), (x_test, y_test) = load()
-        arrays, name = (x_train, y_train, x_test, y_test), "mnist"
+        arrays = _download(keras.datasets.mnist, "MNIST", remedy=_MNIST_FILE)
+        name = "mnist"
     x_train, y_train, x_test, y_test = arrays
     names = tuple(str(digit) for digit in range(int(y_train.max()) + 1))
     return _split((x_train, y_train), (x_test, y_test), name=name, class_names=names)
+
+
+def fashion_mnist() -> Split:
+    """Load Fashion-MNIST: 60,000 training and 10,000 test images of clothes, 28x28 grey.
+
+    There are no validation images. Keras loads the set, from `KERAS_HOME` or by download.
+
+    Raises:
+        DownloadError: The set is not on disk and can't be downloaded.
+    """
+    where = _describe_place("datasets/fashion-mnist, its four .gz files")
+    arrays = _download(keras.datasets.fashion_mnist, "Fashion-MNIST", remedy=where)
+    return _name_classes(arrays, _CLOTHES, name="fashion_mnist")
+
+
+def cifar10() -> Split:
+    """Load CIFAR-10: 50,000 training and 10,000 test photos, 32x32 in colour, 10 classes.
+
+    There are no validation images. Keras loads the set, from `KERAS_HOME` or by download (170 MB).
+
+    Raises:
+        DownloadError: The set is not on disk and can't be downloaded.
+    """
+    where = _describe_place("datasets/cifar-10-batches-py-target_archive, its .tar.gz file")
+    arrays = _download(keras.datasets.cifar10, "CIFAR-10", remedy=where)
+    return _name_classes(arrays, _OBJECTS, name="cifar10")
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the sets that `tlkit train` takes in place of a folder.
+
+    Examples:
+        >>> names()
+        ('cifar10', 'fashion_mnist', 'mnist')
+    """
+    return tuple(_NAMED)
+
+
+@check_arguments
+def get(name: str) -> Split:
+    """Load the set of this name, one of `names()`.
+
+    Raises:
+        ConfigError: There is no such set.
+        DownloadError: The set is not on disk and can't be downloaded.
+    """
+    return _NAMED[arguments.one_of("name", name, _NAMED)]()
 
 
 def digits() -> Split:
@@ -94,3 +148,34 @@ def _npz(path: Path) -> tuple[np.ndarray, ...]:
         raise DataError(
             f"{str(path)!r} must be an .npz file with the arrays {list(_MNIST_KEYS)}: {error}."
         ) from error
+
+
+def _download(module: ModuleType, title: str, *, remedy: str) -> tuple[np.ndarray, ...]:
+    """Return images and labels, of training and of test, of a module of `keras.datasets`."""
+    load = module.load_data
+    with bounded_downloads(load, f"the {title} data set", remedy=remedy):
+        (x_train, y_train), (x_test, y_test) = load()
+    return x_train, y_train, x_test, y_test
+
+
+def _describe_place(files: str) -> str:
+    return (
+        f"If you have the set, put it where Keras looks: {files}, in the folder that KERAS_HOME "
+        "names (~/.keras by default)."
+    )
+
+
+def _name_classes(
+    arrays: tuple[np.ndarray, ...], class_names: tuple[str, ...], *, name: str
+) -> Split:
+    x_train, y_train, x_test, y_test = arrays
+    labels = (y_train.reshape(-1), y_test.reshape(-1))
+    parts = ((x_train, labels[0]), (x_test, labels[1]))
+    return _split(*parts, name=name, class_names=class_names)
+
+
+_NAMED: dict[str, Callable[[], Split]] = {
+    "cifar10": cifar10,
+    "fashion_mnist": fashion_mnist,
+    "mnist": mnist,
+}

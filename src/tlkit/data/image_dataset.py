@@ -1,7 +1,7 @@
 """Images and labels with what belongs to them, wherever they come from."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,12 +9,13 @@ import numpy as np
 
 from tlkit._internal import arguments, arrays
 from tlkit._internal.signatures import check_arguments
-from tlkit._internal.text import join_first, shorten, show
+from tlkit._internal.text import join_first, percent, shorten, show
 from tlkit.data import naming, scanning
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import Argument, ConfigError, DataError
 
 _MAX_NAMED = 30  # classes in a printed line
+_MAX_PICTURES = 10  # in a notebook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,18 +58,18 @@ class ImageDataset:
     """
 
     name: str
-    images: Any
-    labels: np.ndarray
+    images: Any = field(repr=False)
+    labels: np.ndarray = field(repr=False)
     class_names: tuple[str, ...]
-    paths: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    parts: tuple[str, ...] = ()
-    added: tuple[bool, ...] = ()
+    paths: tuple[str, ...] = field(default=(), repr=False)
+    groups: tuple[str, ...] = field(default=(), repr=False)
+    parts: tuple[str, ...] = field(default=(), repr=False)
+    added: tuple[bool, ...] = field(default=(), repr=False)
     problems: tuple[Problem, ...] = ()
     notices: tuple[str, ...] = ()
     value_range: tuple[float, float] = (0, 255)
     white: int | None = None
-    known_scans: tuple[scanning.Scan, ...] = ()
+    known_scans: tuple[scanning.Scan, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", naming.check(self.class_names))
@@ -182,6 +183,35 @@ class ImageDataset:
             shown = join_first(self.problems, limit=10, separator="; ")
             lines.append(f"{len(self.problems):,} left out or replaced: {shown}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from tlkit._internal import html  # an exported file runs without rich
+        from tlkit._internal.tables import build_table
+
+        counts = list(self.counts.items())
+        rows = [
+            (name, f"{count:,}", percent(count / max(len(self), 1), of=len(self)))
+            for name, count in counts[:_MAX_NAMED]
+        ]
+        first, _, *more = str(self).split("\n")
+        if len(counts) > _MAX_NAMED:
+            more.append(f"and {len(counts) - _MAX_NAMED:,} more classes")
+        table = build_table(("class", "images", "share"), rows, align="lrr", bars=("share",))
+        pictures = html.pictures(self._read_examples(), self.value_range)
+        return html.join(html.render_html(first, table, *more), pictures)
+
+    def _read_examples(self) -> dict[str, np.ndarray]:
+        """Return an image of each of the first classes; none if the files can't be read now."""
+        several = self.is_multi_label
+        found = {}
+        for at, name in enumerate(self.class_names[:_MAX_PICTURES]):
+            of_class = self.labels[:, at] > 0 if several else self.labels == at
+            if of_class.any():
+                found[name] = int(of_class.argmax())
+        try:
+            return {name: np.asarray(self.images[index]) for name, index in found.items()}
+        except (OSError, DataError):
+            return {}
 
 
 def pick(values: tuple[Any, ...], indices: Iterable[int]) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -20,6 +20,7 @@ from tlkit.errors import Argument, ConfigError, DataError
 __all__ = ["DuplicatePair", "Duplicates", "Split", "find_duplicates", "find_groups", "split"]
 
 Duplicates = Literal["allow", "refuse", "together"]
+_MAX_ROWS = 30  # classes in a notebook's table
 _MIN_GROUP = 10  # images of which a group may always have
 _MAX_SHARE = 0.1  # of the images of a class, of which a group may have
 
@@ -44,7 +45,7 @@ class Split:
     train: ImageDataset
     validation: ImageDataset
     test: ImageDataset
-    duplicates: tuple[DuplicatePair, ...] = ()
+    duplicates: tuple[DuplicatePair, ...] = field(default=(), repr=False)
     largest_group: int = 1
     num_apart: int = 0
     own_parts: tuple[str, ...] = ()
@@ -73,6 +74,19 @@ class Split:
                 " parts"
             )
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from tlkit._internal.html import render_html  # an exported file runs without rich
+        from tlkit._internal.tables import build_table
+
+        counts = {name: getattr(self, name).counts for name in PARTS}
+        rows = [
+            (name, *(f"{counts[part][name]:,}" for part in PARTS))
+            for name in self.train.class_names[:_MAX_ROWS]
+        ]
+        more = len(self.train.class_names) - len(rows)
+        lines = [f"and {more:,} more classes"] if more else []
+        return render_html(str(self), build_table(("class", *PARTS), rows, align="lrrr"), *lines)
 
     @check_arguments
     def limited(self, count: int) -> "Split":

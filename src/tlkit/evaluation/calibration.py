@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit._internal.html import render_html
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import render_text
 from tlkit._internal.text import join_first
@@ -77,6 +78,9 @@ class Calibration:
 
     def __str__(self) -> str:
         return render_text(self)
+
+    def _repr_html_(self) -> str:
+        return render_html(self)
 
 
 @check_arguments

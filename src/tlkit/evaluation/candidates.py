@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import rich.console
 
+from tlkit._internal.html import render_html
 from tlkit._internal.tables import build_table, render_text
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.evaluation.calibration import MIN_MISCLASSIFIED
@@ -82,11 +83,16 @@ class Choice:
             for each in self.candidates
         ]
         title = f"candidates on {self.num_held_out:,} training images that were held out"
-        table = build_table(("candidate", "accuracy", "loss"), rows, align="lrr")
+        table = build_table(
+            ("candidate", "accuracy", "loss"), rows, align="lrr", bars=("accuracy",)
+        )
         return rich.console.Group(title, table)
 
     def __str__(self) -> str:
         return render_text(self)
+
+    def _repr_html_(self) -> str:
+        return render_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as values that JSON can hold."""

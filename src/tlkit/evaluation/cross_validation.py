@@ -5,7 +5,7 @@ all of them. The backbone is frozen, so it runs once over the images, and only h
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import keras
@@ -14,6 +14,7 @@ import rich.console
 from scipy.special import softmax
 
 from tlkit._internal import arguments
+from tlkit._internal.html import render_html
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import render_text
 from tlkit.caching.cache import Cache
@@ -37,7 +38,7 @@ class CrossValidation:
         pooled: Metrics over all images, each predicted by the classifier not fitted to its fold.
     """
 
-    fold_of: np.ndarray
+    fold_of: np.ndarray = field(repr=False)
     pooled: Evaluation
 
     @property
@@ -81,6 +82,9 @@ class CrossValidation:
 
     def __str__(self) -> str:
         return render_text(self)
+
+    def _repr_html_(self) -> str:
+        return render_html(self)
 
 
 @check_arguments

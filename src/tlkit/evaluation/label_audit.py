@@ -1,7 +1,7 @@
 """Find images whose label is probably wrong, and images unlike all others."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -9,6 +9,7 @@ import rich.console
 from scipy.special import softmax
 
 from tlkit._internal import arguments, optional
+from tlkit._internal.html import render_html
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import build_table, render_text
 from tlkit._internal.text import join_first, plural
@@ -77,7 +78,7 @@ class Audit:
 
     suspects: tuple[Suspect, ...]
     outliers: tuple[Outlier, ...]
-    scores: np.ndarray
+    scores: np.ndarray = field(repr=False)
     num_folds: int
 
     def __rich__(self) -> rich.console.RenderableType:
@@ -91,14 +92,19 @@ class Audit:
                 for each in self.suspects[:_MAX_ROWS]
             ]
             columns = ("label", "suggested", "probability", "image")
-            parts.append(build_table(columns, rows, align="llrl"))
+            parts.append(build_table(columns, rows, align="llrl", bars=("probability",)))
+            parts += _count_more(len(self.suspects), "suspicious label")
         if self.outliers:
             found = [(f"{each.score:.3f}", image_name(each)) for each in self.outliers[:_MAX_ROWS]]
-            parts.append(build_table(("nearness", "image"), found, align="rl"))
+            parts.append(build_table(("nearness", "image"), found, align="rl", bars=("nearness",)))
+            parts += _count_more(len(self.outliers), "image")
         return rich.console.Group(*parts)
 
     def __str__(self) -> str:
         return render_text(self)
+
+    def _repr_html_(self) -> str:
+        return render_html(self)
 
 
 @check_arguments
@@ -290,6 +296,12 @@ def _outliers(nearness: np.ndarray) -> list[int]:
     beyond = np.flatnonzero(distance > high + _FENCE * (high - low))
     found: list[int] = beyond[np.argsort(-distance[beyond], kind="stable")].tolist()
     return found
+
+
+def _count_more(count: int, noun: str) -> list[str]:
+    """Return a line that says how many rows a table lacks, if it lacks any."""
+    more = count - _MAX_ROWS
+    return [f"and {plural(more, f'more {noun}')}"] if more > 0 else []
 
 
 def image_name(image: Suspect | Outlier) -> str:

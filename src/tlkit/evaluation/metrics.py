@@ -1,19 +1,20 @@
 """The metrics of a classifier on a test set: overall, with intervals, and for each class."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import rich.console
 
-from tlkit._internal import arguments, arrays
+from tlkit._internal import arguments, arrays, html
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import build_table, render_text
 from tlkit.errors import DataError
 from tlkit.evaluation import multi_label, single_label
 
 _MAX_ROWS = 30  # classes in a printed table
+_MAX_IN_NOTEBOOK = 20  # classes in a confusion matrix there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +120,10 @@ class Evaluation:
     macro_f1: float
     calibration_error: float
     intervals: dict[str, tuple[float, float]]
-    classes: tuple[ClassMetrics, ...]
-    confusion: np.ndarray
-    probabilities: np.ndarray
-    labels: np.ndarray
+    classes: tuple[ClassMetrics, ...] = field(repr=False)
+    confusion: np.ndarray = field(repr=False)
+    probabilities: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
     mean_average_precision: float | None = None
     mean_auc: float | None = None
     micro_f1: float | None = None
@@ -259,10 +260,20 @@ class Evaluation:
         untested = sum(not each.support for each in self.classes)
         if untested and not self.is_multi_label:  # whose summary names them
             lines.append(f"{untested:,} of {len(self.classes):,} classes have no images to test on")
-        return rich.console.Group(*lines, build_table(columns, rows, align=align))
+        shares = [name for name in columns if name not in ("class", "images", "threshold")]
+        table = build_table(columns, rows, align=align, bars=shares)
+        return rich.console.Group(*lines, table)
 
     def __str__(self) -> str:
         return render_text(self)
+
+    def _repr_html_(self) -> str:
+        confusion = ""
+        if not self.is_multi_label and len(self.classes) <= _MAX_IN_NOTEBOOK:
+            counts = html.matrix(self.confusion, self.class_names)
+            title = "Confusion matrix: images of each true class (row) by predicted class (column)"
+            confusion = html.fold(title, counts)
+        return html.join(html.render_html(self), confusion)
 
 
 @check_arguments

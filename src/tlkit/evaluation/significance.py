@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
+from tlkit._internal.html import render_html
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import render_text
 from tlkit.errors import DataError
@@ -36,6 +37,9 @@ class McNemar:
 
     def __str__(self) -> str:
         return render_text(self)
+
+    def _repr_html_(self) -> str:
+        return render_html(self)
 
 
 @check_arguments

@@ -8,6 +8,7 @@ import numpy as np
 import rich.console
 from scipy.stats import binomtest
 
+from tlkit._internal.html import render_html
 from tlkit._internal.tables import build_table, render_text
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Split
@@ -52,10 +53,13 @@ class Additions:
 
     def __rich__(self) -> rich.console.RenderableType:
         columns = ("test images", "training", "test", "before", "accuracy", "95 % interval")
-        return build_table(columns, map(_to_cells, self.rows), align="lrrrrr")
+        return build_table(columns, map(_to_cells, self.rows), align="lrrrrr", bars=("accuracy",))
 
     def __str__(self) -> str:
         return render_text(self)
+
+    def _repr_html_(self) -> str:
+        return render_html(self)
 
 
 def measure(

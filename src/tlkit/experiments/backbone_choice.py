@@ -14,7 +14,7 @@ from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation.probing.backbone_search import probe_backbones
 from tlkit.evaluation.probing.candidates import BackboneCandidate, format_options
 from tlkit.evaluation.probing.search_result import BackboneSearch, ProbedBackbone
-from tlkit.experiments import recipes
+from tlkit.experiments import array_data, recipes
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.loading import describe_backbone, image_size_of, resolve
 from tlkit.experiments.recipe import Recipe
@@ -37,6 +37,8 @@ def prepare(
     """
     if not experiment.is_search:
         return resolve(experiment, on_message)
+    if array_data.is_arrays(experiment.data):
+        experiment = array_data.resolve(experiment)
     for name in ("options", "pixels", "num_prefix_tokens"):
         if experiment.backbones and getattr(experiment, name) not in ((), None):
             raise ConfigError(

@@ -10,6 +10,7 @@ import keras
 import rich.console
 
 from tlkit._internal import arguments, system
+from tlkit._internal.html import render_html
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import build_table, render_text
 from tlkit._internal.temporaries import temporary_folder
@@ -85,10 +86,14 @@ class Comparison:
         ]
         runs = "1 run" if self.seeds == 1 else f"{self.seeds} runs"
         title = f"{self.images}, {runs} each, mean ± 95 % interval"
-        return rich.console.Group(title, build_table(columns, rows, align="lrrrrrr"))
+        table = build_table(columns, rows, align="lrrrrrr", bars=("accuracy, %",))
+        return rich.console.Group(title, table)
 
     def __str__(self) -> str:
         return render_text(self)
+
+    def _repr_html_(self) -> str:
+        return render_html(self)
 
 
 @check_arguments

@@ -13,14 +13,14 @@ import numpy as np
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import show
-from tlkit.data import manifests, naming, part_names
+from tlkit.data import datasets, manifests, naming, part_names
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.image_folders import from_folder, from_manifest
 from tlkit.data.joining import join
 from tlkit.data.splits import Split, split
 from tlkit.data.table_listing import Columns
 from tlkit.errors import Argument, ConfigError, TlkitError
-from tlkit.experiments import checksums, run_files
+from tlkit.experiments import array_data, checksums, run_files
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.models import backbones, saving
 from tlkit.models.applications import SPECS
@@ -46,6 +46,8 @@ def resolve(
         DownloadError: The settings of a preset can't be downloaded.
         MissingExtraError: The backbone needs KerasHub, which is not installed.
     """
+    if array_data.is_arrays(experiment.data):
+        experiment = array_data.resolve(experiment)
     source = describe_backbone(experiment)
     if not experiment.pixels:
         source.require_pixels()
@@ -105,7 +107,10 @@ def load_images(
     Raises:
         ConfigError: `data` is neither a folder nor a table, or columns are named for a folder.
         DataError: Some files are damaged or the classes are wrong; the message lists the problems.
+        DownloadError: `data` is the name of a set that can't be downloaded.
     """
+    if array_data.is_arrays(experiment.data):
+        return array_data.load(experiment, class_names)
     alone = replace(experiment, add=())
     if any(map(_is_table, experiment.add)) and not (experiment.test_data or _is_table(alone.data)):
         alone = _without_columns(alone)
@@ -206,8 +211,9 @@ def _check_place(experiment: Experiment) -> None:
         why = "it is neither" if path.exists() else "no such file"
         raise ConfigError(
             Argument("data"),
-            " must be a folder with a subfolder for each class, or a .csv or .parquet table, got "
-            f"{show(experiment.data)}: {why}.",
+            " must be a folder with a subfolder for each class, a .csv or .parquet table, or "
+            f"{array_data.describe_names()}, got {show(experiment.data)}: {why}."
+            f"{arguments.nearest(experiment.data, datasets.names())}",
         )
     if not path.is_dir() and experiment.split != "auto":
         raise ConfigError(
@@ -254,6 +260,8 @@ def split_images(experiment: Experiment, dataset: ImageDataset) -> Split:
 
     With folds, all images are training images.
     """
+    if array_data.is_arrays(experiment.data):
+        return array_data.split(experiment, dataset)
     return split(
         dataset,
         test=0 if experiment.folds else experiment.test,

@@ -21,6 +21,7 @@ from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.prediction_sets import measure_sets
 from tlkit.evaluation.probing.search_result import BackboneSearch
 from tlkit.experiments import (
+    array_data,
     checksums,
     export_records,
     figures,
@@ -206,24 +207,29 @@ def gather_facts(
 def _describe_images(experiment: Experiment, source: ImageDataset, parts: Split) -> dict[str, Any]:
     """Return the fields of `ReportFacts` on the images: counts, how they are read, duplicates."""
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
-    part_of = {path: name for name, part in named.items() for path in part.paths}
-    pairs = _paths(source, parts.duplicates)
-    conflicting = [pair for pair in parts.duplicates if _has_two_labels(source, pair)]
-    return {
+    described: dict[str, Any] = {
         "title": f"Classifying {source.name}",
         "source": source.name,
         "counts": {name: part.counts for name, part in named.items() if len(part)},
         "num_images": {name: len(part) for name, part in named.items()},
+        "class_weights": None if experiment.class_weight is None else _balance(parts.train),
+        "own_parts": parts.own_parts,
+    }
+    if array_data.is_arrays(experiment.data):  # no files were read, and no duplicates looked for
+        return described
+    part_of = {path: name for name, part in named.items() for path in part.paths}
+    pairs = _paths(source, parts.duplicates)
+    conflicting = [pair for pair in parts.duplicates if _has_two_labels(source, pair)]
+    return {
+        **described,
         "image_size": image_size_of(experiment),
         "fit": experiment.fit,
-        "class_weights": None if experiment.class_weight is None else _balance(parts.train),
         "unreadable": [(problem.path, problem.reason) for problem in source.problems],
         "duplicates": pairs,
         "duplicates_apart": sum(part_of[one] != part_of[other] for one, other in pairs),
         "duplicates_policy": experiment.duplicates,
         "conflicting_labels": _paths(source, conflicting),
         "test_source": experiment.test_data and Path(experiment.test_data).resolve().name,
-        "own_parts": parts.own_parts,
     }
 
 

@@ -10,7 +10,7 @@ from tlkit._internal import text
 from tlkit.caching.cache import Cache
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import StoreError
-from tlkit.experiments import folds, run_folder, split_csv
+from tlkit.experiments import array_data, folds, run_folder, split_csv
 from tlkit.experiments.experiment import PLACES, Experiment
 from tlkit.experiments.loading import image_size_of
 from tlkit.experiments.reporting import gather_facts, list_weights, write_report
@@ -82,7 +82,10 @@ def _describe_making(
         "command": command,
         "seconds": result.trained.seconds,
         "joules": joules,
-        **{name: str(Path(place).resolve()) for name, place in places.items()},
+        **{
+            name: place if array_data.is_name(place) else str(Path(place).resolve())
+            for name, place in places.items()
+        },
         "add": [str(Path(place).resolve()) for place in experiment.add],
         "additions": None if additions is None else additions.to_dict(),
         "search": None if search is None else search.to_dict(),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tlkit._internal.text import join_first
+from tlkit.data.digests import digest_pixels
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.listings import PARTS
 from tlkit.data.splits import Split, find_duplicates
@@ -23,9 +24,16 @@ def format_split(split: Split) -> str:
     writer.writerow(("part", "path", "digest"))
     for name in PARTS:
         part: ImageDataset = getattr(split, name)
-        for path, scan in zip(part.paths, part.scans, strict=True):
-            writer.writerow((name, path, scan.digest))
+        for path, digest in zip(part.paths, list_digests(part), strict=True):
+            writer.writerow((name, path, digest))
     return text.getvalue()
+
+
+def list_digests(dataset: ImageDataset) -> list[str]:
+    """Return a digest of each image: of its file's content, or of its pixels in an array."""
+    if isinstance(dataset.images, np.ndarray):
+        return [f"{high:016x}{low:016x}" for high, low in digest_pixels(dataset.images).tolist()]
+    return [scan.digest for scan in dataset.scans]
 
 
 def load_split(dataset: ImageDataset, file: Path) -> tuple[ImageDataset, Split]:
@@ -45,7 +53,8 @@ def load_split(dataset: ImageDataset, file: Path) -> tuple[ImageDataset, Split]:
     train, validation, test = (
         dataset.take(np.asarray(indices[name], dtype="int64")) for name in PARTS
     )
-    pairs = tuple(find_duplicates(used))
+    is_array = isinstance(used.images, np.ndarray)  # of which none were looked for
+    pairs = () if is_array else tuple(find_duplicates(used))
     own_parts = tuple(name for name in PARTS if name in used.parts)
     return used, Split(
         train=train, validation=validation, test=test, duplicates=pairs, own_parts=own_parts
@@ -63,8 +72,10 @@ def match_rows(dataset: ImageDataset, file: Path) -> list[tuple[str, int]]:
         raise ConfigError(f"`folder` must hold {file.name}: which images the run was tested on.")
     rows = run_files.read_csv(file, "part", "path", "digest")
     known = {
-        (path, scan.digest): index
-        for index, (path, scan) in enumerate(zip(dataset.paths, dataset.scans, strict=True))
+        (path, digest): index
+        for index, (path, digest) in enumerate(
+            zip(dataset.paths, list_digests(dataset), strict=True)
+        )
     }
     changed = [row["path"] for row in rows if (row["path"], row["digest"]) not in known]
     if changed:

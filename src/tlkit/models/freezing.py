@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import keras
 import rich.table
 
-from tlkit._internal import arguments
+from tlkit._internal import arguments, html
 from tlkit._internal.keras_private import flatten_layers
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import build_table, render_text
@@ -250,6 +250,24 @@ class FreezePlan:
 
     def __str__(self) -> str:
         return render_text(self)
+
+    def _repr_html_(self) -> str:
+        first = f", training starts at {self.trained[0].name}" if self.trained else ""
+        norms = (self.frozen_batchnorm, self.training_batchnorm)
+        title = (
+            f"{len(self.frozen)} of {len(self.backbone.layers)} layers of {self.backbone.name} are "
+            f"frozen{first}; of {sum(map(len, norms))} BatchNormalization layers, {len(norms[1])} "
+            "update their statistics"
+        )
+        cells = [
+            (html.ORANGE if row.trainable else html.BLUE, f"{row.index} {row.name}")
+            for row in self.rows
+        ]
+        legend = "Each cell is a layer: orange is trained, blue is frozen."
+        layers = html.fold("All layers", html.render_html(self))
+        return html.join(
+            html.render_html(title), html.strip(cells), html.render_html(legend), layers
+        )
 
 
 @check_arguments

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -15,6 +14,7 @@ from tlkit.evaluation.probing.search_result import (
     milliseconds,
     pareto_front,
 )
+from tlkit.plotting.figure import Figure
 from tlkit.plotting.labels import finish, shorten_names
 
 _COLORS = ("#1a5fb4", "#c64600", "#2a7f3e", "#8a3ffc", "#9a6700", "#0f7b8a", "#b5179e", "#5c5c5c")

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from tlkit._internal import arrays
 from tlkit._internal.signatures import check_arguments
@@ -19,6 +18,7 @@ from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.probing.result import Probe, ProbedLayer
 from tlkit.evaluation.reliability import calibration_curve
 from tlkit.plotting.captions import CORRECT, FONT_SIZE, WIDTH, WRONG
+from tlkit.plotting.figure import Figure
 from tlkit.plotting.labels import display_width, finish, shorten, shorten_names
 from tlkit.training.ood_detector import KEPT
 

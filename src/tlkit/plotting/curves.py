@@ -4,10 +4,10 @@ import math
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from tlkit._internal.signatures import check_arguments
 from tlkit.plotting.captions import CORRECT, FONT_SIZE, WIDTH, WRONG
+from tlkit.plotting.figure import Figure
 from tlkit.plotting.labels import finish, shorten
 from tlkit.training.records import Run
 

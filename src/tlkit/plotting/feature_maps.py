@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
-from matplotlib.figure import Figure
 
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
@@ -16,6 +15,7 @@ from tlkit.data.batches import Data
 from tlkit.errors import DataError
 from tlkit.models.inspection import class_names, head_of, is_multi_label
 from tlkit.plotting.captions import FONT_SIZE, WIDTH
+from tlkit.plotting.figure import Figure
 from tlkit.plotting.labels import display_width, finish, shorten_names
 from tlkit.training.inputs import validate_arrays
 

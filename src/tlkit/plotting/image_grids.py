@@ -6,7 +6,6 @@ from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
-from matplotlib.figure import Figure
 
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
@@ -28,6 +27,7 @@ from tlkit.plotting.captions import (
     write_label_sets,
     write_lines,
 )
+from tlkit.plotting.figure import Figure
 from tlkit.plotting.label_sets import LabelErrors, choose_images
 from tlkit.plotting.labels import finish, shorten, shorten_names
 from tlkit.training.inputs import true_labels, validate_arrays

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import matplotlib
 from matplotlib import font_manager
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from tlkit._internal import user_warnings
+from tlkit.plotting.figure import Figure
 
 _LAST_RESORT = "Last Resort High-Efficiency"  # Matplotlib's boxes, one for each script
 _MAX_NAMED = 10  # characters in a warning

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 
 import keras
 import numpy as np
-from matplotlib.figure import Figure
 
 from tlkit._internal.signatures import check_arguments
 from tlkit.data.batches import Data
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.models.inspection import value_range
 from tlkit.plotting.captions import CORRECT, WRONG, to_drawable
+from tlkit.plotting.figure import Figure
 from tlkit.plotting.labels import finish, shorten
 from tlkit.training.inputs import validate_arrays
 

@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from tlkit._internal import arguments, arrays
 from tlkit._internal.keras_private import nodes_of, operation_of
@@ -37,6 +36,7 @@ from tlkit.plotting.captions import (
     write_caption,
     write_lines,
 )
+from tlkit.plotting.figure import Figure
 from tlkit.plotting.image_grids import check_probabilities
 from tlkit.plotting.label_sets import LabelErrors, choose_predictions
 from tlkit.plotting.labels import finish, shorten

@@ -6,12 +6,13 @@ from typing import Any
 
 import keras
 import rich.console
-import rich.progress
 from typing_extensions import override
+
+from tlkit._internal import bars
 
 
 class EpochLines(keras.callbacks.Callback):
-    """Writes a line for every epoch, and in a terminal shows a bar while it runs.
+    """Writes a line for every epoch, and in a terminal or a notebook shows a bar while it runs.
 
     Args:
         title: The phase's name.
@@ -21,8 +22,8 @@ class EpochLines(keras.callbacks.Callback):
     def __init__(self, title: str, *, console: rich.console.Console | None = None) -> None:
         super().__init__()
         self.title = title
-        self.console = console or rich.console.Console(highlight=False, soft_wrap=True)
-        self._bar: rich.progress.Progress | None = None
+        self.console = console or bars.create_console()
+        self._bar: bars.Bar | None = None
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -35,16 +36,13 @@ class EpochLines(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Show the bar."""
         self._started = time.perf_counter()
-        if self.console.is_terminal:
-            self._bar = rich.progress.Progress(console=self.console, transient=True)
-            self._task = self._bar.add_task(self._label(epoch), total=self.params.get("steps"))
-            self._bar.start()
+        self._bar = bars.open_bar(self._label(epoch), self.console)
 
     @override
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Advance the bar."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=batch + 1)
+            self._bar.update(batch + 1, self.params.get("steps"))
 
     @override
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -69,7 +67,7 @@ class EpochLines(keras.callbacks.Callback):
     def close(self) -> None:
         """Remove the bar, if one is shown."""
         if self._bar is not None:
-            self._bar.stop()
+            self._bar.close()
             self._bar = None
 
 

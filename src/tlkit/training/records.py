@@ -5,7 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tlkit._internal import optional
+import rich.console
+
+from tlkit._internal import html, optional
+from tlkit._internal.tables import build_table, render_text
+from tlkit._internal.text import duration, to_words
 from tlkit.caching.cache import TrunkRun
 from tlkit.training.verification import Movement
 
@@ -63,7 +67,7 @@ class PhaseRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a training did, phase after phase.
+    """What a training did, phase after phase; `print(run)` shows a table.
 
     Attributes:
         phases: The phases, in order.
@@ -98,6 +102,41 @@ class Run:
     def seconds(self) -> float:
         """How long all phases took."""
         return sum(phase.seconds for phase in self.phases)
+
+    def __rich__(self) -> rich.console.RenderableType:
+        names = dict.fromkeys(name for phase in self.phases for name in phase.history)
+        columns = ("phase", "epochs", "weights of epoch", *map(to_words, names), "time")
+        rows = [
+            (
+                to_words(phase.name),
+                "solved" if phase.is_solved else f"{phase.num_epochs:,}",
+                "" if phase.is_solved else f"{phase.best_epoch:,}",
+                *(_format(name, phase.history.get(name, [])) for name in names),
+                duration(phase.seconds),
+            )
+            for phase in self.phases
+        ]
+        shares = [to_words(name) for name in names if name.endswith("accuracy")]
+        return build_table(columns, rows, align=f"l{'r' * (len(columns) - 1)}", bars=shares)
+
+    def __str__(self) -> str:
+        return render_text(self)
+
+    def _repr_html_(self) -> str:
+        named = {
+            name: values
+            for name, values in self.history.items()
+            if name not in ("epoch", "phase", "learning_rate")
+        }
+        curves = "".join(html.curve(to_words(name), values) for name, values in named.items())
+        return html.join(html.render_html(self), curves)
+
+
+def _format(name: str, values: Sequence[float]) -> str:
+    """Return the last value of a metric as text."""
+    if not values or math.isnan(values[-1]):
+        return ""
+    return f"{100 * values[-1]:.2f} %" if name.endswith("accuracy") else f"{values[-1]:.4g}"
 
 
 def to_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

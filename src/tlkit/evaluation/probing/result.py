@@ -6,6 +6,7 @@ from typing import Literal
 
 import rich.console
 
+from tlkit._internal.html import render_html
 from tlkit._internal.tables import build_table, render_text
 from tlkit.models.feature_extraction import Pooling
 
@@ -139,10 +140,14 @@ class Probe:
             )
             for probed in self.layers
         ]
-        return rich.console.Group(self.summary(), build_table(columns, rows, align="llrrrrrl"))
+        table = build_table(columns, rows, align="llrrrrrl", bars=(self.measure,))
+        return rich.console.Group(self.summary(), table)
 
     def __str__(self) -> str:
         return render_text(self)
+
+    def _repr_html_(self) -> str:
+        return render_html(self)
 
 
 def pooling_name(pooling: Pooling) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import rich.console
 
 from tlkit._internal import text
+from tlkit._internal.html import render_html
 from tlkit._internal.tables import build_table, render_text
 from tlkit.evaluation.probing.result import pooling_name
 from tlkit.models.feature_extraction import Pooling
@@ -252,11 +253,14 @@ class BackboneSearch:
             for row in self.shown
         ]
         lines = [f"left out: {each.candidate}: {each.reason}" for each in self.left_out]
-        table = build_table(columns, rows, align="lrllrrrrrl")
+        table = build_table(columns, rows, align="lrllrrrrrl", bars=("accuracy",))
         return rich.console.Group(self.summary(), table, *lines, self.explain())
 
     def __str__(self) -> str:
         return render_text(self)
+
+    def _repr_html_(self) -> str:
+        return render_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as values that JSON can hold, with what follows from it."""
