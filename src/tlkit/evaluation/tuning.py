@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import rich.console
 
+from tlkit._internal.html import render_html
 from tlkit._internal.tables import build_table, render_text
 from tlkit._internal.text import plural
 from tlkit.evaluation.estimates import Estimate
@@ -170,6 +171,9 @@ class Tuning:
 
     def __str__(self) -> str:
         return render_text(self)
+
+    def _repr_html_(self) -> str:
+        return render_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as values that JSON can hold."""

@@ -3,12 +3,12 @@
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from tlkit._internal.signatures import check_arguments
 from tlkit.errors import DataError
 from tlkit.evaluation.tuning import Trial, Tuning
 from tlkit.plotting.captions import CORRECT, WIDTH, WRONG
+from tlkit.plotting.figure import Figure
 from tlkit.plotting.labels import finish
 
 _COLUMNS = 2
