@@ -5,6 +5,7 @@ import pytest
 from tests.samples import TickingClock
 
 import tlkit
+from tlkit import recipes
 from tlkit.experiments import layer_choice
 
 DIGITS = tlkit.datasets.digits().train
@@ -49,6 +50,16 @@ def test_few_images_are_probed_at_once(samples: list[int]) -> None:
     assert samples == [5000]
 
 
-def test_too_few_images_for_a_probe_read_the_output() -> None:
-    with pytest.warns(UserWarning, match="5 images of 10 classes are too few to choose the layers"):
-        assert layer_choice.choose_layers(DIGITS.take(slice(5))) is None
+@pytest.mark.parametrize(
+    ("image_size", "layer", "num_features"),
+    [(32, "block_5_add", 256), (64, "block_12_add", 512), (96, "out_relu", 1280)],
+)
+def test_too_few_images_for_a_probe_read_the_last_maps_of_three_cells_or_more(
+    image_size: int, layer: str, num_features: int
+) -> None:
+    few = DIGITS.take(slice(5))
+    how = {"weights": None, "backbone_options": {"alpha": 0.35}}
+    with pytest.warns(UserWarning, match=f"5 images of 10 classes .* it reads {layer}"):
+        model = recipes.fast().build(few, image_size=image_size, **how)
+    assert tlkit.models.backbone_of(model).layers[-1].name == layer
+    assert model.get_layer("logits").kernel.shape[0] == num_features

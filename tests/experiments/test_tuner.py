@@ -99,7 +99,7 @@ def test_a_trial_that_was_interrupted_is_tried_again(
         return judge(job, trial, fold)
 
     monkeypatch.setattr(tuner, "_judge_fold", stop_in_the_fourth)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=r"after one trial\. The same call goes on"):
         start(folder=tmp_path, trials=2)
     interrupted = calls[-1]
     monkeypatch.setattr(tuner, "_judge_fold", judge)

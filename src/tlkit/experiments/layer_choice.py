@@ -4,16 +4,19 @@ import time
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 
 from tlkit._internal import user_warnings
 from tlkit.caching.cache import Cache
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.evaluation.probing.fitted_sites import min_images
-from tlkit.evaluation.probing.linear_probe import SAMPLE, select_features
+from tlkit.evaluation.probing.linear_probe import MAX_FEATURES, SAMPLE, select_features
+from tlkit.evaluation.probing.sites import find_sites
 from tlkit.models.builder import FeatureSelector
 from tlkit.models.feature_extraction import Pooling
 
 _TIMED = 200  # images, on which a probe is timed
+_MIN_MAP = 3  # cells a side
 
 
 def choose_layers(
@@ -24,7 +27,7 @@ def choose_layers(
     cache: Cache | None = None,
     also: Sequence[ImageDataset] = (),
     verbose: bool = False,
-) -> FeatureSelector | None:
+) -> FeatureSelector:
     """Return a function that selects layers, for `build_classifier`.
 
     Args:
@@ -36,16 +39,12 @@ def choose_layers(
         verbose: As for `select_features`.
 
     Returns:
-        None if there are too few images for a probe: the head then reads the backbone's output.
+        With too few images for a probe, a function that selects the last layer with maps of at
+        least 3x3 cells: on smaller ones, the shape of what an image shows is lost.
     """
     minimum = min_images(len(data.class_names))
     if len(data) < minimum:
-        user_warnings.warn(
-            f"{len(data):,} images of {len(data.class_names):,} classes are too few to choose "
-            f"the layers that the head reads, which takes {minimum:,}: it reads the backbone's "
-            "output."
-        )
-        return None
+        return _select_last_maps(data, minimum)
 
     def probe(sample: int, *, quiet: bool = False) -> FeatureSelector:
         return select_features(
@@ -73,5 +72,28 @@ def choose_layers(
                 "to leave time of the budget for training."
             )
         return found if sample == timed else probe(sample)(model)
+
+    return select
+
+
+def _select_last_maps(data: ImageDataset, minimum: int) -> FeatureSelector:
+    """Return a function that selects the last layer with maps that are large enough.
+
+    Args:
+        data: The training images.
+        minimum: How many a probe takes.
+    """
+
+    def select(model: keras.Model) -> tuple[Sequence[str], Sequence[Pooling]]:
+        found, _ = find_sites(model, np.asarray(data.images[:1]), MAX_FEATURES)
+        large = [site for site in found if min(site.map_size or (_MIN_MAP,)) >= _MIN_MAP]
+        chosen = large[-1] if large else found[-1]
+        if chosen.layer == found[-1].layer:
+            chosen = next(site for site in found if site.layer == chosen.layer)  # averaged
+        user_warnings.warn(
+            f"{len(data):,} images of {len(data.class_names):,} classes are too few to choose "
+            f"the layers that the head reads, which takes {minimum:,}: it reads {chosen.layer}."
+        )
+        return [chosen.layer], [chosen.pooling]
 
     return select

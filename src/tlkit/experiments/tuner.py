@@ -14,6 +14,7 @@ import numpy as np
 
 from tlkit._internal import arguments, optional
 from tlkit._internal.signatures import check_arguments
+from tlkit._internal.text import plural
 from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.data.folds import assign_folds
 from tlkit.data.image_dataset import ImageDataset
@@ -123,7 +124,7 @@ def tune(
             or settings, or of a tuning that still runs.
         DataError: A class has fewer images than there are folds.
         MissingExtraError: Optuna is not installed.
-        TrainingInterrupted: Ctrl-C stopped a training; trials that were complete are kept.
+        KeyboardInterrupt: Ctrl-C; in a folder, the trials that were complete are kept.
     """
     optional.require("optuna", extra="optuna")
     check_recipe(recipe)
@@ -161,7 +162,12 @@ def tune(
         if budget is not None:
             until = time.perf_counter() + 60 * budget - study.seconds
             job = replace(job, until=until)
-        is_over = _run(study, job, space, trials=trials)
+        try:
+            is_over = _run(study, job, space, trials=trials)
+        except KeyboardInterrupt:
+            done = plural(len(study.trials), "trial")
+            how = "Set `folder` to go on next time." if folder is None else "The same call goes on."
+            raise KeyboardInterrupt(f"Interrupted after {done}. {how}") from None
         return _to_tuning(study, job, budget_ran_out=is_over)
 
 

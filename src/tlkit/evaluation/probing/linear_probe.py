@@ -23,6 +23,8 @@ from tlkit.models.feature_extraction import Pooling
 from tlkit.models.inspection import is_multi_label
 from tlkit.training import solvers
 
+MAX_FEATURES = 1024
+"""Features of an image that the finest grid of a layer has at most, unless told."""
 MAX_JOINT_FEATURES = 2048
 """Features of an image that a head of several layers reads at most."""
 _MIN_GAIN = 0.5  # standard errors that a further layer must add to a mean average precision
@@ -41,7 +43,7 @@ def probe(
     validation_data: Data | None = None,
     sample: int | None = SAMPLE,
     solver: solvers.Solver = "ridge",
-    max_features: int = 1024,
+    max_features: int = MAX_FEATURES,
     max_layers: int = 1,
     engine: str = "auto",
     seed: int = 0,

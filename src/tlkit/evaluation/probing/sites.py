@@ -23,7 +23,10 @@ _POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """A layer's output, pooled in one way; see `ProbedLayer`."""
+    """A layer's output, pooled in one way; see `ProbedLayer`.
+
+    `map_size` is height and width of its maps; None of tokens and of features without maps.
+    """
 
     layer: str
     tensor: TensorId
@@ -31,6 +34,7 @@ class Site:
     num_features: int
     multiply_adds: int
     num_parameters: int
+    map_size: tuple[int, int] | None = None
 
 
 class FeatureReader(Part):
@@ -127,6 +131,7 @@ def find_sites(
                 num_features=num_features,
                 multiply_adds=multiply_adds,
                 num_parameters=num_parameters,
+                map_size=_map_size(tuple(values[tensor].shape), backbone),
             )
             for pooling, num_features in _poolings(
                 tuple(values[tensor].shape), max_features, backbone
@@ -134,6 +139,11 @@ def find_sites(
         ]
     shapes = [tuple(values[site.tensor].shape) for site in sites]
     return sites, FeatureReader(graph, sites, backbone, dtype, shapes)
+
+
+def _map_size(shape: tuple[int, ...], backbone: keras.Model) -> tuple[int, int] | None:
+    is_map = len(shape) == 4 and feature_extraction.layout_of(backbone, shape) is None
+    return (shape[1], shape[2]) if is_map else None
 
 
 def _digest_pooled(
