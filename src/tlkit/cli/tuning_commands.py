@@ -67,6 +67,7 @@ def tune(
         seed=resolved.seed,
         cache=tlkit.Cache(folder="auto" if cache else None),
         on_message=output.print,
+        verbose=not output.json,
     )
     return _write(found, experiment, out, output)
 

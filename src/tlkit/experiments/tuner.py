@@ -16,6 +16,7 @@ from tlkit._internal import arguments, optional
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import plural
 from tlkit.caching.cache import DEFAULT, Cache
+from tlkit.caching.progress import show_waiting
 from tlkit.data.folds import assign_folds
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.named_augmentation import create_augmentation
@@ -51,6 +52,7 @@ class _Job:
         until: When the time is over, by `time.perf_counter`.
         how: Further arguments of `Recipe.train`.
         on_message: Is told of each trial.
+        verbose: Whether a terminal shows what is running.
     """
 
     data: ImageDataset
@@ -61,6 +63,7 @@ class _Job:
     until: float
     how: Mapping[str, Any]
     on_message: Callable[[object], None]
+    verbose: bool
 
     @property
     def num_folds(self) -> int:
@@ -92,6 +95,7 @@ def tune(
     seed: int = 0,
     cache: Cache | None = DEFAULT,
     on_message: Callable[[object], None] = print,
+    verbose: bool = True,
 ) -> Tuning:
     """Tune the settings of a recipe by folds of the training images; needs the extra `optuna`.
 
@@ -117,7 +121,8 @@ def tune(
         num_prefix_tokens: As for `Recipe.train`.
         seed: The seed of the folds, the trials and the training.
         cache: As for `Recipe.train`; one with a folder runs the frozen part once for all trials.
-        on_message: Is called with a line for each trial.
+        on_message: Is called with each trial when it is done.
+        verbose: Whether a terminal shows meanwhile which trial and fold is running.
 
     Raises:
         ConfigError: A value is wrong, the images are multi-label, or the folder is of other images
@@ -150,6 +155,7 @@ def tune(
             "cache": cache,
         },
         on_message=on_message,
+        verbose=verbose,
     )
     space = space or TuningSpace()
     opened = open_study(
@@ -221,7 +227,9 @@ def _try_settings(
     """Return a trial with its results; None if the time was over before its last fold."""
     started, found = time.perf_counter(), begun
     for fold in range(job.num_folds):
-        judged = _judge_fold(job, begun, fold)
+        running = f"{begun.name}, fold {fold + 1} of {job.num_folds}"
+        with show_waiting(running, verbose=job.verbose):
+            judged = _judge_fold(job, begun, fold)
         if judged is None:
             return None
         loss, accuracy = judged
