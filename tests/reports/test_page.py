@@ -300,6 +300,7 @@ def test_the_report_of_a_run_fits_a_phone_and_a_desktop(
 def test_the_report_of_a_run_has_no_barrier(trained: Path, scheme: str) -> None:
     with open_browser() as browser:
         tab = browser.new_page(viewport={"width": PHONE, "height": 800}, color_scheme=scheme)
+        tab.set_default_timeout(120_000)
         tab.goto((trained / "report.html").as_uri())
         tab.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
         assert find_barriers(tab) == []
