@@ -25,6 +25,7 @@ WRITTEN = {
     "history.csv",
     "metrics.json",
     "model.keras",
+    "paper.md",
     "portfolio.md",
     "portfolio.png",
     "predictions.png",

@@ -24,25 +24,29 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
 _NUMBER = re.compile(r"\d[\d,.]*(?:e[+-]?\d+)?")
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _TAG = re.compile(r"<[^>]+>")
-_SECONDS = 600  # that a cell may take
 _ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-def execute(notebook: Any) -> Any:
+def execute(notebook: Any, *, seconds: int = 600) -> Any:
     """Return a notebook with the outputs of its cells, run in an empty folder.
+
+    Args:
+        notebook: The notebook.
+        seconds: How long a cell may take.
 
     Raises:
         CellExecutionError: A cell failed.
+        CellTimeoutError: A cell took longer.
     """
     done = nbformat.from_dict(notebook)
     with tempfile.TemporaryDirectory() as folder:
         NotebookClient(
-            done, timeout=_SECONDS, resources={"metadata": {"path": folder}}, record_timing=False
+            done, timeout=seconds, resources={"metadata": {"path": folder}}, record_timing=False
         ).execute(env=os.environ | _ENVIRONMENT)
     for cell in done.cells:
         if cell.cell_type == "code":
@@ -142,14 +146,15 @@ def main() -> int:
     """Execute the notebooks named on the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing")
+    parser.add_argument("--seconds", type=int, default=600, help="how long a cell may take")
     parser.add_argument("notebooks", nargs="+", type=Path)
     options = parser.parse_args()
     failed = False
     for path in options.notebooks:
         before = nbformat.read(path, as_version=4)
         try:
-            after = execute(before)
-        except CellExecutionError as error:
+            after = execute(before, seconds=options.seconds)
+        except (CellExecutionError, CellTimeoutError) as error:
             print(f"{path}: a cell failed\n{_COLOUR.sub('', str(error))}", flush=True)
             failed = True
             continue

@@ -361,9 +361,10 @@ def test_the_files_of_a_report_are_in_one_folder(
     (tmp_path / "other.txt").write_text("mine")
     (tmp_path / "report.md").write_text("old")
     render.write(tmp_path, facts())
-    names = ["curves.png", "other.txt", "portfolio.md", "predictions.png", "references.bib"]
+    names = ["curves.png", "other.txt", "paper.md", "portfolio.md", "predictions.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *names,
+        "references.bib",
         "report.html",
         "report.md",
         "summary.txt",

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import rich.console
+import rich.measure
 import rich.table
 import rich.text
+from rich.cells import cell_len
 
 from tlkit._internal.text import escape_controls
 
@@ -45,12 +47,24 @@ def build_table(
         side: Literal["left", "right"] = "right" if letter == "r" else "left"
         table.add_column(_to_text(name), justify=side, overflow="fold")
     for row in rows:
-        table.add_row(*map(_to_text, row))
+        cells = [_to_text(cell) for cell in row]
+        table.add_row(*cells)
+        for column, cell in zip(table.columns, cells, strict=True):  # headings are divided first
+            column.min_width = max(column.min_width or 0, cell_len(cell.plain))
     return table
 
 
 def _to_text(cell: str) -> rich.text.Text:
     return rich.text.Text(escape_controls(cell))
+
+
+def find_width(value: rich.console.RenderableType, console: rich.console.Console) -> int:
+    """Return the width that no cell of a table is divided at: a console's, or a larger one."""
+    parts = value.renderables if isinstance(value, rich.console.Group) else [value]
+    tables = [part for part in parts if isinstance(part, rich.table.Table)]
+    wide = console.options.update(max_width=_WIDTH)
+    least = [rich.measure.Measurement.get(console, wide, each).minimum for each in tables]
+    return max([console.width, *least])
 
 
 def render_text(value: rich.console.RenderableType) -> str:

@@ -176,7 +176,11 @@ def _join_size(typed: Sequence[str]) -> list[str]:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"tlkit: {escape_controls(message)}\n")
+    from tlkit._internal import bars
+
+    console = bars.create_console(stderr=True)
+    console.print("tlkit:", style="bold red", end=" ")
+    console.print(escape_controls(message))
     return code
 
 

@@ -42,10 +42,16 @@ def evaluate(
     classifier, experiment = tlkit.experiments.loading.load_classifier(model, **images.settings())
     if images.group_column is None:  # without a split, groups do not matter
         experiment = replace(experiment, group_column=None)
-    tested = _take_tested(_load(experiment, classifier), output)
-    evaluation = tlkit.evaluate(classifier, tested)
+    tested = _take_tested(_load(experiment, classifier, output), output)
+    num_trained = tlkit.experiments.split_csv.count_trained(model, tested)
+    evaluation = tlkit.evaluate(classifier, tested, verbose=not output.json)
     output.print(evaluation)
-    return evaluation.to_dict()
+    if num_trained:
+        output.print(
+            f"note: the classifier was trained on {num_trained:,} of these {len(tested):,} images, "
+            "so the results are better than on new images"
+        )
+    return {**evaluation.to_dict(), "trained_on": num_trained}
 
 
 def _evaluate_exported(model: str, images: LabelledImages, output: Output) -> dict[str, Any]:
@@ -175,13 +181,19 @@ def audit(
     """
     check_figure(out)
     classifier, experiment = tlkit.experiments.loading.load_classifier(model, **images.settings())
-    dataset = _load(experiment, classifier)
+    dataset = _load(experiment, classifier, output)
     stored = open_cache(cache=cache)
     found = tlkit.audit(
-        classifier, dataset, num_folds=num_folds, seed=experiment.seed, cache=stored
+        classifier,
+        dataset,
+        num_folds=num_folds,
+        seed=experiment.seed,
+        cache=stored,
+        verbose=not output.json,
     )
     output.print_usage(stored)
     output.print(found)
+    output.print("next: look at these images; --json lists all of them, --out FILE.png draws some")
     if out is not None and found.suspects:
         save_figure(tlkit.plotting.audit_grid(found, dataset), out)
         output.print(f"wrote {out}, a figure of the first of them")
@@ -191,6 +203,9 @@ def audit(
     }
 
 
-def _load(experiment: Experiment, classifier: "keras.Model") -> "tlkit.data.ImageDataset":
+def _load(
+    experiment: Experiment, classifier: "keras.Model", output: Output
+) -> "tlkit.data.ImageDataset":
     names = tlkit.models.class_names(classifier)
-    return tlkit.experiments.loading.load_images(experiment, class_names=names)
+    with output.measure_reading():
+        return tlkit.experiments.loading.load_images(experiment, class_names=names)

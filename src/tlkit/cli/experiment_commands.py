@@ -87,7 +87,7 @@ def probe(
     """
     experiment = tlkit.experiments.backbone_choice.prepare(experiment, output.print)
     check_figure(out)
-    split = _split(experiment)
+    split = _split(experiment, output)
     if experiment.is_search:
         stored = open_cache(cache=cache)
         how = {"sample": sample, "engine": engine or "keras", "cache": stored}
@@ -152,8 +152,9 @@ def inspect(
             "Use `tlkit probe`, and inspect the one that it recommends.",
         )
     experiment = loading.resolve(experiment, output.print)
-    dataset = loading.load_images(experiment)
-    split = loading.split_images(experiment, dataset)
+    with output.measure_reading():
+        dataset = loading.load_images(experiment)
+        split = loading.split_images(experiment, dataset)
     output.print(tlkit.experiments.plan(dataset, split))
     if experiment.folds:
         output.print(tlkit.experiments.folds.describe(experiment, dataset))
@@ -222,6 +223,7 @@ def _build(experiment: Experiment, images: "tlkit.data.ImageDataset") -> "keras.
     )
 
 
-def _split(experiment: Experiment) -> "tlkit.data.Split":
+def _split(experiment: Experiment, output: Output) -> "tlkit.data.Split":
     loading = tlkit.experiments.loading
-    return loading.split_images(experiment, loading.load_images(experiment))
+    with output.measure_reading():
+        return loading.split_images(experiment, loading.load_images(experiment))

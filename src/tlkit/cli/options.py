@@ -38,16 +38,19 @@ class Output:
 
     def print(self, value: object) -> None:
         """Print a value: to standard error where standard output holds the JSON object."""
-        import rich.console
         import rich.protocol
 
-        console = rich.console.Console(
-            stderr=self.json, highlight=False, soft_wrap=True, markup=False, emoji=False
-        )
-        if not console.is_terminal:
-            console.width = 1000  # a file or a pipe does not fold tables
+        from tlkit._internal import bars, tables
+
+        console = bars.create_console(stderr=self.json)
         shown = rich.protocol.rich_cast(value)
-        console.print(escape_controls(shown) if isinstance(shown, str) else shown)
+        if isinstance(shown, str):
+            for line in shown.split("\n"):
+                console.print(escape_controls(line), style=_find_style(line))
+            return
+        # a file or a pipe does not fold tables; a terminal only where no name is divided
+        console.width = tables.find_width(shown, console) if console.is_terminal else 1000
+        console.print(shown)
 
     def print_usage(self, cache: "tlkit.Cache | None") -> None:
         """Print which features a command has taken from a cache and stored in it."""
@@ -70,6 +73,20 @@ class Output:
             yield progress.update
         finally:
             progress.close()
+
+    @contextmanager
+    def measure_reading(self) -> "Iterator[None]":
+        """Show a bar on a terminal while images are read and scanned."""
+        from tlkit.data import scanning
+
+        with self.measure("reading images") as on_scanned, scanning.observe(on_scanned):
+            yield
+
+
+def _find_style(line: str) -> str | None:
+    """Return the colour of a line on a terminal: what was written is green, a warning yellow."""
+    colours = {"wrote ": "green", "next: ": "cyan", "note: ": "yellow", "left out": "yellow"}
+    return next((colour for start, colour in colours.items() if line.startswith(start)), None)
 
 
 DEFAULT_OUTPUT = Output()

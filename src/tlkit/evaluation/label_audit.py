@@ -1,7 +1,9 @@
 """Find images whose label is probably wrong, and images unlike all others."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +16,7 @@ from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import build_table, render_text
 from tlkit._internal.text import join_first, plural
 from tlkit.caching.cache import Cache
+from tlkit.caching.progress import CacheProgress
 from tlkit.data import batches, chunks, splits
 from tlkit.data.batches import Data
 from tlkit.data.fixed_order import has_fixed_order
@@ -118,6 +121,7 @@ def audit(
     seed: int = 0,
     batch_size: int = 128,
     cache: Cache | None = None,
+    verbose: bool = False,
 ) -> Audit:
     """Find probably wrong labels and outliers by the features of a classifier's backbone.
 
@@ -142,6 +146,7 @@ def audit(
         seed: The seed of the folds.
         batch_size: Images a step.
         cache: Where features are stored, so that images that were run before need not run again.
+        verbose: Whether to show bars meanwhile.
 
     Raises:
         ConfigError: A number is wrong, the head is more than one dense layer, or the classifier is
@@ -157,12 +162,15 @@ def audit(
         paths = data.paths if paths is None else paths
         groups = splits.find_groups(data) if groups is None else groups
     paths, groups = list(paths or ()), list(groups or ())
-    features, labels = read_features(model, _validate_in_order(data, model), batch_size, cache)
+    inputs = _validate_in_order(data, model)
+    with closing(CacheProgress(verbose=verbose, title="features")) as progress:
+        features, labels = read_features(model, inputs, batch_size, cache, progress)
     _check(labels, names, num_folds)
     _check_lengths(len(labels), paths=paths, groups=groups)
     # cleanlab wants an image of every class, so classes without one are left out
     present, indices = np.unique(labels, return_inverse=True)
-    probabilities = _out_of_fold(features, indices, groups, num_folds=num_folds, seed=seed)
+    how: dict[str, Any] = {"num_folds": num_folds, "seed": seed, "verbose": verbose}
+    probabilities = _out_of_fold(features, indices, groups, **how)
     scores = rank.get_label_quality_scores(indices, probabilities)
     predicted = present[probabilities.argmax(axis=1)]
     suspects = _label_issues(indices, probabilities)
@@ -220,17 +228,24 @@ def _check_lengths(count: int, **entries: Sequence[str]) -> None:
 
 
 def read_features(
-    model: keras.Model, data: batches.Inputs, batch_size: int, cache: Cache | None = None
+    model: keras.Model,
+    data: batches.Inputs,
+    batch_size: int,
+    cache: Cache | None = None,
+    progress: CacheProgress | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the features of every image that the head reads, and the class indices."""
     if cache is not None and batches.is_arrays(data):
         indices = batches.label_indices(data[1]).astype("int64")
-        return HeadFeatures(model, cache).read(data[0]), indices
+        return HeadFeatures(model, cache, progress=progress).read(data[0]), indices
     reader = keras.Model(model.inputs[0], head_of(model).input)
     features, labels = [], []
     for chunk in chunks.read_chunks(data, rows=batch_size, rank=len(model.input_shape)):
         features.append(np.asarray(reader.predict_on_batch(chunk.images)))
         labels.append(batches.label_indices(chunk.labels))
+        if progress is not None:
+            total = len(data[0]) if batches.is_arrays(data) else None
+            progress.update(sum(map(len, labels)), total)
     indices = np.concatenate(labels).astype("int64")
     return solvers.stack_batches(features, len(indices)), indices
 
@@ -251,7 +266,13 @@ def _check(labels: np.ndarray, names: Sequence[str], num_folds: int) -> None:
 
 
 def _out_of_fold(
-    features: np.ndarray, labels: np.ndarray, groups: Sequence[str], *, num_folds: int, seed: int
+    features: np.ndarray,
+    labels: np.ndarray,
+    groups: Sequence[str],
+    *,
+    num_folds: int,
+    seed: int,
+    verbose: bool,
 ) -> np.ndarray:
     """Return the probabilities of each image by a head not fitted to it or to its group."""
     from sklearn import model_selection  # importing it takes most of a second
@@ -262,6 +283,7 @@ def _out_of_fold(
     grouped = len(set(groups)) not in (0, len(labels))
     kind = model_selection.StratifiedGroupKFold if grouped else model_selection.StratifiedKFold
     folds = kind(num_folds, shuffle=True, random_state=seed)
+    progress, done = CacheProgress(verbose=verbose, title="judging labels"), 0
     for fitted, held_out in folds.split(features, labels, groups if grouped else None):
         if len(np.unique(labels[fitted])) < classes:
             raise DataError(
@@ -271,6 +293,8 @@ def _out_of_fold(
         linear = solvers.lbfgs(features[fitted], labels[fitted], classes=classes, penalty=penalty)
         logits = linear.logits(features[held_out]).astype("float64")
         probabilities[held_out] = softmax(logits, axis=1)
+        done += len(held_out)
+        progress.update(done, len(labels))
     return probabilities
 
 

@@ -4,6 +4,7 @@ from . import loading as loading
 from . import recipes as recipes
 from . import run_folder as run_folder
 from . import run_state as run_state
+from . import split_csv as split_csv
 from .additions import Addition as Addition
 from .additions import Additions as Additions
 from .array_report import describe_training as describe_training

@@ -14,6 +14,7 @@ from tlkit._internal.html import render_html
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import build_table, render_text
 from tlkit._internal.temporaries import temporary_folder
+from tlkit.caching.progress import CacheProgress
 from tlkit.data.splits import Split
 from tlkit.errors import ConfigError
 from tlkit.evaluation.estimates import Estimate
@@ -121,7 +122,7 @@ def compare(
         weights: As for `Recipe.train`.
         backbone_options: As for `Recipe.train`.
         budget: Maximum minutes of each run, as for `Recipe.train`.
-        verbose: Whether to print a line for every epoch.
+        verbose: Whether to print which recipe and seed is running, and a line for every epoch.
 
     Raises:
         ConfigError: `recipes` is empty or two have the same name, or a number is wrong.
@@ -130,10 +131,13 @@ def compare(
     names = [recipe.name for recipe in recipes]
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"`recipes` must be at least one, with different names, got {names}.")
+    lines = CacheProgress(verbose=verbose)
     runs: dict[str, list[dict[str, float | None]]] = {name: [] for name in names}
     for seed in range(seeds):
         for recipe in recipes:
             keras.backend.clear_session()
+            done = sum(map(len, runs.values()))
+            lines.print(f"{recipe.name}, seed {seed}: run {done + 1} of {seeds * len(recipes)}")
             trained, memory = _measure_memory(
                 partial(
                     recipe.train,

@@ -1,5 +1,6 @@
 """Run a whole experiment: from images on disk to a folder with model, metrics and report."""
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -195,6 +196,8 @@ def _run(
             cache=None if experiment.folds else stored,
         )
     on_message(f"{stages}\nwrote {claim.folder / 'report.html'}")
+    run_name = shlex.quote(str(claim.folder))
+    on_message(f"next: open it in a browser, or type tlkit predict {run_name} IMAGE")
     return replace(result, stages=stages.seconds)
 
 

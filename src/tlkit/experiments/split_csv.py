@@ -36,6 +36,26 @@ def list_digests(dataset: ImageDataset) -> list[str]:
     return [scan.digest for scan in dataset.scans]
 
 
+def count_trained(run: str | Path, dataset: ImageDataset) -> int:
+    """Return how many images a run was trained on, by their content; 0 where it is not known.
+
+    Args:
+        run: A run's folder.
+        dataset: The images, which may be anywhere.
+    """
+    file = Path(run) / NAME
+    if not file.is_file():
+        return 0
+    rows = run_files.read_csv(file, "part", "path", "digest")
+    trained = {row["digest"] for row in rows if row["part"] == "train" or _is_fold(row["part"])}
+    return sum(digest in trained for digest in list_digests(dataset))
+
+
+def _is_fold(part: str) -> bool:
+    """Return whether a part is a fold: a run with folds was then trained on all images."""
+    return part.startswith("fold ")
+
+
 def load_split(dataset: ImageDataset, file: Path) -> tuple[ImageDataset, Split]:
     """Return the images of a run, and their split.
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from tlkit.reports.facts import ReportFacts
 
+_SITES = {"arXiv": "https://arxiv.org/abs", "doi": "https://doi.org"}
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -44,14 +46,17 @@ class Reference:
               howpublished = {CVPR},
               year = {2016},
               note = {arXiv:1512.03385},
+              url = {https://arxiv.org/abs/1512.03385},
             }
         """
+        kind, number = self.link.split(":", 1)
         fields = {
             "author": self.authors.replace(", ", " and "),
             "title": f"{{{self.title}}}",
             "howpublished": self.venue,
             "year": self.year,
             "note": self.link,
+            "url": f"{_SITES[kind]}/{number}",
         }
         lines = [f"  {name} = {{{value}}}," for name, value in fields.items()]
         return "\n".join([f"@misc{{{self.key},", *lines, "}"])

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from tlkit._internal import arguments, optional, text
 from tlkit._internal.files import replace_atomically
 from tlkit._internal.signatures import check_arguments
-from tlkit.reports import escaping, images, limitations, portfolio, references
+from tlkit.reports import escaping, images, limitations, paper, portfolio, references
 from tlkit.reports.facts import ReportFacts
 from tlkit.reports.page import render_page
 
@@ -109,10 +109,11 @@ def card(facts: ReportFacts) -> str:
 def write(folder: str | Path, facts: ReportFacts) -> Path:
     """Write `report.html`, `report.md`, `summary.txt` and each figure as `<name>.png`.
 
-    The publications that the report cites are also in `references.bib`; `portfolio.md` is a short
-    page with one figure and three numbers, for a profile or a README. If huggingface_hub is
-    installed, `model_card.md` is written, too. Files of those names are replaced, each atomically;
-    other files in the folder stay. A figure that can't be drawn is a line of the report.
+    `paper.md` is the report for Pandoc, with the publications that it cites in `references.bib`:
+    `pandoc paper.md --citeproc -o paper.pdf`, or `.tex`. `portfolio.md` is a short page with one
+    figure and three numbers, for a profile or a README. If huggingface_hub is installed,
+    `model_card.md` is written, too. Files of those names are replaced, each atomically; other files
+    in the folder stay. A figure that can't be drawn is a line of the report.
 
     Args:
         folder: Where to write; it is created if it does not exist.
@@ -126,6 +127,9 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
         "report.md": body,
         "summary.txt": summary(facts),
         "references.bib": references.to_bibtex(facts),
+        "paper.md": paper.to_pandoc(
+            body, [*references.select(facts).values()], date=facts.environment.get("date")
+        ),
         "portfolio.md": _fill("portfolio.md.j2", facts, escape=escaping.escape),
     }
     if optional.installed("huggingface_hub"):
@@ -213,6 +217,7 @@ def _fill(name: str, facts: ReportFacts, *, escape: Callable[[object], Markup]) 
             ),
             numbers=portfolio.list_numbers(evaluation, facts.seconds),
             few_images=limitations.FEW_IMAGES,
+            pandoc=paper.COMMAND,
             low_recall=limitations.LOW_RECALL,
         )
     )

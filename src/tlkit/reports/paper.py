@@ -1,0 +1,88 @@
+r"""The report as Markdown of Pandoc's, from which Pandoc writes LaTeX, PDF or a Word file.
+
+It is the report's Markdown, in which a caption belongs to its picture or table, citations are keys
+of `references.bib`, and the title is metadata.
+"""
+
+import datetime
+import json
+import re
+from collections.abc import Iterator, Sequence
+
+from tlkit.reports.references import Reference
+
+COMMAND = "pandoc paper.md --citeproc -o paper.pdf"
+"""What writes the report as a paper, in a run's folder; .tex and .docx are other endings."""
+
+_PICTURE = re.compile(r"!\[.*\]\(\S+\.png\)$")
+_CAPTION = re.compile(r"\*(?!\*)(.+)\*$")
+_CITATION = re.compile(r"(?<!\\)\[(\d+)\](?!\()")
+_CODE = re.compile(r"((?<!\\)`[^`]+`)")
+_FENCE = re.compile(r"`{3,}")
+_RULE = re.compile(r"\| :?-+:? \|")
+_EXTENSIONS = re.compile(r"""(?<!\\)(["'@^]|--|\.\.\.)""")  # mean more to Pandoc than to CommonMark
+_HEADER = r"\usepackage{float}\floatplacement{figure}{H}"  # figures stay where they are
+_REFERENCES = ("# References", "", "::: {#refs}", ":::", "")
+
+
+def to_pandoc(markdown: str, references: Sequence[Reference], *, date: str | None = None) -> str:
+    """Return the Markdown of a report in the form that Pandoc reads.
+
+    Args:
+        markdown: The report.
+        references: What it cites, in the order of their numbers.
+        date: The date of the paper; by default today's.
+    """
+    title, *lines = markdown.split("\n")
+    body = "\n".join(_convert(lines, references)).strip("\n")
+    head = _describe(title.removeprefix("# "), date or datetime.date.today().isoformat())
+    return f"{head}\n\n{body}\n"
+
+
+def _describe(title: str, date: str) -> str:
+    """Return the title and all else that Pandoc takes from the head of a file."""
+    values = {
+        "title": _escape(title),
+        "date": date,
+        "lang": "en",
+        "bibliography": "references.bib",
+        "link-citations": True,
+        "geometry": "margin=2.5cm",
+        "header-includes": _HEADER,
+    }
+    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _convert(lines: Sequence[str], references: Sequence[Reference]) -> Iterator[str]:
+    fence, after_picture = "", False
+    for line in lines:
+        mark = _FENCE.match(line)
+        if fence or mark:
+            fence = "" if line == fence else fence or (mark[0] if mark else "")
+            yield line
+            continue
+        if line == "## References":
+            yield from _REFERENCES
+            return
+        caption = _CAPTION.match(line)
+        if caption and not after_picture:
+            yield f": {_escape(caption[1])}"
+        elif not caption:
+            yield _convert_line(line, references)
+        after_picture = bool(_PICTURE.match(line)) or (after_picture and not line)
+
+
+def _convert_line(line: str, references: Sequence[Reference]) -> str:
+    if line.startswith("##"):
+        line = line[1:]
+    if _RULE.match(line):
+        return line
+    return _CITATION.sub(lambda found: f"[@{references[int(found[1]) - 1].key}]", _escape(line))
+
+
+def _escape(text: str) -> str:
+    """Return text in which nothing but code has signs that mean more to Pandoc."""
+    parts = _CODE.split(text)  # each second one is code
+    parts[::2] = [_EXTENSIONS.sub(r"\\\1", part) for part in parts[::2]]
+    return "".join(parts)

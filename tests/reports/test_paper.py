@@ -1,0 +1,143 @@
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+from tests.reports.example import NAMES, facts
+
+from tlkit.reports import paper, render
+from tlkit.reports.references import Reference
+
+_REFERENCES = [Reference(f"key{year}", "A. Author", "Title", "Venue", "doi:1") for year in (1, 2)]
+_REPORT = """# A "title" of @all
+
+## Results
+
+![A caption -- long.](curves.png)
+
+*A caption -- long.*
+
+*Of a table.*
+
+| a | b |
+| --- | ---: |
+| \\[1\\] | x^2 |
+
+### More
+
+Known [2], and `code --option`.
+
+```sh
+# a comment [1]
+
+## References
+```
+
+## References
+
+1. A. Author
+"""
+
+
+def test_captions_citations_and_the_title_take_the_form_of_pandoc() -> None:
+    text = paper.to_pandoc(_REPORT, _REFERENCES, date="2026-01-02")
+    head, body = text.removeprefix("---\n").split("\n---\n")
+    values = dict(line.split(": ", 1) for line in head.splitlines())
+    assert json.loads(values["title"]) == 'A \\"title\\" of \\@all'
+    assert json.loads(values["date"]) == "2026-01-02"
+    assert json.loads(values["bibliography"]) == "references.bib"
+    assert (
+        body
+        == """
+# Results
+
+![A caption \\-- long.](curves.png)
+
+
+: Of a table.
+
+| a | b |
+| --- | ---: |
+| \\[1\\] | x\\^2 |
+
+## More
+
+Known [@key2], and `code --option`.
+
+```sh
+# a comment [1]
+
+## References
+```
+
+# References
+
+::: {#refs}
+:::
+"""
+    )
+
+
+def test_each_run_has_a_paper_with_the_text_of_its_report(tmp_path: Path) -> None:
+    render.write(tmp_path, facts())
+    text = (tmp_path / "paper.md").read_text("utf-8")
+    report = (tmp_path / "report.md").read_text("utf-8")
+    cited = set(re.findall(r"\[@(\w+)\]", text))
+    assert cited
+    assert cited == set(re.findall(r"@misc\{(\w+),", (tmp_path / "references.bib").read_text()))
+    for path in re.findall(r"\]\((\S+\.png)\)", text):
+        assert (tmp_path / path).is_file()
+    rows = [line for line in report.splitlines() if line.startswith("| ") and "^" not in line]
+    assert len(rows) > 10
+    assert paper.COMMAND in report
+
+
+def _read(folder: Path) -> Any:
+    pandoc = shutil.which("pandoc")
+    if pandoc is None:
+        pytest.skip("Pandoc is not installed")
+    words = [pandoc, "paper.md", "--citeproc", "--fail-if-warnings", "-t", "json"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def _find(node: Any, kind: str) -> list[Any]:
+    """Return all parts of a document of Pandoc's that are of a kind, such as "Table"."""
+    if isinstance(node, list):
+        return [found for each in node for found in _find(each, kind)]
+    if isinstance(node, dict):
+        own = [node] if node.get("t") == kind else []
+        return own + [found for each in node.values() for found in _find(each, kind)]
+    return []
+
+
+def _text(node: Any) -> str:
+    if isinstance(node, list):
+        return "".join(map(_text, node))
+    if isinstance(node, dict):
+        kind, content = node.get("t"), node.get("c")
+        return {"Str": content, "Space": " ", "SoftBreak": " "}.get(str(kind)) or _text(content)
+    return ""
+
+
+def test_pandoc_reads_figures_tables_citations_and_names(tmp_path: Path) -> None:
+    figures = {"curves": Figure(figsize=(1, 1)), "predictions": Figure(figsize=(1, 1))}
+    render.write(tmp_path, facts(figures=figures))
+    document = _read(tmp_path)
+    pictures = _find(document["blocks"], "Image")
+    assert len(pictures) == 2
+    assert all(_text(picture["c"][1]) for picture in pictures)  # which is the caption
+    tables = _find(document["blocks"], "Table")
+    assert tables
+    assert all(_text(table["c"][1]) for table in tables)
+    everything = _text(document["blocks"])
+    for name in NAMES:
+        assert " ".join(name.split()) in everything
+    assert "[@" not in everything
+    assert not _find(document["blocks"], "Math")
+    assert "References" in everything
