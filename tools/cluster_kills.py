@@ -3,8 +3,7 @@
 Each trial starts `tlkit.distributed.extract` in a process of its own, on a local Ray cluster of two
 workers with a core each; kills one of the workers and then the driver with SIGKILL, each at a
 random moment after the first part was written; starts the extraction again, and compares the
-features with those of one process, bit for bit. `--images 20000 --trials 10` is what
-docs/how-to/cluster.md reports.
+features with those of one process, bit for bit: `python -m tools.cluster_kills`.
 """
 
 import argparse

@@ -55,7 +55,7 @@ print(json.dumps([count, alone, [train(cache) for cache in caches]]))
 def test_four_devices_train_what_one_trains(run_python: Callable[..., str]) -> None:
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
     where = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
-    shown = run_python(_CODE, seconds=900, **where)
+    shown = run_python(_CODE, seconds=1800, **where)
     count, alone, shared = json.loads(shown.splitlines()[-1])
     assert count == 4
     for one, several in zip(alone, shared, strict=True):
