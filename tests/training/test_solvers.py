@@ -44,10 +44,14 @@ def test_moments_solve_ridge_regression_as_scikit_learn_does() -> None:
     np.testing.assert_allclose(found.logits(features), expected, atol=2e-4)
 
 
+def _scales(features: np.ndarray) -> np.ndarray:
+    return linear.shrink_deviations(features.std(axis=0), len(features))
+
+
 def test_lbfgs_solves_logistic_regression_as_scikit_learn_does() -> None:
     features, labels = _blobs()
     found = solvers.lbfgs(features, labels, classes=3, penalty=0.01)
-    standard = (features - features.mean(axis=0)) / features.std(axis=0)
+    standard = (features - features.mean(axis=0)) / _scales(features)
     model = LogisticRegression(C=1 / (0.01 * 300), tol=1e-8).fit(standard, labels)
     logits = found.logits(features)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -59,7 +63,7 @@ def test_lbfgs_minimises_the_mean_loss_and_half_the_penalty_times_the_squared_we
     classes: int,
 ) -> None:
     features, labels = _blobs(classes=classes)
-    standard = (features - features.mean(axis=0)) / features.std(axis=0)
+    standard = (features - features.mean(axis=0)) / _scales(features)
 
     def objective(values: np.ndarray) -> float:
         weights = values.reshape(7, classes)
@@ -68,7 +72,7 @@ def test_lbfgs_minimises_the_mean_loss_and_half_the_penalty_times_the_squared_we
 
     best = minimize(objective, np.zeros(7 * classes)).x.reshape(7, classes)
     found = solvers.lbfgs(features, labels, classes=classes, penalty=0.1)
-    np.testing.assert_allclose(found.kernel * features.std(axis=0)[:, None], best[:-1], atol=0.01)
+    np.testing.assert_allclose(found.kernel * _scales(features)[:, None], best[:-1], atol=0.01)
 
 
 @pytest.mark.parametrize("solver", get_args(solvers.Solver))
@@ -136,3 +140,30 @@ def test_each_image_of_a_small_set_is_held_out_once() -> None:
         assert all(not set(fitted) & set(part) for fitted, part in parts)
     [(fitted, part)] = solvers._split(2000, 0)
     assert (len(fitted), len(part)) == (1800, 200)
+
+
+def test_few_images_do_not_blow_up_a_feature_that_hardly_varies() -> None:
+    random = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    useful = 3 * np.eye(3)[labels] + random.normal(size=(300, 3))
+    idle = 0.01 * random.normal(size=(300, 400))  # noise, which a division by its deviation raises
+    features = np.concatenate([useful, idle], axis=1).astype("float32")
+    few = solvers.lbfgs(features[:6], labels[:6], classes=3)
+    assert few.penalty == 1e-2
+    assert few.accuracy(features[6:], labels[6:]) > 0.85
+
+
+def test_deviations_of_many_images_are_hardly_shrunk() -> None:
+    deviations = np.array([0.0, 1.0, 3.0])
+    few = linear.shrink_deviations(deviations, 5)
+    many = linear.shrink_deviations(deviations, 100_000)
+    assert few[0] == many[0] == np.inf  # a constant feature is ignored
+    assert many[1:] == pytest.approx([1, 3], rel=3e-3)
+    assert few[2] / few[1] < 1.2
+    variances = deviations**2
+    assert few[1] ** 2 == pytest.approx((5 * 1 + 100 * variances.mean()) / 105)
+
+
+def test_a_penalty_is_chosen_from_ten_images_a_class_on() -> None:
+    assert solvers.find_fixed_penalty(29, 3) == 1e-2
+    assert solvers.find_fixed_penalty(30, 3) is None

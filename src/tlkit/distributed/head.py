@@ -18,7 +18,7 @@ from tlkit.distributed.shards import Shard, Shards
 from tlkit.errors import Argument, ConfigError, DataError
 from tlkit.models.inspection import class_names, head_of, is_multi_label
 from tlkit.training import solvers
-from tlkit.training.linear import Linear, Moments, divisors, fold_scaling
+from tlkit.training.linear import Linear, Moments, fold_scaling, shrink_deviations
 from tlkit.training.solvers import Solver
 
 _SHARE = 0.5  # of a machine's free memory, for features
@@ -93,15 +93,17 @@ def solve(shards: Shards, solver: Solver, *, classes: int, seed: int | None) -> 
         return solvers.solve_ridge(whole, held_out, count)
     mean = shards.add_up("sum_features") / count
     deviations = np.sqrt(shards.add_up("sum_squares", mean) / count)
-    shift, scale = mean.astype("float32"), divisors(deviations).astype("float32")
+    shift, scale = (each.astype("float32") for each in (mean, shrink_deviations(deviations, count)))
 
     def take(rows: np.ndarray) -> solvers.Samples:
         x, labels = shards.take(rows)
         return (x - shift) / scale, labels, None
 
-    parts = [(take(fitted), take(part)) for fitted, part in pairs]
     start = np.zeros((len(mean) + 1, classes))
-    penalty, start = solvers.choose_penalty(parts, start, count)
+    penalty = solvers.find_fixed_penalty(count, classes)
+    if penalty is None:
+        parts = [(take(fitted), take(part)) for fitted, part in pairs]
+        penalty, start = solvers.choose_penalty(parts, start, count)
     found = solvers.minimize_sums(
         lambda kernel, bias: shards.call_all("measure_errors", kernel, bias, shift, scale),
         start,

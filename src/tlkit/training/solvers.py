@@ -23,9 +23,9 @@ from tlkit.training.linear import (
     Moments,
     blocks,
     cross_entropy,
-    divisors,
     errors_and_losses,
     fold_scaling,
+    shrink_deviations,
     to_rows,
 )
 
@@ -45,6 +45,8 @@ _TOLERANCE = 1e-5  # stop when an iteration lowers the loss by a smaller share
 _LOG_TEMPERATURES = (-6, 3)
 _MIN_HOLDOUT = 2000  # images; a tenth of fewer is too small to choose a penalty on
 _FOLDS = 5
+_MIN_PER_CLASS = 10  # images, to choose a penalty by
+_FEW_PENALTY = 1e-2
 _SIGMOID_PENALTY = 1e-3  # keeps the scale of scores finite that separate a class perfectly
 _MAX_CHOICE = 10_000  # images to choose the penalty on; more take seconds and change nothing
 
@@ -151,6 +153,9 @@ def lbfgs(
 ) -> Linear:
     """Fit multinomial logistic regression by SciPy's L-BFGS on standardised features.
 
+    Features are divided by their deviations, which of few images are shrunk towards the mean of all
+    features (`linear.shrink_deviations`).
+
     With rows of 0 and 1 it is a binary logistic regression for each class, with one penalty for
     all, as scikit-learn's OneVsRestClassifier has it.
 
@@ -159,7 +164,8 @@ def lbfgs(
         labels: Class indices, `(count,)`, or rows of 0 and 1.
         classes: Number of classes.
         penalty: L2 penalty per image; None chooses one of `linear.PENALTIES` on a tenth of the
-            images, held out for that, or with fewer than 2,000 images by 5-fold cross-validation.
+            images, held out for that, or with fewer than 2,000 images by 5-fold cross-validation;
+            with fewer than ten images a class it is 0.01.
         weights: A weight for each image, `(count,)`; only their ratios matter.
         seed: Chooses the images held out.
     """
@@ -167,6 +173,8 @@ def lbfgs(
     is_whole = isinstance(features, np.ndarray) and not isinstance(features, np.memmap)
     standard, mean, scale = _standardize(features, in_memory=is_whole)
     start = np.zeros((features.shape[1] + 1, classes))
+    if penalty is None and labels.ndim == 1:
+        penalty = find_fixed_penalty(len(labels), classes)
     if penalty is None:
         parts = [
             tuple((standard[rows], labels[rows], _take(weights, rows)) for rows in pair)
@@ -175,6 +183,11 @@ def lbfgs(
         penalty, start = choose_penalty(parts, start, len(labels))
     found = _minimize(standard, labels, start, penalty, weights=weights)
     return fold_scaling(found[:-1], found[-1], mean, scale, penalty)
+
+
+def find_fixed_penalty(count: int, classes: int) -> float | None:
+    """Return the penalty for so few images that none can be chosen by them; None for others."""
+    return _FEW_PENALTY if count < _MIN_PER_CLASS * classes else None
 
 
 # The penalty path: a strong penalty makes a problem that is solved in a few iterations, and its
@@ -421,7 +434,8 @@ def _standardize(features: Features, *, in_memory: bool) -> tuple[Features, np.n
     for block in parts:
         squares += ((features[block] - mean) ** 2).sum(axis=0)
     shift = mean.astype("float32")
-    scale = divisors(np.sqrt(squares / len(features))).astype("float32")
+    deviations = np.sqrt(squares / len(features))
+    scale = shrink_deviations(deviations, len(features)).astype("float32")
     if not in_memory:
         return _Standardized(features, shift, scale), shift, scale
     standard = features - shift
