@@ -288,7 +288,7 @@ def test_probe_writes_a_figure(
     [
         ("evaluate nowhere data", "must be a run's folder or a .keras file, got 'nowhere'"),
         ("evaluate nowhere.keras data", "nowhere.keras"),
-        ("inspect README.md --weights starter", "a .csv or .parquet table, got 'README.md'"),
+        ("inspect README.md --weights starter", "and 'mnist', got 'README.md': no such file"),
         ("inspect tests --weights imagnet", "Did you mean 'imagenet'"),
         ("inspect tests --image-size 8", "`--image-size` must be at least 32"),
         ("inspect tests --recipe fats", '"fats" for --recipe. Choose from: "best", "fast"'),

@@ -192,7 +192,7 @@ def test_a_probe_measures_the_mean_average_precision_of_held_out_images(solver: 
     rows = (features[:, :3] + random.normal(size=(100, 3)) > 0).astype(int)
     fit = CrossValidation(4, 3, solver)
     fit.add(features, rows, np.arange(100) % 5)
-    found = fit.accuracy()
+    found = fit.measure().accuracy
     expected = reference.average_precision_score(fit.truth, fit.logits)
     assert found == pytest.approx(expected) and 0.7 < found < 0.95
     assert 0.005 < fit.standard_error(found) < 0.1

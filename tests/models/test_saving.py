@@ -91,7 +91,9 @@ def test_an_optimizer_is_not_saved(model: keras.Model, tmp_path: Path) -> None:
     images[:] = np.random.default_rng(0).integers(0, 256, images.shape)
     trainer.fit(model, (images, np.array([0, 1])), verbose=False)
     after = tlkit.save(model, tmp_path / "after.keras").stat().st_size
-    assert abs(after - before) < 200
+    assert (
+        abs(after - before) < 2000
+    )  # what it was trained on; an optimizer takes twice the weights
 
 
 def test_a_failed_save_leaves_the_old_file_whole(

@@ -118,7 +118,7 @@ def test_a_collapsed_phase_gets_the_weights_from_before_it(
     good = tlkit.evaluate(model, DATA).accuracy
     assert good > 0.9
     before = model.get_weights()
-    settings = {"learning_rate": 1.0, **settings}
+    settings = {"learning_rate": 10.0, **settings}
     wild = Phase(epochs=2, freeze=freezing.first(3), **settings)
     with pytest.warns(UserWarning, match=r"The phase 'phase' diverged.*from before the phase"):
         run = train_phase(

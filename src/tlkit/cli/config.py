@@ -9,6 +9,7 @@ from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
 
 from tlkit._internal import optional, regular_files
+from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError
 from tlkit.experiments.experiment import settings_of_run
 
@@ -45,7 +46,7 @@ def _load(path: Path) -> dict[str, Any]:
     is_yaml = path.suffix in (".yaml", ".yml")
     why = regular_files.find_obstacle(path)
     if why:
-        raise ConfigError(wrong, f" must be a file, got {str(path)!r}: {why}.")
+        raise ConfigError(wrong, f" must be a file, got {show(str(path))}: {why}.")
     try:
         text = regular_files.read_text(path, max_bytes=_MAX_YAML_BYTES if is_yaml else _MAX_BYTES)
         values = _parse_yaml(text) if is_yaml else json.loads(text, object_pairs_hook=_to_dict)

@@ -47,13 +47,11 @@ class Experiment:
     the help of that option.
 
     Attributes:
-        data: A folder with a subfolder for each class, a .csv or .parquet table, or mnist,
-            fashion_mnist, cifar10 or an .npz file, which have a split of their own.
+        data: A folder with a subfolder for each class, a .csv or .parquet table, or mnist.
         add: More folders or tables of images, of these classes or of new ones, to train on too.
         recipe: The training recipe.
         recipe_options: More arguments of the recipe, such as epochs=4 freeze=0.6.
-        image_size: Height and width: 160, 120x200 or 120 200; by default the backbone's own size,
-            of mnist and its like 32.
+        image_size: Height and width: 160, 120x200 or 120 200; by default the backbone's own size.
         channels: 3 for RGB, 1 for grey.
         fit: How images of another aspect ratio are fitted.
         weights: "imagenet", "starter" (comes with tlkit), or a weights file.
@@ -71,8 +69,7 @@ class Experiment:
         test_data: Another folder or table, of images to test on.
         validation_data: Another folder or table, of images to fit the temperature on.
         test: Share of images to test on, where they have no test images of their own.
-        validation: Share of images to fit the temperature on; they are not trained on. Of mnist
-            and its like, a tenth of the training images by default.
+        validation: Share of images to fit the temperature on; they are not trained on.
         folds: Evaluate on all images by this many folds (0: on test images), and train on all.
         duplicates: What to do with duplicate and near-duplicate images in different parts.
         stratify: Keep class proportions equal in every part.

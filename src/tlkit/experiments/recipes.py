@@ -71,6 +71,7 @@ def get(name: str, **settings: Any) -> Recipe:
     return create(**settings)
 
 
+@check_arguments
 def for_experiment(experiment: Experiment) -> Recipe:
     """Return the recipe of an experiment, with its backbone and its settings."""
     settings = experiment.recipe_settings
