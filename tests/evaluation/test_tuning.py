@@ -1,6 +1,8 @@
+import io
 import json
 
 import pytest
+import rich.console
 
 from tlkit.evaluation.tuning import Trial, Tuning
 
@@ -43,8 +45,14 @@ def test_the_gain_is_a_mean_over_folds_and_positive_where_the_best_is_better() -
 def test_what_is_printed_compares_the_best_with_the_defaults_and_the_head_alone() -> None:
     alone = make_trial("head alone", (0.45, 0.35, 0.45))
     text = str(make_tuning(head_alone=alone, importances={"epochs": 0.75}, seconds=61.4))
-    assert "4 trials of best on 3 folds of 300 images in 61 s, 1 of them stopped early" in text
-    assert "loss better than defaults by 0.1333" in text
+    assert "3 trials of best on 3 folds of 300 images in 61 s, 1 of them stopped early" in text
+    assert "loss better than defaults by 0.1333 ± 0.1434, which may be chance" in text
+    assert (
+        str(GOOD) == "trial 1: loss 0.3667, accuracy 85.00 %, 0 s (learning_rate=0.000123 epochs=8)"
+    )
+    page = io.StringIO()
+    rich.console.Console(file=page, width=200).print(GOOD)
+    assert page.getvalue().strip() == str(GOOD)
     assert "loss better than head alone by 0.0500" in text
     assert "what mattered: epochs 75 %" in text
     assert "learning_rate=0.000123 epochs=8 augment=flip+crop" in text

@@ -58,6 +58,9 @@ class Trial:
         settings = self.describe()
         return ", ".join(parts) + (f" ({settings})" if settings else "")
 
+    def __rich__(self) -> str:
+        return str(self)
+
     def describe(self) -> str:
         """Return its settings in a line."""
         shown = [f"{name}={_show(value)}" for name, value in self.settings.items()]
@@ -143,7 +146,7 @@ class Tuning:
         """Return what was tried and what it brings, in a few lines."""
         stopped = sum(not each.is_complete for each in self.compared)
         lines = [
-            f"{plural(len(self.trials) + 1, 'trial')} of {self.recipe} on {self.num_folds} folds "
+            f"{plural(len(self.trials), 'trial')} of {self.recipe} on {self.num_folds} folds "
             f"of {self.num_images:,} images in {self.seconds:.0f} s"
             + (f", {stopped} of them stopped early" if stopped else "")
             + (": the time was over" if self.budget_ran_out else "")
@@ -154,8 +157,10 @@ class Tuning:
                 unit, digits, word = (
                     (0.01, 2, "points") if self.measure == "accuracy" else (1, 4, "")
                 )
-                gain = self.gain(other).format(unit, digits)
-                lines.append(f"{self.measure} better than {other.name} by {gain} {word}".rstrip())
+                gain = self.gain(other)
+                chance = ", which may be chance" if not gain.mean > gain.interval else ""
+                by = f"{gain.format(unit, digits)} {word}".rstrip()
+                lines.append(f"{self.measure} better than {other.name} by {by}{chance}")
         if self.importances:
             shares = [f"{name} {100 * share:.0f} %" for name, share in self.importances.items()]
             lines.append(f"what mattered: {', '.join(shares)}")
