@@ -31,6 +31,10 @@ def test_each_setting_has_a_panel_with_a_point_for_each_complete_trial() -> None
     ]
     assert not empty.get_visible()
     assert rate.get_xscale() == "log"
+    figure.canvas.draw()
+    shown = [text.get_text() for text in rate.get_xticklabels(which="both") if text.get_text()]
+    assert {"1e-04", "3e-04", "1e-03"} <= set(shown)
+    assert not any("$" in text for text in shown)  # mathematics is not parsed in figures
     points, ring = rate.collections
     assert points.get_offsets().tolist() == [[1e-4, 0.4], [1e-3, 0.3]]
     assert ring.get_offsets().tolist() == [[1e-3, 0.3]]

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tlkit._internal.signatures import check_arguments
 from tlkit.errors import DataError
@@ -66,6 +67,9 @@ def _draw_setting(panel: Any, name: str, trials: list[Trial], tuning: Tuning) ->
             panel.axhline(_height(other, tuning), ls=style, lw=1, color=CORRECT, label=label)
     if name.endswith("rate"):
         panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:.0e}"))
+        panel.xaxis.set_minor_formatter(NullFormatter())
     share = tuning.importances.get(name)
     title = name.replace("_", " ") + ("" if share is None else f" ({100 * share:.0f} %)")
     panel.set_title(title, fontsize=10)
