@@ -84,8 +84,10 @@ def test_features_are_those_of_one_machine_though_a_worker_is_killed(
     metrics = solve_head(solved, found, solver="ridge", seed=3)
     labels = np.arange(60) % 3
     expected = solvers.ridge(expected.astype("float32"), labels, classes=3, seed=3)
-    np.testing.assert_allclose(head_of(solved).kernel, expected.kernel, atol=1e-5)
-    np.testing.assert_allclose(head_of(solved).bias, expected.bias, atol=1e-5)
+    # sums over images in float32, in another order; their means are far above their deviations
+    rounding = 1e-3 * np.abs(expected.kernel).max()
+    np.testing.assert_allclose(head_of(solved).kernel, expected.kernel, atol=rounding)
+    np.testing.assert_allclose(head_of(solved).bias, expected.bias, atol=rounding)
     assert metrics["accuracy"] == pytest.approx(
         expected.accuracy(features.astype("float32"), labels)
     )
