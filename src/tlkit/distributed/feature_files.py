@@ -109,7 +109,7 @@ def write(file: Location, rows: FeatureRows) -> None:
 
 
 def read(file: Location) -> FeatureRows | None:
-    """Return the rows of a file; None if there is none, or it is damaged.
+    """Return the rows of a file; None if it is missing or damaged.
 
     Raises:
         OSError: The store can't be reached, or refuses.

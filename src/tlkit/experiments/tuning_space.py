@@ -35,7 +35,7 @@ class TuningSpace:
             none: which changes keep the class of an image is known to you only.
 
     Raises:
-        ConfigError: A value is wrong, or there is none.
+        ConfigError: A value is wrong, or a setting has no value to try.
 
     Examples:
         >>> TuningSpace(augment=((), ("flip",), ("flip", "crop"))).freeze
