@@ -4,15 +4,17 @@
 
 The folder is that of `recipes.py`. Features are those of the layer that `fast` reads with all
 training images; the classifiers get 1 to 50 images of each class, drawn five times, and are tested
-on at most 800 test images. Finished parts are kept in `--work`.
+on at most 800 other images. How far deviations are shrunk is decided by training images that are
+held out; then the classifiers are compared on test images. Finished parts are kept in `--work`.
 """
 
 import statistics
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pages
@@ -24,12 +26,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 import tlkit
-from tlkit.training import solvers
+from tlkit.training import linear, solvers
 
 PAGE = Path("docs/decisions/0040-few-images.md")
 SETS = ["MNIST, 1,000 images", "Fashion-MNIST, 1,000 images", "flowers, 160 px"]
 PER_CLASS = (1, 2, 5, 10, 20, 50)
 DRAWS, TESTED = 5, 800
+PRIORS = (0, 10, 30, 100, 300, 1_000_000)  # images as if seen with the mean variance
+Classify = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 BASELINES: dict[str, Callable[[], Any]] = {
     "nearest class mean": lambda: make_pipeline(StandardScaler(), NearestCentroid()),
     "nearest neighbour, cosine": lambda: KNeighborsClassifier(1, metric="cosine"),
@@ -53,21 +57,42 @@ def main(arguments: list[str] | None = None) -> None:
     pages.publish(PAGE, options.out, rows, table(rows))
 
 
-def measure(name: str, folder: Path) -> dict[str, list[float]]:
-    """Return the mean accuracy of each classifier by images a class."""
+def measure(name: str, folder: Path) -> dict[str, dict[str, list[float]]]:
+    """Return the mean accuracy of each classifier by images a class, by where it was measured."""
     images = recipes.image_set(name, folder, 0)
     model = tlkit.recipes.fast().train(images.train, **(recipes.SETS | recipes.MORE)[name]).model
     test = images.test.take(np.random.default_rng(0).permutation(len(images.test))[:TESTED])
-    train, tested = tlkit.embed(model, images.train.images), tlkit.embed(model, test.images)
-    classifiers = {"tlkit": solve, **{k: partial(fit, v) for k, v in BASELINES.items()}}
+    train = tlkit.embed(model, images.train.images), images.train.labels
+    order = np.random.default_rng(1).permutation(len(images.train))
+    held_out, rest = order[: len(order) // 4][:TESTED], order[len(order) // 4 :]
+    baselines = {each: partial(fit, create) for each, create in BASELINES.items()}
+    return {
+        "training images held out": measure_all(
+            {f"tlkit, {prior:,} more images": partial(solve, prior=prior) for prior in PRIORS},
+            *((each[rest] for each in train), (each[held_out] for each in train)),
+        ),
+        "test images": measure_all(
+            {"tlkit": solve, **baselines}, train, (tlkit.embed(model, test.images), test.labels)
+        ),
+    }
+
+
+def measure_all(
+    classifiers: dict[str, Classify],
+    train: Iterable[np.ndarray],
+    test: Iterable[np.ndarray],
+) -> dict[str, list[float]]:
+    """Return the mean accuracy of each classifier by images a class, from features and labels."""
+    features, labels = train
+    tested, truth = test
     found: dict[str, list[float]] = {each: [] for each in classifiers}
     for count in PER_CLASS:
         for each, classify in classifiers.items():
             scores = []
             for draw in range(DRAWS):
-                chosen = draw_images(images.train.labels, count, draw)
-                predicted = classify(train[chosen], images.train.labels[chosen], tested)
-                scores.append(float((predicted == test.labels).mean()))
+                chosen = draw_images(labels, count, draw)
+                predicted = classify(features[chosen], labels[chosen], tested)
+                scores.append(float((predicted == truth).mean()))
             found[each].append(statistics.mean(scores))
     return found
 
@@ -78,8 +103,13 @@ def draw_images(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     return np.concatenate(own)
 
 
-def solve(features: np.ndarray, labels: np.ndarray, tested: np.ndarray) -> np.ndarray:
-    head = solvers.lbfgs(features, labels, classes=int(labels.max()) + 1, seed=0)
+def solve(
+    features: np.ndarray, labels: np.ndarray, tested: np.ndarray, *, prior: float | None = None
+) -> np.ndarray:
+    """Return the classes that the head of `fast` predicts, or one that shrinks deviations more."""
+    prior = linear._PRIOR if prior is None else prior
+    with patch.object(linear, "_PRIOR", prior):
+        head = solvers.lbfgs(features, labels, classes=int(labels.max()) + 1, seed=0)
     return head.logits(tested).argmax(axis=1)
 
 
@@ -94,8 +124,16 @@ def fit(
             return np.full(len(tested), -1)
 
 
-def table(rows: dict[str, dict[str, list[float]]]) -> str:
-    """Return the accuracy of each classifier by images a class."""
+def table(rows: dict[str, dict[str, dict[str, list[float]]]]) -> str:
+    """Return the accuracy of each classifier by images a class, on each kind of images."""
+    parts = next(iter(rows.values()))
+    return "\n\n".join(
+        f"On {part}:\n\n{format_part({name: found[part] for name, found in rows.items()})}"
+        for part in parts
+    )
+
+
+def format_part(rows: dict[str, dict[str, list[float]]]) -> str:
     heading = " | ".join(f"{count}" for count in PER_CLASS)
     lines = [f"| accuracy, %, by images a class | {heading} |", f"|---|{'---:|' * len(PER_CLASS)}"]
     for name, found in rows.items():

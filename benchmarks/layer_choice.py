@@ -2,13 +2,15 @@
 
     python benchmarks/layer_choice.py --data path/to/data
 
-The folder is that of `recipes.py`. One probe of the training images serves all rules; then a head
-is solved on all training images for each choice, and the test images are looked at once for it.
-Finished parts are kept in `--work`.
+The folder is that of `recipes.py`. Each set is measured twice: first within its training images, of
+which a quarter is held out, then with its test images. The first decides between the rules, the
+second only says what the decision is worth. One probe serves all rules; then a head is solved for
+each choice. Finished parts are kept in `--work`.
 """
 
 import math
 import statistics
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 
 import best
 import keras
+import numpy as np
 import pages
 import recipes
 
@@ -29,7 +32,10 @@ RULES = {
     "last layer": lambda probes: (last(probes[1]),),
     OLD: lambda probes: (cheapest_accurate(probes[1]),),
     "best accuracy": lambda probes: (probes[1].best,),
-    "one layer, by the loss": lambda probes: (probes[1].chosen,),
+    "one layer of the lowest loss": lambda probes: (cheapest_of_loss(probes[1], 0),),
+    "within a quarter of a standard error of it": lambda p: (cheapest_of_loss(p[1], 0.25),),
+    "within half of one (`fast`)": lambda probes: (probes[1].chosen,),
+    "within one": lambda probes: (cheapest_of_loss(probes[1], 1),),
     "two layers, by the loss": lambda probes: probes[2].joint,
     "four layers, by the loss": lambda probes: probes[4].joint,
 }
@@ -39,16 +45,36 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure what is missing, then write the table."""
     options = pages.parser(__doc__, "layer_choice").parse_args(arguments)
     options.work.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for seed in range(best.SEEDS):
-        for name in best.SETS:
-            measure = partial(measure_rules, name, seed, options.data, options.work)
-            rows.append(pages.kept(options.work / f"{name}-{seed}.json", measure))
-    pages.publish(PAGE, options.out, rows, table(rows))
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for part, split in PARTS.items():
+        rows[part] = []
+        for seed in range(best.SEEDS):
+            for name in best.SETS:
+                measure = partial(measure_rules, name, seed, split, options.data, options.work)
+                path = options.work / f"{name}-{seed}-{part}.json"
+                rows[part].append(pages.kept(path, measure))
+    text = "\n\n".join(f"On {part}:\n\n{table(rows[part])}" for part in rows)
+    pages.publish(PAGE, options.out, rows, text)
 
 
-def measure_rules(name: str, seed: int, folder: Path, work: Path) -> dict[str, Any]:
-    images = recipes.image_set(name, folder, seed)
+def hold_out(images: Split, seed: int) -> Split:
+    """Return the training images in two parts, three quarters to train on."""
+    order = np.random.default_rng(seed).permutation(len(images.train))
+    count = len(order) // 4
+    held_out, rest = (np.sort(part) for part in (order[:count], order[count:]))
+    return replace(images, train=images.train.take(rest), test=images.train.take(held_out))
+
+
+PARTS: dict[str, Callable[[Split, int], Split]] = {
+    "training images held out": hold_out,
+    "test images": lambda images, seed: images,
+}
+
+
+def measure_rules(
+    name: str, seed: int, split: Callable[[Split, int], Split], folder: Path, work: Path
+) -> dict[str, Any]:
+    images = split(recipes.image_set(name, folder, seed), seed)
     cache = tlkit.Cache(folder=work / "features")
     build = partial(build_classifier, name, images)
     probes = {
@@ -89,6 +115,13 @@ def evaluate(model: keras.Model, images: Split, cache: tlkit.Cache) -> dict[str,
 def last(probe: Probe) -> ProbedLayer:
     deepest = max(each.multiply_adds for each in probe.layers)
     return next(each for each in probe.layers if each.multiply_adds == deepest)
+
+
+def cheapest_of_loss(probe: Probe, errors: float) -> ProbedLayer:
+    """Return the cheapest layer whose loss is at most so many standard errors above the lowest."""
+    lowest = min(each.loss for each in probe.layers)
+    good = [each for each in probe.layers if each.loss - lowest <= errors * each.loss_error]
+    return min(good, key=lambda each: (each.multiply_adds, each.num_features))
 
 
 def cheapest_accurate(probe: Probe) -> ProbedLayer:

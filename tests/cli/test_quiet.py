@@ -25,7 +25,7 @@ def test_importing_tensorflow_prints_nothing_and_all_else_is_shown() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stderr == "mine\n"
     assert done.stdout.startswith("3 tensorflow ")
-    assert "_QuietFinder" not in done.stdout
+    assert "_Finder" not in done.stdout
 
 
 def test_other_lines_written_meanwhile_are_shown_afterwards(

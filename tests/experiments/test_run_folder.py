@@ -89,7 +89,7 @@ def test_a_figure_that_fails_does_not_cost_the_run(
     finished: dict[str, object], tmp_path: Path
 ) -> None:
     class Broken(Figure):
-        def savefig(self, *arguments: object, **settings: object) -> None:
+        def draw(self, *arguments: object, **settings: object) -> None:
             assert (tmp_path / "run" / "model.keras").is_file()  # written before anything is drawn
             raise MemoryError
 

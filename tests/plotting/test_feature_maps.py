@@ -10,7 +10,7 @@ import tlkit
 from tlkit.errors import ConfigError
 from tlkit.plotting import feature_map
 from tlkit.plotting.feature_maps import draw_map
-from tlkit.reports.images import render_dark, render_light
+from tlkit.reports.images import encode_dark, rasterize
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])
@@ -63,7 +63,7 @@ def test_an_unknown_method_is_refused(
 def _blend(color: tuple[float, ...]) -> np.ndarray:
     """Return the colour that a pixel of the figure has on a dark page, from 0 to 1."""
     figure = Figure(figsize=(1, 1), facecolor=color)
-    pixels = np.asarray(Image.open(io.BytesIO(render_dark(figure, render_light(figure)))))
+    pixels = np.asarray(Image.open(io.BytesIO(encode_dark(figure, rasterize(figure)))))
     return pixels[75, 75, :3] / 255
 
 

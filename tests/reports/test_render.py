@@ -384,7 +384,7 @@ def test_with_the_hub_there_is_a_card_too(tmp_path: Path) -> None:
 
 def test_a_figure_that_fails_is_a_line_of_the_report(tmp_path: Path) -> None:
     class Broken(Figure):
-        def savefig(self, *arguments: object, **settings: object) -> None:
+        def draw(self, *arguments: object, **settings: object) -> None:
             raise MemoryError
 
     figures = {"confusion": Broken(), "curves": Figure(figsize=(1, 1))}
@@ -402,7 +402,7 @@ def test_a_picture_for_dark_pages_that_fails_is_left_out(monkeypatch: pytest.Mon
 
     given = facts(figures={"confusion": Figure(figsize=(1, 1))})
     assert 'class="dark"' in render.html(given)
-    monkeypatch.setattr(images, "render_dark", fails)
+    monkeypatch.setattr(images, "encode_dark", fails)
     page = render.html(given)
     assert 'class="dark"' not in page
     assert "data:image/png" in page

@@ -4,16 +4,15 @@ It is written by compiled code straight to the process's standard error, before 
 Python's logging can be heard.
 """
 
-import importlib.machinery
 import logging
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from types import ModuleType
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tlkit.cli.import_hook import while_importing
 
 _PACKAGE = "tensorflow"
 _OWN = re.compile(
@@ -33,41 +32,14 @@ def hide_startup() -> Iterator[None]:
         yield
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    finder = _QuietFinder()
-    sys.meta_path.insert(0, finder)
     log, level = logging.getLogger(_PACKAGE), logging.getLogger(_PACKAGE).level
     log.setLevel(logging.ERROR)  # such as that a function was traced five times
     try:
-        yield
+        with while_importing(_PACKAGE, _filtered_errors):
+            yield
     finally:
         log.setLevel(level)
-        with suppress(ValueError):
-            sys.meta_path.remove(finder)
         del os.environ["TF_CPP_MIN_LOG_LEVEL"]
-
-
-class _QuietFinder:
-    """Finds TensorFlow as Python does, and filters standard error while it is loaded."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Return how to load TensorFlow; None for any other module."""
-        if name != _PACKAGE:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        if spec is None or spec.loader is None:
-            return spec
-        loader: Any = spec.loader
-        load = loader.exec_module
-
-        def load_quietly(module: ModuleType) -> None:
-            with _filtered_errors():
-                load(module)
-
-        loader.exec_module = load_quietly
-        return spec
 
 
 @contextmanager

@@ -127,7 +127,7 @@ def save_run(
 
 def _write_figure(path: Path, figure: Figure) -> None:
     try:
-        picture = images.render_light(figure)
+        picture = images.encode_light(images.rasterize(figure))
     except Exception as error:  # a figure is not worth losing the run
         user_warnings.warn(f"{path} was not drawn: {reason(error)}.")
         return

@@ -2,53 +2,83 @@
 
 import io
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from PIL import Image
 
 _DOTS_PER_INCH = 150
+_COMPRESSION = 4  # of 9; photos take half the time of 6, and 5 % more bytes
 _DARK_PAPER = np.array([21, 23, 27])  # --paper of style.css in dark mode, #15171b
+_TO_PAPER = [
+    (paper + np.arange(256) * (255 - paper) / 255).round().astype("uint8") for paper in _DARK_PAPER
+]
 
 
-def render_light(figure: Figure) -> bytes:
-    """Return a figure as a PNG file with a white background.
+def rasterize(figure: Figure) -> np.ndarray:
+    """Return a figure's pixels on a white background, `(height, width, 3)`, uint8.
+
+    `savefig` would lay a figure out twice, and draw it twice for that.
 
     Args:
         figure: The figure.
     """
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=_DOTS_PER_INCH)
-    return file.getvalue()
+    canvas, dots = figure.canvas, figure.dpi
+    try:
+        agg: Any = FigureCanvasAgg(figure)
+        figure.set_dpi(_DOTS_PER_INCH)
+        agg.draw()
+        return np.asarray(agg.buffer_rgba())[..., :3].copy()
+    finally:
+        figure.set_dpi(dots)
+        figure.set_canvas(canvas)
 
 
-def render_dark(figure: Figure, light: bytes) -> bytes:
+def encode_light(pixels: np.ndarray) -> bytes:
+    """Return what `rasterize` returned as a PNG file.
+
+    Args:
+        pixels: The pixels.
+    """
+    return _encode(pixels, "PNG", compress_level=_COMPRESSION)
+
+
+def encode_dark(figure: Figure, pixels: np.ndarray) -> bytes:
     """Return the same picture for a dark page: a PNG file, or with photos a smaller JPEG file.
 
     White becomes the color of the page and black becomes white, hues stay. Photos do not change.
 
     Args:
-        figure: The figure, after `render_light` has laid it out.
-        light: What `render_light` returned.
+        figure: The figure, after `rasterize` has laid it out.
+        pixels: What `rasterize` returned.
     """
-    pixels = np.asarray(Image.open(io.BytesIO(light)).convert("RGB")).astype("int16")
     # For a color (r, g, b), c = 255 - max - min swaps the lightness and keeps the hue: each channel
     # plus c has the extremes 255 - min and 255 - max. Then 0 to 255 is scaled to the page's color
     # to white.
-    extremes = pixels.max(axis=-1, keepdims=True) + pixels.min(axis=-1, keepdims=True)
-    inverted = pixels + 255 - extremes
-    inverted = _DARK_PAPER + inverted * (255 - _DARK_PAPER) / 255
+    red, green, blue = (pixels[..., channel].astype("int16") for channel in range(3))
+    extremes = np.maximum(np.maximum(red, green), blue) + np.minimum(np.minimum(red, green), blue)
+    inverted = np.stack(
+        [
+            _TO_PAPER[channel][values + 255 - extremes]
+            for channel, values in enumerate((red, green, blue))
+        ],
+        axis=-1,
+    )
     photos = _photos(figure, pixels.shape[0], pixels.shape[1])
     for rows, columns in photos:
         inverted[rows, columns] = pixels[rows, columns]
-    file = io.BytesIO()
-    picture = Image.fromarray(inverted.round().astype("uint8"))
     if photos:
-        picture.save(file, "JPEG", quality=92, subsampling=0)
-    else:
-        picture.save(file, "PNG", optimize=True)
+        return _encode(inverted, "JPEG", quality=92, subsampling=0)
+    return _encode(inverted, "PNG", compress_level=_COMPRESSION)
+
+
+def _encode(pixels: np.ndarray, form: str, **settings: Any) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, form, **settings)
     return file.getvalue()
 
 

@@ -170,30 +170,32 @@ def _plain(value: object) -> Markup:
     return Markup(escaping.plain(value))  # noqa: S704 (not markup: the summary is plain text)
 
 
-# A thread makes the dark picture of a figure, mostly compression, which needs no lock of Python's,
-# while the next figure is drawn.
+# A thread compresses the pictures of a figure, which needs no lock of Python's, while the next
+# figure is drawn.
 def _draw(facts: ReportFacts) -> tuple[ReportFacts, dict[str, bytes], dict[str, bytes]]:
     """Return each figure as a picture for light and for dark pages.
 
     The facts are returned with the errors of those that failed. A dark picture that fails is left
     out: the light one then serves for both.
     """
-    pictures, errors = {}, dict(facts.figure_errors)
+    errors = dict(facts.figure_errors)
     with ThreadPoolExecutor(1, thread_name_prefix="tlkit-draw") as pool:
-        started = {}
+        light, dark = {}, {}
         for name, figure in facts.figures.items():
             try:
-                pictures[name] = images.render_light(figure)
+                pixels = images.rasterize(figure)
             except Exception as error:  # a figure is not worth losing the report
                 errors[name] = text.reason(error)
             else:
-                started[name] = pool.submit(images.render_dark, figure, pictures[name])
-    dark = {}
-    for name, done in started.items():
+                light[name] = pool.submit(images.encode_light, pixels)
+                dark[name] = pool.submit(images.encode_dark, figure, pixels)
+    pictures, dark_pictures = {}, {}
+    for name in light:
+        pictures[name] = light[name].result()
         with suppress(MemoryError):
-            dark[name] = done.result()
+            dark_pictures[name] = dark[name].result()
     drawn = {name: facts.figures[name] for name in pictures}
-    return replace(facts, figures=drawn, figure_errors=errors), pictures, dark
+    return replace(facts, figures=drawn, figure_errors=errors), pictures, dark_pictures
 
 
 def _fill(name: str, facts: ReportFacts, *, escape: Callable[[object], Markup]) -> str:
