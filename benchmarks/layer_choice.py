@@ -98,12 +98,19 @@ def build_classifier(
     name: str, images: Split, layers: tuple[ProbedLayer, ...] | None = None
 ) -> keras.Model:
     keras.backend.clear_session()
-    recipe = replace(
-        tlkit.recipes.fast(),
-        features=None if layers is None else tuple(each.layer for each in layers),
-        pooling=None if layers is None else [each.pooling for each in layers],
+    settings: dict[str, Any] = {**(recipes.SETS | recipes.MORE)[name]}
+    if layers is None:
+        return replace(tlkit.recipes.fast(), features=None).build(images.train, **settings)
+    shape = images.train.images.shape[1:]
+    return tlkit.build_classifier(
+        "mobilenet_v2",
+        len(images.train.class_names),
+        input_shape=shape if len(shape) == 3 else (*shape, 1),
+        value_range=images.train.value_range,
+        features=[each.layer for each in layers],
+        pooling=[each.pooling for each in layers],
+        **settings,
     )
-    return recipe.build(images.train, **(recipes.SETS | recipes.MORE)[name])
 
 
 def evaluate(model: keras.Model, images: Split, cache: tlkit.Cache) -> dict[str, float]:

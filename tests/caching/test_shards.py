@@ -126,3 +126,19 @@ def test_a_header_that_was_changed_is_damage_whatever_the_checksum(
         with pytest.raises(shards.DamagedError):
             load(path)
     assert shards.count_rows(path) in (0, 9)
+
+
+def test_pages_that_are_released_can_be_read_again(tmp_path: Path) -> None:
+    path = put(tmp_path, SAMPLE)
+    found = shards.load(path)
+    resident = Path("/proc/self/smaps")
+    shards.release_pages(found)
+    if resident.exists():
+        own = resident.read_text().split(path.name)[1]
+        assert next(line for line in own.splitlines() if line.startswith("Rss:")).split()[1] == "0"
+    np.testing.assert_array_equal(found[0], SAMPLE[0])
+
+
+def test_there_is_nothing_to_release_of_arrays_in_memory() -> None:
+    shards.release_pages(SAMPLE)
+    shards.release_pages([])

@@ -93,3 +93,52 @@ def test_engine_keras_gives_keras_numbers(model: keras.Model, tmp_path: Path) ->
     images = _images(128)
     features = HeadFeatures(model, Cache(folder=tmp_path, engine="keras")).read(images)
     np.testing.assert_array_equal(features, tlkit.embed(model, images))
+
+
+@tensorflow_only
+def test_the_steps_of_one_run_compile_a_trunk_once(
+    model: keras.Model, threshold: int, tmp_path: Path
+) -> None:
+    engines: dict[Any, Any] = {}
+    _read(model, _images(threshold), tmp_path / "training", engines=engines)
+    first = list(engines.values())
+    assert len(first) == 1
+    images = _images(threshold, seed=1)
+    assert _read(model, images, tmp_path / "evaluation", engines=engines) == (threshold, 0)
+    assert list(engines.values()) == first
+
+
+@tensorflow_only
+def test_a_compiled_trunk_is_not_taken_for_another_one(
+    model: keras.Model, threshold: int, tmp_path: Path
+) -> None:
+    engines: dict[Any, Any] = {}
+    _read(model, _images(threshold), tmp_path, engines=engines)
+    keys = set(engines)
+    model.set_weights([each + 0.1 for each in model.get_weights()])
+    _read(model, _images(threshold), tmp_path, engines=engines)
+    assert len(engines) == 1
+    assert not keys & set(engines)
+
+
+@tensorflow_only
+def test_engines_of_one_run_keep_an_engine_that_was_asked_for(
+    model: keras.Model, threshold: int, tmp_path: Path
+) -> None:
+    engines: dict[Any, Any] = {}
+    _read(model, _images(threshold), tmp_path / "auto", engines=engines)
+    _read(model, _images(threshold), tmp_path / "keras", engines=engines, engine="keras")
+    assert _engines(tmp_path / "keras") == {"keras"}
+
+
+def test_images_are_stored_without_returning_their_features(
+    model: keras.Model, tmp_path: Path
+) -> None:
+    cache, images = Cache(folder=tmp_path, engine="keras", usage=Usage()), _images(5)
+    assert HeadFeatures(model, cache)._trunk.store(images) is None
+    assert cache.usage is not None
+    assert cache.usage.num_computed == 5
+    np.testing.assert_allclose(
+        HeadFeatures(model, cache).read(images), tlkit.embed(model, images), rtol=1e-5
+    )
+    assert cache.usage.num_computed == 5

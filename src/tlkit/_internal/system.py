@@ -1,11 +1,13 @@
 """How many cores and how much memory this process may use, and the processor's name."""
 
+import ctypes
 import importlib
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -87,6 +89,15 @@ def resident_bytes(root: Path = _ROOT) -> int | None:
     """
     kibibytes = _field(root / "proc/self/status", "VmRSS:")
     return None if kibibytes is None else 1024 * kibibytes
+
+
+def release_memory() -> None:
+    """Return freed memory to the system, which the C library may keep; only with glibc.
+
+    Preparing an engine frees some hundred megabytes that would count as used to the end.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # another C library, or Windows
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _physical(root: Path) -> int:

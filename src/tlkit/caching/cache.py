@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
@@ -43,6 +43,8 @@ class Cache:
             such a phase trains without a cache.
         rewrites: Whether the trained part is computed in cheaper ways where these are known.
         usage: Counts the images that are run and those whose features are found in the folder.
+        engines: Holds the engine that was compiled last, so that the steps of one run, such as
+            training and evaluation, compile it once; pass a new `{}` for each run.
 
     Raises:
         ConfigError: A value is wrong.
@@ -61,6 +63,7 @@ class Cache:
     views: int = 1
     rewrites: bool = True
     usage: Usage | None = field(default=None, repr=False, compare=False)
+    engines: dict[Any, Any] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         arguments.one_of("engine", self.engine, ("auto", *get_args(EngineName)))

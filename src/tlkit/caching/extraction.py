@@ -166,7 +166,9 @@ class Extraction:
                 folder=self._folder,
                 progress=self._progress,
             ).collect()
-            found = found if on_disk else found.in_memory()
+            if not on_disk:
+                found = found.in_memory()
+                lookup.release_pages()
         return _Extracted(
             views=[found],
             labels=source.labels,

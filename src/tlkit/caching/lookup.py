@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tlkit.caching import entries
+from tlkit.caching import entries, shards
 from tlkit.caching.entries import Entry, Found
 from tlkit.caching.store import Store
 
@@ -56,9 +56,9 @@ class Lookup:
         missing = found.places < 0
         if missing.any() and self._written:  # another process has pruned them
             loaded = self._loaded[self.entry.key]
-            shards = [loaded[name] for name in self._written]
+            written = [loaded[name] for name in self._written]
             places = entries.match(entries.stack(self._written.values()), digests[missing])
-            found = join(found, Found(shards=shards, places=places))
+            found = join(found, Found(shards=written, places=places))
         return found
 
     def _find(self, entry: Entry, digests: np.ndarray) -> Found:
@@ -74,6 +74,15 @@ class Lookup:
         # They stay mapped: whoever prunes them takes nothing from this process.
         self._loaded.setdefault(self.entry.key, {})[name] = written
         self._written[name] = digests
+
+    def release_pages(self) -> None:
+        """Let the system take back the memory of files that are mapped, after they were copied.
+
+        They stay mapped, and are read again when they are needed again.
+        """
+        for loaded in self._loaded.values():
+            for arrays in loaded.values():
+                shards.release_pages(arrays)
 
 
 def join(found: Found, more: Found) -> Found:

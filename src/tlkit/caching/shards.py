@@ -9,6 +9,7 @@ shard that exists has one.
 import errno
 import hashlib
 import json
+import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -165,6 +166,19 @@ def _split_arrays(whole: np.ndarray, path: Path) -> list[np.ndarray]:
             data = whole[start + begin : start + end].view(_DTYPES[entry["dtype"]])
             arrays.append(data.reshape(entry["shape"]))
         return arrays
+
+
+def release_pages(arrays: Sequence[np.ndarray]) -> None:
+    """Let the system take back the memory of a file that `load` mapped; it is read again if needed.
+
+    Args:
+        arrays: Some of the shard's arrays, or none.
+    """
+    mapped: Any = arrays[0] if arrays else None
+    while isinstance(mapped, np.ndarray):
+        mapped = mapped.base
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def to_storable(array: np.ndarray) -> np.ndarray:

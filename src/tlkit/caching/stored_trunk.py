@@ -51,18 +51,42 @@ class StoredTrunk:
             images: An array, or images that are read when they are indexed; those whose features
                 are stored are not read.
         """
-        source = Source((images, np.zeros(len(images), "int8")), rank=self._rank)
-        self._runner.expect(max(len(images), self._num_images or 0))
-        row_bytes = self._runner.row_bytes
-        rows = collection.count_shard_rows(row_bytes, source.image_bytes, len(images))
+        source = self._open(images)
         try:
             if self._folder.store is not None:
-                return self._collect(source, rows).in_memory().shards[0]
+                found = self._collect(source).in_memory().shards[0]
+                self._lookup.release_pages()
+                return found
         except StoreError as error:
             self._folder.give_up(error, None)
-        return collection.run_all(self._runner, source, rows, self._progress).shards[0]
+        return collection.run_all(
+            self._runner, source, self._count_rows(source), self._progress
+        ).shards[0]
 
-    def _collect(self, source: Source, rows: int) -> collection.Collected:
+    def store(self, images: Any) -> None:
+        """Run the images whose features are not stored yet, if there is a store that holds more.
+
+        Args:
+            images: As for `run`.
+        """
+        source = self._open(images)
+        try:
+            if self._folder.store is not None:
+                self._collect(source)
+                self._lookup.release_pages()
+        except StoreError as error:
+            self._folder.give_up(error, None)
+
+    def _open(self, images: Any) -> Source:
+        self._runner.expect(max(len(images), self._num_images or 0))
+        return Source((images, np.zeros(len(images), "int8")), rank=self._rank)
+
+    def _count_rows(self, source: Source) -> int:
+        return collection.count_shard_rows(
+            self._runner.row_bytes, source.image_bytes, source.max_images or 0
+        )
+
+    def _collect(self, source: Source) -> collection.Collected:
         if self._lookup is None and self._folder.store is not None:
             self._lookup = self._runner.open_lookup(
                 self._folder.store, source.first, source.read_sample, source.find_digests()
@@ -71,7 +95,7 @@ class StoredTrunk:
             runner=self._runner,
             source=source,
             lookup=self._lookup,
-            rows=rows,
+            rows=self._count_rows(source),
             folder=self._folder,
             progress=self._progress,
         ).collect()

@@ -116,7 +116,7 @@ class TrunkRunner:
     def _prepare(self, sample: np.ndarray) -> selection.Engine:
         key = (sample.shape[1:], sample.dtype)
         if key not in self._engines:
-            self._engines[key] = selection.prepare(
+            self._engines[key] = self._find_compiled(key) or selection.prepare(
                 self._name,
                 self._trunk,
                 sample,
@@ -124,7 +124,23 @@ class TrunkRunner:
                 num_images=self._num_expected,
             )
             self._name = self._engines[key].name
+            self._keep_compiled(key)
         return self._engines[key]
+
+    def _find_compiled(self, key: Any) -> selection.Engine | None:
+        """Return the engine that another runner of the same trunk has compiled in this run."""
+        found: selection.Engine | None = (self.cache.engines or {}).get(self._identify(key))
+        return found if found is not None and self._name in ("auto", found.name) else None
+
+    def _keep_compiled(self, key: Any) -> None:
+        """Keep an engine for other runners, in place of another one: each takes memory."""
+        engine = self._engines[key]
+        if self.cache.engines is not None and engine.name != "keras":  # that takes no time
+            self.cache.engines.clear()
+            self.cache.engines[self._identify(key)] = engine
+
+    def _identify(self, key: Any) -> Any:
+        return (*self._columns, repr(self._more_facts), self.cache.tolerance, key)
 
     # float16 has 11 significant bits, so a feature loses at most 2**-12 of its value, which is less
     # than training's own noise; features below 6e-5 lose more, but they are nothing beside the

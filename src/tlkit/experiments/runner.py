@@ -161,7 +161,7 @@ def _run(
     scanning_images = CacheProgress(verbose=verbose, title="reading images")
     with stages.measure("images"), scanning.observe(scanning_images.update):
         experiment, source, parts = _load(experiment, on_message)
-    cache = None if cache is None else replace(cache, usage=usage)
+    cache = None if cache is None else replace(cache, usage=usage, engines={})
     search, chosen = None, None
     if experiment.is_search:
         with stages.measure("search"):

@@ -248,6 +248,7 @@ def _prepare_compiled(
             f"engine={name!r} must differ from Keras by at most {tolerance:g} of an output's "
             f'largest number, got {error:.2g}. Use engine="keras".'
         )
+    system.release_memory()  # the converters' copies of the graph
     return Engine(name=name, version=get_version(name), run=run, batch_size=batch_size, error=error)
 
 

@@ -186,8 +186,10 @@ class CrossValidation:
         return np.concatenate(truth), np.concatenate(logits)
 
     def _concatenate(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        features, labels, folds = (np.concatenate(part) for part in zip(*self._kept, strict=True))
-        return features, labels, folds
+        if len(self._kept) > 1:  # the parts are given up: dozens of sites are in memory together
+            features, labels, folds = map(np.concatenate, zip(*self._kept, strict=True))
+            self._kept = [(features, labels, folds)]
+        return self._kept[0]
 
     def _scored_folds(self, folds: np.ndarray) -> list[int]:
         found: list[int] = np.unique(folds[folds != FIT_ONLY]).tolist()

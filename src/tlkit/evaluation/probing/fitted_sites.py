@@ -128,7 +128,7 @@ def _prepare(
         reader.digest_features(),
         last_layer=found_sites[-1].layer,
         row_bytes=cost.FEATURE_BYTES * sum(site.num_features for site in found_sites),
-        cache=replace(cache, dtype="float32"),
+        cache=replace(cache, dtype="float32", engines=None),  # a large one, and not used again
         engine=engine,
     )
     return StoredTrunk(runner, rank=len(images.shape), num_images=num_images)
@@ -154,7 +154,7 @@ def _store_more(
     ]
     if sample is None or sum(map(len, images)) <= sample:
         for each in images:
-            runner.run(each)
+            runner.store(each)
 
 
 def _fold_drawer(groups: Iterable[str], seed: int) -> Callable[[int], np.ndarray]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tlkit._internal import system
 from tlkit.caching import entries, location
 from tlkit.caching.cache import Cache
 from tlkit.caching.entries import Entry
@@ -41,8 +42,9 @@ def measure_all(
     if entry is None:  # of multi-label, the logits are needed later
         return cross_validation.map_sites(_measure, sites, on_done=on_done)
     lengths = np.array([len(group) for group in sites])
-    arrays = {id(each): each.arrays() for group in sites for each in group}
-    name = entries.digest(lengths, *(array for group in arrays.values() for array in group))
+    digests = {id(each): entries.digest(*each.arrays()) for group in sites for each in group}
+    name = entries.digest(lengths, np.array([*digests.values()]))
+    system.release_memory()  # of the engine, and of parts that each site has joined for its digest
     with suppress(StoreError):
         found = entry.read(name)
         if found is not None and [len(each) for each in found] == [len(sites), len(sites)]:
