@@ -95,18 +95,20 @@ def images_of(name: str, options: argparse.Namespace) -> Path:
     return folder / "images"
 
 
-def generate(folder: Path, count: int) -> None:
-    """Write JPEG files of 10 classes: a pattern of each class under noise."""
+def generate(
+    folder: Path, count: int, *, classes: int = 10, size: tuple[int, int] = (256, 224)
+) -> None:
+    """Write JPEG files of some classes, as wide and high as `size`: a pattern under noise."""
     from PIL import Image
 
-    patterns = np.random.default_rng(0).integers(0, 256, (10, 7, 7, 3), "uint8")
+    patterns = np.random.default_rng(0).integers(0, 256, (classes, 7, 7, 3), "uint8")
     for number in range(count):
         random = np.random.default_rng(number)
         noise = random.integers(0, 160, (28, 28, 3), "uint8")
-        pixels = patterns[number % 10].repeat(4, 0).repeat(4, 1) // 3 + noise
-        path = folder / f"class {number % 10}" / f"{number}.jpg"
+        pixels = patterns[number % classes].repeat(4, 0).repeat(4, 1) // 3 + noise
+        path = folder / f"class {number % classes}" / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).resize((256, 224)).save(path, quality=90)
+        Image.fromarray(pixels).resize(size).save(path, quality=90)
 
 
 def commands(folder: Path, size: int, options: argparse.Namespace) -> dict[str, Any]:
