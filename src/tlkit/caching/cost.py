@@ -12,6 +12,7 @@ from tlkit._internal.text import show
 from tlkit.errors import ConfigError
 from tlkit.models.flat_graph import Graph, Step, TensorId
 
+_FEATURE_AXES = 2  # the image and the feature
 FEATURE_BYTES = 4
 """A feature is a float32, whatever the model computes in."""
 
@@ -78,7 +79,9 @@ def choose_named(places: Sequence[Place], name: str) -> Place:
 # inside and narrow at their ends, and a skip connection makes a second tensor cross. A little
 # before the last cut, a fraction of the bytes often crosses. So of all places that add at most 5 %
 # to the work of a training step, the one with the fewest bytes is taken, and of equal ones the
-# last. A cut before any layer with weights would store as much as it saves, and is no choice.
+# last. A cut before any layer with weights would store as much as it saves, and is no choice. Where
+# the head reads several layers, their features cross one by one, before they are concatenated: so a
+# probe has stored them.
 def choose_cheapest(
     graph: Graph, fixed: Sequence[Step], values: Mapping[TensorId, Any], places: Sequence[Place]
 ) -> Place:
@@ -94,7 +97,18 @@ def choose_cheapest(
         for place in places
         if sum(before[place.num_steps :]) <= allowed and sum(before[: place.num_steps]) > 0
     ]
-    return min(possible, key=lambda place: (place.num_bytes, -place.num_steps))
+
+    def rank(place: Place) -> tuple[int, bool, int]:
+        last = fixed[place.num_steps - 1]
+        return place.num_bytes, concatenates_features(last, values), -place.num_steps
+
+    return min(possible, key=rank)
+
+
+def concatenates_features(step: Step, values: Mapping[TensorId, Any]) -> bool:
+    """Tell whether a step puts feature vectors of images together, not maps."""
+    joins = isinstance(step.operation, keras.layers.Concatenate)
+    return joins and len(values[step.outputs[0]].shape) == _FEATURE_AXES
 
 
 def explain_choice(places: Sequence[Place], chosen: Place, *, by_name: bool) -> str:

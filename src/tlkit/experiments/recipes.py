@@ -257,7 +257,7 @@ def best(
 
 
 @check_arguments
-def fast(*, max_layers: int = 1, backbone: str | keras.Model = _BACKBONE) -> Recipe:
+def fast(*, max_layers: int = 2, backbone: str | keras.Model = _BACKBONE) -> Recipe:
     """Return the fastest recipe: a logistic regression on the features of a frozen backbone.
 
     A probe finds the layer whose features are classified best, and the backbone ends there. The
@@ -265,7 +265,7 @@ def fast(*, max_layers: int = 1, backbone: str | keras.Model = _BACKBONE) -> Rec
 
     Args:
         max_layers: Maximum number of layers that the head reads, with at most 5,000 images; with
-            more it reads one. Two are about a point more accurate, and take twice as long.
+            more it reads one.
         backbone: As for `build_classifier`; the default is what the recipe was measured with.
 
     Examples:

@@ -178,6 +178,25 @@ def test_layers_are_joined_as_long_as_the_loss_falls() -> None:
     assert _select({"a+b": 0.4}) == ["b"]
 
 
+def test_only_layers_that_complement_the_best_one_are_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(linear_probe, "_MAX_TRIED", 1)
+    best = np.repeat([0.1, 2.0], 25)  # nats: wrong on the second half of the images
+    losses = {"best": best, "alike": best + 0.1, "other": np.repeat([2.2, 0.1], 25)}
+    scores = [cross_validation.Score(accuracy=0.5, losses=each) for each in losses.values()]
+    layers = [_layer(name) for name in losses]
+    tried = []
+
+    def measure(groups: list[list[str]]) -> list[cross_validation.Score]:
+        tried.extend(groups)
+        return [_score(0.05) for _ in groups]
+
+    fits = [SimpleNamespace(name=name, standard_error=lambda _: 0.1) for name in losses]
+    linear_probe._select_joint(layers, scores, fits, 2, measure)
+    assert [[each.name for each in group] for group in tried] == [["best", "other"]]
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

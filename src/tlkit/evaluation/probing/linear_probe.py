@@ -7,6 +7,7 @@ from functools import partial
 from typing import get_args
 
 import keras
+import numpy as np
 
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
@@ -27,9 +28,9 @@ MAX_FEATURES = 1024
 """Features of an image that the finest grid of a layer has at most, unless told."""
 MAX_JOINT_FEATURES = 2048
 """Features of an image that a head of several layers reads at most."""
+_MAX_TRIED = 8  # layers to add, whose joint heads are solved for
 _MIN_GAIN = 0.5  # standard errors that a further layer must add to a mean average precision
 _MAX_DEEPER = 1.5  # times the best layer's multiply-adds, which every epoch has to pay
-
 
 SAMPLE = 5000
 """How many images are probed, unless told."""
@@ -230,9 +231,11 @@ def _check(
 # Which layers should a head read together? There are too many sets to try, so layers are added
 # greedily: first the best one, then each time the one with the lowest joint loss, as long as it is
 # lower by more than a standard error of the difference, below which it may be chance. The loss of a
-# few hundred images tells small differences that their accuracy does not. Of each layer only the
-# better pooling is tried. Layers much deeper than the best are left out, because every epoch would
-# run the backbone up to there, and so are layers that would bring the head above
+# few hundred images tells small differences that their accuracy does not. To solve for each of
+# dozens of layers would take most of the probe: only those are tried whose heads, fitted alone,
+# have the lowest loss together with the head so far, as the average of their probabilities. Of each
+# layer only the better pooling is tried. Layers much deeper than the best are left out, because
+# every epoch would run the backbone up to there, and so are layers that would bring the head above
 # `MAX_JOINT_FEATURES`. For multi-label, it is the mean average precision that counts, and half a
 # standard error of it.
 def _select_joint(
@@ -257,6 +260,8 @@ def _select_joint(
             and layers[index].multiply_adds <= max_work
             and num_features + layers[index].num_features <= MAX_JOINT_FEATURES
         ]
+        others.sort(key=lambda index: _rank_average(score, scores[index]))
+        others = sorted(others[:_MAX_TRIED])
         found = measure([[fits[each] for each in (*selected, index)] for index in others])
         if not others:
             break
@@ -272,6 +277,13 @@ def _select_joint(
 def _rank(score: Score) -> float:
     """Return what is lower for a better score."""
     return -score.accuracy if math.isnan(score.loss) else score.loss
+
+
+def _rank_average(one: Score, other: Score) -> float:
+    """Return the mean loss of two heads' average probabilities; for multi-label as `_rank`."""
+    if math.isnan(other.loss):
+        return _rank(other)
+    return float(math.log(2) - np.logaddexp(-one.losses, -other.losses).mean())
 
 
 def _is_gain(score: Score, before: Score, error: float) -> bool:
