@@ -1,3 +1,4 @@
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 
@@ -149,3 +150,29 @@ def test_the_advice_is_one_that_is_not_followed_yet(make_dataset: Make) -> None:
         splits.split(make_dataset(4), duplicates="together")
     assert "stratify=True" in str(caught.value)
     assert "allow" not in str(caught.value)
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 5)), min_size=1, max_size=60))
+def test_each_group_takes_the_part_of_its_class_that_it_has_images(
+    images: list[tuple[int, int]],
+) -> None:
+    places, labels = np.array(images).T
+    found = splits._spread_evenly(places / 13, labels)
+    groups = sorted(set(places.tolist()))
+    classes = {
+        each: Counter(sorted(labels[places == each])).most_common(1)[0][0] for each in groups
+    }
+    for each in groups:
+        own = [other for other in groups if classes[other] == classes[each]]
+        before = sum((places == other).sum() for other in own if other < each)
+        size, total = (places == each).sum(), sum((places == other).sum() for other in own)
+        np.testing.assert_allclose(found[places == each], (before + size / 2) / total)
+
+
+def test_many_classes_are_split_without_a_count_for_each_image_and_class() -> None:
+    random = np.random.default_rng(0)
+    tracemalloc.start()
+    splits._spread_evenly(random.random(20_000), random.integers(0, 5_000, 20_000))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6  # bytes; a count for each would be 800 MB

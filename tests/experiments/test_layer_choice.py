@@ -63,3 +63,13 @@ def test_too_few_images_for_a_probe_read_the_last_maps_of_three_cells_or_more(
         model = recipes.fast().build(few, image_size=image_size, **how)
     assert tlkit.models.backbone_of(model).layers[-1].name == layer
     assert model.get_layer("logits").kernel.shape[0] == num_features
+
+
+def test_more_classes_than_a_probe_can_tell_read_the_last_maps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(layer_choice, "SAMPLE", 15)
+    how = {"weights": None, "backbone_options": {"alpha": 0.35}}
+    with pytest.warns(UserWarning, match="1,000 images of 10 classes have too many classes .* 15"):
+        model = recipes.fast().build(DIGITS.take(slice(1000)), image_size=32, **how)
+    assert tlkit.models.backbone_of(model).layers[-1].name == "block_5_add"

@@ -289,14 +289,24 @@ def _spread_evenly(positions: np.ndarray, labels: np.ndarray) -> np.ndarray:
     frequent class.
     """
     _, group, sizes = np.unique(positions, return_inverse=True, return_counts=True)
-    counts = np.zeros((len(sizes), labels.max() + 1), "int64")
-    np.add.at(counts, (group, labels), 1)
-    group_class = counts.argmax(axis=1)
+    group_class = _find_most_frequent(group, labels)
+    order = np.argsort(group_class, kind="stable")  # by class, and then by position
+    ends = np.cumsum(sizes[order])
+    class_sizes = np.bincount(group_class, sizes)
+    starts = (np.cumsum(class_sizes) - class_sizes)[group_class[order]]
     spread = np.empty(len(sizes))
-    for each in np.unique(group_class):
-        own = group_class == each  # in the order of their positions, as np.unique sorts
-        spread[own] = (np.cumsum(sizes[own]) - sizes[own] / 2) / sizes[own].sum()
+    spread[order] = (ends - sizes[order] / 2 - starts) / class_sizes[group_class[order]]
     return np.asarray(spread[group])
+
+
+def _find_most_frequent(group: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the most frequent class of each group, or of several the first."""
+    num_classes = labels.max() + 1
+    pairs, counts = np.unique(group * num_classes + labels, return_counts=True)
+    order = np.lexsort((-counts, pairs // num_classes))  # which keeps the order of equal counts
+    groups = pairs[order] // num_classes
+    first = np.flatnonzero(np.diff(groups, prepend=-1))
+    return np.asarray(pairs[order][first] % num_classes)
 
 
 def _assign_parts(positions: np.ndarray, shares: Mapping[str, float]) -> np.ndarray:

@@ -39,12 +39,19 @@ def choose_layers(
         verbose: As for `select_features`.
 
     Returns:
-        With too few images for a probe, a function that selects the last layer with maps of at
-        least 3x3 cells: on smaller ones, the shape of what an image shows is lost.
+        With too few images for a probe, or too many classes for its sample, a function that selects
+        the last layer with maps of at least 3x3 cells: on smaller ones, the shape of what an image
+        shows is lost.
     """
-    minimum = min_images(len(data.class_names))
+    classes = len(data.class_names)
+    minimum = min_images(classes)
+    counted = f"{len(data):,} images of {classes:,} classes"
     if len(data) < minimum:
-        return _select_last_maps(data, minimum)
+        why = f"{counted} are too few to choose the layers that the head reads, which takes "
+        return _select_last_maps(data, f"{why}{minimum:,}")
+    if minimum > SAMPLE:
+        why = f"{counted} have too many classes to choose the layers that the head reads by "
+        return _select_last_maps(data, f"{why}{SAMPLE:,} images")
 
     def probe(sample: int, *, quiet: bool = False) -> FeatureSelector:
         return select_features(
@@ -76,12 +83,12 @@ def choose_layers(
     return select
 
 
-def _select_last_maps(data: ImageDataset, minimum: int) -> FeatureSelector:
+def _select_last_maps(data: ImageDataset, reason: str) -> FeatureSelector:
     """Return a function that selects the last layer with maps that are large enough.
 
     Args:
         data: The training images.
-        minimum: How many a probe takes.
+        reason: Why there is no probe, for the warning.
     """
 
     def select(model: keras.Model) -> tuple[Sequence[str], Sequence[Pooling]]:
@@ -90,10 +97,7 @@ def _select_last_maps(data: ImageDataset, minimum: int) -> FeatureSelector:
         chosen = large[-1] if large else found[-1]
         if chosen.layer == found[-1].layer:
             chosen = next(site for site in found if site.layer == chosen.layer)  # averaged
-        user_warnings.warn(
-            f"{len(data):,} images of {len(data.class_names):,} classes are too few to choose "
-            f"the layers that the head reads, which takes {minimum:,}: it reads {chosen.layer}."
-        )
+        user_warnings.warn(f"{reason}: it reads {chosen.layer}.")
         return [chosen.layer], [chosen.pooling]
 
     return select

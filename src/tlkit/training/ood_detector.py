@@ -209,8 +209,9 @@ def _fit_gaussians(
     left_out /= max(size - len(variances), 1)
     whole = (rows - mean) @ projection
     classes, indices = np.unique(labels, return_inverse=True)
-    members = np.eye(len(classes), dtype="float32")[indices]
-    centres = members.T @ whole / members.sum(axis=0)[:, None]
+    sums = np.zeros((len(classes), whole.shape[1]))
+    np.add.at(sums, indices, whole)  # a row of 0 and 1 for each image would be wide
+    centres = (sums / np.bincount(indices)[:, None]).astype("float32")
     deviations = whole - centres[indices]
     within = deviations.T @ deviations / max(count - len(classes), 1)
     within += _SHRINKAGE * np.eye(len(within))
