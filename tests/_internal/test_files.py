@@ -96,7 +96,8 @@ def test_check_room_compares_with_the_free_bytes_of_the_disk(
         files.check_room(folder, 3_200_000_000)
     assert set(asked) == {tmp_path}
     assert str(info.value) == (
-        f"Can't write 3.2 GB to '{folder}': there is too little room; 2.5 MB are free on its disk. "
+        f"Can't write 3.2 GB to '{folder}': there is not enough space; 2.5 MB are free on its "
+        "disk. "
         "Make room with tlkit.caching.store.Store(folder=...).prune(...), or choose another folder."
     )
 

@@ -151,9 +151,9 @@ CHANGES: dict[str, tuple[Change, str]] = {
         lambda members: members.update({f"assets/{n}": b"" for n in range(1001)}),
         "it has 1,004 parts",
     ),
-    "no JSON": (_add("config.json", b"PK"), "its config is no JSON"),
+    "no JSON": (_add("config.json", b"PK"), "its config is not JSON"),
     "not UTF-8": (_add("config.json", b'{"class_name": "\xff"}'), "."),
-    "a list": (_add("config.json", b"[1]"), "its config describes no model"),
+    "a list": (_add("config.json", b"[1]"), "its config does not describe a model"),
     "nested text": (_add("config.json", b"[" * 100_000), "its config is nested too deeply"),
     "nested": (_edit_config(_nest), "its config is nested too deeply"),
     "another class": (
@@ -196,7 +196,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "an external link": (_link(lambda name: h5py.ExternalLink("/etc/a.h5", "/")), "have a link"),
     "external storage": (_recreate(external="/tmp/a.bin"), "are in another file"),
     "virtual": (_edit_weights(_make_virtual), "are in another file"),
-    "text": (_recreate(dtype=h5py.string_dtype()), "are no numbers"),
+    "text": (_recreate(dtype=h5py.string_dtype()), "are not numbers"),
     "huge and empty": (_recreate(shape=(2**40,)), "declare 4,398.0 GB, and"),
     "huge and compressed": (
         _recreate(shape=(2**28,), compression="gzip", chunks=(2**20,)),

@@ -475,7 +475,7 @@ def test_a_full_disk_is_named_and_earlier_shards_stay(small_disk: Path) -> None:
     assert files(small_disk) == before
     assert entry.read("bb") is None
     assert same(entry.read("aa"), first)
-    with pytest.raises(StoreError, match="there is too little room"):
+    with pytest.raises(StoreError, match="there is not enough space"):
         check_room(small_disk / "not yet" / "there", 250_000)
     check_room(small_disk / "not yet" / "there", 100_000)
 
@@ -704,7 +704,7 @@ def test_prune_deletes_what_any_setting_names_and_tells_how_much(
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({}, "`prune` must be told what to delete, got no argument. Give older_than_days"),
+        ({}, "`prune` must have something to delete, got no argument. Give older_than_days"),
         ({"older_than_days": 0}, "`older_than_days` must be a number above 0, got 0"),
         ({"keep_bytes": -1}, "`keep_bytes` must be a whole number of at least 0, got -1"),
         ({"key": "nothing like it"}, "`key` must be one of"),

@@ -41,7 +41,7 @@ def test_list_tells_what_is_stored(store: Store, capsys: pytest.CaptureFixture[s
 
 def test_prune_deletes(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["cache", "prune"]) == app.WRONG_ARGUMENTS
-    assert "must be told what to delete" in capsys.readouterr().err
+    assert "must have something to delete" in capsys.readouterr().err
     assert app.main(["cache", "prune", "--keep-bytes", "0", "--json"]) == app.DONE
     assert json.loads(capsys.readouterr().out)["bytes"] > 0
     assert store.entries() == []

@@ -257,7 +257,7 @@ def test_a_pydataset_without_an_end_is_refused() -> None:
         def __getitem__(self, index: int) -> Batch:
             return make_parts(1)[0]
 
-    with pytest.raises(DataError, match="`data` must have an end, got a Forever"):
+    with pytest.raises(DataError, match="`data` must be finite, got a Forever"):
         read(Forever())
 
 

@@ -126,7 +126,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_work(monkeypatch: pytest.Mo
             assert index == 0, "it was read on"
             return super().__getitem__(index)
 
-    with pytest.raises(StoreError, match="too little room"):
+    with pytest.raises(StoreError, match="not enough space"):
         sources.from_batches(Huge(), class_names="abc")
     with pytest.raises(ConfigError, match="`folder` must be an existing folder"):
         sources.from_batches(_Sequence(), class_names="abc", folder="nowhere")

@@ -48,7 +48,7 @@ def test_the_export_of_the_classifier_as_it_is_now_serves(
     found = find_served_file(run, on_message=messages.append)
     assert found == run / "exports" / "model.tflite"
     assert messages == [
-        f"{run / 'exports' / 'model.onnx'} is of another state of model.keras, and is not used"
+        f"{run / 'exports' / 'model.onnx'} belongs to another state of model.keras, and is not used"
     ]
     assert find_served_file(run / "model.keras") == found
     assert commands == []

@@ -293,7 +293,10 @@ def forget_a_setting(folder: Path) -> None:
         (write("config.json", '{"experiment": {}}'), r"run of tlkit. .*backbone_of"),
         (write("config.json", '{"model_type": "vi"}'), "no converter .*'vi'"),
         (write("config.json", '{"architecture": "vovnet"}'), "no converter .*'vovnet'"),
-        (write("config.json", '{"registered_name": "a>B"}'), "its config describes no model"),
+        (
+            write("config.json", '{"registered_name": "a>B"}'),
+            "its config does not describe a model",
+        ),
         (write("preprocessor_config.json", "<html>"), "preprocessor_config.json is damaged"),
         (forget_a_setting, "'hidden_size' is missing"),
         (remove("model.safetensors"), "has no model.safetensors. Copy it"),

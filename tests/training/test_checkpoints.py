@@ -202,7 +202,7 @@ def test_no_features_are_kept_without_a_cache_or_where_it_has_a_folder(tmp_path:
 
 
 def test_too_small_a_disk_is_refused_before_the_training(small_disk: Path) -> None:
-    message = "Can't write .* kB to '.*run': there is too little room; .* kB are free"
+    message = "Can't write .* kB to '.*run': there is not enough space; .* kB are free"
     with pytest.raises(StoreError, match=message) as refused:
         _fit(RECIPES["whole"], 1, checkpoint=small_disk / "run", width=64)
     assert refused.traceback[-1].name == "check_room"

@@ -226,7 +226,7 @@ def check_room(folder: Path, num_bytes: int) -> None:
         StoreError: It has fewer.
     """
     if _free(folder) < num_bytes:
-        error = OSError("there is too little room")
+        error = OSError("there is not enough space")
         raise to_store_error(f"write {byte_size(num_bytes)} to", folder, error)
 
 

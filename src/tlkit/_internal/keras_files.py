@@ -64,18 +64,19 @@ def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
     for member in members:
         name, parts = member.filename, PurePosixPath(member.filename).parts
         if ".." in parts or name[:1] in ("/", "") or set(name) & set("\\:\0"):
-            raise UnsafeFileError(f"it has a part {name!r}, which would lie elsewhere")
+            raise UnsafeFileError(f"it has a part {name!r}, which would be written elsewhere")
         if member.flag_bits & 1:
             raise UnsafeFileError("it is encrypted")
     if len({*names}) < len(names):
         raise UnsafeFileError("two of its parts have the same name")
     for name in (CONFIG, WEIGHTS):
         if name not in names:
-            raise UnsafeFileError(f"it has no {name}, and is no model of Keras")
+            raise UnsafeFileError(f"it has no {name}, so it is not a Keras model")
     unpacked = sum(member.file_size for member in members)
     if unpacked > _MAX_EXPANSION * size + _FREE_BYTES:
         raise UnsafeFileError(
-            f"it unpacks to {byte_size(unpacked)} from {byte_size(size)}, as a model does not"
+            f"it unpacks to {byte_size(unpacked)} from {byte_size(size)}, far more than a model "
+            "would"
         )
 
 
@@ -100,9 +101,9 @@ def check_config(text: str, is_registered: Callable[[str], bool]) -> None:
     except UnsafeFileError:
         raise
     except ValueError as error:
-        raise UnsafeFileError(f"its config is no JSON: {error}") from error
+        raise UnsafeFileError(f"its config is not JSON: {error}") from error
     if not isinstance(config, dict) or "class_name" not in config:
-        raise UnsafeFileError("its config describes no model")
+        raise UnsafeFileError("its config does not describe a model")
     num_parts = 0
     config.pop("compile_config", None)  # of a loss or optimizer, which is not loaded
     for part in _walk(config):
@@ -172,7 +173,7 @@ def check_weights(file: Path | io.BytesIO) -> int:
             if dataset.external or dataset.is_virtual:
                 raise UnsafeFileError(f"its weights {dataset.name!r} are in another file")
             if dataset.dtype.kind not in "biufcV":
-                raise UnsafeFileError(f"its weights {dataset.name!r} are no numbers")
+                raise UnsafeFileError(f"its weights {dataset.name!r} are not numbers")
             size = math.prod(dataset.shape or ())
             count += size
             declared += size * dataset.dtype.itemsize

@@ -151,7 +151,7 @@ class Store:
         """
         if older_than_days is None and keep_bytes is None and key is None:
             raise ConfigError(
-                "`prune` must be told what to delete, got no argument. "
+                "`prune` must have something to delete, got no argument. "
                 "Give older_than_days, keep_bytes or key."
             )
         entries = self.entries()

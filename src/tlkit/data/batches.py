@@ -138,7 +138,7 @@ def _check_repeats(data: object, name: str) -> None:
         )
     if is_endless(data):
         raise DataError(
-            f"`{name}` must have an end, got a {type(data).__name__} that repeats without end. "
+            f"`{name}` must be finite, got a {type(data).__name__} that repeats forever. "
             "Leave out repeat(), or use take(...): `epochs` repeats it."
         )
 

@@ -43,7 +43,7 @@ class CheckedBatches:
     def __len__(self) -> int:
         length = count_batches(self.dataset)
         if length is None:
-            raise TypeError(f"{type(self.dataset).__name__} does not tell its length.")
+            raise TypeError(f"{type(self.dataset).__name__} has no known length.")
         return length
 
     def __iter__(self) -> Iterator[tuple[Any, Any, Any]]:
@@ -53,8 +53,8 @@ class CheckedBatches:
             count += len(images)
             if limit is not None and count > limit:
                 raise DataError(
-                    f"`{self._required.name}` must tell its length where it has more than "
-                    f"{limit:,} images, since it may have no end. Leave out repeat(), and give a "
+                    f"`{self._required.name}` must have a known length if it has more than "
+                    f"{limit:,} images, since it may be infinite. Leave out repeat(), and give a "
                     "tf.data.Dataset its length by assert_cardinality, or a loader `__len__`."
                 )
             yield images, labels, weights
@@ -164,7 +164,7 @@ def is_endless(data: object) -> bool:
 
 
 def count_batches(data: Any) -> int | None:
-    """Return how many batches a dataset tells that it has; None if it does not tell."""
+    """Return how many batches a dataset has; None if it does not say."""
     try:
         length: int = data.num_batches if isinstance(data, keras.utils.PyDataset) else len(data)
         return length

@@ -224,7 +224,7 @@ def _to_picture(pixels: np.ndarray) -> Image.Image:
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
     if not pixels.size or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,), (4,)):
-        raise ValueError(f"an array of shape {pixels.shape} is no image")
+        raise ValueError(f"an array of shape {pixels.shape} is not an image")
     if pixels.dtype.kind not in "iub":
         raise ValueError(f"it is an array of {pixels.dtype}, {_KNOWN}")
     if pixels.dtype == bool:

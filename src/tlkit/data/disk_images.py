@@ -151,6 +151,6 @@ def _count(batches: Any) -> int:
 def _check_finite(batches: Any) -> None:
     if is_endless(batches):
         raise ConfigError(
-            f"`batches` must be finite, got a {type(batches).__name__} that repeats without end. "
+            f"`batches` must be finite, got a {type(batches).__name__} that repeats forever. "
             "Leave out repeat(), or use take(...)."
         )

@@ -60,7 +60,7 @@ def read_csv(path: Path, *columns: str) -> list[dict[str, str]]:
         rows = list(reader)
         for number, row in enumerate(rows, 2):
             if None in row or None in row.values():
-                raise ValueError(f"row {number} has not as many values as the first")
+                raise ValueError(f"row {number} has another number of values than the first")
     return rows
 
 

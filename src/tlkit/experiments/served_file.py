@@ -48,7 +48,7 @@ def find_served_file(
     for file in _list_exports(folder):
         if _read_digest(file) == digest:
             return file
-        on_message(f"{file} is of another state of {source.name}, and is not used")
+        on_message(f"{file} belongs to another state of {source.name}, and is not used")
     return _export(path, folder, on_message)
 
 

@@ -85,7 +85,7 @@ def push(
     with temporary_folder() as temporary, hub_errors.translate(repo):
         if token is None and hub.get_token() is None:
             raise ConfigError(
-                f"Pushing needs an access token of {hub.constants.ENDPOINT}: run `hf auth login`, "
+                f"Pushing needs an access token for {hub.constants.ENDPOINT}: run `hf auth login`, "
                 "or set HF_TOKEN to a token that may write."
             )
         hub.utils.validate_repo_id(repo)

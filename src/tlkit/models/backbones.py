@@ -212,8 +212,8 @@ def _kind(name: str | Path) -> Kind:
     known = arguments.similar(text, applications.SPECS, _TYPO)
     if not known and _PRESET_NAME.fullmatch(text) and not optional.installed("keras_hub"):
         raise MissingExtraError(
-            f"{text!r} is no backbone of keras.applications. If it is a preset of KerasHub, run: "
-            "pip install 'tlkit[hub]'"
+            f"{text!r} is not a backbone of keras.applications. If it is a preset of KerasHub, "
+            "run: pip install 'tlkit[hub]'"
         )
     raise _unknown(name)
 

@@ -90,8 +90,8 @@ class CheckpointFolder:
             )
         if states:
             raise StoreError(
-                f"No checkpoint in '{self.folder}' is whole. Delete the folder to train from the "
-                "start."
+                f"Every checkpoint in '{self.folder}' is damaged. Delete the folder to train from "
+                "the start."
             )
         return None
 

@@ -139,7 +139,7 @@ def _parse(content: bytes, most: int) -> list[Upload]:
     try:
         values = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise Refusal("invalid_json", f"{wanted}, got what is no JSON: {error}.") from None
+        raise Refusal("invalid_json", f"{wanted}, got invalid JSON: {error}.") from None
     texts = values.get("images") if isinstance(values, dict) else None
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         got = (
