@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.accessibility import find_barriers
 from tests.browser import DESKTOP, PHONE, open_browser, run_server
 from tests.samples import skip_without
 
@@ -215,6 +216,7 @@ def test_the_page_fits_a_phone_and_follows_the_colour_scheme(
     ink = opened.evaluate(style.replace("SELECTOR", ".tl-verdict").replace("PROPERTY", "color"))
     brightness = sum(map(float, re.findall(r"[\d.]+", ink)[:3])) / 3
     assert brightness > 200 if scheme == "dark" else brightness < 80
+    assert find_barriers(opened) == []
     context.close()
 
 

@@ -1,4 +1,4 @@
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression, Ridge
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tlkit.training import linear, solvers
 
@@ -167,3 +168,24 @@ def test_deviations_of_many_images_are_hardly_shrunk() -> None:
 def test_a_penalty_is_chosen_from_ten_images_a_class_on() -> None:
     assert solvers.find_fixed_penalty(29, 3) == 1e-2
     assert solvers.find_fixed_penalty(30, 3) is None
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(2**28, {1}), (0, {2})])
+def test_small_products_are_computed_by_one_thread(
+    monkeypatch: pytest.MonkeyPatch, limit: int, expected: set[int]
+) -> None:
+    threads = set()
+
+    def measure(*arguments: Any) -> Any:
+        found = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+        threads.add(max(found))
+        return solvers_measure(*arguments)
+
+    solvers_measure = solvers.measure_errors
+    monkeypatch.setattr(solvers, "measure_errors", measure)
+    monkeypatch.setattr(solvers, "_MAX_BY_ONE", limit)
+    random = np.random.default_rng(0)
+    features, labels = random.normal(size=(100, 8)).astype("float32"), np.arange(100) % 2
+    with threadpool_limits(limits=2, user_api="blas"):
+        solvers.lbfgs(features, labels, classes=2, penalty=0.1)
+    assert threads == expected

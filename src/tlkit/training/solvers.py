@@ -6,13 +6,14 @@ on disk are read block by block.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # of scikit-learn
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # of scikit-learn
 
 from tlkit._internal import disk_arrays, system
 from tlkit.errors import ConfigError
@@ -48,6 +49,7 @@ _FOLDS = 5
 _MIN_PER_CLASS = 10  # images, to choose a penalty by
 _FEW_PENALTY = 1e-2
 _SIGMOID_PENALTY = 1e-3  # keeps the scale of scores finite that separate a class perfectly
+_MAX_BY_ONE = 2**28  # multiply-adds of a product, above which more cores are faster
 _MAX_CHOICE = 10_000  # images to choose the penalty on; more take seconds and change nothing
 
 
@@ -242,7 +244,8 @@ def _minimize(
 
         return run(measure, parts)
 
-    with _map_blocks(in_threads=is_whole and len(parts) > 1) as run:
+    work = features.shape[0] * start.size
+    with _map_blocks(in_threads=is_whole and len(parts) > 1, by_one_core=work < _MAX_BY_ONE) as run:
         return minimize_sums(add_up, start, penalty, len(labels))
 
 
@@ -295,18 +298,32 @@ def minimize_sums(
 
 
 # BLAS is slow at products of a tall matrix with one of few columns: on two cores, a thread for each
-# block took half of its time. The blocks do not depend on the cores, nor do the sums.
+# block took half of its time, and of a single block one thread takes less than two that wait for
+# each other: a fifth, or a twentieth beside another program. The blocks do not depend on the cores,
+# nor do the sums.
 @contextmanager
-def _map_blocks(*, in_threads: bool) -> Iterator[Callable[..., Iterable[Any]]]:
-    """Yield what applies a function to blocks: `map`, or one with a thread for each core."""
+def _map_blocks(*, in_threads: bool, by_one_core: bool) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Yield what applies a function to blocks: `map`, or one with a thread for each core.
+
+    Args:
+        in_threads: Whether to use a thread for each core, and BLAS in each none of its own.
+        by_one_core: Whether BLAS is to use one core otherwise.
+    """
     if not in_threads:
-        yield map
+        with _find_blas().limit(limits=1, user_api="blas") if by_one_core else nullcontext():
+            yield map
         return
     with (
-        threadpool_limits(limits=1, user_api="blas"),
+        _find_blas().limit(limits=1, user_api="blas"),
         ThreadPoolExecutor(system.count_cores(), thread_name_prefix="tlkit-solve") as pool,
     ):
         yield pool.map
+
+
+@cache
+def _find_blas() -> ThreadpoolController:
+    """Return what sets the threads of BLAS; to find its libraries takes milliseconds."""
+    return ThreadpoolController()
 
 
 def _split(count: int, seed: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
