@@ -144,9 +144,9 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "a bomb of a config": (_add("config.json", b" " * 40_000_000), "its config.json is 40.0 MB"),
     "no config": (_drop("config.json"), "it has no config.json"),
     "no weights": (_drop("model.weights.h5"), "it has no model.weights.h5"),
-    "outside": (_add("../a", b""), r"a part '../a', which would lie elsewhere"),
-    "absolute": (_add("/a", b""), "a part '/a', which would lie elsewhere"),
-    "drive": (_add("C:a", b""), "a part 'C:a', which would lie elsewhere"),
+    "outside": (_add("../a", b""), r"a part '../a', which would be written elsewhere"),
+    "absolute": (_add("/a", b""), "a part '/a', which would be written elsewhere"),
+    "drive": (_add("C:a", b""), "a part 'C:a', which would be written elsewhere"),
     "many": (
         lambda members: members.update({f"assets/{n}": b"" for n in range(1001)}),
         "it has 1,004 parts",
