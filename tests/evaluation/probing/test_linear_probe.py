@@ -1,4 +1,5 @@
 import tracemalloc
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -8,7 +9,9 @@ import tensorflow as tf
 
 import tlkit
 from tlkit import sources
+from tlkit.caching.usage import Usage
 from tlkit.errors import ConfigError, DataError
+from tlkit.evaluation.head_features import HeadFeatures
 from tlkit.evaluation.probing import cross_validation, linear_probe
 from tlkit.evaluation.probing.result import ProbedLayer
 
@@ -357,3 +360,26 @@ def test_a_scored_site_keeps_no_logits() -> None:
     several.add(features, random.integers(0, 2, (500, 3)), np.arange(500) % 5)
     several.measure()
     assert several.logits.base is None  # not a part of the logits of all penalties
+
+
+def test_what_a_head_of_two_layers_reads_is_taken_from_the_probe(tmp_path: Path) -> None:
+    usage = Usage()
+    cache = tlkit.Cache(folder=tmp_path, engine="keras", usage=usage)
+    model = tlkit.build_classifier(
+        tlkit.models.backbone_of(_model()), 3, pixels=(0, 1), input_shape=(16, 16, 3)
+    )
+    data = _stripes(60)
+    tlkit.probe(model, data, cache=cache)
+    before = usage.num_computed
+    assert before == 60
+    built = tlkit.build_classifier(
+        tlkit.models.backbone_of(model),
+        3,
+        pixels=(0, 1),
+        input_shape=(16, 16, 3),
+        features=["early", "late"],
+        pooling=["flatten", "avg"],
+    )
+    tlkit.train_phase(built, tlkit.SolvedHead(), data, seed=0, cache=cache, verbose=False)
+    HeadFeatures(built, cache).predict(data[0])
+    assert usage.num_computed == before
