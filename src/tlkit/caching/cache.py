@@ -74,6 +74,8 @@ class Cache:
             arguments.at_least("memory_limit", self.memory_limit, 0)
         if self.folder is not None and not isinstance(self.folder, str | Path):
             raise ConfigError(f"`folder` must be a path, got {show(self.folder)}.")
+        if self.engines is not None and not isinstance(self.engines, dict):
+            raise ConfigError(f"`engines` must be a dict, got {show(self.engines)}.")
         if self.views > 1 and self.engine not in ("auto", "keras"):
             raise ConfigError(
                 f"`engine` must be 'keras' if `views` is {self.views}, got {show(self.engine)}: "

@@ -13,6 +13,7 @@ from tlkit.errors import Argument, ConfigError
 from tlkit.models import backbone_checks, backbones, feature_extraction, token_backbone
 from tlkit.models.backbone_source import BackboneSource
 from tlkit.models.feature_extraction import Pooling
+from tlkit.models.inspection import probabilities_of
 from tlkit.models.layers import ClassProbabilities, GrayToRGBResize, Interpolation
 from tlkit.models.pixels import PixelFormat, parse
 
@@ -150,10 +151,10 @@ def build_classifier(
 
 @check_arguments
 def accept_any_size(model: keras.Model) -> keras.Model:
-    """Return a classifier of the same layers that takes images of any height and width.
+    """Return a copy of a classifier that takes images of any height and width.
 
     It has resized images to the backbone's size all along; only its input was of one size, that of
-    the training images. Files are still decoded at that size. The two share their weights.
+    the training images. Files are still decoded at that size.
 
     Args:
         model: A classifier from build_classifier.
@@ -168,14 +169,18 @@ def accept_any_size(model: keras.Model) -> keras.Model:
     if None in (height, width):
         return model
 
-    def share(layer: keras.Layer) -> keras.Layer:
-        if not isinstance(layer, GrayToRGBResize):
-            return layer
-        return type(layer).from_config({**layer.get_config(), "file_size": (height, width)})
+    def copy(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if isinstance(layer, GrayToRGBResize):
+            config["file_size"] = (height, width)
+        return type(layer).from_config(config)
 
     images = keras.Input((None, None, *channels), name=model.inputs[0].name)
     one = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    return keras.models.clone_model(one, input_tensors=images, clone_function=share)
+    copied = keras.models.clone_model(one, input_tensors=images, clone_function=copy)
+    copied.set_weights(model.get_weights())
+    probabilities_of(copied).stored = dict(probabilities_of(model).stored)
+    return copied
 
 
 def _check_classes(count: int) -> int:
