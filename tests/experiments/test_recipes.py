@@ -168,7 +168,7 @@ def test_a_share_of_the_layers_can_be_frozen_up_to_the_end_of_a_block(
     for recipe in (recipes.best(freeze=0.4), recipes.few_images(freeze=0.4)):
         frozen = recipe.fine_tune.freeze(small_backbone)  # 4 of 11 layers, the last in block 1
         assert len(frozen) == 6
-    with pytest.raises(ConfigError, match="`fraction` must be"):
+    with pytest.raises(ConfigError, match="`freeze` must be"):
         recipes.best(freeze=1.0)
 
 

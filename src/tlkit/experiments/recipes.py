@@ -288,7 +288,7 @@ def _read_freeze(
     freeze: freezing.Select | float | None, *, default: freezing.Select
 ) -> freezing.Select:
     if isinstance(freeze, int | float):
-        return freezing.to_block_end(freezing.first_fraction(freeze))
+        return freezing.to_block_end(freezing.first_fraction(arguments.fraction("freeze", freeze)))
     return default if freeze is None else freeze
 
 
