@@ -14,6 +14,7 @@ from PIL import Image
 import tlkit
 from tlkit.cli import app, experiment_commands
 from tlkit.cli.options import DEFAULT_OUTPUT
+from tlkit.errors import Argument
 from tlkit.training import trackers
 
 
@@ -471,3 +472,10 @@ def test_ctrl_c_while_packages_are_imported_ends_in_one_line(tmp_path: Path, pac
         check=False,
     )
     assert (done.returncode, done.stderr) == (app.INTERRUPTED, "tlkit: interrupted\n")
+
+
+def test_an_error_names_the_option_that_turns_something_off() -> None:
+    options = {"--resume", "--no-resume", "--epochs"}
+    assert app._as_option(Argument("resume", value=False), options) == "`--no-resume`"
+    assert app._as_option(Argument("resume", value=True), options) == "`--resume`"
+    assert app._as_option(Argument("epochs", value=1), options) == "`--epochs 1`"

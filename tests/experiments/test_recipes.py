@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import keras
+import numpy as np
 import pytest
 from tests.samples import TickingClock, small_classifier
 
@@ -192,3 +193,16 @@ def test_an_experiment_sets_the_arguments_of_its_recipe() -> None:
     )
     assert (recipe.head.epochs, recipe.fine_tune.epochs) == (2, 3)
     assert (recipe.head.learning_rate, recipe.fine_tune.learning_rate) == (1e-3, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((8, 8), (32, 32)), ((48, 40, 3), (48, 40)), ((20, 64, 3), (32, 64))]
+)
+def test_images_keep_their_size_unless_they_are_too_small(
+    shape: tuple[int, ...], expected: tuple[int, int]
+) -> None:
+    images = np.zeros((4, *shape), "uint8")
+    data = tlkit.sources.from_arrays(images, [0, 1, 0, 1], class_names=["a", "b"])
+    recipe = replace(recipes.fast(), features=None)
+    model = recipe.build(data, weights=None, backbone_options={"alpha": 0.35})
+    assert tlkit.models.backbone_of(model).input_shape[1:3] == expected

@@ -162,7 +162,7 @@ def pictures(images: Mapping[str, np.ndarray], value_range: tuple[float, float])
     """Return small pictures in a row, with their names below.
 
     Args:
-        images: Each image, `(height, width, channels)`, by its name.
+        images: Each image, with or without a channel axis, by its name.
         value_range: The values of black and white.
     """
     return "".join(
@@ -178,8 +178,15 @@ def _encode(image: np.ndarray, value_range: tuple[float, float]) -> str:
     low, high = value_range
     scaled = (np.asarray(image, "float32") - low) / max(high - low, 1e-12)
     pixels = np.nan_to_num(255 * np.clip(scaled, 0, 1)).round().astype("uint8")
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels[..., :3])
+    if pixels.ndim == 3:
+        pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels[..., :3]
+    picture = Image.fromarray(pixels)
     picture.thumbnail((2 * _PICTURE, 2 * _PICTURE))  # sharp on screens of two pixels in one
+    if picture.height < _PICTURE:  # some viewers ignore the height of a page's picture
+        factor = -(-_PICTURE // picture.height)
+        picture = picture.resize(
+            (factor * picture.width, factor * picture.height), Image.Resampling.NEAREST
+        )
     file = io.BytesIO()
     picture.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()

@@ -193,9 +193,11 @@ def _options(typed: Sequence[str]) -> set[str]:
 def _as_option(argument: Argument, options: Iterable[str]) -> str:
     """Return an argument of an error's message as it is typed on the command line."""
     name = argument.name.removeprefix("backbone_")  # of build_classifier
-    named = [f"--{each.replace('_', '-')}" for each in (name, *_NAMES_OF_OPTIONS.get(name, ()))]
+    prefix = "--no-" if argument.value is False else "--"
+    names = (name, *_NAMES_OF_OPTIONS.get(name, ()))
+    named = [f"{prefix}{each.replace('_', '-')}" for each in names]
     option = next((each for each in named if each in options), None)
     if option is None:
         return str(argument)
-    is_flag = argument.value is None or argument.value is True
+    is_flag = argument.value is None or isinstance(argument.value, bool)
     return f"`{option}`" if is_flag else f"`{option} {argument.value}`"

@@ -1,4 +1,4 @@
-"""Garbage collection that starts after Keras is imported, and leaves out what that made."""
+"""Garbage collection that pauses while Keras is imported, and then leaves out what that made."""
 
 import gc
 from collections.abc import Iterator
@@ -7,15 +7,18 @@ from contextlib import contextmanager
 from tlkit.cli.import_hook import while_importing
 
 
+# Importing Keras and TensorFlow makes some million objects that stay. The garbage collector would
+# go through them again and again meanwhile, and later whenever it collects.
 @contextmanager
-def after_imports() -> Iterator[None]:
-    """Collect garbage in the block once it has imported Keras, of objects made since then."""
-    with while_importing("keras", _collecting_afterwards):
+def pause_for_imports() -> Iterator[None]:
+    """Collect no garbage while the block imports Keras, and later none that was made by that."""
+    with while_importing("keras", _pause):
         yield
 
 
 @contextmanager
-def _collecting_afterwards() -> Iterator[None]:
+def _pause() -> Iterator[None]:
+    gc.disable()
     try:
         yield
     finally:

@@ -103,7 +103,7 @@ def compare(
     data: Split,
     *,
     seeds: int = 3,
-    image_size: int = 32,
+    image_size: int | tuple[int, int] | None = None,
     weights: str | None = "imagenet",
     backbone_options: Mapping[str, Any] | None = None,
     budget: float | None = None,

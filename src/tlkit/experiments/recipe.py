@@ -37,7 +37,7 @@ from tlkit.training.phase import Phase, SolvedHead, plan_freezing
 from tlkit.training.records import Run
 from tlkit.training.trainer import TwoPhaseTrainer
 
-_SIZE = 32  # what the recipes were measured with
+_SIZE = 32  # pixels a side, that smaller images are enlarged to
 _PROBE_SHARE = 1 / 3  # of a budget
 _MIN_LEFT = 0.05  # of a budget; with less it is used up
 
@@ -97,8 +97,8 @@ class Recipe:
 
         Args:
             data: The training images, which tell the input shape, value range and class names.
-            image_size: Height and width the images are resized to. By default 32 for the
-                backbones of keras.applications, and the backbone's own size for others.
+            image_size: Height and width the images are resized to. By default their own for the
+                backbones of keras.applications, 32 at least, and the backbone's own for others.
             weights: "imagenet", "starter", None for random, or a file's path.
             backbone_options: More arguments of the backbone's constructor: `{"alpha": 0.35}`.
             pixels: As for `build_classifier`; by default those of the recipe.
@@ -130,7 +130,8 @@ class Recipe:
             )
         shape = data.images.shape[1:]
         if image_size is None and self.backbone in SPECS:
-            image_size = _SIZE
+            least = max(_SIZE, SPECS[self.backbone].min_size)
+            image_size = (max(shape[0], least), max(shape[1], least))
         return build_classifier(
             self.backbone,
             len(data.class_names),
