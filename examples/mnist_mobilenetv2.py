@@ -23,10 +23,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import keras
-import numpy as np
 
 import tlkit
-from tlkit import freezing, recipes
+from tlkit import freezing, recipes, splits
 from tlkit.data import Split
 from tlkit.experiments import Trained, run_folder
 from tlkit.recipes import Recipe
@@ -93,7 +92,8 @@ def main(arguments: list[str] | None = None) -> Path:
     )
     seconds = time.perf_counter() - started
 
-    _step(8, "Evaluate on the test images")
+    _step(8, "Calibrate on the validation images, and evaluate on the test images")
+    print(f"   {tlkit.calibrate(model, validation)}")
     evaluation = tlkit.evaluate(model, test)
     print(evaluation)
     rows.append(_row(recipe.name, model, evaluation, seconds))
@@ -125,11 +125,13 @@ def main(arguments: list[str] | None = None) -> Path:
             **settings,
             "epochs": [phase.num_epochs for phase in run.phases],
         },
+        metrics={"comparison": _comparison(rows)} if len(rows) > 1 else {},
     )
     print(f"   {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     if len(rows) > 1:
         _step(10, "Compare both recipes on the same test images")
         print(_compare(rows))
+        print(f'   {folder / "metrics.json"} has these numbers under "comparison"')
     return folder
 
 
@@ -165,8 +167,32 @@ def _compare(rows: list[Row]) -> str:
         f"{row.seconds:>9.0f} s{row.num_parameters:>12,}"
         for row in rows
     ]
+    return "\n".join([*lines, f"   McNemar's test: {_test(rows)}"])
+
+
+def _test(rows: list[Row]) -> tlkit.evaluation.McNemar:
     first, second = (row.evaluation for row in rows)
-    return "\n".join([*lines, f"   McNemar's test: {tlkit.evaluation.mcnemar(first, second)}"])
+    return tlkit.evaluation.mcnemar(first, second)
+
+
+def _comparison(rows: list[Row]) -> dict[str, Any]:
+    """Return the comparison of both recipes as values that JSON can hold."""
+    found = _test(rows)
+    return {
+        "recipes": [
+            {
+                "name": row.name,
+                "accuracy": row.evaluation.accuracy,
+                "loss": row.evaluation.loss,
+                "seconds": row.seconds,
+                "parameters": row.num_parameters,
+            }
+            for row in rows
+        ],
+        "only_first": found.only_first,
+        "only_second": found.only_second,
+        "p_value": found.p_value,
+    }
 
 
 def _images(options: argparse.Namespace) -> tuple[Split, list[str]]:
@@ -189,16 +215,11 @@ def _images(options: argparse.Namespace) -> tuple[Split, list[str]]:
 def _hold_out(images: Split, seed: int) -> Split:
     """Return the images with a tenth of the training images as validation images.
 
-    Training is followed on these, so that the test images are used for the results alone.
+    Training is followed and calibrated on these, so that the test images are used for the results
+    alone. `tlkit train` holds out the same ones.
     """
-    order = np.random.default_rng(seed).permutation(len(images.train))
-    held_out, kept = np.split(order, [len(order) // 10])
-    return replace(
-        images,
-        train=images.train.take(np.sort(kept)),
-        validation=images.train.take(np.sort(held_out)),
-        own_parts=("train", "test"),
-    )
+    train, validation = splits.hold_out(images.train, 0.1, seed=seed)
+    return replace(images, train=train, validation=validation, own_parts=("train", "test"))
 
 
 def _recipe(options: argparse.Namespace, *, fallback: str) -> Recipe:

@@ -20,6 +20,7 @@ _EPOCH = re.compile(r"^\d+ \w+ loss #$")  # a line for each epoch, in the tutori
 # the latter only the numbers that training does not change are compared: counts, shapes, bytes.
 WHOLE = (
     "README.md",
+    "docs/how-to/compare.md",
     "docs/how-to/freezing.md",
     "docs/how-to/from-photos-to-a-report.md",
     "docs/how-to/interrupt.md",
@@ -30,6 +31,7 @@ WHOLE = (
 ONE_EPOCH = (
     "docs/tutorial.md",
     "docs/how-to/cache.md",
+    "docs/how-to/compare.md",
     "docs/how-to/fine-tuning.md",
     "docs/how-to/from-a-keras-notebook.md",
     "docs/explanation/starter.md",

@@ -15,6 +15,16 @@ def main() -> int:
     except KeyboardInterrupt:
         sys.stderr.write("tlkit: interrupted\n")
         return 130
+    except ModuleNotFoundError as error:  # tlkit was installed without what it needs
+        package = (error.name or "tlkit").split(".")[0]
+        if package == "tlkit":
+            raise
+        sys.stderr.write(
+            f"tlkit: the command needs the package {package!r}, which is not installed. Run: pip "
+            "install tlkit. (Without tlkit's requirements, use tlkit.deployment.Predictor in "
+            "Python, which predicts with an exported file.)\n"
+        )
+        return 2
     finally:
         gc.freeze()  # or the end of the process would go through all objects once more
 

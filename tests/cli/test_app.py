@@ -241,12 +241,16 @@ def test_predict_names_sets_and_says_what_is_none_of_the_classes(
 def test_an_accuracy_below_the_asserted_one_has_its_own_exit_code(
     trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["evaluate", str(trained), str(photos), "--assert-accuracy"]
+    words = ["evaluate", str(trained), str(photos), "--part", "test", "--assert-accuracy"]
     assert app.main([*words, "0.5"]) == app.DONE
     assert app.main([*words, "95"]) == app.WRONG_ARGUMENTS
     assert "`--assert-accuracy` must be from 0 to 1, got 95" in capsys.readouterr().err
     wrong = tmp_path / "photos"
-    shutil.copytree(photos / "digit 1", wrong / "digit 2")
+    (wrong / "digit 2").mkdir(parents=True)
+    for file in (photos / "digit 1").iterdir():  # as new images, which were not trained on
+        Image.open(file).point(lambda value: min(value + 1, 255)).save(
+            wrong / "digit 2" / file.name
+        )
     assert app.main(["evaluate", str(trained), str(wrong), "--assert-accuracy", "0.5"]) == (
         app.TOO_LOW
     )
@@ -254,6 +258,75 @@ def test_an_accuracy_below_the_asserted_one_has_its_own_exit_code(
     (wrong / "digit 2").rename(wrong / "digit 7")
     assert app.main(["evaluate", str(trained), str(wrong)]) == app.WRONG_DATA
     assert "got ['digit 7']" in capsys.readouterr().err
+
+
+def test_an_asserted_accuracy_is_not_that_of_images_that_were_trained_on(
+    trained: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", str(trained), str(photos)]
+    assert app.main([*words, "--assert-accuracy", "0.5"]) == app.WRONG_DATA
+    shown = capsys.readouterr()
+    assert shown.out == ""  # nothing was evaluated
+    assert "`--assert-accuracy` needs images that the classifier was not trained on" in shown.err
+    assert "`--part test` takes the test images of its run" in shown.err
+    assert app.main([*words, "--part", "train"]) == app.DONE
+    assert "so the results are better than on new images" in capsys.readouterr().out
+
+
+def test_evaluate_takes_one_part_of_the_runs_split(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = json.loads((trained / "metrics.json").read_text())
+    words = ["evaluate", str(trained), str(photos), "--part"]
+    assert app.main([*words, "test", "--json"]) == app.DONE
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert (found["count"], found["trained_on"]) == (saved["count"], 0)
+    assert found["confusion"] == saved["confusion"]
+    assert f"evaluating the run's {saved['count']} test images, of " in shown.err
+    assert app.main([*words, "tests"]) == app.WRONG_ARGUMENTS
+    fewer = shutil.copytree(photos, tmp_path / "photos")
+    for file in (fewer / "digit 0").glob("*1.png"):
+        file.unlink()
+    words = ["evaluate", str(trained), str(fewer), "--part", "test"]
+    assert app.main(words) == app.WRONG_DATA
+    assert "The run's test images must all be there, got " in capsys.readouterr().err
+    copy = shutil.copy(trained / "model.keras", tmp_path / "alone.keras")
+    assert app.main(["evaluate", str(copy), str(photos), "--part", "test"]) == app.WRONG_ARGUMENTS
+    assert "`--part` needs the run of the classifier" in capsys.readouterr().err
+
+
+def test_compare_shows_classifiers_side_by_side(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = shutil.copytree(trained, tmp_path / "other")
+    assert app.main(["compare", str(trained), str(other), "--json"]) == app.DONE
+    found = json.loads(capsys.readouterr().out)
+    saved = json.loads((trained / "metrics.json").read_text())
+    assert [each["accuracy"] for each in found["runs"]] == [saved["accuracy"]] * 2
+    assert found["runs"][1]["against_first"]["p_value"] == 1
+    words = ["compare", str(trained), str(other / "model.keras")]
+    assert app.main(words) == app.WRONG_ARGUMENTS
+    assert "`--data` must be set, since" in capsys.readouterr().err
+    assert app.main([*words, "--data", str(photos)]) == app.DONE
+    assert "better than on new images" in capsys.readouterr().out
+    assert app.main(["compare", str(trained)]) == app.WRONG_ARGUMENTS
+    assert "must be two or more different classifiers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["cyclopts", "keras"])
+def test_a_command_without_its_packages_says_what_to_install(package: str, tmp_path: Path) -> None:
+    code = f"import sys; sys.modules[{package!r}] = None; from tlkit.__main__ import main; "
+    words = ["tlkit", "predict", str(tmp_path / "model.onnx"), str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}sys.argv = {words}; sys.exit(main())"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == app.WRONG_ARGUMENTS
+    assert f"the command needs the package {package!r}" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_inspect_shows_the_plan_without_training(

@@ -48,8 +48,14 @@ def test_an_exported_file_takes_the_place_of_a_run(
     scores = [[float(row[5]) for row in rows[1:]] for rows in tables]
     assert scores[0] == pytest.approx(scores[1], abs=0.02)
     capsys.readouterr()
-    low = ["evaluate", str(exported), str(photos / ".."), "--assert-accuracy", "1"]
-    assert app.main(low) in (app.TOO_LOW, app.WRONG_DATA)
+    words = ["evaluate", str(exported), str(photos), "--assert-accuracy", "0.5"]
+    assert app.main(words) == app.WRONG_DATA  # most of these images were trained on
+    assert app.main([*words, "--part", "test"]) == app.DONE
+    capsys.readouterr()
+    assert app.main(["compare", str(trained), str(exported), "--data", str(photos)]) == app.DONE
+    first, second = capsys.readouterr().out.splitlines()[-2:]
+    assert first.split()[1:3] == second.split()[1:3]
+    assert second.split()[-4:] == ["0.00", "±", second.split()[-2], "1"]
 
 
 def test_the_file_names_its_run_and_the_proof_is_beside_it(exported: Path, trained: Path) -> None:

@@ -1,10 +1,12 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import tlkit
 from tlkit import recipes
+from tlkit.data.splits import Split
 from tlkit.errors import ConfigError
 from tlkit.evaluation.estimates import Estimate
 from tlkit.experiments import comparison
@@ -36,9 +38,66 @@ def test_recipes_are_compared_on_the_same_images() -> None:
     assert fast.seconds.mean > 0
     assert fast.memory is None or fast.memory.mean >= 0
     lines = str(found).splitlines()
-    assert len(lines) == 4
-    assert lines[2].startswith("fast ")
-    assert "±" in lines[2]
+    assert len(lines) == 5
+    assert lines[3].startswith("fast ")
+    assert "±" in lines[3]
+
+
+def _compare_fakes(
+    monkeypatch: pytest.MonkeyPatch, data: Split | list[Split], **settings: int
+) -> tuple[comparison.Comparison, list[tuple[str, int, Split]]]:
+    """Compare two recipes whose trainings are left out: b classifies one of four images better."""
+    runs: list[tuple[str, int, Split]] = []
+
+    def train(self: recipes.Recipe, data: object, *, seed: int, **_: object) -> str:
+        runs.append((self.name, seed, data))
+        return self.name
+
+    def measure(name: str, split: Split) -> tuple[dict[str, float], np.ndarray]:
+        correct = np.arange(len(split.test)) % 4 > (2 if name == "a" else 1)
+        measured = dict.fromkeys(("loss", "seconds", "model_bytes", "num_parameters"), 1.0)
+        return {"accuracy": float(correct.mean()), **measured}, correct
+
+    monkeypatch.setattr(recipes.Recipe, "train", train)
+    monkeypatch.setattr(comparison, "_evaluate", measure)
+    named = {"a": recipes.fast(), "b": recipes.fast()}
+    return tlkit.experiments.compare(named, data, verbose=False, **settings), runs
+
+
+def test_a_difference_on_one_split_counts_the_chance_in_its_test_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    digits = tlkit.datasets.digits()
+    found, runs = _compare_fakes(monkeypatch, digits)
+    assert [seed for _, seed, _ in runs] == [0, 0, 1, 1, 2, 2]
+    first, second = found.recipes
+    gains = np.arange(len(digits.test)) % 4 == 2
+    error = gains.std(ddof=1) / math.sqrt(len(gains))
+    assert first.difference is None
+    assert second.accuracy.interval == 0  # over the seeds, which change nothing
+    assert second.difference is not None
+    assert second.difference.mean == pytest.approx(gains.mean())
+    assert second.difference.interval == pytest.approx(1.96 * error)
+    assert "on one split: mean ± 95 % interval over the seeds" in str(found)
+
+
+def test_a_difference_over_splits_is_paired_by_split_and_widened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    digits = tlkit.datasets.digits()
+    splits = [replace(digits, test=digits.test.take(slice(count))) for count in (100, 102, 105)]
+    found, runs = _compare_fakes(monkeypatch, splits)
+    assert [(name, seed) for name, seed, _ in runs] == [(n, s) for s in range(3) for n in "ab"]
+    gains = [float((np.arange(len(each.test)) % 4 == 2).mean()) for each in splits]
+    share = np.mean([len(each.test) / len(each.train) for each in splits])
+    plain = Estimate.from_values(gains)
+    difference = found.recipes[1].difference
+    assert difference is not None
+    assert difference.mean == pytest.approx(plain.mean)
+    assert difference.interval == pytest.approx(plain.interval * math.sqrt(1 + 3 * share))
+    assert "3 runs each, a split and a seed each" in str(found)
+    with pytest.raises(ConfigError, match="`data` must be a split, or one for each of `seeds`"):
+        _compare_fakes(monkeypatch, splits, seeds=2)
 
 
 def test_it_says_which_recipe_and_seed_is_running(
@@ -53,7 +112,7 @@ def test_it_says_which_recipe_and_seed_is_running(
 
     measured = dict.fromkeys(("accuracy", "loss", "seconds", "model_bytes", "num_parameters"), 1.0)
     monkeypatch.setattr(recipes.Recipe, "train", train)
-    monkeypatch.setattr(comparison, "_evaluate", lambda trained, data: measured)
+    monkeypatch.setattr(comparison, "_evaluate", lambda trained, data: (measured, np.ones(3)))
     named = [replace(recipes.fast(), name=name) for name in "ab"]
     with pytest.raises(Stop):
         tlkit.experiments.compare(named, tlkit.datasets.digits(), seeds=2)

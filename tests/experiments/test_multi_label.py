@@ -110,7 +110,7 @@ def test_evaluate_reads_labels_as_training_did_or_from_columns(
         assert app.main(words) == app.DONE
         results.append(json.loads(capsys.readouterr().out))
     assert results[0] == results[1]
-    words = ["evaluate", str(outcome[0]), str(table), "--assert-accuracy", "1"]
+    words = ["evaluate", str(outcome[0]), str(table), "--part", "test", "--assert-accuracy", "1"]
     assert app.main(words) == app.TOO_LOW
 
 

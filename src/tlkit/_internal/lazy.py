@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,9 @@ def attach_stub(
     modules = {alias.name: node.module for node in imports for alias in node.names}
 
     def get(name: str) -> Any:
-        if name not in modules:
+        if name not in modules and (name.startswith("_") or not _is_module(package, name)):
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = modules[name]
+        module = modules.get(name)  # a module is named in full in the reference
         try:
             value = importlib.import_module(f"{package}.{module or name}")
         except ModuleNotFoundError as error:
@@ -56,3 +57,7 @@ def attach_stub(
         for name in modules:
             get(name)
     return get, lambda: sorted(modules), sorted(modules)
+
+
+def _is_module(package: str, name: str) -> bool:
+    return name.isidentifier() and find_spec(f"{package}.{name}") is not None

@@ -68,6 +68,7 @@ app = cyclopts.App(
 _COMMANDS: tuple[Callable[..., Any], ...] = (
     experiment_commands.train,
     classifier_commands.evaluate,
+    classifier_commands.compare,
     classifier_commands.predict,
     classifier_commands.embed,
     cluster_commands.extract,

@@ -5,7 +5,7 @@ Each signature and docstring gives options and help, each body does the work.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tlkit
 from tlkit.cli.options import (
@@ -18,6 +18,7 @@ from tlkit.cli.options import (
     open_cache,
     save_figure,
 )
+from tlkit.errors import Argument, DataError
 from tlkit.experiments.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def evaluate(
     model: str,
     images: LabelledImages,
     *,
+    part: Literal["train", "validation", "test"] | None = None,
     assert_accuracy: float | None = None,
     output: Output = DEFAULT_OUTPUT,
 ) -> dict[str, Any]:
@@ -35,38 +37,65 @@ def evaluate(
 
     Args:
         model: A run's folder, a .keras file, or an exported file.
+        part: Of the images, take those of this part of the run's split, found by their content.
         assert_accuracy: Exit with code 1 if the accuracy is lower; multi-label: all classes right.
     """
-    if tlkit.experiments.is_exported(model):
-        return _evaluate_exported(model, images, output)
-    classifier, experiment = tlkit.experiments.loading.load_classifier(model, **images.settings())
-    if images.group_column is None:  # without a split, groups do not matter
-        experiment = replace(experiment, group_column=None)
-    tested = _take_tested(_load(experiment, classifier, output), output)
+    is_exported = tlkit.experiments.is_exported(model)
+    if is_exported:
+        dataset = tlkit.experiments.load_images_for(model, **images.settings())
+    else:
+        loading = tlkit.experiments.loading
+        classifier, experiment = loading.load_classifier(model, **images.settings())
+        if images.group_column is None:  # without a split, groups do not matter
+            experiment = replace(experiment, group_column=None)
+        dataset = _load(experiment, classifier, output)
+    tested = _take_tested(model, dataset, part, output)
     num_trained = tlkit.experiments.split_csv.count_trained(model, tested)
-    evaluation = tlkit.evaluate(classifier, tested, verbose=not output.json)
+    trained = f"the classifier was trained on {num_trained:,} of these {len(tested):,} images"
+    if num_trained and part is None and assert_accuracy is not None:
+        raise DataError(
+            Argument("assert_accuracy"),
+            f" needs images that the classifier was not trained on; {trained}. ",
+            Argument("part", "test"),
+            " takes the test images of its run.",
+        )
+    if is_exported:
+        evaluation = tlkit.experiments.evaluate_exported(model, tested)
+    else:
+        evaluation = tlkit.evaluate(classifier, tested, verbose=not output.json)
     output.print(evaluation)
     if num_trained:
-        output.print(
-            f"note: the classifier was trained on {num_trained:,} of these {len(tested):,} images, "
-            "so the results are better than on new images"
-        )
+        output.print(f"note: {trained}, so the results are better than on new images")
     return {**evaluation.to_dict(), "trained_on": num_trained}
 
 
-def _evaluate_exported(model: str, images: LabelledImages, output: Output) -> dict[str, Any]:
-    dataset = tlkit.experiments.load_images_for(model, **images.settings())
-    tested = _take_tested(dataset, output)
-    evaluation = tlkit.experiments.evaluate_exported(model, tested)
-    output.print(evaluation)
-    return evaluation.to_dict()
-
-
-def _take_tested(dataset: "tlkit.data.ImageDataset", output: Output) -> "tlkit.data.ImageDataset":
-    tested = tlkit.experiments.loading.take_test_images(dataset)
+def _take_tested(
+    model: str, dataset: "tlkit.data.ImageDataset", part: str | None, output: Output
+) -> "tlkit.data.ImageDataset":
+    """Return the images of a part of the run's split, or the test images of the user's own."""
+    if part is None:
+        tested = tlkit.experiments.loading.take_test_images(dataset)
+        which = f"{len(tested):,} test images, of {len(dataset):,} images in parts"
+    else:
+        tested = tlkit.experiments.run_images.take_part(model, dataset, part)
+        which = f"the run's {len(tested):,} {part} images, of {len(dataset):,} images"
     if len(tested) < len(dataset):
-        output.print(f"evaluating {len(tested):,} test images, of {len(dataset):,} images in parts")
+        output.print(f"evaluating {which}")
     return tested
+
+
+def compare(
+    models: list[str], *, data: str | None = None, output: Output = DEFAULT_OUTPUT
+) -> dict[str, Any]:
+    """Compare classifiers on the same images: accuracy, its difference, and McNemar's test.
+
+    Args:
+        models: Two or more runs' folders, .keras files, or exported files.
+        data: A folder or table of images; by default the test images that all runs have in common.
+    """
+    found = tlkit.experiments.compare_runs(models, data=data, verbose=not output.json)
+    output.print(found)
+    return found.to_dict()
 
 
 def predict(

@@ -16,4 +16,5 @@ from .splits import DuplicatePair as DuplicatePair
 from .splits import Split as Split
 from .splits import find_duplicates as find_duplicates
 from .splits import find_groups as find_groups
+from .splits import hold_out as hold_out
 from .splits import split as split

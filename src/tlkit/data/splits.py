@@ -17,7 +17,15 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.listings import PARTS
 from tlkit.errors import Argument, ConfigError, DataError
 
-__all__ = ["DuplicatePair", "Duplicates", "Split", "find_duplicates", "find_groups", "split"]
+__all__ = [
+    "DuplicatePair",
+    "Duplicates",
+    "Split",
+    "find_duplicates",
+    "find_groups",
+    "hold_out",
+    "split",
+]
 
 Duplicates = Literal["allow", "refuse", "together"]
 _MAX_ROWS = 30  # classes in a notebook's table
@@ -215,6 +223,7 @@ def find_groups(data: ImageDataset) -> list[str]:
     return _join_keys(data, find_duplicates(data))
 
 
+@check_arguments
 def hold_out(
     data: ImageDataset, share: float, *, seed: int = 0
 ) -> tuple[ImageDataset, ImageDataset]:
@@ -227,7 +236,17 @@ def hold_out(
         data: The images.
         share: The share to hold out, 0 to below 1.
         seed: Another seed holds out others.
+
+    Raises:
+        ConfigError: The share is out of range.
+
+    Examples:
+        >>> from tlkit import datasets
+        >>> train, validation = hold_out(datasets.digits().train, 0.1)
+        >>> len(train), len(validation)
+        (1294, 143)
     """
+    arguments.fraction("share", share)
     keys: Sequence[str] = data.groups or [str(index) for index in range(len(data))]
     if data.known_scans:
         keys = find_groups(data)

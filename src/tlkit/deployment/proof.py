@@ -85,9 +85,10 @@ class Proof:
 
     def __str__(self) -> str:
         sizes = ", ".join(map(str, BATCH_SIZES))
+        kind = "images of random pixels" if self.comparison is None else "labelled test images"
         limit = "" if self.tolerance is None else f" (at most {self.tolerance:g} accepted)"
         lines = [
-            f"run without Keras on {self.num_images:,} raw images in batches of {sizes}, "
+            f"run without Keras on {self.num_images:,} {kind} in batches of {sizes}, "
             f"{self.num_pictures} of them files of other sizes and modes",
             f"largest difference of a probability {self.largest_difference:.2g}{limit}, "
             f"{100 * self.agreement:.2f} % of labels the same",

@@ -1,5 +1,6 @@
 """Whether one classifier is better than another, on the same test images."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from tlkit._internal.html import render_html
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import render_text
 from tlkit.errors import DataError
+from tlkit.evaluation.estimates import NORMAL, Estimate
 from tlkit.evaluation.metrics import Evaluation
 
 
@@ -21,12 +23,28 @@ class McNemar:
         only_first: How many images the first alone classifies correctly.
         only_second: How many images the second alone classifies correctly.
         p_value: The probability of a difference at least as large if both were equally good.
+        count: How many images were tested.
     """
 
     accuracies: tuple[float, float]
     only_first: int
     only_second: int
     p_value: float
+    count: int
+
+    @property
+    def difference(self) -> Estimate:
+        """The accuracy of the second minus that of the first, with its 95 % interval.
+
+        The interval is the adjusted Wald interval of paired shares (Bonett and Price, 2012): one
+        image more is counted for each side, so its middle may lie beside the difference a little.
+        """
+        first, second = (
+            (only + 1) / (self.count + 2) for only in (self.only_first, self.only_second)
+        )
+        spread = math.sqrt((first + second - (second - first) ** 2) / (self.count + 2))
+        mean = (self.only_second - self.only_first) / self.count
+        return Estimate(mean=mean, interval=NORMAL * spread)
 
     def __rich__(self) -> str:
         first, second = self.accuracies
@@ -70,11 +88,36 @@ def mcnemar(first: Evaluation, second: Evaluation) -> McNemar:
             "`first` and `second` must be measured on the same images in the same order, got "
             f"{first.count:,} and {second.count:,} images with different labels."
         )
-    correct = [each.correct for each in (first, second)]
+    return compare_correct(first.correct, second.correct)
+
+
+@check_arguments
+def compare_correct(first: np.ndarray, second: np.ndarray) -> McNemar:
+    """Compare two classifiers by which images each of them classifies correctly; see `mcnemar`.
+
+    Args:
+        first: Whether the first classifies each image correctly, `(count,)`.
+        second: The same of the second.
+
+    Raises:
+        DataError: There are no images, or not the same number of both.
+
+    Examples:
+        >>> found = compare_correct(np.array([True, True, False]), np.array([True, False, False]))
+        >>> found.only_first, found.only_second
+        (1, 0)
+    """
+    correct = [np.asarray(each, bool) for each in (first, second)]
+    if correct[0].shape != correct[1].shape or correct[0].ndim != 1 or not len(correct[0]):
+        raise DataError(
+            "`first` and `second` must say of the same images whether they are classified "
+            f"correctly, got shapes {correct[0].shape} and {correct[1].shape}."
+        )
     only = [int((one & ~other).sum()) for one, other in (correct, correct[::-1])]
     return McNemar(
-        accuracies=(first.accuracy, second.accuracy),
+        accuracies=(float(correct[0].mean()), float(correct[1].mean())),
         only_first=only[0],
         only_second=only[1],
         p_value=float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0,
+        count=len(correct[0]),
     )

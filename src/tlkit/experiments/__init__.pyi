@@ -3,6 +3,7 @@ from . import folds as folds
 from . import loading as loading
 from . import recipes as recipes
 from . import run_folder as run_folder
+from . import run_images as run_images
 from . import run_state as run_state
 from . import split_csv as split_csv
 from .additions import Addition as Addition
@@ -27,6 +28,9 @@ from .loading import split_images as split_images
 from .recipe import Recipe as Recipe
 from .reporting import plan as plan
 from .reporting import report as report
+from .run_comparison import ComparedRun as ComparedRun
+from .run_comparison import RunComparison as RunComparison
+from .run_comparison import compare_runs as compare_runs
 from .runner import ExperimentResult as ExperimentResult
 from .runner import run as run
 from .runner import train as train

@@ -1,12 +1,14 @@
-"""Compare recipes on the same images over several seeds: means with confidence intervals."""
+"""Compare recipes on the same images, over seeds or splits: means with confidence intervals."""
 
+import statistics
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 import rich.console
 
 from tlkit._internal import arguments, system
@@ -14,9 +16,10 @@ from tlkit._internal.html import render_html
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import build_table, render_text
 from tlkit._internal.temporaries import temporary_folder
+from tlkit._internal.text import plural
 from tlkit.caching.progress import CacheProgress
 from tlkit.data.splits import Split
-from tlkit.errors import ConfigError
+from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation.estimates import Estimate
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.experiments.recipe import Recipe
@@ -24,6 +27,7 @@ from tlkit.experiments.trained import Trained
 from tlkit.models.saving import save
 
 _SAMPLING_SECONDS = 0.05
+_SEEDS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,9 @@ class ComparedRecipe:
 
     Attributes:
         name: The recipe's name.
-        accuracy: Accuracy on the test images, 0 to 1.
+        accuracy: Accuracy on the test images, 0 to 1; the interval spans the runs.
+        difference: The accuracy minus that of the first recipe, with an interval that counts the
+            chance in the test images too; None for the first. See `compare`.
         loss: Mean cross-entropy on the test images, in nats.
         seconds: Time for building, probing and training.
         memory: Peak growth of the process in bytes; None if the system does not report it.
@@ -42,6 +48,7 @@ class ComparedRecipe:
 
     name: str
     accuracy: Estimate
+    difference: Estimate | None
     loss: Estimate
     seconds: Estimate
     memory: Estimate | None
@@ -56,17 +63,20 @@ class Comparison:
     Attributes:
         images: The name of the images.
         seeds: Number of runs of each recipe.
+        splits: Number of splits; 1 if all runs had the same.
         recipes: The results, in the order of the recipes.
     """
 
     images: str
     seeds: int
+    splits: int
     recipes: tuple[ComparedRecipe, ...]
 
     def __rich__(self) -> rich.console.RenderableType:
         columns = (
             "recipe",
             "accuracy, %",
+            "difference, points",
             "loss",
             "seconds",
             "memory, MB",
@@ -77,6 +87,7 @@ class Comparison:
             (
                 each.name,
                 each.accuracy.format(0.01, 2),
+                _format_difference(each.difference),
                 each.loss.format(1, 4),
                 each.seconds.format(1, 1),
                 "?" if each.memory is None else each.memory.format(1e6, 0),
@@ -85,10 +96,22 @@ class Comparison:
             )
             for each in self.recipes
         ]
-        runs = "1 run" if self.seeds == 1 else f"{self.seeds} runs"
-        title = f"{self.images}, {runs} each, mean ± 95 % interval"
-        table = build_table(columns, rows, align="lrrrrrr", bars=("accuracy, %",))
-        return rich.console.Group(title, table)
+        table = build_table(columns, rows, align="lrrrrrrr", bars=("accuracy, %",))
+        return rich.console.Group(*self._describe(), table)
+
+    def _describe(self) -> tuple[str, str]:
+        """Return which runs are compared, and what the intervals count, a line each."""
+        runs = plural(self.seeds, "run")
+        if self.splits > 1:
+            return (
+                f"{self.images}, {runs} each, a split and a seed each: mean ± 95 % interval",
+                f"difference: accuracy minus that of {self.recipes[0].name} on the same split",
+            )
+        return (
+            f"{self.images}, {runs} each on one split: mean ± 95 % interval over the seeds",
+            f"difference: accuracy minus that of {self.recipes[0].name}, ± 95 % interval over the "
+            "test images",
+        )
 
     def __str__(self) -> str:
         return render_text(self)
@@ -99,10 +122,10 @@ class Comparison:
 
 @check_arguments
 def compare(
-    recipes: Sequence[Recipe],
-    data: Split,
+    recipes: Sequence[Recipe] | Mapping[str, Recipe],
+    data: Split | Sequence[Split],
     *,
-    seeds: int = 3,
+    seeds: int | None = None,
     image_size: int | tuple[int, int] | None = None,
     weights: str | None = "imagenet",
     backbone_options: Mapping[str, Any] | None = None,
@@ -114,10 +137,18 @@ def compare(
     The recipes take turns, so that a machine that becomes slower affects all of them. Keras' global
     state is cleared before each run.
 
+    On one split, the intervals of accuracy and loss span the seeds only: a recipe that always gives
+    the same classifier has ± 0, however few test images there are. The interval of a difference
+    spans the test images: it is that of the mean, over the images, of how much more often one
+    recipe classifies an image correctly than the other. On several splits, each run has its own,
+    the intervals span the splits, and that of a difference is widened because the training images
+    of the splits overlap (Nadeau and Bengio, 2003).
+
     Args:
-        recipes: The recipes to compare.
-        data: The split: training and test images.
-        seeds: Number of runs of each recipe, with the seeds 0, 1, 2 and so on.
+        recipes: The recipes to compare; a dict names them, such as one recipe on two backbones.
+        data: The split: training and test images. Of several splits, each is used for one run.
+        seeds: Number of runs of each recipe, with the seeds 0, 1, 2 and so on; by default 3, or one
+            for each split.
         image_size: As for `Recipe.train`.
         weights: As for `Recipe.train`.
         backbone_options: As for `Recipe.train`.
@@ -127,21 +158,19 @@ def compare(
     Raises:
         ConfigError: `recipes` is empty or two have the same name, or a number is wrong.
     """
-    arguments.at_least("seeds", seeds, 1)
-    names = [recipe.name for recipe in recipes]
-    if not names or len(set(names)) < len(names):
-        raise ConfigError(f"`recipes` must be at least one, with different names, got {names}.")
+    named = _name(recipes)
+    splits = _repeat(data, seeds)
     lines = CacheProgress(verbose=verbose)
-    runs: dict[str, list[dict[str, float | None]]] = {name: [] for name in names}
-    for seed in range(seeds):
-        for recipe in recipes:
+    runs: dict[str, list[_Measured]] = {recipe.name: [] for recipe in named}
+    for seed, split in enumerate(splits):
+        for recipe in named:
             keras.backend.clear_session()
             done = sum(map(len, runs.values()))
-            lines.print(f"{recipe.name}, seed {seed}: run {done + 1} of {seeds * len(recipes)}")
+            lines.print(f"{recipe.name}, seed {seed}: run {done + 1} of {len(splits) * len(named)}")
             trained, memory = _measure_memory(
                 partial(
                     recipe.train,
-                    data.train,
+                    split.train,
                     image_size=image_size,
                     weights=weights,
                     backbone_options=backbone_options,
@@ -150,35 +179,98 @@ def compare(
                     verbose=verbose,
                 )
             )
-            runs[recipe.name].append({**_evaluate(trained, data), "memory": memory})
+            values, correct = _evaluate(trained, split)
+            runs[recipe.name].append(_Measured({**values, "memory": memory}, correct))
+    first = next(iter(runs.values()))
     return Comparison(
-        images=data.train.name,
-        seeds=seeds,
+        images=splits[0].train.name,
+        seeds=len(splits),
+        splits=1 if isinstance(data, Split) else len(splits),
         recipes=tuple(
-            ComparedRecipe(name=name, **{key: _estimate(rows, key) for key in rows[0]})
+            ComparedRecipe(
+                name=name,
+                difference=None if rows is first else _subtract(first, rows, splits),
+                **{key: _estimate(rows, key) for key in rows[0].values},
+            )
             for name, rows in runs.items()
         ),
     )
 
 
-def _estimate(rows: Sequence[Mapping[str, float | None]], key: str) -> Any:
-    values = [row[key] for row in rows]
+@dataclass(frozen=True)
+class _Measured:
+    """What one run was measured at, and which test images it classified correctly."""
+
+    values: Mapping[str, float | None]
+    correct: np.ndarray
+
+
+def _name(recipes: Sequence[Recipe] | Mapping[str, Recipe]) -> list[Recipe]:
+    """Return recipes with their names: those of a dict, or their own."""
+    if isinstance(recipes, Mapping):
+        named = [replace(recipe, name=name) for name, recipe in recipes.items()]
+    else:
+        named = [*recipes]
+    names = [recipe.name for recipe in named]
+    if not names or len({*names}) < len(names):
+        raise ConfigError(f"`recipes` must be at least one, with different names, got {names}.")
+    return named
+
+
+def _repeat(data: Split | Sequence[Split], seeds: int | None) -> list[Split]:
+    """Return the split of each run."""
+    if isinstance(data, Split):
+        count = _SEEDS if seeds is None else arguments.at_least("seeds", seeds, 1)
+        return [data] * count
+    if not data or seeds not in (None, len(data)):
+        raise ConfigError(
+            Argument("data"),
+            f" must be a split, or one for each of `seeds`, got {len(data)} splits.",
+        )
+    return [*data]
+
+
+def _subtract(
+    first: Sequence[_Measured], other: Sequence[_Measured], splits: Sequence[Split]
+) -> Estimate:
+    """Return how much more accurate one recipe is than the first, paired by split or image."""
+    if all(split is splits[0] for split in splits):
+        rates = [np.mean([each.correct for each in rows], axis=0) for rows in (first, other)]
+        return Estimate.from_images(rates[1] - rates[0])
+    gains = [
+        float(after.correct.mean() - before.correct.mean())
+        for before, after in zip(first, other, strict=True)
+    ]
+    shares = [len(split.test) / len(split.train) for split in splits]
+    return Estimate.from_splits(gains, test_share=statistics.mean(shares))
+
+
+def _format_difference(difference: Estimate | None) -> str:
+    if difference is None:
+        return ""
+    return ("+" if difference.mean > 0 else "") + difference.format(0.01, 2)
+
+
+def _estimate(rows: Sequence[_Measured], key: str) -> Any:
+    values = [row.values[key] for row in rows]
     known = [value for value in values if value is not None]
     return Estimate.from_values(known) if len(known) == len(values) else None
 
 
-def _evaluate(trained: Trained, data: Split) -> dict[str, float | None]:
+def _evaluate(trained: Trained, data: Split) -> tuple[dict[str, float | None], np.ndarray]:
+    """Return what a run is measured at, and which test images it classifies correctly."""
     score = evaluate(trained.model, data.test)
     with temporary_folder() as folder:
         file = save(trained.model, folder / "model.keras")
         model_bytes = file.stat().st_size
-    return {
+    values = {
         "accuracy": score.accuracy,
         "loss": score.loss,
         "seconds": trained.seconds,
         "model_bytes": float(model_bytes),
         "num_parameters": float(trained.model.count_params()),
     }
+    return values, score.correct
 
 
 def _measure_memory(work: Callable[[], Trained]) -> tuple[Trained, float | None]:

@@ -15,7 +15,7 @@ from tlkit.deployment.demo import DemoContent
 from tlkit.deployment.flagging import FlagFolder
 from tlkit.errors import Argument, ConfigError
 from tlkit.experiments.demo_subject import load_subject
-from tlkit.experiments.exporting import load_test_images
+from tlkit.experiments.run_images import load_test_images
 
 FLAGS = "flagged"
 """The folder in the current one that a demo keeps wrong predictions in."""

@@ -8,6 +8,9 @@ from typing import Any
 from tlkit.deployment.exporter import Export
 from tlkit.experiments import checksums, run_files
 
+FOLDER = "exports"
+"""The folder in a run's folder that its exports are written to."""
+
 NAME = "exports.json"
 
 

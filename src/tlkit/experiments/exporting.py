@@ -6,18 +6,13 @@ from pathlib import Path
 
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
-from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Split
 from tlkit.deployment import formats
 from tlkit.deployment.exporter import Export, export
 from tlkit.deployment.metadata import Precision
 from tlkit.errors import Argument, ConfigError, TlkitError
-from tlkit.experiments import checksums, export_records, folds, reporting, run_files, split_csv
-from tlkit.experiments.experiment import Experiment, settings_of_run
-from tlkit.experiments.loading import load_classifier, load_images
-
-FOLDER = "exports"
-"""The folder in a run's folder that its exports are written to."""
+from tlkit.experiments import checksums, export_records, reporting, run_files, run_images
+from tlkit.experiments.loading import load_classifier
 
 
 @check_arguments
@@ -73,7 +68,7 @@ def export_run(
         fit=experiment.fit,
         run_id=_identify(folder),
         source=file,
-        test_data=None if split is None else _take_test(split),
+        test_data=None if split is None else run_images.take_held_out(split),
         calibration_data=None if split is None else split.train,
     )
     on_message(str(found))
@@ -108,8 +103,8 @@ def _choose_path(folder: Path, name: str | None, precision: str, out: str | Path
             )
         return target
     suffix = "" if precision == "float32" else f"-{precision}"
-    place = folder / FOLDER if folder.is_dir() else folder.parent / FOLDER
-    return place / (f"model{suffix}{ending}" if ending else name)
+    place = folder if folder.is_dir() else folder.parent
+    return place / export_records.FOLDER / (f"model{suffix}{ending}" if ending else name)
 
 
 def _identify(folder: Path) -> str | None:
@@ -126,39 +121,9 @@ def _load_split(
 ) -> Split | None:
     """Return the images of a run as it split them; None if they are gone, which is told."""
     try:
-        return _read_split(folder)
+        return run_images.read_split(folder)
     except TlkitError as error:
         if needed:
             raise
         on_message(f"compared on random pixels, without the run's test images: {error}")
         return None
-
-
-def load_test_images(run: Path) -> ImageDataset | None:
-    """Return the test images of a run, or its validation images; None if it has neither.
-
-    Raises:
-        ConfigError: The folder is not a run.
-        DataError: The images were moved or changed.
-    """
-    if not (run / "config.json").is_file():
-        raise ConfigError(f"`run` must be a run that `tlkit train` wrote, got {str(run)!r}.")
-    return _take_test(_read_split(run))
-
-
-def _read_split(folder: Path) -> Split:
-    config = run_files.read_json(folder / "config.json")
-    if "experiment" not in config:
-        raise ConfigError(f"`run` must be a run that `tlkit train` wrote, got {str(folder)!r}.")
-    with run_files.explain_damage(folder / "config.json"):
-        experiment = Experiment.from_dict(settings_of_run(config))
-    images = load_images(experiment)
-    if not experiment.folds:
-        return split_csv.load_split(images, folder / split_csv.NAME)[1]
-    source, _ = folds.load(images, folder)
-    return Split(train=source, validation=source.take([]), test=source)
-
-
-def _take_test(split: Split) -> ImageDataset | None:
-    test = split.test if len(split.test) else split.validation
-    return test if len(test) else None

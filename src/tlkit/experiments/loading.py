@@ -291,9 +291,25 @@ def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Ex
         raise ConfigError(
             f"`model` must be a run's folder or a .keras file, got {str(model)!r}: {why}."
         )
-    values = _read_settings(path if path.is_dir() else path.parent)
     classifier = load_model(path / "model.keras" if path.is_dir() else path)
-    return classifier, settings_for(file_shape(classifier), values, **settings)
+    return classifier, read_settings(path, classifier, **settings)
+
+
+@check_arguments
+def read_settings(model: str | Path, classifier: keras.Model, **settings: Any) -> Experiment:
+    """Return the settings to read labelled images with for a classifier: its run's, if it has one.
+
+    Args:
+        model: The run's folder, or the .keras file.
+        classifier: The classifier in it.
+        settings: As for `load_classifier`.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+    path = arguments.path("model", model)
+    values = _read_settings(path if path.is_dir() else path.parent)
+    return settings_for(file_shape(classifier), values, **settings)
 
 
 def load_model(file: Path) -> keras.Model:

@@ -16,7 +16,7 @@ from tlkit._internal.temporaries import temporary_folder
 from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError, DownloadError
 from tlkit.experiments import checksums, hub_errors, public_files, run_files, run_folder
-from tlkit.experiments.exporting import FOLDER
+from tlkit.experiments.export_records import FOLDER
 
 CARD, SUMS = "README.md", checksums.NAME
 _TEXTS = ("config.json", "metrics.json", "history.csv")

@@ -12,7 +12,7 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.listings import PARTS
 from tlkit.data.splits import Split, find_duplicates
 from tlkit.errors import ConfigError, DataError
-from tlkit.experiments import run_files
+from tlkit.experiments import export_records, run_files
 
 NAME = "split.csv"
 
@@ -36,19 +36,47 @@ def list_digests(dataset: ImageDataset) -> list[str]:
     return [scan.digest for scan in dataset.scans]
 
 
-def count_trained(run: str | Path, dataset: ImageDataset) -> int:
-    """Return how many images a run was trained on, by their content; 0 where it is not known.
+def find(model: str | Path) -> Path | None:
+    """Return the file with the split that a classifier was trained on; None if there is none.
 
     Args:
-        run: A run's folder.
+        model: A run's folder, its classifier, or a file in its folder of exports.
+    """
+    path = Path(model)
+    if path.parent.name == export_records.FOLDER:
+        run = path.parent.parent
+    else:
+        run = path if path.is_dir() else path.parent
+    return run / NAME if (run / NAME).is_file() else None
+
+
+def list_part(model: str | Path, part: str) -> set[str] | None:
+    """Return the digests of the images of one part; None if the split is not known.
+
+    Args:
+        model: As for `find`.
+        part: "train", "validation" or "test"; the folds of a run are training images.
+    """
+    file = find(model)
+    if file is None:
+        return None
+    rows = run_files.read_csv(file, "part", "path", "digest")
+    return {
+        row["digest"]
+        for row in rows
+        if row["part"] == part or (part == "train" and _is_fold(row["part"]))
+    }
+
+
+def count_trained(model: str | Path, dataset: ImageDataset) -> int:
+    """Return how many images a classifier was trained on, by their content; 0 if not known.
+
+    Args:
+        model: As for `find`.
         dataset: The images, which may be anywhere.
     """
-    file = Path(run) / NAME
-    if not file.is_file():
-        return 0
-    rows = run_files.read_csv(file, "part", "path", "digest")
-    trained = {row["digest"] for row in rows if row["part"] == "train" or _is_fold(row["part"])}
-    return sum(digest in trained for digest in list_digests(dataset))
+    trained = list_part(model, "train")
+    return sum(digest in trained for digest in list_digests(dataset)) if trained else 0
 
 
 def _is_fold(part: str) -> bool:

@@ -220,6 +220,18 @@ class ReportFacts:
         return self.num_images.get(part, sum(self.counts.get(part, {}).values()))
 
     @property
+    def validation_uses(self) -> tuple[str, ...]:
+        """What the validation images served to do, as far as the facts tell."""
+        names = {name for phase in self.phases for name in phase.metrics}
+        uses = {
+            "follow the training": any(name.startswith("val_") for name in names),
+            "calibrate the probabilities": self.model.temperature != 1,
+            "choose the thresholds of the classes": self.model.thresholds_chosen,
+            "calibrate the prediction sets": self.sets is not None,
+        }
+        return tuple(use for use, is_one in uses.items() if is_one)
+
+    @property
     def majority_share(self) -> float:
         """The accuracy of always predicting the most frequent class of the test images."""
         return max(score.support for score in self.evaluation.classes) / self.evaluation.count

@@ -1,0 +1,94 @@
+"""The images of a run, found again and split as the run split them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tlkit._internal import arguments
+from tlkit._internal.signatures import check_arguments
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.splits import Split
+from tlkit.errors import Argument, ConfigError, DataError
+from tlkit.experiments import folds, run_files, split_csv
+from tlkit.experiments.experiment import Experiment, settings_of_run
+from tlkit.experiments.loading import load_images
+
+
+@check_arguments
+def read_split(run: str | Path) -> Split:
+    """Return the images of a run as it split them; with folds, all are training and test images.
+
+    Args:
+        run: The run's folder; its images must not have moved or changed.
+
+    Raises:
+        ConfigError: The folder is not a run.
+        DataError: The images were moved or changed.
+    """
+    folder = arguments.path("run", run)
+    file = folder / "config.json"
+    config = run_files.read_json(file) if file.is_file() else {}
+    if "experiment" not in config:
+        raise ConfigError(f"`run` must be a run that `tlkit train` wrote, got {str(run)!r}.")
+    with run_files.explain_damage(file):
+        experiment = Experiment.from_dict(settings_of_run(config))
+    images = load_images(experiment)
+    if not experiment.folds:
+        return split_csv.load_split(images, folder / split_csv.NAME)[1]
+    source, _ = folds.load(images, folder)
+    return Split(train=source, validation=source.take([]), test=source)
+
+
+@check_arguments
+def load_test_images(run: str | Path) -> ImageDataset | None:
+    """Return the test images of a run, or its validation images; None if it has neither.
+
+    Args:
+        run: As for `read_split`.
+
+    Raises:
+        ConfigError: The folder is not a run.
+        DataError: The images were moved or changed.
+    """
+    return take_held_out(read_split(run))
+
+
+@check_arguments
+def take_held_out(split: Split) -> ImageDataset | None:
+    """Return the test images of a split, or its validation images; None if it has neither."""
+    test = split.test if len(split.test) else split.validation
+    return test if len(test) else None
+
+
+@check_arguments
+def take_part(model: str | Path, dataset: ImageDataset, part: str) -> ImageDataset:
+    """Return those images of a dataset that are in one part of a run's split, by their content.
+
+    Args:
+        model: The run's folder, its classifier, or a file exported from it.
+        dataset: The images, which may be anywhere.
+        part: "train", "validation" or "test".
+
+    Raises:
+        ConfigError: The run's split is not known, or has no such part.
+        DataError: Some images of the part are missing or have changed.
+    """
+    digests = split_csv.list_part(model, part)
+    if digests is None:
+        raise ConfigError(
+            Argument("part"),
+            f" needs the run of the classifier, with its {split_csv.NAME}; none belongs to "
+            f"{str(model)!r}. Leave ",
+            Argument("part"),
+            " out, and take images that it was not trained on.",
+        )
+    if not digests:
+        raise ConfigError(Argument("part"), f" {part!r} is empty in the run's {split_csv.NAME}.")
+    found = split_csv.list_digests(dataset)
+    missing = digests - {*found}
+    if missing:
+        raise DataError(
+            f"The run's {part} images must all be there, got {len(missing):,} of "
+            f"{len(digests):,} missing or changed."
+        )
+    return dataset.take(np.flatnonzero([digest in digests for digest in found]))

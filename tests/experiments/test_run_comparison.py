@@ -1,0 +1,83 @@
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tlkit
+from tlkit.errors import ConfigError, DataError
+from tlkit.experiments import compare_runs, run_comparison
+
+
+def _rewrite(run: Path, target: Path, parts: dict[str, str]) -> Path:
+    """Copy a run, with other parts of some of its images, by path."""
+    copy = shutil.copytree(run, target)
+    rows = list(csv.DictReader((copy / "split.csv").open(newline="")))
+    lines = ["part,path,digest"]
+    lines += [f"{parts.get(r['path'], r['part'])},{r['path']},{r['digest']}" for r in rows[::-1]]
+    (copy / "split.csv").write_text("\n".join(lines) + "\n")
+    tlkit.experiments.verify_run(copy, accept=True)
+    return copy
+
+
+def _list_test(run: Path) -> list[str]:
+    rows = csv.DictReader((run / "split.csv").open(newline=""))
+    return [row["path"] for row in rows if row["part"] == "test"]
+
+
+def test_runs_are_compared_on_the_test_images_that_all_have(trained: Path, tmp_path: Path) -> None:
+    tested = _list_test(trained)
+    other = _rewrite(trained, tmp_path / "other", dict.fromkeys(tested[::2], "train"))
+    found = compare_runs([trained, other])
+    first, second = found.runs
+    assert found.images == f"{len(tested) // 2} test images that all of them have in common"
+    np.testing.assert_array_equal(first.evaluation.labels, second.evaluation.labels)
+    np.testing.assert_array_equal(first.evaluation.probabilities, second.evaluation.probabilities)
+    assert (first.num_trained, second.num_trained) == (0, 0)
+    assert first.against_first is None
+    assert second.against_first is not None
+    assert second.against_first.difference.mean == 0
+    assert "difference: accuracy minus that of" in str(found)
+
+
+def test_images_that_one_run_was_trained_on_are_named(
+    trained: Path, photos: Path, tmp_path: Path
+) -> None:
+    rows = list(csv.DictReader((trained / "split.csv").open(newline="")))
+    everything = {row["path"]: "test" for row in rows}
+    other = _rewrite(trained, tmp_path / "other", everything)
+    found = compare_runs([trained, other], data=photos)
+    num_trained = sum(row["part"] == "train" for row in rows)
+    assert [each.num_trained for each in found.runs] == [num_trained, 0]
+    assert f"{trained} was trained on {num_trained} of them" in str(found)
+
+
+def test_runs_without_test_images_in_common_need_others(trained: Path, tmp_path: Path) -> None:
+    tested = _list_test(trained)
+    parts = dict.fromkeys(tested, "train")
+    rows = csv.DictReader((trained / "split.csv").open(newline=""))
+    parts |= {row["path"]: "test" for row in rows if row["part"] == "validation"}
+    other = _rewrite(trained, tmp_path / "other", parts)
+    with pytest.raises(DataError, match="have no test images in common.*set `data`"):
+        compare_runs([trained, other])
+    none = _rewrite(trained, tmp_path / "none", dict.fromkeys(tested, "train"))
+    with pytest.raises(ConfigError, match="was trained on all of its images"):
+        compare_runs([trained, none])
+    with pytest.raises(ConfigError, match="must be two or more different classifiers"):
+        compare_runs([trained, trained])
+
+
+def test_other_classes_are_refused_and_their_order_does_not_matter(trained: Path) -> None:
+    labels = np.array([0, 1, 1, 0])
+    rows = np.tile([0.9, 0.1], (4, 1))
+    one = tlkit.evaluation.compute_metrics(labels, rows, class_names=["a", "b"])
+    turned = tlkit.evaluation.compute_metrics(1 - labels, rows[:, ::-1], class_names=["b", "a"])
+    check = run_comparison._check_classes  # two runs with other classes take long
+    check(["x", "y"], [one, turned])
+    other = tlkit.evaluation.compute_metrics(labels, rows, class_names=["a", "c"])
+    with pytest.raises(DataError, match="x and y differ in 'b', 'c'"):
+        check(["x", "y"], [one, other])
+    relabelled = tlkit.evaluation.compute_metrics(labels[::-1] * 0, rows, class_names=["a", "b"])
+    with pytest.raises(DataError, match="must have the same labels"):
+        check(["x", "y"], [one, relabelled])
