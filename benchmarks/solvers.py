@@ -28,7 +28,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 import tlkit
-from tlkit.training import linear, solvers
+from tlkit.training import linear, samples, solvers
 
 TOLERANCES = (1e-3, 3e-4, 1e-4)  # the last is scikit-learn's default
 SHAPES = {"probe": (5_000, 512, 10), "mnist": (60_000, 512, 10), "photos": (1_000, 1_280, 5)}
@@ -90,8 +90,8 @@ def peer(tol: float) -> Solve:
         scaler = StandardScaler().fit(features)
         standard = scaler.transform(features)
         parts = [
-            (fitted[: solvers._MAX_CHOICE], part[: solvers._MAX_CHOICE])
-            for fitted, part in solvers._split(len(labels), 0)
+            (fitted[: samples._MAX_CHOICE], part[: samples._MAX_CHOICE])
+            for fitted, part in samples._split(len(labels), 0)
         ]
         models = [_regression(tol) for _ in parts]
         tried = []

@@ -9,7 +9,7 @@ import tlkit
 from tlkit import Cache, Phase, SolvedHead, TwoPhaseTrainer, train_phase
 from tlkit.caching.rows import Rows
 from tlkit.errors import ConfigError, DataError
-from tlkit.training import head_solver, linear, ood_detector, solvers
+from tlkit.training import feature_arrays, head_solver, linear, ood_detector, solvers
 
 DATA = make_stripes(200, contrast=20)
 
@@ -187,8 +187,8 @@ def test_features_on_disk_are_solved_block_by_block(
 
 def test_features_that_are_too_many_for_memory_are_stacked_in_a_file() -> None:
     batches = [np.full((4, 2, 3), number, "float32") for number in range(3)]
-    whole = solvers.stack_batches(iter(batches), 12, max_bytes=4 * 12 * 6)
-    stored = solvers.stack_batches(iter(batches), 12, max_bytes=4 * 12 * 6 - 1)
+    whole = feature_arrays.stack_batches(iter(batches), 12, max_bytes=4 * 12 * 6)
+    stored = feature_arrays.stack_batches(iter(batches), 12, max_bytes=4 * 12 * 6 - 1)
     assert (type(whole), type(stored)) == (np.ndarray, np.memmap)
     np.testing.assert_array_equal(whole, stored)
 

@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression, Ridge
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from tlkit.training import linear, solvers
+from tlkit.training import linear, logistic_regression, samples, solvers
 
 
 def _blobs(count: int = 300, size: int = 6, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -135,11 +135,11 @@ def test_few_images_give_no_overconfident_probabilities(solver: str) -> None:
 
 def test_each_image_of_a_small_set_is_held_out_once() -> None:
     for count in (2, 7, 1999):
-        parts = solvers._split(count, 0)
+        parts = samples._split(count, 0)
         assert sorted(np.concatenate([part for _, part in parts])) == list(range(count))
         assert all(len(fitted) + len(part) == count for fitted, part in parts)
         assert all(not set(fitted) & set(part) for fitted, part in parts)
-    [(fitted, part)] = solvers._split(2000, 0)
+    [(fitted, part)] = samples._split(2000, 0)
     assert (len(fitted), len(part)) == (1800, 200)
 
 
@@ -166,8 +166,8 @@ def test_deviations_of_many_images_are_hardly_shrunk() -> None:
 
 
 def test_a_penalty_is_chosen_from_ten_images_a_class_on() -> None:
-    assert solvers.find_fixed_penalty(29, 3) == 1e-2
-    assert solvers.find_fixed_penalty(30, 3) is None
+    assert logistic_regression.find_fixed_penalty(29, 3) == 1e-2
+    assert logistic_regression.find_fixed_penalty(30, 3) is None
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(2**28, {1}), (0, {2})])
@@ -181,7 +181,7 @@ def test_small_products_are_computed_by_one_thread(
         threads.add(max(found))
         return solvers_measure(*arguments)
 
-    solvers_measure = solvers.measure_errors
+    solvers_measure = logistic_regression.measure_errors
     monkeypatch.setattr(solvers, "measure_errors", measure)
     monkeypatch.setattr(solvers, "_MAX_BY_ONE", limit)
     random = np.random.default_rng(0)

@@ -17,7 +17,7 @@ from tlkit.distributed.feature_set import FeatureSet, open_features
 from tlkit.distributed.shards import Shard, Shards
 from tlkit.errors import Argument, ConfigError, DataError
 from tlkit.models.inspection import class_names, head_of, is_multi_label
-from tlkit.training import solvers
+from tlkit.training import logistic_regression, samples, solvers
 from tlkit.training.linear import Linear, Moments, fold_scaling, shrink_deviations
 from tlkit.training.solvers import Solver
 
@@ -85,7 +85,7 @@ def solve(shards: Shards, solver: Solver, *, classes: int, seed: int | None) -> 
         seed: Chooses the images held out.
     """
     count = int(shards.counts.sum())
-    pairs = solvers.choose_rows(count, seed)
+    pairs = samples.choose_rows(count, seed)
     if solver == "ridge":
         sums = zip(*shards.call_all("sum_moments"), strict=True)
         whole = Moments.from_arrays([np.asarray(sum(arrays)) for arrays in sums])
@@ -95,16 +95,16 @@ def solve(shards: Shards, solver: Solver, *, classes: int, seed: int | None) -> 
     deviations = np.sqrt(shards.add_up("sum_squares", mean) / count)
     shift, scale = (each.astype("float32") for each in (mean, shrink_deviations(deviations, count)))
 
-    def take(rows: np.ndarray) -> solvers.Samples:
+    def take(rows: np.ndarray) -> samples.Samples:
         x, labels = shards.take(rows)
         return (x - shift) / scale, labels, None
 
     start = np.zeros((len(mean) + 1, classes))
-    penalty = solvers.find_fixed_penalty(count, classes)
+    penalty = logistic_regression.find_fixed_penalty(count, classes)
     if penalty is None:
         parts = [(take(fitted), take(part)) for fitted, part in pairs]
-        penalty, start = solvers.choose_penalty(parts, start, count)
-    found = solvers.minimize_sums(
+        penalty, start = logistic_regression.choose_penalty(parts, start, count)
+    found = logistic_regression.minimize_sums(
         lambda kernel, bias: shards.call_all("measure_errors", kernel, bias, shift, scale),
         start,
         penalty,

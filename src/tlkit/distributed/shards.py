@@ -10,9 +10,9 @@ import numpy as np
 from tlkit.distributed.feature_set import read_file
 from tlkit.distributed.storage import Location
 from tlkit.errors import DataError
-from tlkit.training import solvers
+from tlkit.training import logistic_regression, solvers
 from tlkit.training.linear import Linear, blocks
-from tlkit.training.solvers import Sums
+from tlkit.training.logistic_regression import Sums
 
 Rows = tuple[np.ndarray, np.ndarray]
 """Features in float32, and class indices."""
@@ -69,11 +69,11 @@ class Shard:
     def measure_errors(
         self, kernel: np.ndarray, bias: np.ndarray, shift: np.ndarray, scale: np.ndarray
     ) -> Sums:
-        """Return the gradients and the loss of all images; see `solvers.measure_errors`."""
+        """Return the gradients and the loss of all images; see `measure_errors`."""
         total: list[Any] = [0.0, 0.0, 0.0]
         for x, labels in self._blocks():
             standard = (x - shift) / scale
-            found = solvers.measure_errors((standard, labels, None), kernel, bias)
+            found = logistic_regression.measure_errors((standard, labels, None), kernel, bias)
             total = [before + more for before, more in zip(total, found, strict=True)]
         return total[0], total[1], total[2]
 

@@ -24,7 +24,7 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import Argument, ConfigError, DataError
 from tlkit.evaluation.head_features import HeadFeatures
 from tlkit.models.inspection import class_names, head_of, is_multi_label
-from tlkit.training import solvers
+from tlkit.training import feature_arrays, solvers
 from tlkit.training.inputs import validate
 
 _MAX_ROWS = 10  # of a printed table
@@ -247,7 +247,7 @@ def read_features(
             total = len(data[0]) if batches.is_arrays(data) else None
             progress.update(sum(map(len, labels)), total)
     indices = np.concatenate(labels).astype("int64")
-    return solvers.stack_batches(features, len(indices)), indices
+    return feature_arrays.stack_batches(features, len(indices)), indices
 
 
 def _check(labels: np.ndarray, names: Sequence[str], num_folds: int) -> None:

@@ -9,7 +9,7 @@ from tlkit._internal import arguments, arrays
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError, DataError
-from tlkit.training import linear, solvers
+from tlkit.training import linear, temperature
 
 NUM_BINS = 15
 _MAX_BINS = 10_000
@@ -140,7 +140,7 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
         labels: The true class index of each image; for multi-label, rows of 0 and 1.
         probabilities: `(count, classes)`, of images that were not trained on.
     """
-    return solvers.fit_temperature(_to_logits(labels, probabilities), labels)
+    return temperature.fit_temperature(_to_logits(labels, probabilities), labels)
 
 
 def calibrated_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -153,7 +153,7 @@ def calibrated_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
         probabilities: As for `fit_temperature`.
     """
     logits = _to_logits(labels, probabilities)
-    return linear.cross_entropy(logits / solvers.fit_temperature(logits, labels), labels)
+    return linear.cross_entropy(logits / temperature.fit_temperature(logits, labels), labels)
 
 
 def _to_logits(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

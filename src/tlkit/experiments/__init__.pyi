@@ -17,6 +17,7 @@ from .comparison import compare as compare
 from .demo import create_demo as create_demo
 from .demo import serve_demo as serve_demo
 from .experiment import Experiment as Experiment
+from .experiment_training import train as train
 from .exported import evaluate_exported as evaluate_exported
 from .exported import is_exported as is_exported
 from .exported import load_exported as load_exported
@@ -33,7 +34,6 @@ from .run_comparison import RunComparison as RunComparison
 from .run_comparison import compare_runs as compare_runs
 from .runner import ExperimentResult as ExperimentResult
 from .runner import run as run
-from .runner import train as train
 from .served_file import find_served_file as find_served_file
 from .sharing import Push as Push
 from .sharing import pull as pull

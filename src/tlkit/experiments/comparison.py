@@ -263,7 +263,7 @@ def _evaluate(trained: Trained, data: Split) -> tuple[dict[str, float | None], n
     with temporary_folder() as folder:
         file = save(trained.model, folder / "model.keras")
         model_bytes = file.stat().st_size
-    values = {
+    values: dict[str, float | None] = {
         "accuracy": score.accuracy,
         "loss": score.loss,
         "seconds": trained.seconds,

@@ -201,7 +201,7 @@ def _check_classes(names: Sequence[str], evaluations: Sequence[Evaluation]) -> N
 def _true(evaluation: Evaluation) -> np.ndarray:
     """Return the true classes of each image in a form that the order of classes does not change."""
     if evaluation.is_multi_label:
-        return evaluation.labels[:, np.argsort(evaluation.class_names)]
+        return np.asarray(evaluation.labels[:, np.argsort(evaluation.class_names)])
     return np.asarray(evaluation.class_names)[evaluation.labels]
 
 

@@ -1,7 +1,7 @@
 """Run a whole experiment: from images on disk to a folder with model, metrics and report."""
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -11,33 +11,30 @@ from typing import Any
 import keras
 
 from tlkit._internal.signatures import check_arguments
-from tlkit.caching.cache import DEFAULT, Cache
+from tlkit.caching.cache import Cache
 from tlkit.caching.progress import CacheProgress, show_waiting
 from tlkit.caching.usage import Usage
 from tlkit.data import scanning
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.listings import PARTS
-from tlkit.data.named_augmentation import create_augmentation
 from tlkit.data.splits import Split
 from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation import calibration, ood
 from tlkit.evaluation.cross_validation import CrossValidation
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.metrics import Evaluation
-from tlkit.evaluation.probing.search_result import BackboneSearch, ProbedBackbone
+from tlkit.evaluation.probing.search_result import BackboneSearch
 from tlkit.experiments import (
     backbone_choice,
     energy,
     folds,
-    recipes,
     run_saving,
     run_state,
 )
 from tlkit.experiments.additions import Additions, measure
 from tlkit.experiments.experiment import Experiment, check_name
-from tlkit.experiments.loading import image_size_of, load_images, split_images
-from tlkit.experiments.recipe import Recipe
-from tlkit.experiments.recipe_precision import set_precision
+from tlkit.experiments.experiment_training import STORED, train, train_on
+from tlkit.experiments.loading import load_images, split_images
 from tlkit.experiments.reporting import plan
 from tlkit.experiments.stages import Stages
 from tlkit.experiments.trained import Trained
@@ -46,10 +43,7 @@ from tlkit.models.inspection import probabilities_of
 from tlkit.training import ood_detector
 from tlkit.training.checkpoint_files import CheckpointFolder
 
-_VIEWS = 4  # augmented copies of each image, for a head that is solved
 _MIN_FOR_THRESHOLD = 100  # validation images
-STORED = Cache(folder="auto")
-"""Features are stored in the default folder, for later experiments."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -231,7 +225,7 @@ def _evaluate(
     folded = None
     if experiment.folds:
         how: dict[str, Any] = {"cache": cache, "verbose": verbose}
-        again = partial(_train_on, experiment, count(1), claim.checkpoint, **how)
+        again = partial(train_on, experiment, count(1), claim.checkpoint, **how)
         folded = folds.evaluate_folds(experiment, source, trained, train=again, cache=stored)
         parts = replace(parts, test=source)
         on_message(folded.summary())
@@ -313,81 +307,9 @@ def _evaluate_before(
     return evaluate(trained.model, split.test, cache=cache)
 
 
-@check_arguments
-def train(
-    experiment: Experiment,
-    split: Split,
-    *,
-    cache: Cache | None = STORED,
-    chosen: ProbedBackbone | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    checkpoint: Path | None = None,
-    verbose: bool = True,
-) -> Trained:
-    """Train a classifier on the training images of a split.
-
-    Args:
-        experiment: The settings.
-        split: The images.
-        cache: As for `run`.
-        chosen: The backbone that a search recommended, and where it ends.
-        callbacks: As for `run`.
-        checkpoint: As for `Recipe.train`.
-        verbose: Whether to print a line for every epoch.
-    """
-    recipe = recipes.for_experiment(experiment)
-    if experiment.augment:
-        layers = create_augmentation(
-            experiment.augment, value_range=split.train.value_range, channels=experiment.channels
-        )
-        recipe = recipe.augment(layers)
-        if recipe.fine_tune is None:
-            cache = replace(cache or DEFAULT, views=_VIEWS)
-    if chosen is not None:
-        limited = experiment.max_ms is not None or experiment.max_mb is not None
-        recipe = backbone_choice.end_recipe(recipe, chosen, limited=limited)
-    recipe = set_precision(_add_callbacks(recipe, callbacks), experiment.precision)
-    return recipe.train(
-        replace(split.train, notices=()),  # the plan has said them
-        image_size=image_size_of(experiment),
-        weights=experiment.weights,
-        backbone_options=experiment.backbone_options,
-        pixels=experiment.pixel_format,
-        num_prefix_tokens=experiment.num_prefix_tokens,
-        class_weight=experiment.class_weight,
-        seed=experiment.seed,
-        budget=experiment.budget,
-        cache=cache,
-        also=[part for part in (split.validation, split.test) if len(part)],
-        checkpoint=checkpoint,
-        verbose=verbose,
-    )
-
-
-def _train_on(
-    experiment: Experiment,
-    numbers: Iterator[int],
-    checkpoints: Path,
-    data: ImageDataset,
-    **how: Any,
-) -> Trained:
-    """Train on the images that are not in the next fold."""
-    empty = data.take([])
-    parts = Split(train=data, validation=empty, test=empty)
-    return train(experiment, parts, checkpoint=checkpoints / f"fold-{next(numbers)}", **how)
-
-
 def _is_backbone_unchanged(trained: Trained) -> bool:
     """Return whether the head alone was trained, so that its features are worth storing."""
     return [phase.name for phase in trained.run.phases] == ["head"]
-
-
-def _add_callbacks(recipe: Recipe, callbacks: Sequence[keras.callbacks.Callback]) -> Recipe:
-    head, tail = recipe.head, recipe.fine_tune
-    if tail is not None:
-        tail = replace(tail, callbacks=(*tail.callbacks, *callbacks))
-    head = replace(head, callbacks=(*head.callbacks, *callbacks))
-    return replace(recipe, head=head, fine_tune=tail)
 
 
 def _fit_threshold(trained: Trained, validation: ImageDataset) -> None:

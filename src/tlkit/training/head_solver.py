@@ -23,7 +23,7 @@ from tlkit.errors import ConfigError, DataError
 from tlkit.models import flat_graph, freezing
 from tlkit.models.flat_graph import Part
 from tlkit.models.inspection import head_of, is_multi_label, probabilities_of
-from tlkit.training import losses, ood_detector, solvers
+from tlkit.training import feature_arrays, losses, ood_detector, solvers
 from tlkit.training.inputs import true_labels
 from tlkit.training.linear import Features, Linear
 from tlkit.training.phase import SolvedHead
@@ -152,10 +152,10 @@ def _run_images(
             yield engines[key].run(chunk.images)[0]
 
     if batches.is_arrays(data):
-        features = solvers.stack_batches(run(), len(data[0]), max_bytes=_find_limit(None))
+        features = feature_arrays.stack_batches(run(), len(data[0]), max_bytes=_find_limit(None))
     else:  # how many images it has is known at its end
         found = list(run())
-        features = solvers.stack_batches(found, sum(map(len, found)))
+        features = feature_arrays.stack_batches(found, sum(map(len, found)))
     return features, np.concatenate(labels)
 
 
@@ -186,7 +186,9 @@ def _run_cached(
                 yield np.asarray(keras.ops.convert_to_numpy(rest(tensors, training=False)[0]))
 
     labels = np.concatenate([dataset.labels] * len(dataset.views))
-    return solvers.stack_batches(run(), len(labels), max_bytes=_find_limit(part.cache)), labels
+    return feature_arrays.stack_batches(
+        run(), len(labels), max_bytes=_find_limit(part.cache)
+    ), labels
 
 
 class _StoredFeatures:

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # o
 
 from tlkit._internal import system
 from tlkit.evaluation import multi_label
-from tlkit.training import solvers
+from tlkit.training import solvers, temperature
 from tlkit.training.linear import PENALTIES, Linear, Moments, solve_dual
 
 Item = TypeVar("Item")
@@ -313,5 +313,5 @@ def calibrated_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         labels: Class indices, `(count,)`.
     """
     smoothing = 1 / (len(labels) + 2)  # Platt's, or the best temperature of no error would be 0
-    scaled = logits / solvers.fit_temperature(logits, labels, smoothing=smoothing)
+    scaled = logits / temperature.fit_temperature(logits, labels, smoothing=smoothing)
     return np.asarray(logsumexp(scaled, axis=1) - scaled[np.arange(len(labels)), labels])
