@@ -7,12 +7,14 @@ The table goes into docs/explanation/internet-scale.md.
 """
 
 import argparse
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 PAGE = Path(__file__).parent.parent / "docs" / "explanation" / "internet-scale.md"
+JOURNEY = PAGE.parent.parent / "results" / "journey.json"
 START, END = "<!-- results -->\n", "<!-- end of results -->\n"
 COUNTS = (100_000_000, 5_000_000_000)
 HOUR = 3600
@@ -27,26 +29,23 @@ class Rate:
     source: str
 
 
-DECODE = Rate(
-    what="decoding 227 x 227 JPEGs, one core",
-    per_second=3269 / 2,
-    source="docs/explanation/journey.md: 3,269 a second by TensorFlow on 2 cores",
-)
+def _read_journey(what: str, key: str) -> Rate:
+    """Return the rate of one core that `journey.py` has measured: its limits, or a trunk."""
+    rows = json.loads(JOURNEY.read_text())["rows"]
+    cores = rows["limits"]["cores"]
+    measured = rows["limits"][key] if key in rows["limits"] else max(rows[key]["speeds"].values())
+    source = f"docs/explanation/journey.md: {measured:,.0f} a second on {cores} cores"
+    return Rate(what=what, per_second=measured / cores, source=source)
+
+
+DECODE = _read_journey("decoding 227 x 227 JPEGs, one core", "jpegs_a_second")
 DECODE_512 = Rate(
     what="decoding 512-pixel JPEGs, one core",
     per_second=326,
     source="FFCV, published: 31,278 a second on 96 cores",
 )
-CPU = Rate(
-    what="MobileNetV2 at 224 px by LiteRT, one core",
-    per_second=149,
-    source="docs/explanation/journey.md: 298 a second on 2 cores",
-)
-CPU_SMALL = Rate(
-    what="MobileNetV2 at 96 px by LiteRT, one core",
-    per_second=826,
-    source="docs/explanation/journey.md: 1,651 a second on 2 cores",
-)
+CPU = _read_journey("MobileNetV2 at 224 px by LiteRT, one core", "trunk 224")
+CPU_SMALL = _read_journey("MobileNetV2 at 96 px by LiteRT, one core", "trunk 96")
 GPU = Rate(
     what="MobileNetV2 at 224 px, one GPU (RTX 5090)",
     per_second=27_592,
