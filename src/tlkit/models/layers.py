@@ -1,4 +1,4 @@
-"""The layers tlkit adds to Keras: raw images to a backbone's pixels, logits to named classes."""
+"""The Keras layers of tlkit: from raw images to a backbone's pixels, from logits to classes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Interpolation = Literal["bicubic", "bilinear", "nearest"]
 """How images are resized."""
 
 Alpha = Literal["black", "drop", "white"]
-"""What a transparent pixel shows; "drop" ignores the fourth channel."""
+"""The background behind transparent pixels; "drop" ignores the fourth channel."""
 
 _CHANNELS = (1, 3, 4)
 
@@ -29,7 +29,7 @@ class GrayToRGBResize(keras.layers.Layer):
     Images are channels-last: `(batch, height, width)`, or `(batch, height, width, channels)` with
     1, 3 or 4 channels; height and width may be unknown (None). The result has shape
     `(batch, *size, 3)` and the layer's compute dtype. Grey is copied to three equal channels. A
-    fourth channel is alpha: it is composited over a background, or dropped.
+    fourth channel is alpha: the image is composited over a background, or alpha is dropped.
 
     The layer computes in float32 and rounds once at the end. So under a float16 or bfloat16 policy
     the relative error of a value of at least 1e-4 is at most 2**-11 or 2**-8, half a unit in the
@@ -43,8 +43,8 @@ class GrayToRGBResize(keras.layers.Layer):
         interpolation: "bicubic", "bilinear" or "nearest".
         alpha: Background of images with a fourth channel: "white", "black", or "drop" to ignore
             that channel.
-        file_size: Height and width at which tlkit decodes image files for this layer, as it did in
-            training; None decodes them in their own size. It does not change what the layer does.
+        file_size: Height and width at which tlkit decodes image files for this layer, equal to that
+            of training; None keeps the size of each file. It has no effect on the layer's result.
         **kwargs: Arguments of every Keras layer: `name`, `dtype`, `trainable`.
 
     Raises:
