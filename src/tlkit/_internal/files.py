@@ -80,7 +80,7 @@ def rename(source: Path, target: Path) -> None:
 
 @contextmanager
 def explain_disk(path: Path) -> Iterator[None]:
-    """Turn an error of the disk inside the block into a StoreError; Keras hides some of them.
+    """Turn errors of the disk inside the block into a StoreError, even if Keras wraps them.
 
     Keras and HDF5 raise errors of other classes that have the number of the system's error in
     their text.
@@ -196,7 +196,7 @@ _BEGINNINGS = {
 
 
 def describe_damage(path: Path) -> str:
-    """Return what is wrong with a file of weights or a model; "" if its first bytes are right.
+    """Return what is wrong with a file of weights or a model; "" if it seems intact.
 
     Examples:
         >>> import tempfile

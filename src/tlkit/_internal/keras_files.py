@@ -167,7 +167,7 @@ def check_weights(file: Path | io.BytesIO) -> int:
 
     Raises:
         OSError: The file can't be read.
-        UnsafeFileError: It has links, data in other files, or far more numbers than bytes.
+        UnsafeFileError: It has links or data in other files, or unpacks to too many bytes.
     """
     declared = stored = count = 0
     with h5py.File(file, "r") as root:

@@ -50,7 +50,6 @@ class FeatureFolder:
 
         Raises:
             StoreError: No disk has this much free space.
-            StoreError: There is no place with this much room.
         """
         if num_bytes is None or self.store is not None:
             return

@@ -23,7 +23,7 @@ def refuse_mixing(layers: Sequence[keras.layers.Layer], place: str) -> None:
 
     Args:
         layers: The layers.
-        place: What can't be trained with mixed labels; it follows "without MixUp and CutMix".
+        place: Where labels can't be mixed, for the message, such as "in a SolvedHead".
 
     Raises:
         ConfigError: A layer mixes labels.

@@ -311,7 +311,7 @@ def _spread_evenly(positions: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return positions in the same order within each class, spread evenly from 0 to 1.
 
     Images with the same position are a group: they keep one position, and count as their most
-    most frequent class.
+    frequent class.
 
     Args:
         positions: The hash of each image, from 0 to 1.

@@ -74,7 +74,6 @@ def build_classifier(
             model, and with a file whose first layers do not rescale pixels.
         interpolation: How images are resized: "bicubic", "bilinear" or "nearest"; by default
             "bilinear", or the preset's interpolation.
-            "bilinear", or as for a preset.
         weights: Weights of a named backbone: "imagenet", "starter" (for mobilenet_v2, without a
             download), None for random weights, or the path of a weights file.
         backbone_options: More arguments of a named backbone's constructor: `{"alpha": 0.35}`.

@@ -139,18 +139,18 @@ class ClassProbabilities(keras.layers.Layer):
     The names are part of the layer's config, so a saved, loaded or cloned model has them too. The
     probabilities are computed in float32 under every dtype policy.
 
-    `stored` holds arrays by name that were fitted to a trained classifier: what `tlkit.calibrate`
-    and `tlkit.fit_ood` need for predictions. A file keeps them beside the weights; they are no
-    weights, and a cloned model has none.
+    `stored` has arrays by name that were fitted to a trained classifier, such as those of
+    `tlkit.calibrate` and `tlkit.fit_ood`. A file stores them beside the weights. They are not
+    weights of the layer, so a cloned model does not have them.
 
     Args:
         class_names: A name for each class, in the order of the logits; all different.
         temperature: The logits are divided by it: above 1, the probabilities are less confident.
             See `tlkit.calibrate`.
-        multi_label: Whether an image can have several classes, or none: each class then has a
-            probability of its own.
-        thresholds: For multi-label, the probability from which on an image has a class, one for
-            each class; None is 0.5 for all. See `tlkit.calibrate`.
+        multi_label: Whether an image can have several classes, or none; each class then has its own
+            probability.
+        thresholds: For multi-label, the least probability, from 0 to 1, of a class that an image
+            has, one for each class; None means 0.5 for all. See `tlkit.calibrate`.
         **kwargs: Arguments of every Keras layer: `name`, `trainable`.
 
     Raises:
@@ -193,14 +193,14 @@ class ClassProbabilities(keras.layers.Layer):
 
     @override
     def save_own_variables(self, store: Any) -> None:
-        """Write what is stored to a model's file."""
+        """Write the arrays in `stored` to a model's file."""
         for name, array in self.stored.items():
             store[name] = array
 
     @override
     def load_own_variables(self, store: Any) -> None:
-        """Read what is stored in a model's file."""
-        names = store.keys()  # which is all of a dict that Keras' store has
+        """Read the arrays in `stored` from a model's file."""
+        names = store.keys()  # Keras' store has no other method of a dict
         self.stored = {name: np.asarray(store[name]) for name in names}
 
     @override

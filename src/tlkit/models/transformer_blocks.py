@@ -25,7 +25,7 @@ _SAMPLE = 2  # images that the layers are run on, to find the shapes of their ou
 
 
 def is_block(layer: Any) -> bool:
-    """Return whether a layer is a transformer block: a single layer with an attention layer."""
+    """Return whether a layer is a transformer block: the innermost layer with attention inside."""
     return (
         isinstance(layer, keras.Layer)
         and not isinstance(layer, keras.Model)

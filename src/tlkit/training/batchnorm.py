@@ -82,7 +82,7 @@ def reestimate(
     Args:
         model: The model that contains the layers.
         layers: BatchNormalization layers with `trainable` set; frozen layers keep their statistics.
-        images: Batches of images, each `(batch, height, width, channels)`.
+        images: Batches of images, in the form of the model's input.
 
     Raises:
         DataError: `images` is empty.

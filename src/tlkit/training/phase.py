@@ -46,7 +46,7 @@ class Phase:
             of each image pass through the frozen part once; otherwise every epoch runs the whole
             model. MixUp and CutMix also mix labels, which are then one-hot, also for metrics.
         batch_size: Number of images per step, for arrays; a dataset keeps its own batches.
-        precision: The precision in which the backbone's layers compute in every epoch: "float32",
+        precision: The precision of the backbone's layers that run in every epoch: "float32",
             or "bfloat16" or "float16", which are faster on GPUs and TPUs made for them. Weights,
             the head and the probabilities stay in float32; for float16 the loss is scaled, so that
             small gradients do not vanish. The trained classifier computes in float32.
