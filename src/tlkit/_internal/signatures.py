@@ -36,7 +36,7 @@ def check_arguments(door: Door) -> Door:
     for a Python number.
 
     Args:
-        door: A public function, or a dataclass.
+        door: A public function, or a class, whose `__init__` is then checked.
 
     Raises:
         ConfigError: An argument has another type; raised when the function is called.

@@ -172,7 +172,7 @@ def load(
 
     Raises:
         DownloadError: The weights are not on disk and can't be downloaded.
-        DataError: The weights file is damaged; that of the starter may also be missing.
+        DataError: The starter's weights file is missing or damaged, or the downloaded one is damaged.
     """
     if weights != starter.WEIGHTS:
         return _build(spec, size, weights, options)

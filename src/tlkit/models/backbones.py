@@ -123,7 +123,7 @@ def create(
         ConfigError: The name or an option is unknown, the image size is too small or can't be
             changed, or the backbone has no such weights.
         DownloadError: The weights are not on disk and can't be downloaded.
-        DataError: The weights file is damaged; that of the starter may also be missing.
+        DataError: The starter's weights file is missing or damaged, or the downloaded one is damaged.
         MissingExtraError: KerasHub is not installed.
 
     Examples:
