@@ -172,7 +172,7 @@ def load(
 
     Raises:
         DownloadError: The weights are not on disk and can't be downloaded.
-        DataError: The starter's weights file is missing or damaged, or the downloaded one is damaged.
+        DataError: The starter's weights are missing or damaged, or downloaded weights are damaged.
     """
     if weights != starter.WEIGHTS:
         return _build(spec, size, weights, options)

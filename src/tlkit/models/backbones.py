@@ -123,7 +123,7 @@ def create(
         ConfigError: The name or an option is unknown, the image size is too small or can't be
             changed, or the backbone has no such weights.
         DownloadError: The weights are not on disk and can't be downloaded.
-        DataError: The starter's weights file is missing or damaged, or the downloaded one is damaged.
+        DataError: The starter's weights are missing or damaged, or downloaded weights are damaged.
         MissingExtraError: KerasHub is not installed.
 
     Examples:

@@ -103,7 +103,7 @@ def build_classifier(
         ConfigError: An argument is invalid. For example, the backbone is channels-first, ends in
             a softmax or a sigmoid, or rescales `pixels` again.
         DownloadError: The weights are not on disk and can't be downloaded.
-        DataError: The starter's weights file is missing or damaged, or the downloaded one is damaged.
+        DataError: The starter's weights are missing or damaged, or downloaded weights are damaged.
 
     Examples:
         >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
