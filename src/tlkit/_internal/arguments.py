@@ -12,19 +12,25 @@ from typing import Any, TypeVar
 from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError
 
-_MAX_SIDE = 32_768  # pixels: an image of that size takes 3 GB
+_MAX_SIDE = 32_768  # pixels: a square RGB image of this size takes 3 GB
 
 Word = TypeVar("Word", bound=str)
 
 
 def nearest(value: object, allowed: Iterable[str]) -> str:
-    """Return " Did you mean ...?" with the closest names, or nothing where none is close."""
+    """Return " Did you mean ...?" with the closest allowed words, or "" if no word is close."""
     close = similar(value, allowed, 0.5) if isinstance(value, str) else []
     return f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
 
 
 def similar(value: object, allowed: Iterable[str], cutoff: float) -> list[str]:
-    """Return up to three names that are at least this similar, from 0 to 1."""
+    """Return up to three allowed words whose similarity to the value is at least the cutoff.
+
+    Args:
+        value: The value that a caller passed.
+        allowed: The allowed words.
+        cutoff: The lowest similarity, from 0 (nothing in common) to 1 (equal).
+    """
     return difflib.get_close_matches(str(value), list(allowed), n=3, cutoff=cutoff)
 
 
@@ -40,7 +46,7 @@ def one_of(name: str, value: Any, allowed: Iterable[Word]) -> Word:
 
 
 def at_least(name: str, value: Any, minimum: int) -> int:
-    """Return `value` as an int where it is a whole number of at least `minimum`."""
+    """Return `value` as an int; raise a ConfigError unless it is whole and at least `minimum`."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if whole and minimum <= value < 2**63:
         return int(value)
@@ -50,7 +56,7 @@ def at_least(name: str, value: Any, minimum: int) -> int:
 
 
 def seed(name: str, value: Any) -> int:
-    """Return `value` as an int where it can be a seed: Keras takes those of 32 bits."""
+    """Return `value` as an int; raise a ConfigError unless it is a seed of Keras (32 bits)."""
     if at_least(name, value, 0) < 2**32:
         return int(value)
     raise ConfigError(
@@ -59,14 +65,14 @@ def seed(name: str, value: Any) -> int:
 
 
 def positive(name: str, value: Any) -> float:
-    """Return `value` as a float where it is finite and above zero."""
+    """Return `value` as a float; raise a ConfigError unless it is finite and above 0."""
     if _is_number(value) and value > 0:
         return float(value)
     raise ConfigError(Argument(name), f" must be a number above 0, got {show(value)}.")
 
 
 def fraction(name: str, value: Any) -> float:
-    """Return `value` as a float where 0 <= value < 1."""
+    """Return `value` as a float; raise a ConfigError unless 0 <= value < 1."""
     if _is_number(value) and 0 <= value < 1:
         return float(value)
     raise ConfigError(
@@ -75,14 +81,14 @@ def fraction(name: str, value: Any) -> float:
 
 
 def flag(name: str, value: Any) -> bool:
-    """Return `value` where it is True or False."""
+    """Return `value`; raise a ConfigError unless it is True or False."""
     if isinstance(value, bool):
         return value
     raise ConfigError(Argument(name), f" must be True or False, got {show(value)}.")
 
 
 def interval(name: str, value: Any) -> tuple[float, float]:
-    """Return `value` as (low, high) where both are finite and low < high."""
+    """Return `value` as (low, high); raise a ConfigError unless both are finite and low < high."""
     low: Any
     high: Any
     low, high = _unpack(value) or (None, None)
@@ -95,7 +101,7 @@ def interval(name: str, value: Any) -> tuple[float, float]:
 
 
 def size(name: str, value: Any) -> tuple[int, int]:
-    """Return `value`, a whole number or a pair of them, as (height, width)."""
+    """Return `value`, a whole number or a pair of them, as (height, width) in pixels."""
     if isinstance(value, numbers.Integral):
         value = (value, value)
     sides = _unpack(value)
@@ -115,7 +121,7 @@ def size(name: str, value: Any) -> tuple[int, int]:
 
 
 def parse_size(name: str, value: Any) -> int | tuple[int, int]:
-    """Return one number for both sides of a square, otherwise (height, width).
+    """Return a size in pixels: one number for a square, otherwise (height, width).
 
     Examples:
         >>> parse_size("image_size", "160"), parse_size("image_size", "120x200")
@@ -139,7 +145,7 @@ def parse_size(name: str, value: Any) -> int | tuple[int, int]:
 
 
 def path(name: str, value: Any) -> Path:
-    """Return `value` as a Path where it is text that is not empty, or a path."""
+    """Return `value` as a Path; raise a ConfigError unless it is a path or a non-empty string."""
     if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str) and str(value):
         check_path_text(name, value)
         return Path(value)
@@ -147,10 +153,10 @@ def path(name: str, value: Any) -> Path:
 
 
 def check_path_text(name: str, value: Any) -> None:
-    """Check that the system takes a path, whether there is such a file or not.
+    """Check that the system accepts a path; the file need not exist.
 
     Raises:
-        ConfigError: It is too long, or has characters that no path has.
+        ConfigError: The path is too long, or has characters that no path can have.
     """
     try:
         Path(value).stat()
@@ -171,7 +177,7 @@ def _unpack(value: Any) -> tuple[Any, Any] | None:
         return None
     try:
         first, second = value
-    except Exception:  # code of the user's
+    except Exception:  # the user's class may raise anything
         return None
     return first, second
 

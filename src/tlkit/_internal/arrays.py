@@ -9,10 +9,19 @@ from tlkit.errors import Argument, ConfigError, DataError
 
 
 def check_numbers(name: str, value: Any, *axes: int) -> np.ndarray:
-    """Return `value` as an array of numbers that has one of these numbers of axes, and values."""
+    """Return `value` as an array of numbers.
+
+    Args:
+        name: The argument's name, for the error.
+        value: The value to check.
+        axes: The numbers of axes that the array may have.
+
+    Raises:
+        DataError: The value is not an array of numbers, has another number of axes, or is empty.
+    """
     try:
         found = np.asarray(value)
-    except Exception:  # code of the user's
+    except Exception:  # the user's class may raise anything
         found = np.empty(0, object)
     if found.dtype.kind in "biuf" and found.ndim in axes and found.size:
         return found
@@ -25,7 +34,11 @@ def check_numbers(name: str, value: Any, *axes: int) -> np.ndarray:
 
 
 def take(name: str, index: Any, count: int) -> np.ndarray:
-    """Return the numbers that an index, such as a slice, takes from `count` values."""
+    """Return the positions, from 0 to `count` - 1, that an index such as a slice selects.
+
+    Raises:
+        ConfigError: It is not an index of one axis, or is out of range.
+    """
     try:
         taken = np.asarray(np.arange(count)[index])
     except (IndexError, MemoryError, TypeError, ValueError):

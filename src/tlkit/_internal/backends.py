@@ -1,4 +1,4 @@
-"""The package that Keras computes with: its version, and what to do where it is missing."""
+"""The package that Keras computes with: its version, and the error if it is not installed."""
 
 import sys
 
@@ -28,10 +28,10 @@ def package_versions(*packages: str) -> dict[str, str]:
 
 
 def explain_missing(error: ModuleNotFoundError) -> MissingExtraError | None:
-    """Return an error that says what to do if Keras' backend is not installed, else None.
+    """Return an error that says what to install if Keras' backend is missing, else None.
 
     Args:
-        error: What importing Keras, or a module that imports it, raised.
+        error: The error of importing Keras, or a module that imports Keras.
     """
     backend = (error.name or "").split(".")[0]
     is_starting = not hasattr(sys.modules.get("keras"), "config")

@@ -1,4 +1,4 @@
-"""Bars that show how far a stage is: by rich in a terminal, as HTML in a notebook."""
+"""Progress bars: drawn by rich in a terminal, and as HTML in a notebook."""
 
 import html
 import sys
@@ -10,24 +10,30 @@ import rich.progress
 
 from tlkit._internal.text import duration
 
-_SECONDS = 0.1  # between two pictures of a bar in a notebook
+_SECONDS = 0.1  # between two updates of a bar in a notebook
 
 
 class Bar(Protocol):
-    """A bar that is shown until it is closed."""
+    """A progress bar, visible until it is closed."""
 
     def update(self, done: int, total: int | None, note: str = "") -> None:
-        """Show how much is done."""
+        """Show the progress.
+
+        Args:
+            done: How many steps are done.
+            total: How many steps there are; None if that is unknown.
+            note: Text to show beside the bar.
+        """
 
     def close(self) -> None:
         """Remove the bar."""
 
 
 def create_console(*, stderr: bool = False) -> rich.console.Console:
-    """Return a console that prints each line as it is: neither folded, nor as HTML in a notebook.
+    """Return a console that prints each line unchanged: not wrapped, and not as HTML in a notebook.
 
     Args:
-        stderr: Whether it writes to standard error.
+        stderr: Whether the console writes to standard error instead of standard output.
     """
     return rich.console.Console(
         stderr=stderr,
@@ -40,11 +46,11 @@ def create_console(*, stderr: bool = False) -> rich.console.Console:
 
 
 def open_bar(title: str, console: rich.console.Console) -> Bar | None:
-    """Return a bar for a stage; None where the output is neither a terminal nor a notebook.
+    """Return a progress bar; None if the output is neither a terminal nor a notebook.
 
     Args:
-        title: What the stage does; the bar shows how much of it is done, and the time left.
-        console: Where to show it in a terminal.
+        title: The text before the bar, such as "Extracting features".
+        console: The console that draws the bar in a terminal.
     """
     if in_notebook():
         return NotebookBar(title)
@@ -59,11 +65,11 @@ def in_notebook() -> bool:
 
 
 class TerminalBar:
-    """A bar in a terminal.
+    """A progress bar in a terminal.
 
     Args:
-        title: What the stage does.
-        console: The terminal.
+        title: The text before the bar.
+        console: The console of the terminal.
     """
 
     def __init__(self, title: str, console: rich.console.Console) -> None:
@@ -81,7 +87,7 @@ class TerminalBar:
         self._bar.start()
 
     def update(self, done: int, total: int | None, note: str = "") -> None:
-        """Show how much is done."""
+        """Show the progress; the arguments are those of `Bar.update`."""
         self._bar.update(self._task, completed=done, total=total, description=note)
 
     def close(self) -> None:
@@ -90,18 +96,18 @@ class TerminalBar:
 
 
 class NotebookBar:
-    """A bar below a cell of a notebook; it needs no package of widgets.
+    """A progress bar below a cell of a notebook; it needs no widget package.
 
-    All bars of a cell take turns at one place, since one that was removed leaves an empty line.
+    All bars of a cell share one output area, because a removed area leaves an empty line.
 
     Args:
-        title: What the stage does.
+        title: The text before the bar.
     """
 
-    _place: tuple[int, Any] = (-1, None)  # the number of the cell that ran last, and its place
+    _place: tuple[int, Any] = (-1, None)  # the last cell's number, and the area that its bars share
 
     def __init__(self, title: str) -> None:
-        import IPython  # there is one: this is a notebook
+        import IPython  # always installed here: this code runs in a notebook
         from IPython import display
 
         self._html = display.HTML
@@ -116,7 +122,7 @@ class NotebookBar:
         NotebookBar._place = (IPython.get_ipython().execution_count, self._handle)
 
     def update(self, done: int, total: int | None, note: str = "") -> None:
-        """Show how much is done, at most ten times a second."""
+        """Show the progress, at most ten times a second."""
         now = time.monotonic()
         if now < self._shown + _SECONDS and done != total:
             return

@@ -1,4 +1,4 @@
-"""Arrays in memory, or in a file without a name where they are too large for it."""
+"""Arrays in memory, or in a temporary file if they are too large for it."""
 
 import tempfile
 from pathlib import Path
@@ -9,14 +9,14 @@ from tlkit._internal import files
 
 
 def create(shape: tuple[int, ...], *, max_bytes: int | None) -> np.ndarray:
-    """Return a new float32 array; the file of one on disk goes with it.
+    """Return a new float32 array; a file on disk is removed together with its array.
 
     Args:
-        shape: Its shape.
-        max_bytes: How large it may be in memory; None sets no limit.
+        shape: The array's shape.
+        max_bytes: The largest array that is created in memory; None creates all of them there.
 
     Raises:
-        StoreError: The disk has too little room for it.
+        StoreError: The disk has too little free space.
 
     Examples:
         >>> type(create((2, 3), max_bytes=24)).__name__, type(create((2, 3), max_bytes=23)).__name__

@@ -17,29 +17,29 @@ from tlkit._internal.keras_private import keras_home
 from tlkit.errors import DownloadError
 
 SECONDS = 12.0
-"""How long a host may take to answer, and a transfer to go on."""
+"""How long to wait for a host's answer, and for the next bytes of a transfer."""
 
 _CHUNK_BYTES = 2**14
 _LOCK = threading.RLock()
-_NAMES: tuple[str, ...] = ("get_file", "file_utils")  # as modules of Keras import it
+_NAMES: tuple[str, ...] = ("get_file", "file_utils")  # the names that Keras' modules import
 
 
 @contextmanager
 def bounded_downloads(
     function: Callable[..., Any], what: str, *, remedy: str, seconds: float = SECONDS
 ) -> Iterator[list[Path]]:
-    """Let a function of Keras that downloads a file give up in time.
+    """Let a function of Keras that downloads a file fail early if the host does not answer.
 
-    Keras' constructors call `get_file` for weights whose URL they alone know, and its downloads
-    wait without a limit. Inside the block, the function's module calls `get_file` of this module
-    instead; no other module is touched. Yields a list that the paths of the files are added to.
-    Another thread that enters waits until the first is done.
+    Keras' constructors call `get_file` with URLs that only they know, and `get_file` waits without
+    a limit. Inside the block, the module of the function calls this module's `get_file` instead;
+    other modules of Keras are unchanged. The block receives a list, to which the paths of the
+    downloaded files are added. Only one thread at a time can be inside such a block.
 
     Args:
         function: The constructor, or the function that loads a data set.
-        what: What is downloaded, for the message: "the MNIST data set".
-        remedy: What the user can do instead, a sentence.
-        seconds: How long to wait.
+        what: The name of the download in the error message, such as "the MNIST data set".
+        remedy: What the user can do instead, as a sentence.
+        seconds: How long to wait for an answer, and for the next bytes.
 
     Raises:
         DownloadError: The file can't be downloaded.
@@ -71,23 +71,23 @@ def get_file(
     seconds: float = SECONDS,
     files: list[Path] | None = None,
 ) -> str:
-    """Return the path of a file in Keras' cache, as `keras.utils.get_file` does.
+    """Return the path of a file in Keras' cache, like `keras.utils.get_file`.
 
-    It is downloaded where it is missing or has another hash.
+    The file is downloaded if it is missing or has a different hash.
 
     Args:
         fname: The file's name.
         origin: Its URL.
-        file_hash: Its MD5 or SHA-256 digest; None checks nothing.
-        cache_subdir: The folder in Keras' cache.
+        file_hash: Its MD5 or SHA-256 digest in hexadecimal; None skips the check.
+        cache_subdir: The subfolder of Keras' cache.
         extract: Whether the file is a tar archive, which is unpacked into a folder `fname`.
         what: As for `bounded_downloads`.
         remedy: As for `bounded_downloads`.
         seconds: As for `bounded_downloads`.
-        files: A list that the path is added to.
+        files: A list to which the path is added.
 
     Raises:
-        DownloadError: The host does not answer, the transfer fails, or the hash is another.
+        DownloadError: The host does not answer, the transfer fails, or the hash differs.
     """
     folder = Path(keras_home()).expanduser() / cache_subdir
     algorithm = "md5" if file_hash is not None and len(file_hash) == 32 else "sha256"
@@ -112,7 +112,7 @@ def get_file(
 
 
 class _Progress:
-    """What pooch's downloader reports to: a bar on a terminal, and whether a byte has come."""
+    """Receives the progress of pooch's downloader: draws a bar, and notes when a byte arrives."""
 
     def __init__(self, bar: rich.progress.Progress) -> None:
         self.total = 0
@@ -133,9 +133,9 @@ class _Progress:
 def _download(url: str, output: str, _: Any, *, seconds: float) -> None:
     """Download a file, and fail if nothing arrives for this many seconds.
 
-    A socket's timeout ends a connection that is refused silently or stalls. It does not end the
-    lookup of a name, nor the attempts at one address after the other. So the download runs in a
-    thread of its own, which is left to itself if the first byte does not come in time.
+    A socket's timeout ends a connection that is refused silently or stalls. It ends neither a slow
+    name lookup nor a series of attempts at several addresses. So the download runs in a daemon
+    thread, which this function abandons if the first byte does not arrive in time.
     """
     failures: list[Exception] = []
     console = rich.console.Console(stderr=True)
@@ -163,7 +163,7 @@ def _download(url: str, output: str, _: Any, *, seconds: float) -> None:
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        if not progress.answered.wait(seconds + 1):  # the socket's own timeout says more
+        if not progress.answered.wait(seconds + 1):  # the socket's own error is more precise
             host = urllib.parse.urlsplit(url).hostname
             raise TimeoutError(f"{host} did not answer in {seconds:.0f} s")
         thread.join()
@@ -172,7 +172,7 @@ def _download(url: str, output: str, _: Any, *, seconds: float) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the message of the innermost error: requests wraps the socket's error in others."""
+    """Return the message of the innermost error, which requests wraps in its own errors."""
     while error.__context__ is not None:
         error = error.__context__
     return str(error) or type(error).__name__

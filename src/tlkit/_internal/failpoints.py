@@ -1,8 +1,9 @@
-"""Steps of writing that a test can let fail, as a disk does that is full or breaks.
+"""Simulated disk failures: a test chooses at which step of writing a file an error occurs.
 
-`TLKIT_FAIL_WRITE=3` lets the third step fail, `3+` that and all after it, `rename:2` the second
-rename, and `3+:EIO` gives another error than that of a full disk. Steps are "write" (the file is
-there, and is cut in half), "sync", "rename", and "folder" (the sync of a folder's names).
+The environment variable `TLKIT_FAIL_WRITE` chooses the step: "3" fails the third step, "3+" the
+third and all later ones, "rename:2" the second rename. "3+:EIO" raises the error EIO; the default
+is ENOSPC, a full disk. The steps are "write" (the content is written, and the file is truncated to
+half), "sync", "rename", and "folder" (the sync of a folder's names).
 """
 
 import errno
@@ -15,18 +16,19 @@ VARIABLE = "TLKIT_FAIL_WRITE"
 
 _FORM = re.compile(r"(?:([a-z]+):)?(\d+)(\+?)(?::(E[A-Z]+))?")
 _LOCK = threading.Lock()
-_counted: dict[str, int] = {}  # steps by setting, so that another setting counts from 1
+_counted: dict[str, int] = {}  # steps by setting, so that each new setting counts from 1
 
 
 def reach(step: str, path: Path) -> None:
-    """Count a step, and let it fail if it is the one that the environment names.
+    """Count a step, and fail if the environment chooses this step.
 
     Args:
-        step: Its name.
-        path: What is written.
+        step: Its name: "write", "sync", "rename" or "folder".
+        path: The file or folder that is being written.
 
     Raises:
-        OSError: It is the one.
+        OSError: The environment chooses this step.
+        ValueError: The environment variable has another form.
     """
     setting = os.environ.get(VARIABLE)
     if not setting:
@@ -47,7 +49,7 @@ def reach(step: str, path: Path) -> None:
 
 
 def count_steps() -> int:
-    """Return how many steps were reached since the last call, and count from 1 again."""
+    """Return how many steps were counted since the last call, and restart at 0."""
     with _LOCK:
         total = sum(_counted.values())
         _counted.clear()

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all, and the free space of a disk."""
+"""Write files and folders atomically, explain errors of the disk, and check its free space."""
 
 import errno
 import os
@@ -15,9 +15,9 @@ from tlkit._internal.text import byte_size
 from tlkit.errors import StoreError, TlkitError
 
 TEMPORARY = temporaries.WRITING
-"""What the names of temporary files and folders begin with."""
+"""The prefix of the names of temporary files and folders."""
 
-_targets: dict[Path, Path] = {}  # what each temporary path is renamed to
+_targets: dict[Path, Path] = {}  # the target of each temporary path
 _OF_DISK = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM),
 )
@@ -28,13 +28,13 @@ _NUMBER = re.compile(r"errno\]? ?=? ?(\d+)", re.IGNORECASE)  # as HDF5 and Pytho
 def replace_atomically(target: Path) -> Iterator[Path]:
     """Yield a temporary path to write a file or folder to; then rename it to the target.
 
-    The temporary path is in the target's folder, which must exist, and ends as the target does.
-    A file, or an empty folder, that is in the target's place is replaced. If the block fails,
-    nothing is left behind. What a process leaves that is killed, another removes: see
+    The temporary path is in the target's folder, which must exist, and has the target's suffix.
+    An existing file or empty folder at the target is replaced. If the block fails, the temporary
+    file is removed. If the process is killed, another process removes it later: see
     `temporaries`.
 
     Raises:
-        StoreError: The disk is full, fails, or does not let the file be written.
+        StoreError: The disk is full or fails, or the file may not be written.
 
     Examples:
         >>> import tempfile
@@ -59,13 +59,13 @@ def replace_atomically(target: Path) -> Iterator[Path]:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Rename a file or folder, whose content is on the disk; a file in its place is replaced.
+    """Rename a file or folder that is synced to the disk; a file at the target is replaced.
 
-    If a server's answer is lost, its client may ask again, and be told that there is no such file:
-    then the target tells whether it was renamed.
+    On a network file system the server's answer may be lost. The client then repeats the request
+    and reports that the source does not exist; the rename succeeded if the target is now that file.
 
     Raises:
-        OSError: It can't be renamed.
+        OSError: The rename failed.
     """
     failpoints.reach("rename", source)
     before = source.stat()
@@ -80,13 +80,16 @@ def rename(source: Path, target: Path) -> None:
 
 @contextmanager
 def explain_disk(path: Path) -> Iterator[None]:
-    """Say that a disk is full, fails, or does not let a file be written, as Keras may say it too.
+    """Turn errors of the disk inside the block into a StoreError, even if Keras wraps them.
+
+    Keras and HDF5 raise errors of other classes that have the number of the system's error in
+    their text.
 
     Args:
-        path: What is written.
+        path: The file that is being written.
 
     Raises:
-        StoreError: One of these is the reason of an error.
+        StoreError: The disk is full or fails, or the file may not be written.
     """
     try:
         yield
@@ -101,7 +104,7 @@ def explain_disk(path: Path) -> Iterator[None]:
 
 
 def _find_number(error: Exception) -> int:
-    """Return the `errno` of an error; 0 if it has none."""
+    """Return the `errno` of an error, if need be from its text; 0 if it has no such number."""
     number = getattr(error, "errno", None)
     found = _NUMBER.search(str(error))
     return number or (int(found[1]) if found else 0)
@@ -109,15 +112,15 @@ def _find_number(error: Exception) -> int:
 
 @contextmanager
 def fill_atomically(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder to write files to; then move them to the target.
+    """Yield a temporary folder to write files to; then move the files to the target.
 
-    A target that does not exist appears with all in it. One that exists, which may be a link, the
-    current folder or another disk's, gets the files one after the other, in the order in which they
-    were written; files of the same names are replaced, and others are left.
+    A target that does not exist is created with all files at once. An existing target (it may be a
+    link, the current folder, or on another disk) receives the files one by one, in the order in
+    which they were written; files of the same name are replaced, and others stay.
 
     Raises:
-        StoreError: A file can't be written. The target is as before, unless it is a rename that
-            fails: then it lacks the files written last, such as a list of all files.
+        StoreError: A file can't be written. The target is unchanged, unless a rename fails: then
+            it lacks the files written last, such as an index of all files.
     """
     try:
         if not target.exists():
@@ -140,7 +143,7 @@ def fill_atomically(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def _renamed_to(target: Path, temporary: Path) -> Iterator[None]:
-    """Let errors name the target, which is what a temporary path will be renamed to."""
+    """Let errors inside the block name the target instead of the temporary path."""
     _targets[temporary] = target
     try:
         yield
@@ -149,7 +152,7 @@ def _renamed_to(target: Path, temporary: Path) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or a folder with all in it, is on the disk and not only in memory."""
+    """Wait until a file, or a folder with its files, is on the disk and not only in memory."""
     failpoints.reach("sync", path)
     for each in (*path.rglob("*"), path) if path.is_dir() else (path,):
         if each.is_dir():
@@ -160,7 +163,7 @@ def sync(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until the names in a folder are on the disk: after a power cut they may be the old."""
+    """Wait until the names in a folder are on the disk: a power cut would undo their renames."""
     failpoints.reach("folder", path)
     _sync_names(path)
 
@@ -171,7 +174,7 @@ def _sync_names(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
-    except OSError as error:  # some file systems of networks can't do it
+    except OSError as error:  # some network file systems can't sync a folder
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
@@ -182,7 +185,7 @@ DAMAGE_ERRORS = (
     *(AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError),
     *(zipfile.BadZipFile, zlib.error),
 )
-"""What Keras, h5py, zipfile and json raise for a damaged file of weights, or for a wrong one."""
+"""The errors of Keras, h5py, zipfile and json for a file of weights that is damaged or wrong."""
 
 _BEGINNINGS = {
     ".h5": b"\x89HDF\r\n\x1a\n",
@@ -193,7 +196,7 @@ _BEGINNINGS = {
 
 
 def describe_damage(path: Path) -> str:
-    """Return what is wrong with a file of weights or a model; "" if it begins as it should.
+    """Return what is wrong with a file of weights or a model; "" if it seems intact.
 
     Examples:
         >>> import tempfile
@@ -223,7 +226,7 @@ def check_room(folder: Path, num_bytes: int) -> None:
     """Check that a folder's disk has this many bytes free.
 
     Raises:
-        StoreError: It has fewer.
+        StoreError: It has less free space.
     """
     if _free(folder) < num_bytes:
         error = OSError("there is not enough space")
@@ -231,7 +234,7 @@ def check_room(folder: Path, num_bytes: int) -> None:
 
 
 def to_store_error(action: str, path: Path, error: OSError) -> StoreError:
-    """Return an error that names what failed, why, how much space is free and what to do."""
+    """Return an error that states what failed, why, how much space is free and what to do."""
     if isinstance(error, StoreError) and isinstance(error.__cause__, OSError):
         error = error.__cause__
     advice = (
@@ -246,7 +249,7 @@ def to_store_error(action: str, path: Path, error: OSError) -> StoreError:
 
 
 def to_write_error(path: Path, error: OSError) -> StoreError:
-    """Return an error that names the file that can't be written, why, and how much is free."""
+    """Return an error that states which file can't be written, why, and how much space is free."""
     if isinstance(error, StoreError):
         return error
     for part in (path, *path.parents):
@@ -259,8 +262,8 @@ def to_write_error(path: Path, error: OSError) -> StoreError:
 
 
 def _free(path: Path) -> int:
-    """Return the free bytes of the disk; of a path that does not exist yet, those of its parent."""
+    """Return the free bytes of a path's disk; the path need not exist yet."""
     for existing in (path, *path.parents):
-        with suppress(OSError):  # does not exist, or must not be read
+        with suppress(OSError):  # it does not exist, or may not be read
             return shutil.disk_usage(existing).free
     return 0

@@ -1,4 +1,4 @@
-"""The gradient of a number with respect to a tensor, by whichever backend Keras runs on."""
+"""The gradient of a number with respect to a tensor, on each backend of Keras."""
 
 import importlib
 from collections.abc import Callable
@@ -12,7 +12,7 @@ def compute_gradient(function: Callable[[Any], Any], tensor: Any) -> Any:
 
     Args:
         function: Takes a tensor of this shape; returns a tensor with a single number.
-        tensor: A tensor of the backend, of floats.
+        tensor: A tensor of the backend with a floating-point dtype.
 
     Examples:
         >>> gradient = compute_gradient(keras.ops.sum, keras.ops.ones((2, 1)))
@@ -39,7 +39,7 @@ def _by_torch(function: Callable[[Any], Any], tensor: Any) -> Any:
     tensor = tensor.detach().requires_grad_()
     with torch.enable_grad():
         value = function(tensor)
-    if not value.requires_grad:  # neither the tensor nor a trainable weight is in it
+    if not value.requires_grad:  # it depends neither on the tensor nor on a trainable weight
         return torch.zeros_like(tensor)
     (gradient,) = torch.autograd.grad(value, tensor, allow_unused=True)
     return torch.zeros_like(tensor) if gradient is None else gradient

@@ -1,7 +1,6 @@
-"""Values as HTML for a notebook, legible on light and on dark pages: text, tables, bars, pictures.
+"""HTML for notebooks: text, tables, bars, curves and pictures, legible on light and dark pages.
 
-Nothing sets a colour of text or of the page. Colours are half transparent, and lines take the
-colour of the text.
+No text or page colour is set. Fills are half transparent, and lines take the text's colour.
 """
 
 import base64
@@ -28,11 +27,11 @@ _CURVE = (120, 28)  # pixels
 
 
 def render_html(*parts: rich.console.RenderableType) -> str:
-    """Return texts, tables and values that rich prints, one below the other.
+    """Return the HTML of texts, tables and values that rich can print, one below the other.
 
     Args:
-        parts: What `rich.console.Group` takes: text, which is escaped, tables of `build_table`, and
-            values with a `__rich__`. Inside of these, a value with a `_repr_html_` is shown by it.
+        parts: Text (it is escaped), tables of `build_table`, groups of rich, or values with a
+            `__rich__` method. Inside a group, a `_repr_html_` method takes precedence.
 
     Examples:
         >>> render_html("1 < 2")
@@ -44,17 +43,17 @@ def render_html(*parts: rich.console.RenderableType) -> str:
 
 
 def join(*parts: str) -> str:
-    """Return pieces of HTML as one, which scrolls if it is wider than the page."""
+    """Return pieces of HTML as one element, which scrolls if it is wider than the page."""
     return f'<div style="overflow-x:auto">{"".join(filter(None, parts))}</div>'
 
 
 def fold(title: str, content: str) -> str:
-    """Return HTML that unfolds when its title is clicked."""
+    """Return HTML that shows a title; a click on the title unfolds the content."""
     return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
 def escape(text: str) -> str:
-    """Return text that is no markup, with a line break for each of its own."""
+    """Return text with markup and control characters escaped, and its line breaks as `<br>`."""
     return html.escape(escape_controls(text)).replace("\n", "<br>")
 
 
@@ -71,7 +70,7 @@ def _render(part: Any) -> str:
 
 
 def table(shown: rich.table.Table) -> str:
-    """Return a table; a cell of a column with bars is filled as far as its share of 1 or 100 %."""
+    """Return a table; in a column with bars, the background of a cell shows its share as a bar."""
     bars = shown.bars if isinstance(shown, Table) else ()
     names = [_plain(column.header) for column in shown.columns]
     sides = [column.justify for column in shown.columns]
@@ -98,7 +97,7 @@ def _plain(cell: Any) -> str:
 
 
 def _fill(text: str, name: str) -> str:
-    """Return the style of a cell that is filled as far as its number, a share."""
+    """Return the style that fills a cell up to its number, a share of 1 or of 100 %."""
     found = _NUMBER.match(text)
     if found is None:
         return ""
@@ -107,7 +106,12 @@ def _fill(text: str, name: str) -> str:
 
 
 def matrix(counts: np.ndarray, names: Sequence[str]) -> str:
-    """Return a table of counts, each cell shaded by its share of its row."""
+    """Return a table of counts of shape (classes, classes), shaded by each cell's share of its row.
+
+    Args:
+        counts: How many images of each class (row) were assigned to each class (column).
+        names: The classes' names.
+    """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     head = "".join(f"<th>{escape(name)}</th>" for name in ("", *names))
     rows = "".join(
@@ -124,7 +128,7 @@ def matrix(counts: np.ndarray, names: Sequence[str]) -> str:
 
 
 def curve(name: str, values: Sequence[float]) -> str:
-    """Return a small curve of the values of a metric by epoch, from its first to its last value."""
+    """Return a small line chart of a metric's values, one per epoch; "" for fewer than two."""
     known = [(at, value) for at, value in enumerate(values) if math.isfinite(value)]
     if len(known) < 2:
         return ""
@@ -146,7 +150,7 @@ def curve(name: str, values: Sequence[float]) -> str:
 
 
 def strip(groups: Sequence[tuple[str, str]]) -> str:
-    """Return a strip of narrow cells, each with its colour and with a text for the pointer."""
+    """Return a strip of narrow cells, one for each pair of a colour and a tooltip."""
     cells = "".join(
         f'<rect x="{at}" width="0.8" height="1" fill="{colour}"><title>{escape(title)}</title>'
         "</rect>"
@@ -163,7 +167,7 @@ def pictures(images: Mapping[str, np.ndarray], value_range: tuple[float, float])
 
     Args:
         images: Each image, with or without a channel axis, by its name.
-        value_range: The values of black and white.
+        value_range: The pixel values of black and of white.
     """
     return "".join(
         '<figure style="display:inline-block;margin:0.3em;text-align:center">'
@@ -181,8 +185,8 @@ def _encode(image: np.ndarray, value_range: tuple[float, float]) -> str:
     if pixels.ndim == 3:
         pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels[..., :3]
     picture = Image.fromarray(pixels)
-    picture.thumbnail((2 * _PICTURE, 2 * _PICTURE))  # sharp on screens of two pixels in one
-    if picture.height < _PICTURE:  # some viewers ignore the height of a page's picture
+    picture.thumbnail((2 * _PICTURE, 2 * _PICTURE))  # stays sharp on high-resolution screens
+    if picture.height < _PICTURE:  # some viewers ignore the height attribute
         factor = -(-_PICTURE // picture.height)
         picture = picture.resize(
             (factor * picture.width, factor * picture.height), Image.Resampling.NEAREST

@@ -1,4 +1,4 @@
-"""Check a Keras file of unknown origin before Keras reads it: its sizes, its classes, its links."""
+"""Check a Keras file of unknown origin before Keras reads it: its sizes, classes and links."""
 
 import io
 import json
@@ -20,35 +20,35 @@ _MAX_EXPANSION, _FREE_BYTES = 10, 64 * 2**20
 _MAX_DEPTH = 100  # of dicts and lists in a config; a classifier has about 15
 _MAX_PARTS, _MAX_OBJECTS = 100_000, 200_000
 
-_KERAS = {  # what a model is made of; other modules of Keras read files, download, or run code
+_KERAS = {  # modules with parts of models; Keras' other modules read files, download or run code
     *("activations", "constraints", "dtype_policies", "initializers", "layers", "losses"),
     *("metrics", "models", "ops", "optimizers", "quantizers", "random", "regularizers"),
 }
-_OF_FAMILIES = {"LayerScale"}  # ConvNeXt's, in keras.applications
+_OF_FAMILIES = {"LayerScale"}  # a layer of ConvNeXt, defined in keras.applications
 _OTHERS = {"keras_hub", "keras_cv", "keras_nlp"}
 _CODE = {"FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper", "__lambda__", "__typespec__"}
 _READS_FILES = {"vocabulary", "vocabulary_path"}
 
 
 class UnsafeFileError(ValueError):
-    """A file has what a model needs not have; the message is the end of a sentence."""
+    """A file has content that no model needs; the message completes a sentence."""
 
 
-# A file is read in the order of what is cheap to know: the directory of the zip file tells how
-# large its members are, the config which classes they need, and the heads of the datasets how many
-# numbers they hold. Keras reads it afterwards: by then each of its sizes is bounded by the file's.
+# Idea: check the cheap facts first. The directory of the zip file states how large its members are,
+# the config which classes they need, and the headers of the datasets how many numbers they hold.
+# When Keras reads the file afterwards, each of these sizes is already bounded by the file's size.
 def check_archive(path: Path, is_registered: Callable[[str], bool]) -> int:
-    """Check a `.keras` file; return how many numbers its weights are.
+    """Check a `.keras` file; return how many numbers its weights have.
 
     Args:
         path: The file.
-        is_registered: Whether there is a class or function of this name in this process.
+        is_registered: Returns whether this process has registered a class or function of a name.
 
     Raises:
-        OSError: It is no file, or can't be read.
-        UnsafeFileError: It is too large when it is unpacked, too deep, has classes that are not
-            known, or weights in other files.
-        zipfile.BadZipFile: It is no zip file, or damaged.
+        OSError: The path is not a file, or can't be read.
+        UnsafeFileError: It unpacks to too many bytes, its config is nested too deeply, it uses
+            unknown classes, or its weights are in other files.
+        zipfile.BadZipFile: It is not a zip file, or damaged.
     """
     with open_regular(path) as opened, zipfile.ZipFile(opened) as archive:
         size = path.stat().st_size
@@ -85,14 +85,18 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     if name == CONFIG and size > _MAX_CONFIG_BYTES:
         raise UnsafeFileError(f"its {name} is {byte_size(size)}")
     with archive.open(name) as member:
-        return member.read(size)  # what the directory says, whatever comes out
+        return member.read(size)  # never more than the directory states
 
 
 def check_config(text: str, is_registered: Callable[[str], bool]) -> None:
     """Check the config of a model.
 
+    Args:
+        text: The config in JSON.
+        is_registered: As for `check_archive`.
+
     Raises:
-        UnsafeFileError: It is no config, too deep, or has classes that are not known.
+        UnsafeFileError: It is not a config, nested too deeply, or uses unknown classes.
     """
     try:
         config = json.loads(text, parse_constant=_read_constant)
@@ -119,11 +123,11 @@ def check_config(text: str, is_registered: Callable[[str], bool]) -> None:
 def _read_constant(name: str) -> float:
     if name == "NaN":
         raise UnsafeFileError("its config has NaN where a layer needs a number")
-    return float(name)  # infinity may be the end of a range
+    return float(name)  # infinity may be the bound of a range
 
 
 def _walk(config: Any) -> Iterator[dict[str, Any]]:
-    """Yield every dict in a config; without recursion, which depth would end."""
+    """Yield every dict in a config; a loop, since a deep config would end a recursion."""
     level, depth = [config], 0
     while level:
         if depth > _MAX_DEPTH:
@@ -159,11 +163,11 @@ def _check_class(part: dict[str, Any], is_registered: Callable[[str], bool]) -> 
 
 
 def check_weights(file: Path | io.BytesIO) -> int:
-    """Check a file of weights in HDF5; return how many numbers they are.
+    """Check a file of weights in HDF5; return how many numbers it holds.
 
     Raises:
-        OSError: It can't be read.
-        UnsafeFileError: It has links or data in other files, or expands when it is read.
+        OSError: The file can't be read.
+        UnsafeFileError: It has links or data in other files, or unpacks to too many bytes.
     """
     declared = stored = count = 0
     with h5py.File(file, "r") as root:
@@ -186,7 +190,7 @@ def check_weights(file: Path | io.BytesIO) -> int:
 
 
 def _list_datasets(root: Any) -> Iterator[Any]:
-    """Yield the datasets in a file, each once; groups may hold each other."""
+    """Yield each dataset in a file once, even if groups contain each other."""
     groups, seen = [root], set()
     while groups:
         group = groups.pop()

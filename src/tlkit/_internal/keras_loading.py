@@ -1,4 +1,4 @@
-"""Load the model in a `.keras` file of unknown origin; an exported file needs no more of tlkit."""
+"""Load the model in a `.keras` file of unknown origin, with few imports for exported files."""
 
 from pathlib import Path
 
@@ -8,16 +8,16 @@ import numpy as np
 from tlkit._internal import keras_files
 from tlkit._internal.keras_private import bounded_weights, is_registered, owned_temporary_folders
 
-_SPARE_WEIGHTS = 2**20  # that layers may have beyond those that a file holds, such as seeds
+_SPARE_WEIGHTS = 2**20  # weights that layers may have beyond those in the file, such as seeds
 
 
 def load_checked(path: Path) -> keras.Model:
-    """Return the model in a file; sizes, classes and links in it are checked first.
+    """Return the model in a file, after checks of the file's sizes, classes and links.
 
-    Then Keras reads it in its safe mode, which runs no code from it.
+    Keras reads the file in its safe mode, which runs no code from the file.
 
     Raises:
-        UnsafeFileError: It holds what no model needs, or weights that are not finite.
+        UnsafeFileError: It has content that no model needs, or weights that are not finite.
         Exception: Keras can't read it; see `tlkit._internal.files.DAMAGE_ERRORS`.
     """
     num_weights = keras_files.check_archive(path, is_registered)
@@ -30,7 +30,7 @@ def load_checked(path: Path) -> keras.Model:
 
 
 def find_not_finite(model: keras.Model) -> str:
-    """Return which weight of a model holds NaN or an infinite number; "" if none does."""
+    """Return which weight of a model has NaN or an infinite number; "" if all are finite."""
     for weight in model.weights:
         values = keras.ops.convert_to_numpy(weight)
         if keras.backend.is_float_dtype(weight.dtype) and not np.isfinite(values).all():

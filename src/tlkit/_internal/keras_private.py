@@ -1,4 +1,4 @@
-"""The one place that uses Keras' underscored parts, which may change with any version of Keras."""
+"""The only module that uses Keras' private parts, which may change with any version of Keras."""
 
 import importlib
 import math
@@ -21,7 +21,7 @@ _ADDING = threading.RLock()
 
 
 def flatten_layers(*layers: Any) -> list[Any]:
-    """Return layers and all those inside them; Keras has no public walk that enters every layer."""
+    """Return layers and all layers inside them; Keras' public functions skip some of these."""
     return [part for layer in layers for part in layer._flatten_layers()]
 
 
@@ -31,24 +31,24 @@ def inner_layers(layer: Any) -> list[Any]:
 
 
 def set_shape(tensor: Any, shape: Iterable[int | None]) -> None:
-    """Set the shape of a symbolic tensor, if the layer that returned it states another."""
+    """Set the shape of a symbolic tensor, for a layer that states a wrong one."""
     tensor._shape = tuple(shape)
 
 
 def has_graph(model: Any) -> bool:
-    """Tell whether a model is functional; a Sequential or subclassed one has no nodes."""
+    """Return whether a model is functional; a Sequential or subclassed model has no nodes."""
     return hasattr(model, "_nodes_by_depth")
 
 
 def functional_inside(model: keras.Model) -> Any:
-    """Return the functional model that a built Sequential keeps inside; None for other models."""
+    """Return the functional model inside a built Sequential model; None for other models."""
     return getattr(model, "_functional", None)
 
 
 def nodes_in_order(model: Any) -> list[Any]:
-    """Return the calls that make up a functional model, each after those it depends on.
+    """Return the calls of layers in a functional model, each after the calls it depends on.
 
-    A shared layer has more nodes elsewhere: only these belong to the model.
+    A shared layer may have more calls, which belong to other models; these are left out.
     """
     depths = sorted(model._nodes_by_depth, reverse=True)
     return [node for depth in depths for node in model._nodes_by_depth[depth]]
@@ -61,7 +61,7 @@ def nodes_of(layer: Any, model: Any) -> list[Any]:
 
 
 def operation_of(tensor: Any) -> Any:
-    """Return the layer or operation whose call gave a symbolic tensor."""
+    """Return the layer or operation whose call returned a symbolic tensor."""
     return tensor._keras_history.operation
 
 
@@ -71,17 +71,17 @@ def own_trainable(layer: Any) -> list[Any]:
 
 
 def own_non_trainable(layer: Any) -> list[Any]:
-    """Return a layer's own statistics, without those of layers inside it."""
+    """Return a layer's own non-trainable variables, without those of layers inside it."""
     return list(layer._non_trainable_variables)
 
 
 def seed_generators(layer: Any) -> list[Any]:
-    """Return a layer's own seed generators; an operation that is no layer has none."""
+    """Return a layer's own seed generators; an operation that is not a layer has none."""
     return list(getattr(layer, "_seed_generators", ()))
 
 
 def random_states(layers: Iterable[Any]) -> list[Any]:
-    """Return the variables that layers, and those inside them, draw random numbers from."""
+    """Return the random states of layers and of the layers inside them."""
     parts = flatten_layers(*layers)
     return [generator.state for part in parts for generator in seed_generators(part)]
 
@@ -91,18 +91,18 @@ def build_metrics(model: keras.Model, batch: Any) -> None:
 
     Args:
         model: The model.
-        batch: Shapes and dtypes of a batch, as `tf.TensorSpec` has them.
+        batch: Shapes and dtypes of a batch, as `tf.TensorSpec` or similar.
     """
     model._symbolic_build(data_batch=batch)
 
 
 def shared_generator() -> Any:
-    """Return the seed generator that layers without a seed use; None before its first use."""
+    """Return the seed generator of all layers without their own seed; None before its first use."""
     return global_state.get_global_attribute(_SHARED_GENERATOR)
 
 
 def set_shared_generator(generator: Any) -> None:
-    """Replace the seed generator that layers without a seed use."""
+    """Replace the seed generator of all layers without their own seed."""
     global_state.set_global_attribute(_SHARED_GENERATOR, generator)
 
 
@@ -113,9 +113,9 @@ def is_registered(name: str) -> bool:
 
 @contextmanager
 def bounded_weights(limit: int) -> Iterator[None]:
-    """Let layers that are made in this thread have this many numbers as weights, all together.
+    """Limit the total number of weights of the layers that this thread creates inside the block.
 
-    A layer that would have more is refused before its memory is taken, by a ValueError.
+    A layer that would exceed the limit raises a ValueError before it takes any memory.
     """
     owner, add_weight, total = threading.get_ident(), keras.layers.Layer.add_weight, 0
 
@@ -137,9 +137,10 @@ def bounded_weights(limit: int) -> Iterator[None]:
 
 @contextmanager
 def owned_temporary_folders() -> Iterator[None]:
-    """Let Keras make its temporary folders as `temporaries` does: a killed process leaves them.
+    """Let Keras create its temporary folders as `temporaries` does, so that no leftover stays.
 
-    Keras makes one for each model that it saves or loads, under a name that says nothing.
+    Keras creates one for each model that it saves or loads. A killed process would leave it behind
+    under a name from which no other process can tell whether it is still in use.
     """
     made: list[Path] = []
 
@@ -162,10 +163,10 @@ def keras_home() -> str:
     return str(config.keras_home())
 
 
-# Keras takes the layout of an epoch's first batch for all of them. The last batch may be smaller,
-# and JAX refuses to divide what can't be divided.
+# Keras uses the layout of an epoch's first batch for all batches. The last batch may be smaller,
+# and JAX raises an error if its number of images is not divisible by the number of devices.
 def lay_out_every_batch() -> None:
-    """Let Keras ask the distribution on JAX for the layout of every batch of an epoch."""
+    """Let Keras on JAX ask the distribution for the layout of every batch of an epoch."""
     trainer: Any = importlib.import_module("keras.src.backend.jax.trainer")
 
     def iterate(self: Any, distribution: Any) -> Iterator[Any]:

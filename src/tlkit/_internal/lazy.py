@@ -1,6 +1,6 @@
-"""Import the public names of a package when they are first used; its `.pyi` stub lists them.
+"""Import the public names of a package on first use; its `.pyi` stub lists them.
 
-Own code in place of lazy_loader, so that `tlkit.deployment.Predictor` needs nothing but NumPy,
+This replaces the package lazy_loader, so that `tlkit.deployment.Predictor` needs only NumPy,
 Pillow and the runtime of one format: see decision 24.
 """
 
@@ -17,13 +17,14 @@ from typing import Any
 def attach_stub(
     package: str, file: str
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Return `__getattr__`, `__dir__` and `__all__` of a package, by the stub beside it.
+    """Return `__getattr__`, `__dir__` and `__all__` of a package, from the stub beside it.
 
-    With EAGER_IMPORT in the environment all names are imported at once.
+    If the environment variable EAGER_IMPORT is set, all names are imported at once.
 
     Args:
-        package: Its `__name__`.
-        file: Its `__file__`; the stub ends in `.pyi` and holds imports from the package itself.
+        package: The package's `__name__`.
+        file: The package's `__file__`; the stub has the suffix `.pyi` and imports each public name
+            from a module of the package.
 
     Examples:
         >>> import tlkit.data
@@ -38,11 +39,11 @@ def attach_stub(
     def get(name: str) -> Any:
         if name not in modules and (name.startswith("_") or not _is_module(package, name)):
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = modules.get(name)  # a module is named in full in the reference
+        module = modules.get(name)  # None if the name is itself a module of the package
         try:
             value = importlib.import_module(f"{package}.{module or name}")
         except ModuleNotFoundError as error:
-            from tlkit._internal.backends import explain_missing  # needs `tlkit`, which needs this
+            from tlkit._internal.backends import explain_missing  # imports tlkit: not at the top
 
             explained = explain_missing(error)
             if explained is None:

@@ -1,4 +1,4 @@
-"""Locks on files that end with their process, however it ends."""
+"""Locks on files; the operating system releases them when their process ends, however it ends."""
 
 import errno
 import os
@@ -21,13 +21,13 @@ class LockHeldError(OSError):
 def hold(path: Path) -> Iterator[None]:
     """Hold a lock while the block runs; the operating system releases it if the process is killed.
 
-    The file is removed at the end. On a file system that has no locks nothing is held.
+    The file is removed at the end. On a file system without locks the block runs unprotected.
 
     Args:
-        path: The lock's file, in a folder that exists.
+        path: The lock's file, in an existing folder.
 
     Raises:
-        LockHeldError: Another process holds it, or another block of this one.
+        LockHeldError: Another process, or another block of this process, holds the lock.
         OSError: The file can't be written.
 
     Examples:
@@ -41,7 +41,7 @@ def hold(path: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            path.unlink()  # still held: nobody else can have it
+            path.unlink()  # safe: this process still holds the lock
         os.close(handle)
 
 
@@ -57,7 +57,7 @@ def is_held(path: Path) -> bool:
 
 
 def describe_owner() -> dict[str, Any]:
-    """Return who this process is, as values that JSON can hold."""
+    """Return this process' number, host and time, as values that JSON supports."""
     return {
         "pid": os.getpid(),
         "host": socket.gethostname(),
@@ -70,7 +70,7 @@ def _acquire(path: Path) -> int:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             _lock(handle)
-            # Whoever held it before may have removed the file meanwhile: then this one is nobody's.
+            # The previous holder may have removed the file: then this lock protects nothing.
             if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
                 return handle
         except BaseException:

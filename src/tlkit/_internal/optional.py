@@ -1,4 +1,4 @@
-"""The one place that imports a package of an extra, or says the command that installs it."""
+"""The only module that imports packages of extras; its error is the command that installs them."""
 
 import importlib
 import importlib.util
@@ -12,12 +12,12 @@ def require(module: str, *, extra: str) -> ModuleType:
     """Import a module of an optional package.
 
     Args:
-        module: Its full name.
-        extra: The extra of tlkit that brings the package.
+        module: The module's full name.
+        extra: The extra of tlkit that installs the package.
 
     Raises:
-        MissingExtraError: The package is not installed. Where it is, but can't import another one,
-            Python's own error says which.
+        MissingExtraError: The package is not installed. If it is installed but lacks another
+            package, Python's own error states which.
     """
     try:
         return importlib.import_module(module)
@@ -30,7 +30,7 @@ def require(module: str, *, extra: str) -> ModuleType:
 
 
 def installed(module: str) -> bool:
-    """Tell whether a module could be imported, without importing it or a package it is in.
+    """Return whether a module could be imported, without importing it or its package.
 
     Examples:
         >>> installed("keras.layers"), installed("keras.no_such_module")

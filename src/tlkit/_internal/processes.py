@@ -1,4 +1,4 @@
-"""Run Python in a process of its own, which imports what this one can import."""
+"""Run Python in a separate process, which can import what this process can import."""
 
 import os
 import subprocess
@@ -8,14 +8,14 @@ from tlkit.errors import EngineError
 
 
 def run_python(*words: str, problem: str) -> str:
-    """Return what a process of this Python prints.
+    """Run this Python with arguments; return what it prints.
 
     Args:
-        words: What follows `python` on the command line.
-        problem: What to say if it fails; the last line of its errors follows.
+        words: The arguments after `python` on the command line.
+        problem: The beginning of the error message; the last line of standard error follows.
 
     Raises:
-        EngineError: It fails or is killed.
+        EngineError: The process fails or is killed.
 
     Examples:
         >>> run_python("-c", "print(1 + 1)", problem="It can't add")

@@ -1,4 +1,4 @@
-"""Read files of unknown origin: never for ever, never more than a bound, and text as UTF-8."""
+"""Read files of unknown origin without waiting forever, up to a maximum size, and as UTF-8."""
 
 import os
 import stat
@@ -8,7 +8,7 @@ from pathlib import Path
 from tlkit._internal.text import byte_size
 
 MAX_BYTES = 64 * 2**20
-"""The largest text that is read, by default."""
+"""The default maximum size of a file."""
 
 _KINDS = {
     stat.S_IFBLK: "a device",
@@ -20,11 +20,11 @@ _KINDS = {
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a file to read its bytes; a pipe, which would wait for its other end, is refused.
+    """Open a file to read its bytes; only regular files are accepted, since a pipe could block.
 
     Raises:
-        OSError: There is no such file, it can't be read, or it is a folder, pipe or device. Its
-            `strerror` is a part of a sentence: "it is a pipe".
+        OSError: The file does not exist, can't be read, or is a folder, pipe, socket or device.
+            Its `strerror` completes a sentence: "it is a pipe".
     """
     try:
         handle = os.open(
@@ -51,10 +51,14 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def read_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
-    """Return the content of a file of at most this many bytes.
+    """Return the content of a file.
+
+    Args:
+        path: The file.
+        max_bytes: The largest accepted size.
 
     Raises:
-        OSError: As for `open_regular`, or it is larger.
+        OSError: As for `open_regular`, or the file is larger.
     """
     with open_regular(path) as file:
         content = file.read(max_bytes + 1)
@@ -64,10 +68,14 @@ def read_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
-    """Return a file of UTF-8, with or without a mark of its encoding at its start.
+    """Return the text of a UTF-8 file, with or without a byte order mark.
+
+    Args:
+        path: The file.
+        max_bytes: The largest accepted size.
 
     Raises:
-        OSError: As for `read_bytes`, or it is not UTF-8.
+        OSError: As for `read_bytes`, or the file is not UTF-8.
 
     Examples:
         >>> import tempfile
@@ -85,7 +93,7 @@ def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
 
 
 def find_obstacle(path: Path) -> str:
-    """Return why a path is no file that can be read, as half a sentence; "" if it is one."""
+    """Return why a path can't be read as a file, to complete a sentence; "" if it can."""
     try:
         open_regular(path).close()
     except FileNotFoundError:
@@ -96,5 +104,5 @@ def find_obstacle(path: Path) -> str:
 
 
 def reason(error: OSError) -> str:
-    """Return why a file can't be read, as half a sentence."""
+    """Return why a file can't be read, to complete a sentence."""
     return error.strerror or str(error) or type(error).__name__

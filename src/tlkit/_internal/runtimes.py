@@ -1,4 +1,4 @@
-"""Start LiteRT, ONNX Runtime and OpenVINO: without Keras, and without their telemetry."""
+"""Start LiteRT, ONNX Runtime and OpenVINO, without Keras and without telemetry."""
 
 import os
 import sys
@@ -13,10 +13,14 @@ LITERT = "ai_edge_litert.interpreter"
 
 
 def start_litert(model: Path | bytes, *, num_threads: int) -> Any:
-    """Return an interpreter of LiteRT: of ai-edge-litert, or of TensorFlow if that is missing.
+    """Return an interpreter of LiteRT, from ai-edge-litert or else from TensorFlow.
+
+    Args:
+        model: A `.tflite` file, or its content.
+        num_threads: How many threads the interpreter uses.
 
     Raises:
-        MissingExtraError: Neither is installed.
+        MissingExtraError: Neither package is installed.
     """
     tensorflow = not installed(LITERT) and installed("tensorflow")
     package = require("tensorflow", extra="litert").lite if tensorflow else None
@@ -29,7 +33,11 @@ def start_litert(model: Path | bytes, *, num_threads: int) -> Any:
 
 
 def start_onnx(model: Path | bytes, *, num_threads: int) -> Any:
-    """Return a session of ONNX Runtime on the processor.
+    """Return a session of ONNX Runtime on the CPU.
+
+    Args:
+        model: An `.onnx` file, or its content.
+        num_threads: How many threads one operator uses.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
@@ -37,7 +45,7 @@ def start_onnx(model: Path | bytes, *, num_threads: int) -> Any:
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
-    # a thread that spins while it waits takes a core from the one that prepares the next batch
+    # a thread that spins while waiting takes a core from the thread that prepares the next batch
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors
     content = model if isinstance(model, bytes) else str(model)
@@ -47,7 +55,7 @@ def start_onnx(model: Path | bytes, *, num_threads: int) -> Any:
 def import_onnxruntime() -> ModuleType:
     """Import ONNX Runtime without its telemetry.
 
-    That would report to Microsoft, and write an identifier to the home folder at import.
+    Its telemetry reports to Microsoft, and writes an identifier to the home folder at import.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
@@ -59,10 +67,10 @@ def import_onnxruntime() -> ModuleType:
 
 
 def compile_openvino(model: Any, *, num_threads: int) -> Any:
-    """Return a model of OpenVINO compiled for the processor, in float32.
+    """Return an OpenVINO model compiled for the CPU, in float32.
 
     Args:
-        model: A model that OpenVINO has read.
+        model: A model returned by OpenVINO's `read_model`.
         num_threads: How many threads it uses.
     """
     settings = {
@@ -76,7 +84,7 @@ def compile_openvino(model: Any, *, num_threads: int) -> Any:
 def import_openvino() -> ModuleType:
     """Import OpenVINO without its telemetry package.
 
-    That would report to Google Analytics and write to the home folder at import; OpenVINO works
+    That package reports to Google Analytics and writes to the home folder at import; OpenVINO works
     without it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Check the arguments of public functions against their type hints, in one place."""
+"""Check the arguments of public functions against their type hints."""
 
 import functools
 import inspect
@@ -31,11 +31,15 @@ _WORDS: dict[Any, str] = {
 def check_arguments(door: Door) -> Door:
     """Check each argument of a function, or of a dataclass, against its type hint.
 
-    What a hint can't say, such as a range, is left to the function; so are hints of any data
-    (`Any`, `Iterable[Any]`). A list is as good as a tuple, and a number of NumPy as one of Python.
+    The function itself checks what a hint can't express, such as a range. Hints of arbitrary data
+    (`Any`, `Iterable[Any]`) accept everything. A list is accepted for a tuple, and a NumPy number
+    for a Python number.
+
+    Args:
+        door: A public function, or a class, whose `__init__` is then checked.
 
     Raises:
-        ConfigError: An argument has another type; when the function is called.
+        ConfigError: An argument has another type; raised when the function is called.
 
     Examples:
         >>> @check_arguments
@@ -56,7 +60,7 @@ def check_arguments(door: Door) -> Door:
         _check_all(function, signature, signature.bind(*args, **kwargs).arguments)
         return function(*args, **kwargs)
 
-    # What a class says of a wrong value itself is more to the point; making one changes nothing.
+    # A class checks first itself, since its own errors are more precise; creating it has no effect.
     @functools.wraps(function)
     def end_checked(*args: Any, **kwargs: Any) -> None:
         given = signature.bind(*args, **kwargs).arguments
@@ -90,7 +94,7 @@ def check(name: str, value: Any, hint: Any) -> None:
     """Check one value against a type hint.
 
     Raises:
-        ConfigError: It has another type, or is a seed that Keras does not take.
+        ConfigError: It has another type, or is a seed outside Keras' range.
     """
     if not _matches(value, hint):
         text = f" must be {_describe(hint)}, got {show(value)}."
@@ -114,7 +118,7 @@ def _nearest(value: Any, hint: Any) -> str:
 
 @functools.cache
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the hints of a function; `Any` for a name that is imported for type checkers only."""
+    """Return the hints of a function; a name imported only for type checkers counts as `Any`."""
     known: dict[str, Any] = {}
     while True:
         try:
@@ -125,14 +129,14 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 class _Unknown:
-    """Stands for a module that is not imported: all its classes are any."""
+    """Stands for a module that is not imported: any value matches its classes."""
 
     def __getattr__(self, name: str) -> Any:
         return Any
 
 
 def _matches(value: Any, hint: Any) -> bool:
-    """Return whether a value is of a type."""
+    """Return whether a value matches a type hint."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         data = any(get_args(each)[:1] == (Any,) for each in inner)  # images in any form
@@ -177,7 +181,7 @@ def _matches_generic(value: Any, origin: type, inner: tuple[Any, ...]) -> bool:
 
 
 def _are_all(values: Any, hint: Any) -> bool:
-    """Return whether all values are of a type; of an array of numbers, the first tells it."""
+    """Return whether all values match a hint; in an array of numbers, the first is enough."""
     if getattr(getattr(values, "dtype", None), "kind", "O") != "O":
         return len(values) > 0 and _matches(values[0], hint)
     return {type(each) for each in values} <= {hint} or all(_matches(each, hint) for each in values)
@@ -198,7 +202,7 @@ def _is_real(value: Any) -> bool:
 
 
 def _is_listed(value: Any) -> bool:
-    """Return whether a value is several others, in an order."""
+    """Return whether a value is an ordered collection, such as a list or an array."""
     if isinstance(value, str | bytes | bytearray | memoryview | Mapping | set | frozenset):
         return False
     return isinstance(value, Sequence) or (
@@ -207,7 +211,7 @@ def _is_listed(value: Any) -> bool:
 
 
 def _is_dataset(value: Any) -> bool:
-    """Return whether a value yields others, or has them by number as Keras' `PyDataset` has."""
+    """Return whether a value can be iterated, or indexed by number like Keras' `PyDataset`."""
     if isinstance(value, str | bytes | bytearray | memoryview | Mapping):
         return False
     by_number = hasattr(value, "__iter__") or hasattr(value, "__getitem__")
@@ -226,7 +230,7 @@ def _is_instance(value: Any, hint: type) -> bool:
 
 
 def _describe(hint: Any) -> str:
-    """Return in words what a type accepts."""
+    """Return in words which values a type hint accepts."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         implied = (type(None), str) if Path in inner else (type(None),)

@@ -1,4 +1,4 @@
-"""How many cores and how much memory this process may use, and the processor's name."""
+"""The cores and the memory that this process may use, and the processor's name."""
 
 import ctypes
 import importlib
@@ -17,7 +17,7 @@ _ASSUMED_MEMORY = 4 * 2**30
 
 
 def count_cores() -> int:
-    """Return how many cores this process may use, with a container's limit where joblib is."""
+    """Return how many cores this process may use; with joblib, a container's limit counts too."""
     try:
         return int(importlib.import_module("joblib").cpu_count())
     except ModuleNotFoundError:  # installed without dependencies, for `Predictor`
@@ -26,16 +26,16 @@ def count_cores() -> int:
 
 
 def has_avx512() -> bool:
-    """Return whether the processor has AVX-512, as NumPy found it."""
+    """Return whether NumPy found AVX-512 instructions in the processor."""
     found = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
     return any(name.startswith(("AVX512", "X86_V4")) for name in found)
 
 
 def processor(root: Path = _ROOT) -> str | None:
-    """Return the processor's model; None if the system does not name it.
+    """Return the name of the processor's model; None if the system does not report it.
 
     Args:
-        root: Where /proc is.
+        root: The folder that contains `proc`.
     """
     for line in _read(root / "proc/cpuinfo").splitlines():
         name, _, value = line.partition(":")
@@ -47,21 +47,21 @@ def processor(root: Path = _ROOT) -> str | None:
 
 
 def known_memory(root: Path = _ROOT) -> int | None:
-    """Return the same as `memory`; None if the system does not report it.
+    """Return `memory()`, or None if the system does not report its memory.
 
     Args:
-        root: Where /proc and /sys are.
+        root: The folder that contains `proc` and `sys`.
     """
     return None if _known_physical(root) is None else memory(root)
 
 
 def memory(root: Path = _ROOT) -> int:
-    """Return how many bytes of memory this process may use, including those in use.
+    """Return how many bytes of memory this process may use, including the bytes it uses now.
 
-    4 GiB are assumed if the system does not report it (Windows).
+    The result is 4 GiB if the system does not report its memory (Windows).
 
     Args:
-        root: Where /proc and /sys are.
+        root: The folder that contains `proc` and `sys`.
     """
     return min([_physical(root), *(limit for limit, _ in _limits(root))])
 
@@ -69,11 +69,11 @@ def memory(root: Path = _ROOT) -> int:
 def free_memory(root: Path = _ROOT) -> int:
     """Return how many more bytes of memory this process may use now.
 
-    The system's cache of files counts as free. Half of `memory()` is assumed if the system does
-    not report it (macOS, Windows).
+    The system's file cache counts as free. The system's free memory counts as half of its memory if
+    the system does not report it (macOS, Windows).
 
     Args:
-        root: Where /proc and /sys are.
+        root: The folder that contains `proc` and `sys`.
     """
     available = _read_meminfo(root, "MemAvailable")
     if available is None:
@@ -82,19 +82,19 @@ def free_memory(root: Path = _ROOT) -> int:
 
 
 def resident_bytes(root: Path = _ROOT) -> int | None:
-    """Return how many bytes this process holds now; None if the system does not report it.
+    """Return how many bytes of memory this process uses now; None if the system does not report it.
 
     Args:
-        root: Where /proc is.
+        root: The folder that contains `proc`.
     """
     kibibytes = _field(root / "proc/self/status", "VmRSS:")
     return None if kibibytes is None else 1024 * kibibytes
 
 
 def release_memory() -> None:
-    """Return freed memory to the system, which the C library may keep; only with glibc.
+    """Return freed memory from the C library to the system; effective only with glibc.
 
-    Preparing an engine frees some hundred megabytes that would count as used to the end.
+    Preparing an engine frees some hundred megabytes, which would count as used until the end.
     """
     with suppress(AttributeError, OSError, TypeError):  # another C library, or Windows
         ctypes.CDLL(None).malloc_trim(0)
@@ -129,7 +129,7 @@ def _read_meminfo(root: Path, name: str) -> int | None:
 
 
 def _limits(root: Path) -> Iterator[tuple[int, int]]:
-    """Yield each memory limit of this process (cgroups, `ulimit`), and the bytes that count."""
+    """Yield each memory limit of this process (cgroups, `ulimit`) and how much of it is used."""
     yield from _resource_limits(root)
     versions = (
         ("memory.max", "memory.current", "inactive_file"),
@@ -156,10 +156,10 @@ def _resource_limits(root: Path) -> Iterator[tuple[int, int]]:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the folder of every cgroup around this process, of version 1 and 2.
+    """Yield the folder of every cgroup around this process, of versions 1 and 2.
 
-    Inside a container, its own group may be mounted as the root while the path is still that of
-    the host: some of these folders do not exist then.
+    In a container, its own group may be mounted as the root while the path is still the host's
+    path. Some of the folders do not exist then.
     """
     mount = root / "sys/fs/cgroup"
     for line in _read(root / "proc/self/cgroup").splitlines():
@@ -172,13 +172,13 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _field(path: Path, name: str) -> int | None:
-    """Return the number after a name that starts a line of a file; None if no line does."""
+    """Return the number after the first word of a line in a file; None if no line starts so."""
     words = (line.split() for line in _read(path).splitlines())
     return next((_number(line[1]) for line in words if len(line) > 1 and line[0] == name), None)
 
 
 def _number(text: str) -> int | None:
-    """Return a whole number; None for "max", -1 and an empty text, which mean no limit."""
+    """Return a whole number; None for "max", -1 and an empty text, all of which mean no limit."""
     return int(text) if text.strip().isdecimal() else None
 
 

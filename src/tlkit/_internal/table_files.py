@@ -1,4 +1,4 @@
-"""Tables that are written row by row, as CSV, Parquet or NPZ, and appear whole or not at all."""
+"""Tables that are written row by row, as CSV, Parquet or NPZ, and replace their file atomically."""
 
 import csv
 import re
@@ -15,19 +15,24 @@ from tlkit._internal.files import replace_atomically, to_write_error
 from tlkit.errors import Argument, ConfigError
 
 Columns = Mapping[str, int]
-"""The size of each column: 0 for text, 1 for a number, more for a vector of numbers."""
+"""The size of each column: 0 for text, 1 for a number, n > 1 for a vector of n numbers."""
 
 Write = Callable[[Sequence[Any]], None]
-_ROWS = 2048  # that a Parquet file gets at a time
+_ROWS = 2048  # rows that are written to a Parquet file at a time
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?[0-9]+([.][0-9]*)?")
 
 
 def check_target(argument: str, value: str | Path, suffixes: Sequence[str]) -> Path:
-    """Return a path that a table can be written to; checked before hours are spent on its rows.
+    """Check and return a path for a table, before hours are spent on computing its rows.
+
+    Args:
+        argument: The argument's name, for the error.
+        value: The path to check.
+        suffixes: The accepted suffixes, such as ".csv".
 
     Raises:
-        ConfigError: The path ends otherwise, is a folder, or its folder does not exist.
+        ConfigError: The path has another suffix, is a folder, or its folder does not exist.
         MissingExtraError: The extra for Parquet is not installed.
     """
     path = arguments.path(argument, value)
@@ -44,14 +49,14 @@ def check_target(argument: str, value: str | Path, suffixes: Sequence[str]) -> P
 
 @contextmanager
 def open_table(path: Path, columns: Columns) -> Iterator[Write]:
-    """Yield a function that writes one row; the file appears when the block ends without an error.
+    """Yield a function that writes one row; the file appears if the block ends without an error.
 
     Args:
-        path: A `.csv`, `.parquet` or `.npz` file; an older one is replaced.
-        columns: The columns. None is a missing value in all but `.npz` files.
+        path: A `.csv`, `.parquet` or `.npz` file; an existing file is replaced.
+        columns: The name and size of each column. A missing value is None, except in `.npz` files.
 
     Raises:
-        StoreError: The disk is full, or does not let the file be written.
+        StoreError: The disk is full, or the file may not be written.
     """
     with ExitStack() as stack:
         try:
@@ -73,11 +78,11 @@ def open_table(path: Path, columns: Columns) -> Iterator[Write]:
             raise to_write_error(path, error) from error
 
 
-# A spreadsheet runs a cell that begins with =, +, - or @ as a formula, so that a file of that name
-# could read other cells and send them away. A path gets "./" in front, which names the same file;
-# other text gets an apostrophe, which spreadsheets hide. Numbers are left alone.
+# A spreadsheet runs a cell that begins with =, +, - or @ as a formula, so an image file whose name
+# is a formula could read other cells and send them away. A path gets the prefix "./", which keeps
+# its meaning; other text gets an apostrophe, which spreadsheets hide. Numbers stay unchanged.
 def disarm(text: str, *, is_path: bool = False) -> str:
-    """Return text that no spreadsheet takes for a formula.
+    """Return text that no spreadsheet interprets as a formula.
 
     Examples:
         >>> disarm("=1+1"), disarm("-5"), disarm("-a.jpg", is_path=True)
@@ -102,7 +107,7 @@ def _write_csv(path: Path, columns: Columns) -> Iterator[Write]:
             for (name, size), value in zip(columns.items(), row, strict=True):
                 if size == 0:
                     cells.append(disarm(value or "", is_path=name == "path"))
-                else:  # float32 is written with the digits that it has
+                else:  # str(float32) has no more digits than float32 has
                     numbers = [""] * size if value is None else np.atleast_1d(np.float32(value))
                     cells.extend(map(str, numbers))
             writer.writerow(cells)
@@ -142,7 +147,7 @@ def _write_parquet(path: Path, columns: Columns) -> Iterator[Write]:
 
 @contextmanager
 def _write_npz(path: Path, columns: Columns) -> Iterator[Write]:
-    """Write an array for each column; vectors wait in a file without a name, not in memory."""
+    """Write one array per column; vectors are buffered in a temporary file, not in memory."""
     values: dict[str, list[Any]] = {name: [] for name, size in columns.items() if size < 2}
     with ExitStack() as stack:
         vectors = {

@@ -1,4 +1,4 @@
-"""Tables by rich, and any printable value as plain text."""
+"""Tables by rich, and conversion of any printable value to plain text."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -12,14 +12,15 @@ from rich.cells import cell_len
 
 from tlkit._internal.text import escape_controls
 
-_WIDTH = 1000  # columns of text: wide enough that no table is folded
+_WIDTH = 1000  # columns of text: wide enough that no table is wrapped
 
 
 class Table(rich.table.Table):
-    """A table, of which some columns are shown with bars where a bar can be drawn.
+    """A table with bars in some of its columns, in an output that can draw them.
 
     Attributes:
-        bars: The names of these columns, whose cells are shares: of 1, or with a percent sign.
+        bars: The names of the columns with bars. Their cells are shares of 1, or percentages with a
+            percent sign in the cell or in the column's name.
     """
 
     bars: tuple[str, ...] = ()
@@ -28,13 +29,13 @@ class Table(rich.table.Table):
 def build_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, align: str, bars: Sequence[str] = ()
 ) -> Table:
-    """Return a table without lines, whose text rich does not take for markup.
+    """Return a table without lines; rich interprets no markup in its text.
 
     Args:
         columns: The name of each column.
         rows: The cells of each row.
         align: A letter for each column: "l" for left, "r" for right.
-        bars: The columns of shares that a notebook shows with bars.
+        bars: The columns with shares, which a notebook shows with bars.
 
     Examples:
         >>> print(render_text(build_table(("name", "count"), [("daisy", "12")], align="lr")))
@@ -49,7 +50,7 @@ def build_table(
     for row in rows:
         cells = [_to_text(cell) for cell in row]
         table.add_row(*cells)
-        for column, cell in zip(table.columns, cells, strict=True):  # headings are divided first
+        for column, cell in zip(table.columns, cells, strict=True):  # so only headings are wrapped
             column.min_width = max(column.min_width or 0, cell_len(cell.plain))
     return table
 
@@ -59,7 +60,7 @@ def _to_text(cell: str) -> rich.text.Text:
 
 
 def find_width(value: rich.console.RenderableType, console: rich.console.Console) -> int:
-    """Return the width that no cell of a table is divided at: a console's, or a larger one."""
+    """Return the console's width, or a larger one if a table needs it to wrap no cell."""
     parts = value.renderables if isinstance(value, rich.console.Group) else [value]
     tables = [part for part in parts if isinstance(part, rich.table.Table)]
     wide = console.options.update(max_width=_WIDTH)
@@ -68,7 +69,7 @@ def find_width(value: rich.console.RenderableType, console: rich.console.Console
 
 
 def render_text(value: rich.console.RenderableType) -> str:
-    """Return a value as rich prints it, in plain text that no terminal's width or colours change.
+    """Return a value as rich prints it, in plain text, independent of a terminal.
 
     Examples:
         >>> render_text("12 images")

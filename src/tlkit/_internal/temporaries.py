@@ -1,10 +1,10 @@
-"""Temporary files and folders that name their process, so that those of dead ones can be removed.
+"""Temporary files and folders whose names identify their process, so that leftovers can be removed.
 
-A name says which machine, boot, container and process it belongs to. It is a leftover if that
-process has ended: its number and start tell, or that the machine was booted since. Nothing is known
-of a process in another container or on another machine that shares the folder. So a folder of
-features, which is in use for as long as a training takes, has a lock; and what is being written is
-left alone for a day after the last write into it.
+A name states the machine, boot, container and process it belongs to. It is a leftover if that
+process has ended: no process with this number and start time runs, or the machine was rebooted.
+Processes of another container or of another machine that shares the folder can't be looked up.
+For them, a folder of features, which is in use during a whole run, has a lock; other temporary
+files and folders count as in use until a day after their last change.
 """
 
 import atexit
@@ -25,26 +25,26 @@ from pathlib import Path
 from tlkit._internal import locks
 
 WRITING = ".writing-"
-"""Begins the names of files and folders that are being written, and then renamed."""
+"""The prefix of files and folders that are being written and will be renamed."""
 FEATURES = ".features-"
-"""Begins the names of folders with the features of one training."""
+"""The prefix of folders with the features of one run."""
 
 _NAME = re.compile(r"([0-9a-f]{8})-([0-9a-f]{8})-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}(?:\.\w+)*")
 _LOCK = "lock"
 _DAY_SECONDS = 86_400
-_mine: dict[Path, int] = {}  # temporary paths, and the process that made them: not one it forked
+_mine: dict[Path, int] = {}  # temporary paths by the process that created them; forks inherit them
 _visited: set[Path] = set()  # folders whose leftovers were removed
 
 
 def reserve(folder: Path, *, prefix: str = WRITING, suffix: str = "") -> Path:
-    """Return a path in a folder that no other process uses; `remove_own` removes it.
+    """Return an unused path in a folder; `remove_own` removes it.
 
-    What dead processes left in the folder is removed before, once a process.
+    The first call for a folder also removes the leftovers of dead processes there.
 
     Args:
         folder: The folder, which need not exist.
-        prefix: What the name begins with.
-        suffix: What it ends with.
+        prefix: The beginning of the name.
+        suffix: The end of the name.
     """
     if folder not in _visited:
         _visited.add(folder)
@@ -57,13 +57,13 @@ def reserve(folder: Path, *, prefix: str = WRITING, suffix: str = "") -> Path:
 
 @contextmanager
 def temporary_folder(folder: Path | None = None) -> Iterator[Path]:
-    """Make a folder that only this user can read, and remove it with all in it at the end.
+    """Create a folder that only this user can read, and remove it with its content on exit.
 
     Args:
-        folder: Where to make it; by default where temporary files go.
+        folder: Where to create it; the default is the system's folder of temporary files.
 
     Raises:
-        OSError: It can't be made.
+        OSError: The folder can't be created.
 
     Examples:
         >>> with temporary_folder() as made:
@@ -80,15 +80,15 @@ def temporary_folder(folder: Path | None = None) -> Iterator[Path]:
 
 
 def make_folder(folder: Path, owner: object, *, prefix: str) -> Path:
-    """Return a new folder in another that is removed when an object is collected, or at exit.
+    """Create a folder inside another; it is removed when its owner is collected, or at exit.
 
     Args:
-        folder: Where to make it; it is created if it does not exist.
-        owner: The object.
-        prefix: What its name begins with.
+        folder: Where to create it; this folder is created if it does not exist.
+        owner: An object; the new folder is removed when Python collects it.
+        prefix: The beginning of the new folder's name.
 
     Raises:
-        OSError: It can't be made.
+        OSError: The folder can't be created.
     """
     path = reserve(folder, prefix=prefix)
     stack = ExitStack()
@@ -102,9 +102,9 @@ def make_folder(folder: Path, owner: object, *, prefix: str) -> Path:
 
 
 def remove(path: Path) -> None:
-    """Remove a temporary file or folder of this process, if it is there."""
+    """Remove a temporary file or folder of this process, if it exists."""
     if _mine.pop(path, None) not in (None, os.getpid()):
-        return  # a forked process has a copy of the list
+        return  # a forked process inherits the list, but not the files
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -113,7 +113,7 @@ def remove(path: Path) -> None:
 
 
 def remove_own() -> None:
-    """Remove all temporary files and folders of this process: call it before it ends early."""
+    """Remove all temporary files and folders of this process: call it before exiting early."""
     for path in list(_mine):
         remove(path)
 
@@ -122,11 +122,11 @@ atexit.register(remove_own)
 
 
 def remove_leftovers(folder: Path, *, prefixes: tuple[str, ...] = (WRITING, FEATURES)) -> int:
-    """Remove temporary files and folders of dead processes; return how many bytes they had.
+    """Remove temporary files and folders of dead processes; return how many bytes that freed.
 
     Args:
-        folder: Where to look; folders in it are not searched.
-        prefixes: What the names begin with.
+        folder: Where to look; subfolders are not searched.
+        prefixes: The beginnings of the names to remove.
     """
     freed = 0
     with suppress(OSError), os.scandir(folder) as listed:
@@ -140,11 +140,11 @@ def remove_leftovers(folder: Path, *, prefixes: tuple[str, ...] = (WRITING, FEAT
 
 
 def measure(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder; 0 if it is not there."""
+    """Return the size in bytes of a file, or of all files in a folder; 0 if it does not exist."""
     files = [Path(parent, name) for parent, _, names in os.walk(path) for name in names]
     sizes = 0
     for each in files or [path]:
-        with suppress(OSError):  # removed meanwhile
+        with suppress(OSError):  # another process may remove it meanwhile
             sizes += 0 if each.is_dir() else each.stat().st_size
     return sizes
 
@@ -171,7 +171,7 @@ def _is_left(path: Path, name: str) -> bool:
 
 @functools.cache
 def _system() -> tuple[str, str, str]:
-    """Return digests of this machine, its boot, and what process numbers mean in it."""
+    """Return digests of this machine, of its boot, and of the namespace of its process numbers."""
     machine = [_read("/etc/machine-id"), socket.gethostname(), str(uuid.getnode())]
     boot = _read("/proc/sys/kernel/random/boot_id")
     names = Path("/proc/self/ns/pid")
@@ -191,7 +191,7 @@ def _read(path: str) -> str:
 
 
 def _start_of(pid: int) -> int | None:
-    """Return when a process began, in the system's ticks; 0 if unknown, None if it has ended."""
+    """Return a process' start time in the system's ticks; 0 if unknown, None if it has ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
         state, *rest = text.rpartition(")")[2].split()
@@ -203,13 +203,13 @@ def _start_of(pid: int) -> int | None:
 
 
 def _probe(pid: int) -> int | None:
-    """Ask a system without /proc whether a process lives."""
+    """Return None if a process has ended, else 0; for systems without /proc."""
     if os.name == "nt":  # there, signal 0 would end it
         return 0
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return None
-    except OSError:  # it is another user's
+    except OSError:  # it runs as another user
         return 0
     return 0

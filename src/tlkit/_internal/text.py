@@ -1,9 +1,9 @@
-"""Percentages, intervals, durations, sizes and lists as text."""
+"""Format percentages, intervals, durations, sizes and lists as text."""
 
 import re
 from collections.abc import Sequence
 
-# Control characters but for tab and line break, and those that turn the direction of text.
+# Control characters except tab and line break, and characters that change the direction of text.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 _MAX_SHOWN = 200  # characters of a value in a message
@@ -12,14 +12,14 @@ _MANY_IMAGES = 10_000  # one of them is 0.01 %
 
 
 def percent(share: float, *, of: int) -> str:
-    """Return a share of 1 in percent, with as many decimals as that number of images supports.
+    """Format a share as a percentage, with as many decimals as the number of images supports.
 
     One image in 10,000 is 0.01 %: on fewer images, a second decimal would be noise. A share that
     would be rounded to 0 or 100 % gets more decimals.
 
     Args:
         share: From 0 to 1.
-        of: How many images it was measured on.
+        of: The number of images that the share was measured on.
 
     Examples:
         >>> percent(0.88509, of=322), percent(0.97534, of=10_000), percent(0.9997, of=5000)
@@ -29,10 +29,10 @@ def percent(share: float, *, of: int) -> str:
 
 
 def interval(bounds: tuple[float, float], *, of: int) -> str:
-    """Return an interval of two shares of 1 in percent.
+    """Format an interval of two shares as percentages.
 
     Args:
-        bounds: The lower and the upper end.
+        bounds: The lower and the upper bound, each from 0 to 1.
         of: As for `percent`.
 
     Examples:
@@ -51,7 +51,7 @@ def _in_percent(share: float, of: int) -> str:
 
 
 def pixels(size: tuple[int, int]) -> str:
-    """Return a height and a width in pixels.
+    """Format a height and a width in pixels.
 
     Examples:
         >>> pixels((160, 160)), pixels((120, 200))
@@ -62,7 +62,7 @@ def pixels(size: tuple[int, int]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the units that fit it.
+    """Format a time in suitable units.
 
     Examples:
         >>> duration(3.21), duration(192), duration(7325)
@@ -78,7 +78,7 @@ def duration(seconds: float) -> str:
 
 
 def join_first(items: Sequence[object], *, limit: int = 5, separator: str = ", ") -> str:
-    """Return the first items as text, and how many more there are.
+    """Return the first items as text, followed by the number of the other items.
 
     Examples:
         >>> join_first(["a", "b"]), join_first([1, 2, 3, 4], limit=2)
@@ -94,7 +94,7 @@ def join_first(items: Sequence[object], *, limit: int = 5, separator: str = ", "
 
 
 def byte_size(count: float) -> str:
-    """Return a number of bytes in the unit that fits it.
+    """Format a number of bytes in a suitable unit.
 
     Examples:
         >>> byte_size(12), byte_size(400_000), byte_size(3.2e9)
@@ -106,7 +106,7 @@ def byte_size(count: float) -> str:
 
 
 def show(value: object) -> str:
-    """Return how Python writes a value, for a message: shortened, whatever its `__repr__` does.
+    """Return a value's `repr` on one line, shortened for a message; it never raises an error.
 
     Examples:
         >>> show("a"), show(list(range(1000)))[-12:], len(show("a" * 1000))
@@ -120,7 +120,7 @@ def show(value: object) -> str:
 
 
 def shorten(text: str, *, limit: int = _MAX_SHOWN) -> str:
-    """Return a text of any length for a message: of a long one, its beginning and its end.
+    """Return a text of at most `limit` characters: the beginning and the end of a longer one.
 
     Examples:
         >>> len(shorten("a" * 1000)), shorten("a")
@@ -141,9 +141,9 @@ def to_words(name: str) -> str:
 
 
 def escape_controls(text: str) -> str:
-    r"""Return a text without characters that change a terminal, such as its title or its colours.
+    r"""Return a text with escaped characters that could change a terminal's title or colours.
 
-    A file may have such a name. They are shown as Python writes them.
+    A file's name may contain such characters. They are written as Python escapes them.
 
     Examples:
         >>> print(escape_controls("daisy\x1b[2J.jpg"))
@@ -153,7 +153,7 @@ def escape_controls(text: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    r"""Return why something failed, as half a sentence on one line.
+    r"""Return the reason of an error on one line, to complete a sentence.
 
     Examples:
         >>> reason(ValueError("2 images are too few.\nTraceback")), reason(MemoryError())

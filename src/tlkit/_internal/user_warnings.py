@@ -1,19 +1,19 @@
-"""Warnings that name the line of the user's code that they are about."""
+"""Warnings that point at the line of the user's code that caused them."""
 
 import os
 import sys
 import warnings
 from pathlib import Path
 
-_PACKAGE = f"{Path(__file__).parent.parent}{os.sep}"  # not the beginning of another package
+_PACKAGE = f"{Path(__file__).parent.parent}{os.sep}"  # the separator excludes "tlkit_other"
 
 
 def warn(message: str) -> None:
-    """Warn of something; the warning names the first line outside tlkit of the calls that led here.
+    """Warn, and point at the innermost line outside tlkit in the current calls.
 
-    A fixed `stacklevel` counts functions, and is wrong as soon as one more lies in between.
+    A fixed `stacklevel` counts functions, so it becomes wrong when a call is added in between.
     """
-    level, frame = 1, sys._getframe()  # `inspect` would read the source
+    level, frame = 1, sys._getframe()  # `inspect` is slower: it reads source files
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, UserWarning, stacklevel=level)

@@ -1,4 +1,4 @@
-"""Keras variables: restored after a block, and seeds of random layers set from a key."""
+"""Restore Keras variables after a block, and seed random layers from a key."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ def restore_on_exit(variables: Sequence[Any]) -> Iterator[None]:
     """Restore variables on exit.
 
     Args:
-        variables: Weights, statistics, states of random numbers.
+        variables: Keras variables: weights, statistics, or random states.
     """
     saved = [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
     try:
@@ -27,27 +27,27 @@ def restore_on_exit(variables: Sequence[Any]) -> Iterator[None]:
 
 
 def set_state(state: Any, key: bytes) -> None:
-    """Set what a random layer draws from to a value that depends on the key alone.
+    """Set a random state to a value that depends only on the key.
 
-    A digest spreads keys that differ in one bit over all seeds.
+    A digest maps keys that differ in one bit to unrelated seeds.
 
     Args:
-        state: One of `keras_private.random_states`.
-        key: What to derive the value from.
+        state: A variable of `keras_private.random_states`.
+        key: The bytes from which the value is derived.
     """
     seed = np.frombuffer(hashlib.blake2b(key, digest_size=8).digest(), "uint32")
     state.assign(seed.astype(keras.backend.standardize_dtype(state.dtype)))
 
 
 def seed_layers(layers: Iterable[keras.layers.Layer], seed: int) -> None:
-    """Make layers draw the random numbers of this seed from now on, whatever their own seed is."""
+    """Set the random states of layers from a seed, whatever the layers' own seeds are."""
     for number, state in enumerate(random_states(layers)):
         set_state(state, f"{seed} {number}".encode())
 
 
 @contextmanager
 def temporary_seed(layers: Sequence[keras.layers.Layer], seed: int | None) -> Iterator[None]:
-    """Seed layers inside the block, and restore their states on exit; None changes nothing."""
+    """Seed layers inside the block, and restore their states on exit; None has no effect."""
     if seed is None:
         yield
         return

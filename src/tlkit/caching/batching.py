@@ -1,4 +1,4 @@
-"""Features and labels as a dataset for Keras' fit, in the order that Keras gives to arrays."""
+"""Features and labels as a dataset for Keras' fit, in the order that Keras uses for arrays."""
 
 import importlib
 from collections.abc import Callable
@@ -17,14 +17,14 @@ class FeatureDataset:
     """The features of images, with their labels.
 
     Attributes:
-        views: A row for each image, in each augmented copy of the images; each epoch takes the
-            next copy.
+        views: The features of each augmented copy of the images, with a row for each image; each
+            epoch uses the next copy.
         labels: A label for each image, as integers or one-hot.
-        weights: A weight for each image, if the data has weights.
-        batch_size: Images per step.
-        shuffle: Whether every epoch has another order, as Keras gives to arrays.
-        is_bare: Whether a batch has one array of features itself, and not in a tuple, as a model
-            with one input takes it.
+        weights: A weight for each image; None if the data has no weights.
+        batch_size: The number of images per step.
+        shuffle: Whether every epoch has another order, like Keras' order of arrays.
+        is_bare: Whether a batch of a single array of features is the array itself instead of a
+            tuple, for a model with one input.
     """
 
     views: tuple[Rows | LazyRows, ...]
@@ -36,16 +36,16 @@ class FeatureDataset:
 
     @property
     def count(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return len(self.labels)
 
     @property
     def steps(self) -> int:
-        """How many batches an epoch has."""
+        """The number of batches in an epoch."""
         return -(-self.count // self.batch_size)
 
     def take(self, indices: np.ndarray, view: int = 0) -> tuple[Any, ...]:
-        """Return `(features, labels)`, or with the weights, of these images."""
+        """Return `(features, labels)`, or `(features, labels, weights)`, of these images."""
         taken = tuple(self.views[view].take(indices))
         features = taken[0] if self.is_bare else taken
         extra = () if self.weights is None else (self.weights[indices],)
@@ -59,8 +59,8 @@ class FeatureDataset:
 def make_dataset(features: FeatureDataset, turn: "NextView") -> Any:
     """Return a dataset for Keras' fit.
 
-    It shuffles as Keras shuffles arrays on the same backend: with the same seed, the batches are
-    those that plain Keras would train on. On TensorFlow it is a `tf.data.Dataset`.
+    The dataset shuffles as Keras shuffles arrays on the same backend: with the same seed, its
+    batches equal those of plain Keras. On TensorFlow it is a `tf.data.Dataset`.
 
     Args:
         features: The features.
@@ -72,23 +72,23 @@ def make_dataset(features: FeatureDataset, turn: "NextView") -> Any:
 
 
 def skip_batches(dataset: Any, count: int) -> tuple[Any, Any]:
-    """Return a `tf.data.Dataset` without its first batches, and the variable that says how many.
+    """Return a `tf.data.Dataset` without its first batches, and the variable with their number.
 
-    It tells Keras the whole number of batches, which later epochs have: the variable may change.
+    The dataset reports the whole number of batches, since the variable may change for later epochs.
     """
     import tensorflow as tf
 
     skipped = tf.Variable(count, dtype="int64", trainable=False)
     left = tf.data.Dataset.range(1).flat_map(lambda _: dataset.skip(skipped))
-    left.cardinality = dataset.cardinality  # Keras would take later epochs to be as short
+    left.cardinality = dataset.cardinality  # otherwise Keras would shorten later epochs too
     return left, skipped
 
 
 class NextView(keras.callbacks.Callback):
-    """Chooses which view of the images an epoch takes: each epoch the next one.
+    """Chooses which view of the images an epoch uses: each epoch the next one.
 
     Args:
-        views: How many views there are.
+        views: The number of views.
     """
 
     def __init__(self, views: int) -> None:
@@ -118,8 +118,8 @@ class FeatureBatches(keras.utils.PyDataset):
         return self.features.steps
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        # Keras draws the order of arrays when it takes an epoch's first batch, and so does this:
-        # earlier or later, other random numbers would be drawn in between.
+        # Keras draws the order of arrays when it reads an epoch's first batch, and this code does
+        # the same: earlier or later, other random numbers would be drawn in between.
         if index == 0 and self.features.shuffle:
             self._order = _permute(self.features.count)
         size = self.features.batch_size
@@ -127,7 +127,7 @@ class FeatureBatches(keras.utils.PyDataset):
 
 
 def _permute(count: int) -> np.ndarray:
-    """Return a random order, drawn from the generator from which Keras draws that of arrays."""
+    """Return a random order, drawn from the generator that Keras uses for arrays."""
     if keras.backend.backend() == "torch":
         sampler = importlib.import_module("torch.utils.data").RandomSampler(range(count))
         return np.fromiter(sampler, "int64", count)

@@ -1,4 +1,4 @@
-"""How the frozen part of a model is run once and stored, as a value, and a summary of the run."""
+"""The settings of running a frozen part once and storing its features, and a summary of the run."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from tlkit.caching.usage import Usage
 from tlkit.errors import ConfigError
 
 EngineName = Literal["keras", "litert", "onnxruntime", "openvino"]
-"""What can run a frozen model: Keras itself, and three compilers for CPUs."""
+"""The engines that can run a frozen model: Keras itself, and three compilers for CPUs."""
 
 Dtype = Literal["float16", "float32"]
 """The dtype that features are stored in."""
@@ -23,31 +23,32 @@ class Cache:
     """How training runs the frozen part of a model once, and stores its features.
 
     Attributes:
-        engine: What runs the frozen part. "auto" is a compiler that is several times faster than
-            Keras, LiteRT, which comes with TensorFlow, or where it is faster OpenVINO; it is Keras
-            for few images, and where no compiler can run the model. "litert", "openvino" and
-            "onnxruntime" are compilers, each checked against Keras on the first batch: its numbers
-            differ in the last digits. "keras" gives exactly Keras' numbers.
-        tolerance: The largest difference from Keras that an engine may have, relative to the
-            largest number.
-        folder: Where to store features, so that a later run need not run the frozen part for images
-            that an earlier one has run. None stores them for one training only; "auto" is the
-            folder that the environment variable `TLKIT_CACHE` names, or one in the user's folder of
-            caches, which is kept below 5 GB and a tenth of the disk's room.
-        memory_limit: Bytes of memory for features; more are stored on disk. By default half of the
-            memory that is free when training starts.
-        dtype: "float32", or "float16" for half the room and about 3 digits.
-        cut: Name of the layer after which to cut; None chooses.
-        views: How many augmented copies of each image to store, for phases with `augmentation` or
-            models with random layers before the backbone; epochs take them in turn. With 1,
+        engine: The program that runs the frozen part. "auto" chooses a compiler that is several
+            times faster than Keras: LiteRT, which is part of TensorFlow, or OpenVINO where that is
+            faster. It chooses Keras for few images, or if no compiler can run the model. "litert",
+            "openvino" and "onnxruntime" are compilers, each checked against Keras on the first
+            batch; their numbers differ in the last digits. "keras" gives exactly Keras' numbers.
+        tolerance: The largest accepted difference between an engine and Keras, relative to the
+            largest number of an output.
+        folder: Where to store features, so that a later run only computes those of new images. None
+            stores them for one run only. "auto" is the folder in the environment variable
+            `TLKIT_CACHE`, or one in the user's cache folder, which is limited to 5 GB and a tenth
+            of the disk's free space.
+        memory_limit: The bytes of memory for features; larger features are stored on disk. By
+            default half of the memory that is free when training starts.
+        dtype: "float32", or "float16", which needs half the space and keeps about 3 digits.
+        cut: The name of the layer after which the model is cut; None chooses it.
+        views: The number of augmented copies of each image to store, for phases with `augmentation`
+            or models with random layers before the backbone; epochs use them in turn. With 1,
             such a phase trains without a cache.
-        rewrites: Whether the trained part is computed in cheaper ways where these are known.
-        usage: Counts the images that are run and those whose features are found in the folder.
+        rewrites: Whether to compute layers of the trained part in cheaper ways where these exist.
+        usage: Counts the images that are computed, and those whose features are found in the
+            folder; None counts nothing.
         engines: Holds the engine that was compiled last, so that the steps of one run, such as
             training and evaluation, compile it once; pass a new `{}` for each run.
 
     Raises:
-        ConfigError: A value is wrong.
+        ConfigError: A value is invalid.
 
     Examples:
         >>> Cache(memory_limit=2 * 2**30).engine
@@ -84,26 +85,26 @@ class Cache:
 
 
 DEFAULT = Cache()
-"""In memory as long as the training lasts."""
+"""Features are stored in memory for one run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrunkRun:
-    """How the frozen part was run over the images.
+    """How the frozen part was run on the images.
 
     Attributes:
         cut_reason: Where the model was cut and why.
-        engine: What ran it, with its version.
+        engine: The engine and its version.
         engine_error: The engine's difference from Keras on the first batch, relative to the
-            largest number: 0 for Keras itself, None if nothing was run.
-        num_images: How many images and views there are features of, including validation.
-        num_computed: How many of them were run; the others came from an earlier run.
-        num_bytes: How many bytes the features take.
-        on_disk: Whether they are stored on disk.
-        seconds: How long it took.
-        float16_error: The largest error by storing float16, relative to the largest feature.
-        disabled_layers: Layers of the frozen part that are random in plain Keras' training and
-            off here: dropout, stochastic depth.
+            largest number: 0 for Keras itself, None if nothing was computed.
+        num_images: The number of images and views with features, including validation.
+        num_computed: How many of them were computed; the others were found in the store.
+        num_bytes: The size of the features in bytes.
+        on_disk: Whether the features are stored on disk.
+        seconds: The time that it took.
+        float16_error: The largest error from storing float16, relative to the largest feature.
+        disabled_layers: Layers of the frozen part that are random in Keras' own training and
+            disabled here: dropout, stochastic depth.
     """
 
     cut_reason: str

@@ -1,4 +1,4 @@
-"""Collect the features of images: those in the store, and those of images that are run now."""
+"""Collect the features of images, from the store or by running the frozen part."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from tlkit.errors import StoreError
 _SHARD_BYTES = 32 * 2**20
 _SHARD_ROWS = 4096
 _MAX_SHARDS = 256
-_ATTEMPTS = 3  # to store features while other processes prune
+_ATTEMPTS = 3  # at storing features while other processes prune
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,7 +25,7 @@ class Collected:
 
     Attributes:
         shards: A list of one array per tensor for each shard.
-        order: Which row of all shards together each image has; None if they are in order.
+        order: The row of each image, counted through all shards; None if they are in order.
     """
 
     shards: list[list[np.ndarray]]
@@ -46,21 +46,21 @@ def run_all(runner: TrunkRunner, source: Source, rows: int, progress: CacheProgr
     return collector.collected()
 
 
-# Features are looked up by each image's digest. Where digests are known without reading images,
-# as those of scanned files and of arrays are, only the missing images are read and run, in whole
-# batches, whichever they are. Otherwise all are read, and of each chunk the missing ones are run.
-# What was run is then looked up too. If another process has pruned it meanwhile, it is run again.
+# Features are looked up by each image's digest. If the digests are known without reading images, as
+# for scanned files and arrays, only the missing images are read and run, in full batches. Otherwise
+# all images are read, and the missing ones of each chunk are run. Afterwards the new features are
+# looked up too. If another process has pruned them meanwhile, their images are run again.
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoredCollection:
     """Collects the features of images from a store, after running those that it lacks.
 
     Attributes:
-        runner: Runs images.
+        runner: Runs the frozen part on images.
         source: The images.
-        lookup: Where features are found.
-        rows: How many images to run at a time, each time for one shard.
+        lookup: Finds features in the store.
+        rows: How many images to run at a time; their features become one shard.
         folder: The folder of the store.
-        progress: Shows how far the run is.
+        progress: Shows the progress of the run.
     """
 
     runner: TrunkRunner
@@ -98,7 +98,7 @@ class StoredCollection:
         )
 
     def _run_rows(self, digests: np.ndarray, missing: np.ndarray) -> None:
-        """Run the images at these places, each content once, and store their features."""
+        """Run the images at these indices, equal images only once, and store their features."""
         _, first = np.unique(digests[missing], axis=0, return_index=True)
         indices = missing[np.sort(first)]
         self.folder.make_room(len(indices) * self.runner.row_bytes, self.lookup.entry)
@@ -139,7 +139,7 @@ def _order_rows(shards: list[list[np.ndarray]], places: np.ndarray) -> Collected
 
 
 class Collector:
-    """Collects features chunk by chunk: in one array per tensor if their number is known."""
+    """Collects features by chunk, in one array per tensor if the number of images is known."""
 
     def __init__(self, max_images: int | None) -> None:
         self._max_images, self._used = max_images, 0
@@ -161,16 +161,16 @@ class Collector:
         self._used = end
 
     def collected(self) -> Collected:
-        """Return all of them."""
+        """Return all features that were added."""
         shards = self._shards or [[whole[: self._used] for whole in self._whole]]
         return Collected(shards=shards)
 
 
 def count_shard_rows(row_bytes: int, image_bytes: int, max_images: int | None) -> int:
-    """Return how many images make a shard: whole batches of the engine, and about 32 MB.
+    """Return how many images make a shard: full batches of the engine, and about 32 MB.
 
-    A run that is interrupted loses at most one shard. There are about 256: each is an open file, of
-    which a process may have about a thousand.
+    A run that is interrupted loses at most one shard. There are at most about 256 shards, since
+    each is an open file and a process may open about a thousand.
     """
     rows = min(_SHARD_ROWS, _SHARD_BYTES // max(row_bytes, image_bytes))
     rows = max(rows, (max_images or 0) // _MAX_SHARDS)

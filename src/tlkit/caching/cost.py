@@ -1,4 +1,4 @@
-"""Which place to cut a classifier at costs least: bytes to store against layers to run again."""
+"""Choose the cheapest place to cut a classifier: bytes to store against layers to run again."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from tlkit._internal.text import show
 from tlkit.errors import ConfigError
 from tlkit.models.flat_graph import Graph, Step, TensorId
 
-_FEATURE_AXES = 2  # the image and the feature
+_FEATURE_AXES = 2  # images and features
 FEATURE_BYTES = 4
-"""A feature is a float32, whatever the model computes in."""
+"""The bytes of a feature: float32, whatever dtype the model computes in."""
 
 _MAX_RECOMPUTED = 0.05  # of a training step's work
-_TRAINING_WORK = 3  # a step forward, and twice as much backward
+_TRAINING_WORK = 3  # of a forward pass: a training step also runs backward, which is twice the work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Place:
     """A place where a classifier can be cut.
 
     Attributes:
-        num_steps: How many of the fixed steps come before it.
+        num_steps: The number of fixed steps before it.
         name: The name of the last layer before it.
         tensors: The tensors that cross it.
         num_bytes: The bytes that cross it for one image.
@@ -38,12 +38,12 @@ class Place:
 
 
 def list_places(graph: Graph, fixed: Sequence[Step], values: Mapping[TensorId, Any]) -> list[Place]:
-    """Return every place after one of the fixed steps that the image itself need not cross.
+    """Return every place after a fixed step that the input images do not cross.
 
     Args:
         graph: The whole graph.
-        fixed: The steps that give the same for an image every time, in order.
-        values: What each tensor of the graph is for some image.
+        fixed: The steps whose results for an image are always equal, in order.
+        values: The value of each tensor of the graph for some image.
     """
     return [
         Place(
@@ -73,15 +73,15 @@ def choose_named(places: Sequence[Place], name: str) -> Place:
     return places[names.index(name)]
 
 
-# The cut decides two costs. Every epoch reads the tensors that cross it, and stores them once: the
-# fewer bytes the better. Every epoch also runs what comes after it: the later the better. The last
-# possible cut, right before the first trained layer, leaves least to run, but blocks are wide
-# inside and narrow at their ends, and a skip connection makes a second tensor cross. A little
-# before the last cut, a fraction of the bytes often crosses. So of all places that add at most 5 %
-# to the work of a training step, the one with the fewest bytes is taken, and of equal ones the
-# last. A cut before any layer with weights would store as much as it saves, and is no choice. Where
-# the head reads several layers, their features cross one by one, before they are concatenated: so a
-# probe has stored them.
+# The cut determines two costs. The tensors that cross it are stored once and read in every epoch:
+# the fewer bytes the better. The layers after it run in every epoch: the later the better. The last
+# possible cut, right before the first trained layer, leaves the fewest layers to run. But blocks
+# are wide inside and narrow at their ends, and a skip connection makes a second tensor cross. A
+# little before the last cut, often only a fraction of the bytes crosses. So of all places that add
+# at most 5 % to the work of a training step, the one with the fewest bytes is chosen, and of equal
+# ones the last. A cut before any layer with weights would store as much as it saves, and is not
+# considered. If the head reads several layers, the cut is before their features are concatenated,
+# since a probe has stored them separately.
 def choose_cheapest(
     graph: Graph, fixed: Sequence[Step], values: Mapping[TensorId, Any], places: Sequence[Place]
 ) -> Place:
@@ -106,13 +106,13 @@ def choose_cheapest(
 
 
 def concatenates_features(step: Step, values: Mapping[TensorId, Any]) -> bool:
-    """Tell whether a step puts feature vectors of images together, not maps."""
+    """Return whether a step concatenates feature vectors (not maps)."""
     joins = isinstance(step.operation, keras.layers.Concatenate)
     return joins and len(values[step.outputs[0]].shape) == _FEATURE_AXES
 
 
 def explain_choice(places: Sequence[Place], chosen: Place, *, by_name: bool) -> str:
-    """Return a line that says where the cut is and why."""
+    """Return a line that states where the cut is and why."""
     line = f"caching after {chosen.name}"
     if by_name:
         return f"{line}, as `cut` asks"
@@ -124,10 +124,10 @@ def explain_choice(places: Sequence[Place], chosen: Place, *, by_name: bool) -> 
 
 
 def count_multiply_adds(operation: Any, shape: Sequence[int]) -> int:
-    """Return about how many multiply-adds a layer does for one image, from its weights.
+    """Return the approximate number of multiply-adds of a layer for one image, from its weights.
 
     Args:
-        operation: A layer; an operation without weights counts as nothing.
+        operation: A layer or operation; without weights, the number is 0.
         shape: The shape of its output, with the batch axis.
     """
     weights = operation.weights if isinstance(operation, keras.Layer) else []
@@ -136,7 +136,7 @@ def count_multiply_adds(operation: Any, shape: Sequence[int]) -> int:
 
 
 def _find_crossing(graph: Graph, inside: Sequence[Step]) -> tuple[TensorId, ...]:
-    """Return the tensors that cross a cut; none if the image itself would have to."""
+    """Return the tensors that cross a cut; empty if the input images would cross it."""
     own = {id(step) for step in inside}
     used = {tensor for step in graph.steps if id(step) not in own for tensor in step.inputs}
     used.update(graph.outputs)

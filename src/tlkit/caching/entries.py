@@ -1,4 +1,4 @@
-"""One entry of a store: shards of arrays, by name or row by row under each row's digest."""
+"""One entry of a store: shards of arrays, found by name, or row by row by each row's digest."""
 
 import errno
 import hashlib
@@ -17,20 +17,20 @@ from tlkit.errors import StoreError
 
 FACTS = "facts.json"
 RACES = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ESTALE)
-"""The errors of another process, here or on another machine, that writes or prunes the same."""
-_ATTEMPTS = 10  # to write a shard while other processes prune
-_MAX_SMALL = 16  # shards that a lookup may read before they are joined
+"""Errors caused by another process, here or on another machine, that writes or prunes the files."""
+_ATTEMPTS = 10  # at writing a shard while other processes prune
+_MAX_SMALL = 16  # small shards that a lookup may read before they are joined
 _SMALL_BYTES = 8 * 2**20
 _JOINED_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Found:
-    """Rows that were looked up.
+    """The result of looking up rows.
 
     Attributes:
-        shards: The arrays of each shard that has one of them, memory-mapped.
-        places: Which row of all shards together each of them is; -1 if it is not in the store.
+        shards: The arrays of each shard that has one of the rows, memory-mapped.
+        places: The position of each row, counted through all shards; -1 if it is not in the store.
     """
 
     shards: list[list[np.ndarray]]
@@ -41,12 +41,12 @@ class Found:
 class Entry:
     """The shards under one key.
 
-    A shard's last array may hold a digest of each row; then rows are found by these digests.
+    The last array of a shard may be a digest of each row; then rows are found by these digests.
 
     Attributes:
-        folder: The store's folder; the shards are in a folder in it named by the key.
+        folder: The store's folder; the shards are in its subfolder with the key as name.
         key: The digest of the facts.
-        facts: The facts as JSON.
+        facts: The facts as JSON: everything that determines the features, besides the images.
     """
 
     folder: Path
@@ -56,7 +56,7 @@ class Entry:
     def read(self, name: str) -> list[np.ndarray] | None:
         """Return a shard's arrays, memory-mapped and read-only; None if it does not exist.
 
-        A damaged shard is deleted, and does not exist then.
+        A damaged shard is deleted, and None is returned.
 
         Raises:
             StoreError: The file can't be opened.
@@ -72,16 +72,20 @@ class Entry:
             if error.errno in RACES:
                 return None
             raise files.to_store_error("read", path, error) from error
-        with suppress(OSError):  # pruned meanwhile, or read-only
+        with suppress(OSError):  # it was pruned meanwhile, or is read-only
             os.utime(path)  # the shards used longest ago are pruned first
         return found
 
     def write(self, name: str, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Write arrays as a shard, all of them or none; return them as `read` does.
+        """Write arrays as a shard atomically; return them as `read` does.
+
+        Args:
+            name: The name of the shard.
+            arrays: The arrays, each with one axis or more.
 
         Raises:
             DataError: An array has a dtype that can't be stored, or no axis.
-            StoreError: There is no room, or no permission.
+            StoreError: The disk is full, or the folder is read-only.
         """
         path = self._path(name)
         whole = [shards.to_storable(array) for array in arrays]
@@ -103,33 +107,33 @@ class Entry:
         """Write rows as a shard; return its name, and its arrays without the digests.
 
         Args:
-            digests: The digest of each row, `(count, 2)` in uint64; the shard is named by them, so
-                that they can be checked without the rest of it.
+            digests: The digest of each row, `(count, 2)` in uint64. The shard's name is derived
+                from them, so that they can be checked without reading the other arrays.
             arrays: Arrays with these rows.
 
         Raises:
-            StoreError: There is no room, or no permission.
+            StoreError: The disk is full, or the folder is read-only.
         """
         name = digest(digests)
         return name, self.write(name, [*arrays, digests])[:-1]
 
     def locate_rows(self, digests: np.ndarray) -> np.ndarray:
-        """Return whether each row seems to be stored; shards are checked when they are read."""
+        """Return whether each row seems to be stored; only `find_rows` checks the shards."""
         known = [each for _, each in self._read_digests()]
         return match(stack(known), digests) >= 0
 
-    # Rows are found without an index that processes would have to keep together: each shard says
-    # which rows it has, and a lookup sorts what all of them say. Meanwhile another process may
-    # prune a shard or join it with others, and a shard may turn out to be damaged: then the lookup
-    # starts again, and finds the rows elsewhere, or not at all.
+    # There is no index, which processes would have to update together: each shard has the digests
+    # of its rows, and a lookup sorts the digests of all shards. Meanwhile another process may prune
+    # a shard or join it with others, or a shard may prove damaged. Then the lookup starts again,
+    # and finds the rows in other shards or not at all.
     def find_rows(
         self, digests: np.ndarray, loaded: dict[str, list[np.ndarray]] | None = None
     ) -> Found:
-        """Return the rows with these digests, from shards that are whole.
+        """Return the rows with these digests, from undamaged shards.
 
         Args:
-            digests: The digest of each row.
-            loaded: Shards that were read before, which need no check; more are added.
+            digests: The digest of each row, `(count, 2)`.
+            loaded: Shards that were read and checked before; further ones are added.
 
         Raises:
             StoreError: A file can't be opened.
@@ -139,7 +143,7 @@ class Entry:
             listed = self._read_digests()
             places = match(stack([each for _, each in listed]), digests)
             starts = np.cumsum([0, *(len(each) for _, each in listed)])
-            owners = np.searchsorted(starts, places, side="right") - 1  # -1 where it is missing
+            owners = np.searchsorted(starts, places, side="right") - 1  # -1 for missing rows
             used = np.unique(owners[places >= 0])
             names = [listed[number][0] for number in used]
             for name in names:
@@ -155,7 +159,7 @@ class Entry:
         return Found(shards=[], places=np.full(len(digests), -1))
 
     def _read_digests(self) -> list[tuple[str, np.ndarray]]:
-        """Return each shard's name and the digests of its rows; damaged ones are deleted."""
+        """Return each shard's name and the digests of its rows; damaged shards are deleted."""
         found = []
         for path in sorted((self.folder / self.key).glob(f"[!.]*{shards.SUFFIX}")):
             try:
@@ -173,12 +177,12 @@ class Entry:
                 _delete(path)
         return found
 
-    # Who adds a few images each day would end with a thousand small files. So when one lookup has
-    # read more than 16 small shards, their rows are written again as large ones, and then they
-    # are deleted. Only shards of one lookup are joined: what was used together stays together, and
-    # is pruned together. A process that is killed in between leaves rows twice, which is harmless.
+    # Adding a few images each day would create a thousand small files. So when one lookup has
+    # read more than 16 small shards, their rows are written again as large ones, and then the small
+    # ones are deleted. Only shards of one lookup are joined, so that rows that are used together
+    # are pruned together. If a process is killed in between, rows are stored twice: harmless.
     def _join_small(self, names: Sequence[str]) -> None:
-        """Join small shards, if there are many of them; failing is no harm."""
+        """Join small shards, if there are many of them; errors are ignored."""
         with suppress(OSError, StoreError):
             small = [name for name in names if self._path(name).stat().st_size <= _SMALL_BYTES]
             if len(small) <= _MAX_SMALL:
@@ -203,7 +207,7 @@ class Entry:
         with files.replace_atomically(path) as temporary:
             content = shards.to_bytes(arrays, path)
             temporary.write_bytes(content)
-            # the temporary file exists: if the folder is pruned from now on, it goes too
+            # the temporary file exists: from now on, pruning the folder would remove it too
             if not facts.exists():
                 _write_bytes(facts, self.facts)
             _write_bytes(shards.checksum_path(path), shards.checksum(content, path.name))
@@ -214,11 +218,11 @@ class Entry:
 
     @property
     def has_rows(self) -> bool:
-        """Whether there is any shard."""
+        """Whether the entry has at least one shard."""
         return any((self.folder / self.key).glob(f"[!.]*{shards.SUFFIX}"))
 
     def mark_used(self) -> None:
-        """Note that the entry is used now."""
+        """Set the time of the entry's last use to now."""
         with suppress(OSError):  # it does not exist yet, or is read-only
             os.utime(self.folder / self.key / FACTS)
 
@@ -243,7 +247,7 @@ def digest(*arrays: np.ndarray) -> str:
 
 
 def _delete(path: Path) -> None:
-    """Delete a shard and its checksum, unless another process did or the folder is read-only."""
+    """Delete a shard and its checksum, if they exist and the folder is writable."""
     for each in (path, shards.checksum_path(path)):
         with suppress(OSError):
             each.unlink()
@@ -255,9 +259,9 @@ def stack(digests: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def match(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the index of each wanted digest among the known ones; -1 if it is not there.
+    """Return the index of each wanted digest among the known ones; -1 for an unknown digest.
 
-    They are searched by their first half, which never agrees by chance; the second is compared.
+    Digests are searched by their first half, which never agrees by chance; then both are compared.
     """
     if not len(known):
         return np.full(len(wanted), -1)

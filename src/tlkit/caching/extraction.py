@@ -24,12 +24,12 @@ from tlkit.errors import DataError, StoreError
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Extracted:
-    """The features of one set of images in each view, and their labels."""
+    """The features of one set of images in each view, and the images' labels."""
 
     views: list[Collected]
     labels: np.ndarray
     weights: np.ndarray | None
-    batch_size: int | None  # of a dataset; None for arrays
+    batch_size: int | None  # of a dataset of batches; None for arrays
 
     @property
     def on_disk(self) -> bool:
@@ -42,10 +42,10 @@ class Extraction:
 
     Args:
         model: The classifier.
-        cuts: Where it is cut.
-        cache: How to run and store.
-        augmentation: Layers that augment the training images, for each view of them.
-        progress: Prints what is stored where, and shows how far the run is.
+        cuts: The cuts of the classifier.
+        cache: The engine, and where to store the features.
+        augmentation: Layers that augment the training images for each view.
+        progress: Prints where features are stored, and shows the progress.
     """
 
     def __init__(
@@ -70,18 +70,18 @@ class Extraction:
     def extract(
         self, cut: Cut, name: str, data: batches.Inputs, *, batch_size: int
     ) -> FeatureDataset:
-        """Return what crosses one of the cuts for all images; runs the trunk the first time.
+        """Return the features of all images at one of the cuts; the first call runs the trunk.
 
         Args:
             cut: One of the cuts.
             name: "train" or "validation"; only training images are augmented.
             data: The images and labels.
-            batch_size: Images per step, for arrays; a dataset has its own batches.
+            batch_size: The number of images per step, for arrays; a dataset keeps its own batches.
 
         Raises:
             DataError: A dataset's batches differ in size.
             EngineError: The engine can't run the trunk, or its numbers differ from those of Keras.
-            StoreError: There is not enough room on the disk.
+            StoreError: The disk has too little free space.
         """
         if name not in self._extracted:
             started, ran = time.perf_counter(), self._runner.num_computed
@@ -109,7 +109,7 @@ class Extraction:
         )
 
     def summarize(self, cut: Cut) -> TrunkRun:
-        """Return how the trunk was run."""
+        """Return a summary of how the trunk was run."""
         return TrunkRun(
             cut_reason=cut.reason,
             engine=self._runner.engine,
@@ -177,7 +177,7 @@ class Extraction:
         )
 
     def _collect_copies(self, data: batches.Inputs, *, on_disk: bool) -> _Extracted:
-        """Return the features of augmented copies, which are stored chunk by chunk."""
+        """Return the features of augmented copies, which are stored by chunk, not by image."""
         source = Source(data, rank=self._rank)
         max_images, entry = source.max_images, None
         self._runner.copies.expect(None if max_images is None else max_images * self._runner.views)
@@ -207,7 +207,7 @@ class Extraction:
         )
 
     def _choose_disk(self, name: str, max_images: int | None, views: int) -> bool:
-        """Choose whether the features are stored on disk; prints how much room they take."""
+        """Return whether the features must be stored on disk; prints how much space they need."""
         row_bytes = self._runner.row_bytes
         if max_images is None:
             self._progress.print(

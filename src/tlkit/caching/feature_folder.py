@@ -1,4 +1,4 @@
-"""The folder that a training stores features in, its bounds, and what to do without one."""
+"""The folder in which a run stores features, its size limit, and its replacement if it fails."""
 
 import tempfile
 from pathlib import Path
@@ -15,14 +15,14 @@ from tlkit.errors import StoreError
 
 
 class FeatureFolder:
-    """Where features are stored: the folder of a cache, a temporary one, or nowhere.
+    """The place where features are stored: the folder of a cache, a temporary one, or none.
 
     Args:
-        cache: Names the folder.
+        cache: The cache, whose `folder` and `usage` are used.
 
     Attributes:
-        store: The store; None to store nothing.
-        usage: Counts what is run.
+        store: The store; None if nothing is stored.
+        usage: Counts the images that are computed; None counts nothing.
     """
 
     def __init__(self, cache: Cache) -> None:
@@ -36,20 +36,20 @@ class FeatureFolder:
 
     @property
     def is_temporary(self) -> bool:
-        """Whether features are stored for one training only, or not at all."""
+        """Whether features are stored for one run only, or not at all."""
         return self.store is None or self._temporary is not None
 
     def require(self, num_bytes: int | None) -> None:
-        """Store features in a temporary folder, if they must be on disk and there is no folder.
+        """Create a temporary folder, if features must be on disk and no folder was chosen.
 
-        It is where features are stored by default, or if that has no room, where temporary files
-        go. It is removed by `close`, with this object, or once the process has ended.
+        It is created in the default folder of features, or, if that disk is full, in the system's
+        folder of temporary files. It is removed by `close`, with this object, or after the process.
 
         Args:
-            num_bytes: How many bytes must be on disk; None if they may be in memory.
+            num_bytes: How many bytes must be on disk; None if features may be in memory.
 
         Raises:
-            StoreError: There is no place with this much room.
+            StoreError: No disk has this much free space.
         """
         if num_bytes is None or self.store is not None:
             return
@@ -65,17 +65,21 @@ class FeatureFolder:
         raise files.to_store_error("make a folder in", folder, problem) from problem
 
     def give_up(self, error: StoreError, num_bytes: int | None) -> None:
-        """Use the folder no more, because of this error; `num_bytes` is as for `require`."""
+        """Stop using the folder because of this error; `num_bytes` is as for `require`."""
         if self.usage is not None:
             self.usage.problem = str(error)
         self.store = None
         self.require(num_bytes)
 
     def make_room(self, num_bytes: int, entry: Entry) -> None:
-        """Check that features fit on the disk; the default folder is kept within its bounds.
+        """Check that features fit on the disk; prune the default folder to stay below its limit.
+
+        Args:
+            num_bytes: The size of the new features.
+            entry: The entry that will store them.
 
         Raises:
-            StoreError: They don't fit.
+            StoreError: The features don't fit.
         """
         if self.store is None:
             return

@@ -1,4 +1,4 @@
-"""Every fact that changes a number in a trunk's features: it makes their key in the store."""
+"""Collect all facts that determine a trunk's features; their digest is the key in the store."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ import numpy as np
 
 from tlkit.models.flat_graph import Step, TensorId
 
-_FORMAT = 3  # raise it, and nothing that was stored before is used again
+_FORMAT = 3  # raising it makes all features that were stored before unusable
 _IRRELEVANT = ("build_config", "file_size", "name", "shared_object_id", "trainable")
 
 
@@ -21,13 +21,13 @@ def fingerprint_trunk(
 ) -> dict[str, Any]:
     """Return all facts that determine a trunk's features, except for the images and the engine.
 
-    They are the layers and their connections, the values of all weights, the dtypes, the shape
-    of an image, and the versions of Keras and its backend. Names are not among them.
+    The facts are the layers and their connections, the values of all weights, the dtypes, the shape
+    of an image, and the versions of Keras and its backend. Names of layers are left out.
 
     Args:
         steps: The steps of the trunk.
-        outputs: The tensors that it returns.
-        sample: Some images.
+        outputs: The tensors that the trunk returns.
+        sample: Some images, for their shape and dtype.
         dtype: The dtype that features are stored in.
     """
     digests = digest_tensors(steps)
@@ -48,12 +48,12 @@ def name_last_layer(steps: Sequence[Step], outputs: Sequence[TensorId]) -> str:
 def describe(
     columns: Sequence[str], *, last_layer: str, sample: np.ndarray, dtype: str
 ) -> dict[str, Any]:
-    """Return all facts of features with these digests; see `fingerprint_trunk`.
+    """Return all facts of features from the digests of their tensors; see `fingerprint_trunk`.
 
     Args:
-        columns: The digest of each of the trunk's outputs.
-        last_layer: The name of the layer that returns the last of them.
-        sample: Some images.
+        columns: The digest of each output of the trunk.
+        last_layer: The name of the layer that returns the last output.
+        sample: Some images, for their shape and dtype.
         dtype: The dtype that features are stored in.
     """
     backend = keras.backend.backend()
@@ -69,17 +69,17 @@ def describe(
     }
 
 
-# A tensor's digest is made of the layer that computes it, the layer's weights and the digests of
-# the tensors that it takes, as in a Merkle tree. So the same computation has the same digest in
-# any model: whichever layers come after it, and however the graph numbers its tensors.
+# Idea: a tensor's digest combines the layer that computes it, the layer's weights, and the digests
+# of the layer's input tensors, as in a Merkle tree. So the same computation has the same digest in
+# any model, whichever layers come after it and however the graph numbers its tensors.
 def digest_tensors(
     steps: Sequence[Step], known: Mapping[TensorId, str] | None = None
 ) -> dict[TensorId, str]:
     """Return a digest of everything that determines each tensor, except for the images.
 
     Args:
-        steps: The steps, each after those whose outputs it takes.
-        known: The digests of tensors that the steps take; others are the model's inputs.
+        steps: The steps, each after the steps whose outputs it reads.
+        known: The digests of tensors that the steps read; other tensors are the model's inputs.
     """
     found = dict(known or {})
     weights: dict[int, str] = {}
@@ -102,7 +102,7 @@ def digest_tensors(
 
 
 def _to_json(value: Any, tensors: Mapping[TensorId, str]) -> Any:
-    """Return a value as JSON can hold it, without settings that change no result."""
+    """Return a value in a form that JSON supports, without settings that do not change results."""
     if isinstance(value, dict):
         relevant = {key: each for key, each in value.items() if key not in _IRRELEVANT}
         return {str(key): _to_json(each, tensors) for key, each in relevant.items()}

@@ -1,4 +1,4 @@
-"""Layers computed in cheaper ways, on the same variables and with the same results."""
+"""Compute layers in cheaper ways, with the same variables and the same results."""
 
 import math
 from collections.abc import Callable
@@ -10,18 +10,18 @@ import keras
 Shape = tuple[int, ...]
 Call = Callable[..., Any]
 
-_MAX_PRODUCTS = 16  # of a position and a kernel tap: a 3x3 kernel has 16 on 2x2 maps, 49 on 3x3
+_MAX_PRODUCTS = 16  # of positions and kernel taps: a 3x3 kernel has 16 on 2x2 maps, 49 on 3x3 maps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rewrite:
-    """One way to compute a layer for less.
+    """One way to compute a layer with less work.
 
     Attributes:
-        name: The layer and what replaces it.
-        compiled: Whether it is faster only if XLA compiles it.
-        fits: Whether a layer can be computed this way, for inputs of this shape.
-        make: Returns the function to call instead of the layer, for inputs of this shape.
+        name: The layer and its replacement.
+        compiled: Whether it is only faster if XLA compiles it.
+        fits: Returns whether a layer can be computed this way, for an input shape.
+        make: Returns the function to call instead of the layer, for an input shape.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Rewrite:
 def find_rewrite(layer: Any, shape: Shape, *, compiled: bool) -> Rewrite | None:
     """Return the first rewrite that fits a layer and its input's shape; None if none does.
 
-    They are faster on CPUs with the TensorFlow backend, and are not used anywhere else.
+    Rewrites are faster on CPUs with the TensorFlow backend, and are only used there.
 
     Args:
         layer: A layer or operation.
         shape: The shape of its input, with the batch axis.
-        compiled: Whether XLA will compile it.
+        compiled: Whether XLA will compile the function.
     """
     if not (_uses_tensorflow_cpu() and _has_plain_call(layer)):
         return None
@@ -55,7 +55,7 @@ def _uses_tensorflow_cpu() -> bool:
 
 
 def _has_plain_call(layer: Any) -> bool:
-    """Tell whether a layer does nothing besides its `call`, such as casts, that a rewrite lacks."""
+    """Return whether a layer computes only its `call`, without casts, penalties or adapters."""
     return (
         isinstance(layer, keras.Layer)
         and layer.compute_dtype == layer.variable_dtype == "float32"
@@ -98,7 +98,7 @@ def _is_small_depthwise(layer: Any, shape: Shape) -> bool:
 def _make_multiply_adds(layer: Any, shape: Shape) -> Call:
     """Compute each output position as the sum of its input positions times the kernel's taps.
 
-    Products with the padding are left out: on a 1x1 map, eight of nine.
+    Products with the padding are left out, which are eight of nine on a 1x1 map.
     """
     channels = shape[-1]
     rows, columns = _pair_axes(layer, shape)

@@ -1,4 +1,4 @@
-"""Where features are stored if no folder is named, and how much room they may take there."""
+"""The default folder of features, and the limit of its size."""
 
 import os
 import shutil
@@ -11,20 +11,20 @@ import pooch
 Auto = Literal["auto"]
 
 VARIABLE = "TLKIT_CACHE"
-"""The environment variable that names the default folder."""
+"""The environment variable with the default folder."""
 
 MAX_BYTES = 5 * 10**9
-_MAX_SHARE = 0.1  # of the room that the disk would have without the features
+_MAX_SHARE = 0.1  # of the disk's free space, features not counted
 
 
 def default_folder() -> Path:
-    """Return the folder that `TLKIT_CACHE` names, or one in the user's folder of caches."""
+    """Return the folder in `TLKIT_CACHE`, or one in the user's cache folder."""
     named = os.environ.get(VARIABLE)
     return Path(named).expanduser() if named else Path(pooch.os_cache("tlkit")) / "features"
 
 
 def locate(folder: str | Path) -> Path:
-    """Return the folder; "auto" is the default one.
+    """Return the folder; "auto" means the default folder.
 
     Examples:
         >>> locate("features").name
@@ -34,11 +34,11 @@ def locate(folder: str | Path) -> Path:
 
 
 def limit_bytes(folder: Path, used: int) -> int:
-    """Return how many bytes the default folder may have: 5 GB, or a tenth of a smaller disk's room.
+    """Return the limit of the default folder: 5 GB, or a tenth of the disk's free space if less.
 
     Args:
         folder: The folder, which need not exist yet.
-        used: The bytes that it has.
+        used: The size of the features in it in bytes, which counts as free space.
     """
     for existing in (folder, *folder.parents):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The features of images in a store, found by the digests of the images."""
+"""Find the features of images in a store by the digests of the images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from tlkit.caching.store import Store
 
 
 class Lookup:
-    """Finds the rows of an entry, and of entries that hold the same features among others.
+    """Finds features in an entry, and in entries that contain the same features among others.
 
     Args:
         stored: The store.
-        facts: What the features depend on, besides the images.
+        facts: Everything that determines the features, besides the images.
 
     Attributes:
-        entry: Where new rows are written.
+        entry: The entry that new features are written to.
     """
 
     def __init__(self, stored: Store, facts: Mapping[str, Any]) -> None:
@@ -33,7 +33,7 @@ class Lookup:
         return bool(self._wider) or self.entry.has_rows
 
     def locate(self, digests: np.ndarray) -> np.ndarray:
-        """Return whether the features of each image seem to be stored."""
+        """Return whether the features of each image seem to be stored, `(count,)`."""
         there = self.entry.locate_rows(digests)
         there |= entries.match(entries.stack(self._written.values()), digests) >= 0
         for entry, _ in self._wider:
@@ -41,7 +41,7 @@ class Lookup:
         return there
 
     def find(self, digests: np.ndarray) -> Found:
-        """Return the features of images, from files that are whole.
+        """Return the features of images, from undamaged files.
 
         Raises:
             StoreError: A file can't be opened.
@@ -54,7 +54,7 @@ class Lookup:
                 narrow = [[shard[column] for column in columns] for shard in more.shards]
                 found = join(found, Found(shards=narrow, places=more.places))
         missing = found.places < 0
-        if missing.any() and self._written:  # another process has pruned them
+        if missing.any() and self._written:  # another process has pruned shards of this process
             loaded = self._loaded[self.entry.key]
             written = [loaded[name] for name in self._written]
             places = entries.match(entries.stack(self._written.values()), digests[missing])
@@ -68,17 +68,17 @@ class Lookup:
         """Store the features of images.
 
         Raises:
-            StoreError: There is no room, or no permission.
+            StoreError: The disk is full, or the folder is read-only.
         """
         name, written = self.entry.write_rows(digests, arrays)
-        # They stay mapped: whoever prunes them takes nothing from this process.
+        # The arrays stay mapped, so this process keeps them even if another one prunes the files.
         self._loaded.setdefault(self.entry.key, {})[name] = written
         self._written[name] = digests
 
     def release_pages(self) -> None:
-        """Let the system take back the memory of files that are mapped, after they were copied.
+        """Let the system free the memory of mapped files, after their arrays were copied.
 
-        They stay mapped, and are read again when they are needed again.
+        The files stay mapped, and are read again when they are needed.
         """
         for loaded in self._loaded.values():
             for arrays in loaded.values():
@@ -86,7 +86,7 @@ class Lookup:
 
 
 def join(found: Found, more: Found) -> Found:
-    """Return the rows that were found, with those found later for the missing ones."""
+    """Return the rows that were found first, completed by rows that were found later."""
     offset = sum(len(shard[0]) for shard in found.shards)
     places = found.places.copy()
     places[places < 0] = np.where(more.places < 0, -1, more.places + offset)

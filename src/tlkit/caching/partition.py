@@ -1,4 +1,4 @@
-"""Cut a classifier in two: a trunk that gives the same for an image every time, and the tail."""
+"""Cut a classifier in two: the trunk, whose results for an image are always equal, and the tail."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,7 @@ _DROPOUTS = ("Dropout", "StochasticDepth", "DropPath", "DropConnect")
 
 
 class NoFrozenPart(Exception):  # noqa: N818  # not an error: the caller trains without a cut
-    """No part of a model can be cut off; the message names the layer that prevents it."""
+    """No part of a model can be cut off; the message states the layer that prevents it."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -27,14 +27,14 @@ class Cut:
     Attributes:
         graph: The whole graph.
         trunk: The steps before the cut.
-        tail: The steps after it.
+        tail: The steps after the cut.
         tensors: The tensors that cross the cut.
-        shapes: The shape of each of them for one image.
-        dtypes: The dtype of each of them.
+        shapes: The shape of each crossing tensor for one image.
+        dtypes: The dtype of each crossing tensor.
         input_shapes: The shape of each tail step's first input, with a batch of 1.
-        disabled_layers: Layers of the trunk that are random in training, and off in the trunk.
-        random_layers: Layers of the trunk that augment images: they stay random.
-        reason: A line that says where the cut is and why.
+        disabled_layers: Layers of the trunk that are random in training, but disabled in the trunk.
+        random_layers: Layers of the trunk that augment images; they stay random.
+        reason: A line that states where the cut is and why.
     """
 
     graph: Graph
@@ -50,11 +50,11 @@ class Cut:
 
     @property
     def bytes_per_image(self) -> int:
-        """How many bytes cross the cut for one image."""
+        """The number of bytes that cross the cut for one image."""
         return sum(math.prod(shape) for shape in self.shapes) * cost.FEATURE_BYTES
 
     def is_within(self, other: "Cut") -> bool:
-        """Tell whether this trunk is part of the trunk of another cut of the same model."""
+        """Return whether this trunk is part of the trunk of another cut of the same model."""
         there = {step.outputs for step in other.trunk}
         return all(step.outputs in there for step in self.trunk)
 
@@ -71,14 +71,14 @@ def find_cut(
 
     Args:
         model: The classifier.
-        plan: What its backbone freezes.
-        sample: Some raw images; the first one is run to see the shapes.
+        plan: The freeze plan of its backbone.
+        sample: Some raw images; the first is run to find the shapes.
         after: The name of the layer to cut after; None chooses by cost.
         views: Whether layers that augment images may be part of the trunk.
 
     Raises:
         ConfigError: The model can't be cut after that layer.
-        NoFrozenPart: No frozen layer gives the same for an image every time.
+        NoFrozenPart: No frozen layer has results for an image that are always equal.
     """
     graph = flatten(model)
     frozen = {id(part) for part in flatten_layers(*plan.frozen)}
@@ -121,15 +121,14 @@ def merge_trunks(cuts: Sequence[Cut]) -> tuple[tuple[Step, ...], tuple[TensorId,
     return steps, tensors
 
 
-# A step can be run once for all epochs if it gives the same for an image every time, now and after
-# any training. For that, all it depends on must be the image and other such steps, and its layer
-# must have no weight that is trained, no BatchNormalization that is, no state that training
-# changes (statistics), no penalty on its output that is part of the loss, and draw nothing at
-# random. Two kinds of random layers are allowed: dropout inside the frozen layers, which is off
-# in the trunk as it is in inference, and augmentation before them where copies of each image
-# are stored.
+# A step can be run once for all epochs if its result for an image is always equal, before and after
+# any training. So it may only depend on the image and on other such steps. Its layer must have no
+# trained weight, no trainable BatchNormalization, no state that training changes (statistics), no
+# penalty on its output that is part of the loss, and no random numbers. Two kinds of random layers
+# are accepted: dropout inside the frozen layers, which is disabled in the trunk as in inference,
+# and augmentation before them if copies of each image are stored.
 def _list_fixed_steps(graph: Graph, frozen: set[int], *, views: bool) -> list[Step]:
-    """Return the steps that depend on nothing but the image and fixed layers, in order."""
+    """Return the steps that depend only on the image and fixed layers, in order."""
     given = set(graph.inputs)
     fixed = []
     for step in graph.steps:
@@ -156,7 +155,7 @@ def _is_fixed(operation: Any, frozen: set[int], *, views: bool) -> bool:
 
 
 def _keeps_state(layer: Any, frozen: set[int]) -> bool:
-    """Tell whether a layer changes neither its own state in training nor the loss."""
+    """Return whether a layer, in training, changes neither its own state nor the loss."""
     stateless = not own_non_trainable(layer) or not layer.trainable or id(layer) in frozen
     constant = isinstance(layer, keras.layers.Normalization | keras.layers.Rescaling)
     return (stateless or constant) and layer.activity_regularizer is None

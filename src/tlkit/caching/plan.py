@@ -1,4 +1,4 @@
-"""Which part of the model each phase can run once, or why it has to run all of it every epoch."""
+"""Decide which part of the model each phase runs once, or why each epoch runs all of it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class FrozenPart:
     """The frozen part of one phase.
 
     Attributes:
-        cut: Where the model is cut for this phase.
-        extraction: What runs the part before the cut; phases may share it.
-        cache: How it is run and stored.
+        cut: The cut of the model for this phase.
+        extraction: Runs the part before the cut; phases may share it.
+        cache: The settings of running and storing it.
     """
 
     cut: Cut
@@ -43,16 +43,16 @@ def find_frozen_parts(
     cache: Cache | None,
     progress: CacheProgress,
 ) -> dict[str, FrozenPart | None]:
-    """Find each phase's frozen part; changes what is trainable.
+    """Find each phase's frozen part; this sets `trainable` of the layers.
 
     Args:
         model: The classifier.
-        plans: What each phase freezes, by the phase's name.
+        plans: The freeze plan of each phase, by the phase's name.
         augmentations: The layers with which each phase augments its training images.
         data: The training images.
         validation_data: The validation images.
-        cache: How to run and store; with None, no phase has a frozen part.
-        progress: Prints where each phase is cut, or why it is not.
+        cache: The engine, and where to store features; with None, no phase has a frozen part.
+        progress: Prints where the model is cut for each phase, or why it is not.
     """
     parts: dict[str, FrozenPart | None] = dict.fromkeys(plans)
     if cache is None:
@@ -92,7 +92,7 @@ def find_frozen_parts(
 def _group_phases(
     cuts: Mapping[str, Cut], augmentations: Mapping[str, Sequence[keras.layers.Layer]]
 ) -> list[list[str]]:
-    """Group phases that one extraction serves: a later one trains no layer of an earlier trunk."""
+    """Group phases that share an extraction: no later phase trains a layer of an earlier trunk."""
     groups: list[list[str]] = []
     for name, cut in cuts.items():
         if groups and all(
@@ -118,16 +118,19 @@ def fix_order(
     cache: Cache,
     progress: CacheProgress,
 ) -> tuple[batches.Inputs, batches.Inputs | None, int | None]:
-    """Return shuffled datasets as images in a fixed order, and the batch size of `data` if it was.
+    """Return shuffled datasets as images in a fixed order, and the batch size of shuffled `data`.
 
-    Other data is returned as it is. So is a dataset whose order can't be fixed, after a line that
-    says why and what to do.
+    Other data is returned unchanged. A dataset whose order can't be fixed is returned too, after
+    printing why and what to do.
 
     Args:
         data: The training images and labels.
         validation_data: The validation images and labels.
-        cache: Its folder gets the images.
-        progress: Prints what was done.
+        cache: The cache, in whose folder the images are stored.
+        progress: Prints which datasets were read.
+
+    Returns:
+        `data`, `validation_data`, and the batch size of `data` if it was shuffled, otherwise None.
     """
     given: dict[str, Any] = {"data": data, "validation_data": validation_data}
     batch_size = None
@@ -152,13 +155,13 @@ def fix_order(
 
 
 def set_trainable(model: keras.Model, plan: freezing.FreezePlan) -> None:
-    """Set which layers of a classifier are trainable; takes effect when it is compiled."""
+    """Set which layers of a classifier are trainable; it takes effect at the next `compile`."""
     model.trainable = True
     freezing.apply(plan)
 
 
 def close_all(parts: Iterable[FrozenPart | None]) -> None:
-    """Release the features of all parts."""
+    """Release the features of all frozen parts."""
     for part in parts:
         if part is not None:
             part.extraction.close()

@@ -1,4 +1,4 @@
-"""Progress of the frozen part on the terminal: lines, and a bar while it runs."""
+"""Show the progress of the frozen part: lines, and a bar while it runs."""
 
 import time
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ class CacheProgress:
 
     Args:
         verbose: Whether to print anything.
-        console: Where to print; standard output by default.
-        title: What the bar is called.
+        console: Where to print; by default standard output.
+        title: The text before the bar.
     """
 
     def __init__(
@@ -63,12 +63,12 @@ class CacheProgress:
 def show_waiting(
     title: str, *, verbose: bool, console: rich.console.Console | None = None
 ) -> Iterator[None]:
-    """Show in a terminal or a notebook that a block is running, and for how long.
+    """Show in a terminal or a notebook that a block is running, and since when.
 
     Args:
-        title: What it does.
+        title: What the block does.
         verbose: Whether to show anything.
-        console: Where to show it; standard output by default.
+        console: Where to show it; by default standard output.
     """
     if verbose and bars.in_notebook():
         with closing(bars.NotebookBar(title)):

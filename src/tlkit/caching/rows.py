@@ -13,7 +13,7 @@ class Rows:
 
     Args:
         shards: Lists of one array per tensor, all with the same number of rows.
-        order: Which row of all shards together each row is; None takes them as they come.
+        order: The position of each row, counted through all shards; None keeps their order.
 
     Raises:
         DataError: There is no shard, or their shapes or dtypes differ.
@@ -63,7 +63,7 @@ class Rows:
         return taken
 
     def arrays(self) -> list[np.ndarray]:
-        """Return each tensor as one array in memory, without a copy if it is one already."""
+        """Return each tensor as one array in memory; a single array in memory is not copied."""
         if self._order is not None:
             return self.take(np.arange(len(self)))
         if len(self._shards) == 1 and self.in_memory:

@@ -1,4 +1,4 @@
-"""The features of images by a frozen trunk, and of augmented copies of them, chunk by chunk."""
+"""Compute the features of images, and of augmented copies of images, with a frozen trunk."""
 
 import hashlib
 import math
@@ -26,16 +26,16 @@ class Runner:
 
     Args:
         model: The classifier.
-        cuts: Where it is cut; one trunk serves them all.
-        cache: How to run and store.
-        augmentation: Layers that augment raw images, for each view of them.
+        cuts: The cuts of the classifier; one trunk serves them all.
+        cache: The engine, and the dtype of features.
+        augmentation: Layers that augment raw images for each view.
 
     Attributes:
-        outputs: The tensors of the graph that features are of.
+        outputs: The tensors of the graph whose values are the features.
         images: Runs images as in inference.
-        copies: Runs augmented copies of them; the same where nothing is random.
-        views: How many augmented copies of each training image there are.
-        row_bytes: How many bytes the features of one image take.
+        copies: Runs augmented copies of images; the same as `images` if nothing is random.
+        views: The number of augmented copies of each training image.
+        row_bytes: The size of one image's features in bytes.
     """
 
     def __init__(
@@ -89,37 +89,37 @@ class Runner:
         return self.copies.engine
 
     def describe_engine(self) -> str:
-        """Return the engine, with its version, and what it gained if "auto" chose it."""
+        """Return the engine with its version, and its speed relative to Keras if it was timed."""
         return self.copies.describe_engine()
 
     @property
     def engine_error(self) -> float | None:
-        """The engine's difference from Keras on the first batch; None if nothing was run."""
+        """The engine's difference from Keras on the first batch; None before the first run."""
         errors = [self.images.engine_error, self.copies.engine_error]
         return max((error for error in errors if error is not None), default=None)
 
     @property
     def num_computed(self) -> int:
-        """How many images and views were run; others came from the store."""
+        """The number of images and views that were run; others were found in the store."""
         runners = {id(runner): runner for runner in (self.images, self.copies)}
         return sum(runner.num_computed for runner in runners.values())
 
     @property
     def float16_error(self) -> float:
-        """The largest error by storing float16, relative to the largest feature."""
+        """The largest error from storing float16, relative to the largest feature."""
         return max(self.images.float16_error, self.copies.float16_error)
 
     # A random layer draws its numbers for a whole batch at once. So an augmented copy depends on
-    # the images that are run with it, and copies are stored by chunk: under the digest of all
-    # augmented pixels of the chunk, and its place, which seeds the layers.
+    # the images that are run with it, and copies are stored by chunk. The name of a shard is the
+    # digest of the chunk's augmented pixels and of its place, which seeds the layers.
     def run_copies(
         self, images: np.ndarray, entry: Entry | None, *, place: tuple[int, int]
     ) -> list[np.ndarray]:
-        """Return the features of augmented copies, from the store if they are in it.
+        """Return the features of augmented copies, from the store if it has them.
 
         Args:
             images: Raw images.
-            entry: Where features are stored; None stores nothing.
+            entry: The entry of the store; None stores nothing.
             place: The number of the view, and of the chunk in it, which seed random layers.
         """
         if self._augmentation:
@@ -142,7 +142,7 @@ class Runner:
 
     @contextmanager
     def _seed_random_layers(self, place: tuple[int, int]) -> Iterator[None]:
-        """Seed random layers by the place, so that a view is the same each time it is computed."""
+        """Seed random layers by the place, so that a view is equal each time it is computed."""
         with restore_on_exit(self._seeds):
             for state, start in zip(self._seeds, self._start, strict=True):
                 set_state(state, start.tobytes() + repr(place).encode())
@@ -155,7 +155,7 @@ def _list_parts(steps: Sequence[Step]) -> list[Any]:
 
 
 def _make_random(step: Step, random: set[int]) -> Callable[..., Any]:
-    """Return what to call in a step: its layer, in training mode if it holds a random one."""
+    """Return the function of a step: its layer, in training mode if it contains a random layer."""
     layer = step.operation
     if not any(id(part) in random for part in _list_parts([step])):
         return layer  # type: ignore[no-any-return]  # Keras' own are callable

@@ -1,9 +1,9 @@
-"""Arrays in a safetensors file with a checksum beside it, to be mapped into memory.
+"""Store arrays in a safetensors file with a checksum beside it, to be mapped into memory.
 
-A shard is two files. `NAME.safetensors` holds the arrays `array_0`, `array_1` and so on, for any
-program that knows the format, and in its header the folder and the name that it was written under.
-`NAME.sha256` holds its checksum as `sha256sum --check` reads it; it is written first, so that a
-shard that exists has one.
+A shard is two files. `NAME.safetensors` contains the arrays `array_0`, `array_1` and so on, for any
+program that supports the format; its header has the folder and the name that it was written under.
+`NAME.sha256` contains its checksum in the format of `sha256sum --check`. The checksum is written
+first, so that every existing shard has one.
 """
 
 import errno
@@ -23,7 +23,7 @@ from tlkit.errors import DataError
 SUFFIX = ".safetensors"
 
 _CHECKSUM_SUFFIX = ".sha256"
-_DTYPES = {  # those of NumPy that the format knows, by the name in its header
+_DTYPES = {  # NumPy's dtypes that the format supports, by the name in its header
     "BOOL": "bool",
     "C64": "complex64",
     "F16": "float16",
@@ -45,7 +45,7 @@ _PREFIX_BYTES = 8  # the length of the header
 
 
 class DamagedError(OSError):
-    """The content of a shard differs from what was written."""
+    """The content of a shard differs from the content that was written."""
 
 
 def checksum_path(shard: Path) -> Path:
@@ -54,18 +54,18 @@ def checksum_path(shard: Path) -> Path:
 
 
 def to_bytes(arrays: Sequence[np.ndarray], path: Path) -> bytes:
-    """Return the content of a shard's file of this path for arrays that `to_storable` returned."""
+    """Return the content of a shard's file at this path, for arrays that `to_storable` returned."""
     named = {_NAME.format(index): array for index, array in enumerate(arrays)}
     return safetensors.numpy.save(named, metadata={_PLACE: _place_of(path)})
 
 
 def _place_of(path: Path) -> str:
-    """Return the folder and name of a shard: others may hold as many rows of the same arrays."""
+    """Return the folder and name of a shard, since another shard may look alike otherwise."""
     return f"{path.parent.name}/{path.stem}"
 
 
 def checksum(content: Any, name: str) -> bytes:
-    """Return the content of the checksum's file for that of a shard of this name."""
+    """Return the content of the checksum file for a shard's content and file name."""
     return f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode()
 
 
@@ -73,8 +73,8 @@ def load(path: Path) -> list[np.ndarray]:
     """Return the arrays of a shard, memory-mapped and read-only, after a check.
 
     Raises:
-        DamagedError: The shard is not what was written.
-        FileNotFoundError: It does not exist.
+        DamagedError: The content differs from the content that was written.
+        FileNotFoundError: The shard does not exist.
     """
     whole = _map_file(path)
     try:
@@ -87,9 +87,9 @@ def load(path: Path) -> list[np.ndarray]:
 
 
 def load_unchecked(path: Path, content: bytes) -> list[np.ndarray]:
-    """Return the arrays of a shard that has just been written with this content, as `load` does.
+    """Return the arrays of a shard that this process has just written, as `load` does.
 
-    They are in memory if another process has deleted it meanwhile.
+    The arrays are in memory if another process has deleted the shard meanwhile.
     """
     try:
         whole: np.ndarray = _map_file(path)
@@ -99,7 +99,7 @@ def load_unchecked(path: Path, content: bytes) -> list[np.ndarray]:
 
 
 def count_rows(path: Path) -> int:
-    """Return how many rows a shard's arrays have; 0 if it can't be read."""
+    """Return how many rows a shard's arrays have; 0 if the shard can't be read."""
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(_PREFIX_BYTES), "little")
@@ -109,11 +109,11 @@ def count_rows(path: Path) -> int:
 
 
 def read_last(path: Path) -> np.ndarray:
-    """Return a copy of a shard's last array, and read nothing else; it is not checked.
+    """Return a copy of a shard's last array, without reading or checking the other arrays.
 
     Raises:
-        DamagedError: The shard can't be read as one.
-        FileNotFoundError: It does not exist.
+        DamagedError: The file can't be read as a shard.
+        FileNotFoundError: The shard does not exist.
     """
     with path.open("rb") as file, _explain_damage(path):
         size = int.from_bytes(file.read(_PREFIX_BYTES), "little")
@@ -134,7 +134,7 @@ def _explain_damage(path: Path) -> Iterator[None]:
 
 
 def _map_file(path: Path) -> np.memmap:
-    """Map a whole file at once: each mapping keeps a file open."""
+    """Map a whole file at once, since each mapping keeps a file open."""
     with path.open("rb") as file:
         try:
             return np.memmap(file, np.uint8, mode="r")
@@ -143,7 +143,7 @@ def _map_file(path: Path) -> np.memmap:
 
 
 def _read_header(text: bytes, path: Path) -> dict[str, Any]:
-    """Return the header of a shard without its metadata, which are checked."""
+    """Return the header of a shard without its metadata, after checking the metadata."""
     header: dict[str, Any] = json.loads(text)
     if header.pop(_METADATA, {}).get(_PLACE) != _place_of(path):
         raise DamagedError(errno.EIO, "it was written under another name", str(path))
@@ -151,7 +151,7 @@ def _read_header(text: bytes, path: Path) -> dict[str, Any]:
 
 
 def _split_arrays(whole: np.ndarray, path: Path) -> list[np.ndarray]:
-    """Return the arrays in the bytes of a file, as parts of it: the package would copy them.
+    """Return the arrays in the bytes of a file as views; the safetensors package would copy them.
 
     The format is the length of a header in 8 bytes, the header as JSON with the dtype, shape and
     place of each array, and the arrays' data.
@@ -169,10 +169,10 @@ def _split_arrays(whole: np.ndarray, path: Path) -> list[np.ndarray]:
 
 
 def release_pages(arrays: Sequence[np.ndarray]) -> None:
-    """Let the system take back the memory of a file that `load` mapped; it is read again if needed.
+    """Let the system free the memory of a file that `load` mapped; it is read again if needed.
 
     Args:
-        arrays: Some of the shard's arrays, or none.
+        arrays: Arrays of one shard; may be empty.
     """
     mapped: Any = arrays[0] if arrays else None
     while isinstance(mapped, np.ndarray):
@@ -182,7 +182,7 @@ def release_pages(arrays: Sequence[np.ndarray]) -> None:
 
 
 def to_storable(array: np.ndarray) -> np.ndarray:
-    """Return an array as a shard can hold it: contiguous, in the machine's byte order.
+    """Return an array in a form that shards support: contiguous, in the machine's byte order.
 
     Raises:
         DataError: safetensors has no such dtype, or the array has no axis.

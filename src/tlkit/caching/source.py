@@ -1,4 +1,4 @@
-"""Images whose features are wanted, read only as far as needed, and their labels."""
+"""Read the images whose features are needed, and their labels, as far as necessary."""
 
 from collections.abc import Iterator
 
@@ -18,8 +18,8 @@ class Source:
 
     Attributes:
         first: The first image, as a batch of one.
-        max_images: As of `chunks.max_images`.
-        sizes: The sizes of a dataset's batches, once it has been read.
+        max_images: An upper bound of the number of images; None if it is unknown.
+        sizes: The sizes of a dataset's batches, after it has been read.
     """
 
     def __init__(self, data: batches.Inputs, *, rank: int) -> None:
@@ -31,7 +31,7 @@ class Source:
         self._weights: list[np.ndarray] = []
 
     def read_sample(self, count: int = BATCH) -> np.ndarray:
-        """Return the first images, at most this many."""
+        """Return the first images, at most `count`."""
         rows = count if batches.is_arrays(self._data) else 1  # of a dataset, one batch
         first = next(chunks.read_chunks(self._data, rows=rows, rank=self._rank))
         return first.images[:count]
@@ -43,25 +43,25 @@ class Source:
 
     @property
     def labels(self) -> np.ndarray:
-        """The label of each image; of a dataset, once it has been read."""
+        """The label of each image; for a dataset, after it has been read."""
         if batches.is_arrays(self._data):
             return np.asarray(self._data[1])
         return np.concatenate(self._labels)
 
     @property
     def weights(self) -> np.ndarray | None:
-        """The weight of each image, where a dataset has them."""
+        """The weight of each image; None if the data has no weights."""
         return np.concatenate(self._weights) if self._weights else None
 
     def find_digests(self) -> np.ndarray | None:
-        """Return a digest of each image; None if all of them must be read for that."""
+        """Return a digest of each image; None if all images must be read for that."""
         if not batches.is_arrays(self._data):
             return None
         images = self._data[0]
         return digest_pixels(images) if isinstance(images, np.ndarray) else images.digests
 
     def read(self, rows: int) -> Iterator[chunks.Chunk]:
-        """Yield all images, about this many at a time, and note the labels of a dataset."""
+        """Yield all images, about `rows` at a time, and store the labels of a dataset."""
         self._labels, self._weights, self.sizes = [], [], []
         every = chunks.read_chunks(self._data, rows=rows, rank=self._rank)
         for chunk in chunks.read_ahead(every):
@@ -71,6 +71,6 @@ class Source:
             yield chunk
 
     def read_rows(self, indices: np.ndarray, rows: int) -> Iterator[np.ndarray]:
-        """Yield the images with these indices, this many at a time."""
+        """Yield the images with these indices, `rows` at a time."""
         some = chunks.read_rows(self._data[0], indices, rows=rows, rank=self._rank)  # type: ignore[index]
         yield from chunks.read_ahead(some)

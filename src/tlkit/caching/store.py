@@ -1,17 +1,17 @@
-"""Features on disk, under a key made from everything that determines them.
+"""Store features on disk, under a key derived from everything that determines them.
 
 How several processes can write, read and prune one folder at the same time, without locks:
 
 - An entry is a folder named by its key, with shards and `facts.json`, whose date is the last use.
-- Every file is written under a temporary name and then renamed: it is whole, or does not exist.
-- The facts and a shard's checksum are in place before the shard. So each shard can be checked, and
-  an entry with shards can be listed. A damaged shard, or one that two processes wrote at once with
-  different numbers, fails its check; it is deleted and computed again.
+- Every file is written under a temporary name and then renamed: it is complete, or does not exist.
+- The facts and a shard's checksum are written before the shard. So each shard can be checked, and
+  each entry with shards can be listed. A damaged shard, or one that two processes wrote at once
+  with different numbers, fails its check; it is deleted and computed again.
 - Pruning deletes single shards, those used longest ago first, or renames the entry's folder, then
-  deletes it. A process that has a shard mapped keeps it, and maps what it writes. One that is
-  writing a shard finds that its temporary file is gone, and writes again. One that looks up rows
-  starts again.
-- What a killed process left is removed by the next that uses or prunes the store: see
+  deletes it. A process that has mapped a shard keeps its content, and maps each shard that it
+  writes. A process that is writing a shard finds that its temporary file is gone, and writes it
+  again. A process that looks up rows starts again.
+- Leftovers of a killed process are removed by the next process that uses or prunes the store: see
   `_internal/temporaries`.
 """
 
@@ -42,15 +42,15 @@ _PRUNED = ".pruned-"
 
 @dataclass(frozen=True, kw_only=True)
 class EntryInfo:
-    """What a store holds under one key.
+    """The content of a store under one key.
 
     Attributes:
         key: The digest of the facts.
-        facts: What the features depend on, besides the images.
-        bytes: The size of all files.
+        facts: Everything that determines the features, besides the images.
+        bytes: The size of all files in bytes.
         shards: The number of files of features.
-        images: The number of images, and of augmented copies, that there are features of.
-        last_used: When it was last used.
+        images: The number of images and augmented copies whose features are stored.
+        last_used: The time of the last use.
     """
 
     key: str
@@ -85,7 +85,11 @@ class Store:
 
     @check_arguments
     def key(self, facts: Mapping[str, Any]) -> str:
-        """Return the key that an entry with these facts has, whether it exists or not."""
+        """Return the key of an entry with these facts; the entry need not exist.
+
+        Raises:
+            ConfigError: JSON does not support the facts.
+        """
         return _hash_json(_to_json(facts))
 
     @check_arguments
@@ -93,10 +97,10 @@ class Store:
         """Return the entry for arrays that these facts determine.
 
         Args:
-            facts: Every fact that changes a number, as values that JSON can hold.
+            facts: Every fact that changes a number, as values that JSON supports.
 
         Raises:
-            ConfigError: JSON can't hold them.
+            ConfigError: JSON does not support the facts.
         """
         text = _to_json(facts)
         entry = Entry(folder=self.folder, key=_hash_json(text), facts=text)
@@ -105,13 +109,13 @@ class Store:
 
     @check_arguments
     def wider_entries(self, facts: Mapping[str, Any]) -> list[tuple[Entry, list[int]]]:
-        """Return entries that hold these features and others, and which of their arrays they are.
+        """Return entries that contain these features among others, and the indices of their arrays.
 
         Args:
-            facts: Facts with "columns": a name of each array. The others must be the same.
+            facts: Facts with "columns", the name of each array. All other facts must be equal.
         """
         found = []
-        ignored = {"columns": 0, "last_layer": 0}  # the columns' names tell which layers they are
+        ignored = {"columns": 0, "last_layer": 0}  # the names of columns already identify layers
         for folder in _find_folders(self.folder):
             text = _read_facts(folder)
             other = {} if text is None else json.loads(text)
@@ -138,15 +142,15 @@ class Store:
         keep_bytes: int | None = None,
         key: str | None = None,
     ) -> int:
-        """Delete features, and files that killed processes left; return the number of bytes freed.
+        """Delete features, and leftovers of killed processes; return the number of bytes freed.
 
         Args:
             older_than_days: Delete the shards that were not used for this long.
-            keep_bytes: Delete the shards used longest ago until no more than this is left.
+            keep_bytes: Delete the shards used longest ago until at most this size is left.
             key: Delete this entry.
 
         Raises:
-            ConfigError: No argument is given, or no entry has that key.
+            ConfigError: There is no argument, or no entry has that key.
             StoreError: The folder can't be changed.
         """
         if older_than_days is None and keep_bytes is None and key is None:
@@ -180,7 +184,7 @@ class Store:
             raise files.to_store_error("delete", self.folder, error) from error
 
     def remove_leftovers(self) -> int:
-        """Delete what processes left that were killed; return the number of bytes freed."""
+        """Delete leftovers of killed processes; return the number of bytes freed."""
         freed = sum(_delete_folder(doomed) for doomed in self.folder.glob(f"{_PRUNED}*"))
         folders = [self.folder, *_find_folders(self.folder)]
         return freed + sum(map(temporaries.remove_leftovers, folders))
@@ -188,7 +192,7 @@ class Store:
 
 @dataclass(frozen=True)
 class _Shard:
-    """A shard, its size with its checksum, and when it was last used, in seconds."""
+    """A shard, the size of it and its checksum, and the time of its last use in seconds."""
 
     path: Path
     bytes: int
@@ -214,7 +218,7 @@ def _find_folders(store: Path) -> list[Path]:
 
 
 def _read_facts(folder: Path) -> bytes | None:
-    """Return an entry's facts; None for a folder of another program, and one that was pruned."""
+    """Return an entry's facts; None if the entry was pruned, or the folder is no entry."""
     try:
         text = (folder / FACTS).read_bytes()
     except OSError:
@@ -242,7 +246,7 @@ def _read_info(folder: Path) -> EntryInfo | None:
 
 
 def _list_shards(folder: Path) -> list[_Shard]:
-    """Return an entry's shards; one without a shard has its facts in place of one."""
+    """Return an entry's shards; for an entry without shards, its facts as if they were one."""
     found = []
     for path in [*folder.glob(f"[!.]*{shards.SUFFIX}")] or [folder / FACTS]:
         with suppress(OSError):  # it was pruned meanwhile
@@ -253,7 +257,7 @@ def _list_shards(folder: Path) -> list[_Shard]:
 
 
 def _select_fitting(room: int, listed: Sequence[_Shard]) -> list[_Shard]:
-    """Return the first shards whose sizes, with their entries' facts, add up to this at most."""
+    """Return the first shards whose total size, with their entries' facts, is at most `room`."""
     kept: list[_Shard] = []
     total, folders = 0, set[Path]()
     for shard in listed:
@@ -269,7 +273,7 @@ def _select_fitting(room: int, listed: Sequence[_Shard]) -> list[_Shard]:
 
 
 def _delete_shard(path: Path) -> int:
-    """Delete a shard of an entry that others are kept of; return the bytes freed."""
+    """Delete a shard of an entry that keeps other shards; return the bytes freed."""
     freed = 0
     for each in (path, shards.checksum_path(path)):
         try:

@@ -1,4 +1,4 @@
-"""A frozen model that runs only images whose features are not in the store."""
+"""A frozen model that runs only on images whose features are not in the store."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from tlkit.errors import StoreError
 
 
 class StoredTrunk:
-    """Returns the features of images as an engine does, from the store where they are in it.
+    """Returns the features of images like an engine, reading stored features where possible.
 
     Args:
-        runner: Runs the frozen model; it says how and where features are stored.
+        runner: Runs the frozen model; its cache states where features are stored.
         rank: The number of axes of the model's input.
-        num_images: About how many images will be run in all; None for those of the first call.
-        progress: Shows how far a run is.
+        num_images: About how many images will be run in total; None counts only the first call.
+        progress: Shows the progress of a run.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class StoredTrunk:
         return self._runner.engine.split()[0]
 
     def describe(self) -> str:
-        """Return the engine, with its version, and what it gained if "auto" chose it."""
+        """Return the engine with its version, and its speed relative to Keras if it was timed."""
         return self._runner.describe_engine()
 
     def run(self, images: Any) -> list[np.ndarray]:
         """Return the features of images, in memory.
 
         Args:
-            images: An array, or images that are read when they are indexed; those whose features
+            images: An array, or images that are read when they are indexed; images whose features
                 are stored are not read.
         """
         source = self._open(images)
@@ -64,7 +64,7 @@ class StoredTrunk:
         ).shards[0]
 
     def store(self, images: Any) -> None:
-        """Run the images whose features are not stored yet, if there is a store that holds more.
+        """Run the images whose features are not stored yet, and store them if there is a store.
 
         Args:
             images: As for `run`.

@@ -1,12 +1,12 @@
-"""A classifier's tail as a model of its own: the same layers and variables, trained faster."""
+"""A classifier's tail as a separate model: the same layers and variables, trained faster."""
 
-# How a tail is trained in place of the whole classifier. Its steps call the classifier's own layers
-# with the classifier's own variables, so whatever training changes is changed in both. Training it
-# must not be told from training the whole: batches come in the order that Keras would give them,
-# the optimizer is the classifier's and sees the variables in the classifier's order, and callbacks
-# are given the classifier as their model, so that what they read, save or stop is the whole one.
-# A tail has fewer layers; besides, Keras runs 32 steps in one call if no callback has hooks for
-# batches, and layers on small maps are computed in cheaper ways.
+# How a tail is trained instead of the whole classifier. Its steps call the classifier's own layers
+# with the classifier's own variables, so training changes both. The result must be equal to that of
+# training the whole classifier. So batches come in Keras' order, the optimizer is the classifier's
+# and gets the variables in the classifier's order, and callbacks get the classifier as their model,
+# so that they read, save and stop the whole classifier. It is faster because the tail has fewer
+# layers, Keras runs 32 steps in one call if no callback has hooks for batches, and layers on small
+# maps are computed in cheaper ways.
 
 import weakref
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from tlkit.models.flat_graph import Part
 
 _STEPS_PER_CALL = 32
 MIN_STEPS_FOR_XLA = 1000
-"""XLA compiles for about 10 seconds and saves 10 ms a step: fewer steps are not worth it."""
+"""The least number of steps for XLA, which compiles for about 10 s and saves 10 ms per step."""
 
 _BATCH_HOOKS = (
     "on_batch_begin",
@@ -38,9 +38,9 @@ class Tail(Part):
 
     Args:
         classifier: The whole model.
-        cut: Where it was cut.
+        cut: The cut of the classifier.
         rewrites: Whether to compute layers in cheaper ways (`kernels.py`).
-        steps: How many steps it will be trained for.
+        steps: The number of steps that the tail will be trained for.
     """
 
     def __init__(self, classifier: keras.Model, cut: Cut, *, rewrites: bool, steps: int) -> None:
@@ -64,7 +64,7 @@ class Tail(Part):
 
     @property
     def trainable_weights(self) -> list[Any]:
-        """The trainable weights in the classifier's order, which the optimizer's state has too."""
+        """The trainable weights in the classifier's order, as in the optimizer's state."""
         place = {id(weight): index for index, weight in enumerate(self._whole.trainable_weights)}
         return sorted(super().trainable_weights, key=lambda weight: place[id(weight)])
 
@@ -100,16 +100,16 @@ class Tail(Part):
 
         Args:
             features: The training features.
-            validation: The features to evaluate after every epoch.
+            validation: The features to evaluate after every epoch; None skips the evaluation.
             epochs: The number of epochs.
-            initial_epoch: How many of them were done before.
-            loss: As for compile.
-            metrics: As for compile.
-            class_weight: As for fit.
+            initial_epoch: The number of epochs that were done before.
+            loss: As for `compile`.
+            metrics: As for `compile`.
+            class_weight: As for `fit`.
             callbacks: The user's callbacks; if one has hooks for batches, each step is a call.
             first: Callbacks that run before the user's, and need no call for each batch.
             last: Callbacks that run after the user's, and need no call for each batch.
-            prepare: Changes the dataset of training batches.
+            prepare: Changes the dataset of training batches; None keeps it.
         """
         classifier = self._whole
         watched = any(_watches_batches(callback) for callback in callbacks)
@@ -117,7 +117,7 @@ class Tail(Part):
             optimizer=classifier.optimizer,
             loss=loss,
             metrics=list(metrics),
-            auto_scale_loss=False,  # the classifier's optimizer has been wrapped where need be
+            auto_scale_loss=False,  # the classifier's optimizer is already wrapped if necessary
             steps_per_execution=_choose_steps_per_call(features.steps, watched=watched),
             jit_compile=True if self.uses_xla else "auto",
         )
@@ -132,7 +132,7 @@ class Tail(Part):
         )
         dataset = make_dataset(features, turn)
         held_out = None
-        if validation is not None:  # Keras shuffles none, and would draw other random numbers
+        if validation is not None:  # in order: shuffling would draw other random numbers
             held_out = make_dataset(validation.in_order(), NextView(1))
         self.fit(
             dataset if prepare is None else prepare(dataset),
@@ -140,7 +140,7 @@ class Tail(Part):
             initial_epoch=initial_epoch,
             validation_data=held_out,
             class_weight=class_weight,
-            shuffle=False,  # the dataset does it
+            shuffle=False,  # the dataset shuffles
             callbacks=seen,
             verbose=0,
         )
@@ -151,7 +151,7 @@ def _list_layers(cut: Cut) -> list[Any]:
 
 
 def _rewrite_layers(cut: Cut, *, compiled: bool) -> list[Any]:
-    """Return a function for each step of the tail: a rewrite if there is one, or its layer."""
+    """Return a function for each step of the tail: a rewrite if one fits, or its layer."""
     functions = []
     for step, shape in zip(cut.tail, cut.input_shapes, strict=True):
         rewrite = kernels.find_rewrite(step.operation, shape, compiled=compiled)
@@ -160,10 +160,10 @@ def _rewrite_layers(cut: Cut, *, compiled: bool) -> list[Any]:
 
 
 def _gains_from_xla(cut: Cut, functions: Sequence[Any]) -> bool:
-    """Tell whether XLA makes steps faster and changes numbers only by rounding.
+    """Return whether XLA makes steps faster and changes numbers only by rounding.
 
-    On a CPU its convolutions are many times slower than TensorFlow's, so all must be rewritten;
-    a head alone gains nothing. It draws other random numbers, so no layer may be random.
+    On a CPU, XLA's convolutions are many times slower than TensorFlow's, so all must be rewritten;
+    a head alone gains nothing. XLA draws other random numbers, so no layer may be random.
     """
     left = [layer for layer in functions if isinstance(layer, keras.Layer)]
     parts = flatten_layers(*left)
@@ -179,7 +179,7 @@ def _gains_from_xla(cut: Cut, functions: Sequence[Any]) -> bool:
 
 
 def _choose_steps_per_call(steps: int, *, watched: bool) -> int:
-    """Return how many steps Keras runs at a time; on torch it can't run more than one."""
+    """Return how many steps Keras runs in one call; on torch, a call can only run one."""
     alone = watched or keras.config.backend() == "torch"
     return 1 if alone else min(_STEPS_PER_CALL, steps)
 

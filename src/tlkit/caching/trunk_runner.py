@@ -1,4 +1,4 @@
-"""A frozen model that runs images by an engine, and what determines its features."""
+"""Run a frozen model on images by an engine, and collect what determines its features."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,9 +14,9 @@ from tlkit.errors import DataError
 from tlkit.models.flat_graph import Part
 
 BATCH = 128
-"""How many images an engine is prepared with."""
+"""The number of images in the batch with which an engine is prepared."""
 
-_SHARE_RUN = 0.5  # of the images, by Keras
+_SHARE_RUN = 0.5  # of the images; Keras is only used again if it has run this share of them
 
 
 class TrunkRunner:
@@ -24,18 +24,18 @@ class TrunkRunner:
 
     Args:
         trunk: The frozen model; it returns a list of tensors.
-        columns: The digest of each of them, of `fingerprint.digest_tensors`.
-        last_layer: The name of the layer that returns the last of them.
-        row_bytes: How many bytes the features of one image take.
-        cache: Where features are stored and as which dtype, and the engine's tolerance.
-        engine: What runs it, as in `Cache`.
-        more_facts: What else the features depend on.
+        columns: The digest of each of these tensors, from `fingerprint.digest_tensors`.
+        last_layer: The name of the layer that returns the last tensor.
+        row_bytes: The size of one image's features in bytes.
+        cache: The folder and the dtype of features, and the engine's tolerance.
+        engine: The engine, as in `Cache`.
+        more_facts: Further facts that determine the features.
 
     Attributes:
-        cache: As given.
-        row_bytes: As given.
-        num_computed: How many images were run.
-        float16_error: The largest error by storing float16, relative to the largest feature.
+        cache: The cache that was passed.
+        row_bytes: The size of one image's features in bytes.
+        num_computed: The number of images that were run.
+        float16_error: The largest error from storing float16, relative to the largest feature.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class TrunkRunner:
         self._num_expected: int | None = None
 
     def expect(self, num_images: int | None) -> None:
-        """Say how many images are about to be run; None if it is unknown.
+        """Set how many images are about to be run; None if that is unknown.
 
-        A choice of engine depends on it, which is made once.
+        The choice of the engine depends on it; the engine is chosen once.
         """
         self._num_expected = num_images
 
@@ -74,13 +74,13 @@ class TrunkRunner:
         return f"{prepared.name} {prepared.version}"
 
     def describe_engine(self) -> str:
-        """Return the engine, with its version, and what it gained if "auto" chose it."""
+        """Return the engine with its version, and its speed relative to Keras if it was timed."""
         prepared = next(iter(self._engines.values()), None)
         return self.engine if prepared is None else prepared.describe()
 
     @property
     def engine_error(self) -> float | None:
-        """The engine's difference from Keras on the first batch; None if nothing was run."""
+        """The engine's difference from Keras on the first batch; None before the first run."""
         return max((engine.error for engine in self._engines.values()), default=None)
 
     def open_lookup(
@@ -90,12 +90,12 @@ class TrunkRunner:
         read_sample: Callable[[], np.ndarray],
         digests: np.ndarray | None = None,
     ) -> Lookup:
-        """Return where the features of images are found; chooses the engine if need be.
+        """Return the lookup of images' features; this chooses the engine if necessary.
 
         Args:
             stored: The store.
-            shape: An image, or an empty batch, whose dtype and shape all images have.
-            read_sample: Returns some images, to prove an engine with.
+            shape: An image, or an empty batch, for the dtype and shape of all images.
+            read_sample: Returns some images, to check an engine on.
             digests: The digests of all images; None if they are unknown.
         """
         if self._name == "auto":
@@ -133,9 +133,9 @@ class TrunkRunner:
         return found if found is not None and self._name in ("auto", found.name) else None
 
     def _keep_compiled(self, key: Any) -> None:
-        """Keep an engine for other runners, in place of another one: each takes memory."""
+        """Keep an engine for other runners, in place of an earlier one, since each takes memory."""
         engine = self._engines[key]
-        if self.cache.engines is not None and engine.name != "keras":  # that takes no time
+        if self.cache.engines is not None and engine.name != "keras":  # Keras needs no compilation
             self.cache.engines.clear()
             self.cache.engines[self._identify(key)] = engine
 
@@ -143,9 +143,9 @@ class TrunkRunner:
         return (*self._columns, repr(self._more_facts), self.cache.tolerance, key)
 
     # float16 has 11 significant bits, so a feature loses at most 2**-12 of its value, which is less
-    # than training's own noise; features below 6e-5 lose more, but they are nothing beside the
-    # others. The error is measured against the largest feature and reported. Above 65504 float16
-    # has only infinity, which would ruin the training: that is an error.
+    # than the noise of training. Features below 6e-5 lose more, but are negligible beside the
+    # others. The error is measured relative to the largest feature, and reported. Above 65504
+    # float16 has only infinity, which would ruin the training, so it is an error.
     def _to_float16(self, array: np.ndarray) -> np.ndarray:
         narrow = array.astype("float16")
         scale = float(np.abs(array).max(initial=0))
@@ -160,24 +160,24 @@ class TrunkRunner:
         return narrow
 
     def collect_facts(self, sample: np.ndarray, engine: str) -> dict[str, Any]:
-        """Return what features depend on besides the images, which is their key in the store.
+        """Return what determines features besides the images, as the key in the store.
 
         Args:
             sample: Some images, or an empty batch of their dtype and shape.
-            engine: What runs the trunk.
+            engine: The engine that runs the trunk.
         """
         facts = fingerprint.describe(
             self._columns, last_layer=self._last_layer, sample=sample, dtype=self.cache.dtype
         )
         return {**facts, "engine": [engine, selection.get_version(engine)], **self._more_facts}
 
-    # Features of one set of images are best of one engine. So an engine is used again that others
-    # of its images were run by, and Keras if at least half of these images were: a few images that
-    # Keras ran once must not make it run many.
+    # The features of one set of images should come from one engine. So a compiled engine is used
+    # again if features of the trunk are stored that it computed. Keras is only used again if it
+    # computed at least half of these images: a few images must not make it run many.
     def _find_used(
         self, stored: Store, sample: np.ndarray, digests: np.ndarray | None
     ) -> Lookup | None:
-        """Return where features of an engine are found that has run this trunk before."""
+        """Return the lookup for an engine that has run this trunk before; None without one."""
         for name in [*selection.list_installed()[1:], "keras"]:
             lookup = Lookup(stored, self.collect_facts(sample, name))
             is_used = lookup.has_features

@@ -1,4 +1,4 @@
-"""How many images were run, and how many had their features from the cache."""
+"""Count how many images were run, and how many had stored features."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from tlkit._internal.signatures import check_arguments
 
 
 class Usage:
-    """Counts images whose features were needed, each once, and those that were run for them.
+    """Counts the different images whose features were needed, and those that were run for them.
 
     Attributes:
-        problem: Why features could not be stored; empty if they could.
+        problem: Why features could not be stored; empty if they were stored.
 
     Examples:
         >>> usage = Usage()
@@ -26,22 +26,22 @@ class Usage:
 
     @check_arguments
     def add(self, digests: np.ndarray) -> None:
-        """Count images with these digests, whose features are needed."""
+        """Count images, by their digests, whose features are needed."""
         self._needed.update(digest.tobytes() for digest in digests)
 
     @check_arguments
     def add_computed(self, digests: np.ndarray) -> None:
-        """Count images with these digests, which are run."""
+        """Count images, by their digests, that are run."""
         self._computed.update(digest.tobytes() for digest in digests)
 
     @property
     def num_images(self) -> int:
-        """How many different images there were."""
+        """The number of different images whose features were needed."""
         return len(self._needed)
 
     @property
     def num_computed(self) -> int:
-        """How many of them were run at least once."""
+        """The number of different images that were run at least once."""
         return len(self._computed)
 
     def __str__(self) -> str:

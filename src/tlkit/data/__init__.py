@@ -1,11 +1,11 @@
 """Images and labels in one form: read, split, checked for duplicates, augmented.
 
-Start reading in `image_dataset.py`: an `ImageDataset` is what `image_folders.py`, `manifests.py`
-and `disk_images.py` make, and what `splits.py` takes apart. `batches.py` checks arrays and Keras
-datasets, and every training and evaluation goes through it.
+Start reading in `image_dataset.py`: `image_folders.py`, `manifests.py` and `disk_images.py` create
+an `ImageDataset`, and `splits.py` splits it. `batches.py` checks arrays and Keras datasets; every
+training and evaluation uses it.
 
-Public: what `__init__.pyi` lists, `tlkit.datasets`, `tlkit.sources` and `tlkit.splits` included.
-The package imports `_internal` and knows no network; `caching` and all packages above it import it.
+Public: the names in `__init__.pyi`, `tlkit.datasets`, `tlkit.sources` and `tlkit.splits`. The
+package imports only `_internal`; `caching` and all packages above it import this package.
 """
 
 from tlkit._internal import lazy

@@ -1,4 +1,4 @@
-"""Augment images at random by Keras layers, during training only."""
+"""Augment images with Keras layers, during training only."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +10,11 @@ from typing_extensions import override
 from tlkit.data.checks import MIN_SPREAD
 from tlkit.errors import ConfigError
 
-_MARGIN = 0.1  # of the range of values: interpolation and noise may go beyond it
+_MARGIN = 0.1  # of the range of values, which interpolation and noise may exceed by this share
 
 
 def mixes_labels(layers: Sequence[keras.layers.Layer]) -> bool:
-    """Return whether one of the layers mixes images, whose labels must then be mixed alike."""
+    """Return whether a layer mixes images (MixUp, CutMix), so that labels must be mixed alike."""
     return any(isinstance(layer, keras.layers.MixUp | keras.layers.CutMix) for layer in layers)
 
 
@@ -23,10 +23,10 @@ def refuse_mixing(layers: Sequence[keras.layers.Layer], place: str) -> None:
 
     Args:
         layers: The layers.
-        place: What can't learn from mixed labels, for the message.
+        place: Where labels can't be mixed, for the message, such as "in a SolvedHead".
 
     Raises:
-        ConfigError: One does.
+        ConfigError: A layer mixes labels.
     """
     if mixes_labels(layers):
         raise ConfigError(
@@ -36,10 +36,10 @@ def refuse_mixing(layers: Sequence[keras.layers.Layer], place: str) -> None:
 
 
 def augment(images: Any, layers: Sequence[keras.layers.Layer]) -> np.ndarray:
-    """Return images augmented by the layers as in training, in float32.
+    """Return images in float32, augmented by the layers as in training.
 
     Args:
-        images: A batch with a channel axis.
+        images: `(batch, height, width, channels)`.
         layers: Keras preprocessing layers such as RandomFlip.
     """
     result = keras.ops.convert_to_tensor(images, dtype="float32")
@@ -51,21 +51,21 @@ def augment(images: Any, layers: Sequence[keras.layers.Layer]) -> np.ndarray:
 def check_augmentation(
     layers: Sequence[keras.layers.Layer], images: Any, value_range: tuple[float, float]
 ) -> None:
-    """Check on some images that augmentation leaves them images that the model can take.
+    """Check on some images that the augmented images still fit the model.
 
     Args:
-        layers: The layers; they draw random numbers.
-        images: A batch with a channel axis.
+        layers: The layers; calling them advances their random states.
+        images: `(batch, height, width, channels)`.
         value_range: The model's values of black and white.
 
     Raises:
         ConfigError: A layer needs more than images, changes their shape, or changes the range of
-            their values: the model would be trained on other images than it predicts.
+            their values, so that the model would be trained on other images than it predicts.
     """
     before = np.asarray(images, "float32")
     try:
         after = augment(before, layers)
-    except Exception as error:  # layers have errors of their own
+    except Exception as error:  # a layer may raise any error
         raise ConfigError(
             "`augmentation` must be Keras layers that take a batch of images alone, got an error: "
             f"{str(error).strip().splitlines()[0]}"
@@ -90,9 +90,10 @@ def augment_dataset(dataset: Any, layers: Sequence[keras.layers.Layer], *, rank:
     """Return a dataset of batches whose images are augmented anew in each epoch.
 
     Args:
-        dataset: A `tf.data.Dataset` or another dataset of batches.
-        layers: The layers.
-        rank: How many axes the model's input has; a missing channel axis is added.
+        dataset: A `tf.data.Dataset` or a Keras `PyDataset` of batches.
+        layers: Keras preprocessing layers.
+        rank: The number of axes of the model's input, batch axis included; a missing channel axis
+            is added.
     """
     if not hasattr(dataset, "map"):
         return _AugmentedBatches(dataset, layers, rank)
@@ -111,13 +112,13 @@ def augment_dataset(dataset: Any, layers: Sequence[keras.layers.Layer], *, rank:
 def augment_labelled(
     images: Any, layers: Sequence[keras.layers.Layer], labels: Any, *rest: Any
 ) -> tuple[Any, ...]:
-    """Return augmented images, and their labels, mixed where a layer mixes images.
+    """Return augmented images and their labels; a layer that mixes images mixes both.
 
     Args:
-        images: A batch with a channel axis, in float32.
-        layers: The layers.
-        labels: Their labels; rows of shares if a layer mixes images.
-        rest: What is returned as it is, such as weights.
+        images: `(batch, height, width, channels)` in float32.
+        layers: Keras preprocessing layers.
+        labels: Their labels; one-hot rows if a layer mixes images.
+        rest: Values that are returned unchanged, such as weights.
     """
     for layer in layers:
         if mixes_labels([layer]):

@@ -1,4 +1,4 @@
-"""Images and labels in any form, brought to one form and checked."""
+"""Convert images and labels from any form to one form, and check them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import Argument, ConfigError, DataError
 
-_MAX_BYTES = 2**30  # of a dataset's images, in memory so that they can be indexed
+_MAX_BYTES = 2**30  # of a dataset's images that are read into memory
 
 Arrays = tuple[Any, Any]
 """Images and labels: arrays, or images that are read when they are indexed."""
@@ -31,7 +31,7 @@ Data = ImageDataset | Arrays | Iterable[Any]
 """Images and labels in any form: an `ImageDataset`, a pair `(images, labels)` of arrays, or a
 dataset that yields such batches (`tf.data.Dataset`, Keras `PyDataset`, a loader)."""
 Inputs = Arrays | Iterable[Any]
-"""The form that the rest of the package works on: arrays, or a dataset of batches."""
+"""The form that other modules use: a pair of arrays, or a dataset of batches."""
 
 
 def is_arrays(data: object) -> TypeIs[Arrays]:
@@ -70,20 +70,20 @@ def validate(
     lenient: bool = False,
     multi_label: bool = False,
 ) -> Inputs:
-    """Return images and labels in one form, checked against a model.
+    """Return images and labels in one form, after checking that they fit a model.
 
-    Arrays are checked here; of a dataset, and of images that are read when they are indexed, each
-    batch is checked when it is read.
+    Arrays are checked here. A dataset of batches, and images that are read when they are indexed,
+    are checked batch by batch when they are read.
 
     Args:
         data: Images and labels in any form.
         name: The caller's name of this argument, for error messages.
-        input_shape: The model's, with the batch axis.
+        input_shape: The model's input shape, with the batch axis.
         num_classes: The number of classes of the model.
-        value_range: The model's values of black and white; None leaves pixels unchecked.
-        class_names: The model's. If a dataset has class names of its own (those of Keras'
-            directories, torchvision's folders and Hugging Face), its labels are brought into this
-            order; none skips that.
+        value_range: The model's values of black and white; None skips the check of pixels.
+        class_names: The model's class names. A dataset with class names of its own (from Keras'
+            directories, torchvision's folders or Hugging Face) gets its labels in this order; an
+            empty sequence leaves labels unchanged.
         lenient: As for `Requirements`.
         multi_label: As for `Requirements`; labels are then returned in float32.
 
@@ -121,7 +121,7 @@ def validate(
 
 
 def _validate_arrays(data: Arrays, required: Requirements) -> Arrays:
-    """Return arrays after checking them; images that are read later are checked then."""
+    """Check arrays and return them; images that are read later are checked then."""
     images, labels = (as_array(part, required.name) for part in data)
     required.check(images, labels)
     if isinstance(images, LazyImages) and required.may_fail(images.dtype):
@@ -130,7 +130,7 @@ def _validate_arrays(data: Arrays, required: Requirements) -> Arrays:
 
 
 def _check_repeats(data: object, name: str) -> None:
-    """Check that data is a dataset of batches that ends, and can be iterated over again."""
+    """Check that data is a finite dataset of batches that can be iterated over repeatedly."""
     if not _is_dataset(data):
         raise DataError(
             f"`{name}` must be an ImageDataset, a pair (images, labels), or a dataset of such "
@@ -219,7 +219,7 @@ def is_lazy(data: object) -> TypeIs[tuple[LazyImages, Any]]:
 
 
 def describe(data: Inputs, *, value_range: tuple[float, float] | None, num_classes: int) -> str:
-    """Return one line on what came and how it is taken."""
+    """Return one line on the form of the data: its size, its pixels and its classes."""
     if is_arrays(data):
         images, count = data[0], f"{len(data[0]):,} images"
     else:
@@ -237,7 +237,7 @@ def describe(data: Inputs, *, value_range: tuple[float, float] | None, num_class
 
 
 def _is_dataset(data: object) -> bool:
-    """Return whether the data yields batches, in every epoch again."""
+    """Return whether the data yields batches and can be iterated over repeatedly."""
     iterable = isinstance(data, Iterable | keras.utils.PyDataset)
     return iterable and not isinstance(data, np.ndarray | str | bytes | tuple | list | Iterator)
 

@@ -12,7 +12,7 @@ from typing_extensions import override
 from tlkit.data.checks import Requirements, is_one_hot
 from tlkit.errors import DataError
 
-_MAX_IMAGES = 1_000_000  # of a dataset that does not tell its length, and may have no end
+_MAX_IMAGES = 1_000_000  # of a dataset without a length, which may be infinite
 _INFINITE = -1  # cardinality in tf.data
 
 
@@ -20,10 +20,10 @@ class CheckedBatches:
     """A dataset of batches, each of which is checked when it is read.
 
     Args:
-        dataset: A `tf.data.Dataset`, a Keras `PyDataset`, or anything else that yields batches of
-            images and labels, in every epoch again.
-        required: What its batches must be.
-        order: The classifier's index of each of the dataset's classes; None if they are the same.
+        dataset: A `tf.data.Dataset`, a Keras `PyDataset`, or another dataset that yields batches of
+            images and labels and can be iterated over repeatedly.
+        required: The checks that its batches must pass.
+        order: The classifier's index of each of the dataset's classes; None if they are equal.
         num_classes: The number of classes of the classifier.
     """
 
@@ -60,10 +60,14 @@ class CheckedBatches:
             yield images, labels, weights
 
     def check(self, index: int, batch: Any) -> tuple[Any, Any, Any]:
-        """Return a batch as arrays, with labels in the classifier's order; checks it.
+        """Check a batch; return it as arrays, with labels in the classifier's order.
+
+        Args:
+            index: The batch's position in the dataset, from 0.
+            batch: A batch as the dataset yields it.
 
         Raises:
-            DataError: It does not fit; the message says which batch it is.
+            DataError: The batch does not fit; the message states which batch it is.
         """
         images, labels, weights = unpack(batch, self._required.name)
         try:
@@ -82,21 +86,21 @@ class CheckedBatches:
         return images, labels, weights
 
     def on_epoch_end(self) -> None:
-        """Let a `PyDataset` change its order as Keras lets it between epochs."""
+        """Let a `PyDataset` change its order, as Keras does between epochs."""
         if isinstance(self.dataset, keras.utils.PyDataset):
             self.dataset.on_epoch_end()
 
     def for_keras(self) -> Any:
-        """Return a dataset for Keras' fit, which raises a DataError at a batch that does not fit.
+        """Return a dataset for Keras' fit, which raises a DataError for a batch that does not fit.
 
-        Keras and TensorFlow wrap that error into theirs: see `raise_data_error`.
+        Keras and TensorFlow wrap that error in their own errors: see `raise_data_error`.
         """
         if hasattr(self.dataset, "element_spec"):
             return self._map_tensors()
         return _KerasBatches(self)
 
     def _map_tensors(self) -> Any:
-        """Return a `tf.data.Dataset` whose labels pass through the check, which runs in Python."""
+        """Return a `tf.data.Dataset` that passes each batch through the check, in Python."""
         tensorflow = importlib.import_module("tensorflow")
 
         def check(index: Any, batch: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -149,14 +153,14 @@ class _KerasBatches(keras.utils.PyDataset):
 
 
 def raise_data_error(error: Exception) -> None:
-    """Raise the DataError that Keras or TensorFlow wrapped into this error, if there is one."""
+    """Raise the DataError that Keras or TensorFlow wrapped in this error, if there is one."""
     found = re.search(r"DataError: (.+)", str(error))
     if found is not None:
         raise DataError(found[1]) from None
 
 
 def is_endless(data: object) -> bool:
-    """Return whether a dataset of batches tells that it repeats without end."""
+    """Return whether a dataset of batches reports that it is infinite."""
     if isinstance(data, keras.utils.PyDataset):
         return count_batches(data) is None
     cardinality = getattr(data, "cardinality", None)  # of tf.data
@@ -164,7 +168,7 @@ def is_endless(data: object) -> bool:
 
 
 def count_batches(data: Any) -> int | None:
-    """Return how many batches a dataset has; None if it does not say."""
+    """Return how many batches a dataset has; None if it does not report that."""
     try:
         length: int = data.num_batches if isinstance(data, keras.utils.PyDataset) else len(data)
         return length
@@ -180,11 +184,14 @@ def iterate(data: Any) -> Iterator[Any]:
 
 
 def unpack(batch: Any, name: str = "data") -> tuple[Any, Any, Any]:
-    """Return images, labels and weights or None of a batch, as NumPy arrays.
+    """Return the images, labels and weights (or None) of a batch, as NumPy arrays.
 
     Args:
-        batch: What a dataset yields.
+        batch: A batch as a dataset yields it.
         name: The caller's name of the dataset, for error messages.
+
+    Raises:
+        DataError: The batch is not a tuple or list of images and labels.
     """
     if not isinstance(batch, tuple | list) or len(batch) < 2:
         raise DataError(
@@ -196,7 +203,7 @@ def unpack(batch: Any, name: str = "data") -> tuple[Any, Any, Any]:
 
 
 def _to_numpy(values: Any) -> Any:
-    """Return a nested structure with NumPy arrays in place of tensors."""
+    """Return a nested structure with its tensors converted to NumPy arrays."""
     return keras.tree.map_structure(keras.ops.convert_to_numpy, values)
 
 

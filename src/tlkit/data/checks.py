@@ -1,9 +1,9 @@
-"""What images and labels must be for a classifier: the checks that all data passes, batch by batch.
+"""Check that images and labels fit a classifier; all data passes these checks, batch by batch.
 
-Arrays are checked whole. Of a dataset of batches, and of images that are read when they are
-indexed, each batch is checked when it is read: a fault in the last batch is found like one in the
-first. A check of pixels that can't fail, of 8-bit images for a classifier of 0 to 255, is left out,
-so that most data costs nothing.
+Arrays are checked as a whole. A dataset of batches, and images that are read when they are indexed,
+are checked batch by batch when they are read, up to the last batch. The check of the pixels' range
+is skipped if it can't fail, as for 8-bit images and a classifier of values from 0 to 255, so that
+it costs nothing for most data.
 """
 
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ from tlkit._internal import user_warnings
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import DataError
 
-_MIN_JUDGED = 8  # images; the pixels of fewer may well be of one shade
+_MIN_JUDGED = 8  # images; the pixels of fewer images may all have similar values
 MIN_SPREAD = 1 / 8
-"""The share of the range of values that pixels fill at least, from the darkest to the brightest."""
+"""The smallest share of the range of values that the pixels' own range must exceed."""
 LabelForm = Literal["integers", "one-hot", "multi-hot"]
-"""Class indices, rows with one 1, or for a multi-label classifier rows with any number of them."""
+"""Class indices, rows with one 1, or, for a multi-label classifier, rows with any number of 1s."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Requirements:
-    """What a classifier needs of images and labels.
+    """The form of images and labels that a classifier needs.
 
     Attributes:
         name: The caller's name of the data, for error messages.
-        input_shape: The model's, with the batch axis.
+        input_shape: The model's input shape, with the batch axis.
         num_classes: The number of classes of the labels.
-        value_range: The values of black and white; None leaves pixels unchecked.
-        lenient: Whether images that fill too little of the range give a warning in place of an
-            error: those that a classifier is used on may be dark.
+        value_range: The values of black and white; None skips the check of pixels.
+        lenient: Whether images that fill too little of the range cause a warning instead of an
+            error: the images that a classifier is used on may be dark.
         multi_label: Whether an image can have several classes, or none.
     """
 
@@ -49,11 +49,11 @@ class Requirements:
         Args:
             images: An array, or images that are read when they are indexed.
             labels: Class indices or one-hot rows; for multi-label, rows of 0 and 1.
-            weights: A number for each image, or None.
-            judge: Whether the images are enough to say that they fill too little of the range.
+            weights: A weight for each image, or None.
+            judge: Whether these images are enough to decide that they fill too little of the range.
 
         Raises:
-            DataError: Something does not fit.
+            DataError: The images, labels or weights do not fit the classifier.
         """
         self._check_images(images)
         self.check_pixels(images, judge=judge)
@@ -94,7 +94,11 @@ class Requirements:
             )
 
     def check_pixels(self, images: Any, *, judge: bool = True) -> None:
-        """Check that pixels lie in the range of values, and fill more than a little of it.
+        """Check that pixels lie in the range of values, and fill more than 1/8 of it.
+
+        Args:
+            images: An array, or images that are read when they are indexed.
+            judge: Whether these images are enough to decide that they fill too little of the range.
 
         Raises:
             DataError: They don't.
@@ -133,12 +137,16 @@ class Requirements:
             user_warnings.warn(message)
 
     def check_labels(self, labels: Any, count: int) -> None:
-        """Check that there is a class index or a one-hot row for each image.
+        """Check that each image has a class index or a one-hot row.
 
-        For multi-label, a row of 0 and 1 with a column for each class.
+        For multi-label, each image needs a row of 0 and 1 with a column for each class.
+
+        Args:
+            labels: The labels.
+            count: The number of images.
 
         Raises:
-            DataError: There is not.
+            DataError: The labels have another form, or their number differs.
         """
         if len(labels.shape) not in (1, 2) or len(labels) != count:
             raise DataError(
@@ -205,15 +213,15 @@ class Requirements:
 
 
 def is_one_hot(labels: Any) -> bool:
-    """Return whether labels have a column for each class."""
+    """Return whether labels are rows with a column for each class."""
     return len(labels.shape) == 2 and labels.shape[1] > 1
 
 
 def as_array(values: Any, name: str) -> Any:
-    """Return values as an array of numbers; images that are read when indexed come back as such.
+    """Return values as an array of numbers; images that are read when indexed stay unchanged.
 
     Raises:
-        DataError: They are not an array.
+        DataError: The values are not an array of numbers.
     """
     if isinstance(values, LazyImages):
         return values
@@ -247,14 +255,14 @@ def explain_missing_axis(name: str, shape: tuple[int, ...]) -> str:
 
 
 def offer_channels_last(shape: tuple[int, ...], input_shape: tuple[int | None, ...]) -> str:
-    """Return how to turn images around that seem to be channels-first; "" for others."""
+    """Return advice for images that seem to be channels-first; "" for other images."""
     channels = (*input_shape[1:], 1)[2]
     first = len(shape) > 2 and shape[-3] == channels != shape[-1]
     return " They seem to be channels-first: numpy.moveaxis(images, -3, -1)." if first else ""
 
 
 def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    """Return whether Keras accepts this shape; a single channel needs no axis."""
+    """Return whether Keras accepts this shape; the axis of a single channel may be missing."""
     if len(shape) == len(wanted) - 1 and wanted[-1] == 1:
         shape = (*shape, 1)
     elif len(shape) == len(wanted) + 1 and shape[-1] == 1:
@@ -264,5 +272,5 @@ def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
 
 
 def _has_fractions(images: np.ndarray, *, judge: bool) -> bool:
-    """Return whether pixels are float; of a batch that is not judged, whether one is a fraction."""
+    """Return whether pixels are floats; if not `judge`, whether at least one has a fraction."""
     return images.dtype.kind == "f" and (judge or bool((images % 1 != 0).any()))

@@ -1,4 +1,4 @@
-"""Any data as pieces of consecutive images of one shape, read ahead while others are worked on."""
+"""Yield any data in chunks of consecutive images of one shape, reading ahead in a thread."""
 
 import queue
 import threading
@@ -18,13 +18,13 @@ _Piece = TypeVar("_Piece", "Chunk", np.ndarray)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chunk:
-    """Some consecutive images, all of one shape, and what belongs to them.
+    """Consecutive images of one shape, with their labels and weights.
 
     Attributes:
-        images: The images, with the axes that the model takes.
-        labels: Their labels, in the form they came in.
-        weights: Their weights, where the data has them.
-        sizes: How many images each batch of a dataset had.
+        images: The images, with the axes of the model's input.
+        labels: Their labels, in the form of the data.
+        weights: Their weights; None if the data has no weights.
+        sizes: How many images each batch of the dataset had.
     """
 
     images: np.ndarray
@@ -34,12 +34,13 @@ class Chunk:
 
 
 def read_chunks(data: batches.Inputs, *, rows: int, rank: int) -> Iterator[Chunk]:
-    """Yield all the images in order, about `rows` at a time; a dataset's batches stay whole.
+    """Yield all images in order, about `rows` at a time; a dataset's batches are not divided.
 
     Args:
         data: Arrays, or a dataset of batches.
-        rows: How many images a chunk has at least, but for the last, or the last of one shape.
-        rank: How many axes the model's input has; a lone channel axis is added or taken off.
+        rows: The least number of images in a chunk, except the last chunk and the last of a shape.
+        rank: The number of axes of the model's input, batch axis included; a single channel axis is
+            added or removed.
     """
     waiting: list[tuple[Any, ...]] = []
     for images, labels, weights in batches.weighted_batches(data, rows):
@@ -60,8 +61,8 @@ def read_rows(images: Any, indices: np.ndarray, *, rows: int, rank: int) -> Iter
 
     Args:
         images: An array, or images that are read when they are indexed.
-        indices: Which images.
-        rows: How many images to read at a time.
+        indices: The indices of the images.
+        rows: How many images are read at a time.
         rank: As for `read_chunks`.
     """
     for start in range(0, len(indices), rows):
@@ -91,7 +92,7 @@ def read_ahead(chunks: Iterator[_Piece]) -> Iterator[_Piece]:
             for chunk in chunks:
                 if not _put(made, chunk, stop):
                     return
-        except BaseException as error:  # handed on to who reads
+        except BaseException as error:  # the consumer raises it
             last = error
         _put(made, last, stop)
 
@@ -132,7 +133,7 @@ def _one(parts: tuple[np.ndarray, ...]) -> np.ndarray:
 
 
 def fit_channels(images: np.ndarray, rank: int) -> np.ndarray:
-    """Return images with the axes of a model's input; a lone channel axis is added or taken off."""
+    """Return images with the axes of a model's input; a single channel axis is added or removed."""
     if images.ndim == rank - 1:
         return images[..., None]
     return images[..., 0] if images.ndim == rank + 1 else images

@@ -1,4 +1,4 @@
-"""Images of every class in every part: move a few, or say which class has too few."""
+"""Ensure images of every class in every part: move a few, or report which class has too few."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,10 +17,10 @@ def find_new(data: ImageDataset) -> np.ndarray:
     return np.setdiff1d(data.labels[added], data.labels[~added])
 
 
-# A hash decides the part of an image, so one part may get no image of a class that has few. The
-# groups of such a class are then dealt out in the order of their hashes: the first are test images,
-# as many as are its share but at least one, the next validation images, the others are trained on.
-# A group that also has images of other classes stays where it is.
+# Idea: a hash decides the part of an image, so a part may get no image of a rare class. The groups
+# of such a class are then dealt out in the order of their hashes. The first become test images, as
+# many as their share but at least one; the next become validation images; the rest stay training
+# images. A group that also has images of other classes stays where it is.
 def deal_out(
     data: ImageDataset,
     parts: np.ndarray,
@@ -32,10 +32,10 @@ def deal_out(
 
     Args:
         data: The images.
-        parts: The part of each image; is changed.
+        parts: The part of each image, `(count,)`; this array is changed.
         groups: A number for the group of each image; below 0 for an image that may not move.
-        shares: The share of each part that is taken from the training images.
-        classes: The classes that every part must have.
+        shares: The share of the training images that each other part takes, from 0 to below 1.
+        classes: The indices of the classes that every part must have.
     """
     wanted = [name for name, share in shares.items() if share]
     moved = []
@@ -52,7 +52,7 @@ def deal_out(
 
 
 def _deal(count: int, wanted: Sequence[tuple[str, float]]) -> np.ndarray:
-    """Return the part of each of so many groups; every part gets one at least."""
+    """Return the part of each of `count` groups; every part gets at least one group."""
     dealt, start = np.full(count, "train", "U10"), 0
     for number, (name, share) in enumerate(wanted):
         others = len(wanted) - number  # parts that still need one, with the training images
@@ -70,21 +70,23 @@ def check(
     stratify: bool,
     grouped: bool,
 ) -> None:
-    """Require images of every class in every part; with several classes, in the training images.
+    """Check that every part has images of every class.
+
+    If images can have several classes, only the training images must have every class.
 
     Args:
         data: The images.
         parts: The part of each image.
         keys: The group of each image.
         shares: As for `deal_out`.
-        stratify: Whether class proportions are kept equal already.
-        grouped: Whether there are duplicates, which are kept together.
+        stratify: Whether class proportions are kept equal already; the advice depends on it.
+        grouped: Whether duplicates are kept in one part; the advice depends on it.
 
     Raises:
-        DataError: A part lacks a class; the message says what to do, and of classes that have too
-            few images, how many they have and need.
+        DataError: A part lacks a class; the message states what to do, and which classes have too
+            few images.
     """
-    several = data.is_multi_label  # the metrics say which classes their test images lack
+    several = data.is_multi_label  # the metrics report which classes the test images lack
     wanted = ["train", *(name for name, share in shares.items() if share and not several)]
     for part in wanted:
         missing = [
@@ -109,7 +111,7 @@ def _have(data: ImageDataset, index: int) -> np.ndarray:
 def _find_few(
     data: ImageDataset, usable: np.ndarray, keys: Sequence[str], needed: int
 ) -> dict[str, str]:
-    """Return how many images each class has that has fewer groups of them than are needed."""
+    """Return the classes with fewer than `needed` groups, and how many images each has."""
     few = {}
     for index, name in enumerate(data.class_names):
         own = np.asarray(keys)[_have(data, index) & usable]
@@ -122,7 +124,7 @@ def _find_few(
 def _advise(
     few: Mapping[str, str], missing: Sequence[str], needed: int, *, stratify: bool, grouped: bool
 ) -> tuple[str | Argument, ...]:
-    """Return what to do where a part lacks some classes."""
+    """Return advice for parts that lack some classes."""
     apart = Argument("duplicates", "allow")
     allowed = (", or let duplicates be in different parts with ", apart) if grouped else ()
     if few.keys() >= set(missing):

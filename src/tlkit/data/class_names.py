@@ -1,4 +1,4 @@
-"""The class names that a dataset of batches has of its own, and their order in a classifier."""
+"""Find a dataset's own class names, and their order in a classifier."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,15 +9,15 @@ from tlkit._internal.text import show
 from tlkit.data import naming
 from tlkit.errors import DataError
 
-_MAX_STEPS = 50  # of a chain of datasets, each made from the one before
+_MAX_STEPS = 50  # of a chain of datasets, each derived from the previous one
 
 
 def find_class_names(data: Any) -> tuple[str, ...]:
-    """Return the class names that a dataset of batches carries; empty if it has none.
+    """Return the class names of a dataset of batches; empty if it has none.
 
-    Keras' directories have `class_names` (or `class_indices`), torchvision's folders `classes`,
-    Hugging Face's datasets a `ClassLabel`. A `tf.data.Dataset` that was shuffled or prefetched, a
-    loader and a subset lose them: so the datasets that they were made from are asked too.
+    Keras' directories have `class_names` (or `class_indices`), torchvision's folders `classes`, and
+    Hugging Face's datasets a `ClassLabel`. A shuffled or prefetched `tf.data.Dataset`, a loader and
+    a subset lose these attributes, so the datasets from which they derive are searched too.
 
     Args:
         data: The dataset.
@@ -47,16 +47,16 @@ def _own_class_names(data: Any) -> tuple[str, ...]:
 def order_class_names(given: Sequence[str], wanted: Sequence[str], name: str) -> np.ndarray | None:
     """Return the index of each given class among the wanted ones; None if all are the same.
 
-    A classifier without class names of its own has "0", "1" and so on: classes with other names
-    can't be compared with it, so only their number must fit.
+    A classifier that was built without class names has "0", "1" and so on. Other names can't be
+    compared with these, so only the number of classes must agree.
 
     Args:
         given: The class names of the data.
-        wanted: The class names of a classifier; it may have classes that the data has not.
+        wanted: The class names of a classifier, which may have more classes than the data.
         name: The caller's name of the data, for error messages.
 
     Raises:
-        DataError: The classifier lacks a class.
+        DataError: The classifier lacks a class of the data.
     """
     given, wanted = ([*map(naming.normalize, names)] for names in (given, wanted))
     if given == wanted:
@@ -78,5 +78,5 @@ def order_class_names(given: Sequence[str], wanted: Sequence[str], name: str) ->
 
 
 def is_unnamed(class_names: Sequence[str]) -> bool:
-    """Return whether these are the names that a classifier gets without any: "0", "1" and so on."""
+    """Return whether the names are the default ones of a classifier: "0", "1" and so on."""
     return tuple(class_names) == tuple(map(str, range(len(class_names))))

@@ -1,4 +1,4 @@
-"""Well-known sets of images with a split: MNIST, Fashion-MNIST, CIFAR-10, and small digits."""
+"""Load well-known datasets with a split: MNIST, Fashion-MNIST, CIFAR-10, and small digits."""
 
 import zipfile
 from collections.abc import Callable
@@ -109,15 +109,15 @@ def get(name: str) -> Split:
 def digits() -> Split:
     """Load scikit-learn's handwritten digits: 1,797 real images, 8x8 grey, values 0 to 16.
 
-    They come inside scikit-learn, so no network is needed. 1,000 are for training and the other
-    797 for the test, always the same ones, each class in proportion. There are no validation
+    The images are part of scikit-learn, so no network is needed. 1,000 images are for training and
+    797 for testing: always the same ones, in equal class proportions. There are no validation
     images.
 
     Examples:
         >>> digits().test.images.shape
         (797, 8, 8)
     """
-    from sklearn.datasets import load_digits  # costs most of a second: only who asks pays
+    from sklearn.datasets import load_digits  # slow to import, and only this function needs it
     from sklearn.model_selection import train_test_split
 
     bundled = load_digits()
@@ -151,7 +151,7 @@ def _npz(path: Path) -> tuple[np.ndarray, ...]:
 
 
 def _download(module: ModuleType, title: str, *, remedy: str) -> tuple[np.ndarray, ...]:
-    """Return images and labels, of training and of test, of a module of `keras.datasets`."""
+    """Return training images and labels, then test images and labels, from `keras.datasets`."""
     load = module.load_data
     with bounded_downloads(load, f"the {title} data set", remedy=remedy):
         (x_train, y_train), (x_test, y_test) = load()

@@ -1,4 +1,4 @@
-"""Image files of every kind to 8-bit pixels of one shape, by Pillow."""
+"""Decode image files of every kind to 8-bit pixels of one shape, with Pillow."""
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -53,14 +53,14 @@ _TURNS = {
 PICTURE_FORMATS = frozenset(
     ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 )
-"""What strangers may send: formats of pictures, and none that starts another program."""
+"""The formats accepted from untrusted users: pictures whose decoders start no other program."""
 
 
 class UnreadableImageError(DataError):
-    """A file can't be read as an image; the message says which and why.
+    """A file can't be read as an image; the message states which file and why.
 
     Attributes:
-        reason: Why, without the file's name.
+        reason: Why the file can't be read, without its name.
     """
 
     def __init__(self, file: object, reason: str) -> None:
@@ -70,12 +70,12 @@ class UnreadableImageError(DataError):
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """An image as pixels, and what its file held.
+    """The pixels of an image, and the pixel format of its file.
 
     Attributes:
         pixels: `(height, width, channels)` in uint8.
-        form: How the file stores pixels. "16-bit colour" is read by Pillow as 8 bits.
-        brightest: The largest value in the file; where it is 8-bit, in `pixels`.
+        form: How the file stores pixels. Pillow reads "16-bit colour" as 8 bits.
+        brightest: The largest value in the file; for 8-bit files, in `pixels`.
     """
 
     pixels: np.ndarray
@@ -102,23 +102,23 @@ def decode_fully(
     white: int | None = None,
     max_pixels: int | None = None,
 ) -> Decoded:
-    """Return an image in 8 bits, and how many its file held.
+    """Return an image in 8 bits, with the pixel format and the brightest value of its file.
 
-    Of a file with several pictures the first is read. It is rotated as its EXIF data say,
-    transparent pixels become white, more bits are scaled to 8, and palettes, CMYK and grey are
-    converted to the number of channels.
+    Only the first picture of a file is read. It is rotated according to its EXIF data, transparent
+    pixels become white, pixels of more than 8 bits are scaled to 8 bits, and palettes, CMYK and
+    grey are converted to the number of channels.
 
     Args:
         picture: A path, an open file, its content, an image of Pillow, or an array of whole
-            numbers, `(height, width)` or with 1, 3 or 4 channels, which may come first.
+            numbers, `(height, width)` or with 1, 3 or 4 channels as its last or first axis.
         size: Height and width of the result; None keeps those of the image.
         fit: How an image with another aspect ratio is fitted: "squash" distorts it, "crop" cuts off
             its longer sides, "pad" adds black borders.
         channels: 3 for RGB, 1 for grey.
-        white: The value of white where a file has more than 8 bits; by default that of
-            `find_white` for its brightest pixel.
-        max_pixels: Height times width that an image may have, read from its header before memory
-            is taken for its pixels.
+        white: The value of white in a file with more than 8 bits; the default is `find_white` of
+            the file's brightest pixel.
+        max_pixels: The largest accepted height times width, which is checked from the file's header
+            before its pixels are decoded; None accepts any size.
 
     Raises:
         UnreadableImageError: The file is damaged, empty or not an image, or the values of black
@@ -128,7 +128,7 @@ def decode_fully(
         with _open(picture) as opened:
             _refuse_programs(opened)
             _check_pixels(opened.size, max_pixels)
-            if size is not None:  # a JPEG is decoded smaller, and faster
+            if size is not None:  # a JPEG decodes faster at a reduced size
                 opened.draft(None, (2 * size[1], 2 * size[0]))
             form = find_form(opened)
             with memory_limits.take_turn(opened.size):
@@ -149,14 +149,14 @@ def decode_fully(
 
 
 def to_picture(value: Any) -> Picture:
-    """Return an image in one of the forms in which libraries keep it as one that `decode` takes.
+    """Convert an image from the form of another library to one that `decode` accepts.
 
     Args:
-        value: As for `decode`, a path as text, a tensor, nested lists, or a dict with the content
-            or path of a file, as of Hugging Face.
+        value: A form that `decode` accepts, a path as text, a tensor, nested lists, or a dict with
+            the content ("bytes") or path ("path") of a file, as in Hugging Face datasets.
 
     Raises:
-        UnreadableImageError: The value is of another type.
+        UnreadableImageError: The value has another type.
     """
     if isinstance(value, Mapping) and {"bytes", "path"} & value.keys():
         content = value.get("bytes")
@@ -174,9 +174,10 @@ def to_picture(value: Any) -> Picture:
 
 
 def find_white(brightest: int) -> int:
-    """Return the value of white, by the brightest pixel of all files: that of 8, 10, .. 16 bits.
+    """Return the value of white for the brightest pixel of all files: that of 8, 10, ... 16 bits.
 
-    Cameras and scanners of 10, 12 or 14 bits store these in files of 16, whose white is 65,535.
+    Cameras and scanners of 10, 12 or 14 bits store their pixels in files of 16 bits, so that white
+    is 1,023, 4,095 or 16,383 instead of 65,535.
 
     Examples:
         >>> find_white(4000), find_white(65535), find_white(12)
@@ -187,13 +188,13 @@ def find_white(brightest: int) -> int:
 
 
 def check_fit(fit: Fit) -> Fit:
-    """Return `fit` if it is a known way to fit an image into a shape."""
+    """Return `fit`; raise a ConfigError if it is unknown."""
     arguments.one_of("fit", fit, get_args(Fit))
     return fit
 
 
 def check_channels(channels: Any) -> int:
-    """Return `channels` if it is 3 or 1."""
+    """Return `channels`; raise a ConfigError unless it is 3 or 1."""
     if channels not in (1, 3):
         raise ConfigError(
             Argument("channels"), f" must be 3 (RGB) or 1 (grey), got {show(channels)}."
@@ -239,7 +240,7 @@ def _to_picture(pixels: np.ndarray) -> Image.Image:
 
 
 def _refuse_programs(opened: Image.Image) -> None:
-    """Refuse PostScript: it is a program, which Pillow would start another program to run."""
+    """Reject PostScript, a program that Pillow runs with another program."""
     if opened.format == "EPS":
         raise UnreadableImageError("", "it is PostScript; save it as a PNG file")
 
@@ -253,7 +254,7 @@ def _check_pixels(size: tuple[int, int], max_pixels: int | None) -> None:
 
 
 def find_form(opened: Image.Image) -> Form:
-    """Return how many bits a file has, before its pixels are loaded."""
+    """Return how a file stores pixels, before they are decoded."""
     if opened.mode.startswith("I"):
         return "16-bit grey"
     tiles = getattr(opened, "tile", ())
@@ -262,9 +263,9 @@ def find_form(opened: Image.Image) -> Form:
 
 
 def _rotate_upright(picture: Image.Image) -> Image.Image:
-    """Return the picture rotated as its EXIF data say.
+    """Return the picture rotated according to its EXIF data.
 
-    Pillow's own function also rewrites the rest of the EXIF data, and fails if these are damaged.
+    Pillow's own function also rewrites the other EXIF data, and fails if these are damaged.
     """
     turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     return picture if turn is None else picture.transpose(turn)
@@ -273,7 +274,7 @@ def _rotate_upright(picture: Image.Image) -> Image.Image:
 def _to_eight_bits(
     picture: Image.Image, form: Form, white: int | None
 ) -> tuple[Image.Image, int | None]:
-    """Return a picture in 8 bits, and the brightest value of one that has more, otherwise None."""
+    """Return a picture in 8 bits, and its brightest value if it has more bits, otherwise None."""
     mode = picture.mode
     if form == "16-bit grey":
         values = np.asarray(picture).astype("float64")

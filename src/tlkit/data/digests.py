@@ -1,4 +1,4 @@
-"""A digest of each image, as two numbers of 64 bits: what features are stored under."""
+"""Compute a digest of each image, two numbers of 64 bits, as the key of its stored features."""
 
 import hashlib
 from collections.abc import Iterable
@@ -33,19 +33,21 @@ def digest_texts(texts: Iterable[str]) -> np.ndarray:
     return _to_array(hashlib.blake2b(text.encode(), digest_size=_BYTES).digest() for text in texts)
 
 
-# Two files are decoded to the same pixels if all of this is the same: their bytes, the settings of
-# decoding, and the versions of what decodes. White matters to files of more than 8 bits only, so
-# that one such file more does not change the digests of all others. A setting that changes pixels
-# and is missing here would let stored features be used for other pixels.
+# Idea: two files decode to the same pixels if their bytes, the settings of decoding and the
+# versions of the decoders are the same, so the digest covers all three. White only matters for
+# files of more than 8 bits; it is left out for others, so that adding one such file does not change
+# their digests. If a setting that changes pixels were missing here, stored features of other pixels
+# would be used.
 def digest_decoded(
     contents: Iterable[tuple[str, int | None]], *, size: tuple[int, int], fit: str, channels: int
 ) -> np.ndarray:
     """Return a digest of each image file and of how it is decoded, `(count, 2)`.
 
     Args:
-        contents: The digest of each file's content, and white if it has more than 8 bits.
-        size: The height and width that it is resized to.
-        fit: How it is fitted into them.
+        contents: The digest of each file's content, and the value of white if the file has more
+            than 8 bits.
+        size: The height and width to which images are resized.
+        fit: How images are fitted to this size; see `tlkit.data.decoding.decode_fully`.
         channels: 3 for RGB, 1 for grey.
     """
     how = f"{size} {fit} {channels} {describe_decoders()}"
@@ -53,7 +55,7 @@ def digest_decoded(
 
 
 def describe_decoders() -> list[str | None]:
-    """Return the versions of Pillow and of the libraries that it decodes by."""
+    """Return the versions of Pillow and of its decoders."""
     return [PIL.__version__, *map(PIL.features.version, ("libjpeg_turbo", "webp"))]
 
 

@@ -1,4 +1,4 @@
-"""Datasets that can only be iterated over, written to disk once so that images have an index."""
+"""Write a dataset that can only be iterated over to disk once, so that images have an index."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from tlkit.data.image_dataset import ImageDataset, validate_labels, validate_row
 from tlkit.data.lazy_images import LazyImages
 from tlkit.errors import ConfigError, DataError
 
-_INFINITE = -1  # what tf.data says of a data set without an end
+_INFINITE = -1  # the cardinality of an infinite tf.data.Dataset
 
 
 @check_arguments
@@ -33,25 +33,25 @@ def from_batches(
 ) -> ImageDataset:
     """Return the images of a `tf.data.Dataset`, a Keras `PyDataset` or a torch `DataLoader`.
 
-    They are read once, in their order, and written to a temporary file, so that memory holds one
-    batch. Afterwards they can be split, audited and reported on like files. The file is deleted
-    when the dataset is.
+    The images are read once, in the order of the dataset, and written to a temporary file, so that
+    memory holds one batch. Afterwards they can be split, audited and reported on like files. The
+    file is deleted together with the returned dataset.
 
     Args:
         batches: Yields `(images, labels)`. Labels are class indices or one-hot rows; for
             multi-label, rows of 0 and 1.
-        class_names: The name of each index.
+        class_names: The name of each class, in the order of the indices.
         multi_label: Whether an image can have several classes, or none.
-        channels_first: Whether images are `(batch, channels, height, width)`, as torch has them.
-        value_range: What black and white are.
-        folder: Where to write the file; by default where temporary files go.
-        name: The name of the dataset in a report; by default its type's name.
+        channels_first: Whether images are `(batch, channels, height, width)`, as in torch.
+        value_range: The values of black and white.
+        folder: Where to write the file; the default is the system's folder of temporary files.
+        name: The name of the dataset in a report; the default is the name of its type.
 
     Raises:
         ConfigError: The dataset is infinite, or the folder does not exist.
         DataError: There is no image, images differ in shape, a label has no name, or there are
             image weights.
-        StoreError: There is not enough room on disk.
+        StoreError: The disk has too little free space.
 
     Examples:
         >>> loader = [(np.zeros((2, 4, 4, 3), "uint8"), np.array([0, 1]))] * 3
@@ -82,17 +82,19 @@ def from_batches(
 def store_images(
     batches: Iterable[tuple[Any, Any]], *, folder: Path, max_images: int
 ) -> tuple[LazyImages, np.ndarray]:
-    """Write images to a file without a name, which is gone when they are; return them and labels.
+    """Write images to a temporary file; return them and their labels.
+
+    The file is deleted together with the returned images.
 
     Args:
         batches: Yields images and labels.
-        folder: Where to write.
-        max_images: How many images there are at most, to check the room on disk before; 0 where
-            that is unknown.
+        folder: Where to write the file.
+        max_images: The largest possible number of images, for a check of the free space in advance;
+            0 if it is unknown.
 
     Raises:
         DataError: There is no image, or images differ in shape or dtype.
-        StoreError: There is not enough room on disk.
+        StoreError: The disk has too little free space.
     """
     labels: list[np.ndarray] = []
     form: tuple[np.dtype[Any], tuple[int, ...]] | None = None
@@ -128,7 +130,7 @@ def _unweighted(batches: Any, *, channels_first: bool) -> Iterator[tuple[Any, An
             "`batches` must yield (images, labels), such as a tf.data.Dataset or a list of pairs, "
             f"got {show(batches)}."
         )
-    again = iter(batches) if isinstance(batches, list | tuple) else batches  # two are no arrays
+    again = iter(batches) if isinstance(batches, list | tuple) else batches  # 2 batches: no arrays
     for images, labels, weights in data.weighted_batches(again, 1, "batches"):
         if weights is not None:
             raise DataError(
@@ -142,7 +144,7 @@ def _unweighted(batches: Any, *, channels_first: bool) -> Iterator[tuple[Any, An
 
 
 def _count(batches: Any) -> int:
-    """Return the largest number of images that there can be; 0 if that is unknown."""
+    """Return an upper bound of the number of images; 0 if it is unknown."""
     if not hasattr(batches, "__len__"):
         return 0
     return chunks.max_images(list(batches) if isinstance(batches, tuple) else batches) or 0

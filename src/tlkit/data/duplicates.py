@@ -10,11 +10,11 @@ from tlkit._internal.signatures import check_arguments
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.scanning import Scan
 
-_MAX_BITS = 4  # by which the hashes of near-duplicates differ
+_MAX_BITS = 4  # the largest number of differing bits in the hashes of near-duplicates
 _BANDS = _MAX_BITS + 1
 _MAX_COMPARED = 2**22  # pairs of hashes at a time
 _MAX_LOOKED_AT = 2**12  # pairs of thumbnails at a time
-_MAX_DIFFERENCE = 1.4  # at any place, in standard deviations of an image's pixels
+_MAX_DIFFERENCE = 1.4  # of any pixel, in standard deviations of the image's pixels
 _FLAT = 4.0  # standard deviation of the grey values, from 0 to 255, of an image without content
 
 
@@ -35,14 +35,17 @@ class DuplicatePair:
 
 @check_arguments
 def find_duplicates(data: ImageDataset) -> list[DuplicatePair]:
-    """Return pairs of images that are identical, or nearly so; the most similar pairs first.
+    """Return pairs of duplicates and near-duplicates, the most similar pairs first.
 
-    Near-duplicates have imagehash's perceptual hashes that differ by at most 4 bits of 64, and
-    thumbnails that differ nowhere by much. Of several similar images, not all pairs are
-    returned, of which a video has millions, but as few as connect them.
+    Near-duplicates have perceptual hashes (imagehash's phash) that differ by at most 4 of 64 bits,
+    and thumbnails without a large difference at any pixel. Several similar images can form very
+    many pairs, millions in a video; only as many pairs as connect these images are returned.
 
     Args:
         data: The images.
+
+    Returns:
+        The pairs: first exact duplicates, then near-duplicates by increasing difference.
     """
     pairs: list[DuplicatePair] = []
     by_content: dict[str, int] = {}
@@ -58,12 +61,12 @@ def find_duplicates(data: ImageDataset) -> list[DuplicatePair]:
     ]
 
 
-# A hash of 64 bits says little of images that are all alike in outline: of 20,000 handwritten
-# digits, 7,300 are connected by pairs whose hashes are near. So each such pair gets a second look,
-# at thumbnails in shades of grey whose brightness and contrast are made equal: a copy, even in
-# other colours, differs nowhere by much; another digit or another curve does, at some place.
+# Idea: a hash of 64 bits can't tell apart images with the same outline. In 20,000 handwritten
+# digits, 7,300 are connected by pairs with similar hashes. So the thumbnails of each such pair are
+# compared too, in grey and with equal brightness and contrast. The thumbnails of a copy, even one
+# in other colours, differ little at every pixel; those of another digit or curve differ at some.
 class _Thumbnails:
-    """The thumbnails of images, to tell whether two are of the same picture."""
+    """The thumbnails of images, to decide whether two images show the same picture."""
 
     def __init__(self, scans: Sequence[Scan]) -> None:
         self._known = all(scan.thumbnail for scan in scans)
@@ -83,11 +86,11 @@ class _Thumbnails:
         return flat.astype("float32")
 
     def differences(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Return the largest difference of the images in each pair; infinite if it is too large."""
+        """Return the largest difference of each pair; infinite if the pair is no near-duplicate."""
         found = np.zeros(len(one))
         if not self._known:
             return found
-        # The mean of 4 x 4 pixels differs by no more than one of them: most pairs end here.
+        # Means of 4 x 4 pixels differ by no more than the pixels do, and rule out most pairs.
         found = np.abs(self._blocks[one] - self._blocks[other]).max(axis=1)
         close = found <= _MAX_DIFFERENCE
         one, other = one[close], other[close]
@@ -103,8 +106,8 @@ class _Thumbnails:
 # bits are cut into five bands and differ in at most four bits, then at least one band has no
 # differing bit (the pigeonhole principle). So it is enough to compare the hashes that agree in a
 # band: for each band, hashes are sorted by it, and only those with the same value are compared.
-# Images that look like the first one with the same hash are connected to it, and leave only that
-# one to compare. A pair that is connected already is not looked at: a video has millions.
+# Images with the same hash that look alike are connected first, and only the first of them is
+# compared further. Pairs that are connected already are skipped: a video has millions of them.
 def _connect_near(scans: Sequence[Scan]) -> Iterator[tuple[float, int, int]]:
     """Yield the difference and indices, the smaller first, of pairs that connect near images."""
     hashes = np.asarray([scan.perceptual_hash for scan in scans], dtype="uint64")
@@ -123,9 +126,9 @@ def _connect_near(scans: Sequence[Scan]) -> Iterator[tuple[float, int, int]]:
 def _connect(
     edges: np.ndarray, thumbnails: _Thumbnails, components: DisjointSet, roots: np.ndarray
 ) -> Iterator[tuple[float, int, int]]:
-    """Connect the pairs that look the same and are not connected yet, and yield those.
+    """Connect the pairs that look the same and are not connected yet, and yield these pairs.
 
-    `roots` holds the root of each image's component, to compare many at a time.
+    `roots` holds the root of each image's component, so that many pairs are checked at a time.
     """
     for start in range(0, len(edges), _MAX_LOOKED_AT):
         one, other = edges[start : start + _MAX_LOOKED_AT].T
@@ -155,9 +158,9 @@ def _find_near(hashes: np.ndarray) -> Iterator[np.ndarray]:
 def _compare(
     hashes: np.ndarray, indices: np.ndarray, earlier: Sequence[np.uint64]
 ) -> Iterator[np.ndarray]:
-    """Yield pairs of these indices, which are sorted, whose hashes differ in few bits.
+    """Yield pairs of these indices whose hashes differ in few bits; the indices are sorted.
 
-    Pairs that agree in an earlier band were compared there.
+    Pairs that agree in an earlier band are skipped, since they were compared there.
     """
     rows = max(_MAX_COMPARED // len(indices), 1)
     for start in range(0, len(indices) if len(indices) > 1 else 0, rows):

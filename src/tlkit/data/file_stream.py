@@ -25,21 +25,20 @@ def read_batches(
 
     While a batch is used, threads read the next one; memory holds two.
 
-    Args:
-        files: The files.
+        files: The image files.
         read: Returns the pixels of a file.
-        batch_size: Files in a batch.
+        batch_size: The number of files in a batch.
     """
     return map_ahead(lambda file: _try_reading(file, read), files, batch_size=batch_size)
 
 
 def find_white(files: Sequence[Path]) -> int | None:
-    """Return the value of white in the files of 16 bits among these; None without any.
+    """Return the value of white in the 16-bit files among these; None if there are none.
 
-    Only the headers of other files are read, and not even these where 8 bits are all there are.
+    Only the headers of other files are read, and files whose format has only 8 bits are skipped.
 
     Args:
-        files: The files.
+        files: The image files.
     """
     candidates = [file for file in files if file.suffix.lower() not in _EIGHT_BITS]
     with ThreadPoolExecutor(system.count_cores(), thread_name_prefix="tlkit-stream") as pool:
@@ -63,5 +62,5 @@ def _find_brightest(file: Path) -> int:
         with regular_files.open_regular(file) as source, Image.open(source) as opened:
             deep = decoding.find_form(opened) == "16-bit grey"
             return int(np.asarray(opened).max()) if deep else 0
-    except Exception:  # damaged in any way: reading it says how
+    except Exception:  # a damaged file: reading it later reports why
         return 0

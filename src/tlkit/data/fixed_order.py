@@ -1,4 +1,4 @@
-"""Shuffled datasets with their order undone: read once, so that every image has an index."""
+"""Read a shuffled dataset once and undo the shuffling, so that every image has an index."""
 
 import hashlib
 import itertools
@@ -23,7 +23,7 @@ _CHECKED_BATCHES = 4
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FixedOrder:
-    """The images of a shuffled dataset, in an order that is always the same.
+    """The images of a shuffled dataset, in an order that does not depend on the shuffling.
 
     Attributes:
         images: The images, in a temporary file.
@@ -39,19 +39,20 @@ class FixedOrder:
 def fix_order(data: batches.Inputs, *, folder: str | Path | None = None) -> FixedOrder:
     """Read a shuffled dataset once, and return its images in a fixed order.
 
-    A shuffled dataset gives the same images in every epoch, an augmenting one gives others. Nothing
-    in a dataset tells which of both it is, so its images are compared: the first pass is written to
-    a temporary file, with a digest of each image; then a few batches of a second pass must hold
-    nothing but images of the first. The images are sorted by their digests, so that any shuffle of
-    the same images comes out the same, and features kept on disk are found again.
+    A dataset that shuffles yields the same images in every epoch; one that augments yields others.
+    No attribute of a dataset states which it does, so its images are compared. The first pass
+    is written to a temporary file, with a digest of each image; then a few batches of a second pass
+    must contain only images of the first. The images are sorted by their digests, so that any
+    shuffling of the same images has the same result, and features stored on disk are found again.
 
     Args:
         data: A dataset of batches that has a length.
-        folder: Where to write the temporary file; by default where temporary files go.
+        folder: Where to write the temporary file; the default is the system's folder of temporary
+            files.
 
     Raises:
-        DataError: The order can't be fixed; the message says why, and what to do to have the
-            dataset cached.
+        DataError: The order can't be fixed; the message states why, and how to change the dataset
+            so that it can be cached.
     """
     count = chunks.max_images(data)
     if not count:
@@ -101,7 +102,7 @@ def has_fixed_order(data: batches.Inputs) -> bool:
 
 
 def _start_epoch(data: batches.Inputs) -> None:
-    """Let a dataset change its order as Keras lets it between epochs."""
+    """Let a dataset change its order, as Keras does between epochs."""
     if isinstance(data, CheckedBatches | keras.utils.PyDataset):
         data.on_epoch_end()
 

@@ -1,4 +1,4 @@
-"""List the images of a folder that has a folder for each class, or a split of such folders."""
+"""List the images of a folder with a subfolder for each class, or a split of such folders."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from tlkit.data.listings import PARTS, Listing, join
 from tlkit.data.split_folders import SplitChoice, find_split, subfolders
 from tlkit.errors import Argument, ConfigError, DataError
 
-_MAX_DEPTH = 2  # of folders in which classes are searched, to name one in a message
+_MAX_DEPTH = 2  # levels of folders that are searched for classes, to suggest a folder in a message
 
 
 def list_folder(root: Path, *, split: SplitChoice = "auto", any_classes: bool = False) -> Listing:
@@ -21,10 +21,10 @@ def list_folder(root: Path, *, split: SplitChoice = "auto", any_classes: bool = 
     Args:
         root: The folder.
         split: As for `tlkit.sources.from_folder`.
-        any_classes: Whether a folder of one class is accepted, because the classes are known.
+        any_classes: Whether a folder of one class is accepted, because the class names are known.
 
     Raises:
-        ConfigError: There is no such folder, or it has no folder for each class.
+        ConfigError: The folder does not exist, or has no subfolder for each class.
         DataError: The name of a folder can't be written.
     """
     classes = _check_folder(root)
@@ -48,7 +48,7 @@ def list_folder(root: Path, *, split: SplitChoice = "auto", any_classes: bool = 
 
 
 def _list_part(root: Path, folder: Path, part: str) -> Listing:
-    """Return the images of a part; a part to measure on may lack a class."""
+    """Return the images of a part; a validation or test part may lack a class."""
     listing = _list_classes(folder, _check_folder(folder), root)
     problems = [each for each in listing.problems if part == "train" or each.path[-1:] != "/"]
     return replace(listing, parts=[part] * len(listing), problems=problems)
@@ -89,7 +89,7 @@ def _list_classes(folder: Path, classes: Sequence[Path], root: Path) -> Listing:
 
 
 def _refuse_single(root: Path, classes: Sequence[Path]) -> None:
-    """Raise an error if a folder holds one folder only, in which the classes are."""
+    """Raise an error if the only subfolder contains the class folders."""
     if len(classes) != 1:
         return
     has_split = _has_split(classes[0])
@@ -109,7 +109,7 @@ def _has_split(folder: Path) -> bool:
 
 
 def _check_folder(root: Path) -> list[Path]:
-    """Return the folders in a folder, after checking that there are some with usable names."""
+    """Return the subfolders of a folder, after checking that they exist and have usable names."""
     if not root.is_dir():
         raise ConfigError(
             Argument("folder"), f" must be a folder, got {str(root)!r}: no such folder."
@@ -154,12 +154,13 @@ def _refuse_parts(root: Path, classes: Sequence[Path]) -> None:
         )
 
 
-# Folders are parts of a data set, and no classes, if two are named as different parts (train beside
-# test), or all as parts or as what lies beside images (images, labels, masks). A single "train" may
-# be a class beside "bus", and numbers are of classes too; but not if the folders in them are
-# classes: they are called as others beside them, or the same in each.
+# Folders are parts of a data set, not classes, in three cases. Two have names of different parts
+# (train and test). Or all have names of parts or of things beside images (images, labels, masks).
+# Or some are named as parts or numbered, and their subfolders are the classes: they have the names
+# of other folders beside them, or the same names in each folder. A single "train" may be a class,
+# as beside "bus", and so may numbers.
 def _find_parts(folders: Sequence[Path]) -> list[str]:
-    """Return the names of folders that are parts of a data set, if there are such."""
+    """Return the names of the folders that are parts of a data set; empty if these are classes."""
     names = [folder.name for folder in folders]
     roles = [name for name in names if part_names.is_part(name) or part_names.is_aside(name)]
     if part_names.have_parts(names) or (len(roles) == len(names) and not _may_be_classes(names)):
@@ -174,12 +175,12 @@ def _find_parts(folders: Sequence[Path]) -> list[str]:
 
 
 def _may_be_classes(names: Sequence[str]) -> bool:
-    """Return whether names are one word with numbers: "test 1" and "test 2"."""
+    """Return whether the names are the same word with numbers, such as "test 1" and "test 2"."""
     return len(names) > 1 and len({name.rstrip("0123456789 _-") for name in names}) == 1
 
 
 def _find_inner(folders: Sequence[Path]) -> Path | None:
-    """Return a folder in these that has a folder for each class, first of all in "train"."""
+    """Return an inner folder with a subfolder for each class; folders named "train" come first."""
     level = sorted(folders, key=lambda folder: "train" not in folder.name.lower())
     for _ in range(_MAX_DEPTH):
         for folder in level:

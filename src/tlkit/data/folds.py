@@ -1,4 +1,4 @@
-"""Divide images into folds for cross-validation, by class and with duplicates together."""
+"""Divide images into folds for cross-validation, stratified and with duplicates together."""
 
 import numpy as np
 
@@ -10,21 +10,21 @@ from tlkit.data.splits import find_groups, hash_to_unit
 from tlkit.errors import Argument, ConfigError, DataError
 
 
-# Folds should be of equal size, each with the same share of every class, and no group may be torn
-# apart: its copies would be trained and tested on. So groups are dealt out like cards, class after
-# class, the large ones first, in the order of their hashes: each goes to the fold with the fewest
-# images of its class, and of these to the one with the fewest images. A group counts as its most
-# frequent class. Without groups, no two folds differ by more than one image of a class.
+# Folds should have equal sizes and class proportions, and no group may be divided, since copies of
+# training images would be tested. Idea: groups are dealt out like cards, class after class, large
+# groups first, otherwise in the order of their hashes. Each goes to the fold with the fewest
+# images of its class, and among several such folds to the one with the fewest images. A group
+# counts as its most frequent class. Without groups, folds differ by at most one image per class.
 @check_arguments
 def assign_folds(data: ImageDataset, *, folds: int = 5, seed: int = 0) -> np.ndarray:
-    """Return the fold of each image, from 0, with classes in equal proportions in every fold.
+    """Return the fold of each image, `(count,)` from 0, with equal class proportions in every fold.
 
-    Images of a group, duplicates and near-duplicates are in one fold.
+    Duplicates, near-duplicates and the images of a group are in the same fold.
 
     Args:
         data: The images.
-        folds: How many folds.
-        seed: Another seed gives other folds.
+        folds: The number of folds, at least 2.
+        seed: The seed of the assignment.
 
     Raises:
         ConfigError: `folds` is below 2, or above the number of images or groups, or images can
@@ -69,13 +69,13 @@ def _most_frequent(group: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the most frequent label of each group."""
     pairs, counts = np.unique(np.stack([group, labels]), axis=1, return_counts=True)
     found = np.empty(group.max() + 1, "int64")
-    order = np.argsort(counts, kind="stable")  # the last one written is the most frequent
+    order = np.argsort(counts, kind="stable")  # the most frequent label is assigned last
     found[pairs[0, order]] = pairs[1, order]
     return found
 
 
 def _check_several(data: ImageDataset, group: np.ndarray) -> None:
-    """Raise an error if a class is in one group only: it would be tested, but never learned."""
+    """Raise an error if a class is in one group only: no other image could be trained on."""
     pairs = np.unique(np.stack([group, data.labels]), axis=1)
     counts = np.bincount(pairs[1], minlength=len(data.class_names))
     few = [name for name, count in zip(data.class_names, counts, strict=True) if count == 1]

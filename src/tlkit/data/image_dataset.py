@@ -1,4 +1,4 @@
-"""Images and labels with what belongs to them, wherever they come from."""
+"""Images and labels with their metadata, whatever their source."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,8 +23,8 @@ class Problem:
     """A file or folder that can't be used.
 
     Attributes:
-        path: Its path, relative to the dataset's folder.
-        reason: What is wrong with it.
+        path: The path, relative to the dataset's folder.
+        reason: Why it can't be used.
     """
 
     path: str
@@ -37,7 +37,7 @@ class Problem:
 @check_arguments
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageDataset:
-    """Images and labels; `print(dataset)` shows the number of images of each class, and their size.
+    """Images and labels; `print(dataset)` shows the number of images per class, and their size.
 
     Attributes:
         name: The name of the dataset in a report.
@@ -46,15 +46,17 @@ class ImageDataset:
             have several classes or none, rows of 0 and 1, `(count, classes)`.
         class_names: The name of each class.
         paths: The file of each image, relative to the dataset's folder; empty for arrays.
-        groups: The group of each image, such as a patient, which is never split; empty without.
+        groups: The group of each image, such as a patient; a split keeps groups together. Empty if
+            there are no groups.
         parts: The part of each image in the user's own split, "train", "validation" or "test",
-            which `tlkit.splits.split` keeps; empty without.
-        added: Whether each image was added to those of the dataset; empty without such images.
+            which `tlkit.splits.split` uses; empty if there is no such split.
+        added: Whether each image was added to the original dataset; empty if none was.
         problems: Files that were skipped or replaced, and why.
-        notices: What was assumed of the files, or passed over.
+        notices: Assumptions about the files, and files that were passed over.
         value_range: The values of black and white.
-        white: The value that is read as white in files of more than 8 bits; None without any.
-        known_scans: A scan of each image where there is one; otherwise `scans` makes them.
+        white: The value that is read as white in files of more than 8 bits; None if there are none.
+        known_scans: A scan of each image if the images were scanned; otherwise empty, and `scans`
+            computes them.
     """
 
     name: str
@@ -96,12 +98,19 @@ class ImageDataset:
 
     @cached_property
     def scans(self) -> tuple[scanning.Scan, ...]:
-        """A scan of each image, with hashes to find duplicates; made when first asked for."""
+        """A scan of each image, with hashes to find duplicates; computed on first use."""
         return self.known_scans or tuple(scanning.scan_images(self.images, self.value_range))
 
     @check_arguments
     def take(self, index: Any) -> "ImageDataset":
-        """Return the images at these indices without reading them."""
+        """Return the images at these indices without reading them.
+
+        Args:
+            index: A slice, a mask or indices.
+
+        Raises:
+            ConfigError: The index is out of range or of another type.
+        """
         indices = arrays.take("index", index, len(self))
         lazy = isinstance(self.images, LazyImages)
         return replace(
@@ -119,10 +128,13 @@ class ImageDataset:
     def at_size(self, image_size: int | tuple[int, int]) -> "ImageDataset":
         """Return the same images, read from their files at another height and width.
 
-        Images that are not files stay as they are, because a classifier resizes its images.
+        Images that are not files stay unchanged, because a classifier resizes its images.
+
+        Args:
+            image_size: Height and width in pixels, or one number for both.
 
         Raises:
-            ConfigError: The size is wrong.
+            ConfigError: The size is invalid.
         """
         size = arguments.size("image_size", image_size)
         lazy = isinstance(self.images, LazyImages)
@@ -130,10 +142,10 @@ class ImageDataset:
 
     @check_arguments
     def reorder(self, class_names: Sequence[str]) -> "ImageDataset":
-        """Return the same images with labels that are indices into these class names.
+        """Return the same images with labels that are indices into other class names.
 
         Args:
-            class_names: A classifier's; it may have classes without an image.
+            class_names: A classifier's class names; there may be classes without an image.
 
         Raises:
             DataError: A class of these images is missing.
@@ -159,7 +171,7 @@ class ImageDataset:
         """Return the path of an image, or its index if the images are not files.
 
         Raises:
-            ConfigError: There is no image of this index.
+            ConfigError: The index is out of range.
         """
         if not -len(self) <= index < len(self):
             raise ConfigError(Argument("index"), f" must be below {len(self):,}, got {index}.")
@@ -201,7 +213,7 @@ class ImageDataset:
         return html.join(html.render_html(first, table, *more), pictures)
 
     def _read_examples(self) -> dict[str, np.ndarray]:
-        """Return an image of each of the first classes; none if the files can't be read now."""
+        """Return an image of each of the first classes; empty if the files can't be read now."""
         several = self.is_multi_label
         found = {}
         for at, name in enumerate(self.class_names[:_MAX_PICTURES]):
@@ -223,7 +235,7 @@ def validate_rows(labels: Any, class_names: Sequence[str]) -> np.ndarray:
     """Return labels as rows of 0 and 1 in uint8, with a column for each name.
 
     Raises:
-        DataError: They are something else.
+        DataError: The labels have another form.
     """
     try:
         given = np.asarray(labels)
@@ -240,10 +252,10 @@ def validate_rows(labels: Any, class_names: Sequence[str]) -> np.ndarray:
 
 
 def validate_labels(labels: Any, class_names: Sequence[str]) -> np.ndarray:
-    """Return labels as class indices, each with a name.
+    """Return labels as class indices, `(count,)`, after checking that each has a class name.
 
     Raises:
-        DataError: There is no label, one is not a whole number, or one has no name.
+        DataError: There is no label, or a label is not a whole number or has no class name.
     """
     try:
         given = np.asarray(labels)

@@ -1,4 +1,4 @@
-"""Find the image files in folders, and the files that are passed over."""
+"""Find the image files in folders, and report the files that are passed over."""
 
 import os
 from collections import Counter
@@ -21,9 +21,9 @@ _FOREIGN = (  # images by their names, though Pillow may not open them
 
 
 def find_files(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder and its subfolders, but hidden ones.
+    """Yield the files in a folder and its subfolders, except hidden ones.
 
-    Links to folders are followed, but no folder is entered twice, nor one that contains this one.
+    Links to folders are followed, but each folder is entered once, and parent folders never.
 
     Args:
         folder: The folder.
@@ -40,10 +40,10 @@ def find_files(folder: Path) -> Iterator[Path]:
 
 
 def is_image(file: Path) -> bool:
-    """Return whether a file is an image, by the ending of its name; without a known one, by Pillow.
+    """Return whether a file is an image, by its suffix, or by Pillow if the suffix is unknown.
 
     Args:
-        file: A file; one that is damaged is an image too if its name says so.
+        file: A file; a damaged file with the suffix of an image counts as an image.
     """
     return file.suffix.lower() in _endings() or _can_open(file)
 
@@ -58,9 +58,9 @@ def divide(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def find_images(paths: Iterable[str | Path]) -> tuple[list[Path], str]:
-    """Return the files among the paths and the images in the folders among them.
+    """Return the files among the paths, and the images in the folders among them.
 
-    The text tells what was passed over in the folders; it is empty if that is nothing.
+    The returned text describes the files that were passed over in the folders, or is empty.
     """
     found: list[Path] = []
     others: list[Path] = []
@@ -72,7 +72,7 @@ def find_images(paths: Iterable[str | Path]) -> tuple[list[Path], str]:
 
 
 def describe_others(files: Sequence[Path], root: Path = Path()) -> str:
-    """Return how many files of which endings are no images."""
+    """Return a text with the number of files that are not images, by their suffixes."""
     endings = Counter(escape(file.suffix.lower()) or "no ending" for file in files)
     counts = [f"{count:,} {ending}" for ending, count in endings.most_common()]
     first = escape(os.path.relpath(files[0], root))
@@ -94,12 +94,12 @@ def _can_open(file: Path) -> bool:
     try:
         with open_regular(file) as source, Image.open(source) as picture:
             return picture.format not in _NO_IMAGES
-    except Exception:  # a reader of Pillow may fail in any way on another's file
+    except Exception:  # Pillow's readers may raise any error for a file of another format
         return False
 
 
 def relative_path(file: Path, root: Path) -> str:
-    """Return the path of a file from a folder, with `/`."""
+    """Return the path of a file relative to a folder, with `/` as separator."""
     try:
         return Path(os.path.relpath(file, root)).as_posix()
     except ValueError:  # on another drive of Windows

@@ -1,4 +1,4 @@
-"""Image files as a dataset: in a folder for each class, or listed in a table."""
+"""Load image files as a dataset: in a folder for each class, or listed in a table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -38,37 +38,38 @@ def from_folder(
     """Return the images of a folder that has a subfolder for each class.
 
     The folder of a class is searched with all its subfolders and links. Every file is read once at
-    the start, so that damaged files are found then and not in the third epoch. An image is what
-    Pillow can open; `print(dataset)` tells how many other files were passed over.
+    the start, so that damaged files are found before training. Files that have no suffix of images
+    and that Pillow can't open are passed over; `print(dataset)` shows how many.
 
     A folder with `train/`, `val/` (or `valid/`, `validation/`) and `test/`, or some of them, each
-    with a folder for each class, is one dataset whose `parts` hold this split;
-    `tlkit.splits.split` uses it as it is.
+    with a folder for each class, is one dataset whose `parts` hold this split, and which
+    `tlkit.splits.split` uses unchanged.
 
     Args:
         folder: The folder. Class names are the names of its subfolders, sorted; by value if all are
-            numbers. Names that look the same are one class.
+            numbers. Names that look the same, apart from spaces and invisible characters, are one
+            class.
         image_size: Height and width that images are resized to.
-        split: What folders such as train/ and test/ are: "auto" decides by whether they have class
-            folders with images, "folders" uses them as the split, "pool" joins their images to be
-            split again, and "random" takes them for classes.
-        test_data: Another folder or table, whose images are the test images.
-        validation_data: Another folder or table, whose images are the validation images.
+        split: How to interpret folders such as train/ and test/: "auto" decides by whether they
+            have class folders with images, "folders" uses them as the split, "pool" joins their
+            images so that they can be split again, and "random" interprets them as classes.
+        test_data: Another folder or table with the test images.
+        validation_data: Another folder or table with the validation images.
         fit: "squash", "crop" or "pad", as for `tlkit.data.decoding.decode`.
         channels: 3 for RGB, 1 for grey.
-        unreadable: What to do with damaged files, images without a label or outside the folder of a
-            class, classes without an image, and classes without a training image: "fail" raises an
-            error, "skip" leaves them out, "replace" puts a grey image in place of a damaged file
-            and leaves the others out.
+        unreadable: What to do with problems: damaged files, images without a label or outside the
+            class folders, classes without images, and classes without training images. "fail"
+            raises an error, "skip" leaves them out, "replace" replaces damaged files by grey images
+            and leaves the rest out.
         max_unreadable: The share of images that may be damaged, 0 to below 1.
-        class_names: The classes in the order of their indices, such as a trained classifier's;
-            there need not be images of all of them. By default those with a folder, sorted.
-        white: The value of white in files of more than 8 bits. By default it is learned from all
-            files: 4,095, that of 12 bits, if no value is higher.
+        class_names: The classes in the order of their indices, such as a trained classifier's; not
+            every class needs images. By default the names of the subfolders, sorted.
+        white: The value of white in files of more than 8 bits. By default the smallest of 255,
+            1,023, 4,095, 16,383 and 65,535 that no pixel of all these files exceeds.
         columns: The columns of a table in `test_data` or `validation_data`.
 
     Raises:
-        ConfigError: An argument is wrong, or the folder has parts that are no split.
+        ConfigError: An argument is wrong, or the folder has parts that can't be used as a split.
         DataError: Something is wrong with the files; the message lists them.
     """
     arguments.one_of("split", split, get_args(SplitChoice))
@@ -119,20 +120,20 @@ def from_manifest(
     Args:
         manifest: A `.csv` or `.tsv` file in UTF-8, or a `.parquet` file (extra `parquet`).
         image_size: As for `from_folder`.
-        folder: The folder that paths are relative to; by default the manifest's own.
+        folder: The folder that paths are relative to; by default the manifest's folder.
         path_column: The column of paths.
-        label_column: The column of class names, or of numbers.
-        label_separator: The sign between the class names of an image that has several, such as "|".
-            With it, images are multi-label: they can have several classes, or none.
-        label_columns: For multi-label, a column of 0 and 1 for each class, in place of
+        label_column: The column of class names or numbers.
+        label_separator: The character between the class names of one image, such as "|". If it is
+            set, images are multi-label: they can have several classes, or none.
+        label_columns: For multi-label, the columns of 0 and 1, one for each class; they replace
             `label_column`.
-        group_column: The column of groups, such as patients, that a split keeps together.
+        group_column: The column of groups, such as patients; a split keeps groups together.
         split_column: The column of your own split: train, val (or valid, validation) and test, in
-            any case; `tlkit.splits.split` uses it as it is.
-        outside_paths: Whether paths may lead out of the folder: absolute ones, and `../`. A table
-            of unknown origin could name any file of yours.
-        test_data: As for `from_folder`; a table has the same columns.
-        validation_data: As for `from_folder`; a table has the same columns.
+            any case; `tlkit.splits.split` uses it unchanged.
+        outside_paths: Whether paths may lead out of the folder: absolute paths, and `../`. A table
+            of unknown origin could list any file on this computer.
+        test_data: As for `from_folder`; a table must have the same columns.
+        validation_data: As for `from_folder`; a table must have the same columns.
         fit: As for `from_folder`.
         channels: As for `from_folder`.
         unreadable: As for `from_folder`.
@@ -141,7 +142,7 @@ def from_manifest(
         white: As for `from_folder`.
 
     Raises:
-        ConfigError: There is no such file or column.
+        ConfigError: The file or a column does not exist.
         DataError: Something is wrong with the table or the files; the message lists them.
         MissingExtraError: The extra for Parquet is not installed.
     """

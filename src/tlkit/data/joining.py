@@ -1,4 +1,4 @@
-"""Add images to a dataset, of the same classes or of new ones."""
+"""Add images to a dataset, of its classes or of new classes."""
 
 import os
 from dataclasses import replace
@@ -11,13 +11,13 @@ from tlkit.data.lazy_images import LazyImages, concatenate
 
 
 def join(data: ImageDataset, added: ImageDataset, *, folder: str, root: str) -> ImageDataset:
-    """Return a dataset with more images, which are marked as added.
+    """Return a dataset extended by more images, which are marked as added.
 
     Args:
         data: The dataset.
-        added: More files, read in the same way; its classes are those of both.
+        added: More images, read with the same options; its classes must include those of `data`.
         folder: The folder or table of the added images.
-        root: The folder or table of the dataset, to which paths become relative.
+        root: The folder or table of the dataset; the paths of the result are relative to it.
     """
     data = data.reorder(added.class_names)
     known = {scan.digest for scan in data.scans}

@@ -24,14 +24,14 @@ class LazyImages:
     read by threads.
 
     Args:
-        read: Returns the image with this number.
-        numbers: The number of each image, which `read` gets.
+        read: Returns the image of a number, an array of this shape and dtype.
+        numbers: The number of each image, which is passed to `read`.
         shape: The shape of every image.
         dtype: The dtype of every image.
-        digests: A digest of each image's content and of how it is decoded, `(count, 2)`, which is
-            the same only for the same pixels; None if they are unknown before images are read.
-        at_size: Returns what reads images at another height and width, and what returns the digests
-            of images with these numbers; None if nothing can.
+        digests: A digest of each image's content and of how it is decoded, `(count, 2)`; equal
+            digests mean equal pixels. None if digests are unknown before images are read.
+        at_size: For a height and width, returns a function that reads images at that size and a
+            function that returns the digests of their numbers; None if images can't be resized.
 
     Examples:
         >>> grey = LazyImages(lambda number: np.full((2, 2), number), range(9), shape=(2, 2))
@@ -57,7 +57,7 @@ class LazyImages:
 
     @property
     def ndim(self) -> int:
-        """The number of axes of a batch."""
+        """The number of axes of a batch, batch axis included."""
         return len(self.shape)
 
     @property
@@ -82,12 +82,20 @@ class LazyImages:
 
     @check_arguments
     def take(self, index: Any) -> "LazyImages":
-        """Return the images at these indices without reading them."""
+        """Return the images at these indices without reading them.
+
+        Args:
+            index: A slice, a mask or indices.
+        """
         return self._replace(self._read, arrays.take("index", index, len(self)), self._at_size)
 
     @check_arguments
     def resize(self, size: tuple[int, int]) -> "LazyImages":
-        """Return the same images read at another height and width, or as they are if none can."""
+        """Return the same images read at another height and width; unchanged if that is impossible.
+
+        Args:
+            size: Height and width in pixels.
+        """
         size = arguments.size("size", size)
         if self._at_size is None or size == self.shape[1:3]:
             return self
@@ -106,7 +114,7 @@ class LazyImages:
         """Return the same images, each of which is checked when it is read.
 
         Args:
-            check: Raises an error for an image, given as a batch of one, that does not fit.
+            check: Gets one image as a batch, `(1, ...)`; raises an error if it does not fit.
         """
 
         def read(number: int) -> np.ndarray:

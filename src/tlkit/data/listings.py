@@ -1,4 +1,4 @@
-"""Labelled pictures that are listed but not read yet, in the parts of the user's own split."""
+"""List labelled pictures, with the parts of the user's own split, before they are read."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -18,18 +18,18 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Listing:
-    """Pictures with labels, of a folder, a table or a data set; see `tlkit.data.reading.read`.
+    """Pictures with labels, from a folder, a table or a data set; see `tlkit.data.reading.read`.
 
     Attributes:
-        fetch: Returns the picture with this index.
-        labels: The class name of each picture, a tuple of names for multi-label; None for a missing
-            one.
-        paths: Where each picture is.
-        groups: The group of each picture; may be empty.
-        parts: The part of each picture in the user's own split; may be empty.
-        faults: Why pictures with these indices can't be used.
-        problems: What else can't be used.
-        notices: What else was assumed.
+        fetch: Returns the picture of an index.
+        labels: The class name of each picture, or a tuple of names for multi-label; None for a
+            missing label.
+        paths: The path of each picture, or its row, for messages.
+        groups: The group of each picture; empty if there are no groups.
+        parts: The part of each picture in the user's own split; empty if there is no split.
+        faults: For the indices of pictures that can't be used, the reason.
+        problems: Other files and folders that can't be used.
+        notices: Assumptions, and files that were passed over.
     """
 
     fetch: Callable[[int], Picture]
@@ -60,10 +60,10 @@ class Listing:
 
 
 def join(listings: Sequence[Listing]) -> Listing:
-    """Return one listing after the other as one.
+    """Join several listings into one, in their order.
 
-    A picture without a group gets one of its own where others have groups, and a picture without a
-    part is of the training images where others have parts.
+    If some listings have groups, a picture without a group becomes a group of its own. If some have
+    parts, a picture without a part becomes a training image.
     """
     if len(listings) == 1:
         return listings[0]
@@ -100,7 +100,7 @@ _OPTIONAL = ("groups", "parts")
 def read_listing(
     listing: Listing, *, name: str, place: str, options: ReadOptions, are_files: bool = True
 ) -> ImageDataset:
-    """Return listed pictures as a dataset; the parts of the user's own split are compared first.
+    """Read listed pictures as a dataset, after comparing the parts of the user's own split.
 
     Args:
         listing: The pictures.
@@ -132,7 +132,7 @@ def read_listing(
 
 
 def _leave_out_unlabelled(listing: Listing) -> Listing:
-    """Leave out parts to measure on that have no label at all, as a public test set's often."""
+    """Leave out validation and test parts without any label, such as public test sets."""
     found = list(zip(listing.parts, listing.labels, strict=True))
     counts = Counter(listing.parts)
     unlabelled = [
@@ -150,12 +150,12 @@ def _leave_out_unlabelled(listing: Listing) -> Listing:
     return replace(listing.take(kept), notices=[*listing.notices, *said])
 
 
-# A class that is only in the validation or test images can't be learned: it is one that was
-# misspelled, or forgotten in training. So it is a problem, as a damaged file is: by default an
-# error, with `unreadable="skip"` left out and reported. A class that is missing in a part to
-# measure on is only said: nothing can be measured of it there.
+# A class that is only in the validation or test images can't be learned: its name is misspelled, or
+# its training images are missing. So it is a problem like a damaged file: by default an error; with
+# `unreadable="skip"` it is left out and reported. A class that is missing in the validation or test
+# images is only reported: nothing can be measured for it there.
 def _compare_classes(listing: Listing, *, known: Sequence[str]) -> Listing:
-    """Compare the classes of the parts; leave out those neither in training nor known."""
+    """Compare the classes of the parts; leave out classes neither in training nor known."""
     names_of = [(label,) if isinstance(label, str) else label or () for label in listing.labels]
     counts = Counter(
         (part, name) for part, names in zip(listing.parts, names_of, strict=True) for name in names

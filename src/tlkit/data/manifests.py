@@ -1,4 +1,4 @@
-"""Tables of images as columns: CSV, and Parquet."""
+"""Read the columns of a table of images: CSV, TSV or Parquet."""
 
 import csv
 import io
@@ -19,18 +19,19 @@ _MAX_BYTES, _MAX_ROWS = 2 * 10**9, 10**8
 
 
 def read_columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
-    """Return columns of a `.csv` or `.tsv` table in UTF-8, or of a `.parquet` one.
+    """Return columns of a `.csv` or `.tsv` table in UTF-8, or of a `.parquet` table.
 
-    Text is without spaces around it; missing values are empty text. The sign between the columns of
-    a `.csv` table is a comma, semicolon, tab or "|": the one that finds the wanted columns.
+    Text is stripped of surrounding spaces; missing values become empty text. The separator of a
+    `.csv` table may be a comma, semicolon, tab or "|": the first one with which the header has the
+    wanted columns.
 
     Args:
         path: The table.
-        wanted: The columns' names.
+        wanted: The names of the columns.
 
     Raises:
-        ConfigError: There is no such file or column.
-        DataError: It is no such table.
+        ConfigError: The file or a column does not exist.
+        DataError: The file is not such a table.
         MissingExtraError: The extra for Parquet is not installed.
     """
     why = regular_files.find_obstacle(path)
@@ -70,8 +71,8 @@ def _explain(error: Exception) -> str:
     return textwrap.shorten(reason, 200, placeholder=" ...")
 
 
-# A Parquet file of kilobytes can hold a thousand million rows that are alike, or columns that
-# unpack to gigabytes: its last part tells how many before they are read.
+# A Parquet file of kilobytes can hold a thousand million equal rows, or columns that unpack to
+# gigabytes. Its footer states both sizes, so they are checked before any row is read.
 def _read_parquet(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
     with optional.require("pyarrow.parquet", extra="parquet").ParquetFile(path) as file:
         about, names = file.metadata, file.schema_arrow.names
@@ -99,6 +100,6 @@ def _read_csv(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
         reader = csv.DictReader(file, delimiter=sign)
         rows = list(reader)
     for number, row in enumerate(rows, start=1):
-        if None in row:  # where DictReader puts what is too much
+        if None in row:  # DictReader's key of surplus cells
             raise ValueError(f"more cells than columns in row {number}")
     return {name: [row[name] for row in rows] for name in reader.fieldnames or ()}

@@ -1,4 +1,4 @@
-"""Large images are decoded one at a time, and only if there is memory for their pixels."""
+"""Decode large images one at a time, and only if there is memory for their pixels."""
 
 import threading
 from collections.abc import Iterator
@@ -8,19 +8,19 @@ from tlkit._internal import system
 from tlkit._internal.text import byte_size
 
 _LARGE = 25_000_000  # pixels; smaller images are decoded by several threads at once
-_BYTES = 12  # for a pixel: as Pillow reads it, rotated, and converted
+_BYTES = 12  # per pixel: as decoded by Pillow, rotated, and converted
 _TURN = threading.Lock()
 
 
 @contextmanager
 def take_turn(size: tuple[int, int]) -> Iterator[None]:
-    """Wait until no other large image is decoded; an image that is not large need not wait.
+    """Wait until no other large image is being decoded; small images need not wait.
 
     Args:
-        size: Width and height, as the header says.
+        size: Width and height in pixels, from the file's header.
 
     Raises:
-        MemoryError: There is too little memory; the message says how much is needed.
+        MemoryError: There is too little memory; the message states how much is needed.
 
     Examples:
         >>> with take_turn((4000, 3000)):

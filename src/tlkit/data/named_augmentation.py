@@ -1,4 +1,4 @@
-"""Augmentations by name, as Keras layers of moderate strength."""
+"""Create augmentations by name: Keras layers of moderate strength."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Augmentation = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class _Images:
-    """What layers must know of the images."""
+    """The properties of the images that layers depend on."""
 
     low: float
     high: float
@@ -38,28 +38,28 @@ def create_augmentation(
 ) -> tuple[keras.layers.Layer, ...]:
     """Return the Keras layers of named augmentations, for `Phase(augmentation=...)`.
 
-    - "flip": mirrored left to right, for half of the images.
-    - "crop": moved by up to 10 % and enlarged by up to 40 %, each side on its own.
-    - "rotate": turned by up to 11 degrees.
+    - "flip": half of the images are mirrored left to right.
+    - "crop": moved by up to 10 % and enlarged by up to 40 %, each side independently.
+    - "rotate": rotated by up to 11 degrees.
     - "shift": moved by up to 10 % of each side.
     - "zoom": enlarged or reduced by up to 15 %.
-    - "color": brightness, contrast and, of colour images, saturation and hue.
-    - "erase": a rectangle of 2 to 20 % becomes grey, in half of the images.
+    - "color": brightness and contrast change; of colour images, also saturation and hue.
+    - "erase": in half of the images, a rectangle of 2 to 20 % of the area becomes grey.
     - "randaugment": two random changes of eleven (Cubuk et al., 2019, arXiv:1909.13719); RGB only.
     - "mixup": blended with another image, and so is the label (Zhang et al., 2017,
       arXiv:1710.09412).
-    - "cutmix": a rectangle comes from another image, and its share of the label (Yun et al., 2019,
-      arXiv:1905.04899).
+    - "cutmix": a rectangle is replaced by another image's, and the label is mixed by its area (Yun
+      et al., 2019, arXiv:1905.04899).
 
-    Choose changes that keep the class: flips suit photos, but not digits.
+    Choose changes that do not change the class: flips suit photos, but not digits.
 
     Args:
-        names: The names, each once. Layers that mix labels come last.
+        names: The names, without repetitions. Layers that mix labels are moved to the end.
         value_range: The values of black and white.
         channels: 3 for RGB, 1 for grey.
 
     Raises:
-        ConfigError: A name is unknown or repeated, or needs colours.
+        ConfigError: A name is unknown or repeated, or needs colour images.
 
     Examples:
         >>> [layer.name for layer in create_augmentation(["mixup", "flip"])]
@@ -76,7 +76,7 @@ def check_names(names: Sequence[str], *, channels: int = 3) -> None:
     """Check names of augmentations.
 
     Raises:
-        ConfigError: One is unknown or repeated, or needs colours.
+        ConfigError: A name is unknown or repeated, or needs colour images.
     """
     for name in names:
         arguments.one_of("augment", name, get_args(Augmentation))

@@ -1,4 +1,4 @@
-"""Class names from labels and folders: one spelling each, sorted, without missing ones."""
+"""Derive class names from labels and folders: normalized, sorted, and without missing labels."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from tlkit.data import part_names
 from tlkit.errors import Argument, DataError
 
 _LIST = re.compile(r"\[\s*(['\"].*|.*,.*|[0-9.\s]*)\]|[({].*,.*[)}]")
-_JOINERS = "\u200c\u200d"  # invisible, but they change how letters and emoji beside them look
+_JOINERS = "\u200c\u200d"  # invisible, but they change the shapes of neighbouring letters and emoji
 _NUMBER = re.compile(r"[+-]?[0-9]+([.][0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]+([.]0+)?")
 _MISSING = ("", "nan", "<na>", "null")
@@ -23,10 +23,10 @@ _ABSENT_OR_PRESENT = {
 
 
 def normalize(name: str) -> str:
-    r"""Return a name in the one spelling of all that look the same.
+    r"""Return a name in one spelling for all names that look the same.
 
-    An accent may be a character of its own or part of its letter; spaces may be doubled, at the
-    ends or of another kind; other characters are invisible.
+    Names that look the same can differ: an accent may be a separate character or part of its
+    letter, spaces may be doubled, at the ends or of another kind, and characters may be invisible.
 
     Examples:
         >>> normalize("cafe\u0301 ") == "caf\u00e9"
@@ -39,7 +39,7 @@ def normalize(name: str) -> str:
 
 
 def find_fault(name: str) -> str:
-    """Return why a name can't be written to a file or a figure; empty if it can."""
+    """Return why a name can't be written to a file or a figure; "" if it can."""
     categories = {unicodedata.category(each) for each in name}
     if "Cs" in categories:
         return "its name is not UTF-8"
@@ -56,10 +56,10 @@ def escape(name: str) -> str:
 
 
 def check(names: Iterable[str]) -> tuple[str, ...]:
-    """Return class names in one spelling.
+    """Return class names in normalized spelling, after checking them.
 
     Raises:
-        DataError: A name is empty or can't be written, or two look the same.
+        DataError: A name is empty or can't be written, or two names look the same.
     """
     given = []
     for name in names:
@@ -83,7 +83,7 @@ def check(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def sort(names: Iterable[str]) -> tuple[str, ...]:
-    """Return different names in order: by value if all are numbers, otherwise as text.
+    """Return the different names, sorted: by value if all are numbers, otherwise as text.
 
     Examples:
         >>> sort(["10", "9", "9"]), sort(["b10", "b9"])
@@ -95,18 +95,18 @@ def sort(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def from_labels(labels: Sequence[Any], *, column: str) -> list[str | None]:
-    """Return the class name of each label; None for a missing one.
+    """Return the class name of each label; None for a missing label.
 
-    Missing are None, NaN, empty text, and -1 if no other number is negative, as in the test images
-    of many public data sets. Whole numbers with a decimal point, which pandas makes of a column
-    with missing ones, are named without it.
+    Labels count as missing if they are None, NaN, empty text, or -1 while no other number is
+    negative, as in the test images of many public data sets. Whole numbers with a decimal point are
+    named without it, since pandas writes them so in a column with missing labels.
 
     Args:
         labels: Text or numbers.
-        column: Where they are from.
+        column: The column that they are from, for messages.
 
     Raises:
-        DataError: An image has several labels, or labels name parts of a data set.
+        DataError: An image has several labels, or the labels are names of parts of a data set.
     """
     names = [_name(label, column) for label in labels]
     present = {name for name in names if name is not None}
@@ -144,7 +144,7 @@ def refuse_lists(labels: Sequence[Any], *, column: str) -> None:
     """Raise an error for labels that are lists.
 
     Raises:
-        DataError: One is.
+        DataError: A label is a list.
     """
     for label in labels:
         if isinstance(label, list | tuple | set | dict) or hasattr(label, "__array__"):
@@ -154,15 +154,15 @@ def refuse_lists(labels: Sequence[Any], *, column: str) -> None:
 def from_lists(
     labels: Sequence[Any], known: Sequence[str] | None, *, column: str
 ) -> list[tuple[str, ...]]:
-    """Return the class names of each image, of lists of names or of indices into known ones.
+    """Return the class names of each image, from lists of names or lists of indices.
 
     Args:
-        labels: A list for each image; None is an empty one.
-        known: The class names that whole numbers are indices into.
-        column: Where they are from.
+        labels: A list for each image; None counts as an empty list.
+        known: The class names that indices refer to; None if the lists hold names.
+        column: The column that they are from, for messages.
 
     Raises:
-        DataError: They are no lists, or an index has no name.
+        DataError: A label is not a list, or an index has no name.
     """
     spelled = () if known is None else check(known)
     found = []
@@ -192,12 +192,12 @@ def _several_labels(column: str, label: str) -> DataError:
     )
 
 
-# Tables keep several labels of an image as text: a list as Python or JSON writes it, or labels
-# joined by a sign. But a comma may also be part of a name ("castle, ruined"). So joined labels are
-# recognized by their pieces, which are labels of other images: each of them, or, for a "|" and for
-# numbers with spaces, which are no names, one of them.
+# Tables store several labels of an image as text: a list as Python or JSON writes it, or labels
+# joined by a separator. But a comma may also be part of a name ("castle, ruined"). So joined labels
+# are recognized by their pieces: all of these must be labels of other images. One piece is enough
+# if the separator is "|", or a space between numbers, since neither is part of a name.
 def _find_several(names: set[str]) -> str:
-    """Return a name that lists several labels; empty text if no name does."""
+    """Return a name that lists several labels; "" if no name does."""
     for sign in "|;, ":
         pieces = {
             name: {piece.strip() for piece in name.split(sign)}
@@ -215,16 +215,16 @@ def _find_several(names: set[str]) -> str:
 def from_joined_labels(
     labels: Sequence[Any], *, separator: str, column: str
 ) -> list[tuple[str, ...]]:
-    """Return the class names of each image: none, one or several.
+    """Return the class names of each image, of which there may be none, one or several.
 
     Args:
-        labels: Text with a sign between class names, or lists of names; missing ones and empty
-            text are of images without a class.
-        separator: The sign.
-        column: Where they are from.
+        labels: Text with a separator between class names, or lists of names; a missing label or
+            empty text means an image without a class.
+        separator: The separator.
+        column: The column that they are from, for messages.
 
     Raises:
-        DataError: Labels are joined by another sign.
+        DataError: Labels are joined by another separator.
     """
     found = [tuple(dict.fromkeys(_pieces(label, separator))) for label in labels]
     several = _find_joined({name for names in found for name in names})
@@ -239,7 +239,7 @@ def from_joined_labels(
 
 
 def _find_joined(names: set[str]) -> str:
-    """Return a name whose pieces between signs are all labels of other images too; or empty."""
+    """Return a name whose pieces are all labels of other images too; "" if there is none."""
     for sign in "|;,":
         pieces = {name: {*_pieces(name, sign)} for name in names if sign in name}
         counts = Counter(piece for own in pieces.values() for piece in own)
@@ -263,10 +263,13 @@ def _pieces(label: Any, separator: str) -> list[str]:
 def from_label_columns(
     columns: Mapping[str, Sequence[Any]],
 ) -> tuple[list[tuple[str, ...] | None], dict[int, str]]:
-    """Return the class names of each image, and what is wrong with the labels of others.
+    """Return the class names of each image, and the faults of images with invalid labels.
 
     Args:
-        columns: For each class, 0 or 1 for each image.
+        columns: For each class, the cells of its column: 0 or 1 for each image.
+
+    Returns:
+        The class names of each image, None for invalid labels; and the faults by image index.
     """
     known = {
         name: [_ABSENT_OR_PRESENT.get(str(each).lower()) for each in values]

@@ -1,4 +1,4 @@
-"""Names that are no classes: of the parts of a data set, and of what lies beside its images."""
+"""Recognize folder names that are not classes: parts of a data set, and things beside images."""
 
 import re
 from collections.abc import Iterable
@@ -26,16 +26,16 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 def have_parts(names: Iterable[str]) -> bool:
-    """Return whether two of these names are of different parts of a data set, as train and test.
+    """Return whether two of these names denote different parts of a data set, as train and test.
 
-    One alone may be a class: a train beside a bus, a test beside a control.
+    A single such name may be a class, such as train beside bus, or test beside control.
     """
     words = {word for name in names if is_part(name) for word in _words(name)}
     return len({word for word in words if _PART.fullmatch(word)}) > 1
 
 
 def is_part(name: str) -> bool:
-    """Return whether a name is one of a data set's part, such as "train" or "seg_test".
+    """Return whether a name denotes a part of a data set, such as "train" or "seg_test".
 
     Examples:
         >>> [is_part(name) for name in ("train", "valImages2", "seg_test", "test tube", "labels")]
@@ -48,7 +48,7 @@ def is_part(name: str) -> bool:
 
 
 def find_part(name: str) -> str | None:
-    """Return which part of a data set a name is of: "train", "validation", "test", or None.
+    """Return which part a name denotes: "train", "validation", "test", or None for other names.
 
     Examples:
         >>> [find_part(name) for name in ("Training", "seg_val", "test_images", "eval", "trainer")]
@@ -63,7 +63,7 @@ def find_part(name: str) -> str | None:
 
 
 def is_aside(name: str) -> bool:
-    """Return whether a name is one of a folder beside or above classes, such as "masks"."""
+    """Return whether a name denotes something beside or above class folders, such as "masks"."""
     words = _words(name)
     plain = not any(each.isdigit() for each in name)  # "label 1" may be a class
     return (plain and any(map(_ASIDE.fullmatch, words))) and all(
@@ -72,7 +72,7 @@ def is_aside(name: str) -> bool:
 
 
 def is_fold(name: str) -> bool:
-    """Return whether a name is numbered as parts of a data set are, such as "fold_2"."""
+    """Return whether a name is numbered like a part of a data set, such as "fold_2"."""
     return is_part(name) or bool(_FOLD.fullmatch(name))
 
 

@@ -1,4 +1,4 @@
-"""Scan pictures, leave out those that can't be used, and return the others as a dataset."""
+"""Scan pictures, leave out those that can't be used, and return the rest as a dataset."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,9 +16,9 @@ from tlkit.errors import Argument, DataError
 
 Unreadable = Literal["fail", "replace", "skip"]
 Label = str | tuple[str, ...] | None
-"""One class name, several for multi-label, or a missing label."""
-_GREY = 128  # what stands in for an image that can't be read
-_DARK = 64  # of 255; no set of photos is darker than that everywhere
+"""One class name, several for multi-label, or None for a missing label."""
+_GREY = 128  # the value of all pixels of an image that replaces an unreadable one
+_DARK = 64  # of 255; every set of photos has a brighter pixel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,25 +63,25 @@ def read(
     notices: Sequence[str] = (),
     are_files: bool = True,
 ) -> ImageDataset:
-    """Return pictures as a dataset; each is scanned now, and decoded when needed.
+    """Return pictures as a dataset; each is scanned now, and decoded when it is indexed.
 
     Args:
-        fetch: Returns the picture with this index.
+        fetch: Returns the picture of an index.
         labels: The class name of each picture, or for multi-label a tuple of names, which may be
-            empty; None for a missing one.
-        paths: Where each picture is, for messages.
+            empty; None for a missing label.
+        paths: The path or the row of each picture, for messages.
         name: The name of the dataset.
-        place: Where the pictures are, for messages.
-        options: How they are read.
-        groups: The group of each picture.
-        parts: The part of each picture in the user's own split.
-        faults: Why pictures with these indices can't be used.
-        problems: What else was found that can't be used.
-        notices: What else was assumed.
+        place: The folder or table of the pictures, for messages.
+        options: How pictures are read.
+        groups: The group of each picture; empty if there are no groups.
+        parts: The part of each picture in the user's own split; empty if there is no split.
+        faults: For the indices of pictures that can't be used, the reason.
+        problems: Other files and folders that can't be used.
+        notices: Assumptions so far, and files that were passed over.
         are_files: Whether `paths` are files.
 
     Raises:
-        DataError: Pictures can't be used and the options do not allow that; the message lists them.
+        DataError: Pictures can't be used and the options do not skip them; the message lists them.
     """
     wrong = _find_faults(paths, labels) | dict(faults or {})
     usable = [index for index in range(len(labels)) if not wrong.get(index)]
@@ -122,7 +122,7 @@ def read(
 
 
 def _find_faults(paths: Sequence[str], labels: Sequence[Label]) -> dict[int, str]:
-    """Return why pictures can't be used, or empty text, before any is read."""
+    """Return why pictures can't be used, by index, before any is read; "" if they can."""
     faults = {index: naming.find_fault(path) for index, path in enumerate(paths)}
     missing = [index for index, label in enumerate(labels) if label is None]
     return faults | dict.fromkeys(missing, "it has no label (empty, NaN or -1)")
@@ -133,11 +133,11 @@ class _Decoder:
     """Decodes scanned pictures by their index, at one size.
 
     Attributes:
-        fetch: Returns the picture with this index.
-        scans: The scan of each picture; one that is damaged becomes grey.
-        white: White of files with more than 8 bits; None without any.
+        fetch: Returns the picture of an index.
+        scans: The scan of each picture; a damaged picture becomes grey.
+        white: The value of white in files of more than 8 bits; None if there are none.
         options: How pictures are read.
-        are_files: Whether they are files, whose content can be digested.
+        are_files: Whether the pictures are files, whose content can be digested.
     """
 
     fetch: Callable[[int], decoding.Picture]
@@ -147,7 +147,7 @@ class _Decoder:
     are_files: bool
 
     def at_size(self, size: tuple[int, int]) -> tuple[ReadImage, Digest]:
-        """Return what decodes and what digests the pictures at another size."""
+        """Return the functions that decode and that digest the pictures at another size."""
         other = replace(self, options=replace(self.options, image_size=size))
         return other.decode, other.digest
 
@@ -162,7 +162,7 @@ class _Decoder:
         )
 
     def digest(self, indices: np.ndarray) -> np.ndarray | None:
-        """Return a digest of each picture's file and of how it is decoded; None without files."""
+        """Return a digest of each file and of how it is decoded; None if there are no files."""
         if not self.are_files:
             return None
         scans = [self.scans[int(index)] for index in indices]
@@ -205,7 +205,7 @@ def _encode(
 def _find_class_names(
     present: Iterable[str], wanted: Sequence[str] | None, place: str
 ) -> tuple[str, ...]:
-    """Return the class names that labels are indices into."""
+    """Return the class names whose indices become the labels."""
     found = naming.sort(present)
     if wanted is None:
         if len(found) < 2:
@@ -246,13 +246,13 @@ def _check_problems(
         )
 
 
-# A camera of 12 bits writes files of 16 bits whose values end at 4,095 and not at 65,535. One file
-# may be dark, but the brightest pixel of all files tells how many bits the set has. So one white
-# holds for the whole set; files of 8 bits keep 255.
+# A 12-bit camera writes 16-bit files whose values end at 4,095 instead of 65,535. A single file may
+# be dark, but the brightest pixel of all files shows how many bits the set has. So one value of
+# white applies to the whole set; 8-bit files keep 255.
 def _find_white(
     scans: Sequence[scanning.Scan], white: int | None
 ) -> tuple[int | None, tuple[str, ...]]:
-    """Return white of files with more than 8 bits, None without any, and what to say of it."""
+    """Return white for files of more than 8 bits (None if there are none), and the notices."""
     brightest = Counter[str]()
     for scan in scans:
         brightest[scan.form] = max(brightest[scan.form], scan.brightest)
@@ -281,12 +281,12 @@ def _find_white(
 
 
 def _find_similar(names: Sequence[str]) -> tuple[str, ...]:
-    """Return what to say of class names that differ in capitals only."""
+    """Return notices of class names that differ only in capital letters."""
     spelled: dict[str, list[str]] = {}
     for name in names:
         spelled.setdefault(name.casefold(), []).append(name)
     return tuple(
         f"the classes {join_first([*map(repr, same)])} differ in capitals only"
         for same in spelled.values()
-        if len(same) > 1 and len(same[0]) > 1  # letters may be classes
+        if len(same) > 1 and len(same[0]) > 1  # single letters may be classes
     )

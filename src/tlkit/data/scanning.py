@@ -20,23 +20,23 @@ from tlkit.data.threads import map_in_groups
 from tlkit.errors import DataError
 
 _SIDE = 32
-_MAX_BYTES = 2**31  # of a file
-_HASHED = 1024  # pictures at a time
-_HASH_SIDE = 8  # frequencies
+_MAX_BYTES = 2**31  # the largest accepted file
+_HASHED = 1024  # pictures that are hashed at a time
+_HASH_SIDE = 8  # frequencies per axis
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """What a scan found out about one image.
+    """The result of scanning one image.
 
     Attributes:
-        digest: A hash of its content.
+        digest: A hash of the image's content, in hexadecimal digits.
         perceptual_hash: 64 bits, few of which differ between similar images (imagehash's
             phash); 0 for an unreadable image.
-        problem: Why it is unreadable; empty for a readable image.
+        problem: Why the image is unreadable; empty for a readable image.
         thumbnail: 32 x 32 grey pixels of 8 bits; empty for an unreadable image.
-        form: How its file stores pixels.
-        brightest: The largest value in it.
+        form: How the image's file stores pixels.
+        brightest: The largest value in the image.
     """
 
     digest: str
@@ -54,10 +54,10 @@ _ON_SCANNED: ContextVar[Callable[[int, int], None]] = ContextVar(
 
 @contextmanager
 def observe(on_scanned: Callable[[int, int], None]) -> Iterator[None]:
-    """Call a function after each picture that is scanned in a block.
+    """Call a function after each picture that is scanned inside the block.
 
     Args:
-        on_scanned: Gets how many are done, and how many there are.
+        on_scanned: Gets the number of scanned pictures and the number of all pictures.
     """
     token = _ON_SCANNED.set(on_scanned)
     try:
@@ -85,7 +85,7 @@ def scan_pictures(
     """Read pictures completely, and return a scan of each.
 
     Args:
-        fetch: Returns the picture with this index.
+        fetch: Returns the picture of an index.
         indices: The pictures to scan.
         white: As for `scan_files`.
     """
@@ -129,15 +129,15 @@ def _to_grey(image: np.ndarray, value_range: tuple[float, float]) -> Image.Image
     return Image.fromarray(np.rint(255 * (grey - low) / (high - low)).astype("uint8"))
 
 
-# It is the hash of imagehash's `phash`, as a test says, but of many pictures at a time: one by one,
-# Python's part of it took a third of a scan.
+# The result equals imagehash's `phash`, as a test shows, but many pictures are hashed at a time:
+# one by one, the Python part of hashing took a third of a scan.
 def hash_pixels(pictures: Iterable[np.ndarray]) -> Iterator[int]:
-    """Yield the perceptual hash of each picture: which of its low frequencies are strong.
+    """Yield the perceptual hash of each picture: which of its low frequencies are above the median.
 
     Args:
-        pictures: 32 x 32 grey pixels each, in any shape.
+        pictures: 32 x 32 grey pixels for each picture, in any shape.
     """
-    fft = importlib.import_module("scipy.fft")  # which `Predictor` can do without
+    fft = importlib.import_module("scipy.fft")  # not at the top: `Predictor` works without scipy
     remaining = iter(pictures)
     while block := list(itertools.islice(remaining, _HASHED)):
         pixels = np.stack(block).reshape(-1, _SIDE, _SIDE).astype("float64")
@@ -163,7 +163,7 @@ def _scan_picture(fetch: Callable[[], Picture], white: int | None) -> Scan:
         return Scan(digest="", perceptual_hash=0, problem=error.strerror or str(error))
     return Scan(
         digest=digest,
-        perceptual_hash=0,  # of all at once, later
+        perceptual_hash=0,  # computed later, for all pictures at once
         thumbnail=found.pixels.tobytes(),
         form=found.form,
         brightest=found.brightest,
@@ -171,12 +171,13 @@ def _scan_picture(fetch: Callable[[], Picture], white: int | None) -> Scan:
 
 
 def read_again(picture: Picture, scan: Scan) -> Picture:
-    """Return the content of a file that was scanned; other pictures are returned as they are.
+    """Return the content of a scanned file; other pictures are returned unchanged.
 
-    So is a file that can't be read: decoding it tells why.
+    An unreadable file is returned as a path: decoding it reports the error.
 
     Raises:
-        DataError: It has changed since: labels, parts and stored features belong to the scan.
+        DataError: The file has changed since the scan, on which labels, parts and stored features
+            depend.
     """
     if not isinstance(picture, Path):
         return picture

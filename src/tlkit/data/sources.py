@@ -1,4 +1,4 @@
-"""Images of your own in one form: from arrays, folders, tables, other libraries' data sets."""
+"""Create datasets from your own images: arrays, folders, tables, and other libraries' data sets."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -44,11 +44,12 @@ def from_arrays(
     """Return images in memory as a dataset, without copying them.
 
     Args:
-        images: `(count, height, width)` or with a channel axis.
-        labels: The class index of each image; for multi-label, rows of 0 and 1.
-        class_names: The name of each class.
+        images: `(count, height, width)` or `(count, height, width, channels)`.
+        labels: The class index of each image, `(count,)`; for multi-label, rows of 0 and 1,
+            `(count, classes)`.
+        class_names: The name of each class, in the order of the indices.
         multi_label: Whether an image can have several classes, or none.
-        groups: The group of each image, such as a patient, that a split keeps together.
+        groups: The group of each image, such as a patient; a split keeps groups together.
         name: The name of the dataset in a report.
         value_range: The values of black and white.
 
@@ -88,25 +89,25 @@ def from_huggingface(
     class_names: Sequence[str] | None = None,
     white: int | None = None,
 ) -> ImageDataset:
-    """Return the images of a Hugging Face data set; each is scanned now, as of a folder.
+    """Return the images of a Hugging Face data set; each is scanned now, like files in a folder.
 
-    Get one with `pip install 'tlkit[datasets]'` and `datasets.load_dataset(name)`. Of a
-    `DatasetDict`, the splits train, validation and test become the `parts` of one dataset, which
-    `tlkit.splits.split` uses as they are; one without labels is passed over.
+    To load a data set: `pip install 'tlkit[datasets]'` and `datasets.load_dataset(name)`. The
+    splits train, validation and test of a `DatasetDict` become the `parts` of one dataset, which
+    `tlkit.splits.split` uses unchanged; a validation or test split without labels is passed over.
 
-    Class names are those of its `ClassLabel`; labels of another type are named by their value, in
-    the order of numbers if all are. Its format, such as "numpy", makes no difference; a transform
-    of yours is applied.
+    Class names are those of the column's `ClassLabel`; labels of another type are named by their
+    value, and sorted by value if all are numbers. The data set's format, such as "numpy", has no
+    effect; your own transform is applied.
 
     Args:
-        dataset: A `Dataset` or a `DatasetDict` with a column of images, of their files' content or
-            paths, or of arrays of whole numbers.
+        dataset: A `Dataset` or a `DatasetDict` with a column of images: Pillow images, the content
+            or paths of files, or arrays of whole numbers.
         image_size: As for `from_folder`.
         image: The column of images.
         label: The column of labels.
-        multi_label: Whether an image can have several classes, or none: the column then holds lists
+        multi_label: Whether an image can have several classes, or none; the column then holds lists
             of labels.
-        group: The column of groups, such as patients, that a split keeps together.
+        group: The column of groups, such as patients; a split keeps groups together.
         fit: As for `from_folder`.
         channels: As for `from_folder`.
         unreadable: As for `from_folder`.
@@ -162,7 +163,7 @@ def _find_names(dataset: Any, label: str) -> Sequence[str] | None:
 
 
 def _find_splits(dataset: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the splits of a `DatasetDict` that are parts, by "train", "validation", "test"."""
+    """Return the splits of a `DatasetDict` that are parts, by "train", "validation" and "test"."""
     found: dict[str, Any] = {}
     for part in PARTS:
         named = [name for name in dataset if part_names.find_part(str(name)) == part]
@@ -220,7 +221,7 @@ def _list_rows(
 def _label_names(
     labels: Sequence[Any], known: Sequence[str] | None, column: str
 ) -> tuple[list[str | None], dict[int, str]]:
-    """Return the class name of each row, and why rows have none; a public test's are often -1."""
+    """Return the class name of each row, and the faults of rows without one; -1 is no fault."""
     if known is None:
         return naming.from_labels(labels, column=column), {}
     spelled = naming.check(known)
@@ -236,9 +237,9 @@ def _label_names(
     }
 
 
-# The format of a data set decides what its rows are: images of Pillow, arrays of NumPy, tensors of
-# torch. So it is taken off. A column of images is read as the files' content, which is then judged
-# and decoded as files are; only a transform, which is the user's own, is applied to the row.
+# The format of a data set decides whether its rows are Pillow images, NumPy arrays or torch
+# tensors, so the format is removed. A column of images is read as the content of files, which is
+# checked and decoded like other files. Only a transform, which is the user's own, is applied.
 def _fetcher(dataset: Any, column: str) -> Callable[[int], decoding.Picture]:
     """Return a function that returns the picture in a row."""
     own = (getattr(dataset, "format", None) or {}).get("type") == "custom"
@@ -281,10 +282,10 @@ class LoaderBatches:
 def from_loader(loader: Any, *, channels_first: bool = True) -> LoaderBatches:
     """Return a torch `DataLoader` as a dataset of batches for training and evaluation.
 
-    `from_batches` returns an `ImageDataset` instead, which can be split and reported on.
+    In contrast, `from_batches` returns an `ImageDataset`, which can be split and reported on.
 
     Args:
         loader: Yields `(images, labels)`.
-        channels_first: Whether images are `(batch, channels, height, width)`, as torch has them.
+        channels_first: Whether images are `(batch, channels, height, width)`, as in torch.
     """
     return LoaderBatches(loader, channels_first=channels_first)

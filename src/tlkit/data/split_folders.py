@@ -12,7 +12,7 @@ from tlkit.data.listings import PARTS
 from tlkit.errors import Argument, ConfigError
 
 SplitChoice = Literal["auto", "folders", "pool", "random"]
-"""Whether folders such as train/ and test/ are parts: as they look, yes, yes but joined, no."""
+"""How to interpret folders such as train/ and test/; see `tlkit.sources.from_folder`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,24 +20,30 @@ class SplitFolders:
     """The folders of a user's own split.
 
     Attributes:
-        parts: The folder with the class folders of each part, by "train", "validation", "test".
-        notices: What was assumed.
+        parts: The folder that contains the class folders, by "train", "validation" and "test".
+        notices: Assumptions, and folders that were passed over.
     """
 
     parts: Mapping[str, Path]
     notices: tuple[str, ...]
 
 
-# A name alone does not tell: "train" beside "bus" is a vehicle. So a folder is a part if it is
-# named as one and has class folders with images in it. Folders are a split if one of them is the
-# part to train on, and if another is a part too or no other folder has images. Folders with
-# such names but without class folders hold images without labels, as many a public test set, and
+# A name alone does not decide: "train" beside "bus" is a vehicle. So a folder is a part if it has
+# the name of a part and contains class folders with images. Folders are a split if one of them is
+# the training part, and if another is a part too or no other folder has images. Folders with such
+# names but without class folders contain images without labels, like many public test sets, and
 # are passed over. See decision 21.
 def find_split(root: Path, folders: Sequence[Path], split: SplitChoice) -> SplitFolders | None:
-    """Return the parts among the folders in a folder; None if these are classes.
+    """Return the parts among the subfolders of a folder; None if the subfolders are classes.
+
+    Args:
+        root: The folder.
+        folders: Its subfolders.
+        split: As for `tlkit.sources.from_folder`.
 
     Raises:
-        ConfigError: Two folders are named as one part, or the folders must be parts and are not.
+        ConfigError: Two folders have the name of the same part, or `split` requires parts and there
+            are none.
     """
     if split == "random":
         return None
@@ -72,7 +78,7 @@ def find_split(root: Path, folders: Sequence[Path], split: SplitChoice) -> Split
 
 
 def _may_be_classes(found: Mapping[str, Sequence[Path]], others: Sequence[Path]) -> bool:
-    """Return whether a single part is among folders of images that are no part of a data set."""
+    """Return whether the only part is beside folders of images that may be classes."""
     strangers = [
         each
         for each in others
@@ -82,7 +88,7 @@ def _may_be_classes(found: Mapping[str, Sequence[Path]], others: Sequence[Path])
 
 
 def _take_one_of_each(found: Mapping[str, Sequence[Path]], root: Path) -> dict[str, Path]:
-    """Return the folder of each part that there is."""
+    """Return the folder of each part that exists."""
     for part, folders in found.items():
         if len(folders) > 1:
             raise ConfigError(
@@ -94,7 +100,7 @@ def _take_one_of_each(found: Mapping[str, Sequence[Path]], root: Path) -> dict[s
 
 
 def _describe(parts: Mapping[str, Path], split: SplitChoice) -> str:
-    """Return what was assumed of the folders of parts."""
+    """Return a notice of how the folders of parts are used."""
     if split == "pool":
         joined = join_first([folder.name for folder in parts.values()])
         return f"the images of {joined} are joined, and split again"
@@ -106,7 +112,7 @@ _PURPOSES = {"train": "training", "validation": "validation", "test": "testing"}
 
 
 def _find_classes(folder: Path, part: str | None) -> Path | None:
-    """Return the folder whose subfolders are classes: this one, or one of its name in it."""
+    """Return the folder that contains the class folders: this one, or one of its name inside it."""
     within = list(subfolders(folder))
     if len(within) == 1 and part_names.find_part(within[0].name) == part:
         return _find_classes(within[0], part)
@@ -124,7 +130,7 @@ def _has_images_itself(folder: Path) -> bool:
 
 
 def subfolders(folder: Path) -> Iterator[Path]:
-    """Yield the folders in a folder in the order of their names, but hidden ones."""
+    """Yield the subfolders of a folder in the order of their names, except hidden ones."""
     try:
         entries = sorted(folder.iterdir())
     except OSError:  # it may not be read

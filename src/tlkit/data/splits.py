@@ -1,4 +1,4 @@
-"""Split images into parts by content and by group, without duplicates across parts."""
+"""Split images into parts by content and by group, without duplicates in different parts."""
 
 import hashlib
 from collections import Counter
@@ -29,8 +29,8 @@ __all__ = [
 
 Duplicates = Literal["allow", "refuse", "together"]
 _MAX_ROWS = 30  # classes in a notebook's table
-_MIN_GROUP = 10  # images of which a group may always have
-_MAX_SHARE = 0.1  # of the images of a class, of which a group may have
+_MIN_GROUP = 10  # images that a group of near-duplicates may always have
+_MAX_SHARE = 0.1  # of the images of a class, which such a group may have at most
 
 
 @check_arguments
@@ -39,14 +39,14 @@ class Split:
     """A dataset in three parts.
 
     Attributes:
-        train: Images to train on.
-        validation: Images to choose and calibrate by; may be empty.
-        test: Images to measure on.
-        duplicates: The duplicates and near-duplicates that were found in the whole dataset.
-        largest_group: The number of images in the largest group of them.
-        num_apart: Of these pairs, how many are in different parts.
+        train: The images to train on.
+        validation: The images for model selection and calibration; may be empty.
+        test: The images to measure on.
+        duplicates: The pairs of duplicates and near-duplicates in the whole dataset.
+        largest_group: The number of images in the largest group of duplicates; 1 if there are none.
+        num_apart: How many of these pairs are in different parts.
         own_parts: The parts of the user's own split; the others are taken from its training images.
-        num_groups_apart: The number of groups, such as patients, in different parts of it.
+        num_groups_apart: How many groups, such as patients, have images in different parts.
         dealt_out: The classes whose few images were moved so that every part has one.
     """
 
@@ -98,7 +98,11 @@ class Split:
 
     @check_arguments
     def limited(self, count: int) -> "Split":
-        """Return the same split with only the first `count` training images."""
+        """Return the same split with only the first `count` training images.
+
+        Args:
+            count: The number of training images, at least 1.
+        """
         wanted = arguments.at_least("count", count, 1)
         return replace(self, train=self.train.take(slice(wanted)))
 
@@ -113,38 +117,40 @@ def split(
     stratify: bool = False,
     seed: int = 0,
 ) -> Split:
-    """Split images by their content, each class in about the same proportions.
+    """Split images by their content, with about the same class proportions in every part.
 
-    A hash of an image's content, or of its group's name, decides which part it belongs to. So the
-    split is the same on every machine, and files that are added later do not move the others,
-    unless they are near-duplicates of them and duplicates are kept together. With `stratify`, class
-    proportions are equal in every part, as far as whole images and groups allow; files that are
-    added later then move a few of the others.
+    A hash of an image's content, or of its group's name, decides its part. So the split is the same
+    on every machine, and files that are added later do not move the others, unless they are
+    near-duplicates of them and duplicates are kept together. With `stratify`, class proportions are
+    equal in every part, as far as whole images and groups allow; files that are added later then
+    move a few of the others.
 
-    Of a class that only added images have, and with `stratify` of every class, each part gets an
-    image, if there are enough: where a hash or a share leaves a part without, a few are moved.
+    If a part would get no image of a class, a few images of the class are moved to it, provided
+    that the class has enough. This applies to classes that only added images have; with `stratify`,
+    to all classes.
 
-    Images with `parts` are in the user's own split, which is used as it is: no image moves. A part
-    that it lacks is taken from its training images in the same way.
+    Images with `parts` belong to the user's own split, which is used unchanged. A part that it
+    lacks is taken from its training images in the same way.
 
     Args:
         data: The images.
-        test: The share of test images, 0 to below 1; in the user's own split, of training images.
+        test: The share of test images, 0 to below 1; in the user's own split, the share of its
+            training images.
         validation: The share of validation images, likewise.
         duplicates: What to do with duplicates and near-duplicates in different parts: "refuse"
             raises an error, "together" moves them into one part, "allow" accepts them. Identical
-            images with different labels are accepted by "allow" only. A chain of near-duplicates
-            of more than 10 images, and of more than 10 % of the class, is cut into smaller groups;
-            give the images of a video or a patient `groups`. Between parts of
-            the user's own split, pairs are never moved: "together" counts them.
+            images with different labels are only accepted by "allow". A chain of near-duplicates
+            with more than 10 images and more than 10 % of its class is divided into smaller groups;
+            set `groups` for the images of a video or a patient. Pairs in different parts of the
+            user's own split are never moved: "together" only counts them.
         stratify: Whether to keep class proportions equal in every part. A group counts as its
             most frequent class.
-        seed: Another seed gives another split.
+        seed: The seed of the hashes; another seed gives another split.
 
     Raises:
-        ConfigError: The shares leave nothing to train on, or images can have several classes and
-            are to be stratified.
-        DataError: Duplicates are refused, or a class has no image in a part.
+        ConfigError: The shares leave no training images, or `stratify` is set and images can have
+            several classes.
+        DataError: Duplicates are refused, or a part has no image of a class.
 
     Examples:
         >>> from tlkit import sources
@@ -197,7 +203,7 @@ def split(
 
 
 def _count_apart(groups: Sequence[str], parts: np.ndarray) -> int:
-    """Return how many groups have images in several parts."""
+    """Return how many groups have images in different parts."""
     found: dict[str, set[str]] = {}
     for group, part in zip(groups, parts.tolist(), strict=False):
         found.setdefault(group, set()).add(part)
@@ -206,7 +212,7 @@ def _count_apart(groups: Sequence[str], parts: np.ndarray) -> int:
 
 @check_arguments
 def find_groups(data: ImageDataset) -> list[str]:
-    """Return a name for each image that it shares with its group, duplicates and near-duplicates.
+    """Return a name for each image, shared by its group, its duplicates and near-duplicates.
 
     Args:
         data: The images.
@@ -229,13 +235,13 @@ def hold_out(
 ) -> tuple[ImageDataset, ImageDataset]:
     """Return the images without a share of each class, and that share; groups stay together.
 
-    Duplicates are kept together too if the images have been scanned, as files have. Of a class of
-    too few images, none is held out.
+    Duplicates also stay together if the images have been scanned, as files have. A class with too
+    few images keeps all of them in the first result.
 
     Args:
         data: The images.
-        share: The share to hold out, 0 to below 1.
-        seed: Another seed holds out others.
+        share: The share of each class to hold out, 0 to below 1.
+        seed: The seed of the choice.
 
     Raises:
         ConfigError: The share is out of range.
@@ -259,11 +265,11 @@ def _keys(data: ImageDataset) -> list[str]:
     return list(data.groups) or [scan.digest for scan in data.scans]
 
 
-# Images that look alike in steps, such as plots or frames, form a chain through a whole class,
-# which would then be in one part. So pairs are joined one after the other, the most similar first,
-# unless a group gets larger than a tenth of its class. Identical images always stay together.
+# Images that differ in small steps, such as plots or the frames of a video, form a chain through a
+# whole class, which would then be in one part. So pairs are joined one by one, the most similar
+# first, unless a group would exceed a tenth of its class. Identical images always stay together.
 def _join_keys(data: ImageDataset, pairs: Iterable[DuplicatePair]) -> list[str]:
-    """Return one key, the first in the alphabet, for all images that share a key or are paired."""
+    """Return a key for each image: the first, in order, of the keys that are joined by pairs."""
     keys = _keys(data)
     names, first, nodes = np.unique(keys, return_index=True, return_inverse=True)
     classes = _single_labels(data)[first]
@@ -285,27 +291,31 @@ def _join_keys(data: ImageDataset, pairs: Iterable[DuplicatePair]) -> list[str]:
 
 
 def _single_labels(data: ImageDataset) -> np.ndarray:
-    """Return class indices; images that can have several classes count as of one."""
+    """Return class indices; zeros if images can have several classes."""
     return np.zeros(len(data), int) if data.is_multi_label else data.labels
 
 
 def hash_to_unit(keys: Sequence[str], seed: int) -> np.ndarray:
-    """Return a number from 0 to 1 for each key, which looks random but is always the same."""
+    """Return a pseudo-random number from 0 to below 1 for each key, the same on every machine."""
     texts = (f"{seed}:{key}".encode(errors="surrogatepass") for key in keys)
     digests = (hashlib.blake2b(text, digest_size=8).digest() for text in texts)
     return np.asarray([int.from_bytes(digest, "big") / 2**64 for digest in digests])
 
 
-# Hashes are spread evenly only on average: of 10 images of a class, 0 to 5 may lie below 0.2. So
-# the images of each class are lined up in the order of their hashes and given new positions at
-# equal distances: with n images, the middle of each n-th part of the line from 0 to 1. Then the
-# share below 0.2 is right to the image. A group, whose images have one hash, takes as much of the
-# line as it has images, and is put at the middle of that.
+# Idea: hashes are only evenly spread on average: of 10 images of a class, 0 to 5 may lie below 0.2.
+# So the images of each class are sorted by their hashes and get new positions at equal distances:
+# with n images, the centres of n equal intervals from 0 to 1. Then the share below 0.2 is exact to
+# one image. A group, whose images have the same hash, takes as many intervals as it has images, and
+# its position is their common centre.
 def _spread_evenly(positions: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return positions in the same order within each class, spread evenly from 0 to 1.
 
     Images with the same position are a group: they keep one position, and count as their most
     frequent class.
+
+    Args:
+        positions: The hash of each image, from 0 to 1.
+        labels: The class index of each image.
     """
     _, group, sizes = np.unique(positions, return_inverse=True, return_counts=True)
     group_class = _find_most_frequent(group, labels)
@@ -319,17 +329,17 @@ def _spread_evenly(positions: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _find_most_frequent(group: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the most frequent class of each group, or of several the first."""
+    """Return the most frequent class of each group; of several, the lowest index."""
     num_classes = labels.max() + 1
     pairs, counts = np.unique(group * num_classes + labels, return_counts=True)
-    order = np.lexsort((-counts, pairs // num_classes))  # which keeps the order of equal counts
+    order = np.lexsort((-counts, pairs // num_classes))  # a stable sort
     groups = pairs[order] // num_classes
     first = np.flatnonzero(np.diff(groups, prepend=-1))
     return np.asarray(pairs[order][first] % num_classes)
 
 
 def _assign_parts(positions: np.ndarray, shares: Mapping[str, float]) -> np.ndarray:
-    """Return the name of the part of each image, by its position from 0 to 1."""
+    """Return the name of the part of each image, from its position between 0 and 1."""
     in_test = positions < shares["test"]
     in_validation = positions < shares["test"] + shares["validation"]
     return np.where(in_test, "test", np.where(in_validation, "validation", "train"))

@@ -1,4 +1,4 @@
-"""List the images that a table names, with their labels, groups and parts."""
+"""List the images in the rows of a table, with their labels, groups and parts."""
 
 import glob
 import os
@@ -16,7 +16,7 @@ from tlkit.data.reading import Label
 from tlkit.errors import Argument, ConfigError, DataError
 
 _WEB = "it is a web address: download the image, and write its path"
-_LEADS_OUT = re.compile(r"^[/\\]|^.:|\.\.")  # perhaps
+_LEADS_OUT = re.compile(r"^[/\\]|^.:|\.\.")  # may lead out of the folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +33,16 @@ class Columns:
 
 
 def list_table(path: Path, columns: Columns, *, folder: Path | None = None) -> Listing:
-    """Return the images that a table names.
+    """Return the images that a table lists.
 
     Args:
         path: The table.
-        columns: Its columns.
-        folder: The folder that paths are relative to; by default the table's own.
+        columns: The names of its columns.
+        folder: The folder that paths are relative to; by default the table's folder.
 
     Raises:
-        ConfigError: There is no such file or column.
-        DataError: Something is wrong with the table.
+        ConfigError: The file or a column does not exist.
+        DataError: The content of the table is invalid.
     """
     of_labels = columns.labels or [columns.label]
     wanted = [
@@ -82,7 +82,7 @@ def list_table(path: Path, columns: Columns, *, folder: Path | None = None) -> L
 def _read_labels(
     table: Mapping[str, list[Any]], columns: Columns
 ) -> tuple[Sequence[Label], dict[int, str]]:
-    """Return the label of each row, several for multi-label, and what is wrong with others."""
+    """Return the label of each row, a tuple for multi-label, and the faults of other rows."""
     if columns.labels:
         return naming.from_label_columns({each: table[each] for each in columns.labels})
     name, cells = columns.label, table[columns.label]
@@ -97,10 +97,10 @@ def check_label_columns(
     label_columns: Sequence[str],
     class_names: Sequence[str] | None,
 ) -> list[str]:
-    """Return the columns of 0 and 1, after checking that labels are given in one way.
+    """Return the columns of 0 and 1, after checking that labels are in columns of one kind only.
 
     Raises:
-        ConfigError: They are given in two ways, or the columns are not the classes.
+        ConfigError: Columns of two kinds are chosen, or the columns are not the classes.
     """
     if isinstance(label_columns, str) or len(set(label_columns)) < len(label_columns):
         raise ConfigError(
@@ -125,10 +125,10 @@ def check_label_columns(
 
 
 def _read_parts(table: Mapping[str, list[Any]], column: str | None) -> list[str]:
-    """Return the part that each row names.
+    """Return the part in each row: "train", "validation" or "test".
 
     Raises:
-        DataError: A row names no part, or none is of the training images.
+        DataError: A row has no part.
     """
     if column is None:
         return []
@@ -144,7 +144,7 @@ def _read_parts(table: Mapping[str, list[Any]], column: str | None) -> list[str]
 
 
 def _check_some_exist(names: Sequence[str], root: Path, column: str) -> None:
-    """Raise an error if no file of a table exists, which tells what their paths look like."""
+    """Raise an error if no file of a table exists; its message explains how to write the paths."""
     given = [name for name in names if name and not naming.find_fault(name)]
     if not given or any(_exists(root / name) for name in given):
         return
@@ -163,7 +163,7 @@ def _exists(path: Path) -> bool:
 
 
 def _refuse_outside(names: Sequence[str], root: Path, column: str) -> None:
-    """Raise an error if a table that others may have written names files elsewhere."""
+    """Raise an error if a table, which may be someone else's, lists files outside the folder."""
     top = Path(os.path.normpath(root.absolute()))  # links may lead elsewhere: they are the user's
     outside = [
         f"{name!r} in row {row}"

@@ -1,4 +1,4 @@
-"""Read many images by threads."""
+"""Read many images with threads."""
 
 import time
 from collections import deque
@@ -13,17 +13,17 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _GROUP = 16  # images
-_MIN_SECONDS = 6e-4  # for an image, with which threads are as fast as none
+_MIN_SECONDS = 6e-4  # for one image: threads are not faster for images that take less
 
 
-# What takes Python half a millisecond and its decoder less is slower by two threads, which wait for
-# each other, than by one. Where threads pay, a group at a time costs less than an image at a time.
+# Reading an image with little decoding runs mostly in Python, where threads wait for each other:
+# two are slower than one. Where threads help, a group of images at a time has less overhead.
 def map_in_groups(read: Callable[[int], Result], numbers: Sequence[int]) -> Iterator[Result]:
-    """Yield what a function returns for each number, in order.
+    """Yield the result of a function for each number, in order.
 
     Args:
-        read: Is called by several threads, unless it is quick for the first numbers.
-        numbers: The numbers.
+        read: Called by several threads, unless it is fast for the first numbers.
+        numbers: The numbers to call it with.
     """
     cores = system.count_cores()
     size = min(_GROUP, max(1, len(numbers) // (4 * cores)))
@@ -48,15 +48,15 @@ def map_ahead(
     batch_size: int,
     num_threads: int | None = None,
 ) -> Iterator[list[tuple[Item, Result]]]:
-    """Yield items in batches, each item with what a function returns for it, in order.
+    """Yield items in batches, each item with the result of a function, in order.
 
-    While a batch is used, threads call the function for the next one; memory holds two.
+    While the consumer uses a batch, threads compute the next one; memory holds two batches.
 
     Args:
-        function: Is called by several threads.
-        items: Its arguments.
-        batch_size: Items in a batch.
-        num_threads: By default as many as there are cores.
+        function: Called by several threads.
+        items: The items to call it with.
+        batch_size: The number of items in a batch.
+        num_threads: The number of threads; by default that of the cores.
 
     Examples:
         >>> list(map_ahead(abs, [1, -2, -3], batch_size=2))

@@ -1,4 +1,4 @@
-"""Images without labels in any form: arrays, files, Pillow images, bytes, folders, or a list."""
+"""Read images without labels in any form: arrays, files, Pillow images, bytes, folders or lists."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,20 +41,20 @@ def read_blocks(
 ) -> Iterator[tuple[np.ndarray, Any]]:
     """Yield the indices of some images, and these images as one array, until all are read.
 
-    Files are decoded as `tlkit.sources.from_folder` does it: to the model's size if it has one,
-    otherwise in their own size. Black and white become those of the model. Images of several sizes
-    are returned in several arrays.
+    Files are decoded as by `tlkit.sources.from_folder`: to the model's size if it has one,
+    otherwise in their own size. Pixels are scaled to the model's range. Images of different sizes
+    are yielded in different arrays.
 
     Args:
         images: The images.
-        input_shape: The model's, with the batch axis.
+        input_shape: The model's input shape, with the batch axis.
         value_range: The model's values of black and white; None means (0, 255).
-        file_shape: The shape to which files are decoded; None is that of the model.
+        file_shape: The shape to which files are decoded; None means `input_shape`.
         batch_size: How many images of a list are read at a time.
         **decoding_settings: `fit`, `white` and `max_pixels` of `read_file`.
 
     Raises:
-        DataError: There is no image, an image can't be read, or it is not clear whether an array is
+        DataError: There is no image, an image can't be read, or it is ambiguous whether an array is
             one image or many.
     """
     decoding.check_fit(decoding_settings.get("fit", "squash"))
@@ -96,7 +96,7 @@ def read_array(images: Images, **settings: Any) -> np.ndarray:
 
 
 def group(numbers: Sequence[int], images: Sequence[Any]) -> Iterator[tuple[np.ndarray, Any]]:
-    """Yield the numbers and pixels of images of the same shape and dtype in one array."""
+    """Yield arrays of the images with the same shape and dtype, each with the images' numbers."""
     groups: dict[Any, list[int]] = defaultdict(list)
     for row, image in enumerate(images):
         groups[image.shape, image.dtype.str].append(row)
@@ -156,7 +156,7 @@ def _read(
     bounds: tuple[float, float],
     settings: Mapping[str, Any],
 ) -> np.ndarray:
-    """Return one image with the axes that the model takes; the shapes are for arrays and files."""
+    """Return one image with the axes of the model's input; the shapes are for arrays and files."""
     if not _is_file(item):
         array = _check_numbers(_to_array(item, f"images[{number}]"), item)
         (image,) = _add_axes(array, shapes[0], one=f"images[{number}]")
@@ -178,18 +178,18 @@ def read_file(
     white: int | None = None,
     max_pixels: int | None = None,
 ) -> np.ndarray:
-    """Return the pixels of a file with the axes, size and range that a model takes.
+    """Return the pixels of a file with the axes, size and range of a model's input.
 
     Args:
-        picture: What `decoding.decode` takes.
-        input_shape: The model's, with the batch axis.
+        picture: A picture that `decoding.decode` accepts.
+        input_shape: The model's input shape, with the batch axis.
         value_range: The model's values of black and white; None means (0, 255).
-        fit: How it is fitted into the model's size.
+        fit: How the picture is fitted into the model's size: "squash", "crop" or "pad".
         white: As for `decoding.decode_fully`.
         max_pixels: As for `decoding.decode_fully`.
 
     Raises:
-        UnreadableImageError: It can't be read as an image.
+        UnreadableImageError: The file can't be read as an image.
         DataError: The model does not take images of 1 or 3 channels.
     """
     height, width, channels = (*input_shape[1:], 1)[:3]
@@ -213,7 +213,7 @@ def to_model(
     input_shape: tuple[int | None, ...],
     value_range: tuple[float, float] | None,
 ) -> np.ndarray:
-    """Return decoded pixels, of 8 bits and 3 axes, with the axes and range that a model takes."""
+    """Return 8-bit pixels of 3 axes with the axes and the range of a model's input."""
     low, high = value_range or (0, 255)
     if (low, high) != (0, 255):
         pixels = (low + pixels.astype("float32") * ((high - low) / 255)).astype("float32")
@@ -221,23 +221,23 @@ def to_model(
 
 
 def _open(item: Any) -> Any:
-    """Return what `decode` reads; it would shrink the caller's own JPEG, so that is copied."""
+    """Return a picture for `decode`; a Pillow image is copied, since decoding may shrink a JPEG."""
     if isinstance(item, Image.Image):
         return item.copy()
     return bytes(item) if isinstance(item, bytearray | memoryview) else item
 
 
 # An array of three axes can be one image with channels, or a batch of grey images; the model's
-# input shape decides. Only without a fixed height and width can both be right: then a last axis of
-# 1 is a channel, since no image is one pixel wide; and one of 3 or 4 is refused, because it may be
-# a colour image for a grey model.
+# input shape decides. It is only ambiguous without a fixed height and width. Then a last axis of 1
+# counts as a channel, since no image is one pixel wide, and a last axis of 3 or 4 is an error,
+# because the array may be a colour image for a grey model.
 def _add_axes(array: np.ndarray, input_shape: tuple[int | None, ...], *, one: str = "") -> Any:
     """Return an array of one image or of many as a batch.
 
     Args:
         array: The pixels.
-        input_shape: The model's, with the batch axis.
-        one: The name of the array if it must be one image.
+        input_shape: The model's input shape, with the batch axis.
+        one: The name of the array if it must be one image; "" if it may be a batch.
     """
     height, width, channels = (*input_shape[1:], 1)[:3]
     grey = channels == 1
@@ -256,7 +256,7 @@ def _add_axes(array: np.ndarray, input_shape: tuple[int | None, ...], *, one: st
 
 
 def match_rank(batch: np.ndarray, input_shape: tuple[int | None, ...]) -> np.ndarray:
-    """Return a batch with an axis for a single channel, or without, as the model takes it."""
+    """Return a batch with or without an axis for a single channel, as the model's input needs."""
     if batch.ndim == len(input_shape) - 1:
         return batch[..., None]
     return batch[..., 0] if batch.ndim == len(input_shape) + 1 else batch
@@ -273,7 +273,7 @@ def _describe(array: np.ndarray, input_shape: tuple[int | None, ...], one: str) 
 
 
 def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    """Return whether two shapes are alike; None is any length."""
+    """Return whether a shape matches the wanted one, in which None accepts any length."""
     return len(shape) == len(wanted) and all(
         want in (None, have) for have, want in zip(shape, wanted, strict=True)
     )

@@ -1,12 +1,11 @@
-"""The classifier: its layers, its backbone, how they are joined, frozen, saved and loaded.
+"""Build a classifier from a backbone and a head, freeze its layers, save it and load it.
 
 Start reading in `builder.py`, which joins the layers of `layers.py` and a backbone of
 `backbones.py` into one Keras model. `freezing.py` chooses layers, `blocks.py` finds where
 blocks end, and `saving.py` writes and reads `.keras` files.
 
-Public: what `__init__.pyi` lists, and `tlkit.freezing`.
-The package imports `_internal` and knows no data set; `caching` and all packages above it import
-it.
+Public: the names in `__init__.pyi`, and `tlkit.freezing`. The package imports only `_internal`, and
+no data set; `caching` and all packages above it import this package.
 """
 
 from tlkit._internal import lazy

@@ -1,4 +1,4 @@
-"""The backbones of keras.applications: how each is built, and which pixels it takes."""
+"""The backbones of keras.applications: how each is built, and which pixels it expects."""
 
 import contextlib
 import inspect
@@ -25,10 +25,10 @@ _DOWNLOAD_REMEDY = (
 )
 
 PretrainedWeights = Literal["imagenet", "starter"]
-"""Weights that have a name; any others are a file."""
+"""The names of built-in weights; other weights are given as a file."""
 
 DtypePolicy = Literal["float32", "mixed_bfloat16"]
-"""The option `dtype` of a backbone: what its layers compute in; weights are float32."""
+"""The option `dtype` of a backbone: the dtype of its computations; weights stay in float32."""
 
 _MAX_REASON = 300  # characters of an error of Keras or h5py
 _OTHER_SIZE_WARNING = "`input_shape` is undefined or non-square"
@@ -36,14 +36,15 @@ _OTHER_SIZE_WARNING = "`input_shape` is undefined or non-square"
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSpec:
-    """How one backbone of keras.applications is built, and what it takes.
+    """How one backbone of keras.applications is built, and which images it expects.
 
     Attributes:
-        name: Its name in tlkit.
-        family: Its module in keras.applications.
+        name: The backbone's name in tlkit.
+        family: The backbone's module in keras.applications.
         constructor: The function that builds it.
-        pixels: The pixels that its ImageNet weights were trained on; `BYTE` if it rescales itself.
-        min_size: The smallest height and width that it takes.
+        pixels: The pixels that its ImageNet weights were trained on; `BYTE` if the backbone
+            rescales pixels itself.
+        min_size: The smallest accepted height and width.
         weight_sizes: The image sizes that its ImageNet weights were trained at, the default last.
     """
 
@@ -56,7 +57,7 @@ class BackboneSpec:
 
     @property
     def default_size(self) -> int:
-        """The image size that the default weights were trained at."""
+        """The image size that the default weights were trained at, for height and width."""
         return self.weight_sizes[-1]
 
     def weights_for(self, size: tuple[int, int]) -> int:
@@ -120,7 +121,7 @@ TABLE = (
     _spec("vgg19", "vgg19", "VGG19", CAFFE, 32, 224),
     _spec("xception", "xception", "Xception", SIGNED, 71, 299),
 )
-"""One row for each backbone, the smallest of a family first: the tests train that one."""
+"""One row for each backbone, the smallest of a family first, since the tests train the first."""
 
 SPECS = {spec.name: spec for spec in TABLE}
 
@@ -132,16 +133,16 @@ def describe(
     weights: str | None,
     options: Mapping[str, Any],
 ) -> BackboneSource:
-    """Return which images a backbone takes with these weights; refuse weights that do not exist.
+    """Return which images a backbone expects with these weights, after checking all arguments.
 
     Args:
         spec: One of `SPECS`.
         size: Height and width of the images; by default those that the weights were trained at.
         weights: As for `backbones.create`.
-        options: More arguments of its constructor.
+        options: More arguments of the constructor.
 
     Raises:
-        ConfigError: An option is unknown, the images are too small, or there are no such weights.
+        ConfigError: An option is unknown, the images are too small, or the weights do not exist.
     """
     default_size = spec.default_size
     if weights == starter.WEIGHTS:
@@ -171,7 +172,7 @@ def load(
 
     Raises:
         DownloadError: The weights are not on disk and can't be downloaded.
-        DataError: The file of the weights is damaged; the starter's may be missing.
+        DataError: The starter's weights are missing or damaged, or downloaded weights are damaged.
     """
     if weights != starter.WEIGHTS:
         return _build(spec, size, weights, options)
@@ -203,7 +204,7 @@ def _build(
 
 @contextlib.contextmanager
 def _policy(dtype: DtypePolicy | None) -> Iterator[None]:
-    """Build layers of another dtype policy than Keras' own; None changes nothing."""
+    """Build layers with a dtype policy inside the block; None keeps Keras' policy."""
     before = keras.config.dtype_policy()
     if dtype is not None:
         keras.config.set_dtype_policy(dtype)
@@ -220,7 +221,7 @@ def _explain(
     options: Mapping[str, Any],
     downloaded: Sequence[Path],
 ) -> TlkitError:
-    """Return an error that names the weights file, what is wrong with it, and what to do."""
+    """Return an error that states the weights file, what is wrong with it, and what to do."""
     if isinstance(error, TlkitError):
         return error
     if weights is None:
@@ -279,12 +280,12 @@ def _check_weights(weights: str | None) -> None:
 
 
 def _find_unsafe(file: Path) -> str:
-    """Return what a file of weights must not hold, such as links to other files."""
+    """Return which unsafe content a weights file has, such as links to other files; "" if none."""
     try:
         if file.suffix in (".h5", ".hdf5"):
             keras_files.check_weights(file)
     except keras_files.UnsafeFileError as error:
         return str(error)
-    except DAMAGE_ERRORS:  # loading the weights tells more
+    except DAMAGE_ERRORS:  # loading the weights reports more
         return ""
     return ""

@@ -1,4 +1,4 @@
-"""Check a backbone that is a model: its layout, where it ends, and which pixels it takes."""
+"""Check a backbone that is a model: its layout, its last layer, and the pixels it expects."""
 
 import dataclasses
 import itertools
@@ -33,9 +33,14 @@ def check_backbone(
 ) -> None:
     """Check that a model can be a backbone; warn if a classifier with it can't be saved.
 
+    Args:
+        backbone: The model.
+        options: The caller's `backbone_options`, which must be empty for a model.
+        weights: The caller's `weights`, which must be the default for a model.
+
     Raises:
-        ConfigError: It is no built model from RGB images to feature maps, tokens or features, or
-            is channels-first, or an argument is set that belongs to named backbones.
+        ConfigError: It is not a built model from RGB images to feature maps, tokens or features, it
+            is channels-first, or an argument is set that only named backbones have.
     """
     if not isinstance(backbone, keras.Model):
         raise ConfigError(
@@ -78,7 +83,7 @@ def check_backbone(
 
 
 def _check_layout(backbone: keras.Model, layers: Sequence[Any]) -> None:
-    """Refuse channels-first layers, unless the model itself turns images and maps around."""
+    """Reject channels-first layers, unless the model itself transposes its input and output."""
     first = [each for each in layers if getattr(each, "data_format", None) == "channels_first"]
     if not first:
         return
@@ -94,19 +99,19 @@ def _check_layout(backbone: keras.Model, layers: Sequence[Any]) -> None:
     )
 
 
-# The last step that computes something is looked for from the end: dropout, reshaping and linear
-# activations after it are passed over. A model with a softmax or a sigmoid there, on features and
-# not on maps, is a classifier: its few outputs, all between 0 and 1, are poor features.
+# Idea: find the last step that computes something, passing over dropout, reshaping and linear
+# activations after it. If it is a softmax or a sigmoid over features (not over maps), the model is
+# a classifier, whose few outputs between 0 and 1 are poor features.
 def check_end(backbone: keras.Model) -> None:
-    """Refuse a backbone that ends in a classification layer.
+    """Reject a backbone that ends in a classification layer.
 
     Raises:
-        ConfigError: Its output is that of a softmax or a sigmoid.
+        ConfigError: The backbone ends in a softmax or a sigmoid.
     """
     if any(len(tensor.shape) != 2 for tensor in backbone.outputs):
         return
     if flat_graph.functional_of(backbone) is None:
-        operations = flatten_layers(backbone)[-1:]  # a guess; a call of its own can't be read
+        operations = flatten_layers(backbone)[-1:]  # a guess: a custom `call` has no graph
     else:
         operations = [step.operation for step in reversed(flat_graph.flatten(backbone).steps)]
     for operation in operations:
@@ -136,9 +141,9 @@ def _offer_layer(backbone: keras.Model) -> str:
 
 
 def _activation(operation: Any, num_values: int) -> str:
-    """Return the name of the function that a layer or operation ends in; empty without one."""
+    """Return the name of a layer's or operation's activation function; "" if it has none."""
     last = flatten_layers(operation)[-1] if isinstance(operation, keras.Layer) else operation
-    if getattr(last, "units", None) == num_values:  # a layer of several layers
+    if getattr(last, "units", None) == num_values:  # the last of several inner layers
         operation = last
     name = type(operation).__name__
     if name in ("LogSoftmax", "Sigmoid", "Softmax"):
@@ -147,17 +152,17 @@ def _activation(operation: Any, num_values: int) -> str:
     return function.removeprefix("log_").removeprefix("hard_")
 
 
-# A backbone may begin with layers that rescale pixels, as Keras' EfficientNet does. The values of
-# black and white are sent through these first steps. The result should be a usual range, such as
-# (0, 1), or normalised: with the mean inside, away from the ends. If it is neither, but another
-# range of pixels would give such a result, then the pixels are rescaled twice, or not at all.
-# Without such a range nothing is known about the backbone, and nothing is refused.
+# A backbone may begin with layers that rescale pixels, like Keras' EfficientNet. Idea: run these
+# first steps on the values of black and white. The result should be a usual range, such as (0, 1),
+# or normalised: then 0, the mean, is well inside. If the result is neither, but another range of
+# pixels would give such a result, then the pixels are rescaled twice, or not at all. If no range
+# gives such a result, nothing is known about the backbone, and every range is accepted.
 def check_pixels(backbone: keras.Model, pixels: PixelFormat) -> None:
-    """Refuse pixels that a backbone, which rescales them itself, was not made for.
+    """Reject a pixel format that does not fit a backbone's own rescaling.
 
     Raises:
-        ConfigError: Its first layers map the pixels to a useless range; the message proposes
-            a better one.
+        ConfigError: The backbone's first layers map the pixels to a useless range; the message
+            proposes a better range.
     """
     if flat_graph.functional_of(backbone) is None:
         return
@@ -180,9 +185,10 @@ def check_pixels(backbone: keras.Model, pixels: PixelFormat) -> None:
 
 
 def find_pixels(backbone: keras.Model) -> tuple[PixelFormat | None, str]:
-    """Return the pixels that a backbone must be made for, as it rescales them, and why.
+    """Return the pixels that a backbone expects according to its own rescaling, and why.
 
-    None: it does not rescale pixels, or makes useful values of none or several usual ranges.
+    The pixels are None if the backbone does not rescale pixels, or if not exactly one of the usual
+    ranges fits its rescaling.
     """
     if flat_graph.functional_of(backbone) is None:
         return None, ""
@@ -197,10 +203,11 @@ def find_pixels(backbone: keras.Model) -> tuple[PixelFormat | None, str]:
 def image_size(
     backbone: keras.Model, wanted: int | tuple[int, int] | None = None
 ) -> tuple[int, int]:
-    """Return the height and width of the images that a backbone gets; by default its own.
+    """Return the height and width of a backbone's images; by default its own input size.
 
     Raises:
-        ConfigError: It does not take images of the wanted size, or takes any and none is wanted.
+        ConfigError: The backbone does not accept images of the wanted size, or it accepts any size
+            and no size is wanted.
     """
     own = backbone.inputs[0].shape[1:3]
     if wanted is None:
@@ -220,7 +227,7 @@ def image_size(
 
 
 def _first_rescaling(graph: flat_graph.Graph) -> list[flat_graph.Step]:
-    """Return the first steps, if all they do is to rescale the images for the other steps."""
+    """Return the first steps that only rescale the images for the other steps; empty if none do."""
     known, found = set(graph.inputs), list[flat_graph.Step]()
     for step in graph.steps:
         if _kind(step) in _RESCALING and known.issuperset(step.inputs):
@@ -243,19 +250,19 @@ def _is_useful(steps: Sequence[flat_graph.Step], pixels: PixelFormat) -> bool:
     if np.allclose((low, high), [end.mean() for end in ends]):
         return True
     if not normalizes and np.ptp(results[0]) == 0:
-        return False  # a Rescaling, alike for all channels
+        return False  # a Rescaling, equal for all channels
     is_shifted = np.isclose(width, float((ends[1] - ends[0]).mean()), rtol=0.05)
     return 0.02 < -low / max(width, 1e-12) < 0.98 and (0.9 < width < 25 or bool(is_shifted))
 
 
 def _ends(pixels: PixelFormat) -> list[np.ndarray]:
-    """Return a black and a white pixel as the backbone gets them."""
+    """Return a black and a white pixel in the form that the backbone gets them."""
     mean, std = pixels.mean or (0, 0, 0), pixels.std or (1, 1, 1)
     return [((np.full((1, 1, 1, 3), end) - mean) / std).astype("float32") for end in pixels.range]
 
 
 def _send(steps: Sequence[flat_graph.Step], *ends: np.ndarray) -> list[np.ndarray]:
-    """Return what the steps make of images of one pixel."""
+    """Return the results of the steps for images of one pixel."""
     part = flat_graph.Part(steps, steps[0].inputs, steps[-1].outputs, name="first_rescaling")
     results = []
     for end in ends:

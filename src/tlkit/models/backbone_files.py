@@ -1,4 +1,4 @@
-"""Backbones in `.keras` files: load one, and find out which pixels and images it takes."""
+"""Load a backbone from a `.keras` file, and find out which pixels and images it expects."""
 
 from pathlib import Path
 
@@ -15,18 +15,19 @@ from tlkit.models.layers import ClassProbabilities
 from tlkit.models.serialization import read_model
 
 SUFFIXES = (".h5", ".hdf5", ".keras")
-"""How a file of a model, or of weights, ends; those other than .keras are refused with a reason."""
+"""The suffixes of files of models or weights; all except .keras are rejected with a reason."""
 
 
 def open_file(path: str, *, size: tuple[int, int] | None) -> tuple[BackboneSource, keras.Model]:
-    """Return the backbone in a file, and which images it takes.
+    """Return the backbone in a file, and which images it expects.
 
     Args:
         path: The file.
-        size: Height and width of the images; by default what the backbone takes.
+        size: Height and width of the images; by default the backbone's input size.
 
     Raises:
-        ConfigError: The file does not hold a backbone, or it does not take images of this size.
+        ConfigError: The file is not a backbone, or the backbone does not accept images of this
+            size.
     """
     backbone = load(path)
     pixels, where = backbone_checks.find_pixels(backbone)
@@ -45,7 +46,7 @@ def open_file(path: str, *, size: tuple[int, int] | None) -> tuple[BackboneSourc
 
 
 def _find_application(name: str) -> BackboneSpec | None:
-    """Return the backbone of keras.applications that gives its models such a name."""
+    """Return the backbone of keras.applications whose models have such a name; None if none do."""
     plain = name.replace("_", "").lower()
     specs = [spec for spec in TABLE if plain.startswith(spec.constructor.__name__.lower())]
     return max(specs, key=lambda spec: len(spec.constructor.__name__), default=None)
@@ -55,8 +56,8 @@ def load(path: str) -> keras.Model:
     """Return the backbone in a `.keras` file.
 
     Raises:
-        ConfigError: The file is missing or damaged, holds only weights, or is no backbone.
-        MissingExtraError: It has layers of KerasHub, which is not installed.
+        ConfigError: The file is missing or damaged, holds only weights, or is not a backbone.
+        MissingExtraError: The file has layers of KerasHub, which is not installed.
     """
     file = Path(path)
     wrong = Argument("backbone")

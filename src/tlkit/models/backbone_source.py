@@ -12,18 +12,18 @@ Kind = Literal["file", "keras.applications", "model", "preset"]
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSource:
-    """Where a backbone comes from, and which images it takes.
+    """The source of a backbone, and which images the backbone expects.
 
     Attributes:
-        name: Its name, file, folder or address, as it was passed.
+        name: The backbone's name, file, folder or address, as the caller passed it.
         kind: Whether it is one of keras.applications, in a `.keras` file, a preset of KerasHub, or
             a model.
-        image_size: Height and width of its images: those that were asked for, or else those that
-            its weights were trained at.
-        pixels: The pixels that it takes; None if nothing says which.
+        image_size: Height and width of its images: the caller's, or else those that its weights
+            were trained at.
+        pixels: The pixels that it expects; None if they are unknown.
         interpolation: How images are resized for it.
-        pixels_from: What says which pixels it takes.
-        hint: A sentence that helps to find out, if nothing does.
+        pixels_from: The source of `pixels`, for messages.
+        hint: A sentence that helps to find out the pixels if they are unknown.
     """
 
     name: str
@@ -35,7 +35,7 @@ class BackboneSource:
     hint: str = ""
 
     def __str__(self) -> str:
-        """Return a line for it."""
+        """Return one line that describes the source and the images."""
         kinds = {"file": "a .keras file", "preset": "a preset of KerasHub"}
         size = "{} x {}".format(*self.image_size)
         return (
@@ -44,10 +44,10 @@ class BackboneSource:
         )
 
     def require_pixels(self) -> PixelFormat:
-        """Return the pixels that it takes.
+        """Return the pixels that the backbone expects.
 
         Raises:
-            ConfigError: Nothing says which; they are not guessed.
+            ConfigError: They are unknown; no default is assumed.
         """
         if self.pixels is not None:
             return self.pixels

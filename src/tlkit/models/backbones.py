@@ -1,4 +1,4 @@
-"""Backbones by name: of keras.applications, in a `.keras` file, or a preset of KerasHub."""
+"""Open backbones by name: from keras.applications, a `.keras` file, or a preset of KerasHub."""
 
 import re
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from tlkit.models.pixels import UNIT as UNIT
 from tlkit.models.pixels import PixelFormat as PixelFormat
 
 _PRESET_NAME = re.compile(r"[a-z0-9]+(_[a-z0-9.]+)+")
-_TYPO = 0.75  # how similar a name is that is meant to be another
+_TYPO = 0.75  # the least similarity, from 0 to 1, of a misspelled name
 
 
 def names() -> tuple[str, ...]:
@@ -61,9 +61,9 @@ def describe(
     weights: str | Path | None = "imagenet",
     options: Mapping[str, Any] | None = None,
 ) -> BackboneSource:
-    """Return which images a backbone takes, without loading its weights.
+    """Return which images a backbone expects, without loading its weights.
 
-    A preset's files of settings are downloaded if they are not on disk.
+    The configuration files of a preset are downloaded if they are not on disk.
 
     Args:
         name: As for `create`.
@@ -73,7 +73,7 @@ def describe(
 
     Raises:
         ConfigError: As for `create`.
-        DownloadError: The settings of a preset can't be downloaded.
+        DownloadError: The configuration files of a preset can't be downloaded.
         MissingExtraError: KerasHub is not installed.
 
     Examples:
@@ -107,24 +107,23 @@ def create(
 
     `weights="starter"` is a small mobilenet_v2 (alpha 0.35) that is part of tlkit and needs no
     download; `tlkit.models.starter.card()` describes it. Some backbones have ImageNet weights for
-    several image sizes; `BackboneSpec.weights_for` says which of them an `image_size` gets.
+    several image sizes; `BackboneSpec.weights_for` returns which of them an `image_size` gets.
 
     Args:
-        name: One of `names()`; a `.keras` file; or a preset of KerasHub: its name, the folder it is
-            in, or an address such as "hf://timm/resnet18.a1_in1k". KerasHub converts many models
-            of timm and transformers.
-        image_size: Height and width of its images. By default the size that the weights were
-            trained at.
-        weights: "imagenet", "starter", None for random weights, or the path of a weights file. A
-            file or a preset has its own weights.
-        options: More arguments of its constructor, such as `{"alpha": 0.35}`.
+        name: One of `names()`; a `.keras` file; or a preset of KerasHub: its name, its folder, or
+            an address such as "hf://timm/resnet18.a1_in1k". KerasHub converts many models of timm
+            and transformers.
+        image_size: Height and width of the images in pixels, or one number for both. By default the
+            size that the weights were trained at.
+        weights: "imagenet", "starter", None for random weights, or the path of a weights file. Must
+            be left out for a file, which has its own weights; a preset accepts None.
+        options: More arguments of the constructor, such as `{"alpha": 0.35}`.
 
     Raises:
         ConfigError: The name or an option is unknown, the image size is too small or can't be
             changed, or the backbone has no such weights.
         DownloadError: The weights are not on disk and can't be downloaded.
-        DataError: The file of the starter's weights is missing or damaged, or that of the ImageNet
-            weights is damaged.
+        DataError: The starter's weights are missing or damaged, or downloaded weights are damaged.
         MissingExtraError: KerasHub is not installed.
 
     Examples:
@@ -142,7 +141,7 @@ def open_backbone(
     weights: str | Path | None = "imagenet",
     options: Mapping[str, Any] | None = None,
 ) -> tuple[BackboneSource, keras.Model]:
-    """Build a backbone, and return it after what `describe` says about it.
+    """Build a backbone; return its description, as by `describe`, and the backbone.
 
     Args:
         name: As for `create`.
@@ -167,7 +166,7 @@ def open_backbone(
 def _check_own_weights(
     name: str, kind: Kind, weights: str | None, options: Mapping[str, Any]
 ) -> None:
-    """Refuse weights, and a file's options, for a backbone that has weights of its own."""
+    """Reject weights, and options of a file, for a backbone that has weights of its own."""
     if weights != "imagenet" and (kind == "file" or weights is not None):
         raise ConfigError(
             Argument("weights"),
@@ -180,7 +179,7 @@ def _check_own_weights(
 
 
 def check_data_format() -> None:
-    """Refuse to build a model while Keras makes layers for channels-first images.
+    """Reject building a model while Keras is set to channels-first images.
 
     Raises:
         ConfigError: Keras' image data format is "channels_first".
@@ -193,10 +192,10 @@ def check_data_format() -> None:
 
 
 def _kind(name: str | Path) -> Kind:
-    """Tell which kind of backbone a name is.
+    """Return which kind of backbone a name denotes.
 
     Raises:
-        ConfigError: It is of no kind.
+        ConfigError: The name is unknown.
         MissingExtraError: It may be a preset of KerasHub, which is not installed.
     """
     text = str(name) if isinstance(name, str | Path) else ""

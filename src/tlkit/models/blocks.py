@@ -1,4 +1,4 @@
-"""Where the residual blocks of a model begin and end, found from its graph alone."""
+"""Find where the residual blocks of a model begin and end, from its graph alone."""
 
 from typing import Any
 
@@ -14,20 +14,20 @@ from tlkit.models.transformer_blocks import is_block
 
 
 # How blocks are found. Take the operations in the order in which they run, and count after each
-# one the tensors that a later one still needs: they cross that point. In a chain it is one tensor
-# everywhere. A skip connection keeps a second one alive, from where it branches off to where it
-# is added again. So a block is a run of operations that more than one tensor crosses, and the
-# operation that joins these tensors. A block inside a block needs no care: only at the end of
-# the outer one does the count fall to one.
+# one the tensors that a later operation still needs: they cross that point. In a chain, one tensor
+# crosses every point. A skip connection adds a second tensor, from where it branches off to where
+# it is added. So a block is a series of operations that more than one tensor crosses, followed by
+# the operation that joins these tensors. A block inside a block needs no special case: the count
+# falls to one only at the end of the outer block.
 # A squeeze-and-excitation gate looks the same, since the maps wait while their weights are
-# computed. But it joins the two by a product, where a residual block joins them by a sum. A gate
-# on the main path is therefore no block; a gate within a block is crossed by the skip connection
-# as well, and belongs to that block.
-# A transformer block that is one layer, with its skip connections inside, is a block of its own.
+# computed. But a gate joins the two by a product, and a residual block by a sum. So a gate on the
+# main path is not a block; a gate within a block is also crossed by the skip connection, and
+# belongs to that block.
+# A transformer block that is one layer, with its skip connections inside, is a block by itself.
 def number_blocks(model: keras.Model) -> list[int | None]:
     """Return, for each of `model.layers`, the number of its residual block; None outside blocks.
 
-    All are None in a model without a graph, such as a subclass of `keras.Model`.
+    All numbers are None for a model without a graph, such as a subclass of `keras.Model`.
 
     Examples:
         >>> inputs = keras.Input((4,))
@@ -77,7 +77,7 @@ def find_block_ends(model: keras.Model) -> list[int]:
 def count_crossing_tensors(model: keras.Model) -> list[int]:
     """Return, for each operation of a functional model, how many tensors later ones still need.
 
-    A model output that no operation needs counts to the end of the model.
+    A model output that no operation needs counts until the end of the model.
     """
     position = {id(operation): index for index, operation in enumerate(model.operations)}
     created: dict[int, int] = {}
@@ -95,7 +95,7 @@ def count_crossing_tensors(model: keras.Model) -> list[int]:
 
 
 def has_kernel(layer: keras.Layer) -> bool:
-    """Tell whether a layer, or one inside it, holds more than scales, offsets and statistics."""
+    """Return whether a layer, or one inside it, has a kernel: a trainable weight of 2+ axes."""
     parts = [
         part for part in flatten_layers(layer) if not isinstance(part, keras.layers.Normalization)
     ]

@@ -24,10 +24,11 @@ _OWN_NAMES = {
 }
 
 FeatureSelector = Callable[[keras.Model], tuple[Sequence[str], Sequence[Pooling]]]
-"""A function that chooses what the head reads.
+"""A function that chooses the layers that the head reads.
 
-It takes a classifier on the whole backbone, and returns names of the backbone's layers and a
-pooling for each. `tlkit.evaluation.select_features(data)` makes one that probes the backbone.
+It is called with a classifier on the whole backbone, and returns names of the backbone's layers and
+a pooling for each. `tlkit.evaluation.select_features(data)` returns such a function, which probes
+the backbone.
 """
 
 
@@ -60,20 +61,19 @@ def build_classifier(
         backbone: One of `tlkit.models.backbones.names()`, a `.keras` file, a preset of KerasHub (a
             name, a folder or an address such as "hf://timm/resnet18.a1_in1k"), or a model with one
             image input and one output of shape `(batch, height, width, channels)`,
-            `(batch, tokens, features)` or
-            `(batch, features)`. A model is used as it is, not copied.
+            `(batch, tokens, features)` or `(batch, features)`. A model is used without copying it.
         num_classes: Number of classes, from 2 to a million.
-        input_shape: Shape of one raw image: height, width and channels (1, 3 or 4; left out, the
-            images are grey). Height and width can be None.
+        input_shape: Shape of one raw image: height, width and channels (1, 3 or 4; without
+            channels, the images are grey). Height and width can be None.
         image_size: Height and width that images are resized to before the backbone. By default the
             size that the weights were trained at, or the input size of a backbone that is a model.
         value_range: Values of black and white in the raw images.
-        pixels: What the backbone takes: a `(low, high)` range, a `PixelFormat`, or one of "byte",
-            "caffe", "signed", "torch" and "unit". By default what a named backbone was trained on,
-            or what the image converter of a preset makes. Required with a model, and with a file
-            whose first layers do not rescale pixels.
+        pixels: The pixels that the backbone expects: a `(low, high)` range, a `PixelFormat`, or one
+            of "byte", "caffe", "signed", "torch" and "unit". By default the pixels that a named
+            backbone was trained on, or the result of a preset's image converter. Required with a
+            model, and with a file whose first layers do not rescale pixels.
         interpolation: How images are resized: "bicubic", "bilinear" or "nearest"; by default
-            "bilinear", or as for a preset.
+            "bilinear", or the preset's interpolation.
         weights: Weights of a named backbone: "imagenet", "starter" (for mobilenet_v2, without a
             download), None for random weights, or the path of a weights file.
         backbone_options: More arguments of a named backbone's constructor: `{"alpha": 0.35}`.
@@ -83,16 +83,16 @@ def build_classifier(
             head reads the backbone's output.
         pooling: How feature maps become features: "avg" or "max" over height and width, "flatten",
             or a number n for a grid of n x n averages; or a sequence with one of these for each of
-            `features`. Of tokens, these are of the patches; "cls" is the class token, and
-            "cls+avg" both. By default "cls" if there is one and "avg" otherwise, or what the
-            function passed as `features` chooses.
+            `features`. For tokens, these apply to the patches; "cls" is the class token, and
+            "cls+avg" both. By default "cls" if there is a class token and "avg" otherwise, or the
+            choice of the function passed as `features`.
         num_prefix_tokens: Number of tokens before the patches: the class token, and others such as
-            register tokens. By default found from the size of the patches.
+            register tokens. By default computed from the size of the patches.
         dropout: Fraction of the pooled features dropped in training, 0 <= dropout < 1.
         class_names: A name for each class; by default "0", "1" and so on.
-        multi_label: Whether an image can have several classes, or none. Each class then has a
-            probability of its own (sigmoid), and labels are rows of 0 and 1 with a column for each
-            class. By default classes exclude each other (softmax).
+        multi_label: Whether an image can have several classes, or none. Each class then has its own
+            probability (sigmoid), and labels are rows of 0 and 1 with a column for each class. By
+            default classes exclude each other (softmax).
         seed: Seed of the head's initial weights and of its dropout. With None, they depend on
             `keras.utils.set_random_seed`.
 
@@ -100,10 +100,10 @@ def build_classifier(
         UserWarning: The backbone has a layer that can't be loaded from a file, such as a Lambda.
 
     Raises:
-        ConfigError: An argument is invalid. Among others, the backbone is channels-first, ends in
+        ConfigError: An argument is invalid. For example, the backbone is channels-first, ends in
             a softmax or a sigmoid, or rescales `pixels` again.
         DownloadError: The weights are not on disk and can't be downloaded.
-        DataError: The file of the starter's weights is missing or damaged.
+        DataError: The starter's weights are missing or damaged, or downloaded weights are damaged.
 
     Examples:
         >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
@@ -151,10 +151,10 @@ def build_classifier(
 
 @check_arguments
 def accept_any_size(model: keras.Model) -> keras.Model:
-    """Return a copy of a classifier that takes images of any height and width.
+    """Return a copy of a classifier that accepts images of any height and width.
 
-    It has resized images to the backbone's size all along; only its input was of one size, that of
-    the training images. Files are still decoded at that size.
+    A classifier always resizes images to the backbone's size; only its input is fixed to the size
+    of the training images. The copy still decodes image files at that size.
 
     Args:
         model: A classifier from build_classifier.
@@ -188,7 +188,7 @@ def _check_classes(count: int) -> int:
         raise ConfigError(
             Argument("num_classes"), f" must be at most {_MAX_CLASSES:,}, got {count:,}."
         )
-    return int(count)  # Keras takes no number of NumPy
+    return int(count)  # Keras does not accept NumPy's numbers
 
 
 def _check_shape(shape: Sequence[int | None]) -> None:
@@ -236,7 +236,7 @@ def _preprocess(
         interpolation=interpolation,
         name="gray_to_rgb_resize",
     )
-    resize.compute_output_shape(inputs.shape)  # else Keras wraps the error about channels
+    resize.compute_output_shape(inputs.shape)  # otherwise Keras wraps the error about channels
     prepared = resize(inputs)
     if pixels.bgr:
         prepared = keras.ops.flip(prepared, axis=-1)
@@ -287,7 +287,7 @@ def _pixel_format(
 
 
 def _rename(backbone: keras.Model) -> keras.Model:
-    """Return the backbone under another name if it has that of a layer of the classifier."""
+    """Return the backbone, renamed if a layer of the classifier has the same name."""
     if backbone.name not in _OWN_NAMES and not backbone.name.startswith("pooling"):
         return backbone
     if isinstance(backbone, token_backbone.TokenBackbone):

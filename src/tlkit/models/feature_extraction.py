@@ -1,4 +1,4 @@
-"""Where a head reads a backbone: after which layers, and how maps and tokens become features."""
+"""Choose the backbone's layers that the head reads, and pool maps and tokens into features."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
@@ -15,14 +15,14 @@ from tlkit.models.token_backbone import TokenBackbone, TokenLayout
 _PoolingName = Literal["average", "avg", "cls", "cls+average", "cls+avg", "flatten", "max"]
 
 Pooling = _PoolingName | int
-"""How maps or tokens become features: by name, or as a grid of averages with so many cells a side.
+"""How maps or tokens become features: by name, or n for a grid of n x n averages.
 
-"average" is "avg". "cls" is the class token of a backbone that returns tokens, and all others are
-of its patches.
+"average" is the same as "avg". "cls" is the class token of a backbone that returns tokens; all
+others apply to its patches.
 """
 
 
-_LAYOUT = "channels_last"  # whatever Keras' default is when the head is built
+_LAYOUT = "channels_last"  # independent of Keras' default when the head is built
 _SHORT: dict[str, _PoolingName] = {"average": "avg", "cls+average": "cls+avg"}
 
 
@@ -47,15 +47,15 @@ def _check_one(pooling: object) -> Pooling:
 def truncate(backbone: keras.Model, features: Sequence[str]) -> keras.Model:
     """Return a backbone that ends at the named layers, without the layers after them.
 
-    It shares its layers with the backbone: nothing is copied.
+    The result shares its layers with the backbone; no layer is copied.
 
     Args:
         backbone: A functional or sequential model.
         features: Names of its layers. With several, the result returns a list in this order.
 
     Raises:
-        ConfigError: The backbone has no graph, has no such layer, a name is repeated, or a layer
-            returns no maps, tokens or features.
+        ConfigError: The backbone has no graph or no such layer, a name is repeated, or the output
+            of a layer is neither maps, tokens nor features.
     """
     functional = flat_graph.functional_of(backbone)
     if functional is None:
@@ -110,13 +110,13 @@ def _output(backbone: Any, name: str) -> Any:
 def concatenate_features(
     backbone: keras.Model, images: Any, pooling: Pooling | Sequence[Pooling] | None
 ) -> Any:
-    """Return one feature vector for each image from a backbone's output or outputs.
+    """Return one feature vector for each image from the outputs of a backbone.
 
     Args:
         backbone: The backbone.
-        images: What it takes.
-        pooling: How maps and tokens become features: one way for all outputs, or one for each.
-            None takes the class token, or the average if the model has no class token.
+        images: The backbone's input, a symbolic tensor or an array.
+        pooling: How maps and tokens become features: one pooling for all outputs, or one for each.
+            None uses the class token, or the average if the backbone has no class token.
     """
     several = keras.tree.flatten(backbone(images))
     single = len(several) == 1
@@ -132,7 +132,7 @@ def concatenate_features(
 
 
 def layout_of(backbone: keras.Model, shape: Sequence[int | None]) -> TokenLayout | None:
-    """Return which tokens of a tensor are patches; None if it holds no tokens."""
+    """Return which tokens of a tensor are patches; None if the tensor has no tokens."""
     has_tokens = len(shape) == 3 and isinstance(backbone, TokenBackbone)
     return backbone.layout(shape) if has_tokens else None
 
@@ -151,9 +151,12 @@ def pool(
 
     Args:
         tensor: The maps, the tokens `(batch, tokens, features)` or the features.
-        pooling: How they become features; None takes the class token or else the average.
-        layout: Which tokens are patches.
+        pooling: How they become features; None uses the class token or else the average.
+        layout: Which tokens are patches; None for maps.
         name: The name of the layer that returns the features.
+
+    Raises:
+        ConfigError: The pooling is impossible for this tensor.
     """
     if len(tensor.shape) == 2:
         return tensor

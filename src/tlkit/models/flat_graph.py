@@ -16,7 +16,8 @@ from tlkit.errors import ConfigError
 def functional_of(operation: Any) -> Any:
     """Return an operation that is a functional model, or the functional model in a Sequential.
 
-    None for other operations, and for a subclass of `keras.Model` with a `call` of its own.
+    The result is None for other operations, and for a subclass of `keras.Model` with its own
+    `call`.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dense")])
@@ -32,7 +33,7 @@ def functional_of(operation: Any) -> Any:
 
 @dataclass(frozen=True)
 class TensorId:
-    """A tensor of a flat graph, by number."""
+    """A tensor of a flat graph, identified by a number."""
 
     number: int
 
@@ -42,10 +43,10 @@ class Step:
     """One call of a layer or operation in a flat graph.
 
     Attributes:
-        operation: What is called: a Keras layer or operation.
+        operation: The Keras layer or operation that is called.
         arguments: `(args, kwargs)` of the call, with a TensorId in place of each tensor.
-        inputs: The tensors that it takes.
-        outputs: The tensors that it returns.
+        inputs: The tensors that the call reads.
+        outputs: The tensors that the call returns.
     """
 
     operation: Any
@@ -59,9 +60,9 @@ class Graph:
     """A functional model as one flat list of calls, without nested models.
 
     Attributes:
-        inputs: The tensors that the model takes.
-        outputs: The tensors that it returns.
-        steps: The calls, each after those whose outputs it takes.
+        inputs: The input tensors of the model.
+        outputs: The output tensors of the model.
+        steps: The calls, each after the calls whose outputs it reads.
     """
 
     inputs: tuple[TensorId, ...]
@@ -76,7 +77,7 @@ def flatten(model: keras.Model) -> Graph:
     flattened any number of times.
 
     Raises:
-        ConfigError: The model has no graph: it is a subclass with a `call` of its own.
+        ConfigError: The model has no graph: it is a subclass with its own `call`.
 
     Examples:
         >>> inputs = keras.Input((4,))
@@ -99,13 +100,13 @@ def flatten(model: keras.Model) -> Graph:
 
 
 class Part(keras.Model):
-    """Runs some steps of a flat graph, with the layers of the model that was flattened.
+    """A model that runs some steps of a flat graph, with the layers of the flattened model.
 
     Args:
-        steps: The steps, each after those whose outputs it takes.
-        inputs: The tensors that it takes, in order.
-        outputs: The tensors that it returns, in order, always as a list.
-        functions: What to call in each step; by default the step's operation.
+        steps: The steps, each after the steps whose outputs it reads.
+        inputs: The input tensors, in order.
+        outputs: The output tensors, in order; the model returns them as a list.
+        functions: The function to call in each step; by default the step's operation.
         input_dtype: The dtype that inputs are cast to; None does not cast.
         name: The Keras name.
     """
@@ -155,7 +156,7 @@ def _call(
         lambda value: values[value] if isinstance(value, TensorId) else value, step.arguments
     )
     if isinstance(function, keras.Layer) and _takes_training(function):
-        # Passed to each layer: its node stores only the default of its `call`, and Keras hands
+        # Passed to each layer: its node stores only the default of its `call`, and Keras passes
         # the default of one layer, such as True, on to the layers after it.
         kwargs = {**kwargs, "training": training}
     return function(*args, **kwargs)
@@ -165,12 +166,12 @@ def _takes_training(layer: keras.Layer) -> bool:
     return "training" in inspect.signature(layer.call).parameters
 
 
-# How nested models are flattened. Keras records each call of a layer as a node, and a nested model
-# is one node of the outer model, with nodes of its own that name its own input tensors. `known`
-# maps the tensors of one model, by identity, to their numbers in the flat list. To enter a nested
-# model, its inputs get the numbers of the tensors that it is called with, its nodes are appended
-# in their order, and the node in the outer model gets the numbers of its outputs. So a model that
-# is called twice is appended twice, with other numbers but the same layers.
+# How nested models are flattened. Keras records each call of a layer as a node. A nested model is
+# one node of the outer model, and has nodes of its own, which refer to its own input tensors.
+# `known` maps the tensors of one model, by identity, to their numbers in the flat list. To enter a
+# nested model, its inputs get the numbers of the tensors that it is called with, its nodes are
+# appended in their order, and the node in the outer model gets the numbers of its outputs. So a
+# model that is called twice is appended twice, with other numbers but the same layers.
 def _append_steps(
     graph: Any, inputs: Sequence[TensorId], steps: list[Step], numbers: Iterator[int]
 ) -> list[TensorId]:

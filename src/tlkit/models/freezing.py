@@ -1,4 +1,4 @@
-"""Choose the frozen layers of a backbone and what BatchNormalization does in the others."""
+"""Choose a backbone's frozen layers, and what BatchNormalization does in the other layers."""
 
 import fnmatch
 from collections.abc import Callable
@@ -36,10 +36,10 @@ __all__ = [
 ]
 
 Select = Callable[[keras.Model], list[keras.Layer]]
-"""A function from a backbone to the layers of it to freeze."""
+"""A function that takes a backbone and returns the layers of it to freeze."""
 
 BatchNormPolicy = Literal["frozen", "reestimate", "train"]
-"""What BatchNormalization does in layers that are trained; `plan` describes each policy."""
+"""The policy of BatchNormalization in trained layers; `plan` describes each policy."""
 
 
 @check_arguments
@@ -128,7 +128,7 @@ def matching(pattern: str) -> Select:
 
 @check_arguments
 def all_but(select: Select) -> Select:
-    """Select exactly the layers that `select` does not."""
+    """Select all layers that `select` does not select."""
 
     def select_others(backbone: keras.Model) -> list[keras.Layer]:
         excluded = {id(layer) for layer in select(backbone)}
@@ -139,10 +139,10 @@ def all_but(select: Select) -> Select:
 
 @check_arguments
 def to_block_end(select: Select) -> Select:
-    """Extend a selection to whole residual blocks: all layers of each block that it touches.
+    """Extend a selection to whole residual blocks: all layers of each block with a selected layer.
 
     `first(100)` on MobileNetV2 ends inside block 11; `to_block_end(first(100))` includes the rest
-    of that block, up to `block_11_add`: 107 layers.
+    of that block, up to `block_11_add`, which makes 107 layers.
     """
 
     def select_blocks(backbone: keras.Model) -> list[keras.Layer]:
@@ -158,13 +158,13 @@ class PlannedLayer:
     """One layer of a backbone in a freeze plan.
 
     Attributes:
-        index: Its index in `backbone.layers`.
-        name: Its name.
-        layer_type: The name of its class.
-        num_parameters: Number of its parameters.
-        trainable: Whether the phase trains it.
-        batchnorm: The policy of the BatchNormalization in it; None for a layer without one.
-        block_end: Whether a residual block ends with it.
+        index: The layer's index in `backbone.layers`.
+        name: The layer's name.
+        layer_type: The name of the layer's class.
+        num_parameters: Number of the layer's parameters.
+        trainable: Whether the phase trains the layer.
+        batchnorm: The policy of BatchNormalization in the layer; None if it contains none.
+        block_end: Whether the layer is the last of a residual block.
     """
 
     index: int
@@ -199,19 +199,19 @@ class FreezePlan:
 
     @property
     def frozen_batchnorm(self) -> list[keras.Layer]:
-        """Every BatchNormalization whose statistics, scale and offset do not change."""
+        """Every BatchNormalization whose statistics, scale and offset stay fixed."""
         layers = self.backbone.layers if self.batchnorm == "frozen" else self.frozen
         return [norm for layer in layers for norm in find_batchnorm(layer)]
 
     @property
     def training_batchnorm(self) -> list[keras.Layer]:
-        """Every BatchNormalization that normalises by its batch and updates its statistics."""
+        """Every BatchNormalization that normalises by the batch and updates its statistics."""
         layers = [] if self.batchnorm == "frozen" else self.trained
         return [norm for layer in layers for norm in find_batchnorm(layer)]
 
     @property
     def rows(self) -> list[PlannedLayer]:
-        """The plan layer by layer."""
+        """The plan, one row per layer."""
         frozen = {id(layer) for layer in self.frozen}
         ends = set(_residual_ends(self.backbone))
         return [
@@ -278,15 +278,15 @@ def plan(
 
     Args:
         backbone: The backbone.
-        select: Which of its layers to freeze.
+        select: Chooses the layers to freeze.
         batchnorm: What BatchNormalization does in the other layers. "frozen": its statistics,
-            scale and offset do not change. "train": it normalises by the batch and updates its
+            scale and offset stay fixed. "train": it normalises by the batch and updates its
             moving statistics. "reestimate": as "train", and after every epoch the moving
             statistics are recomputed over the training data.
 
     Raises:
         ConfigError: The policy is unknown, or the backbone has fewer layers or blocks than
-            `select` asks for.
+            `select` needs.
 
     Examples:
         >>> backbone = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization()])

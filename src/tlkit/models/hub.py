@@ -1,4 +1,4 @@
-"""Presets of KerasHub: pretrained backbones by name, by address (`hf://...`) or from a folder."""
+"""Load presets of KerasHub: backbones by name, by address (`hf://...`) or from a folder."""
 
 import inspect
 import json
@@ -28,12 +28,12 @@ _OFFLINE_REMEDY = (
 
 
 def is_address(name: str) -> bool:
-    """Tell whether a name is the address of a preset, such as hf://timm/resnet18.a1_in1k."""
+    """Return whether a name is the address of a preset, such as hf://timm/resnet18.a1_in1k."""
     return "://" in name
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of KerasHub's own presets of all kinds; none if it is not installed."""
+    """Return the names of KerasHub's own presets of all kinds; empty if it is not installed."""
     if not optional.installed("keras_hub"):
         return ()
     return tuple(optional.require("keras_hub", extra="hub").models.Backbone.presets)
@@ -42,16 +42,16 @@ def names() -> tuple[str, ...]:
 def describe(
     preset: str, *, size: tuple[int, int] | None, options: Mapping[str, Any]
 ) -> BackboneSource:
-    """Return which images a preset takes, without its weights.
+    """Return which images a preset expects, without loading its weights.
 
     Args:
         preset: A name, an address or a folder.
-        size: Height and width of the images; by default those of its image converter.
-        options: More arguments of its constructor.
+        size: Height and width of the images; by default those of the preset's image converter.
+        options: More arguments of the constructor.
 
     Raises:
-        ConfigError: There is no such preset, or it does not take images of this size.
-        DownloadError: It can't be downloaded.
+        ConfigError: The preset does not exist, or does not accept images of this size.
+        DownloadError: The preset can't be downloaded.
         MissingExtraError: KerasHub is not installed.
     """
     place, hub = _locate(preset, with_weights=False)
@@ -101,7 +101,7 @@ def load(
 
 
 def _locate(preset: str, *, with_weights: bool) -> tuple[str, ModuleType]:
-    """Return the folder of a preset, or the address that KerasHub downloads; and KerasHub."""
+    """Return a preset's folder, or the name or address that KerasHub loads; and KerasHub."""
     hub = optional.require("keras_hub", extra="hub")
     scheme, _, repository = preset.partition("://")
     if is_address(preset) and scheme not in _ADDRESSES:
@@ -121,7 +121,7 @@ def _locate(preset: str, *, with_weights: bool) -> tuple[str, ModuleType]:
 
 
 def _check_name(hub: ModuleType, preset: str) -> None:
-    """Refuse a preset of a language model before its gigabytes are downloaded."""
+    """Reject a preset of a language model before its gigabytes are downloaded."""
     base: Any = hub.models.Backbone
     members = [each for each in vars(hub.models).values() if inspect.isclass(each)]
     kinds: list[Any] = [each for each in members if issubclass(each, base)]
@@ -143,10 +143,10 @@ def _build(
     options: Mapping[str, Any],
     weights: bool,
 ) -> keras.Model:
-    """Build a preset; of one for images and text, return the part for images.
+    """Build a preset; for a preset of images and text, return the part for images.
 
-    With a size, a backbone that has an `image_shape` gets images of this size, so that the shapes
-    of all its feature maps are known.
+    If a size is set, a backbone with an `image_shape` is built for images of this size, so that the
+    shapes of all its feature maps are known.
     """
     create = hub.models.Backbone.from_preset
     plain: keras.Model | None = None
@@ -165,10 +165,10 @@ def _build(
     return model
 
 
-# A convolutional backbone takes images of any size. A transformer has a vector for each patch: of
-# some, KerasHub interpolates these when they are loaded (DINOv2) or computes them (DINOv3); of
-# others, weights of another shape would be needed (ViT). So the backbone is built for the other
-# size, without weights, and each layer's variables are loaded into the layer of the other.
+# A convolutional backbone accepts images of any size. A transformer has a position vector for each
+# patch. KerasHub interpolates these vectors on loading for some transformers (DINOv2) or computes
+# them (DINOv3); others need weights of another shape (ViT). To find out, the backbone is built for
+# the other size, without weights, and each layer's variables are loaded into the new layer.
 def _why_fixed(
     hub: ModuleType,
     place: str,
@@ -176,7 +176,7 @@ def _why_fixed(
     size: tuple[int, int],
     options: Mapping[str, Any],
 ) -> str:
-    """Return why a preset can't take images of another size; "" if it can."""
+    """Return why a preset does not accept images of another size; "" if it does."""
     own = skeleton.inputs[0].shape[1:3]
     try:
         other = _build(hub, place, size, options=options, weights=False)
@@ -197,11 +197,11 @@ def _why_fixed(
 def _read_converter(
     hub: ModuleType, place: str
 ) -> tuple[PixelFormat | None, tuple[int, int] | None, Interpolation, str]:
-    """Return a preset's pixels, image size and interpolation, and the file that says so."""
+    """Return a preset's pixels, image size and interpolation, and the file that states them."""
     base = hub.layers.ImageConverter
     try:
         converter = base.from_preset(place)
-    except (FileNotFoundError, ValueError) as error:  # it has none, or there is no class for it
+    except (FileNotFoundError, ValueError) as error:  # it has no converter, or an unknown class
         if isinstance(error, json.JSONDecodeError):
             raise
         converter = None
@@ -218,7 +218,7 @@ def _read_converter(
 
 @contextmanager
 def _explain(preset: str) -> Iterator[None]:
-    """Turn what KerasHub, Hugging Face and Kaggle raise into errors that say what to do."""
+    """Turn errors of KerasHub, Hugging Face and Kaggle into errors that state what to do."""
     try:
         yield
     except TlkitError:
@@ -238,7 +238,7 @@ def _explain(preset: str) -> Iterator[None]:
 
 
 def _is_offline(error: BaseException | None) -> bool:
-    """Tell whether the network is the cause of an error, rather than the preset."""
+    """Return whether an error is caused by the network instead of the preset."""
     causes: Sequence[str] = ("Connect", "Timeout", "Network", "LocalEntryNotFound", "Offline")
     while error is not None:
         name = type(error).__name__

@@ -1,4 +1,4 @@
-"""The files of a preset: a folder as KerasHub, timm or transformers writes it, or Hugging Face."""
+"""Read the files of a preset: a folder by KerasHub, timm or transformers, or a download."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ _MAX_REASON = 300  # characters
 
 
 def download(repository: str, *, with_weights: bool) -> str:
-    """Return the folder of a repository of Hugging Face; only missing files are downloaded.
+    """Return the folder of a Hugging Face repository; only missing files are downloaded.
 
     Raises:
         MissingExtraError: huggingface_hub is not installed.
@@ -35,10 +35,10 @@ def download(repository: str, *, with_weights: bool) -> str:
 
 
 def check(folder: Path, *, with_weights: bool) -> None:
-    """Refuse a folder that is no preset, or whose weights are missing or cut short.
+    """Check that a folder is a preset, and that its weights are present and complete.
 
     Raises:
-        ConfigError: The message names the file, and what is wrong with it.
+        ConfigError: It is not; the message states the file, and what is wrong with it.
     """
     config = folder / "config.json"
     if not config.is_file():
@@ -103,7 +103,7 @@ def _check_weights(folder: Path, *, is_keras: bool) -> None:
 
 
 def _describe_safetensors(path: Path) -> str:
-    """Return what is wrong with a .safetensors file: its header tells how long it must be."""
+    """Return what is wrong with a .safetensors file, whose header states its length."""
     if path.suffix != ".safetensors":
         return ""
     try:
@@ -150,7 +150,7 @@ def read_processor(
 
 
 def _size(size: Any) -> tuple[int, int] | None:
-    """Return height and width of what transformers writes in one of several ways."""
+    """Return height and width from any of the forms that transformers writes."""
     if isinstance(size, dict):
         sides = [size.get(name, size.get("shortest_edge")) for name in ("height", "width")]
     else:
@@ -160,13 +160,13 @@ def _size(size: Any) -> tuple[int, int] | None:
 
 
 def interpolation(name: str) -> Interpolation:
-    """Return the layer's interpolation that is nearest to that of a preset."""
+    """Return the layer's interpolation that is closest to a preset's."""
     known: dict[str, Interpolation] = {"bicubic": "bicubic", "nearest": "nearest"}
     return known.get(name, "bilinear")
 
 
 def first_line(error: BaseException) -> str:
-    """Return the reason in an error of another library, as half a sentence."""
+    """Return the reason of another library's error on one line, to complete a sentence."""
     if isinstance(error, KeyError):
         return f"{error} is missing"
     lines = " ".join(str(error).split())[:_MAX_REASON].rstrip(" .:")

@@ -1,4 +1,4 @@
-"""The parts of a classifier: its backbone, its head, its class names and its value range."""
+"""Find the parts of a classifier: its backbone, its head, its class names and its value range."""
 
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ _Layer = TypeVar("_Layer", bound=keras.Layer)
 
 @check_arguments
 def backbone_of(model: keras.Model) -> keras.Model:
-    """Return the backbone of a classifier: the model that is nested in it.
+    """Return the backbone of a classifier, the only model that is nested in it.
 
     Raises:
         ConfigError: The classifier has no nested model, or several.
@@ -50,7 +50,7 @@ def is_multi_label(model: keras.Model) -> bool:
 
 @check_arguments
 def thresholds(model: keras.Model) -> np.ndarray:
-    """Return the probability from which on an image has a class, one for each class.
+    """Return the threshold of each class, `(classes,)`: the least probability of an image's class.
 
     Raises:
         ConfigError: The classes of the model exclude each other.
@@ -113,7 +113,7 @@ def head_of(model: keras.Model) -> keras.layers.Dense:
 
 
 def features_of(model: keras.Model) -> keras.Model:
-    """Return a model of a classifier's images whose output is what the head reads.
+    """Return a model from a classifier's images to the features that its head reads.
 
     Raises:
         ConfigError: The head is not one linear dense layer.
@@ -129,7 +129,7 @@ def features_of(model: keras.Model) -> keras.Model:
 
 
 def value_range(model: keras.Model) -> tuple[float, float] | None:
-    """Return the values of black and white in a classifier's images; None if it has no resizing."""
+    """Return a classifier's values of black and white; None if it has no resizing layer."""
     layer = _find_layer(model, GrayToRGBResize)
     return None if layer is None else layer.input_range
 
@@ -137,7 +137,8 @@ def value_range(model: keras.Model) -> tuple[float, float] | None:
 def file_shape(model: keras.Model) -> tuple[int | None, ...]:
     """Return the shape of a batch of images that tlkit decodes from files for a classifier.
 
-    That of its input, or the size of its training images where the input takes any size.
+    It is the shape of the classifier's input; if that accepts any size, it has the size of the
+    training images.
     """
     shape = tuple(model.input_shape)
     layer = _find_layer(model, GrayToRGBResize)

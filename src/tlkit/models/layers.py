@@ -1,4 +1,4 @@
-"""The layers tlkit adds to Keras: raw images to a backbone's pixels, logits to named classes."""
+"""The Keras layers of tlkit: from raw images to a backbone's pixels, from logits to classes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Interpolation = Literal["bicubic", "bilinear", "nearest"]
 """How images are resized."""
 
 Alpha = Literal["black", "drop", "white"]
-"""What a transparent pixel shows; "drop" ignores the fourth channel."""
+"""The background behind transparent pixels; "drop" ignores the fourth channel."""
 
 _CHANNELS = (1, 3, 4)
 
@@ -29,7 +29,7 @@ class GrayToRGBResize(keras.layers.Layer):
     Images are channels-last: `(batch, height, width)`, or `(batch, height, width, channels)` with
     1, 3 or 4 channels; height and width may be unknown (None). The result has shape
     `(batch, *size, 3)` and the layer's compute dtype. Grey is copied to three equal channels. A
-    fourth channel is alpha: it is composited over a background, or dropped.
+    fourth channel is alpha: the image is composited over a background, or alpha is dropped.
 
     The layer computes in float32 and rounds once at the end. So under a float16 or bfloat16 policy
     the relative error of a value of at least 1e-4 is at most 2**-11 or 2**-8, half a unit in the
@@ -43,8 +43,8 @@ class GrayToRGBResize(keras.layers.Layer):
         interpolation: "bicubic", "bilinear" or "nearest".
         alpha: Background of images with a fourth channel: "white", "black", or "drop" to ignore
             that channel.
-        file_size: Height and width at which tlkit decodes image files for this layer, as it did in
-            training; None decodes them in their own size. It does not change what the layer does.
+        file_size: Height and width at which tlkit decodes image files for this layer, equal to that
+            of training; None keeps the size of each file. It has no effect on the layer's result.
         **kwargs: Arguments of every Keras layer: `name`, `dtype`, `trainable`.
 
     Raises:
@@ -139,18 +139,18 @@ class ClassProbabilities(keras.layers.Layer):
     The names are part of the layer's config, so a saved, loaded or cloned model has them too. The
     probabilities are computed in float32 under every dtype policy.
 
-    `stored` holds arrays by name that were fitted to a trained classifier: what `tlkit.calibrate`
-    and `tlkit.fit_ood` need for predictions. A file keeps them beside the weights; they are no
-    weights, and a cloned model has none.
+    `stored` has arrays by name that were fitted to a trained classifier, such as those of
+    `tlkit.calibrate` and `tlkit.fit_ood`. A file stores them beside the weights. They are not
+    weights of the layer, so a cloned model does not have them.
 
     Args:
         class_names: A name for each class, in the order of the logits; all different.
         temperature: The logits are divided by it: above 1, the probabilities are less confident.
             See `tlkit.calibrate`.
-        multi_label: Whether an image can have several classes, or none: each class then has a
-            probability of its own.
-        thresholds: For multi-label, the probability from which on an image has a class, one for
-            each class; None is 0.5 for all. See `tlkit.calibrate`.
+        multi_label: Whether an image can have several classes, or none; each class then has its own
+            probability.
+        thresholds: For multi-label, the least probability, from 0 to 1, of a class that an image
+            has, one for each class; None means 0.5 for all. See `tlkit.calibrate`.
         **kwargs: Arguments of every Keras layer: `name`, `trainable`.
 
     Raises:
@@ -193,14 +193,14 @@ class ClassProbabilities(keras.layers.Layer):
 
     @override
     def save_own_variables(self, store: Any) -> None:
-        """Write what is stored to a model's file."""
+        """Write the arrays in `stored` to a model's file."""
         for name, array in self.stored.items():
             store[name] = array
 
     @override
     def load_own_variables(self, store: Any) -> None:
-        """Read what is stored in a model's file."""
-        names = store.keys()  # which is all of a dict that Keras' store has
+        """Read the arrays in `stored` from a model's file."""
+        names = store.keys()  # Keras' store has no other method of a dict
         self.stored = {name: np.asarray(store[name]) for name in names}
 
     @override

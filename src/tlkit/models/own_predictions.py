@@ -1,4 +1,4 @@
-"""Predictions by a compiled function that a model's user does not share."""
+"""Predict with a compiled function of tlkit's own, separate from the user's."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +12,14 @@ from tlkit.models.inspection import probabilities_of
 _NAME = "_tlkit_predict_function"
 
 
-# Keras compiles one function for all predictions of a model. After grey images with a channel axis
-# and others without, both of which it takes, TensorFlow generalises that function to inputs of any
-# rank, and it can no longer run. So `model.predict` without and `tlkit.evaluate`, which adds the
-# axis, would break each other. Each gets a function of its own.
+# Keras compiles one function for all predictions of a model, which accepts grey images with or
+# without a channel axis. After images of both kinds, TensorFlow generalises the function to inputs
+# of any rank, and it can no longer run. So the user's `model.predict` without a channel axis and
+# `tlkit.evaluate`, which adds the axis, would break each other; each gets its own function.
 @contextmanager
 def own_function(model: keras.Model) -> Iterator[None]:
-    """Inside the block, the model predicts by tlkit's compiled function, not by its user's."""
-    temperature = probabilities_of(model).temperature  # a compiled function holds it
+    """Let the model predict with tlkit's compiled function inside the block."""
+    temperature = probabilities_of(model).temperature  # a constant in the compiled function
     users, own = model.predict_function, vars(model).get(_NAME, (None, None))
     model.predict_function = own[0] if own[1] == temperature else None
     try:
@@ -30,12 +30,12 @@ def own_function(model: keras.Model) -> Iterator[None]:
 
 
 def predict(model: keras.Model, images: Any, *, batch_size: int) -> np.ndarray:
-    """Return what `model.predict` does."""
+    """Return the probabilities of `model.predict`, `(count, classes)`."""
     with own_function(model):
         return np.asarray(model.predict(images, batch_size=batch_size, verbose=0))
 
 
 def predict_on_batch(model: keras.Model, images: Any) -> np.ndarray:
-    """Return what `model.predict_on_batch` does, as an array."""
+    """Return the probabilities of `model.predict_on_batch`, `(batch, classes)`."""
     with own_function(model):
         return np.asarray(model.predict_on_batch(images))

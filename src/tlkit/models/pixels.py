@@ -1,4 +1,4 @@
-"""The pixels that a backbone takes: usual formats by name, and how they are typed as words."""
+"""The pixel formats of backbones: usual formats by name, and how to write others as words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import show
 from tlkit.errors import Argument, ConfigError
 
-_DIGITS = 7  # that 1 / (255 * scale) is rounded to, so that 0.229 stays 0.229
+_DIGITS = 7  # to which 1 / (255 * scale) is rounded, so that 0.229 stays 0.229
 
 
 @check_arguments
 @dataclass(frozen=True, kw_only=True)
 class PixelFormat:
-    """The pixels that a backbone takes.
+    """The pixels that a backbone expects.
 
     Attributes:
         range: Values of black and white, before `mean` and `std`.
@@ -30,7 +30,7 @@ class PixelFormat:
     bgr: bool = False
 
     def __str__(self) -> str:
-        """Return a few words for it."""
+        """Return a short description."""
         text = "from {:g} to {:g}".format(*self.range)
         if self.mean is not None:
             text += ", less a mean of {:g}, {:g}, {:g}".format(*self.mean)
@@ -54,7 +54,7 @@ NAMED: Mapping[str, PixelFormat] = {
     "torch": TORCH,
     "unit": UNIT,
 }
-"""The usual formats: "caffe" and "torch" are what Keras calls so in `preprocess_input`."""
+"""The usual formats; "caffe" and "torch" are Keras' names in `preprocess_input`."""
 
 _REMEDY = (
     "It is one of "
@@ -64,10 +64,10 @@ _REMEDY = (
 
 
 def parse(pixels: object) -> PixelFormat:
-    """Return the format that a name, a range, or the words of the option `--pixels` describe.
+    """Return the format described by a name, a range, or the words of the option `--pixels`.
 
     Raises:
-        ConfigError: They describe none.
+        ConfigError: The words describe no format.
 
     Examples:
         >>> parse("signed") == parse((-1, 1)) == parse(("-1", "1")) == SIGNED
@@ -99,7 +99,7 @@ def parse(pixels: object) -> PixelFormat:
 
 
 def to_words(pixels: PixelFormat) -> tuple[str, ...]:
-    """Return the words that `parse` makes the same format of.
+    """Return the words from which `parse` returns the same format.
 
     Examples:
         >>> to_words(UNIT), to_words(PixelFormat(range=(0, 2))), to_words(CAFFE)
@@ -118,17 +118,21 @@ def to_words(pixels: PixelFormat) -> tuple[str, ...]:
     return (*words, "bgr=true") if pixels.bgr else tuple(words)
 
 
-# An image converter of KerasHub makes x * scale + offset of a value x from 0 to 255, where scale
-# and offset are numbers or have one for each channel. Here this is (x / 255 - mean) / std: so
-# std = 1 / (255 * scale) and mean = -offset * std. Where all channels are alike, it is a range.
+# KerasHub's image converter computes x * scale + offset for values x from 0 to 255, where scale and
+# offset are numbers, or have one number per channel. Here this is (x / 255 - mean) / std, so
+# std = 1 / (255 * scale) and mean = -offset * std. If all channels are equal, it is only a range.
 def from_scale(
     scale: float | Sequence[float] | None, offset: float | Sequence[float] | None
 ) -> PixelFormat:
-    """Return the format of pixels from 0 to 255 that are multiplied and shifted.
+    """Return the format of pixels from 0 to 255 that are multiplied by a scale and shifted.
+
+    Args:
+        scale: The factor, or one for each channel; None means 1.
+        offset: The shift, or one for each channel; None means 0.
 
     Raises:
         ConfigError: A scale is not above 0.
-        ValueError: There are neither 1 nor 3 of them.
+        ValueError: There are neither 1 nor 3 numbers.
 
     Examples:
         >>> from_scale(1 / 127.5, -1) == SIGNED
@@ -149,7 +153,7 @@ def from_scale(
 
 
 def _channels(value: float | Sequence[float]) -> tuple[float, float, float]:
-    """Return a number for each channel of what an image converter has as scale or offset."""
+    """Return one number for each channel from a converter's scale or offset."""
     values = list(value) if isinstance(value, Sequence) else [value]
     return _triple([float(each) for each in (values * 3 if len(values) == 1 else values)])
 

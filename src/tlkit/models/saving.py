@@ -25,10 +25,17 @@ def save(model: keras.Model, path: str | Path) -> Path:
     The file contains what prediction needs: architecture, weights, preprocessing and class names.
     It contains no optimizer state, no pickle and no code.
 
-    Folders above it that do not exist are made.
+    Missing parent folders are created.
+
+    Args:
+        model: A classifier from `build_classifier`.
+        path: The file, with the suffix `.keras`.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        ConfigError: The path does not end in .keras, is a folder, or is inside a file; the model
+        ConfigError: The path does not end in .keras, is a folder, or is inside a file; or the model
             has no class names, or a layer that can't be loaded again.
     """
     if not isinstance(model, keras.Model):
@@ -54,7 +61,7 @@ def save(model: keras.Model, path: str | Path) -> Path:
         ) from error
     with replace_atomically(target) as temporary, owned_temporary_folders():
         without_optimizer.save(temporary)
-        if has_custom_parts(model):  # whose weights can't be checked without a file
+        if has_custom_parts(model):  # their weights can only be checked by loading the file
             load(temporary)
     return target
 
@@ -63,12 +70,12 @@ def save(model: keras.Model, path: str | Path) -> Path:
 def load(path: str | Path) -> keras.Model:
     """Load a classifier that `save` wrote; it is not compiled, but can predict and be trained.
 
-    The file may be of unknown origin: no code in it is run. It is refused if it would unpack to
-    much more than it holds, has layers that are neither Keras', tlkit's nor registered by you,
-    reads other files, or has weights that are NaN or infinite.
+    The file may be of unknown origin, because no code in it is run. A file is rejected if it would
+    unpack to far more than its own size, has layers that are neither Keras', tlkit's nor registered
+    by you, reads other files, or has weights that are NaN or infinite.
 
     Raises:
-        ConfigError: The file does not exist, or does not contain a classifier of tlkit.
+        ConfigError: The file does not exist, or is not a classifier of tlkit.
         MissingExtraError: The classifier has a backbone of KerasHub, which is not installed.
     """
     file = arguments.path("path", path)
@@ -78,8 +85,8 @@ def load(path: str | Path) -> keras.Model:
 
 
 def _functional(model: keras.Model) -> keras.Model:
-    """Return the same classifier with an input that is a tensor, not a list with one tensor.
+    """Return the same classifier with a tensor as input instead of a list with one tensor.
 
-    A model of a list warns of every new shape of images, which are one array.
+    A model with a list as input warns for every new shape of images, which are a single array.
     """
     return keras.Model(model.inputs[0], model.outputs[0], name=model.name)

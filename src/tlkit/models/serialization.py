@@ -1,4 +1,4 @@
-"""Read models from files, and tell before training whether a model's file can be loaded again."""
+"""Read models from files, and check before training whether a model can be saved and loaded."""
 
 import re
 import warnings
@@ -18,7 +18,7 @@ from tlkit._internal.regular_files import find_obstacle
 from tlkit.errors import Argument, ConfigError, TlkitError
 
 _IMPORTED = {"keras", "keras_hub", "keras_cv", "keras_nlp"}  # packages that Keras finds by itself
-_WRAPPING = "tlkit.models.token_backbone"  # a backbone in it is looked at, and not made again
+_WRAPPING = "tlkit.models.token_backbone"  # the parts inside it are checked instead of it
 _MAX_REASON = 200  # characters
 _LAMBDA = "is or has a Python lambda, which is code, and models are loaded without code"
 _REMEDY = (
@@ -27,10 +27,10 @@ _REMEDY = (
 )
 
 
-# Keras' own layers can always be loaded. So the model is turned into its config, as a file has it,
-# and each part of it that is not one of Keras' classes is made again from its config, as loading
-# does. That finds code (Lambda), classes and functions that are not registered, and configs that
-# lack an argument. The parts have no weights then, so it takes milliseconds.
+# Idea: Keras' own layers can always be loaded. So the model is turned into its config, as in a
+# file, and each part that is not one of Keras' classes is built from its config, as loading does.
+# That finds code (Lambda), classes and functions that are not registered, and configs that lack an
+# argument. These parts have no weights yet, so it takes milliseconds.
 def find_unloadable(model: keras.Model) -> str:
     """Return which layer of a model can't be loaded from a file, and what to do; "" if all can."""
     with warnings.catch_warnings():
@@ -55,10 +55,10 @@ def read_model(path: Path, argument: str) -> keras.Model:
 
     Args:
         path: The file.
-        argument: The argument that names it, for messages.
+        argument: The name of the argument that is the path, for messages.
 
     Raises:
-        ConfigError: There is no such file, Keras can't read it, or it holds what no model needs.
+        ConfigError: The file does not exist, Keras can't read it, or its content is unsafe.
         MissingExtraError: The model has layers of KerasHub, which is not installed.
     """
     why = find_obstacle(path)
@@ -82,7 +82,7 @@ def read_model(path: Path, argument: str) -> keras.Model:
 
 
 def _mentions_hub(path: Path) -> bool:
-    """Tell whether a model's config, which was checked, has a class of KerasHub."""
+    """Return whether a model's config, checked before, has a class of KerasHub."""
     with suppress(*DAMAGE_ERRORS), zipfile.ZipFile(path) as file:
         return b'"keras_hub' in file.read(keras_files.CONFIG)
     return False
@@ -98,7 +98,7 @@ def has_custom_parts(model: keras.Model) -> bool:
 
 
 def explain_loading(error: Exception) -> str:
-    """Return why Keras could not load a file, without the config that Keras prints with it."""
+    """Return why Keras could not load a file, without the config in Keras' message."""
     found = re.search(r"Could not locate (class|function) '([^']+)'", str(error))
     if found is not None:
         return (
@@ -109,7 +109,7 @@ def explain_loading(error: Exception) -> str:
 
 
 def _custom_parts(config: Any, layer: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield parts of a config that are not Keras' classes, each with the name of its layer."""
+    """Yield the parts of a config that are not Keras' classes, each with the name of its layer."""
     if isinstance(config, list | tuple):
         for each in config:
             yield from _custom_parts(each, layer)
@@ -169,7 +169,7 @@ def _explain(layer: str, part: dict[str, Any], error: Exception) -> str:
 
 
 def _find_reason(error: Exception) -> str:
-    """Return the reason in an error of Keras, which prints whole configs before it."""
+    """Return the reason in an error of Keras, which follows after whole configs."""
     reason = str(error).split("Exception encountered:")[-1]
     lines = [line.strip() for line in reason.splitlines() if line.strip()]
     return " ".join(lines[:2])[:_MAX_REASON].rstrip(".,") or type(error).__name__

@@ -1,7 +1,7 @@
 """The starter: weights of a small pretrained backbone that are part of the package.
 
 The backbone is MobileNetV2 with alpha 0.35, trained on small rendered images of glyphs, shapes and
-textures. `card()` describes how it was trained, on what, and where it is weak.
+textures. `card()` describes its training, its training data and its weaknesses.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ def complete_options(backbone: str, options: Mapping[str, Any]) -> dict[str, Any
     """Return the options of a backbone's constructor, with the starter's alpha added.
 
     Raises:
-        ConfigError: The starter's weights are of another backbone, or of another alpha.
+        ConfigError: The starter's weights are for another backbone, or for another alpha.
     """
     if backbone != BACKBONE or options.get("alpha", ALPHA) != ALPHA:
         given = [f"{name}={show(value)}" for name, value in options.items()]

@@ -20,9 +20,9 @@ class TokenLayout:
     """Which tokens of an image are patches.
 
     Attributes:
-        num_prefix_tokens: Tokens before the patches: the class token, then others, such as
-            DINOv2's register tokens; None if it can't be found.
-        grid: Rows and columns of patches; None if they can't be found.
+        num_prefix_tokens: Number of tokens before the patches: the class token, then others, such
+            as DINOv2's register tokens; None if it is unknown.
+        grid: Rows and columns of patches; None if they are unknown.
     """
 
     num_prefix_tokens: int | None
@@ -33,16 +33,18 @@ class TokenLayout:
 class TokenBackbone(keras.Model):
     """A backbone of transformer blocks, each of them a layer of this model.
 
-    It shares all layers with the backbone that it is made of. A file contains that backbone's
-    config, since the blocks of KerasHub can't be made from configs of their own.
+    It shares all layers with the original backbone. A file contains that backbone's config, since
+    the blocks of KerasHub can't be built from their own configs.
 
     Args:
-        backbone: A functional or sequential model from images.
-        features: Layers to end at, by name or by index; by default it ends where the backbone does.
-        image_size: Height and width of images, where the backbone takes any.
-        num_prefix_tokens: Tokens before the patches; by default found from the patches.
+        backbone: A functional or sequential model from images to tokens or features.
+        features: Layers whose outputs are returned, by name or by index; by default the backbone's
+            outputs.
+        image_size: Height and width of images if the backbone accepts any size.
+        num_prefix_tokens: Number of tokens before the patches; by default computed from the
+            patches.
         name: The Keras name; by default the backbone's.
-        trainable: As of every Keras layer.
+        trainable: As for every Keras layer.
     """
 
     def __init__(
@@ -79,16 +81,16 @@ class TokenBackbone(keras.Model):
         _store_positions_unchanged(self)
 
     def truncate(self, features: Sequence[str]) -> "TokenBackbone":
-        """Return a backbone of the same layers that ends at the named ones."""
+        """Return a backbone of the same layers that ends at the named layers."""
         arguments = {**self._arguments, "features": features}
         return TokenBackbone(self._original(), name=self.name, **arguments)
 
-    # Patches are made by a convolution whose kernel is as large as its stride, so the size of the
-    # image tells their number. All published backbones put other tokens before the patches. A
+    # A convolution whose kernel is as large as its stride creates the patches, so the size of the
+    # image determines their number. All published backbones put other tokens before the patches. A
     # backbone without such a convolution needs `num_prefix_tokens`. Its patches form the grid that
     # has the proportions of the image, if there is one.
     def layout(self, shape: Sequence[int | None]) -> TokenLayout:
-        """Return which tokens are patches in a tensor of this shape: (batch, tokens, features)."""
+        """Return which tokens are patches in a tensor of shape (batch, tokens, features)."""
         num_tokens, num_prefix = shape[1], self._arguments["num_prefix_tokens"]
         if num_tokens is None:
             return TokenLayout(num_prefix_tokens=num_prefix, grid=None)
@@ -115,7 +117,7 @@ class TokenBackbone(keras.Model):
     @classmethod
     @override
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "TokenBackbone":
-        """Return the backbone of a config."""
+        """Return the backbone of a config; the arguments are those of `keras.Model`."""
         backbone = keras.saving.deserialize_keras_object(
             config["backbone"], custom_objects=custom_objects
         )
@@ -125,12 +127,12 @@ class TokenBackbone(keras.Model):
 def wrap(
     backbone: keras.Model, image_size: Sequence[int] | None, num_prefix_tokens: int | None
 ) -> keras.Model:
-    """Return a backbone as a TokenBackbone if it holds transformer blocks or returns tokens.
+    """Return a backbone as a TokenBackbone if it has transformer blocks or returns tokens.
 
     Args:
         backbone: Any backbone.
-        image_size: Height and width that images are resized to, if known.
-        num_prefix_tokens: Tokens before the patches; None finds it from the patches.
+        image_size: Height and width that images are resized to; None if unknown.
+        num_prefix_tokens: Number of tokens before the patches; None computes it from the patches.
 
     Raises:
         ConfigError: `num_prefix_tokens` is set, and the backbone has no tokens or too few.
@@ -165,14 +167,14 @@ def wrap(
 
 
 def _find_layer(model: keras.Model, layer: str | int) -> int:
-    """Return the index of a layer, which a file has: KerasHub names layers after their model."""
+    """Return the index of a layer, for files, since KerasHub names layers after their model."""
     if isinstance(layer, int):
         return layer
     return [each.name for each in model.layers].index(layer)
 
 
 def _find_patch_grid(model: keras.Model) -> tuple[int, int] | None:
-    """Return the rows and columns of patches that the only convolution with strides makes."""
+    """Return the rows and columns of patches from the only convolution with strides."""
     convolutions = [
         part
         for part in flatten_layers(*model.layers)
@@ -188,7 +190,7 @@ def _find_patch_grid(model: keras.Model) -> tuple[int, int] | None:
 
 
 def _divide(count: int, size: Sequence[int | None]) -> tuple[int, int] | None:
-    """Return the grid of so many patches with the proportions of an image, if there is one."""
+    """Return the grid of `count` patches with the proportions of an image, if there is one."""
     height, width = size
     if height is None or width is None:
         return None
@@ -196,9 +198,9 @@ def _divide(count: int, size: Sequence[int | None]) -> tuple[int, int] | None:
     return (rows, count // rows) if rows and rows * rows * width == count * height else None
 
 
-# KerasHub's DINOv2 has its positions twice: as they were trained, and resized to the images. A
-# file would get the first, and training that changed the second would be lost, or be changed by
-# resizing it twice. So its layer is made to store all variables as they are.
+# KerasHub's DINOv2 stores its positions twice: as trained, and resized to the images. A file would
+# get the first. Training changes the second, so its changes would be lost, or altered by resizing
+# twice. So the layer is changed to store all its variables unchanged.
 def _store_positions_unchanged(model: keras.Model) -> None:
     for part in flatten_layers(*model.layers):
         if hasattr(part, "interpolated_position_embeddings"):

@@ -1,4 +1,4 @@
-"""A backbone's graph with its transformer blocks as layers, also those inside other layers."""
+"""Rebuild a backbone's graph so that transformer blocks inside other layers are its layers."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,11 @@ from tlkit._internal.keras_private import (
 from tlkit.errors import ConfigError
 from tlkit.models import flat_graph
 
-_SAMPLE = 2  # images that the layers are run on, to see their shapes
+_SAMPLE = 2  # images that the layers are run on, to find the shapes of their outputs
 
 
 def is_block(layer: Any) -> bool:
-    """Tell whether a layer is a transformer block: one layer that holds an attention layer."""
+    """Return whether a layer is a transformer block: the innermost layer with attention inside."""
     return (
         isinstance(layer, keras.Layer)
         and not isinstance(layer, keras.Model)
@@ -36,23 +36,23 @@ def is_block(layer: Any) -> bool:
 
 
 def is_attention(layer: Any) -> bool:
-    """Tell whether a layer is an attention layer, by the name of its class."""
+    """Return whether a layer is an attention layer, by the name of its class."""
     return "Attention" in type(layer).__name__
 
 
-# How a layer that holds blocks is opened. KerasHub's ViT is three layers: an input, an embedding,
-# and one encoder with all blocks inside, which could only be frozen, read and cached as a whole.
-# Keras' layers record their calls when they are called with symbolic tensors. So the encoder's own
-# `call` is run on a symbolic tensor: its blocks then are nodes of a graph, in place of the
-# encoder. Only layers without weights and random numbers of their own are opened, because a graph
-# would not keep those. In the end the opened model is run beside the original one; if the results
-# differ, the layers stay closed.
+# How a layer that contains blocks is opened. KerasHub's ViT has three layers: an input, an
+# embedding, and an encoder with all blocks inside, which could only be frozen, read and cached as a
+# whole. Keras' layers record their calls when they are called with symbolic tensors. So the
+# encoder's own `call` is run on a symbolic tensor: then its blocks are nodes of a graph, in place
+# of the encoder. Only layers without their own weights and random numbers are opened, because a
+# graph would lose these. Finally the opened model and the original one are run on the same images;
+# if the results differ, the layers stay closed.
 def open_graph(backbone: keras.Model, image_size: Sequence[int] | None) -> tuple[Any, list[Any]]:
     """Return an input, and the backbone's outputs for it, with blocks as layers of the graph.
 
     Args:
         backbone: A functional or sequential model.
-        image_size: Height and width of images; None where the backbone has them.
+        image_size: Height and width of images; None if the backbone's input has a fixed size.
 
     Raises:
         ConfigError: The backbone has no graph, or its stochastic depth fails in training.
@@ -72,7 +72,7 @@ def open_graph(backbone: keras.Model, image_size: Sequence[int] | None) -> tuple
         opened = keras.Model(image, [tensor for tensor, _ in pairs])
         results = keras.tree.flatten(opened(sample, training=False))
         problem = "" if _are_close(results, [result for _, result in pairs]) else "other results"
-    except Exception as error:  # of any layer that was not made to be opened
+    except Exception as error:  # a layer that can't be opened may raise any error
         problem = type(error).__name__
     if problem:
         user_warnings.warn(
@@ -97,7 +97,7 @@ _Pair = tuple[Any, Any]  # a symbolic tensor, and its value for the sample
 
 
 def _copy(graph: Any, inputs: Sequence[_Pair], *, opens: bool) -> list[_Pair]:
-    """Call all layers of a graph again, on other inputs; return its outputs."""
+    """Call all layers of a graph again with other inputs; return the outputs."""
     known = dict(zip(map(id, graph.inputs), inputs, strict=True))
     for node in nodes_in_order(graph):
         if node.is_input:
@@ -129,10 +129,10 @@ def _replace(arguments: Any, known: dict[int, _Pair], side: int) -> Any:
     return keras.tree.map_structure(find, (arguments.args, arguments.kwargs))
 
 
-# Two things that layers say of their outputs are corrected by running them. The shape: the
-# embedding of KerasHub's SigLIP claims a token more than it returns. And a tensor without an axis
-# for the batch, such as the rotary positions of DINOv3, which are the same for all images of a
-# size: it becomes a constant, for it must not be stored once for each image.
+# Running the layers corrects two claims about their outputs. First the shape: the embedding of
+# KerasHub's SigLIP claims one token more than it returns. Then tensors without a batch axis, such
+# as the rotary positions of DINOv3, which are equal for all images of a size: they become
+# constants, so that they are not stored once for each image.
 def _pair(operation: Any, tensors: Sequence[Any], values: Any) -> list[_Pair]:
     """Return the symbolic outputs of a layer, each with its value."""
     if values is None:
@@ -152,7 +152,7 @@ def _pair(operation: Any, tensors: Sequence[Any], values: Any) -> list[_Pair]:
 
 
 def _holds_blocks(layer: Any) -> bool:
-    """Tell whether a layer does nothing but call blocks and other layers that it holds."""
+    """Return whether a layer only calls blocks and other layers inside it."""
     return (
         isinstance(layer, keras.Layer)
         and any(map(is_block, inner_layers(layer)))
@@ -162,7 +162,7 @@ def _holds_blocks(layer: Any) -> bool:
 
 @contextlib.contextmanager
 def _without_none(layer: Any) -> Iterator[None]:
-    """Let blocks return an empty tensor for None, which a graph can't hold: DeiT's do."""
+    """Let blocks, such as DeiT's, return an empty tensor for None, which a graph can't contain."""
     blocks = [part for part in _parts(layer) if is_block(part)]
     for block in blocks:
         block.compute_output_spec = _fill_none(block.compute_output_spec)
@@ -188,7 +188,7 @@ def _fill_none(function: Any) -> Any:
 
 
 def _check_stochastic_depth(graph: Any) -> None:
-    """Refuse the stochastic depth of KerasHub's DINO, which needs a known batch size."""
+    """Reject the stochastic depth of KerasHub's DINO, which needs a known batch size."""
     for part in flatten_layers(graph):
         if type(part).__name__ in ("DINOV2DropPath", "DINOV3DropPath") and part.rate > 0:
             raise ConfigError(

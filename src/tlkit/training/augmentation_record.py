@@ -1,7 +1,7 @@
-"""Which augmentation a classifier was trained on, kept in the model.
+"""Record in a classifier which augmentation it was trained on.
 
-The average over augmented copies of an image is more accurate only where such copies were trained
-on; elsewhere it is often less accurate.
+Averaging predictions over augmented copies of an image is only more accurate if the classifier was
+trained on such copies; otherwise it is often less accurate.
 """
 
 import json
@@ -16,13 +16,13 @@ _KEY = "augmented_by"
 
 
 def record(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> None:
-    """Keep in a classifier which kinds of augmentation it is trained on; none is kept, too."""
+    """Record in a classifier the kinds of augmentation it is trained on, which may be empty."""
     names = json.dumps(sorted({_name(layer) for layer in layers}))
     probabilities_of(model).stored[_KEY] = np.frombuffer(names.encode(), "uint8").copy()
 
 
 def find_untrained(model: keras.Model, layers: Sequence[keras.layers.Layer]) -> list[str]:
-    """Return the kinds of layers that a classifier was not trained on; none if nothing is known."""
+    """Return the kinds of layers that a classifier was not trained on; empty without a record."""
     kept = probabilities_of(model).stored.get(_KEY)
     if kept is None:
         return []

@@ -20,14 +20,14 @@ from tlkit.models.freezing import find_batchnorm
 class ReestimateBatchNorm(keras.callbacks.Callback):
     """Recomputes moving statistics after every epoch, before Keras validates.
 
-    Training does not use the moving statistics, so this changes only what validation, checkpoints
-    and the trained model use.
+    Training does not use the moving statistics, so this callback only affects validation,
+    checkpoints and the trained model.
 
     Args:
         layers: The BatchNormalization layers.
         data: The training data.
-        batch_size: Images per batch, for arrays; use that of training.
-        model: The model that takes the data; by default the model that is trained.
+        batch_size: The number of images per batch, for arrays; use that of training.
+        model: The model whose input is the data; by default the model that is trained.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class ReestimateBatchNorm(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.layers, self.data, self.batch_size = layers, data, batch_size
-        self._runs = (model,)  # in a tuple: Callback has a `model` of its own
+        self._runs = (model,)  # in a tuple, since Callback has its own `model`
         self._outdated = False
         self._forward: _TrainingForward | None = None
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Reset, since one callback may be used for several fits."""
+        """Reset, since one callback may be used for several calls of `fit`."""
         self._forward = _TrainingForward(self._runs[0] or self.model)
 
     @override
@@ -75,14 +75,14 @@ class ReestimateBatchNorm(keras.callbacks.Callback):
 def reestimate(
     model: keras.Model, layers: Sequence[keras.layers.BatchNormalization], images: Iterable[Any]
 ) -> None:
-    """Set the layers' moving statistics to those of all the images; nothing else changes.
+    """Set the layers' moving statistics to those of all images; nothing else changes.
 
-    "Precise BatchNorm" (Wu and Johnson, 2021, arXiv:2105.07576).
+    This is "precise BatchNorm" (Wu and Johnson, 2021, arXiv:2105.07576).
 
     Args:
         model: The model that contains the layers.
-        layers: BatchNormalization layers with `trainable` set; frozen ones keep their statistics.
-        images: Batches of images.
+        layers: BatchNormalization layers with `trainable` set; frozen layers keep their statistics.
+        images: Batches of images, in the form of the model's input.
 
     Raises:
         DataError: `images` is empty.
@@ -101,7 +101,7 @@ def _check_batch(batch: Any) -> Any:
 
 
 class _TrainingForward(keras.Model):
-    """A model run as in training; through `predict_on_batch`, so compiled on every backend."""
+    """Runs a model in training mode through `predict_on_batch`, compiled on every backend."""
 
     def __init__(self, inner: keras.Model) -> None:
         super().__init__(name="training_forward")
@@ -113,11 +113,11 @@ class _TrainingForward(keras.Model):
 
 
 # A moving average with Keras' momentum of 0.99 or 0.999 needs hundreds to thousands of steps to
-# follow the weights. Instead, with momentum 0, a forward pass in training mode leaves the mean and
-# variance of its one batch in the moving statistics. They are pooled over all batches, weighted by
-# the number of images: the mean is the mean of means, the variance the mean of (variance + mean**2)
-# less the square of the pooled mean. All else that training mode changes, such as random states
-# and the statistics of other layers, is restored.
+# follow the weights. Idea: with momentum 0, a forward pass in training mode sets the moving
+# statistics to the mean and variance of its batch. These are pooled over all batches, weighted by
+# the number of images: the mean is the mean of the means, and the variance is the mean of
+# (variance + mean**2) minus the square of the pooled mean. All other variables that training mode
+# changes, such as random states and the statistics of other layers, are restored.
 def _reestimate(
     forward: _TrainingForward,
     layers: Sequence[keras.layers.BatchNormalization],
@@ -152,7 +152,7 @@ def _changed_by_training_mode(model: keras.Model) -> list[Any]:
 
 @contextmanager
 def _set_zero_momentum(layers: Sequence[keras.layers.BatchNormalization]) -> Iterator[None]:
-    """Make the moving statistics those of the last batch alone."""
+    """Let the moving statistics equal those of the last batch inside the block."""
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.momentum = 0.0

@@ -1,4 +1,4 @@
-"""What a callback of Keras has learned in training, as values that a file can hold."""
+"""The state of a Keras callback during training, as values that a file can store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 _OF_KERAS = ("_model", "params", "validation_data")  # attributes of every callback
 _PLAIN = (bool, int, float, str, type(None))
-_MAX_COPIED = 2**20  # bytes; a larger array that a callback was made with is not looked into
+_MAX_COPIED = 2**20  # bytes; larger arrays of a callback are neither copied nor compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,15 +17,15 @@ class State:
     """An attribute of a callback.
 
     Attributes:
-        plain: Its value as JSON can hold it, with the names of arrays in their place.
-        arrays: The arrays in it by name.
+        plain: Its value in a form that JSON supports, with names in place of arrays.
+        arrays: The arrays in the value, by name.
     """
 
     plain: Any
     arrays: dict[str, np.ndarray]
 
     def equals(self, other: "State | None") -> bool:
-        """Return whether both are the same; a large array only if it is the same object."""
+        """Return whether both are equal; a large array is only equal to itself."""
         return (
             other is not None
             and self.plain == other.plain
@@ -37,13 +37,13 @@ class State:
 
 
 def read_state(callback: keras.callbacks.Callback, *, copy: bool = False) -> dict[str, State]:
-    """Return the attributes of a callback that are numbers, texts, arrays, or lists of them.
+    """Return the attributes of a callback that are numbers, strings, arrays, or lists of them.
 
-    Others, such as functions and models, it sets itself when training begins.
+    Other attributes, such as functions and models, are set by the callback when training begins.
 
     Args:
         callback: The callback.
-        copy: Whether to copy small arrays, which the callback may change in place.
+        copy: Whether to copy small arrays, since the callback may change them in place.
     """
     found = {}
     own = hasattr(callback, "get_state") and not copy
@@ -65,14 +65,14 @@ def read_state(callback: keras.callbacks.Callback, *, copy: bool = False) -> dic
 
 
 def to_plain(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """Return a value as JSON can hold it, with the names of arrays in place of these.
+    """Return a value in a form that JSON supports, with names in place of arrays.
 
     Args:
-        value: Numbers, texts, arrays, and lists, tuples and dicts of them.
-        arrays: Gets the arrays.
+        value: Numbers, strings, arrays, and lists, tuples and dicts of them.
+        arrays: A dict to which the arrays are added.
 
     Raises:
-        TypeError: It holds a value of another type.
+        TypeError: The value contains another type.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -92,12 +92,12 @@ def to_plain(value: Any, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def from_plain(value: Any, arrays: Mapping[str, np.ndarray], prefix: str = "") -> Any:
-    """Return the value that `to_plain` made plain.
+    """Return the value that `to_plain` converted.
 
     Args:
-        value: What it returned.
-        arrays: The arrays.
-        prefix: What their names begin with there.
+        value: The value that `to_plain` returned.
+        arrays: The arrays by name.
+        prefix: A prefix of the arrays' names.
     """
     if isinstance(value, list):
         return [from_plain(each, arrays, prefix) for each in value]

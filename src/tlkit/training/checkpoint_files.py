@@ -1,4 +1,4 @@
-"""The files of a checkpoint: the last two states of a training, each whole or not there."""
+"""The files of a checkpoint: the last two states of a run, each written atomically."""
 
 import hashlib
 import json
@@ -21,10 +21,10 @@ _MAX_NOTES = 2**20  # bytes
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SavedState:
-    """The state of a training at some moment.
+    """The state of a run at one moment.
 
     Attributes:
-        values: What JSON can hold.
+        values: Values that JSON supports.
         arrays: Arrays by name.
     """
 
@@ -33,11 +33,11 @@ class SavedState:
 
 
 class CheckpointFolder:
-    """A folder with the last two states of a training, and notes about it.
+    """A folder with the last two states of a run, and notes about it.
 
-    A state is one safetensors file with a checksum of all in it. It is written to another name,
-    synced to the disk and renamed, so that a process that is killed, or a power cut, leaves the
-    state before it. Equal arrays, such as weights that are also the best so far, are written once.
+    A state is one safetensors file with a checksum of its content. It is written to a temporary
+    name, synced to the disk and renamed, so that a killed process or a power cut leaves the
+    previous state. Equal arrays, such as weights that are also the best so far, are stored once.
 
     Args:
         folder: The folder; it is created with the first state.
@@ -54,10 +54,14 @@ class CheckpointFolder:
             )
 
     def save(self, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        """Write a state, and remove all but the two last ones.
+        """Write a state, and remove all states except the last two.
+
+        Args:
+            values: Values that JSON supports.
+            arrays: Arrays by name.
 
         Raises:
-            StoreError: It can't be written.
+            StoreError: The state can't be written.
         """
         states = self._list_states()
         number = 1 + (_number(states[-1]) if states else 0)
@@ -78,7 +82,7 @@ class CheckpointFolder:
             StoreError: There are states, but all are damaged.
 
         Warns:
-            UserWarning: The last one is damaged, and the one before it is returned.
+            UserWarning: The last state is damaged, and an earlier one is returned.
         """
         states = self._list_states()
         for path in reversed(states):
@@ -101,7 +105,7 @@ class CheckpointFolder:
             path.unlink()
 
     def read_notes(self) -> dict[str, Any]:
-        """Return what `write_notes` wrote; nothing if it did not, or if the file is damaged."""
+        """Return the notes of `write_notes`; empty if there are none or the file is damaged."""
         path = self.folder / _NOTES
         try:
             if path.stat().st_size > _MAX_NOTES:
@@ -112,10 +116,10 @@ class CheckpointFolder:
         return notes if isinstance(notes, dict) else {}
 
     def write_notes(self, notes: Mapping[str, Any]) -> None:
-        """Keep values that JSON can hold beside the states.
+        """Store values that JSON supports beside the states.
 
         Raises:
-            StoreError: They can't be written.
+            StoreError: The file can't be written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -149,7 +153,7 @@ def _to_bytes(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> by
 
 
 def _to_storable(array: np.ndarray) -> tuple[np.ndarray, str]:
-    """Return an array as safetensors can hold it, and the name of its dtype."""
+    """Return an array in a form that safetensors supports, and the name of its dtype."""
     whole = np.array(array, order="C")
     name = whole.dtype.name
     return (whole.view("uint16"), name) if name == "bfloat16" else (whole, name)

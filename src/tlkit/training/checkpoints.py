@@ -1,4 +1,4 @@
-"""Checkpoints of a training: save its state after each epoch or so, and go on from there."""
+"""Checkpoints of a run: save its state after each epoch and every few minutes, and resume it."""
 
 import time
 import warnings
@@ -28,42 +28,42 @@ from tlkit.training.model_state import (
 )
 from tlkit.training.records import PhaseRun
 
-# What a training needs to go on as if it had never stopped, bit for bit: the weights and the states
-# of random layers; the optimizer's slots, step and learning rate; what callbacks know, such as the
-# best loss and the best weights; the random numbers of Python, NumPy, Keras and PyTorch; and the
-# hashes of the weights from before the phase, which verify that frozen ones have not changed. All
-# else comes out the same again by the seed: the order of the images in an epoch, the schedule,
-# where the model is cut. Features of the frozen part are kept by the store, image by image.
+# What a run needs to resume as if it had never stopped, bit for bit: the weights and the states
+# of random layers; the optimizer's slots, step and learning rate; the state of callbacks, such as
+# the best loss and the best weights; the random numbers of Python, NumPy, Keras and PyTorch; and
+# the hashes of the weights before the phase, which verify that frozen weights have not changed. The
+# seed determines the rest: the order of the images in an epoch, the schedule, and the model's cut.
+# The store keeps the features of the frozen part, image by image.
 #
-# Within a long epoch, the state is that after some steps, with the sums of the metrics. To go on,
-# the epoch's batches are drawn again from the beginning, with the random numbers it began with, and
-# those that were trained on are skipped. Only tf.data can do that without touching the images'
-# order, so other backends save at the end of epochs only.
+# Within a long epoch, the state is that after some steps, with the sums of the metrics. To resume,
+# the epoch's batches are drawn again from the beginning, with the random numbers at its start, and
+# the batches that were trained on are skipped. Only tf.data can do that without changing the
+# images' order, so other backends save only at the end of epochs.
 MINUTES = 10.0
-"""How often the state is saved within an epoch."""
+"""The time between two saved states within an epoch."""
 
 _MAX_STATES = 3  # two are kept while a third is written
-_COPIES = 3  # of what is trained: the optimizer's two, and the best weights or the averaged ones
+_COPIES = 3  # of trained weights: two by the optimizer, and the best or the averaged weights
 _FLOAT_BYTES = 4
 
 
 class Checkpoints:
-    """The checkpoints of one training, and what was done before it was stopped.
+    """The checkpoints of one run, and the phases that it has finished.
 
-    Opening them sets the model to the last saved state.
+    Creating this object sets the model to the last saved state.
 
     Args:
-        folder: Where they are.
+        folder: The folder of the checkpoints.
         model: The classifier.
-        settings: What makes it this training and no other, by name.
-        max_trained: How many of the backbone's parameters a phase trains, at most.
+        settings: The settings that identify this run, by name.
+        max_trained: The largest number of the backbone's parameters that a phase trains.
 
     Attributes:
-        finished: The phases that are done.
+        finished: The finished phases.
 
     Raises:
-        ConfigError: The folder is of a training with other settings.
-        StoreError: All saved states are damaged, or there is no room for those of this training.
+        ConfigError: The folder belongs to a run with other settings.
+        StoreError: All saved states are damaged, or the disk has too little free space.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Checkpoints:
         self._save({})
 
     def save_epoch(self, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        """Save the state, with these values and arrays of the phase."""
+        """Save the state together with values and arrays of the current phase."""
         self._save(values, arrays)
 
     def _save(
@@ -123,12 +123,12 @@ class Checkpoints:
 
     @property
     def weights(self) -> list[Any]:
-        """The model's weights, in the order in which their hashes are kept."""
+        """The model's weights, in the order in which their hashes are saved."""
         return list(self._model.weights)
 
 
 def read_finished(folder: CheckpointFolder) -> tuple[list[PhaseRun], float]:
-    """Return the phases that a saved training has finished, and its seconds, also of the next one.
+    """Return the finished phases of a saved run, and its seconds including the unfinished phase.
 
     Raises:
         StoreError: All saved states are damaged.
@@ -143,23 +143,24 @@ def read_finished(folder: CheckpointFolder) -> tuple[list[PhaseRun], float]:
 class PhaseCheckpoints(keras.callbacks.Callback):
     """Saves the state of a phase after each epoch and every few minutes, and restores it.
 
-    It must be the last callback, so that it sees what the others have done. Of each callback it
-    saves the attributes that are numbers, texts, arrays, or lists of them, if training changed
-    them; or, if it has the methods `get_state()` and `set_state(state)`, what they return and take.
+    It must be the last callback, so that it saves the changes of the other callbacks. For each
+    callback it saves the attributes that training changed and that are numbers, strings, arrays, or
+    lists of them. If a callback has the methods `get_state()` and `set_state(state)`, these are
+    used instead.
 
     Args:
-        checkpoints: Where to save.
-        resumed: The state in which the phase was stopped; None if it starts.
+        checkpoints: The checkpoints of the run.
+        resumed: The state in which the phase was stopped; None if the phase starts.
         before: The hashes of the weights before the phase.
         augmentation: The phase's layers that draw random numbers.
 
     Attributes:
         watched: The other callbacks, whose state is saved too.
-        epoch: How many epochs were done before.
-        step: How many steps of the next one were.
-        is_over: Whether the phase was stopped by a callback, at the end of these epochs.
+        epoch: The number of epochs that were done before.
+        step: The number of steps of the next epoch that were done before.
+        is_over: Whether a callback had stopped the phase at the end of these epochs.
         before: The hashes of the weights before the phase.
-        seconds: How long these epochs took.
+        seconds: The time that these epochs took.
     """
 
     def __init__(
@@ -197,22 +198,22 @@ class PhaseCheckpoints(keras.callbacks.Callback):
 
         Args:
             callbacks: The other callbacks.
-            fitted: The model that has the metrics, if it is not the callbacks' model.
+            fitted: The model that has the metrics; None if it is the callbacks' model.
         """
         self.watched, self._fitted = callbacks, fitted
         self._made_with = [read_state(callback, copy=True) for callback in callbacks]
 
     def first_epoch(self, epochs: int) -> int:
-        """Return the index of the epoch to go on with, of a phase with so many epochs."""
+        """Return the index of the next epoch in a phase of `epochs` epochs."""
         return epochs if self.is_over else self.epoch
 
     def skip_steps(self, dataset: Any) -> Any:
-        """Return a dataset of the steps that are left of the next epoch, and of whole ones then.
+        """Return a dataset of the remaining steps of the next epoch; later epochs are complete.
 
-        Only what has been here is saved within epochs.
+        Only datasets that passed through this method are saved within epochs.
 
         Args:
-            dataset: A `tf.data.Dataset`; others are returned as they are.
+            dataset: A `tf.data.Dataset`; other datasets are returned unchanged.
         """
         if keras.backend.backend() != "tensorflow" or not hasattr(dataset, "skip"):
             return dataset
@@ -226,7 +227,7 @@ class PhaseCheckpoints(keras.callbacks.Callback):
 
     @contextmanager
     def hide_short_epoch(self) -> Iterator[None]:
-        """Hide Keras' warning that the epoch which goes on has fewer steps than later ones."""
+        """Hide Keras' warning that the resumed epoch has fewer steps than later epochs."""
         with warnings.catch_warnings():
             if self.step:
                 warnings.filterwarnings("ignore", message="Your input ran out of data")
@@ -256,7 +257,7 @@ class PhaseCheckpoints(keras.callbacks.Callback):
 
     @override
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Restore the sums of the metrics, and remember with which random numbers it begins."""
+        """Restore the sums of the metrics, and store the random numbers at the epoch's start."""
         self._epoch = epoch
         if self._resumed is not None and self.step:
             assign(self._metrics(), self._resumed.arrays, "metrics")
@@ -273,14 +274,14 @@ class PhaseCheckpoints(keras.callbacks.Callback):
         if self.step and self._epoch == self.epoch and step >= self._steps:
             self._at_end = [(each, to_array(each)) for each in self._list_counters()]
         due = time.perf_counter() - self._saved >= 60 * MINUTES
-        if due and step < self._steps:  # in the last call there may be fewer steps than it tells
+        if due and step < self._steps:  # the last call may run fewer steps than it reports
             random, arrays = self._drawn
             metrics = number_arrays("metrics", self._metrics())
             self._save({"epoch": self._epoch, "step": step, "random": random}, arrays | metrics)
 
     @override
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Save the state, unless a deadline has cut the epoch short: it can go on from before."""
+        """Save the state, unless a deadline has cut the epoch short: then the last state stays."""
         if any(getattr(callback, "ran_out", False) for callback in self.watched):
             return
         arrays = number_arrays("random", self._random_layers())
@@ -299,10 +300,11 @@ class PhaseCheckpoints(keras.callbacks.Callback):
         self._checkpoints.save_epoch(values, arrays)
         self._saved = time.perf_counter()
 
-    # Keras does not know that the epoch is shorter, and asks for one step more. TensorFlow then
-    # runs what needs no images before it finds that there are none, such as counting the step.
+    # Keras does not know that a resumed epoch is shorter, and requests one more step. TensorFlow
+    # then runs the operations that need no images, such as counting the step, before it finds that
+    # no images are left.
     def undo_extra_step(self) -> None:
-        """Undo what Keras does after the last step of an epoch that was gone on with."""
+        """Undo the changes that Keras makes after the last step of a resumed epoch."""
         for variable, value in self._at_end:
             variable.assign(value)
         self._at_end = []
@@ -315,7 +317,7 @@ class PhaseCheckpoints(keras.callbacks.Callback):
         return [variable for metric in model.metrics for variable in metric.variables]
 
     def _get_callback(self, at: int, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Return what a callback has learned, with the names of arrays, which `arrays` gets."""
+        """Return a callback's state, with names in place of arrays; these are added to `arrays`."""
         found = {}
         for name, value in read_state(self.watched[at]).items():
             if not value.equals(self._made_with[at].get(name)):

@@ -14,20 +14,20 @@ from tlkit.errors import ConfigError
 from tlkit.models.inspection import is_multi_label
 
 ClassWeight = Literal["balanced"] | Mapping[int, float] | Sequence[float]
-"""A weight for each class in turn, or by class index, where a class left out has weight 1; or
-"balanced", which computes them from the training labels."""
+"""A weight for each class in order, or by class index, where missing classes have weight 1; or
+"balanced", which computes the weights from the training labels."""
 
 _Phase = TypeVar("_Phase", bound=Any)
 
 
 def balance(counts: Sequence[int] | np.ndarray) -> tuple[float, ...]:
-    """Return weights with which every class counts the same: `n / (k * n_c)`, as in scikit-learn.
+    """Return weights that give every class the same total: `n / (k * n_c)`, as in scikit-learn.
 
-    `n` is the number of images, `k` that of the classes that have images, and `n_c` that of the
+    `n` is the number of images, `k` the number of classes that have images, and `n_c` the number of
     images of a class. The weights of all images add up to `n`. A class without images has weight 1.
 
     Args:
-        counts: How many images each class has.
+        counts: The number of images of each class.
 
     Examples:
         >>> balance([90, 10])
@@ -54,7 +54,7 @@ def count_classes(data: Inputs, num_classes: int) -> np.ndarray:
 
 
 def refuse_multi_label(phase: Any, model: keras.Model) -> None:
-    """Raise ConfigError for class weights where an image can have several classes, or none."""
+    """Raise a ConfigError for class weights if an image can have several classes, or none."""
     if phase.class_weight is not None and is_multi_label(model):
         raise ConfigError(
             "`class_weight` must be None for a multi-label classifier, since an image can have "
@@ -80,7 +80,7 @@ def check(given: Any) -> ClassWeight | None:
     """Return class weights as "balanced", a tuple or a dict of numbers of at least 0, or None.
 
     Raises:
-        ConfigError: They are something else.
+        ConfigError: They have another form, or a weight is negative or not finite.
     """
     if given is None:
         return None
@@ -101,14 +101,14 @@ def check(given: Any) -> ClassWeight | None:
 
 
 def expand(given: ClassWeight | None, num_classes: int) -> dict[int, float] | None:
-    """Return the weight of each class; None if they have no weights.
+    """Return the weight of each class by its index; None if there are no weights.
 
     Args:
-        given: Class weights, not "balanced".
+        given: Class weights, except "balanced".
         num_classes: The number of classes.
 
     Raises:
-        ConfigError: They don't fit the number of classes, or are not numbers yet.
+        ConfigError: They don't fit the number of classes, or are "balanced".
     """
     if given is None:
         return None

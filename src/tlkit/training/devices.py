@@ -12,15 +12,15 @@ from tlkit.errors import Argument, ConfigError
 
 
 class SharedBatches(keras.distribution.DataParallel):
-    """Gives every device an equal part of a batch, and the whole batch where it can't be divided.
+    """Gives every device an equal part of a batch, or the whole batch if it can't be divided.
 
-    Such is the last batch of an epoch. Every device then computes the same, and the result is that
-    of one device.
+    The last batch of an epoch often can't be divided. Then every device computes the same result,
+    which equals that of one device.
     """
 
     @override
     def get_data_layout(self, data_shape: Any) -> Any:
-        """Return how a batch of this shape lies on the devices."""
+        """Return the layout of a batch of this shape on the devices."""
         layout = super().get_data_layout(data_shape)
         if data_shape[0] % self.device_mesh.shape[0] == 0:
             return layout
@@ -29,16 +29,16 @@ class SharedBatches(keras.distribution.DataParallel):
 
 @check_arguments
 def use_devices(count: int | None = None) -> int:
-    """Let trainings share each batch among devices; build or load the classifier afterwards.
+    """Let runs share each batch among devices; build or load the classifier afterwards.
 
-    The batch size stays that of all devices together. Losses, gradients and the statistics of
-    BatchNormalization are those of the whole batch, as on one device, but for rounding.
+    The batch size stays the total of all devices. Losses, gradients and the statistics of
+    BatchNormalization are those of the whole batch, as on one device, except for rounding.
 
     Args:
-        count: How many devices; by default all that JAX has.
+        count: The number of devices; by default all devices of JAX.
 
     Returns:
-        How many devices are used.
+        The number of devices in use.
 
     Raises:
         ConfigError: Keras runs on another backend, or there are fewer devices.

@@ -1,4 +1,4 @@
-"""Detect a training that diverges, and restore the best weights it had."""
+"""Detect a run that diverges, and restore its best weights."""
 
 import math
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ from tlkit.training.losses import choose_loss, find_form
 from tlkit.training.phase import Phase
 
 # Divergence is either a loss that is not finite, or a collapse: steps that are too large destroy
-# what the network had learned, and it predicts much the same for every image. Such a model's loss
-# is about the prior loss, the cross-entropy of always predicting the class frequencies. So an
-# epoch counts as collapsed if its training loss is at least 0.95 of the prior loss, provided that
-# the model was clearly better before the phase (below 0.8 of it). One collapsed epoch may be a
-# rough start, for example while BatchNormalization's statistics are replaced: it takes two in a
-# row, or the last one. Nor does an epoch count in which the loss fell by 5 % while the loss or the
-# accuracy beats the priors: then the model is recovering.
+# the weights, and the model predicts nearly the same for every image. Such a model's loss is
+# about the prior loss, the cross-entropy of always predicting the class frequencies. So an epoch
+# counts as collapsed if its training loss is at least 0.95 of the prior loss, provided that the
+# model was clearly better before the phase (below 0.8 of it). One collapsed epoch may be a rough
+# start, for example while BatchNormalization's statistics are replaced, so two in a row are needed,
+# or the last epoch. An epoch does not count if its loss fell by 5 %, and its loss is below the
+# prior loss or its accuracy is clearly above that of the priors: then the model is recovering.
 _COLLAPSED = 0.95  # of the prior loss
 _LEARNED = 0.8  # of the prior loss
-_RECOVERING = 0.95  # of the loss of the epoch before
+_RECOVERING = 0.95  # of the previous epoch's loss
 _USEFUL = 0.25  # of the way from the accuracy of the largest class to 1
-_IMPROVED = 1 - 1e-6  # of the best loss; less is rounding, as after an epoch of a single step
+_IMPROVED = 1 - 1e-6  # of the best loss; a smaller change is rounding
 
 _MAX_IMAGES = 512  # on which the baseline is measured
-_BATCH_SIZE = 64  # one batch of all would take gigabytes
-_MAX_BATCHES = 4  # of a dataset, each of which may take long to load
+_BATCH_SIZE = 64  # a single batch of all images would take gigabytes
+_MAX_BATCHES = 4  # of a dataset, whose batches may be slow to load
 _STATE = (
     "diverged",
     "best_epoch",
@@ -49,13 +49,13 @@ _MEANS = ("mean", "mean_with_sample_weight", "sum_over_batch_size")
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """How good a model is before a phase, and how good it would be without seeing the images.
+    """The losses of a model before a phase, and of a model that ignores the images.
 
     Attributes:
         loss: The model's loss on training images, by the phase's loss function.
         prior_loss: Cross-entropy of always predicting the class frequencies.
-        majority_share: The share of the largest class; for multi-label, the share of single labels
-            that are right if every class is always present, or always absent.
+        majority_share: The share of the largest class; for multi-label, the accuracy over single
+            labels of predicting for each class its more frequent label.
     """
 
     loss: float
@@ -68,14 +68,14 @@ def measure_baseline(
 ) -> Baseline | None:
     """Return the baseline of a phase, measured on some training images.
 
-    None if the backbone is frozen, which leaves little to destroy, or if the loss is a sum, which
-    depends on the batch size.
+    The result is None if the backbone is frozen, so that a collapse does little harm, or if the
+    loss is a sum, which depends on the batch size.
 
     Args:
         model: The classifier.
         phase: The phase that is about to start.
-        plan: Which layers it freezes.
-        data: Its training data.
+        plan: The freeze plan of the phase.
+        data: The training data of the phase.
     """
     form = find_form(model, data)
     loss = keras.losses.get(choose_loss(phase, form))
@@ -97,7 +97,7 @@ def measure_baseline(
 
 
 def _measure_multi_label(model: keras.Model, loss: Any, data: batches.Inputs) -> Baseline:
-    """Return the baseline for rows of 0 and 1: each class has a prior of its own."""
+    """Return the baseline for rows of 0 and 1; each class has its own prior."""
     predicted, labels, counts = _predict_some(model, data)
     priors = counts / len(data[1] if batches.is_arrays(data) else labels)
     weights = np.ones(len(labels))
@@ -109,14 +109,14 @@ def _measure_multi_label(model: keras.Model, loss: Any, data: batches.Inputs) ->
 
 
 class StopOnDivergence(keras.callbacks.Callback):
-    """Stops a training that diverges, and restores the weights of its best epoch.
+    """Stops a run that diverges, and restores the weights of its best epoch.
 
     Args:
         baseline: The baseline of the phase; None detects only a loss that is not finite.
 
     Attributes:
-        diverged: The epoch, from 1, in which divergence was detected; None if it was not.
-        best_epoch: The epoch, from 1, whose weights were restored; 0 for those from before.
+        diverged: The epoch, from 1, in which divergence was detected; None without divergence.
+        best_epoch: The epoch, from 1, with the best weights; 0 means before the phase.
     """
 
     def __init__(self, baseline: Baseline | None) -> None:
@@ -127,11 +127,11 @@ class StopOnDivergence(keras.callbacks.Callback):
         self._useful = found.majority_share + _USEFUL * (1 - found.majority_share)
 
     def get_state(self) -> dict[str, Any]:
-        """Return what it has learned, and the baseline: a phase that goes on has other weights."""
+        """Return the state and the baseline, which a resumed phase can't measure again."""
         return {"guard": {name: getattr(self, name) for name in _STATE}}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state of `get_state`."""
         for name, value in state["guard"].items():
             setattr(self, name, value)
 
@@ -146,7 +146,7 @@ class StopOnDivergence(keras.callbacks.Callback):
 
     @override
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Judge the epoch by its training loss."""
+        """Check the epoch's training loss for divergence."""
         loss = float((logs or {}).get("loss", math.nan))
         accuracies = [(logs or {}).get(name, 0) for name in ("accuracy", "binary_accuracy")]
         useful = loss < self._prior or max(accuracies) > self._useful
@@ -172,9 +172,9 @@ class StopOnDivergence(keras.callbacks.Callback):
 def _predict_some(
     model: keras.Model, data: batches.Inputs
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return probabilities and labels of some images, and how many images each class has.
+    """Return probabilities and labels of some images, and the number of images of each class.
 
-    The classes of a dataset are counted in the batches used, so that it is not read whole.
+    The classes of a dataset are counted in these batches only, so that it need not be read whole.
     """
     predicted: list[np.ndarray] = []
     labels: list[np.ndarray] = []
@@ -197,7 +197,7 @@ def _predict_some(
 def _mean_loss(
     loss: Any, labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
 ) -> float:
-    """Return the mean loss of these probabilities as Keras computes it, with sample weights."""
+    """Return the mean loss of these probabilities, weighted by image, as Keras computes it."""
     predicted = keras.ops.convert_to_tensor(probabilities.astype("float32"))
     sample_weight = weights.astype("float32")
     if isinstance(loss, keras.Loss):

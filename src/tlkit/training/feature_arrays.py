@@ -1,4 +1,4 @@
-"""The features of many images as one array, in memory or on disk, and standardised."""
+"""Stack the features of many images into one array, in memory or on disk, and standardise them."""
 
 from collections.abc import Iterable
 
@@ -14,12 +14,13 @@ def stack_batches(
     """Return batches of features as one float32 array `(count, size)`.
 
     Args:
-        batches: Features of some images each; a batch is copied and not kept.
+        batches: Features of some images each; a batch is copied and released.
         count: The number of images in all batches.
-        max_bytes: How large the array may be in memory; a larger one is in a temporary file.
+        max_bytes: The largest size of the array in memory; a larger array is in a temporary file,
+            and None sets no limit.
 
     Raises:
-        StoreError: It does not fit on the disk.
+        StoreError: The array does not fit on the disk.
     """
     features, used = np.empty((count, 0), "float32"), 0
     for batch in batches:
@@ -32,7 +33,7 @@ def stack_batches(
 
 
 class _Standardized:
-    """Features that are standardised when they are read: those on disk are not copied."""
+    """Features that are standardised when they are read; features on disk are not copied."""
 
     def __init__(self, features: Features, shift: np.ndarray, scale: np.ndarray) -> None:
         self._features, self._shift, self._scale = features, shift, scale
@@ -46,7 +47,14 @@ class _Standardized:
 
 
 def standardize(features: Features, *, in_memory: bool) -> tuple[Features, np.ndarray, np.ndarray]:
-    """Return the features with mean 0 and deviation 1, and their means and deviations."""
+    """Return the features with mean 0 and standard deviation 1, and their means and deviations.
+
+    The deviations are shrunk: see `linear.shrink_deviations`.
+
+    Args:
+        features: `(count, size)`.
+        in_memory: Whether to return an array; otherwise rows are standardised when they are read.
+    """
     parts = blocks(len(features))
     mean = sum(features[block].sum(axis=0, dtype="float64") for block in parts) / len(features)
     squares = np.zeros(features.shape[1])

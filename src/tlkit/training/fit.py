@@ -1,4 +1,4 @@
-"""Train one phase by Keras' fit: the whole model, or the tail on features of the frozen part."""
+"""Train one phase by Keras' fit: the whole model, or its tail on features of the frozen part."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,10 +26,10 @@ from tlkit.training.phase import Phase
 def compile_phase(
     model: keras.Model, phase: Phase, plan: freezing.FreezePlan, data: batches.Inputs
 ) -> None:
-    """Set which layers are trainable, then compile; Keras ignores changes after that."""
+    """Set which layers are trainable, then compile, since later changes have no effect in Keras."""
     caching_plan.set_trainable(model, plan)
     for metric in phase.metrics:
-        if isinstance(metric, keras.Metric):  # Keras resets it only once it has been used
+        if isinstance(metric, keras.Metric):  # Keras resets it only after its first use
             metric.reset_state()
     optimizer = phase.create_optimizer(count_steps(data, phase))
     loss = choose_loss(phase, find_form(model, data))
@@ -40,10 +40,10 @@ def compile_phase(
 
 
 def count_steps(data: batches.Inputs, phase: Phase) -> int | None:
-    """Return how many steps an epoch has; None if no schedule depends on it.
+    """Return the number of steps in an epoch; None if no schedule needs it.
 
     Raises:
-        DataError: A schedule depends on it, and the dataset has no length.
+        DataError: A schedule needs it, and the dataset has no length.
     """
     if phase.schedule == "constant" and not phase.warmup:
         return None
@@ -74,15 +74,15 @@ def fit_whole(
     Args:
         model: The classifier, compiled.
         phase: The phase.
-        plan: What it freezes.
-        data: The training images.
-        validation_data: The validation images.
-        extra: Callbacks that run after the phase's.
-        saved: Where the state after each epoch is saved, and the epochs that were done before.
+        plan: The freeze plan of the phase.
+        data: The training images and labels.
+        validation_data: The validation images and labels.
+        extra: Callbacks that run after the phase's own callbacks.
+        saved: Saves the state after each epoch, and has the number of epochs done before.
         shown: Callbacks that run after all others, and whose state need not be saved.
     """
     first = _list_first(phase, saved)
-    if plan.batchnorm == "reestimate":  # of the averaged weights, before all others look
+    if plan.batchnorm == "reestimate":  # for the averaged weights, before other callbacks run
         first.append(
             ReestimateBatchNorm(plan.training_batchnorm, data, batch_size=phase.batch_size)
         )
@@ -97,7 +97,7 @@ def fit_whole(
         validation_data = _to_dataset(validation_data, phase, shuffle=False)
     elif isinstance(validation_data, CheckedBatches):
         validation_data = validation_data.for_keras()
-    if saved is not None:  # it may have to skip batches, which those of arrays can't
+    if saved is not None:  # it may have to skip batches, which is impossible for arrays
         source = saved.skip_steps(_to_dataset(source, phase) if stays else source)
     arrays = batches.is_arrays(source)
     images, labels = source if arrays else (source, None)
@@ -117,7 +117,7 @@ def fit_whole(
                 callbacks=callbacks,
                 verbose=0,
             )
-    except Exception as error:  # each backend wraps the errors of a dataset into its own
+    except Exception as error:  # each backend wraps the errors of a dataset in its own errors
         raise_data_error(error)
         raise
 
@@ -138,7 +138,7 @@ def _add_last(
 
 
 def _to_dataset(data: batches.Inputs, phase: Phase, *, shuffle: bool = True) -> Any:
-    """Return a dataset of batches, with arrays shuffled as Keras does."""
+    """Return a dataset of batches; arrays are shuffled as Keras shuffles them."""
     if isinstance(data, CheckedBatches):
         return data.for_keras()
     images, labels = data
@@ -154,7 +154,7 @@ def _to_dataset(data: batches.Inputs, phase: Phase, *, shuffle: bool = True) -> 
 
 
 def _list_first(phase: Phase, saved: PhaseCheckpoints | None) -> list[keras.callbacks.Callback]:
-    """Return the callbacks that must run before all others, so that they see averaged weights."""
+    """Return the callbacks that run before all others, so that these see the averaged weights."""
     first: list[keras.callbacks.Callback] = []
     if saved is not None:
         undo = saved.undo_extra_step
@@ -189,7 +189,7 @@ def fit_tail(
         first.append(
             ReestimateBatchNorm(plan.training_batchnorm, features, batch_size=size, model=tail)
         )
-    model.optimizer.build(model.trainable_variables)  # in the classifier's order, not the tail's
+    model.optimizer.build(model.trainable_variables)  # in the classifier's order of variables
     with precision.compute_in(model, phase.precision):
         tail.fit_features(
             dataset,
@@ -219,7 +219,7 @@ class EpochRecorder(keras.callbacks.Callback):
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Reset what an earlier training recorded."""
+        """Discard the records of an earlier run."""
         self.epochs = []
 
     @override

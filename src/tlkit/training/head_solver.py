@@ -32,7 +32,7 @@ _ROWS = 1024  # images at a time
 
 
 def compile_head(model: keras.Model, plan: freezing.FreezePlan, data: batches.Inputs) -> None:
-    """Freeze the backbone and compile, so that the solved classifier can be evaluated by Keras."""
+    """Freeze the backbone and compile, so that Keras can evaluate the solved classifier."""
     caching_plan.set_trainable(model, plan)
     form = losses.find_form(model, data)
     model.compile(optimizer="adam", loss=losses.crossentropy(form), metrics=[_accuracy_of(model)])
@@ -42,12 +42,12 @@ def _accuracy_of(model: keras.Model) -> str:
     return "binary_accuracy" if is_multi_label(model) else "accuracy"
 
 
-# How a head is solved: with the backbone frozen, what the head reads of an image never changes. So
-# the network before the head runs once for every image, and the features and labels go to a solver
-# that finds the best weights in seconds. With a cache, the frozen part up to its cut has been run
-# and stored; its features are those of the head if the cut is right before the head (then they are
-# used without a copy), or the layers between cut and head run on them. With several augmented
-# copies of each image, all of them are solved for. Without a cache, the network runs on the images.
+# Idea: with the backbone frozen, the input of the head is always equal for an image. So the network
+# before the head runs once for every image, and a solver finds the best weights for the features
+# and labels in seconds. With a cache, the frozen part up to its cut has been run and stored. If the
+# cut is right before the head, the stored features are used without a copy; otherwise the layers
+# between cut and head run on them. With several augmented copies of each image, the solver uses all
+# copies. Without a cache, the network runs on the images.
 def fit_head(
     model: keras.Model,
     phase: SolvedHead,
@@ -61,8 +61,8 @@ def fit_head(
 ) -> tuple[dict[str, float], ...]:
     """Set the head to the solution of its phase's solver, and return the metrics of one epoch.
 
-    After the last phase, what the features of the training images are like is stored in the model.
-    If it is `verbose`, a terminal shows meanwhile that it is solved.
+    After the last phase, an out-of-distribution detector of the training images' features is stored
+    in the model. With `verbose`, a terminal shows that the head is being solved.
 
     Raises:
         ConfigError: The head is not one dense layer before the probabilities, or `augmentation`
@@ -134,7 +134,7 @@ def _read_features(
 def _run_images(
     model: keras.Model, data: batches.Inputs, whole: flat_graph.Graph, outputs: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the head's input and the labels by running the network before the head."""
+    """Return the head's input and the labels, by running the network before the head."""
     steps = partition.select_needed(whole.steps, outputs)
     before = Part(
         steps, whole.inputs, outputs, input_dtype=model.inputs[0].dtype, name="before_the_head"
@@ -153,7 +153,7 @@ def _run_images(
 
     if batches.is_arrays(data):
         features = feature_arrays.stack_batches(run(), len(data[0]), max_bytes=_find_limit(None))
-    else:  # how many images it has is known at its end
+    else:  # the number of images is only known at the end
         found = list(run())
         features = feature_arrays.stack_batches(found, sum(map(len, found)))
     return features, np.concatenate(labels)
@@ -162,11 +162,11 @@ def _run_images(
 def _run_cached(
     dataset: FeatureDataset, part: FrozenPart, outputs: Any
 ) -> tuple[Features, np.ndarray]:
-    """Return the head's input and the labels by running what lies between cut and head."""
+    """Return the head's input and the labels, by running the layers between cut and head."""
     _check_unweighted(dataset.weights)
     stored = dataset.views[0]
     if part.cut.tensors == tuple(outputs) and len(dataset.views) == 1 and isinstance(stored, Rows):
-        if not stored.in_memory:  # there was too little memory for them
+        if not stored.in_memory:  # they are on disk, since there was too little memory
             return _StoredFeatures(stored), dataset.labels
         [features] = stored.arrays()  # without a copy
         return features.reshape(len(features), -1).astype("float32", copy=False), dataset.labels
@@ -192,7 +192,7 @@ def _run_cached(
 
 
 class _StoredFeatures:
-    """Features on disk as a solver reads them: some rows at a time, as float32."""
+    """Features on disk in the form that a solver reads: some rows at a time, in float32."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
@@ -208,7 +208,7 @@ class _StoredFeatures:
 
 
 def _find_limit(cache: Cache | None) -> int:
-    """Return how many bytes of features may be in memory."""
+    """Return the largest number of bytes of features in memory."""
     if cache is not None and cache.memory_limit is not None:
         return cache.memory_limit
     return system.free_memory() // 2

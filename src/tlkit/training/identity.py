@@ -1,4 +1,4 @@
-"""What makes a training this one and no other, so that a checkpoint of another is refused."""
+"""Describe the settings that identify a run, so that checkpoints of other runs are rejected."""
 
 import hashlib
 import json
@@ -15,8 +15,8 @@ from tlkit.data.checked_batches import count_batches
 from tlkit.models import freezing
 from tlkit.training.phase import Phase, SolvedHead
 
-_NUM_IMAGES = 64  # of which the pixels are compared
-_DIGITS = 12  # of a digest, for a message that can be read
+_NUM_IMAGES = 64  # whose pixels are compared
+_DIGITS = 12  # of a digest, for a readable message
 
 
 def describe_training(
@@ -28,14 +28,14 @@ def describe_training(
     validation_data: Inputs | None,
     seeds: Sequence[int | None],
 ) -> dict[str, str]:
-    """Return the settings of a training by name, each as a short text.
+    """Return the settings of a run by name, each as a short text.
 
     Args:
-        model: The classifier; the shapes of its weights count.
+        model: The classifier, of which the shapes of the weights are included.
         phases: The phases by name.
-        plans: What each phase freezes.
-        data: The training images: their number, labels, and some of their pixels count.
-        validation_data: As `data`.
+        plans: The freeze plan of each phase.
+        data: The training images, of which the number, the labels and some pixels are included.
+        validation_data: The validation images; as `data`.
         seeds: The seed of each phase.
     """
     shapes = [(tuple(weight.shape), str(weight.dtype)) for weight in model.weights]
@@ -58,7 +58,7 @@ def describe_training(
 
 
 def _describe(value: Any) -> str:
-    """Return a setting as text that is the same in another process."""
+    """Return a setting as a text that is equal in another process."""
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(_describe, value))}]"
     if isinstance(value, dict):
@@ -81,7 +81,7 @@ def _name(value: Any) -> str:
 
 
 def describe_data(data: Inputs) -> str:
-    """Return the number of images, and a digest of all labels and some images."""
+    """Return the number of images, and a digest of all labels and some images, as text."""
     if not batches.is_arrays(data):
         return f"a dataset of {count_batches(data)} batches"  # they may be shuffled
     images, labels = data

@@ -1,4 +1,4 @@
-"""One door for images and labels: any form in, one form out, checked against the classifier."""
+"""Convert images and labels from any form to one form, checked against a classifier."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ from tlkit.models.inspection import (
     value_range,
 )
 
-_AUGMENTED = 32  # images to try an augmentation on
+_AUGMENTED = 32  # images on which an augmentation is tried
 
 
 def validate(
@@ -34,13 +34,13 @@ def validate(
     """Return images and labels in one form, checked against a classifier.
 
     Args:
-        data: Images and labels in any form. The classes of an `ImageDataset`, and of a dataset
-            that has class names, are brought into the classifier's order by their names.
+        data: Images and labels in any form. Labels of an `ImageDataset`, and of a dataset with
+            class names, are reordered to the classifier's classes by their names.
         model: The classifier.
         name: The caller's name of this argument, for error messages.
         uses_weights: Whether the caller uses the weights of images, which a dataset may have.
-        lenient: Whether images that fill little of the model's range of values give a warning in
-            place of an error.
+        lenient: Whether images that fill little of the model's range of values cause a warning
+            instead of an error.
 
     Raises:
         DataError: Images or labels don't fit the model.
@@ -67,7 +67,7 @@ def validate(
 
 
 def adopt_class_names(model: keras.Model, data: Data) -> None:
-    """Give a classifier without class names those of the data that it is trained on.
+    """Set the class names of a classifier without names to those of its training data.
 
     Args:
         model: The classifier; one that has class names keeps them.
@@ -102,7 +102,7 @@ def validate_arrays(
 def soften_labels(
     data: Inputs, layers: Sequence[keras.layers.Layer], model: keras.Model, name: str = "data"
 ) -> Inputs:
-    """Return data with rows of shares as labels where layers mix labels; else data as it is.
+    """Return data with one-hot labels if layers mix labels; otherwise the data is unchanged.
 
     Args:
         data: Images and labels in one form.
@@ -128,10 +128,10 @@ def soften_labels(
     return images, batches.one_hot(labels, model.output_shape[-1])
 
 
-# The model says whether an image can have several classes. The labels' shape does not, since
-# one-hot rows have a column for each class too. So labels pass through here before they are
-# compared with predictions. Behind it one-hot rows are class indices, and an axis of classes means
-# multi-label.
+# The model states whether an image can have several classes. The shape of the labels does not,
+# since one-hot rows have a column for each class too. So labels pass through this function before
+# they are compared with predictions: afterwards one-hot rows are class indices, and an axis of
+# classes means multi-label.
 def true_labels(model: keras.Model, labels: np.ndarray) -> np.ndarray:
     """Return class indices `(count,)`, or for a multi-label classifier rows of 0 and 1.
 
@@ -147,15 +147,15 @@ def true_labels(model: keras.Model, labels: np.ndarray) -> np.ndarray:
 def check_augmentation(
     model: keras.Model, layers: Sequence[keras.layers.Layer], data: Inputs
 ) -> None:
-    """Check on the first images that augmentation gives the classifier images it can take.
+    """Check on the first images that the augmented images still fit the classifier.
 
     Args:
         model: The classifier.
-        layers: The layers of the augmentation, whose random numbers stay as they are.
+        layers: The layers of the augmentation; their random states are restored.
         data: Images and labels in one form.
 
     Raises:
-        ConfigError: It does not.
+        ConfigError: The augmented images don't fit.
     """
     pixels = value_range(model)
     if not layers or pixels is None:

@@ -1,4 +1,4 @@
-"""A linear classifier of features, and the sums from which ridge regression computes one."""
+"""A linear classifier of features, and ridge regression from sums over images."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ _SUMS = ("count", "_products", "_targets", "_sums", "_class_counts")
 
 
 class Features(Protocol):
-    """An array `(count, size)`, or what reads its rows from a disk."""
+    """An array `(count, size)` of features, or an object that reads its rows from a disk."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The number of images and of features."""
+        """The number of images, and the number of features."""
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -27,15 +27,15 @@ class Features(Protocol):
 
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""The L2 penalties that are tried: factors of the squared weights, with a loss per image."""
+"""The L2 penalties to choose from: factors of the squared weights, beside a mean loss per image."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Linear:
-    """A linear classifier of raw features: `softmax(features @ kernel + bias)`, or their sigmoid.
+    """A linear classifier of raw features: `softmax(features @ kernel + bias)`, or a sigmoid.
 
     As in all of this package, labels are class indices `(count,)`, or for multi-label rows of 0 and
-    1 `(count, classes)`.
+    1, `(count, classes)`.
 
     Attributes:
         kernel: `(features, classes)`.
@@ -48,11 +48,15 @@ class Linear:
     penalty: float
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """Return `(count, classes)`."""
+        """Return the logits, `(count, classes)`.
+
+        Args:
+            features: `(count, features)`.
+        """
         return np.asarray(features @ self.kernel + self.bias)
 
     def accuracy(self, features: Features, labels: np.ndarray) -> float:
-        """Return the share of images that are classified correctly, or of single labels."""
+        """Return the share of correctly classified images, or for multi-label of single labels."""
 
         def measure(logits: np.ndarray, labels: np.ndarray) -> float:
             predicted = logits > 0 if labels.ndim == 2 else logits.argmax(axis=1)
@@ -70,7 +74,7 @@ class Linear:
         features: Features,
         labels: np.ndarray,
     ) -> float:
-        """Return the mean of a measure over images, of which a block is read at a time."""
+        """Return the mean of a measure over all images, reading one block at a time."""
         total = 0.0
         for block in blocks(len(labels)):
             total += measure(self.logits(features[block]), labels[block]) * len(labels[block])
@@ -78,11 +82,11 @@ class Linear:
 
 
 class Moments:
-    """The sums that ridge regression needs, added up batch by batch, so that no image is kept.
+    """The sums over images that ridge regression needs, added up batch by batch.
 
     Args:
-        size: Number of features of an image.
-        classes: Number of classes.
+        size: The number of features of an image.
+        classes: The number of classes.
     """
 
     def __init__(self, size: int, classes: int) -> None:
@@ -114,14 +118,14 @@ class Moments:
 
     @classmethod
     def from_arrays(cls, arrays: Sequence[np.ndarray]) -> "Moments":
-        """Return the sums that `arrays` returned."""
+        """Return an object with the sums that `arrays` returned."""
         found = cls(0, 0)
         for name, array in zip(_SUMS, arrays, strict=True):
             setattr(found, name, array)
         return found
 
     def arrays(self) -> list[np.ndarray]:
-        """Return the sums."""
+        """Return the sums as arrays."""
         return [np.asarray(getattr(self, name)) for name in _SUMS]
 
     def increase(self, other: "Moments") -> None:
@@ -130,14 +134,14 @@ class Moments:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def without(self, other: "Moments") -> "Moments":
-        """Return the sums without some of the images."""
+        """Return the sums without those of some of the images."""
         rest = Moments(0, 0)
         for name in _SUMS:
             setattr(rest, name, getattr(self, name) - getattr(other, name))
         return rest
 
     def solve(self, penalties: Sequence[float] = PENALTIES) -> list[Linear]:
-        """Return a ridge regression of rows of 0 and 1 on standardised features per penalty."""
+        """Return one ridge regression of rows of 0 and 1 on standardised features per penalty."""
         mean, shares = self._sums / self.count, self._class_counts / self.count
         covariance = self._products / self.count - np.outer(mean, mean)
         scale = divisors(np.sqrt(np.maximum(np.diag(covariance), 0)))
@@ -153,15 +157,15 @@ class Moments:
 def solve_dual(
     features: np.ndarray, labels: np.ndarray, classes: int, penalties: Sequence[float] = PENALTIES
 ) -> list[Linear]:
-    """Return what `Moments.solve` returns of the same images, in less time if they are few.
+    """Return the result of `Moments.solve` for the same images, in less time if they are few.
 
-    The weights are a sum of the images' features: a system with a row for each image is solved in
-    place of one with a row for each feature.
+    The weights are a linear combination of the images' features. So a system with one row for each
+    image is solved instead of one with a row for each feature.
 
     Args:
         features: `(count, size)`.
         labels: Class indices, `(count,)`, or rows of 0 and 1.
-        classes: Number of classes.
+        classes: The number of classes.
         penalties: As for `Moments.solve`.
     """
     wide = features.astype("float64")
@@ -183,30 +187,30 @@ def _solve_penalized(
     """Yield for each penalty the solution of `(matrix + penalty * identity) @ x = targets`.
 
     Args:
-        matrix: Symmetric, and positive but for rounding; its diagonal is overwritten.
+        matrix: Symmetric and, except for rounding, positive; its diagonal is overwritten.
         targets: `(size, classes)`.
-        penalties: Above 0.
+        penalties: Numbers above 0.
     """
     diagonal = np.diag(matrix).copy()
     for penalty in penalties:
         np.fill_diagonal(matrix, diagonal + penalty)
-        try:  # half the work of solving without the symmetry; NumPy's releases the GIL, SciPy's not
+        try:  # half the work of a general solver; unlike SciPy's, NumPy's version releases the GIL
             factor = np.linalg.cholesky(matrix)
-        except np.linalg.LinAlgError:  # not positive, by rounding
+        except np.linalg.LinAlgError:  # not positive, because of rounding
             yield np.linalg.solve(matrix, targets)
             continue
         yield cho_solve((factor.T, False), targets, check_finite=False)
 
 
 def blocks(count: int) -> list[slice]:
-    """Return slices of so many images, each of which fits into memory."""
+    """Return slices that divide `count` images into blocks that fit into memory."""
     return [slice(start, start + _BLOCK) for start in range(0, count, _BLOCK)]
 
 
 def fold_scaling(
     kernel: np.ndarray, bias: np.ndarray, mean: np.ndarray, scale: np.ndarray, penalty: float
 ) -> Linear:
-    """Return a classifier of raw features from weights of standardised ones."""
+    """Return a classifier of raw features from weights of standardised features."""
     folded = kernel / scale[:, None]
     return Linear(
         kernel=folded.astype("float32"),
@@ -219,28 +223,28 @@ _PRIOR = 100  # images
 
 
 def divisors(deviations: np.ndarray) -> np.ndarray:
-    """Return what to divide features by; infinity for a constant feature, which is ignored."""
+    """Return the divisors of features; infinity for a constant feature, which is thus ignored."""
     return np.where(deviations > 1e-6 * max(deviations.max(initial=0), 1e-12), deviations, np.inf)
 
 
-# Of few images, a feature's deviation is known badly: one that happens to be nearly the same in all
-# of them would be blown up. So its variance is averaged with the mean variance of all features, as
-# if that had been seen in 100 more images. With one photo a class this raised the accuracy from 31
-# to 45 % (docs/decisions/0040-few-images.md); with thousands it changes nothing.
+# With few images, a feature's deviation is uncertain: a feature that happens to be nearly constant
+# would be amplified. So its variance is averaged with the mean variance of all features, as if that
+# had been observed in 100 more images. With one photo per class this raised the accuracy from 31
+# to 45 % (docs/decisions/0040-few-images.md); with thousands of images it has no effect.
 def shrink_deviations(deviations: np.ndarray, count: int) -> np.ndarray:
-    """Return what to divide features by, from their deviations over so many images."""
+    """Return the divisors of features, from their deviations over `count` images."""
     variances = deviations**2
     shrunk = (count * variances + _PRIOR * variances.mean()) / (count + _PRIOR)
     return np.where(np.isinf(divisors(deviations)), np.inf, np.sqrt(shrunk))
 
 
 def to_rows(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Return class indices as one-hot rows; rows of 0 and 1 stay as they are."""
+    """Return class indices as one-hot rows; rows of 0 and 1 are returned unchanged."""
     return labels if labels.ndim == 2 else np.eye(classes, dtype="float32")[labels]
 
 
 def errors_and_losses(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each probability minus its label, and the losses of each image, to be added up.
+    """Return each probability minus its label, and the losses of each image, not yet summed.
 
     Args:
         logits: `(count, classes)`; may be overwritten.
@@ -262,12 +266,12 @@ def errors_and_losses(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarra
 def cross_entropy(
     logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
 ) -> float:
-    """Return the mean cross-entropy of the logits' softmax, or of each one's sigmoid, in nats.
+    """Return the mean cross-entropy of the logits' softmax or sigmoid, in nats.
 
     Args:
         logits: `(count, classes)`.
         labels: Class indices for softmax, or rows of 0 and 1 for a sigmoid of each logit.
-        weights: A weight for each image with a class index, `(count,)`.
+        weights: A weight for each image, `(count,)`, for class indices only.
     """
     if labels.ndim == 2:
         return float((np.logaddexp(0, logits) - labels * logits).mean(dtype="float64"))

@@ -28,7 +28,7 @@ Sums = tuple[np.ndarray, np.ndarray, float]
 
 _MAX_ITERATIONS = 200
 _TOLERANCE = 1e-5  # stop when an iteration lowers the loss by a smaller share
-_MIN_PER_CLASS = 10  # images, to choose a penalty by
+_MIN_PER_CLASS = 10  # images, to choose a penalty on
 _FEW_PENALTY = 1e-2
 _MAX_BY_ONE = 2**28  # multiply-adds of a product, above which more cores are faster
 
@@ -44,21 +44,21 @@ def lbfgs(
 ) -> Linear:
     """Fit multinomial logistic regression by SciPy's L-BFGS on standardised features.
 
-    Features are divided by their deviations, which of few images are shrunk towards the mean of all
-    features (`linear.shrink_deviations`).
+    Features are divided by their standard deviations, which for few images are shrunk towards the
+    mean of all features (`linear.shrink_deviations`).
 
-    With rows of 0 and 1 it is a binary logistic regression for each class, with one penalty for
-    all, as scikit-learn's OneVsRestClassifier has it.
+    For rows of 0 and 1, it is a binary logistic regression for each class, with one penalty for
+    all classes, like scikit-learn's OneVsRestClassifier.
 
     Args:
         features: `(count, size)`.
         labels: Class indices, `(count,)`, or rows of 0 and 1.
-        classes: Number of classes.
-        penalty: L2 penalty per image; None chooses one of `linear.PENALTIES` on a tenth of the
+        classes: The number of classes.
+        penalty: L2 penalty per image. None chooses one of `linear.PENALTIES` on a tenth of the
             images, held out for that, or with fewer than 2,000 images by 5-fold cross-validation;
-            with fewer than ten images a class it is 0.01.
+            with fewer than ten images per class it is 0.01.
         weights: A weight for each image, `(count,)`; only their ratios matter.
-        seed: Chooses the images held out.
+        seed: The seed of the choice of held-out images.
     """
     weights = normalize(weights)
     is_whole = isinstance(features, np.ndarray) and not isinstance(features, np.memmap)
@@ -77,25 +77,26 @@ def lbfgs(
 
 
 def find_fixed_penalty(count: int, classes: int) -> float | None:
-    """Return the penalty for so few images that none can be chosen by them; None for others."""
+    """Return the penalty if there are too few images to choose one; None if there are enough."""
     return _FEW_PENALTY if count < _MIN_PER_CLASS * classes else None
 
 
-# The penalty path: a strong penalty makes a problem that is solved in a few iterations, and its
-# solution is near that of the next weaker penalty. So the penalties are tried from the strongest
-# on, each solution starting where the last one ended. The path ends as soon as the held-out loss
-# has risen by 5 % over its lowest value: weaker penalties overfit more and take the most
-# iterations. The loss is a mean over images, so the same penalty means the same whatever their
-# number; but more images need less of it, in proportion.
+# The penalty path. A strong penalty makes a problem that is solved in a few iterations, and its
+# solution is close to that of the next weaker penalty. So penalties are tried from the strongest
+# on, and each solution starts where the previous one ended. The path ends as soon as the held-out
+# loss has risen by 5 % over its lowest value: weaker penalties overfit more and need the most
+# iterations. The loss is a mean over images, so a penalty has the same effect for any number of
+# images; but more images need less of it, in proportion.
 def choose_penalty(
     parts: Sequence[tuple[Samples, ...]], start: np.ndarray, count: int
 ) -> tuple[float, np.ndarray]:
     """Return the penalty with the lowest loss on held-out images, and a solution to start from.
 
     Args:
-        parts: The images to fit and those held out, standardised, of each pair of `choose_rows`.
-        start: Where to start, `(features + 1, classes)`.
-        count: How many images the head will be solved for.
+        parts: For each pair of `choose_rows`, the images to fit and the held-out images, with
+            standardised features.
+        start: The weights to start from, `(features + 1, classes)`.
+        count: The number of images that the head will be solved for.
     """
     starts = [start] * len(parts)
     tried: list[tuple[float, float, np.ndarray]] = []
@@ -122,7 +123,7 @@ def _minimize(
     *,
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the weights that minimise loss and penalty, with the bias in the last row."""
+    """Return the weights that minimise loss plus penalty, with the bias in the last row."""
     is_whole = isinstance(features, np.ndarray)
     parts = blocks(len(labels))
 
@@ -160,13 +161,13 @@ def minimize_sums(
     penalty: float,
     count: int,
 ) -> np.ndarray:
-    """Return the weights that minimise loss and penalty, with the bias in the last row.
+    """Return the weights that minimise loss plus penalty, with the bias in the last row.
 
     Args:
-        add_up: Returns what `measure_errors` returns for all images, in any number of sums.
-        start: Where to start, `(features + 1, classes)`.
+        add_up: Yields the results of `measure_errors`, which together cover all images.
+        start: The weights to start from, `(features + 1, classes)`.
         penalty: L2 penalty per image.
-        count: How many images there are.
+        count: The number of images.
     """
     shape = start.shape
 
@@ -186,17 +187,17 @@ def minimize_sums(
     return np.asarray(solution.x.reshape(shape))
 
 
-# BLAS is slow at products of a tall matrix with one of few columns: on two cores, a thread for each
-# block took half of its time, and of a single block one thread takes less than two that wait for
-# each other: a fifth, or a twentieth beside another program. The blocks do not depend on the cores,
-# nor do the sums.
+# BLAS is slow at products of a tall matrix with one of few columns. On two cores, one thread per
+# block took half of BLAS' time. For a single block, one thread is faster than two that wait for
+# each other: it took a fifth of their time, or a twentieth beside another program. Neither the
+# blocks nor the sums depend on the number of cores.
 @contextmanager
 def _map_blocks(*, in_threads: bool, by_one_core: bool) -> Iterator[Callable[..., Iterable[Any]]]:
-    """Yield what applies a function to blocks: `map`, or one with a thread for each core.
+    """Yield a function like `map` that applies a function to blocks, in threads if wanted.
 
     Args:
-        in_threads: Whether to use a thread for each core, and BLAS in each none of its own.
-        by_one_core: Whether BLAS is to use one core otherwise.
+        in_threads: Whether to use a thread for each core; BLAS then uses one core in each.
+        by_one_core: Whether BLAS uses a single core if there are no threads.
     """
     if not in_threads:
         with _find_blas().limit(limits=1, user_api="blas") if by_one_core else nullcontext():
@@ -211,5 +212,5 @@ def _map_blocks(*, in_threads: bool, by_one_core: bool) -> Iterator[Callable[...
 
 @cache
 def _find_blas() -> ThreadpoolController:
-    """Return what sets the threads of BLAS; to find its libraries takes milliseconds."""
+    """Return the controller of BLAS' threads; finding its libraries takes milliseconds."""
     return ThreadpoolController()

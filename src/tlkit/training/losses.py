@@ -19,8 +19,8 @@ from tlkit.training.phase import Phase
 
 _FOR_BOTH = ("accuracy", "acc", "crossentropy", "ce")  # Keras chooses their form by the labels
 _BINARY = ("binary_accuracy", "binary_accuracy", "binary_crossentropy", "binary_crossentropy")
-_EXCLUSIVE = ("categorical", "sparse", "kl_divergence", "kldivergence")  # of one class an image
-_WRAPPERS = ("MeanMetricWrapper", "LossFunctionWrapper")  # of a function of the user's
+_EXCLUSIVE = ("categorical", "sparse", "kl_divergence", "kldivergence")  # for one class per image
+_WRAPPERS = ("MeanMetricWrapper", "LossFunctionWrapper")  # of a user's function
 
 
 def choose_loss(phase: Phase, form: LabelForm) -> Any:
@@ -33,8 +33,9 @@ def choose_loss(phase: Phase, form: LabelForm) -> Any:
 def fit_metrics(phase: Phase, form: LabelForm) -> Phase:
     """Return the phase with metrics for the form of the labels.
 
-    Keras would take the form of "accuracy" from the labels' shape, in which rows of several classes
-    look one-hot. For those it is "binary_accuracy", the share of single labels that are right.
+    Keras would infer the form of "accuracy" from the labels' shape, in which rows of several
+    classes look one-hot. For multi-hot labels, "accuracy" becomes "binary_accuracy", the share of
+    correct single labels.
     """
     if form != "multi-hot":
         return phase
@@ -46,12 +47,12 @@ def fit_metrics(phase: Phase, form: LabelForm) -> Phase:
 
 
 def check_loss_and_metrics(phase: Phase, *, num_classes: int, form: LabelForm) -> None:
-    """Check that Keras can compute a phase's loss and metrics from the labels, and stop by them.
+    """Check that Keras can compute a phase's loss, metrics and `monitor` from the labels.
 
-    Keras compares what has another shape by broadcasting, and so gives numbers without a meaning:
-    a built-in loss or metric whose name begins with "sparse" is for class indices, every other one
-    for one-hot rows; those with "categorical" in their name are for one class an image. Your own
-    ones are tried on a few probabilities.
+    Keras compares arrays of different shapes by broadcasting, and so returns meaningless numbers. A
+    built-in loss or metric whose name begins with "sparse" is for class indices, all others are for
+    one-hot rows; those with "categorical" in their name are for one class per image. The user's own
+    losses and metrics are tried on a few probabilities.
 
     Args:
         phase: The phase.
@@ -60,7 +61,7 @@ def check_loss_and_metrics(phase: Phase, *, num_classes: int, form: LabelForm) -
 
     Raises:
         ConfigError: A loss or metric does not fit the labels, a metric is not one number, or
-            `monitor` is not among them.
+            `monitor` is not one of the metrics.
     """
     phase = fit_metrics(phase, form)
     if phase.loss is not None:
@@ -93,7 +94,7 @@ def _check_measure(
             if several is None:
                 return
             reason = f"it gives {several} values, not one, for example without an average"
-    except Exception as error:  # measures have errors of their own
+    except Exception as error:  # a loss or metric may raise any error
         reason = str(error).strip().splitlines()[0].rstrip(".")
     advice = {
         "one-hot": 'Use one whose name does not begin with "sparse", and average="macro" for F1.',
@@ -109,7 +110,7 @@ def _check_measure(
 
 
 def _is_exclusive(measure: Any, name: str) -> bool:
-    """Return whether a measure of Keras takes it that each image has one class."""
+    """Return whether a measure of Keras assumes that each image has one class."""
     is_f1 = isinstance(measure, keras.metrics.FBetaScore)
     return any(word in name for word in _EXCLUSIVE) or (is_f1 and measure.threshold is None)
 
@@ -117,10 +118,10 @@ def _is_exclusive(measure: Any, name: str) -> bool:
 def _try_measures(
     num_classes: int, *, one_hot: bool, loss: Any = None, metrics: Sequence[Any] = ()
 ) -> tuple[keras.Model, dict[str, Any]]:
-    """Compute loss and metrics as Keras' fit does, on probabilities that are nearly right.
+    """Compute loss and metrics as Keras' fit does, on probabilities that are nearly correct.
 
     Returns:
-        The model that stands for a classifier, and the loss and the metrics by name.
+        A model in place of the classifier, and the loss and the metrics by name.
     """
     indices = np.arange(2 * num_classes + 1) % num_classes  # a number that does not broadcast
     rows = np.eye(num_classes, dtype="float32")[indices]
@@ -136,12 +137,12 @@ def _try_measures(
 
 
 def find_mode(phase: Phase, *, num_classes: int, form: LabelForm) -> Literal["max", "min"]:
-    """Return whether more or less of a phase's `monitor` is better.
+    """Return whether a larger ("max") or smaller ("min") value of a phase's `monitor` is better.
 
-    Keras asks the model's metrics, which it can't while the tail is trained on cached features.
+    Keras would ask the model's metrics, which is impossible while the tail is trained on features.
 
     Raises:
-        ConfigError: It is not measured, or Keras does not know.
+        ConfigError: `monitor` is not measured, or Keras does not know which is better.
     """
     one_hot = form != "integers"
     model, values = _try_measures(num_classes, one_hot=one_hot, metrics=phase.metrics)
@@ -166,7 +167,7 @@ def find_mode(phase: Phase, *, num_classes: int, form: LabelForm) -> Literal["ma
 
 
 def find_form(model: keras.Model, data: batches.Inputs) -> LabelForm:
-    """Return the form of labels: the model says if it is multi-hot, otherwise the first image."""
+    """Return the form of the labels: multi-hot if the model is multi-label, else as in the data."""
     if is_multi_label(model):
         return "multi-hot"
     if isinstance(data, CheckedBatches):
@@ -174,9 +175,9 @@ def find_form(model: keras.Model, data: batches.Inputs) -> LabelForm:
     return "one-hot" if is_one_hot(next(iter(batches.batches(data, 1)))[1]) else "integers"
 
 
-# With multi-hot labels it is the mean over classes of each class's binary cross-entropy. Keras
-# computes it, like the others, from the logits that it finds behind the probabilities, so that a
-# probability that is rounded to 0 or 1 does no harm.
+# For multi-hot labels, it is the mean over classes of each class's binary cross-entropy. Like the
+# other losses, Keras computes it from the logits behind the probabilities, so that a probability
+# that is rounded to 0 or 1 is harmless.
 def crossentropy(form: LabelForm, *, label_smoothing: float = 0.0) -> str | Callable[..., Any]:
     """Return the cross-entropy for labels of this form."""
     if not label_smoothing:
@@ -191,12 +192,12 @@ def crossentropy(form: LabelForm, *, label_smoothing: float = 0.0) -> str | Call
 
 @keras.saving.register_keras_serializable(package="tlkit")
 class SmoothedCrossentropy(keras.losses.Loss):
-    """Cross-entropy for class indices, with label smoothing: Keras has it for one-hot labels only.
+    """Cross-entropy for class indices with label smoothing, which Keras has for one-hot rows only.
 
     Label smoothing: Szegedy et al., 2015 (arXiv:1512.00567).
 
     Args:
-        label_smoothing: How much of each label is spread over all the classes.
+        label_smoothing: The share of each label that is spread over all classes, from 0 to 1.
         reduction: As in Keras.
         name: The Keras name.
     """

@@ -1,4 +1,4 @@
-"""Find a learning rate: train a step at each of many rising rates, then restore the model."""
+"""Find a learning rate: train one step at each of many rising rates, then restore the model."""
 
 import random
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from tlkit.training.losses import check_loss_and_metrics, choose_loss, find_form
 from tlkit.training.phase import Phase, plan_freezing
 
 _SMOOTHING = 0.9
-_MAX_RISE = 4.0  # times the lowest loss; above it the search ends
+_MAX_RISE = 4.0  # times the lowest loss; the search ends above it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class LearningRates:
 
     Attributes:
         rates: The learning rate of each step.
-        losses: The smoothed loss after it.
+        losses: The smoothed loss of each step.
     """
 
     rates: tuple[float, ...]
@@ -66,16 +66,18 @@ def find_learning_rate(
 
     Args:
         model: A classifier from build_classifier.
-        phase: Selects what is frozen, the optimizer, the loss and the batch size; its learning rate
+        phase: The phase, for its frozen layers, optimizer, loss and batch size; its learning rate
             and schedule are ignored.
         data: Images and labels in any form.
         min_rate: The first learning rate.
-        max_rate: The last; the search ends earlier when the loss is four times its lowest value.
-        steps: Number of learning rates, each tried on the next batch; a small set is repeated.
-        seed: Chooses the order of arrays and seeds random layers.
+        max_rate: The last learning rate; the search ends earlier when the loss is four times its
+            lowest value.
+        steps: The number of learning rates, at least 2, each tried on the next batch; a small set
+            is repeated.
+        seed: The seed of the order of arrays and of random layers.
 
     Raises:
-        ConfigError: A value is wrong.
+        ConfigError: A value is invalid.
         DataError: Images or labels don't fit the model.
     """
     arguments.at_least("steps", steps, 2)
@@ -113,7 +115,7 @@ def find_learning_rate(
 def _compile_twin(
     model: keras.Model, phase: Phase, plan: freezing.FreezePlan, form: LabelForm
 ) -> Part:
-    """Return a model of the same layers, compiled in its place."""
+    """Return a model of the same layers, which is compiled instead of the classifier."""
     whole = flat_graph.flatten(model)
     twin = Part(
         whole.steps,
@@ -168,14 +170,14 @@ def _repeat_batches(
 @contextmanager
 def _restore_model(model: keras.Model) -> Iterator[None]:
     flags = [(layer, layer.trainable) for layer in keras_private.flatten_layers(model)]
-    shared = keras_private.shared_generator()  # what layers without a seed draw from
-    states = random.getstate(), np.random.get_state()  # which a user's layers may draw from
+    shared = keras_private.shared_generator()  # used by layers without their own seed
+    states = random.getstate(), np.random.get_state()  # a user's layers may use them
     try:
         with restore_on_exit([*model.variables, *([] if shared is None else [shared.state])]):
             yield
     finally:
         for layer, flag in flags:
-            layer.trainable = flag  # parents first: they set their children
+            layer.trainable = flag  # parents first, since they set their children's flag
         random.setstate(states[0])
         np.random.set_state(states[1])
         keras_private.set_shared_generator(shared)

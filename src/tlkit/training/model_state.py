@@ -1,4 +1,4 @@
-"""The state of a classifier and of random numbers, as arrays that a checkpoint can hold."""
+"""The state of a classifier and of random numbers, as arrays that a checkpoint can store."""
 
 import importlib
 import random
@@ -26,7 +26,7 @@ def get_model(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def set_model(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
-    """Set a classifier to the state that `get_model` returned."""
+    """Set a classifier to a state that `get_model` returned."""
     assign(model_state(model), arrays, "model")
     probabilities = probabilities_of(model)
     for name, array in arrays.items():
@@ -35,7 +35,7 @@ def set_model(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def number_arrays(prefix: str, variables: Sequence[Any]) -> dict[str, np.ndarray]:
-    """Return the values of variables, named by a prefix and their place."""
+    """Return the values of variables, named by a prefix and their index."""
     return {f"{prefix}/{number}": to_array(each) for number, each in enumerate(variables)}
 
 
@@ -45,7 +45,7 @@ def to_array(variable: Any) -> np.ndarray:
 
 
 def assign(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], prefix: str) -> None:
-    """Set variables to the values that `number_arrays` returned."""
+    """Set variables to values that `number_arrays` returned."""
     for number, variable in enumerate(variables):
         array = arrays[f"{prefix}/{number}"]
         dtype = to_array(variable).dtype
@@ -53,13 +53,13 @@ def assign(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], prefix: s
 
 
 def get_random_numbers(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Return the states of the global random numbers of Python, NumPy and, as backend, PyTorch.
+    """Return the states of the global random numbers of Python, NumPy and, if used, PyTorch.
 
     Args:
-        arrays: Gets the arrays of these states.
+        arrays: A dict to which the arrays of these states are added.
     """
     states: dict[str, Any] = {"python": random.getstate(), "numpy": np.random.get_state()}
-    if keras.backend.backend() == "torch":  # it draws the order of images, and dropout
+    if keras.backend.backend() == "torch":  # for the order of images, and for dropout
         states["torch"] = importlib.import_module("torch").get_rng_state().numpy()
     own: dict[str, np.ndarray] = {}
     plain = to_plain(states, own)
@@ -68,7 +68,7 @@ def get_random_numbers(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def set_random_numbers(plain: Any, arrays: Mapping[str, np.ndarray]) -> None:
-    """Set the states that `get_random_numbers` returned."""
+    """Set the states to those that `get_random_numbers` returned."""
     values = from_plain(plain, arrays, "numbers/")
     random.setstate(values["python"])
     np.random.set_state(values["numpy"])

@@ -1,13 +1,14 @@
-"""How unlike the training images an image is, by its features: an out-of-distribution score.
+"""An out-of-distribution score: how different an image is from the training images, by features.
 
-The distance of an image is a smooth maximum of three, each measured against images held out:
+The distance of an image is a smooth maximum of three distances, each relative to that of held-out
+images:
 
-- the relative Mahalanobis distance (Ren et al., 2021, arXiv:2106.09022): how much further it is
-  from the nearest class (Lee et al., 2018, arXiv:1807.03888) than from the mean of all images. It
-  finds images of further classes, which are images like the others but of no class;
+- the relative Mahalanobis distance (Ren et al., 2021, arXiv:2106.09022): how much further the image
+  is from the nearest class (Lee et al., 2018, arXiv:1807.03888) than from the mean of all images.
+  It finds images of new classes, which look like the training images but belong to no class;
 - the Mahalanobis distance from the mean of all images. It finds images that are unlike all;
-- the distance from the nearest class as a share of that from the next (the ratio test of Lowe,
-  2004, IJCV 60). It finds images of a further class that lies between two others.
+- the distance from the nearest class divided by that from the next (the ratio test of Lowe, 2004,
+  IJCV 60). It finds images of a new class that lies between two others.
 """
 
 from collections.abc import Mapping
@@ -20,36 +21,36 @@ from tlkit.errors import DataError
 from tlkit.training.linear import Features
 
 KEPT = 0.95
-"""The share of the training images, held out, whose score is at most the threshold: this number."""
+"""The share of held-out training images with a score up to the threshold, which is this number."""
 MIN_IMAGES = 20
-"""Fewer images have no threshold that 5 % of them exceed."""
+"""The least number of images, of which 5 % are at least one image."""
 
-_MAX_IMAGES = 10_000  # to fit to; more take longer and change little
+_MAX_IMAGES = 10_000  # to fit to; more images take longer and change little
 _MAX_COMPONENTS = 128
 _IMAGES_PER_COMPONENT = 8
 _MAX_DISTANCES = 1000
 _FOLDS = 5
 _ITERATIONS = 6
 _SHRINKAGE = 1e-2
-_NEGLIGIBLE = 1e-5  # times the largest variance; less is rounding
+_NEGLIGIBLE = 1e-5  # times the largest variance; smaller variances are rounding
 _PREFIX = "ood_"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OODDetector:
-    """Gaussians of the features of the training images, and their distances when held out.
+    """Gaussians of the features of the training images, and the distances of held-out images.
 
     Attributes:
-        mean: Of each feature, `(features,)`.
+        mean: The mean of each feature, `(features,)`.
         projection: `(features, components)`, to principal components of variance 1.
-        scale: What features are divided by before the residual is measured, `(features,)`.
-        variances: Of the components, `(components,)`.
-        residual_variance: The mean variance of the directions left out.
-        whitening: `(components, components)`, after which classes have variance 1.
-        centres: Of the classes, whitened, `(classes, components)`.
+        scale: The divisors of features before the residual is measured, `(features,)`.
+        variances: The variances of the components, `(components,)`.
+        residual_variance: The mean variance of the other directions.
+        whitening: `(components, components)`; it gives classes a variance of 1.
+        centres: The whitened centres of the classes, `(classes, components)`.
         standard: The median of each distance of held-out images, and the difference of its 95 %
-            quantile from it, `(2, 3)`.
-        distances: Those of images held out, sorted, at most 1,000.
+            quantile from the median, `(2, 3)`.
+        distances: The sorted distances of held-out images, at most 1,000.
     """
 
     mean: np.ndarray
@@ -63,7 +64,7 @@ class OODDetector:
     distances: np.ndarray
 
     def measure(self, features: np.ndarray) -> np.ndarray:
-        """Return how far images are from the training images, `(count,)`.
+        """Return the distances of images from the training images, `(count,)`.
 
         Args:
             features: `(count, features)`.
@@ -71,7 +72,7 @@ class OODDetector:
         return _combine(self._measure_each(features), self.standard)
 
     def score(self, features: np.ndarray) -> np.ndarray:
-        """Return the share of the training images, held out, that are nearer than each image.
+        """Return the share of held-out training images that are nearer than each image, `(count,)`.
 
         Args:
             features: `(count, features)`.
@@ -80,9 +81,9 @@ class OODDetector:
         return np.asarray(nearer / len(self.distances), "float64")
 
     # The components whiten all images, so that the squared length of a row is its Mahalanobis
-    # distance from the mean within them. The directions left out count with their mean variance,
-    # as in probabilistic principal components (Tipping and Bishop, 1999). Within the components,
-    # one covariance is shared by all classes.
+    # distance from the mean within the components. The other directions count with their mean
+    # variance, as in probabilistic principal component analysis (Tipping and Bishop, 1999). Within
+    # the components, all classes share one covariance.
     def _measure_each(self, features: np.ndarray) -> np.ndarray:
         """Return the three distances of each image, `(count, 3)`."""
         centred = features.astype("float32") - self.mean
@@ -100,12 +101,12 @@ class OODDetector:
         return np.stack([nearest - inside, whole_distance, ratio], axis=1)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return what a model's file keeps."""
+        """Return the arrays that a model's file stores."""
         return {f"{_PREFIX}{name}": value for name, value in asdict(self).items()}
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> OODDetector | None:
-    """Return the detector that a model's file kept; None if it kept none."""
+    """Return the detector that a model's file stores; None if it stores none."""
     names = [field.name for field in fields(OODDetector)]
     if any(f"{_PREFIX}{name}" not in arrays for name in names):
         return None
@@ -113,7 +114,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> OODDetector | None:
 
 
 def with_distances(detector: OODDetector, features: np.ndarray) -> OODDetector:
-    """Return the detector with its threshold fitted to other images that it was not fitted to."""
+    """Return the detector with its distances replaced by those of other held-out images."""
     arrays = asdict(detector)
     return OODDetector(**{**arrays, "distances": _summarize(detector.measure(features))})
 
@@ -121,13 +122,13 @@ def with_distances(detector: OODDetector, features: np.ndarray) -> OODDetector:
 def fit(features: Features, labels: np.ndarray, *, seed: int = 0) -> OODDetector:
     """Fit Gaussians to the features of training images.
 
-    The distances of training images are measured by 5 folds: each image by a detector that was not
-    fitted to it.
+    The distances of training images are measured by 5-fold cross-validation: each image is measured
+    by a detector that was not fitted to it.
 
     Args:
-        features: `(count, features)`; of more than 10,000 images, a random choice is used.
+        features: `(count, features)`; of more than 10,000 images, a random sample is used.
         labels: Class indices, `(count,)`.
-        seed: Chooses these images, and the folds.
+        seed: The seed of the sample and of the folds.
 
     Raises:
         DataError: There are fewer than 20 images.
@@ -174,9 +175,9 @@ def _fit(features: Features, labels: np.ndarray, random: np.random.Generator) ->
     return OODDetector(**{name: np.asarray(value, "float32") for name, value in whole.items()})
 
 
-# Each distance is 0 in the median and 1 at the 95 % quantile of images held out. The logarithm of
-# the sum of exponentials is near the largest where one is large, and counts all three where an
-# image is somewhat far by each: a plain maximum would miss it.
+# Each distance is scaled to 0 at the median and 1 at the 95 % quantile of held-out images. The
+# logarithm of the sum of exponentials is close to the largest distance if one is large, and counts
+# all three if each is moderate: a plain maximum would miss such an image.
 def _combine(distances: np.ndarray, standard: np.ndarray) -> np.ndarray:
     median, spread = standard
     standardized = (distances - median) / spread
@@ -184,7 +185,7 @@ def _combine(distances: np.ndarray, standard: np.ndarray) -> np.ndarray:
 
 
 def _summarize(distances: np.ndarray) -> np.ndarray:
-    """Return distances in order, or 1,000 quantiles of more."""
+    """Return the sorted distances, or 1,000 quantiles of them if there are more."""
     if len(distances) > _MAX_DISTANCES:
         distances = np.quantile(distances, (np.arange(_MAX_DISTANCES) + 0.5) / _MAX_DISTANCES)
     return np.sort(distances).astype("float32")
@@ -198,7 +199,7 @@ def _count_components(rows: np.ndarray) -> int:
 def _fit_gaussians(
     rows: np.ndarray, labels: np.ndarray, products: np.ndarray, start: np.ndarray
 ) -> OODDetector:
-    """Return a detector of standardised features, which has no distances yet."""
+    """Return a detector of standardised features, without distances of held-out images yet."""
     count, size = rows.shape
     mean = rows.mean(axis=0)
     covariance = products / count - np.outer(mean, mean)
@@ -210,7 +211,7 @@ def _fit_gaussians(
     whole = (rows - mean) @ projection
     classes, indices = np.unique(labels, return_inverse=True)
     sums = np.zeros((len(classes), whole.shape[1]))
-    np.add.at(sums, indices, whole)  # a row of 0 and 1 for each image would be wide
+    np.add.at(sums, indices, whole)  # one-hot rows would take a lot of memory
     centres = (sums / np.bincount(indices)[:, None]).astype("float32")
     deviations = whole - centres[indices]
     within = deviations.T @ deviations / max(count - len(classes), 1)
@@ -234,7 +235,7 @@ def _find_components(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the first principal components and their variances, by subspace iteration.
 
-    Twenty times as fast as all eigenvectors of 2,048 features, and near enough.
+    It takes a twentieth of the time of all eigenvectors of 2,048 features, and is accurate enough.
     """
     basis = start
     for _ in range(iterations):

@@ -1,4 +1,4 @@
-"""A phase's optimizer: a fresh copy, its learning rates by step and by layer, averaged weights."""
+"""Create a phase's optimizer, with learning rates by step and by layer, and averaged weights."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Schedule = Literal["constant", "cosine"]
 """A constant learning rate, or one that falls to 0 along a cosine."""
 
 _EXCLUSIONS = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
-_NOT_DECAYED = ["bias", "gamma", "beta"]  # offsets and normalisation, as is usual
+_NOT_DECAYED = ["bias", "gamma", "beta"]  # biases and normalisation, as is usual
 
 
 def create_optimizer(
@@ -30,7 +30,7 @@ def create_optimizer(
     Args:
         base: A Keras optimizer or its name.
         learning_rate: The learning rate; None keeps that of `base`.
-        settings: More arguments of its constructor.
+        settings: More arguments of the constructor.
 
     Raises:
         ConfigError: `base` is not an optimizer, or does not accept the settings.
@@ -58,7 +58,7 @@ def create_optimizer(
 def _exclude_from_weight_decay(
     base: keras.optimizers.Optimizer, fresh: keras.optimizers.Optimizer
 ) -> None:
-    """Exclude the weights that `base` excludes, or else biases and normalisation."""
+    """Exclude the weights that `base` excludes; by default biases and normalisation."""
     own = [name for name in vars(base) if name in _EXCLUSIONS]
     for name in own:
         setattr(fresh, name, getattr(base, name))
@@ -69,9 +69,15 @@ def _exclude_from_weight_decay(
 def create_schedule(
     rate: float, *, schedule: Schedule, warmup_steps: int, steps: int
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Create a learning rate that rises for some steps, then stays or falls along a cosine to 0.
+    """Create a learning rate that rises from 0 during warm-up, then stays or falls to 0.
 
     Cosine annealing: Loshchilov and Hutter, 2016 (arXiv:1608.03983).
+
+    Args:
+        rate: The highest learning rate.
+        schedule: "constant" to stay at `rate`, "cosine" to fall to 0 along a cosine.
+        warmup_steps: The number of steps of the warm-up.
+        steps: The number of all steps.
     """
     if schedule == "cosine":
         return keras.optimizers.schedules.CosineDecay(
@@ -87,12 +93,12 @@ def create_schedule(
 
 # Layer-wise decay: early layers of a pretrained network are general and should change less. The
 # block before the head learns at `decay` times the learning rate, the block before that at
-# decay**2, and so on. A block is a residual block, or what lies between two of them if it has a
-# layer with a kernel (a convolution, a dense layer); without one, such as a lone normalisation, it
-# shares the power of the block that follows. A network without residual blocks has a block for
-# each layer with a kernel, which includes the layers up to the next one.
+# decay**2, and so on. A block is a residual block, or the layers between two of them if one has a
+# kernel (a convolution, a dense layer); without a kernel, such as a single normalisation, these
+# layers share the power of the next block. In a network without residual blocks, each layer with a
+# kernel begins a block, which includes the layers up to the next one.
 def layer_rates(backbone: keras.Model, decay: float) -> dict[int, float]:
-    """Return what each weight multiplies the learning rate by, with the weights' ids as keys."""
+    """Return the factor of the learning rate for each weight, by the ids of the weights."""
     power = 0
     powers: dict[int, int] = {}
     for block in reversed(_blocks(backbone)):
@@ -102,7 +108,7 @@ def layer_rates(backbone: keras.Model, decay: float) -> dict[int, float]:
 
 
 def _blocks(backbone: keras.Model) -> list[list[keras.Layer]]:
-    """Return the layers grouped into residual blocks and what lies between, or by kernels."""
+    """Return the layers grouped into residual blocks and the layers between, or by kernels."""
     numbers: Sequence[int | None] = number_blocks(backbone)
     if not any(number is not None for number in numbers):
         numbers = list(itertools.accumulate(map(has_kernel, backbone.layers)))
@@ -117,7 +123,7 @@ def apply_layer_decay(
     plan: freezing.FreezePlan,
     decay: float,
 ) -> None:
-    """Let each block of the backbone learn at `decay` times the rate of the one after it."""
+    """Let each block of the backbone learn at `decay` times the rate of the next block."""
     optimizer.build(model.trainable_variables)
     rates = layer_rates(plan.backbone, decay)
     scale_learning_rates(
@@ -144,7 +150,7 @@ def scale_learning_rates(optimizer: keras.optimizers.Optimizer, rates: Sequence[
 class AveragedWeights(keras.callbacks.SwapEMAWeights):
     """Uses the averaged weights for validation, for other callbacks and in the trained model.
 
-    The callback of Keras loses them if training stops before its last epoch.
+    Keras' own callback loses the average if training stops before the last epoch.
     """
 
     def __init__(self) -> None:

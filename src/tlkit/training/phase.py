@@ -28,44 +28,46 @@ class Phase:
         epochs: Number of passes over the training data, at least 1.
         learning_rate: A number above 0 or a Keras schedule; by default the optimizer's own.
         schedule: "constant", or "cosine" for a learning rate that falls to 0 along a cosine.
-        warmup: Number of epochs, or a fraction, in which the learning rate first rises from 0.
+        warmup: Number of epochs, or a fraction of one, in which the learning rate first rises from
+            0; less than `epochs`.
         layer_decay: Factor between the learning rates of a block of the backbone and of the next
-            one (Clark et al., 2020, arXiv:2003.10555), 0 < layer_decay <= 1.
-        weight_decay: For an optimizer that accepts it, such as "adamw". Biases and normalisation
-            are excluded, or what your optimizer's exclude_from_weight_decay names.
+            block (Clark et al., 2020, arXiv:2003.10555), 0 < layer_decay <= 1.
+        weight_decay: Weight decay, above 0, for an optimizer that accepts it, such as "adamw".
+            Biases and normalisation are excluded, or the weights that your optimizer's
+            exclude_from_weight_decay excludes.
         global_clipnorm: Largest norm of the gradient of all weights together.
         label_smoothing: Share of a label that is spread over all classes, 0 <= value < 1; part of
             the default loss.
         ema_momentum: Momentum of an exponential moving average of the weights, such as 0.99.
             Validation uses the average, and the phase ends with it. If BatchNormalization trains,
-            "reestimate" gives the average statistics of its own.
+            batchnorm="reestimate" recomputes the statistics for the averaged weights.
         augmentation: Keras preprocessing layers that change the raw images at random, during
-            training only; they are not part of the model. With `Cache(views=k)` k augmented copies
-            of each image go through the frozen part once; otherwise every epoch runs the whole
-            model. MixUp and CutMix mix labels too, which then are one-hot, also for metrics.
-        batch_size: Images per step, for arrays; a dataset has its own.
-        precision: What the backbone's layers that run every epoch compute in: "float32", or
-            "bfloat16" or "float16", which are faster on GPUs and TPUs made for them. Weights, the
-            head and the probabilities stay in float32; for float16 the loss is scaled, so that
+            training only; they are not part of the model. With `Cache(views=k)`, k augmented copies
+            of each image pass through the frozen part once; otherwise every epoch runs the whole
+            model. MixUp and CutMix also mix labels, which are then one-hot, also for metrics.
+        batch_size: Number of images per step, for arrays; a dataset keeps its own batches.
+        precision: The precision of the backbone's layers that run in every epoch: "float32",
+            or "bfloat16" or "float16", which are faster on GPUs and TPUs made for them. Weights,
+            the head and the probabilities stay in float32; for float16 the loss is scaled, so that
             small gradients do not vanish. The trained classifier computes in float32.
         freeze: Selects the backbone layers to freeze; see `tlkit.freezing`.
-        batchnorm: What the BatchNormalization of the other layers does: "frozen", "train" or
+        batchnorm: The policy of BatchNormalization in the other layers: "frozen", "train" or
             "reestimate"; see `tlkit.freezing.plan`.
         optimizer: A Keras optimizer's name, or an optimizer; each phase uses a new copy.
         loss: Any Keras loss; by default cross-entropy for the labels' form, integer or one-hot.
         metrics: Keras metrics, besides the loss.
-        class_weight: Weights of the classes in the loss: of each class in turn, or by class index,
-            where a class left out has weight 1. "balanced" gives every class the same weight in
-            total: `n / (k * n_c)` for `n` training images of `k` classes, `n_c` of them of this
-            class, as in scikit-learn. Probabilities are then those of a world in which all classes
-            are equally frequent.
+        class_weight: Weights of the classes in the loss: one for each class in order, or by class
+            index, where missing classes have weight 1. "balanced" gives every class the same total
+            weight: `n / (k * n_c)` for `n` training images of `k` classes, `n_c` of them of this
+            class, as in scikit-learn. The probabilities then assume that all classes are equally
+            frequent.
         callbacks: Keras callbacks.
         patience: Number of epochs without an improvement of `monitor` after which training stops
             and the best weights are restored. None trains all epochs and keeps the last weights.
         monitor: The metric that `patience` watches, such as "val_loss".
 
     Raises:
-        ConfigError: A value is wrong.
+        ConfigError: A value is invalid.
 
     Examples:
         >>> Phase(epochs=5, learning_rate=1e-5, freeze=freezing.first(100)).batchnorm
@@ -116,7 +118,7 @@ class Phase:
 
     @check_arguments
     def weigh_classes(self, num_classes: int) -> dict[int, float] | None:
-        """Return the weight of each class; None if they have no weights.
+        """Return the weight of each class by its index; None if there are no weights.
 
         Raises:
             ConfigError: `class_weight` does not fit the number of classes.
@@ -156,7 +158,7 @@ class Phase:
         """Create an optimizer with this phase's settings.
 
         Args:
-            steps: How many steps an epoch has, for `schedule` and `warmup`.
+            steps: The number of steps in an epoch, for `schedule` and `warmup`.
         """
         settings = {
             "weight_decay": self.weight_decay,
@@ -189,13 +191,14 @@ class SolvedHead:
         solver: "lbfgs" for logistic regression, "ridge" for ridge regression; see
             `tlkit.training.solvers`.
         class_weight: As for `Phase`. The metrics count each image once.
-        augmentation: Keras preprocessing layers that change the raw images at random; needs
-            `Cache(views=k)`, which keeps k augmented copies of each image to solve for.
-        batch_size: Images that the backbone runs at a time, for arrays; a dataset has its own.
+        augmentation: Keras preprocessing layers that change the raw images at random; they need
+            `Cache(views=k)`, which stores k augmented copies of each image for the solver.
+        batch_size: Number of images that the backbone runs at a time, for arrays; a dataset keeps
+            its own batches.
         callbacks: Keras callbacks; they see one epoch without batches.
 
     Raises:
-        ConfigError: A value is wrong.
+        ConfigError: A value is invalid.
 
     Examples:
         >>> SolvedHead(solver="ridge").batch_size
@@ -218,7 +221,7 @@ class SolvedHead:
 
     @check_arguments
     def weigh_classes(self, num_classes: int) -> dict[int, float] | None:
-        """Return the weight of each class; None if they have no weights.
+        """Return the weight of each class by its index; None if there are no weights.
 
         Raises:
             ConfigError: `class_weight` does not fit the number of classes.
@@ -228,7 +231,7 @@ class SolvedHead:
 
 @check_arguments
 def plan_freezing(model: keras.Model, phase: Phase | SolvedHead) -> freezing.FreezePlan:
-    """Return which layers of a classifier's backbone a phase freezes; changes nothing.
+    """Return which layers of a classifier's backbone a phase freezes, without changing them.
 
     Args:
         model: A classifier from build_classifier.

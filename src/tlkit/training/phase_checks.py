@@ -1,4 +1,4 @@
-"""Check phases against the model and the data, before the first phase has taken its time."""
+"""Check phases against the model and the data, before any phase starts."""
 
 import keras
 
@@ -18,7 +18,7 @@ from tlkit.training.phase import Phase, SolvedHead, plan_freezing
 def plan_phase(
     model: keras.Model, phase: Phase | SolvedHead, *, validates: bool
 ) -> freezing.FreezePlan:
-    """Return what the phase freezes, after checking it against the model; changes nothing.
+    """Return the freeze plan of a phase, after checking the phase against the model.
 
     Args:
         model: The classifier.
@@ -26,8 +26,8 @@ def plan_phase(
         validates: Whether there are validation images.
 
     Raises:
-        ConfigError: It leaves nothing to train, watches images that are not there, or does not fit
-            the model.
+        ConfigError: The phase leaves nothing to train, needs validation images that are missing, or
+            does not fit the model.
     """
     plan = plan_freezing(model, phase)
     if phase.class_weight != "balanced":
@@ -56,7 +56,7 @@ def validate_both(
     """Return training and validation images in one form, checked against the model.
 
     Raises:
-        DataError: They don't fit the model, or their labels have two forms.
+        DataError: They don't fit the model, or their labels have different forms.
     """
     inputs.adopt_class_names(model, data)
     train = inputs.validate(data, model, uses_weights=True)
@@ -76,10 +76,10 @@ def _check_same_form(form: LabelForm, validation_form: LabelForm) -> None:
 
 
 def check_data(model: keras.Model, phase: Phase | SolvedHead, data: Inputs) -> None:
-    """Check what a phase needs of the training images.
+    """Check that the training images fit a phase.
 
     Raises:
-        ConfigError: Its augmentation, loss, metrics or class weights don't fit them.
+        ConfigError: The phase's augmentation, loss, metrics or class weights don't fit them.
     """
     data = inputs.soften_labels(data, phase.augmentation, model)
     inputs.check_augmentation(model, phase.augmentation, data)

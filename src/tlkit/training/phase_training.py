@@ -24,13 +24,13 @@ from tlkit.training.records import PhaseRun, to_columns
 
 @dataclass(frozen=True, kw_only=True)
 class _Fitted:
-    """What fitting a phase came to.
+    """The result of fitting a phase.
 
     Attributes:
         epochs: The metrics of each epoch.
-        best_epoch: The epoch whose weights were kept, from 1; 0 for those from before the phase.
-        diverged: The epoch in which it diverged; None if it did not.
-        interrupted: Whether Ctrl-C stopped it.
+        best_epoch: The epoch whose weights the model has, from 1; 0 means before the phase.
+        diverged: The epoch in which the phase diverged, from 1; None without divergence.
+        interrupted: Whether Ctrl-C stopped the phase.
     """
 
     epochs: tuple[dict[str, float], ...]
@@ -58,15 +58,16 @@ def run_phase(
     Args:
         model: The classifier.
         phase: The phase.
-        plan: What it freezes.
+        plan: The freeze plan of the phase.
         data: Images and labels in one form, checked.
         name: The phase's name in the history.
-        validation_data: As `data`; evaluated after every epoch.
-        seed: Seeds this process and the layers of the augmentation.
+        validation_data: Images and labels that are evaluated after every epoch; as `data`.
+        seed: Seeds this process and the layers of the augmentation; None sets no seed.
         part: The frozen part, whose features are cached; None runs the whole model.
-        verbose: Whether to write a line for every epoch.
+        verbose: Whether to print a line for every epoch.
         is_last: Whether no other phase follows.
-        checkpoints: Where the state after each epoch is saved, and where to go on; None saves none.
+        checkpoints: Saves the state after each epoch, and has the state to resume from; None saves
+            no state.
 
     Raises:
         PhaseInterrupted: Ctrl-C stopped a phase that trains by gradients.
@@ -147,7 +148,7 @@ def _fit(
     lines: progress.EpochLines | None,
     saved: PhaseCheckpoints | None,
 ) -> _Fitted:
-    """Train a phase by gradients, until its epochs, its patience, its loss or Ctrl-C ends it."""
+    """Train a phase by gradients, until its epochs, patience, divergence or Ctrl-C end it."""
     stopper = _create_stopper(model, phase, data)
     guard = StopOnDivergence(measure_baseline(model, phase, plan, data))
     # The guard restores weights last: the stopper's best epoch may be one that diverged.
@@ -166,7 +167,7 @@ def _fit(
                 validation_data=validation_data,
                 extra=extra,
                 saved=saved,
-                shown=shown,  # an epoch of which a line was written has been saved
+                shown=shown,  # last, so that an epoch is saved before its line is printed
             )
     except KeyboardInterrupt:
         done = tuple(recorder.epochs)
@@ -184,7 +185,7 @@ def _fit(
 def _create_stopper(
     model: keras.Model, phase: Phase, data: Inputs
 ) -> keras.callbacks.EarlyStopping | None:
-    """Return the callback that ends a phase after its patience; None if it has none."""
+    """Return the callback that ends a phase after its patience; None without patience."""
     if phase.patience is None:
         return None
     form = find_form(model, data)

@@ -1,8 +1,8 @@
 """Train in float16 or bfloat16 (Micikevicius et al., 2017, arXiv:1710.03740), the head in float32.
 
 The backbone's layers compute in 16 bits while a phase trains; weights, the update of weights, the
-head and the probabilities are in float32. Afterwards the layers are as before, so that a saved
-classifier computes in float32 as on every machine.
+head and the probabilities stay in float32. Afterwards the layers are restored, so that a saved
+classifier computes in float32, as on every machine.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tlkit._internal.keras_private import flatten_layers
 from tlkit.models.inspection import backbone_of
 
 Precision = Literal["bfloat16", "float16", "float32"]
-"""What the backbone computes in while it trains."""
+"""The precision in which the backbone computes while it trains."""
 
 _TRACED = ("train_function", "test_function", "predict_function")
 
@@ -25,7 +25,7 @@ def scale_loss(
 ) -> keras.optimizers.Optimizer:
     """Return an optimizer that scales the loss if gradients would be too small for float16.
 
-    A step whose gradients overflow is left out, and the scale is halved.
+    A step whose gradients overflow is skipped, and the scale is halved.
     """
     is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     if precision != "float16" or is_scaled:
@@ -35,7 +35,7 @@ def scale_loss(
 
 @contextmanager
 def compute_in(model: keras.Model, precision: Precision) -> Iterator[None]:
-    """Let the layers of a classifier's backbone compute in a precision within the block."""
+    """Let the layers of a classifier's backbone compute in a precision inside the block."""
     if precision == "float32":
         yield
         return
@@ -49,7 +49,7 @@ def compute_in(model: keras.Model, precision: Precision) -> Iterator[None]:
         yield
     finally:
         _set_policies(layers, "float32")
-        for name in _TRACED:  # which compute in 16 bits
+        for name in _TRACED:  # these functions compute in 16 bits
             setattr(model, name, None)
 
 

@@ -12,11 +12,11 @@ from tlkit._internal import bars
 
 
 class EpochLines(keras.callbacks.Callback):
-    """Writes a line for every epoch, and in a terminal or a notebook shows a bar while it runs.
+    """Prints a line for every epoch, and shows a bar meanwhile in a terminal or a notebook.
 
     Args:
         title: The phase's name.
-        console: Where to write; standard output by default.
+        console: Where to print; by default standard output.
     """
 
     def __init__(self, title: str, *, console: rich.console.Console | None = None) -> None:
@@ -27,7 +27,7 @@ class EpochLines(keras.callbacks.Callback):
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Write how many of the model's parameters are trained."""
+        """Print how many of the model's parameters are trained."""
         trained = sum(math.prod(weight.shape) for weight in self.model.trainable_weights)
         total = self.model.count_params()
         self.console.print(f"{self.title}: training {trained:,} of {total:,} parameters")
@@ -46,7 +46,7 @@ class EpochLines(keras.callbacks.Callback):
 
     @override
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Write the epoch's line."""
+        """Print the epoch's line."""
         self.close()
         seconds = time.perf_counter() - self._started
         self.console.print(f"{self._label(epoch)}  {_metrics(logs or {})}  {seconds:.1f} s")
@@ -57,7 +57,7 @@ class EpochLines(keras.callbacks.Callback):
         self.close()
 
     def write_solution(self, solver: str, metrics: dict[str, float], seconds: float) -> None:
-        """Write the line of a solved head."""
+        """Print the line of a solved head."""
         self.console.print(f"{self.title:<10} {solver}  {_metrics(metrics)}  {seconds:.1f} s")
 
     def _label(self, epoch: int) -> str:

@@ -1,4 +1,4 @@
-"""What a training did, phase after phase, as data."""
+"""The results of a run and of its phases, as data."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,21 +16,21 @@ from tlkit.training.verification import Movement
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseRun:
-    """What one phase did.
+    """The result of one phase.
 
     Attributes:
         name: "head" or "fine_tune".
-        history: For each metric its values, one per epoch, as `History.history` of Keras: the loss,
-            the metrics, the same on the validation data under `val_`, and the learning rate. A
-            metric that an epoch lacks is NaN.
-        seconds: How long it took, validation included.
-        best_epoch: The phase's epoch, from 1, whose weights the model has: the last one, or with
-            `patience` the best, or 0 for those from before the phase where it diverged. A
-            callback of your own that restores weights is not seen.
+        history: The values of each metric, one per epoch, like Keras' `History.history`: the loss,
+            the metrics, those on the validation data with the prefix `val_`, and the learning rate.
+            A metric that an epoch lacks is NaN.
+        seconds: The time that the phase took, including validation.
+        best_epoch: The phase's epoch, from 1, whose weights the model has: the last epoch, or with
+            `patience` the best. It is 0 if the phase diverged and the weights from before it were
+            restored. Weights that your own callback restores are not considered.
         movement: How many weight tensors changed, and how many were verified to be unchanged.
-        diverged: The epoch, from 1, in which the phase was found to diverge; None if it did not.
-        trunk: How the frozen part was run once and kept; None where every epoch ran it again.
-        out_of_time: Whether a budget ended it before its last step.
+        diverged: The epoch, from 1, in which divergence was detected; None without divergence.
+        trunk: How the frozen part was run once and stored; None if every epoch ran it again.
+        out_of_time: Whether a time budget ended the phase before its last step.
     """
 
     name: str
@@ -44,16 +44,16 @@ class PhaseRun:
 
     @property
     def num_epochs(self) -> int:
-        """How many epochs the phase had; a solved head has one."""
+        """The number of epochs of the phase; a solved head has one."""
         return max(map(len, self.history.values()), default=0)
 
     @property
     def is_solved(self) -> bool:
-        """Whether the head was solved, in one step that is no epoch of training."""
+        """Whether the head was solved instead of trained."""
         return "learning_rate" not in self.history
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as values that JSON can hold."""
+        """Return all attributes as values that JSON supports."""
         return asdict(self)
 
     @classmethod
@@ -67,7 +67,7 @@ class PhaseRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a training did, phase after phase; `print(run)` shows a table.
+    """The results of a run, phase by phase; `print(run)` shows a table.
 
     Attributes:
         phases: The phases, in order.
@@ -77,11 +77,11 @@ class Run:
 
     @property
     def history(self) -> dict[str, list[Any]]:
-        """The metrics of all phases, as `History.history` of Keras: a list per metric.
+        """The metrics of all phases, like Keras' `History.history`: a list per metric.
 
-        All lists have one value per epoch. "phase" has the name of each epoch's phase, "epoch" its
-        number, from 1 on through all phases. A metric that an epoch lacks is NaN: a solved head has
-        no learning rate, for example.
+        All lists have one value per epoch. "phase" has the name of each epoch's phase, and "epoch"
+        its number, from 1 through all phases. A metric that an epoch lacks is NaN; for example, a
+        solved head has no learning rate.
         """
         rows = [
             {"phase": phase.name, **{name: values[index] for name, values in phase.history.items()}}
@@ -100,7 +100,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """How long all phases took."""
+        """The time of all phases together."""
         return sum(phase.seconds for phase in self.phases)
 
     def __rich__(self) -> rich.console.RenderableType:
@@ -140,7 +140,7 @@ def _format(name: str, values: Sequence[float]) -> str:
 
 
 def to_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Return rows as a dict of equally long lists, with NaN where a row lacks a key.
+    """Return rows as a dict of lists of equal length, with NaN where a row lacks a key.
 
     Examples:
         >>> to_columns([{"loss": 2.0}, {"loss": 1.0, "accuracy": 0.5}])

@@ -1,7 +1,7 @@
 """Fit linear classifiers to features: ridge regression and logistic regression.
 
-Labels are class indices `(count,)`, or for multi-label rows of 0 and 1 `(count, classes)`. Features
-on disk are read block by block.
+Labels are class indices `(count,)`, or for multi-label rows of 0 and 1, `(count, classes)`.
+Features on disk are read block by block.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Solver = Literal["lbfgs", "ridge"]
 """Logistic regression by L-BFGS (multinomial, or binary for each class), and ridge regression in
 closed form."""
 
-_SIGMOID_PENALTY = 1e-3  # keeps the scale of scores finite that separate a class perfectly
+_SIGMOID_PENALTY = 1e-3  # keeps the scale finite if the scores separate a class perfectly
 
 
 def ridge(
@@ -34,15 +34,15 @@ def ridge(
     """Fit ridge regression in closed form, scaled so that its probabilities are calibrated.
 
     The penalty and the scale are chosen on a tenth of the images, held out for that; with fewer
-    than 2,000 images, by 5-fold cross-validation. For multi-label, each class has a scale and a
-    shift of its own (Platt, 1999).
+    than 2,000 images, by 5-fold cross-validation. For multi-label, each class has its own scale and
+    shift (Platt, 1999).
 
     Args:
         features: `(count, size)`.
         labels: Class indices, `(count,)`, or rows of 0 and 1.
-        classes: Number of classes.
+        classes: The number of classes.
         weights: A weight for each image, `(count,)`; only their ratios matter.
-        seed: Chooses the images held out.
+        seed: The seed of the choice of held-out images.
     """
     weights = normalize(weights)
     whole = sum_moments(features, labels, classes, weights)
@@ -54,12 +54,12 @@ def ridge(
 
 
 def solve_ridge(whole: Moments, held_out: Sequence[Samples], count: int) -> Linear:
-    """Return what `ridge` returns, of sums over all images.
+    """Return the result of `ridge` from sums over all images.
 
     Args:
-        whole: The sums.
-        held_out: The images of each part of `choose_rows`.
-        count: How many images the sums are over.
+        whole: The sums over all images.
+        held_out: The held-out images of each pair of `choose_rows`.
+        count: The number of all images.
     """
     found: dict[float, list[np.ndarray]] = {penalty: [] for penalty in PENALTIES}
     for x, y, own in held_out:
@@ -90,7 +90,7 @@ def solve_ridge(whole: Moments, held_out: Sequence[Samples], count: int) -> Line
 def score(labels: np.ndarray, logits: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Return the accuracy, weighted by image, or for multi-label the mean average precision.
 
-    The mean is over the classes that have an image.
+    The mean is taken over the classes that have an image.
     """
     if labels.ndim == 1:
         return float(np.average(logits.argmax(axis=1) == labels, weights=weights))

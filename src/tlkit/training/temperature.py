@@ -1,4 +1,4 @@
-"""Temperature scaling: the number that logits are divided by for the lowest cross-entropy."""
+"""Temperature scaling: choose the number to divide logits by for the lowest cross-entropy."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -16,17 +16,17 @@ def fit_temperature(
     smoothing: float = 0.0,
     weights: np.ndarray | None = None,
 ) -> float:
-    """Return the number to divide logits by for the lowest cross-entropy.
+    """Return the temperature that divides logits for the lowest cross-entropy, a number above 0.
 
     Temperature scaling: Guo et al., 2017 (arXiv:1706.04599).
 
     Args:
         logits: `(count, classes)`, of images that were not trained on.
         labels: Class indices, `(count,)`, or rows of 0 and 1.
-        smoothing: The share of each label that is spread over the other classes. Without it the
-            best temperature of predictions that are all correct is 0; Platt (1999) takes
-            `1 / (count + 2)`. Class indices only.
-        weights: A weight for each image, `(count,)`. Class indices only.
+        smoothing: The share of each label that is spread over the other classes, for class indices
+            only. Without smoothing, the best temperature of predictions that are all correct is 0;
+            Platt (1999) uses `1 / (count + 2)`.
+        weights: A weight for each image, `(count,)`, for class indices only.
     """
     rows = to_rows(labels, logits.shape[1]).astype("float64")
     targets = rows if labels.ndim == 2 else _smooth(rows, smoothing)

@@ -1,4 +1,4 @@
-"""Train a phase within a time budget, with a learning rate that reaches 0 when the time is up."""
+"""Train a phase within a time budget, with a learning rate that reaches 0 at its end."""
 
 import itertools
 import math
@@ -23,9 +23,9 @@ from tlkit.training.records import PhaseRun
 from tlkit.training.trainer import train_phase
 
 _TIMED_STEPS = 10  # in each of two epochs
-_MIN_TIMED, _SECONDS_TIMED = 5, 2.0  # fewer steps are timed if each takes long
-_MIN_STEPS = 2  # the first of a warm-up has a learning rate of 0
-_END_RESERVE = 3.0  # times the seconds that the end of the timed steps took
+_MIN_TIMED, _SECONDS_TIMED = 5, 2.0  # fewer steps are timed if each of them is slow
+_MIN_STEPS = 2  # the first step of a warm-up has a learning rate of 0
+_END_RESERVE = 3.0  # times the seconds from the last timed step to the end
 
 
 def train_within(
@@ -40,10 +40,10 @@ def train_within(
     checkpoint: Path | None = None,
     verbose: bool,
 ) -> PhaseRun | None:
-    """Train a phase until its epochs or the time are over, if at least one epoch fits.
+    """Train a phase until its epochs or its time are over, if at least one epoch fits.
 
     A few steps are timed first and undone. A cosine schedule follows the time, not the steps.
-    With a checkpoint of a phase that was stopped, or whose time was over, it goes on from there.
+    If the checkpoint is of a phase that was stopped or ran out of time, the phase resumes from it.
 
     Args:
         model: As for train_phase.
@@ -57,7 +57,7 @@ def train_within(
         verbose: As for train_phase.
 
     Returns:
-        What the phase did, its last epoch possibly cut short; None if not even one epoch fits.
+        The result of the phase, whose last epoch may be incomplete; None if not one epoch fits.
     """
     until = time.perf_counter() + seconds
     folder = None if checkpoint is None else CheckpointFolder(checkpoint)
@@ -90,9 +90,9 @@ def train_within(
 
 
 def _reopen(folder: CheckpointFolder | None, seconds: float) -> dict[str, float]:
-    """Return what was measured for a phase that was begun; nothing if none was.
+    """Return the measurements of a phase that was begun before; empty if there are none.
 
-    If its time was over, and there is more of it now, the phase goes on after its last epoch.
+    If the phase ran out of time, and there is time now, it resumes after its last epoch.
     """
     if folder is None:
         return {}
@@ -107,7 +107,7 @@ def _reopen(folder: CheckpointFolder | None, seconds: float) -> dict[str, float]
 def _measure(
     model: keras.Model, phase: Phase, data: Arrays, *, until: float, cache: Cache | None
 ) -> dict[str, float]:
-    """Return the seconds to reserve for the end, and the warm-up; nothing if no epoch fits."""
+    """Return the seconds to reserve for the end, and the warm-up; empty if no epoch fits."""
     start, epoch, end = _time_steps(model, phase, data, cache=cache)
     reserve = _END_RESERVE * end
     epochs = (until - reserve - time.perf_counter() - start) / epoch
@@ -117,13 +117,13 @@ def _measure(
 
 
 class Deadline(keras.callbacks.Callback):
-    """Stops training before a step that would end after a deadline, if it took as long as the last.
+    """Stops training before a step that would end after a deadline, judging by the previous step.
 
     Args:
-        until: The deadline, by `time.perf_counter`.
+        until: The deadline, in seconds of `time.perf_counter`.
 
     Attributes:
-        ran_out: Whether it stopped training before the last step.
+        ran_out: Whether training was stopped before the last step.
     """
 
     def __init__(self, until: float) -> None:
@@ -132,7 +132,7 @@ class Deadline(keras.callbacks.Callback):
         self.ran_out = False
 
     def get_state(self) -> dict[str, Any]:
-        """Return nothing: another process has another deadline."""
+        """Return an empty state, since another process has another deadline."""
         return {}
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -140,13 +140,13 @@ class Deadline(keras.callbacks.Callback):
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Start to count steps."""
+        """Start counting steps."""
         self._before, self._done = time.perf_counter(), 0
         self.ran_out, self._is_last = False, False
 
     @override
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Remember whether it is the last epoch."""
+        """Note whether it is the last epoch."""
         self._is_last = epoch + 1 == self.params["epochs"]
 
     @override
@@ -160,18 +160,19 @@ class Deadline(keras.callbacks.Callback):
         self._before = now
 
 
-# Annealing over time: a cosine schedule must end at 0 when training ends, but how many steps fit
-# into a budget is not known in advance, since the speed measured on a few steps is a guess. So
-# the schedule follows the clock: its progress is the share of the time since warm-up that has
-# passed, or the share of the planned steps that are done, whichever is larger. It reaches 0 at the
-# deadline, or at the last planned step if that comes first (Li et al., 2019, arXiv:1905.04753).
+# Annealing over time: a cosine schedule must end at 0 when training ends. But the number of steps
+# that fit into a time budget is not known in advance, since the speed of a few timed steps is only
+# a guess. So the schedule follows the clock: its progress is the share of the time since warm-up
+# that has passed, or the share of the planned steps that are done, whichever is larger. It reaches
+# 0 at the deadline, or at the last planned step if that comes first (Li et al., 2019,
+# arXiv:1905.04753).
 class TimedCosine(keras.callbacks.Callback):
     """Raises the learning rate during warm-up, then lowers it to 0 along a cosine by a deadline.
 
     Args:
-        until: The deadline, by `time.perf_counter`.
-        phase: Has the highest learning rate, the warm-up and the epochs.
-        steps: Number of steps of an epoch.
+        until: The deadline, in seconds of `time.perf_counter`.
+        phase: The phase, for its highest learning rate, its warm-up and its epochs.
+        steps: The number of steps in an epoch.
     """
 
     def __init__(self, until: float, phase: Phase, *, steps: int) -> None:
@@ -183,16 +184,16 @@ class TimedCosine(keras.callbacks.Callback):
         self._step, self._warm_at = 0, 0.0
 
     def get_state(self) -> dict[str, Any]:
-        """Return the step, and the seconds since the warm-up."""
+        """Return the number of steps, and the seconds since the warm-up."""
         return {"step": self._step, "seconds": time.perf_counter() - self._warm_at}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a step; the time since then does not count."""
+        """Resume after a step; the time since then is not counted."""
         self._step, self._warm_at = state["step"], time.perf_counter() - state["seconds"]
 
     @override
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Start at the first step."""
+        """Reset to the first step."""
         self._step, self._warm_at = 0, time.perf_counter()
 
     @override
@@ -209,7 +210,7 @@ class TimedCosine(keras.callbacks.Callback):
         self._step += 1
 
     def _progress(self, now: float) -> float:
-        """Return the share of the cosine that is done, by steps or by time."""
+        """Return the share of the cosine that is done, by steps or by time, from 0 to 1."""
         steps = (self._step - self._warmup) / (self._steps - self._warmup)
         seconds = (now - self._warm_at) / (self._until - self._warm_at)
         return min(max(steps, seconds), 1.0)
@@ -218,7 +219,7 @@ class TimedCosine(keras.callbacks.Callback):
 def _time_steps(
     model: keras.Model, phase: Phase, data: Arrays, *, cache: Cache | None
 ) -> tuple[float, float, float]:
-    """Return the seconds that start, one epoch and end of a phase take; restores the model."""
+    """Return the seconds of a phase's start, of one epoch and of its end; restores the model."""
     started = time.perf_counter()
     images, labels = data
     few = min(_TIMED_STEPS * phase.batch_size, len(images))

@@ -1,4 +1,4 @@
-"""Log metrics to TensorBoard, MLflow or Weights & Biases, by Keras callbacks."""
+"""Log metrics to TensorBoard, MLflow or Weights & Biases with Keras callbacks."""
 
 from collections.abc import Callable
 from itertools import count
@@ -24,9 +24,9 @@ def tracker(name: Tracker, folder: str | Path) -> keras.callbacks.Callback:
 
     Args:
         name: "tensorboard", "mlflow" or "wandb", each an extra of that name. The last two log to
-            the active run, or start one by their own settings.
-        folder: The folder for TensorBoard's files, one for each run; `tensorboard --logdir` takes
-            the folder that contains them.
+            the active run, or start one with their own settings.
+        folder: The folder for TensorBoard's files, one for each run; pass its parent folder to
+            `tensorboard --logdir`. The other trackers ignore it.
 
     Raises:
         ConfigError: The tracker is unknown.
@@ -37,7 +37,7 @@ def tracker(name: Tracker, folder: str | Path) -> keras.callbacks.Callback:
 
 
 class _TensorBoard(keras.callbacks.TensorBoard):
-    """The callback of Keras, but with one count of epochs: Keras draws phases over each other."""
+    """Keras' callback with one count of epochs for all phases, which would overlap otherwise."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

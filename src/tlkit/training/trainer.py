@@ -40,16 +40,17 @@ class TwoPhaseTrainer:
     Attributes:
         head: The first phase. A Phase freezes the whole backbone by default; a SolvedHead always
             does.
-        fine_tune: The second phase; its `freeze` selects what stays frozen. None omits the phase.
+        fine_tune: The second phase; its `freeze` selects the layers that stay frozen. None omits
+            the phase.
         seed: Seeds Python, NumPy and Keras for the whole process at the start of each phase, and
-            the layers of its augmentation, so that the result of a phase does not depend on what
-            ran before it. (A Dropout layer has a seed of its own.) None sets no seed.
-        cache: How the frozen part is run once and its features are stored, for both phases. None
-            turns the cache off: Keras' fit then runs the whole model in every epoch.
-        checkpoint: A folder for the state of the training, saved after each epoch, from which
-            `fit` goes on after a crash or an interrupt; see `tlkit.training.checkpoints`. The
-            features of the frozen part are kept there too, unless the cache has a folder. Delete
-            it when you have the model. None saves no state.
+            the layers of its augmentation, so that the result of a phase does not depend on
+            earlier code. (A Dropout layer has its own seed.) None sets no seed.
+        cache: How the frozen part is run once and its features are stored, for both phases. With
+            None, there is no cache: Keras' fit runs the whole model in every epoch.
+        checkpoint: A folder for the state of the run, saved after each epoch, from which `fit`
+            resumes after a crash or an interrupt; see `tlkit.training.checkpoints`. The features of
+            the frozen part are stored in it too, unless the cache has a folder. Delete the folder
+            when training is finished. None saves no state.
 
     Raises:
         ConfigError: A phase freezes everything that it could train.
@@ -87,6 +88,10 @@ class TwoPhaseTrainer:
     ) -> Run:
         """Train the model in place, and return the history of its phases.
 
+        If the trainer has a checkpoint of the same run, the model is set to its state, and training
+        resumes with the next epoch. With a seed, the final weights equal those of a run that was
+        not stopped, bit for bit, on the same machine and engine.
+
         Args:
             model: A classifier from build_classifier.
             data: Images and labels in any form (`tlkit.data.Data`): an `ImageDataset`, a pair
@@ -94,19 +99,15 @@ class TwoPhaseTrainer:
                 `(count,)` or one-hot `(count, classes)`; for a multi-label classifier, rows of 0
                 and 1 `(count, classes)`.
             validation_data: Images and labels, in any form, that are evaluated after every epoch.
-            verbose: Whether to write a line for every epoch.
-
-        With a checkpoint of the same training, the model is set to its state, and training goes on
-        with the next epoch. In the end all weights are, bit for bit, those of a training that was
-        not stopped, on the same machine and engine, with a seed.
+            verbose: Whether to print a line for every epoch.
 
         Raises:
-            ConfigError: A phase does not fit the model, or `checkpoint` is of another training;
-                raised before the first one starts.
+            ConfigError: A phase does not fit the model, or `checkpoint` belongs to another run;
+                raised before the first phase starts.
             DataError: Images or labels don't fit the model.
             StoreError: A checkpoint can't be written, or is damaged.
             TrainingError: A frozen weight changed, or a layer to be trained did not.
-            TrainingInterrupted: Ctrl-C stopped the training; its `run` is what was done.
+            TrainingInterrupted: Ctrl-C stopped the training; its `run` has the finished epochs.
 
         Warns:
             UserWarning: A phase diverged, and the best weights before that were restored.
@@ -142,9 +143,9 @@ def train_phase(
 ) -> PhaseRun:
     """Freeze, compile and train one phase in place, and verify which weights changed.
 
-    For any other number of phases than two; each phase has a checkpoint folder of its own.
-    Arguments and errors are those of `TwoPhaseTrainer` and its `fit`; `name` is the phase's name
-    in the history.
+    This function is for any other number of phases than two; each phase needs its own checkpoint
+    folder. Arguments and errors are those of `TwoPhaseTrainer` and its `fit`; `name` is the phase's
+    name in the history.
     """
     [run] = _train_all(
         model,
@@ -170,7 +171,7 @@ def _train_all(
     checkpoint: str | Path | None,
     verbose: bool,
 ) -> tuple[PhaseRun, ...]:
-    """Check all phases, then train one after the other on one pass of the frozen part."""
+    """Check all phases, then train them in turn; phases may share the features of a frozen part."""
     folder = None if checkpoint is None else CheckpointFolder(checkpoint)
     if folder is not None and cache is not None and cache.folder is None:
         cache = replace(cache, folder=folder.folder / "features")
@@ -246,7 +247,7 @@ def _explain_interrupt(
     phases: Mapping[str, Phase | SolvedHead],
     checkpoint: str | Path | None,
 ) -> TrainingInterrupted:
-    """Return the error that has what was done, and says how to go on."""
+    """Return an error with the finished epochs and advice on how to resume."""
     name = [*phases][min(len(runs), len(phases) - 1)]
     done = [*runs, stopped.run] if isinstance(stopped, PhaseInterrupted) else runs
     epochs = done[-1].num_epochs if len(done) > len(runs) else 0
@@ -268,7 +269,7 @@ def _check_all(
     data: Data,
     validation_data: Data | None,
 ) -> tuple[dict[str, freezing.FreezePlan], Inputs, Inputs | None]:
-    """Return what each phase freezes, and training and validation images in one form."""
+    """Return each phase's freeze plan, and training and validation images in one form."""
     plans = {
         name: phase_checks.plan_phase(model, phase, validates=validation_data is not None)
         for name, phase in phases.items()
@@ -280,14 +281,14 @@ def _check_all(
 
 
 def _seed_augmentation(phases: Iterable[Phase | SolvedHead], seeds: Iterable[int | None]) -> None:
-    """Seed what the cache draws its augmented copies from."""
+    """Seed the layers that create the augmented copies in the cache."""
     for phase, seed in zip(phases, seeds, strict=True):
         if seed is not None:
             seed_layers(phase.augmentation, seed)
 
 
 def _reset_calibration(model: keras.Model) -> None:
-    """Remove from the model what was fitted to its predictions before this training."""
+    """Remove everything from the model that was fitted to its predictions before this run."""
     probabilities = probabilities_of(model)
     probabilities.temperature, probabilities.thresholds = 1.0, None
     probabilities.stored.clear()
@@ -309,9 +310,9 @@ def _fix_order(
     cache: Cache | None,
     progress: CacheProgress,
 ) -> tuple[Inputs, Inputs | None, int | None]:
-    """Return images in a fixed order, and batch size, if a phase can read stored features.
+    """Return images in a fixed order, and the batch size, if a phase can use stored features.
 
-    That needs a frozen part that gives the same features in each epoch.
+    This needs a frozen part whose features are equal in each epoch.
     """
     if cache is None or not any(
         plans[name].frozen

@@ -18,7 +18,7 @@ class Movement:
 
     Attributes:
         moved: The number of weight tensors that changed.
-        untouched: The number of the backbone's that were frozen, and verified to be unchanged.
+        untouched: The number of the backbone's frozen tensors, all verified to be unchanged.
     """
 
     moved: int
@@ -38,8 +38,8 @@ def verify_movement(
     Args:
         model: The trained classifier.
         plan: Which layers of its backbone were frozen.
-        before: What `hash_weights` returned before the phase.
-        trained: Whether every layer to be trained must have changed; not if its weights were
+        before: The hashes that `hash_weights` returned before the phase.
+        trained: Whether every layer to be trained must have changed; False if its weights were
             restored.
 
     Raises:

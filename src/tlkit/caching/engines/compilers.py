@@ -1,6 +1,6 @@
-"""A frozen model compiled by LiteRT, ONNX Runtime or OpenVINO.
+"""Compile a frozen model with LiteRT, ONNX Runtime or OpenVINO.
 
-The model is given to them as a graph with constant weights, so that they fold BatchNormalization
+The compilers get the model as a graph with constant weights, so that they fold BatchNormalization
 into the convolutions. To add a compiler, write a function like `_compile_litert`, add an entry to
 `COMPILERS`, and its name to `tlkit.caching.cache.EngineName`.
 """
@@ -28,11 +28,11 @@ from tlkit._internal.runtimes import LITERT
 from tlkit._internal.temporaries import temporary_folder
 
 Run = Callable[[np.ndarray], list[np.ndarray]]
-"""Runs a batch of the size that it was compiled for; returns one array per output."""
+"""Runs a batch of the size that it was compiled for; returns one float array per output."""
 
 _INPUT = "images"
 _OUTPUT = "output_{}"
-_OPSET = 18  # the newest that tf2onnx knows
+_OPSET = 18  # the newest that tf2onnx supports
 
 
 def compile_trunk(
@@ -58,17 +58,17 @@ def get_version(name: str) -> str:
     """Return the version of the package that runs the compiled model.
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: The package is not installed.
     """
     return COMPILERS[name].get_version()
 
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Discard logs, and output to stdout and stderr by any thread, including C++ code."""
+    """Discard logs, and all output to stdout and stderr inside the block, even that of C++."""
     level = logging.root.manager.disable
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # as under pythonw
+        if stream is not None:  # it is None under pythonw
             stream.flush()
     kept = os.dup(1), os.dup(2)
     logging.disable(logging.ERROR)
@@ -86,7 +86,7 @@ def silence() -> Iterator[None]:
 
 
 def _redirect_handlers(stream: Any, to: Any) -> None:
-    """Give the handlers of logs that were made with one stream another one."""
+    """Redirect log handlers that write to one stream to another stream."""
     for logger in [logging.root, *logging.root.manager.loggerDict.values()]:
         for handler in getattr(logger, "handlers", ()):
             if vars(handler).get("stream") is stream:
@@ -101,8 +101,8 @@ def freeze_weights(
     """Return a model's inference as a TensorFlow function with constant weights.
 
     Args:
-        model: The model; changes of its weights are not seen later.
-        shape: A batch of images; its length may be None.
+        model: The model; later changes of its weights have no effect.
+        shape: The shape of a batch of images; its first length may be None.
         dtype: The dtype of the images.
     """
     tensorflow = importlib.import_module("tensorflow")
@@ -122,7 +122,7 @@ def freeze_weights(
 
 
 def _sort_outputs(outputs: Any, count: int) -> list[np.ndarray]:
-    """Return named outputs as a list: compilers preserve their names, not their order."""
+    """Return named outputs as a list: compilers preserve the outputs' names, not their order."""
     return [outputs[_OUTPUT.format(index)] for index in range(count)]
 
 
@@ -146,8 +146,8 @@ def _compile_litert(function: Any) -> Run:
 def to_onnx(function: Any) -> Any:
     """Return a TensorFlow function as an ONNX model with the function's own inputs and outputs.
 
-    Tensors that a layer holds, as Normalization holds its mean, become constants first: tf2onnx
-    would make them inputs of the model.
+    Tensors inside a layer, such as the mean in Normalization, become constants first, since tf2onnx
+    would turn them into inputs of the model.
 
     Raises:
         MissingExtraError: tf2onnx is not installed.
@@ -171,10 +171,10 @@ def to_onnx(function: Any) -> Any:
     return model
 
 
-# TensorFlow computes the activation GELU of transformers by the complementary error function, which
-# ONNX lacks and tf2onnx passes on as it is: erfc(x) = 1 - erf(x).
+# TensorFlow computes the GELU activation of transformers with the complementary error function.
+# ONNX lacks it, and tf2onnx does not replace it: erfc(x) = 1 - erf(x).
 def _replace_erfc(graph: Any) -> None:
-    """Replace operations of an ONNX graph that ONNX does not have."""
+    """Replace `Erfc` operations in a graph by operations that ONNX has."""
     helper = require("onnx", extra="onnx").helper
     for node in [each for each in graph.node if each.op_type == "Erfc"]:
         one, inner = f"{node.name}/one", f"{node.name}/erf"
@@ -214,7 +214,7 @@ def to_openvino(function: Any) -> Any:
 
 
 def _read_version(name: str, import_module: Callable[[], ModuleType]) -> str:
-    """Return a package's version, without importing it where it is installed by that name."""
+    """Return a package's version, without importing the package if it is installed by that name."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:  # onnxruntime-gpu, or not installed

@@ -1,4 +1,4 @@
-"""Keras' own inference as one traced function, the work in it, and the batch size to run it in."""
+"""Run Keras' own inference as one traced function, count its work, and choose a batch size."""
 
 import importlib
 import math
@@ -12,24 +12,24 @@ import numpy as np
 
 _BATCH_SIZES = (128, 64, 32, 16)
 _EAGER_BATCH_SIZE = 32
-# larger batches were measured to be no faster if a tensor has more bytes than these
+# beyond this size of a tensor, larger batches were measured to be no faster
 _MAX_TENSOR_BYTES = 4 * 2**20
-_MAX_TENSOR_BYTES_IN_KERAS = 32 * 2**20  # Keras spends milliseconds on every batch
-_OUTER_KERNEL_AXES = {"Conv2D": 1, "DepthwiseConv2dNative": 2, "MatMul": 1}  # that outputs have too
+_MAX_TENSOR_BYTES_IN_KERAS = 32 * 2**20  # larger, since Keras spends milliseconds on every batch
+_OUTER_KERNEL_AXES = {"Conv2D": 1, "DepthwiseConv2dNative": 2, "MatMul": 1}  # also in the output
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TracedModel:
     """A model's inference as a function of a batch of any length.
 
-    On TensorFlow it is one graph, not compiled by XLA, whose depthwise convolutions are many
-    times slower on CPUs.
+    On TensorFlow it is one graph, without XLA, whose depthwise convolutions are many times slower
+    on CPUs.
 
     Attributes:
         run: Takes a batch of images; returns an array per output.
-        num_kernels: Convolutions and matrix products; 0 if it has no graph.
-        multiply_adds: Of these, for one image.
-        max_image_bytes: The bytes of the largest tensor, for one image; 0 if it has no graph.
+        num_kernels: The number of convolutions and matrix products; 0 without a graph.
+        multiply_adds: The multiply-adds of these operations for one image.
+        max_image_bytes: The bytes of the largest tensor for one image; 0 without a graph.
     """
 
     run: Callable[[np.ndarray], list[np.ndarray]]
@@ -39,7 +39,7 @@ class TracedModel:
 
     @property
     def keras_batch_size(self) -> int:
-        """How many images Keras runs at a time."""
+        """The number of images that Keras runs at a time."""
         if not self.max_image_bytes:
             return _EAGER_BATCH_SIZE
         return self.choose_batch_size(_MAX_TENSOR_BYTES_IN_KERAS)
@@ -77,12 +77,12 @@ def trace(model: keras.Model, sample: np.ndarray) -> TracedModel:
 
 
 def _run_batch(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
-    """Run a model on a batch, given as a tensor: for arrays, Keras warns on torch."""
+    """Run a model on a batch as a tensor, since Keras warns about arrays on torch."""
     return _to_arrays(model.predict_on_batch(keras.ops.convert_to_tensor(images)))
 
 
 def _count_multiply_adds(operation: Any) -> int:
-    """Return the multiply-adds of an operation of a graph, for one image."""
+    """Return the multiply-adds of a graph's operation for one image."""
     outer = _OUTER_KERNEL_AXES.get(operation.type)
     if outer is None or not _has_images(operation.outputs[0]):
         return 0
@@ -93,7 +93,7 @@ def _count_multiply_adds(operation: Any) -> int:
 
 
 def _count_bytes(tensor: Any) -> int:
-    """Return the bytes of a tensor of a graph, for one image; 0 if it is not of images."""
+    """Return the bytes of a graph's tensor for one image; 0 if it has no axis for images."""
     return int(np.prod(tensor.shape[1:])) * tensor.dtype.size if _has_images(tensor) else 0
 
 
@@ -103,10 +103,10 @@ def _has_images(tensor: Any) -> bool:
 
 
 def _runs_functions_eagerly() -> bool:
-    """Return whether TensorFlow was asked to debug without graphs.
+    """Return whether TensorFlow is set to run functions without graphs, for debugging.
 
-    A graph traced meanwhile lacks the parts that Keras compiles by XLA, such as grouped
-    convolutions, and fails where it runs.
+    A graph that is traced in that mode lacks the parts that Keras compiles with XLA, such as
+    grouped convolutions, and fails when it is run.
     """
     eagerly: bool = importlib.import_module("tensorflow").config.functions_run_eagerly()
     return eagerly

@@ -1,4 +1,4 @@
-"""Run a frozen model by Keras or, faster, by an engine checked to give the same numbers."""
+"""Run a frozen model with Keras, or with a faster engine that was checked against Keras."""
 
 import dataclasses
 import importlib
@@ -27,9 +27,9 @@ ENGINES = get_args(EngineName)
 
 _SECONDS_TIMED = 0.1
 _NUM_PROVEN = 32
-"""Images of the sample that an engine is compared with Keras on."""
+"""The number of sample images on which an engine is compared with Keras."""
 
-# multiply-adds that Keras does while LiteRT is prepared, which takes longer the larger the graph
+# multiply-adds of Keras in the time in which LiteRT is prepared, per operation of the graph
 _WORK_PER_KERNEL = 1e9
 _SMALL_SIDE = 64  # pixels
 
@@ -43,11 +43,10 @@ class Engine:
         version: The version of the engine's package, or of Keras and its backend.
         run: Takes one or more images of the shape and dtype that it was prepared for; returns one
             float32 array per output, with the batch axis first.
-        batch_size: How many images it runs at a time; smaller batches are filled up.
+        batch_size: How many images the engine runs at a time; smaller batches are padded.
         error: The largest difference from Keras on the sample, relative to the largest number of
             each output; 0 for Keras.
-        timings: Images per second of Keras and of others that were timed; empty unless "auto"
-            prepared another.
+        timings: Images per second of Keras and of other engines; empty if none were timed.
     """
 
     name: str
@@ -58,7 +57,7 @@ class Engine:
     timings: dict[str, float] = field(default_factory=dict)
 
     def describe(self) -> str:
-        """Return its name, its version, and what it gained if "auto" chose it."""
+        """Return its name and version, and its speed relative to Keras if it was timed."""
         line = f"{self.name} {self.version}"
         if self.name == "keras" or not self.timings:
             return line
@@ -106,19 +105,19 @@ def prepare(
 ) -> Engine:
     """Prepare an engine for a frozen model, and check on a sample that it gives Keras' numbers.
 
-    The engine has a copy of the weights: the model must not change as long as it is used.
+    The engine has a copy of the weights, so the model must not change while the engine is used.
 
     Args:
         name: One of `ENGINES`, or "auto": the compiler that is likely to be fastest, or Keras if
             no compiler is faster or there are only a few images.
         trunk: The model; called as `trunk(images, training=False)`, it returns a list of tensors.
-        sample: A batch of real images; all others must have their shape and dtype.
+        sample: A batch of real images; all images must have their shape and dtype.
         tolerance: The largest `Engine.error` that is accepted.
         num_images: About how many images will be run; None if many or unknown. Only "auto"
             depends on it.
 
     Raises:
-        ConfigError: The name or the tolerance is wrong.
+        ConfigError: The name or the tolerance is invalid.
         DataError: The sample is empty.
         EngineError: The engine can't run the model, or its error is larger than the tolerance.
         MissingExtraError: The engine is not installed.
@@ -166,14 +165,14 @@ def compile_batch(name: str, model: keras.Model, batch: np.ndarray) -> Run:
     return compile_trunk(name, model, batch.shape, batch.dtype)
 
 
-# Timing all compilers to take the fastest would prepare each, which takes seconds, and take another
-# one from time to time, so that two trainings of one seed would differ in the last digits. So they
-# are tried in an order that was measured (docs/decisions/0030), and the first that is faster than
-# Keras is taken: by three times or so, far from a close race.
+# Timing all compilers would prepare each of them, which takes seconds, and would not always choose
+# the same one, so that two runs with one seed could differ in the last digits. So compilers are
+# tried in an order that was measured (docs/decisions/0030), and the first that is faster than Keras
+# is used. It is about three times faster, so that noise does not change this choice.
 def _prepare_fastest(
     prepare_compiled: Callable[[str], Engine], reference: Engine, sample: np.ndarray
 ) -> Engine:
-    """Return the first compiled engine that is proven and faster than Keras, or else Keras."""
+    """Return the first compiled engine that is checked and faster than Keras, or else Keras."""
     timings: dict[str, float] = {}
     for name in order_by_speed(sample.shape[1:3]):
         try:
@@ -188,7 +187,7 @@ def _prepare_fastest(
 
 
 def order_by_speed(image_size: Sequence[int]) -> list[str]:
-    """Return the compilers that are installed, the one that is likely to be fastest first.
+    """Return the installed compilers, the one that is likely to be fastest first.
 
     Args:
         image_size: Height and width of the images.
@@ -200,7 +199,7 @@ def order_by_speed(image_size: Sequence[int]) -> list[str]:
 
 
 def _time_images(engine: Engine, sample: np.ndarray) -> float:
-    """Return the median speed over batches, after a first one that is not timed."""
+    """Return the median speed over batches in images per second; the first run is not timed."""
     images = np.resize(sample, (engine.batch_size, *sample.shape[1:]))  # repeats the sample
     engine.run(images)
     seconds: list[float] = []
@@ -238,12 +237,12 @@ def _prepare_compiled(
         error = _compute_error(outputs, expected)
     except MissingExtraError:
         raise
-    except Exception as failure:  # each engine has errors of its own
+    except Exception as failure:  # each engine has its own errors
         reason = (str(failure).strip() or type(failure).__name__).splitlines()[0]
         raise EngineError(
             f'engine={name!r} can\'t run this model: {reason.rstrip(".")}. Use engine="keras".'
         ) from failure
-    if not error <= tolerance:  # also where it is NaN
+    if not error <= tolerance:  # also true for NaN
         raise EngineError(
             f"engine={name!r} must differ from Keras by at most {tolerance:g} of an output's "
             f'largest number, got {error:.2g}. Use engine="keras".'
@@ -261,7 +260,7 @@ def _compute_error(outputs: list[np.ndarray], expected: list[np.ndarray]) -> flo
         difference, scale = np.abs(output - wanted).max(), np.abs(wanted).max()
         if difference != 0:
             shares.append(difference / scale if scale else np.inf)
-    return float(np.max(shares))  # NaN where one is
+    return float(np.max(shares))  # NaN if one is NaN
 
 
 def _prepare_keras(traced: TracedModel, sample: np.ndarray) -> Engine:
@@ -278,8 +277,8 @@ def _prepare_keras(traced: TracedModel, sample: np.ndarray) -> Engine:
 def _run_in_batches(run: Run, batch_size: int, sample: np.ndarray) -> Run:
     """Return a function that runs any number of images, in batches of one size.
 
-    The last batch is filled up with its last image: kernels round differently for other sizes,
-    and an image's features must not depend on how many others there are.
+    The last batch is padded with its last image: kernels round differently for other batch sizes,
+    and an image's features must not depend on the number of other images.
     """
     shape, dtype = sample.shape[1:], sample.dtype
 
