@@ -9,6 +9,7 @@ import rich.console
 
 from tlkit._internal.html import render_html
 from tlkit._internal.tables import build_table, render_text
+from tlkit.caching.cache import Cache
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.evaluation.calibration import MIN_MISCLASSIFIED
 from tlkit.evaluation.evaluator import evaluate
@@ -105,9 +106,18 @@ class Choice:
         return cls(**{**values, "candidates": candidates})
 
 
-def measure(model: keras.Model, held_out: ImageDataset, **candidate: Any) -> Candidate:
-    """Return the candidate that a model is now, compared on the images held out."""
-    found = evaluate(model, held_out)
+def measure(
+    model: keras.Model, held_out: ImageDataset, *, cache: Cache | None = None, **candidate: Any
+) -> Candidate:
+    """Return the candidate that a model is now, compared on the images held out.
+
+    Args:
+        model: The classifier.
+        held_out: The images.
+        cache: As for `evaluate`, if the backbone has not been trained.
+        candidate: More attributes of the candidate.
+    """
+    found = evaluate(model, held_out, cache=cache)
     enough = int((~found.correct).sum()) >= MIN_MISCLASSIFIED
     return Candidate(
         accuracy=found.accuracy,

@@ -38,7 +38,7 @@ from tlkit.training.records import Run
 from tlkit.training.trainer import TwoPhaseTrainer
 
 _SIZE = 32  # pixels a side, that smaller images are enlarged to
-_PROBE_SHARE = 1 / 3  # of a budget
+_PROBE_SHARE = 1 / 2  # of a budget
 _MIN_LEFT = 0.05  # of a budget; with less it is used up
 
 
@@ -261,7 +261,7 @@ class Recipe:
             num_prefix_tokens: As for `build`.
             class_weight: As for `Phase`, in both phases; None leaves that to the phases.
             seed: Random seed of the initial head, the order of images and everything else.
-            budget: Maximum minutes. The probe gets a third at most, and uses fewer images if that
+            budget: Maximum minutes. The probe gets a half at most, and uses fewer images if that
                 is too little. A few steps are timed first; fine-tuning then runs as many epochs as
                 fit, or is skipped if not even one does. Both phases stop when the time is up, even
                 within an epoch, and a cosine schedule ends at that time. Building, running the
@@ -287,36 +287,37 @@ class Recipe:
             arguments.positive("budget", budget)
         places = RecipeCheckpoint(checkpoint)
         before = places.read_seconds()
-        keras.utils.set_random_seed(seed)
-        model = self.build(
-            data,
-            image_size=image_size,
-            weights=weights,
-            backbone_options=backbone_options,
-            pixels=pixels,
-            num_prefix_tokens=num_prefix_tokens,
-            cache=cache,
-            also=also,
-            checkpoint=checkpoint,
-            probe_seconds=None if budget is None else _PROBE_SHARE * (60 * budget - before),
-            verbose=verbose,
-        )
-        keras.utils.set_random_seed(seed)  # whether the probe ran or was kept
-        places.write_seconds(time.perf_counter() - started)
-        if class_weight is not None:
-            self = self._weigh_classes(class_weight)
-        until = None if budget is None else started + _find_left(60 * budget, before)
-        training = RecipeTraining(
-            model=model,
-            head=self.head,
-            fine_tune=self.fine_tune,
-            seed=seed,
-            until=until,
-            places=places,
-            cache=places.share_features(cache),
-            verbose=verbose,
-        )
-        run, choice = self._run(training, data)
+        with places.share_features(cache, len(data)) as shared:
+            keras.utils.set_random_seed(seed)
+            model = self.build(
+                data,
+                image_size=image_size,
+                weights=weights,
+                backbone_options=backbone_options,
+                pixels=pixels,
+                num_prefix_tokens=num_prefix_tokens,
+                cache=shared,
+                also=also,
+                checkpoint=checkpoint,
+                probe_seconds=None if budget is None else _PROBE_SHARE * (60 * budget - before),
+                verbose=verbose,
+            )
+            keras.utils.set_random_seed(seed)  # whether the probe ran or was kept
+            places.write_seconds(time.perf_counter() - started)
+            if class_weight is not None:
+                self = self._weigh_classes(class_weight)
+            until = None if budget is None else started + _find_left(60 * budget, before)
+            training = RecipeTraining(
+                model=model,
+                head=self.head,
+                fine_tune=self.fine_tune,
+                seed=seed,
+                until=until,
+                places=places,
+                cache=shared,
+                verbose=verbose,
+            )
+            run, choice = self._run(training, data)
         _fit_ood(model, data)
         ran_out = recipe_checkpoint.find_end(run, self.fine_tune, choice) if budget else None
         trained = Trained(

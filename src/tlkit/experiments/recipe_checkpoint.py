@@ -1,6 +1,8 @@
 """What a recipe keeps in a folder of checkpoints: what the probe found, and how long it took."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit._internal.temporaries import temporary_folder
 from tlkit.caching.cache import Cache
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.evaluation.candidates import Choice
+from tlkit.evaluation.probing.linear_probe import SAMPLE
 from tlkit.training import checkpoints
 from tlkit.training.checkpoint_files import CheckpointFolder
 from tlkit.training.phase import Phase
@@ -33,11 +37,29 @@ class RecipeCheckpoint:
         """Return the folder of a phase that is trained on its own."""
         return None if self.folder is None else Path(self.folder) / phase
 
-    def share_features(self, cache: Cache | None) -> Cache | None:
-        """Return a cache that keeps the features of all phases here, if it has no folder."""
-        if self.folder is None or cache is None or cache.folder is not None:
-            return cache
-        return replace(cache, folder=Path(self.folder) / "features")
+    @contextmanager
+    def share_features(self, cache: Cache | None, num_images: int) -> Iterator[Cache | None]:
+        """Yield a cache from which the probe, all trials and all phases take features.
+
+        A cache without a folder gets one here, or if nothing is kept, a temporary one for images
+        that are all probed: otherwise each of them would run the same images again.
+
+        Args:
+            cache: The cache of the training; None stays so.
+            num_images: The number of training images.
+        """
+        if cache is None:
+            yield None
+            return
+        if cache.engines is None:
+            cache = replace(cache, engines={})
+        if cache.folder is None and self.folder is not None:
+            cache = replace(cache, folder=Path(self.folder) / "features")
+        if cache.folder is not None or num_images > SAMPLE or cache.views > 1:
+            yield cache
+            return
+        with temporary_folder() as folder:
+            yield replace(cache, folder=folder / "features")
 
     def read_seconds(self) -> float:
         """Return how long earlier processes worked on what they have kept."""

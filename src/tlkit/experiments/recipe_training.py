@@ -105,6 +105,22 @@ class RecipeTraining:
         predict(self.model, few)
         return (time.perf_counter() - started) / len(few)
 
+    def has_begun(self, name: str) -> bool:
+        """Return whether an earlier process has kept a state of this phase."""
+        folder = self.places.of(name)
+        return folder is not None and folder.exists()
+
+    def may_fit_epoch(self, data: ImageDataset, held_out: ImageDataset) -> bool:
+        """Return whether an epoch of fine-tuning, and its evaluation, may fit into the budget.
+
+        An epoch takes at least about as long as predicting its images. If not even that fits, a
+        comparison with the head alone would only delay the head.
+        """
+        return self.seconds_left() > 0 and (
+            self.until is None
+            or self.time_image(data) * (len(data) + len(held_out)) < self.seconds_left()
+        )
+
     def seconds_left(self) -> float:
         """Return the seconds that are left of the budget; infinity without one."""
         return float("inf") if self.until is None else self.until - time.perf_counter()

@@ -25,6 +25,7 @@ _MAX_LEFT_OUT = 0.05  # of the images; if no more are held out, it is not traine
 _SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way to the weights after fine-tuning
 _MAX_RATES = 3  # that are tried
 _STEP = 3.0  # from one to the next
+_TRIAL_HEAD = "trial-head"
 _MARGIN = 1.2  # times the seconds that a trial took for as many images
 
 
@@ -56,6 +57,8 @@ def choose_and_train(
             f"{MIN_HELD_OUT} must be held out: the head alone was trained. `held_out=0` fine-tunes "
             "without."
         )
+        return Run(phases=(training.train_head(data),)), None
+    if not training.has_begun(_TRIAL_HEAD) and not training.may_fit_epoch(rest, held_out):
         return Run(phases=(training.train_head(data),)), None
     started, new = time.perf_counter(), training.model.get_weights()
     trials = _Trials(training, phase, rest, held_out, is_repeated=share > _MAX_LEFT_OUT)
@@ -111,9 +114,10 @@ class _Trials:
         self._training, self._phase, self._rest, self._held_out = training, phase, rest, held_out
         self.is_repeated = is_repeated
         self._tails: dict[float | None, _Tail] = {}
-        self._head = training.train_head(rest, name="trial-head")
+        self._head = training.train_head(rest, name=_TRIAL_HEAD)
         self._before = training.model.get_weights()
-        self.candidates = [measure(training.model, held_out)]
+        stored = training.cache if training.cache and training.cache.folder else None
+        self.candidates = [measure(training.model, held_out, cache=stored)]
 
     def run(self) -> None:
         """Fine-tune at one learning rate after the other, and measure the candidates on the way."""
