@@ -36,7 +36,7 @@ class PhaseFacts:
     Attributes:
         name: "head" or "fine_tune".
         epochs: The number of epochs.
-        best_epoch: The epoch whose weights were restored, from 1; 0 for those from before
+        best_epoch: The epoch whose weights were restored, from 1; 0 for the weights from before
             the phase.
         learning_rates: The learning rates after the first and the last epoch; None if the head was
             solved, which takes no epochs.
