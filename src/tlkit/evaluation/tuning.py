@@ -29,7 +29,8 @@ class Trial:
         accuracies: The accuracy on each fold, 0 to 1.
         seconds: How long it took.
         is_complete: Whether all folds were trained. A trial is stopped if it is worse than the
-            median of the others after its first folds, or if the time for tuning is over.
+            median of the others after its first folds; the defaults are incomplete too if the time
+            was over before their last fold.
     """
 
     name: str
