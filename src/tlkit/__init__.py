@@ -3,8 +3,8 @@
 The names of `__init__.pyi` are public. They are imported when they are first used, so that `import
 tlkit` needs no Keras. The packages, in the order in which images pass through them: `data`,
 `models`, `caching`, `training`, `evaluation`, `plotting`, `reports`, `deployment`, `distributed`,
-`experiments`, `cli`.
-`tlkit.errors` is the tree of exceptions. Each package's docstring names the file to read first.
+`experiments`, `cli`. `tlkit.errors` is the tree of exceptions. Each package's docstring names the
+file to read first.
 """
 
 from types import ModuleType

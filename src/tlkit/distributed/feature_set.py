@@ -49,7 +49,7 @@ class FeatureSet:
         folder: The folder of the files.
         files: The names of the files, in the order of the manifest.
         num_images: How many images have features.
-        num_computed: For how many of these features were computed; those of others were stored.
+        num_computed: How many of these features were computed; the others were stored already.
         num_features: The number of features per image.
         dtype: The dtype of the features.
         engine: The engine that ran the frozen part, with its version.

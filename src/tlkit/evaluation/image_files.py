@@ -33,7 +33,7 @@ class FilePrediction:
         classes: Names and probabilities, the most probable class first; empty if it is unreadable.
         ood_score: The share of held-out training images that are more like the training images
             than this one, 0 to 1; None if the classifier has no such score. See `tlkit.ood_scores`.
-        prediction_set: The classes of the prediction set; None if no coverage was asked for.
+        prediction_set: The classes of the prediction set; None without a coverage.
         labels: For multi-label, the classes whose probability is at least their threshold, in the
             order of the classifier's classes; None otherwise.
         problem: Why it is unreadable; empty otherwise.
@@ -121,7 +121,7 @@ def predict_files(
 
     Raises:
         ConfigError: A number is wrong, or the model can't promise a coverage.
-        DataError: There is no image, or none can be read, or there were too few validation images
+        DataError: There are no images, or no image can be read, or there were too few validation images
             for the coverage.
     """
     arguments.at_least("top", top, 1)
@@ -172,7 +172,7 @@ def embed_files(
 
     Raises:
         ConfigError: A number is wrong, or the head is not one linear layer.
-        DataError: There is no image, or none can be read.
+        DataError: There are no images, or no image can be read.
     """
     settings: dict[str, Any] = {"fit": fit, "white": white, "batch_size": batch_size}
     reader = checked(model, features_of(model).predict_on_batch)

@@ -100,7 +100,7 @@ class Comparison:
         return rich.console.Group(*self._describe(), table)
 
     def _describe(self) -> tuple[str, str]:
-        """Return which runs are compared and what the intervals describe, one line each."""
+        """Return the number of runs and the meaning of the intervals, one line each."""
         runs = plural(self.seeds, "run")
         if self.splits > 1:
             return (

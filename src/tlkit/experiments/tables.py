@@ -70,8 +70,8 @@ def write_predictions(
     Args:
         model: A run's folder, a .keras file, an exported file, or a classifier.
         files: As for `tlkit.evaluation.predict_files`.
-        csv: The path of a .csv file, written in UTF-8; None writes none.
-        parquet: The path of a .parquet file (extra `parquet`); None writes none.
+        csv: The path of a .csv file, written in UTF-8; None writes no such file.
+        parquet: The path of a .parquet file (extra `parquet`); None writes no such file.
         top: The number of classes to name for each file, at most as many as there are.
         coverage: As for `tlkit.evaluation.predict_files`.
         fit: As for `tlkit.sources.from_folder`; by default as in training.
@@ -81,7 +81,7 @@ def write_predictions(
 
     Raises:
         ConfigError: An argument is wrong.
-        DataError: There is no image, or none can be read.
+        DataError: There are no images, or no image can be read.
         MissingExtraError: The extra for Parquet is not installed.
         StoreError: A table can't be written.
     """
@@ -147,7 +147,7 @@ def write_features(
 
     Raises:
         ConfigError: An argument is wrong.
-        DataError: There is no image, or none can be read.
+        DataError: There are no images, or no image can be read.
         MissingExtraError: The extra for Parquet is not installed.
         StoreError: The table can't be written.
     """

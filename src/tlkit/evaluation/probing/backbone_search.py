@@ -36,7 +36,7 @@ _MAX_FEATURES = 1024  # as in `probe`
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Measured:
-    """One depth of a contender: its row without a time, which images are correct, what to time."""
+    """A depth of a contender: its row without a time, its correct images and a call to time."""
 
     row: ProbedBackbone
     correct: np.ndarray
@@ -76,7 +76,7 @@ def probe_backbones(
             that each backbone was trained at.
         max_ms: Maximum milliseconds per image of the recommended backbone; None sets no limit.
         max_mb: Maximum megabytes of weights of the recommended backbone; None sets no limit.
-        weights: The weights of backbones whose text names none.
+        weights: The weights of backbones whose text does not name weights.
         sample: How many training images to use, chosen at random. None uses all to fit heads; at
             most 5,000 are scored.
         engine: The engine that runs the backbones and is timed, as in `Cache`.
@@ -184,7 +184,7 @@ def _read_images(
     """Yield each contender with the images at its size, size by size."""
     for size in dict.fromkeys(each.image_size for each in contenders):
         images = data.at_size(size)
-        if cache is None or cache.folder is None:  # else only what is not stored is read
+        if cache is None or cache.folder is None:  # or only images to compute are read
             images = _in_memory(images)
         for each in contenders:
             if each.image_size == size:

@@ -58,7 +58,7 @@ class BackboneCandidate:
             text: A name, or a name with options. Options are arguments of the backbone's
                 constructor, and `weights`, `pixels`, `num_prefix_tokens` and `image_size`. The name
                 "starter" means mobilenet_v2 with the weights that are part of tlkit.
-            weights: The weights of a text that names none.
+            weights: The weights of a text that does not name weights.
 
         Raises:
             ConfigError: The text has another form.
@@ -122,7 +122,7 @@ def read_candidates(
 
     Args:
         backbones: Texts as for `BackboneCandidate.parse`, or candidates.
-        weights: The weights of a text that names none.
+        weights: The weights of a text that does not name weights.
 
     Raises:
         ConfigError: The list is empty, or an entry is neither such a text nor a candidate.
