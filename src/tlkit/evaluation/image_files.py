@@ -121,8 +121,8 @@ def predict_files(
 
     Raises:
         ConfigError: A number is wrong, or the model can't promise a coverage.
-        DataError: There are no images, or no image can be read, or there were too few validation images
-            for the coverage.
+        DataError: There are no images, or no image can be read, or there were too few validation
+            images for the coverage.
     """
     arguments.at_least("top", top, 1)
     threshold = None if coverage is None else _find_threshold(model, coverage)

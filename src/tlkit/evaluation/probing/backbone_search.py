@@ -184,7 +184,7 @@ def _read_images(
     """Yield each contender with the images at its size, size by size."""
     for size in dict.fromkeys(each.image_size for each in contenders):
         images = data.at_size(size)
-        if cache is None or cache.folder is None:  # or only images to compute are read
+        if cache is None or cache.folder is None:  # with a folder, only new images are read
             images = _in_memory(images)
         for each in contenders:
             if each.image_size == size:
