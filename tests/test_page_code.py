@@ -70,7 +70,7 @@ def test_the_code_of_the_page_runs(
         return
     namespace: dict[str, object] = {"__name__": "__main__"}
     for code in blocks:
-        exec(compile(code, page, "exec"), namespace)  # noqa: S102  # its purpose
+        exec(compile(code, page, "exec"), namespace)  # its purpose
     keras.backend.clear_session()
 
 

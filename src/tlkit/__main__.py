@@ -5,7 +5,7 @@ import sys
 
 
 def main() -> int:
-    """Run the command, and return its exit code; Ctrl-C ends it while it imports packages too."""
+    """Run the command and return its exit code, also after Ctrl-C while packages are imported."""
     try:
         from tlkit.cli import collecting
         from tlkit.cli.app import main as run
@@ -15,7 +15,7 @@ def main() -> int:
     except KeyboardInterrupt:
         sys.stderr.write("tlkit: interrupted\n")
         return 130
-    except ModuleNotFoundError as error:  # tlkit was installed without what it needs
+    except ModuleNotFoundError as error:  # tlkit was installed without its requirements
         package = (error.name or "tlkit").split(".")[0]
         if package == "tlkit":
             raise
@@ -26,7 +26,7 @@ def main() -> int:
         )
         return 2
     finally:
-        gc.freeze()  # or the end of the process would go through all objects once more
+        gc.freeze()  # otherwise the end of the process would go through all objects once more
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""The errors tlkit raises, each also the built-in error a caller would expect.
+"""The errors that tlkit raises; each is also the built-in error that a caller would expect.
 
 TlkitError
-|-- AccuracyError      (RuntimeError)     an exported file is less accurate than was asked for
+|-- AccuracyError      (RuntimeError)     an exported file is less accurate than allowed
 |-- ConfigError        (ValueError)       an argument is wrong
 |-- DataError          (ValueError)       images or labels are wrong
-|-- DownloadError      (ConnectionError)  weights or data can't be fetched
-|-- EngineError        (RuntimeError)     an engine can't run the model, or gives other numbers
+|-- DownloadError      (ConnectionError)  weights or data can't be downloaded
+|-- EngineError        (RuntimeError)     an engine can't run the model, or computes other values
 |-- MissingExtraError  (ImportError)      an optional package is not installed
 |-- StoreError         (OSError)          cached features or results can't be written
 `-- TrainingError      (RuntimeError)     training changed weights it must not, or no weights
 
-TrainingInterrupted is a KeyboardInterrupt, which no `except Exception` catches.
+TrainingInterrupted is a KeyboardInterrupt, which `except Exception` does not catch.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument that a message speaks of, with a value where the message proposes one.
+    """An argument that a message names, with a value if the message proposes one.
 
     Examples:
         >>> print(ConfigError(Argument("test"), " must be a number."))
@@ -39,8 +39,8 @@ class Argument:
 class TlkitError(Exception):
     """The base of every error that tlkit raises on purpose.
 
-    Its message is text and arguments, in any order. So the command line can name each argument as
-    it is typed there.
+    Its message consists of text and arguments, in any order, so that the command line can name each
+    argument as users type it there.
     """
 
     def __str__(self) -> str:
@@ -48,14 +48,14 @@ class TlkitError(Exception):
 
     @property
     def argument(self) -> str | None:
-        """The name of the first argument in the message, usually the wrong one; else None."""
+        """The name of the first argument in the message, usually the wrong one, or None."""
         return next((each.name for each in self.args if isinstance(each, Argument)), None)
 
     def rename_arguments(self, names: Mapping[str, str]) -> "TlkitError":
-        """Return the same error with other names of arguments: those of the caller's caller.
+        """Return the same error with other names of arguments, as another caller knows them.
 
         Args:
-            names: The new names by the old ones.
+            names: The new names, by the old names.
 
         Examples:
             >>> error = ConfigError(Argument("folder"), " is empty.")
@@ -72,14 +72,18 @@ class TlkitError(Exception):
         )
 
     def render(self, write: Callable[[Argument], str]) -> str:
-        """Return the message, with each argument written by a function."""
+        """Return the message, in which a function writes each argument.
+
+        Args:
+            write: Returns the text for an argument.
+        """
         return "".join(
             write(each) if isinstance(each, Argument) else str(each) for each in self.args
         )
 
 
 class AccuracyError(TlkitError, RuntimeError):
-    """An exported file is less accurate than was asked for, so it was not written."""
+    """An exported file is less accurate than the caller allows, so it was not written."""
 
 
 class ConfigError(TlkitError, ValueError):
@@ -91,11 +95,11 @@ class DataError(TlkitError, ValueError):
 
 
 class DownloadError(TlkitError, ConnectionError):
-    """Pretrained weights or a data set can't be fetched; the message says where to put the file."""
+    """Pretrained weights or data can't be downloaded; the message names the place for the file."""
 
 
 class EngineError(TlkitError, RuntimeError):
-    """An engine can't run the frozen part, or its numbers are too far from those of Keras."""
+    """An engine can't run the frozen part, or its results differ too much from those of Keras."""
 
 
 class MissingExtraError(TlkitError, ImportError):
@@ -103,7 +107,7 @@ class MissingExtraError(TlkitError, ImportError):
 
 
 class StoreError(TlkitError, OSError):
-    """Cached features or results can't be written; what was finished before is kept."""
+    """Cached features or results can't be written; results that were finished before are kept."""
 
 
 class TrainingError(TlkitError, RuntimeError):
@@ -111,10 +115,10 @@ class TrainingError(TlkitError, RuntimeError):
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C stopped a training; `run` is the `Run` of what was done, the model has its weights.
+    """Ctrl-C stopped a training; `run` is its record so far, and the model has its weights.
 
     Attributes:
-        run: The phases that were finished, and the finished epochs of the one that was stopped.
+        run: The phases that were finished, and the finished epochs of the phase that was stopped.
     """
 
     def __init__(self, message: str, run: Any) -> None:
@@ -122,7 +126,7 @@ class TrainingInterrupted(KeyboardInterrupt):
         self.run = run
 
     def _render_traceback_(self) -> list[str]:
-        """Return what a notebook shows in place of a traceback, which would say nothing more."""
+        """Return the text that a notebook shows in place of a traceback."""
         return [
             f"{type(self).__name__}: {self}",
             "The model has the weights of that moment. The record of what was done:",

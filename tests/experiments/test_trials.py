@@ -67,7 +67,8 @@ def test_fine_tuning_that_harms_leaves_the_head_that_was_solved_on_all_images(
     for weight, expected in zip(
         trained.model.get_weights(), alone.model.get_weights(), strict=True
     ):
-        np.testing.assert_array_equal(weight, expected)
+        # features of the images come from other batches, in which the last digits differ
+        np.testing.assert_allclose(weight, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_the_model_is_as_far_on_the_way_as_the_candidate(
@@ -124,7 +125,7 @@ def test_a_budget_that_ends_in_the_trial_gives_what_was_tried(
     with pytest.warns(UserWarning, match="ran out before fine-tuning"):
         short = start(long, budget=0.02)
     assert [run.name for run in short.run.phases] == ["head"]
-    assert len(short.choice.candidates) == 1
+    assert short.choice is None  # no epoch could fit, so the head was trained at once
 
 
 def test_trials_go_on_after_a_stop_to_the_same_weights(small: Recipe, tmp_path: Path) -> None:

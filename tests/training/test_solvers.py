@@ -182,8 +182,8 @@ def test_small_products_are_computed_by_one_thread(
         return solvers_measure(*arguments)
 
     solvers_measure = logistic_regression.measure_errors
-    monkeypatch.setattr(solvers, "measure_errors", measure)
-    monkeypatch.setattr(solvers, "_MAX_BY_ONE", limit)
+    monkeypatch.setattr(logistic_regression, "measure_errors", measure)
+    monkeypatch.setattr(logistic_regression, "_MAX_BY_ONE", limit)
     random = np.random.default_rng(0)
     features, labels = random.normal(size=(100, 8)).astype("float32"), np.arange(100) % 2
     with threadpool_limits(limits=2, user_api="blas"):

@@ -1,13 +1,13 @@
 """Export a classifier to the formats of other runtimes, prove each file, and predict with it.
 
-Start reading in `exporter`. A format is one module in `formats`; a module that is added there is
-found by itself. `proof` compares a file with `predict` in a process without Keras. `predictor` runs
-a file; with `metadata` and `runtimes` it needs NumPy, Pillow and one runtime alone. `serving` is a
-server of it.
+Start reading in `exporter`. Each format is one module in `formats`, and a new module there is found
+automatically. `proof` compares a file with `tlkit.predict`, in a process without Keras. `predictor`
+predicts with a file; with `metadata` and `runtimes` it needs only NumPy, Pillow and one runtime.
+`serving` serves a file over HTTP.
 
 Public: `export`, `Export`, `Proof`, `Metadata`, `Predictor`, `Prediction`, `Predictions` and
-`formats`. Imports `evaluation` and below; knows no run folders. `experiments` and `cli` may import
-it.
+`formats`. Imports `evaluation` and the packages below it, and does not use run folders.
+`experiments` and `cli` may import it.
 """
 
 from tlkit._internal import lazy

@@ -1,6 +1,6 @@
-"""A page to try a classifier: drop an image, see its classes and why, flag what is wrong.
+"""A web page to try a classifier: show the classes of an image and Grad-CAM, flag wrong ones.
 
-It is a Gradio app that works offline: it loads nothing from elsewhere and reports nothing.
+It is a Gradio app that works offline: it loads no files from other hosts and sends no reports.
 """
 
 import os
@@ -20,28 +20,28 @@ from tlkit.deployment.predictor import Prediction
 from tlkit.errors import Argument, ConfigError, TlkitError
 
 MAX_FILE_SIZE = "20mb"
-"""The largest file that the page takes."""
+"""The largest file that the page accepts."""
 
 _HINT = "Choose an image to see its class."
-_KEPT_SECONDS = 3600  # that an uploaded image stays on the server's disk
+_KEPT_SECONDS = 3600  # how long an uploaded image stays on the server's disk
 _FONT = ("system-ui", "Segoe UI", "Noto Sans", "sans-serif")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoContent:
-    """What a demo shows, and what it calls.
+    """The content of a demo's page, and the functions that it calls.
 
     Attributes:
         title: The heading.
-        description: A sentence below it.
-        class_names: The classes.
+        description: A sentence below the title.
+        class_names: The name of each class.
         predict: Returns the prediction for an image file.
-        explain: Returns a picture of what in an image file counts for a class; None without.
+        explain: Returns a picture of the evidence in an image file for a class; None without.
         thresholds: For multi-label, the threshold of each class; None otherwise.
-        ood_threshold: Above this score an image is probably none of the classes.
+        ood_threshold: The score above which an image is probably none of the classes.
         top: Number of classes to show.
         examples: Image files to try.
-        flags: Where wrong predictions are kept; None shows no button for it.
+        flags: The folder where wrong predictions are stored; None shows no button for flagging.
     """
 
     title: str
@@ -57,10 +57,10 @@ class DemoContent:
 
 
 def build_page(content: DemoContent) -> Any:
-    """Return the page as a `gradio.Blocks`, to be served with `serve_page`.
+    """Return the page as a `gradio.Blocks`, to pass to `serve_page`.
 
     Args:
-        content: What it shows.
+        content: The content of the page.
 
     Raises:
         MissingExtraError: Gradio is not installed.
@@ -112,13 +112,13 @@ def serve_page(
     """Serve a page until the process is interrupted.
 
     Args:
-        page: What `build_page` returned.
-        host: The address to listen on; by default GRADIO_SERVER_NAME, or this machine alone.
-        port: The port; by default GRADIO_SERVER_PORT, or the first free one from 7860 on.
+        page: The result of `build_page`.
+        host: The address to listen on; by default GRADIO_SERVER_NAME, or this machine only.
+        port: The port; by default GRADIO_SERVER_PORT, or the first free port from 7860 on.
         on_message: Is called with the page's address.
 
     Raises:
-        ConfigError: The address can't be used, such as a port that another program uses.
+        ConfigError: The address can't be used, for example because another program uses the port.
     """
     gradio = _import_gradio()
     theme = gradio.themes.Default(font=_FONT, font_mono=("ui-monospace", "monospace"))
@@ -152,7 +152,7 @@ def check_installed() -> None:
     """Check that Gradio is installed, before a classifier is loaded.
 
     Raises:
-        MissingExtraError: It is not.
+        MissingExtraError: Gradio is not installed.
     """
     if not installed("gradio"):
         _import_gradio()
@@ -168,15 +168,15 @@ def _add_image(gradio: Any) -> Any:
     image = gradio.Image(
         label="Image",
         type="filepath",
-        format="png",  # of the webcam's pictures: without loss
+        format="png",  # for pictures of the webcam: lossless
         sources=["upload", "webcam", "clipboard"],
         buttons=[],
         height=320,
         alt_text="The image to classify",
         elem_id="image",
     )
-    # Gradio would open the file, and convert it to RGB, before `predict` reads it as in training;
-    # what it can't open would be an error without a reason.
+    # By default, Gradio opens the file and converts it to RGB, before `predict` reads it as in
+    # training; a file that Gradio can't open would cause an error without a reason.
     image.preprocess = lambda payload: None if payload is None else payload.path
     return image
 
@@ -198,9 +198,9 @@ def _add_flagging(gradio: Any, flags: FlagFolder) -> tuple[Any, ...]:
 def _connect(
     content: DemoContent, image: Any, results: tuple[Any, ...], flagging: tuple[Any, ...]
 ) -> None:
-    """Say what happens when an image is chosen and when a prediction is flagged.
+    """Connect the events of the page: an image is chosen, a prediction is flagged.
 
-    One network runs at a time: all events are in one queue.
+    All events are in one queue, so that one network runs at a time.
     """
     gradio = _import_gradio()
 
@@ -237,7 +237,7 @@ def _connect(
 
 
 def _predict(content: DemoContent, path: str | None) -> tuple[str, Prediction | None]:
-    """Return what the page says of an image, and its prediction."""
+    """Return the text that the page shows for an image, and the image's prediction."""
     if path is None:
         return demo_text.render_note(_HINT, "hint"), None
     try:
@@ -258,7 +258,7 @@ def _predict(content: DemoContent, path: str | None) -> tuple[str, Prediction | 
 
 
 def _explain(content: DemoContent, path: str | None, found: Prediction | None) -> Any:
-    """Return the picture of what counts for the most probable class, if there is one."""
+    """Return a picture of the evidence for the most probable class, if there is one."""
     gradio = _import_gradio()
 
     if path is None or found is None or content.explain is None:
@@ -278,7 +278,7 @@ def _empty(content: DemoContent) -> list[str] | None:
 
 
 def _flag(content: DemoContent, path: str | None, found: Prediction | None, chosen: Any) -> str:
-    """Keep an image with its right classes; return what the page says."""
+    """Store an image with its correct classes; return the text that the page shows."""
     if path is None or found is None or content.flags is None:
         return demo_text.render_note(_HINT, "problem")
     right = [] if chosen is None else [chosen] if isinstance(chosen, str) else list(chosen)

@@ -1,4 +1,4 @@
-"""What a demo's page says of a prediction, as HTML in which every value is escaped."""
+"""The text of a demo's page about a prediction, as HTML in which every value is escaped."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -16,13 +16,13 @@ def render_prediction(
     thresholds: Mapping[str, float] | None,
     ood_threshold: float,
 ) -> str:
-    """Return a prediction as HTML: the class, bars of the most probable ones, "none of these".
+    """Return a prediction as HTML: the class, bars of the most probable classes, the score.
 
     Args:
         prediction: The prediction.
-        top: Number of classes to show; of a multi-label classifier, all predicted ones are shown.
+        top: Number of classes to show; for a multi-label classifier, all predicted ones are shown.
         thresholds: For multi-label, the threshold of each class by name; None otherwise.
-        ood_threshold: Above this score an image is probably none of the classes.
+        ood_threshold: The score above which an image is probably none of the classes.
     """
     labels = prediction.labels
     chosen = {prediction.label} if labels is None else set(labels)
@@ -93,7 +93,7 @@ def _environment() -> Environment:
 
 
 def _percent(share: float) -> str:
-    """Return a share in percent with two decimals; what is not 0 or 1 is not rounded to it."""
+    """Return a share in percent with two decimals; only 0 and 1 are shown as 0 % and 100 %."""
     percent = f"{100 * share:.2f}"
     if percent == "0.00":
         return "< 0.01 %" if share else "0 %"

@@ -1,4 +1,4 @@
-"""Export a classifier to a file of another format, if that file predicts what the model does."""
+"""Export a classifier to a file of another format that predicts the same as the model."""
 
 import hashlib
 import json
@@ -36,18 +36,18 @@ from tlkit.models.inspection import class_names, file_shape, is_multi_label, thr
 from tlkit.training.inputs import validate_arrays
 from tlkit.training.ood_detector import KEPT
 
-_MAX_CALIBRATION = 300  # images; more change the ranges of int8 little
-_MAX_COMPARED = 256  # test images in float32, whose differences are rounding errors
+_MAX_CALIBRATION = 300  # images; more images change the ranges of int8 little
+_MAX_COMPARED = 256  # test images in float32, where all differences are rounding errors
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """An exported file, and how it compares with its classifier.
+    """An exported file, and its comparison with the classifier.
 
     Attributes:
         path: The file, or the folder of a SavedModel.
-        metadata: What the file says about itself.
-        proof: How it compares.
+        metadata: The metadata in the file.
+        proof: The comparison with the classifier.
     """
 
     path: Path
@@ -82,45 +82,46 @@ def export(
 ) -> Export:
     """Write a classifier for another runtime; the file takes raw images, preprocessing included.
 
-    Its outputs are the probabilities, with the classifier's temperature, and the score of "none of
-    these" if the classifier has it; an int8 file has no score. Class names, what the input is, and
-    versions are in the file too.
+    The outputs are the probabilities, with the classifier's temperature, and the
+    out-of-distribution score if the classifier has it; an int8 file has no score. The file also
+    holds the class names, a description of its input, and versions.
 
-    The written file is run by a `Predictor` in a fresh process without Keras, on raw images, and
-    compared with `tlkit.predict`. It is kept only if it predicts the same. The result of the
-    comparison is in a `.json` file beside it.
+    A `Predictor` runs the written file on raw images in a new process without Keras, and the
+    results are compared with `tlkit.predict`. The file is kept only if it predicts the same. The
+    result of the comparison is in a `.json` file beside it.
 
     Args:
-        model: A classifier from build_classifier. Every format can be written on Keras' TensorFlow
-            backend; on torch ONNX, OpenVINO, the web page and plain Keras, in float32; on JAX plain
-            Keras.
-        path: Where to write: `.onnx`, `.tflite`, `.xml` (OpenVINO), `.keras` (plain Keras, which
-            loads without tlkit), or a folder for a SavedModel or a web page.
-        format: One of `tlkit.deployment.formats.names()`; by default what the path ends in says.
-            A web page has to be named: "web".
+        model: A classifier from build_classifier. With Keras' TensorFlow backend every format can
+            be written; with torch only ONNX, OpenVINO, the web page and plain Keras, in float32;
+            with JAX only plain Keras.
+        path: The path to write to: `.onnx`, `.tflite`, `.xml` (OpenVINO), `.keras` (plain Keras,
+            which loads without tlkit), or a folder for a SavedModel or a web page.
+        format: One of `tlkit.deployment.formats.names()`; by default the format is chosen by the
+            end of the path. A web page must be chosen here: "web".
         precision: "float32"; for LiteRT "float16", which halves the file; for LiteRT and OpenVINO
+            "int8", which computes with 8 bits except in the head.
             "int8", which computes with 8 bits but for the head.
         calibration_data: For int8, images or a dataset like those that the file will see, such as
             the training images: at most 300 of them are used, evenly spread.
-        test_data: Images and labels to compare on; by default random pixels without labels.
-        tolerance: The largest difference of a probability that is accepted; by default 1e-4 for
-            float32, 0.01 for float16, and no limit for int8.
-        max_drop: By how much the accuracy on `test_data` may be lower than the model's, such as
-            0.01; by default there is no limit.
+        test_data: Images and labels for the comparison; by default random pixels without labels.
+        tolerance: The largest difference between probabilities that is accepted; by default 1e-4
+            for float32, 0.01 for float16, and no limit for int8.
+        max_drop: How much lower the accuracy on `test_data` may be than the model's, such as 0.01;
+            by default there is no limit.
         input_dtype: The dtype of images: "uint8", the default where black and white are 0 and 255,
             or "float32", which takes fractions too.
         fit: How the training images were fitted into their shape; a `Predictor` does the same.
-        run_id: The run that the classifier is from, for the file's metadata.
-        source: The classifier's `.keras` file, whose SHA-256 goes into the metadata.
+        run_id: The id of the run that trained the classifier, for the file's metadata.
+        source: The classifier's `.keras` file; its SHA-256 becomes part of the metadata.
         web_runtime: For a web page, a folder with the npm package onnxruntime-web; by default npm
-            brings it, once, to the user's cache.
+            downloads it, once, to the user's cache.
 
     Raises:
         AccuracyError: The file is less accurate than `max_drop` allows.
-        ConfigError: An argument is wrong, or Keras runs on a backend that can't write this.
+        ConfigError: An argument is wrong, or Keras runs on a backend that can't write this format.
         DataError: Images don't fit the model.
-        DownloadError: npm can't bring what a web page needs.
-        EngineError: The file predicts something else, or the format can't hold the model.
+        DownloadError: npm can't download the runtime that a web page needs.
+        EngineError: The file predicts other values, or the format can't represent the model.
         MissingExtraError: A package that the format needs is not installed.
 
     Examples:
@@ -236,7 +237,7 @@ def _check_backend(name: str, precision: Precision) -> str:
 
 def _choose_dtype(model: keras.Model, name: str, dtype: str | None) -> str:
     is_byte = value_range(model) == (0, 255)
-    if dtype is None:  # Keras would cut fractions off where a model takes 8 bits
+    if dtype is None:  # Keras would truncate fractions if a model took 8 bits
         return "uint8" if is_byte and name != "keras" else "float32"
     chosen = arguments.one_of("input_dtype", dtype, ("float32", "uint8"))
     if chosen == "uint8" and not is_byte:
@@ -248,7 +249,7 @@ def _choose_dtype(model: keras.Model, name: str, dtype: str | None) -> str:
 
 
 def _describe(model: keras.Model, name: str, precision: Precision, **values: Any) -> Metadata:
-    """Return what the file says about itself."""
+    """Return the metadata of the file."""
     several = is_multi_label(model)
     return Metadata(
         format=name,
@@ -276,7 +277,7 @@ def _hash(path: Path) -> str:
 
 
 def _find_runtime(about: Metadata, folder: str | Path | None) -> WebRuntime | None:
-    """Return what runs a web page in a browser; None for other formats."""
+    """Return the runtime that a web page needs in a browser; None for other formats."""
     if about.format != "web":
         if folder is not None:
             raise ConfigError(
@@ -292,7 +293,7 @@ def _find_runtime(about: Metadata, folder: str | Path | None) -> WebRuntime | No
 
 
 def _take_calibration(model: keras.Model, data: Any, about: Metadata) -> np.ndarray | None:
-    """Return up to 300 images, evenly spread over the data; None but for int8."""
+    """Return up to 300 images, evenly spread over the data; None unless for int8."""
     if about.precision != "int8":
         return None
     if data is None:
@@ -327,7 +328,7 @@ def _take_test(model: keras.Model, data: Data, precision: Precision) -> Arrays:
 
 
 def _check_place(target: Path) -> None:
-    """Refuse to replace a folder that is no earlier export; make the folders above."""
+    """Refuse to replace a folder that is not an earlier export; create its parent folders."""
     is_export = (target / "saved_model.pb").is_file() or is_web_page(target)
     if target.is_dir() and any(target.iterdir()) and not is_export:
         raise ConfigError(
@@ -343,7 +344,7 @@ def _check_place(target: Path) -> None:
 
 
 def _move(folder: Path, target: Path) -> None:
-    """Move what was written to where it belongs, the named file last; a power cut loses none."""
+    """Move the written files to their place, the named file last, so that a power cut is safe."""
     sync(folder)
     if target.is_dir():
         shutil.rmtree(target)

@@ -1,4 +1,4 @@
-"""Keep images whose prediction is wrong, with the right class, as a folder to train on."""
+"""Store images whose prediction is wrong, with the correct class, as a folder to train on."""
 
 import csv
 import hashlib
@@ -19,7 +19,7 @@ from tlkit.deployment.predictor import Prediction
 from tlkit.errors import DataError
 
 TABLE = "flagged.csv"
-"""The table of a folder of flagged images."""
+"""The name of the table in a folder of flagged images."""
 
 _NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*%\x00-\x1f]|^\.|[. ]$')
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif"}
@@ -30,17 +30,18 @@ class FlagFolder:
     """A folder of images that a classifier predicted wrongly.
 
     It has a subfolder for each class and a table, `flagged.csv`, with a row for each image; both
-    can be trained on with `tlkit train --add`. Of a multi-label classifier all images are in the
-    subfolder `images`, and the table holds their classes in the form of the training table.
+    can be trained on with `tlkit train --add`. For a multi-label classifier all images are in the
+    subfolder `images`, and the table has their classes in the form of the training table.
 
     Attributes:
         folder: The folder; it is created with the first image.
         class_names: The classes to choose from.
         multi_label: Whether an image can have several classes, or none.
-        path_column: The table's column of paths, relative to the folder.
-        label_column: The table's column of right classes.
-        label_separator: What is between several classes; None writes a column of 0 and 1 for each.
-        max_images: How many images are kept; more are refused.
+        path_column: The name of the table's column of paths, relative to the folder.
+        label_column: The name of the table's column of correct classes.
+        label_separator: The separator of several classes; None writes a column of 0 and 1 for each
+            class.
+        max_images: The maximum number of images; more are refused.
     """
 
     folder: Path
@@ -53,17 +54,17 @@ class FlagFolder:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, file: Path, right: Sequence[str], prediction: Prediction) -> Path:
-        """Copy an image to the folder, and write its row of the table; return the copy.
+        """Copy an image to the folder, and write its row of the table; return the copy's path.
 
         An image that is in the folder already gets the new class.
 
         Args:
             file: An image that can be read.
-            right: Its class; of a multi-label classifier, its classes.
-            prediction: What was predicted.
+            right: Its correct class; for a multi-label classifier, its correct classes.
+            prediction: The wrong prediction.
 
         Raises:
-            DataError: A class is unknown to the classifier, the classes equal the prediction, or
+            DataError: A class is unknown to the classifier, the classes are the predicted ones, or
                 the folder is full.
             StoreError: The folder can't be written.
         """
@@ -130,7 +131,7 @@ class FlagFolder:
                 each.unlink()
 
     def _describe(self, path: str, right: Sequence[str], found: Prediction) -> dict[str, str]:
-        """Return the row of an image."""
+        """Return the row of an image in the table."""
         if not self.multi_label:
             labels = {self.label_column: right[0]}
         elif self.label_separator is None:
@@ -164,7 +165,7 @@ def to_folder_name(class_name: str) -> str:
 
 
 def _find_suffix(file: Path) -> str:
-    """Return what the name of an image file ends in, by its content."""
+    """Return the suffix for an image file, by its content."""
     with Image.open(file) as opened:
         kind = opened.format or "PNG"
     return _SUFFIXES.get(kind, f".{kind.lower()}")

@@ -1,4 +1,4 @@
-"""A classifier as a TensorFlow function, and all else that a format needs to write it."""
+"""A classifier as a TensorFlow function, and all values that a format needs to write it."""
 
 import importlib
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ from tlkit.deployment.plain_model import PlainModel
 from tlkit.deployment.web.runtime import WebRuntime
 
 HEAD = "head"
-"""What the names of all operations of the head begin with."""
+"""The prefix of the names of all operations of the head."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Graph:
-    """What a format writes.
+    """A classifier to write in another format.
 
     Attributes:
-        plain: The classifier of Keras' own layers.
-        metadata: What the file says about itself.
-        calibration_images: For int8, raw images that are like those that it will see; else None.
-        test_images: Raw images that the file is compared on; None for random pixels.
-        web_runtime: For a web page, what runs it in a browser; else None.
+        plain: The classifier, built from Keras' own layers only.
+        metadata: The metadata of the file.
+        calibration_images: For int8, raw images like those that the file will see; None otherwise.
+        test_images: Raw images for the comparison; None for random pixels.
+        web_runtime: For a web page, the runtime that it needs in a browser; None otherwise.
     """
 
     plain: PlainModel
@@ -35,16 +35,16 @@ class Graph:
     web_runtime: WebRuntime | None = None
 
     def iterate_calibration(self) -> Iterator[np.ndarray]:
-        """Yield batches of one image, of which int8 learns the ranges of numbers in the network."""
+        """Yield batches of one image, from which int8 learns the ranges of the network's values."""
         images = np.asarray(self.calibration_images)
         return (images[at : at + 1] for at in range(len(images)))
 
 
-# The model is run with `training=False`: Keras' own export runs some preprocessing layers in
-# training mode. Weights are constants, so that a converter folds BatchNormalization into the
-# convolutions. Head and body are called apart, so that the head's operations have names that begin
-# with "head": the formats of int8 leave it in float32, because it is small and an error in it is an
-# error of a probability.
+# The model is called with `training=False`, because Keras' own export runs some preprocessing
+# layers in training mode. Weights are constants, so that a converter folds BatchNormalization into
+# the convolutions. Head and body are called separately, so that the names of the head's operations
+# begin with "head". The formats of int8 leave these in float32, because the head is small and its
+# errors are errors of probabilities.
 def to_function(graph: Graph) -> Any:
     """Return a classifier's inference as a TensorFlow function of any number of images."""
     tensorflow = importlib.import_module("tensorflow")
@@ -61,7 +61,7 @@ def to_function(graph: Graph) -> Any:
 
 
 class _Frozen:
-    """A model with its weights as they are now."""
+    """A function of a model with its current weights as constants."""
 
     def __init__(self, model: keras.Model) -> None:
         self._model = model

@@ -1,21 +1,21 @@
-"""The text that a LiteRT file keeps in its metadata, read without any package."""
+"""The text in the metadata of a LiteRT file, read without any package."""
 
 import struct
 
-# A flat buffer holds tables. A table begins with the distance back to its list of fields, which has
-# the position of each field in the table, or 0. Texts, vectors and tables inside a table are
-# distances forward from where they stand. In a LiteRT model the root table has its buffers as field
-# 4 and its metadata as field 6; metadata have a name (0) and the index of a buffer (1), and a
+# A flat buffer consists of tables. A table begins with its distance from its list of fields, which
+# holds the position of each field in the table, or 0. For texts, vectors and tables, a field holds
+# the distance from the field to the content. In a LiteRT model, the root table has the buffers as
+# field 4 and the metadata as field 6; metadata have a name (0) and the index of a buffer (1), and a
 # buffer has its data as field 0.
 _BUFFERS, _METADATA, _NAME, _INDEX, _DATA = 4, 6, 0, 1, 0
 
 
 def read(content: bytes, name: str) -> str | None:
-    """Return the metadata with this name; None if a file has none of them.
+    """Return the metadata with this name; None if a file has no such metadata.
 
     Args:
-        content: The file.
-        name: The name.
+        content: The content of the file.
+        name: The name of the metadata.
     """
     try:
         root = _follow(content, 0)
@@ -24,7 +24,7 @@ def read(content: bytes, name: str) -> str | None:
                 place = _field(content, each, _INDEX)
                 index = _number(content, place) if place else 0
                 return _bytes(content, _tables(content, root, _BUFFERS)[index], _DATA).decode()
-    except (struct.error, IndexError, UnicodeDecodeError):  # no flat buffer: its runtime says so
+    except (struct.error, IndexError, UnicodeDecodeError):  # not a flat buffer: the runtime fails
         return None
     return None
 
@@ -38,7 +38,7 @@ def _follow(content: bytes, at: int) -> int:
 
 
 def _field(content: bytes, table: int, index: int) -> int:
-    """Return where a field of a table is; 0 if the table lacks it."""
+    """Return the position of a field of a table; 0 if the table lacks it."""
     layout = table - struct.unpack_from("<i", content, table)[0]
     [size] = struct.unpack_from("<H", content, layout)
     if 4 + 2 * index >= size:

@@ -1,4 +1,4 @@
-"""What an exported file holds beside the network: all that a program needs to use it."""
+"""The metadata of an exported file: all that a program needs to use its network."""
 
 import json
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ KEY = "tlkit"
 INPUT, OUTPUT, SCORE = "images", "probabilities", "ood_score"
 """The names of a file's input and outputs.
 
-The images are `(batch, height, width, channels)`; the probabilities `(batch, classes)`. The score
-tells how unlike the training images each image is, 0 to 1: "none of these".
+The images are `(batch, height, width, channels)`; the probabilities `(batch, classes)`. The score,
+`(batch,)`, measures how unlike the training images each image is, 0 to 1.
 """
 
 Precision = Literal["float16", "float32", "int8"]
@@ -28,23 +28,24 @@ _SEQUENCES = ("class_names", "input_shape", "thresholds", "value_range")
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What an exported file says about itself.
+    """The metadata of an exported file.
 
     Attributes:
         format: One of `tlkit.deployment.formats.names()`.
         precision: "float32", "float16" for weights of 16 bits, or "int8".
         class_names: The name of each class, in the order of the probabilities.
         multi_label: Whether an image can have several classes, or none.
-        thresholds: For multi-label, the probability from which on an image has each class.
-        input_shape: The shape of a batch of images; None is any number.
+        thresholds: For multi-label, the lowest probability at which an image has each class; None
+            otherwise.
+        input_shape: The shape of a batch of images; None means any number.
         input_dtype: The dtype of images: "uint8" or "float32".
         value_range: The values of black and white; None if they are unknown.
         fit: How images of files were fitted into this shape in training.
-        white: The value of white in files of more than 8 bits; None learns it from each file.
-        has_ood_score: Whether the score of "none of these" is an output.
-        ood_threshold: Above this score an image is probably none of the classes.
-        versions: The versions of tlkit, of Keras and of what wrote the file.
-        run_id: The run that the classifier is from; None if it is from none.
+        white: The value of white in files of more than 8 bits; None finds it for each file.
+        has_ood_score: Whether the out-of-distribution score is an output.
+        ood_threshold: The score above which an image is probably none of the classes.
+        versions: The versions of tlkit, Keras and the backend that wrote the file.
+        run_id: The id of the run that trained the classifier; None if no run did.
         source_sha256: The SHA-256 of the `.keras` file that was exported; None if there was none.
     """
 
@@ -65,11 +66,11 @@ class Metadata:
     source_sha256: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values as JSON keeps them."""
+        """Return the values as values that JSON can hold."""
         return asdict(self)
 
     def to_json(self) -> str:
-        """Return the text that a file holds."""
+        """Return the text of the metadata in a file."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
@@ -77,9 +78,9 @@ def parse(text: str | None, path: Path) -> Metadata:
     """Return the metadata of a file.
 
     Args:
-        text: What the file holds; None if it holds none, so that the `.json` file beside it is
+        text: The text in the file; None if the file has none, so that the `.json` file beside it is
             read.
-        path: The file.
+        path: The path of the file.
 
     Raises:
         ConfigError: There are no metadata, or they are not those of an exported file.

@@ -1,4 +1,4 @@
-"""A classifier as a Keras model without any layer of tlkit, with the score of "none of these"."""
+"""A classifier as a Keras model without layers of tlkit, with its out-of-distribution score."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from tlkit.training.ood_detector import OODDetector
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PlainModel:
-    """A classifier of Keras' own layers, whole and in two parts.
+    """A classifier built from Keras' own layers, whole and in two parts.
 
     Attributes:
         whole: From images to a dict: `probabilities`, `(batch, classes)`, and, if the classifier
@@ -32,12 +32,12 @@ class PlainModel:
 
 
 def to_plain(model: keras.Model, *, dtype: str, with_score: bool = True) -> PlainModel:
-    """Return a classifier of Keras' own layers alone, which shares its weights.
+    """Return a classifier with Keras' own layers only, which shares the weights of the model.
 
     Args:
         model: A classifier from build_classifier.
         dtype: The dtype of the images.
-        with_score: Whether the score of "none of these" is an output, if the classifier has it.
+        with_score: Whether the out-of-distribution score is an output, if the classifier has it.
 
     Examples:
         >>> from tlkit import build_classifier
@@ -67,7 +67,7 @@ def to_plain(model: keras.Model, *, dtype: str, with_score: bool = True) -> Plai
 
 
 def _find_features(model: keras.Model) -> Any:
-    """Return what the head reads; the logits, if the head is not one linear layer."""
+    """Return the tensor that the head reads; the logits if the head is not one linear layer."""
     try:
         return features_of(model).outputs[0]
     except ConfigError:
@@ -75,12 +75,12 @@ def _find_features(model: keras.Model) -> Any:
 
 
 def find_detector(model: keras.Model) -> OODDetector | None:
-    """Return what tells images apart that are unlike the training images; None without it."""
+    """Return the detector of images unlike the training images; None without a detector."""
     return ood_detector.from_arrays(probabilities_of(model).stored)
 
 
 def _call(layer: Any, *inputs: Any, **arguments: Any) -> Any:
-    """Call a layer; of one of tlkit, run what it consists of, so that this is in the graph."""
+    """Call a layer; call the parts of a layer of tlkit, so that only these are in the graph."""
     if isinstance(layer, TokenBackbone):
         return keras.Model(layer.inputs, layer.outputs, name=layer.name)(*inputs, **arguments)
     if isinstance(layer, ClassProbabilities):
@@ -90,11 +90,11 @@ def _call(layer: Any, *inputs: Any, **arguments: Any) -> Any:
     return layer(*inputs, **arguments)
 
 
-# The same numbers as `OODDetector.measure` and `score`. A matrix product is a dense layer, because
-# a file keeps its weights in binary; other constants are texts in a file's config. The share of the
-# training images that are nearer is the mean of comparisons with each of their distances.
+# The same computation as `OODDetector.measure` and `score`. A matrix product is a dense layer,
+# because a file stores its weights in binary; other constants are text in the file's config. The
+# share of training images that are nearer is the mean of comparisons with each of their distances.
 def _add_score(detector: OODDetector, features: Any) -> Any:
-    """Return the score of "none of these" as a tensor of Keras, `(batch,)`."""
+    """Return the out-of-distribution score as a Keras tensor, `(batch,)`."""
     ops = keras.ops
     centred = ops.cast(features, "float32") - detector.mean
     whole = _product(centred, detector.projection, "ood_projection")

@@ -1,4 +1,4 @@
-"""Predict with an exported file, without Keras: by NumPy, Pillow and the format's runtime."""
+"""Predict with an exported file, without Keras: with NumPy, Pillow and the format's runtime."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ from tlkit.deployment.metadata import OUTPUT, SCORE
 from tlkit.errors import DataError
 
 MAX_PIXELS = 50_000_000
-"""Height times width of the largest image of a file that a `Predictor` reads by default."""
+"""The default of the maximum height times width of an image file that a `Predictor` reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a file predicts for one image.
+    """The prediction for one image.
 
     Attributes:
         classes: Names and probabilities of all classes, the most probable first.
         labels: For multi-label, the classes whose probability is at least their threshold, in the
-            order of the file's; None if classes exclude each other.
-        ood_score: The share of the training images that are less unlike them: "none of these".
-            None if the file has no such score.
+            order of the file's classes; None if classes exclude each other.
+        ood_score: The share of held-out training images that are more like the training images than
+            this one, 0 to 1; None if the file has no such score.
         is_unlike: Whether the score is above the threshold, 0.95; None without a score.
     """
 
@@ -66,10 +66,10 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
-    """What a file predicts for several images; `predictions[0]` is that for the first.
+    """The predictions for several images; `predictions[0]` is that for the first.
 
     Attributes:
-        metadata: What the file says about itself.
+        metadata: The metadata of the file.
         probabilities: `(count, classes)`, in float32.
         ood_scores: `(count,)`; None if the file has no such score.
     """
@@ -108,19 +108,19 @@ class Predictions:
 
 @check_arguments
 class Predictor:
-    """A classifier from an exported file, to build into other software.
+    """A classifier from an exported file, for use in other software.
 
-    It needs NumPy, Pillow and the runtime of the file's format alone: onnxruntime for `.onnx`,
-    ai-edge-litert for `.tflite`, openvino for `.xml`. Several threads may use one.
+    It needs only NumPy, Pillow and the runtime of the file's format: onnxruntime for `.onnx`,
+    ai-edge-litert for `.tflite`, openvino for `.xml`. Several threads may use one predictor.
 
     Args:
         path: A `.tflite`, `.onnx`, `.xml` or `.keras` file, or the folder of a SavedModel, that
             `tlkit.export` wrote.
-        num_threads: How many threads a batch runs on; by default as many as there are cores.
-        max_pixels: Height times width that an image of a file may have.
+        num_threads: How many threads compute a batch; by default as many as there are cores.
+        max_pixels: The maximum height times width of an image file.
 
     Attributes:
-        metadata: What the file says about itself.
+        metadata: The metadata of the file.
 
     Raises:
         ConfigError: There is no such file, or tlkit did not write it.
@@ -174,7 +174,7 @@ class Predictor:
                 Pillow image, the bytes of a file, or a list of any of these. Files and Pillow
                 images of any size are resized as in training; arrays must have the file's size.
             fit: As for `tlkit.predict`; by default as in training.
-            batch_size: Images a step.
+            batch_size: Images per batch.
 
         Raises:
             ConfigError: A number is wrong.
@@ -200,14 +200,14 @@ class Predictor:
 
     @check_arguments
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Return the probabilities of a batch, and the score as another column if there is one.
+        """Return the probabilities of a batch, with the score as last column if there is one.
 
         Args:
-            images: Raw images of the file's shape, whole numbers or floats; a single channel needs
-                no axis.
+            images: Raw images of the file's shape, whole numbers or floats; the axis of a single
+                channel may be left out.
 
         Raises:
-            DataError: The pixels don't fit.
+            DataError: The shape or the pixel values don't fit.
         """
         images = arrays.check_numbers("images", images, 2, 3, 4)
         wanted = self.metadata.input_shape
@@ -223,10 +223,10 @@ class Predictor:
 
     @check_arguments
     def to_predictions(self, rows: np.ndarray) -> Predictions:
-        """Return the rows of `run` with the names of the classes.
+        """Return the rows of `run` as predictions with the names of the classes.
 
         Args:
-            rows: `(count, classes)`, and a column more if there is a score.
+            rows: `(count, classes)`, with a further column if there is a score.
         """
         count = len(self.class_names)
         rows = arrays.check_numbers("rows", rows, 2)
@@ -238,7 +238,7 @@ class Predictor:
 
 
 def _convert(images: np.ndarray, dtype: str) -> np.ndarray:
-    """Return images in the dtype of the file, which must hold their values exactly."""
+    """Return images in the dtype of the file; DataError if it can't hold their values exactly."""
     if images.dtype == dtype:
         return np.ascontiguousarray(images)
     if dtype == "uint8" and images.dtype.kind == "f" and bool((images % 1).any()):

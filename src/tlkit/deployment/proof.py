@@ -1,4 +1,4 @@
-"""Prove that an exported file predicts what its classifier does: in a process without Keras."""
+"""Prove in a process without Keras that an exported file predicts the same as its classifier."""
 
 import json
 from collections.abc import Mapping
@@ -26,11 +26,11 @@ from tlkit.training.inputs import true_labels
 
 BATCH_SIZES = (1, 7, 32)  # a graph may be right for one batch size and wrong for another
 NUM_BATCHED = 40
-_SCORED = 128  # images a step
+_SCORED = 128  # images per batch
 TOLERANCES: Mapping[Precision, float | None] = {"float32": 1e-4, "float16": 1e-2, "int8": None}
-"""The largest difference of a probability; int8 rounds too much for one to be promised."""
+"""The largest difference of a probability; int8 rounds too much to promise a limit."""
 
-_SCORE_TOLERANCE = 0.05  # it rises in steps, as distances of training images are passed
+_SCORE_TOLERANCE = 0.05  # a score has steps, one for each distance of a training image
 _WORKER = Path(__file__).with_name("proof_worker.py")
 _TRAINING = ("caching", "evaluation", "experiments", "models", "plotting", "reports", "training")
 _FORBIDDEN = (
@@ -45,21 +45,23 @@ _ALLOWED: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """How an exported file compares with its classifier; `print` shows it in a few sentences.
+    """The comparison of an exported file with its classifier; `print` shows it in sentences.
 
     Attributes:
         num_images: How many raw images both predicted, in batches of 1, 7 and 32.
-        num_pictures: How many of them as image files: grey, RGB and RGBA, of other sizes.
-        largest_difference: The largest difference of a probability.
-        tolerance: The largest that was accepted; None without a limit, as for int8.
+        num_pictures: How many of these were image files: grey, RGB and RGBA, of other sizes.
+        largest_difference: The largest difference between two probabilities.
+        tolerance: The largest difference that was accepted; None without a limit, as for int8.
         agreement: The share of images with the same label.
-        num_different: How many labels differ though their margin exceeds the tolerance.
-        score_difference: The largest difference of a score of "none of these"; None without one.
+        num_different: How many images have other labels though the margin of the classifier's label
+            is above the tolerance.
+        score_difference: The largest difference between two out-of-distribution scores; None
+            without a score.
         comparison: For labelled images, the accuracy of both, and McNemar's test.
-        max_drop: By how much the accuracy may be lower; None without a limit.
-        megabytes: The size of what was written.
-        start_seconds: How long the import and the start of the file took.
-        milliseconds: The time an image takes in batches of 1 and of 32.
+        max_drop: How much lower the accuracy may be, 0 to 1; None without a limit.
+        megabytes: The size of the written files, in millions of bytes.
+        start_seconds: How long importing the runtime and starting the file took.
+        milliseconds: The time per image, in batches of 1 and of 32.
     """
 
     num_images: int
@@ -77,7 +79,7 @@ class Proof:
 
     @property
     def drop(self) -> float | None:
-        """By how much the file's accuracy is lower, 0 to 1; None without labels."""
+        """How much lower the file's accuracy is, 0 to 1; None without labels."""
         if self.comparison is None:
             return None
         first, second = self.comparison.accuracies
@@ -105,7 +107,7 @@ class Proof:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values as JSON keeps them."""
+        """Return the values as values that JSON can hold."""
         return asdict(self)
 
 
@@ -118,19 +120,19 @@ def prove(
     tolerance: float | None,
     max_drop: float | None,
 ) -> Proof:
-    """Run an exported file in another process, and compare what it predicts.
+    """Run an exported file in another process, and compare its predictions with the classifier's.
 
     Args:
         model: The classifier.
         path: The file.
         about: Its metadata.
-        test: Raw images and labels to compare on; None takes random pixels.
-        tolerance: The largest difference of a probability; None sets no limit.
-        max_drop: By how much the accuracy may be lower; None sets no limit.
+        test: Raw images and labels to compare on; None uses random pixels.
+        tolerance: The largest accepted difference of a probability; None sets no limit.
+        max_drop: How much lower the accuracy may be, 0 to 1; None sets no limit.
 
     Raises:
-        AccuracyError: The accuracy is lower by more.
-        EngineError: The file does not run, or predicts something else.
+        AccuracyError: The accuracy is lower than `max_drop` allows.
+        EngineError: The file does not run, or predicts other values.
     """
     with temporary_folder() as folder:
         images = proof_images.make_images(about) if test is None else {"images_0": test[0]}
@@ -196,7 +198,7 @@ def _check(proof: Proof, name: str) -> None:
 def _run_worker(
     folder: Path, path: Path, about: Metadata
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return what the file predicts in a process of its own, and how fast."""
+    """Return the predictions of the file in a process of its own, and the times."""
     allowed = _ALLOWED.get(about.format, ())
     job = {
         "path": str(path.resolve()),
@@ -215,7 +217,7 @@ def _run_worker(
 def _score(
     model: keras.Model, compared: Mapping[str, Any], about: Metadata
 ) -> dict[str, np.ndarray]:
-    """Return the scores of "none of these" by the name of the images; none without any."""
+    """Return the out-of-distribution scores by the name of the images; empty without a score."""
     if not about.has_ood_score:
         return {}
     known = from_model(model)

@@ -10,15 +10,15 @@ from tlkit.data.lazy_images import LazyImages
 from tlkit.deployment.metadata import Metadata
 
 _NUM_RANDOM, _NUM_PICTURES = 40, 12
-_OPEN_SIDES = (64, 51)  # pixels, where a file takes any height or width: even and odd
+_OPEN_SIDES = (64, 51)  # pixels, an even and an odd side, if a file takes any height or width
 _MODES = ("L", "RGB", "RGBA")
 
 
 def make_images(about: Metadata) -> dict[str, np.ndarray]:
-    """Return random raw images by name; of two sizes if the file takes any.
+    """Return random raw images by name, of two sizes if the file takes images of any size.
 
     Args:
-        about: What the file takes.
+        about: The metadata of the file.
     """
     low, high = about.value_range or (0, 255)
     random = np.random.default_rng(0)
@@ -35,9 +35,9 @@ def write_pictures(folder: Path, images: np.ndarray | LazyImages, about: Metadat
     """Write some images as files: grey, RGB and RGBA, upright and oblong, of odd sizes.
 
     Args:
-        folder: Where to write.
+        folder: The folder to write to.
         images: Raw images.
-        about: What the exported file takes; files are only for 1 or 3 channels.
+        about: The metadata of the exported file; files are written only for 1 or 3 channels.
     """
     if (*about.input_shape[1:], 1)[2] not in (1, 3):
         return []

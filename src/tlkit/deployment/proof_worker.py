@@ -1,6 +1,6 @@
-"""Run an exported file on raw images, in a process that can import nothing of the training.
+"""Run an exported file on raw images, in a process that can't import the packages for training.
 
-It is a script: `deployment.proof` starts it with the folder of a job, and reads what it writes.
+It is a script: `deployment.proof` starts it with the folder of a job, and reads its results there.
 """
 
 import importlib
@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-_REPEATS = 10  # of a timing, whose median counts
+_REPEATS = 10  # of a timing; the result is their median
 
 
 class _Forbid:
-    """Refuses to import packages: running an exported file must not need them."""
+    """An import hook that refuses packages which running an exported file must not need."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
@@ -32,7 +32,7 @@ class _Forbid:
 def _main(folder: Path) -> None:
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     sys.meta_path.insert(0, _Forbid(job["forbidden"]))
-    sys.modules["wrapt"] = None  # type: ignore[assignment]  # else Keras would import our layers
+    sys.modules["wrapt"] = None  # type: ignore[assignment]  # or Keras would import our layers
     importlib.import_module("tlkit")
     del sys.modules["wrapt"]
     np = importlib.import_module("numpy")
@@ -61,7 +61,7 @@ def _main(folder: Path) -> None:
 
 
 def _time(run: Callable[[], object]) -> float:
-    """Return the median of some runs, in milliseconds."""
+    """Return the median time of several calls, in milliseconds."""
     run()
     seconds = []
     for _ in range(_REPEATS):

@@ -1,4 +1,4 @@
-"""Run an exported file: a function for each format, which imports only what that format needs."""
+"""Run an exported file: one function for each format, which imports only its own runtime."""
 
 import importlib
 import zipfile
@@ -20,13 +20,13 @@ from tlkit.deployment.metadata import INPUT, KEY
 from tlkit.errors import ConfigError, MissingExtraError
 
 Run = Callable[[np.ndarray], Mapping[str, np.ndarray]]
-"""Returns the outputs of a batch of images by name; several threads may call it at a time."""
+"""Returns the outputs for a batch of images by name; several threads may call it at once."""
 
 SAVED_MODEL_METADATA = Path("assets.extra", "tlkit.json")
-"""Where a SavedModel keeps what it says about itself: a folder that TensorFlow leaves to users."""
+"""The metadata's place in a SavedModel, in a folder that TensorFlow reserves for users."""
 
 WEB_PAGE, WEB_MODEL = "index.html", "model.onnx"
-"""What the folder of a web page holds."""
+"""The files that mark the folder of a web page."""
 
 KERAS_METADATA = "tlkit.json"
 """The member of a `.keras` file, which is a zip file, with the metadata of an export."""
@@ -34,12 +34,12 @@ KERAS_METADATA = "tlkit.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """An exported file that runs.
+    """An exported file that is ready to run.
 
     Attributes:
-        run: Runs a batch.
+        run: Computes the outputs for a batch of images.
         metadata: The text of the metadata in the file; None if there are none.
-        package: The package that runs it.
+        package: The name of the package that runs it.
     """
 
     run: Run
@@ -52,7 +52,7 @@ def start(path: Path, *, num_threads: int) -> Started:
 
     Args:
         path: The file, or the folder of a SavedModel or a web page.
-        num_threads: How many threads a batch runs on.
+        num_threads: How many threads compute a batch.
 
     Raises:
         ConfigError: There is no such file, or it is not of a known format.
@@ -78,7 +78,7 @@ def start(path: Path, *, num_threads: int) -> Started:
 
 
 def _explain(run: Run, path: Path, package: str) -> Run:
-    """Return the function that says of an error in the file which file it is."""
+    """Return a function whose errors name the file that failed."""
 
     def run_explained(images: np.ndarray) -> Mapping[str, np.ndarray]:
         try:
@@ -121,7 +121,7 @@ def _find_kind(path: Path) -> str:
 
 
 class _Pool:
-    """Lends each caller an object of its own, and makes one more when all are in use."""
+    """Lends each caller an object of its own, and makes another when all are in use."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make, self._idle = make, deque([make()])
@@ -198,7 +198,7 @@ def _start_keras(path: Path, num_threads: int) -> tuple[Run, str | None]:
 
 
 def read_keras_metadata(path: Path) -> str | None:
-    """Return the metadata of an export in a `.keras` file; None in one that `tlkit.save` wrote."""
+    """Return the metadata in an exported `.keras` file; None in a file from `tlkit.save`."""
     if find_obstacle(path) or not zipfile.is_zipfile(path):
         return None
     with zipfile.ZipFile(path) as file:

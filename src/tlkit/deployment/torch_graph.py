@@ -1,4 +1,4 @@
-"""A classifier on Keras' torch backend as an ONNX model, by PyTorch's own exporter."""
+"""A classifier on Keras' torch backend as an ONNX model, converted by PyTorch's own exporter."""
 
 import importlib
 import warnings
@@ -10,10 +10,10 @@ from tlkit.deployment.graph import Graph
 from tlkit.deployment.metadata import INPUT, OUTPUT, SCORE
 
 NEEDS: dict[str, str] = {"onnxscript": "torch"}
-"""The module that PyTorch's exporter needs, with the extra that brings it."""
+"""The module that PyTorch's exporter needs, with the extra that installs it."""
 
-_SAMPLES = 2  # PyTorch takes a batch of one image for a constant
-_SIDE = 32  # pixels, for a classifier of images of any size
+_SAMPLES = 2  # PyTorch would make the size of a batch of one image a constant
+_SIDE = 32  # pixels, if a classifier takes images of any size
 
 
 def to_onnx(graph: Graph) -> Any:
@@ -24,7 +24,7 @@ def to_onnx(graph: Graph) -> Any:
     dynamic = {at: torch.export.Dim.AUTO for at, side in enumerate(about.input_shape) if not side}
     names = [OUTPUT, *([SCORE] if about.has_ood_score else [])]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on how Keras and PyTorch are written
+        warnings.simplefilter("ignore")  # these are about the code of Keras and PyTorch
         program = torch.onnx.export(
             _to_module(graph.plain.whole, names),
             (torch.zeros((_SAMPLES, *shape), dtype=getattr(torch, about.input_dtype)),),

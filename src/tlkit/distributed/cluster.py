@@ -1,4 +1,4 @@
-"""A Ray cluster: connect to it, see its devices, and check its machines."""
+"""A Ray cluster: connect to it, list its devices, and check its machines."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from tlkit.distributed.storage import explain
 from tlkit.errors import Argument, ConfigError
 
 LOCAL = "local"
-"""The name of a cluster of this machine alone."""
+"""The name of a cluster that consists of this machine only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +25,9 @@ class Devices:
     """The devices that run the frozen part, one worker each.
 
     Attributes:
-        workers: How many.
-        cpus: Cores of each.
-        gpus: GPUs of each: 0 or 1.
+        workers: The number of workers.
+        cpus: Cores of each worker.
+        gpus: GPUs of each worker: 0 or 1.
     """
 
     workers: int
@@ -42,7 +42,7 @@ class Devices:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment variables of a worker: it uses no more cores than it was given."""
+        """The environment variables of a worker, which limit its threads to its cores."""
         limits = ("LOKY_MAX_CPU_COUNT", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
         return {
             "KERAS_BACKEND": keras.config.backend(),
@@ -53,12 +53,13 @@ class Devices:
 
 @contextmanager
 def connect(cluster: str) -> Iterator[ModuleType]:
-    """Yield Ray, connected to a cluster; a connection that there is already is used and kept.
+    """Yield Ray, connected to a cluster; an existing connection is used and left open.
 
-    Ray reports its use to its makers unless told not to; a cluster that is started here is told so.
+    By default, Ray reports usage statistics to its developers. A cluster that is started here does
+    not, unless RAY_USAGE_STATS_ENABLED is set.
 
     Args:
-        cluster: "local" starts one on this machine; otherwise the address of one.
+        cluster: "local" starts a cluster on this machine; otherwise the address of a cluster.
 
     Raises:
         ConfigError: There is no such cluster, or it runs other versions of Ray or Python.
@@ -92,17 +93,17 @@ def connect(cluster: str) -> Iterator[ModuleType]:
 
 
 def plan_devices(nodes: Sequence[Mapping[str, Any]], workers: int | None) -> Devices:
-    """Return how many workers a cluster has room for: one for each GPU, or else each machine.
+    """Return how many workers a cluster has room for: one per GPU, or without GPUs per machine.
 
-    Where machines without GPUs differ, the cores of the smallest make a worker, and larger ones
-    have several.
+    If machines without GPUs differ, a worker gets as many cores as the smallest machine has, and
+    larger machines run several workers.
 
     Args:
-        nodes: What `ray.nodes()` returns.
-        workers: How many workers share these devices instead; None chooses.
+        nodes: The result of `ray.nodes()`.
+        workers: The number of workers that share these devices instead; None chooses it.
 
     Raises:
-        ConfigError: The cluster has no core, or fewer than `workers`.
+        ConfigError: The cluster has no cores, or fewer cores or GPUs than `workers`.
     """
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     having = [each for each in alive if each.get("GPU", 0) >= 1] or alive
@@ -133,13 +134,13 @@ def ask_machines(
     *arguments: Any,
     variables: Mapping[str, str],
 ) -> list[Machine]:
-    """Return what each machine of a cluster has that can run tasks.
+    """Return a description of each machine of a cluster that can run tasks.
 
     Args:
-        ray: Ray, connected.
-        describe: Returns it, on the machine.
-        arguments: What it is called with.
-        variables: Environment variables that are set there.
+        ray: Ray, connected to the cluster.
+        describe: Returns the description of the machine that calls it.
+        arguments: The arguments of `describe`.
+        variables: Environment variables to set on the machines.
 
     Raises:
         ConfigError: A machine can't import tlkit.
@@ -167,6 +168,6 @@ def ask_machines(
 
 
 def explain_last_line(error: BaseException) -> str:
-    """Return the last line of an error, which is where Ray puts what a worker's own error says."""
+    """Return the last line of an error, where Ray shows the message of a worker's own error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return explain(RuntimeError(lines[-1] if lines else type(error).__name__))

@@ -1,4 +1,4 @@
-"""What a machine of a cluster has installed, compared with the driver, before anything runs."""
+"""Compare the installed packages of a cluster's machines with those here, before work starts."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -23,12 +23,12 @@ _ALWAYS = ("tlkit", "keras", "numpy", "pillow", "pyarrow")
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What a machine has.
+    """A description of a machine.
 
     Attributes:
-        name: Its name.
-        versions: The version of each package; "" for one that it does not have.
-        problems: Why files can't be read or written there.
+        name: Its host name.
+        versions: The version of each package; "" for a missing package.
+        problems: The reasons why files can't be read or written there.
     """
 
     name: str
@@ -37,16 +37,16 @@ class Machine:
 
 
 def list_packages(engine: str, backend: str) -> tuple[str, ...]:
-    """Return the packages whose versions change features, or that make them."""
+    """Return the packages that compute features, or whose versions change them."""
     return tuple(dict.fromkeys([*_ALWAYS, backend, *PACKAGES[engine]]))
 
 
 def describe(packages: Sequence[str], readable: Sequence[tuple[str, Location]]) -> Machine:
-    """Return what this machine has.
+    """Return a description of this machine.
 
     Args:
-        packages: Distributions, whose versions are read without importing them.
-        readable: Files that it must be able to read, each with what to call it.
+        packages: Distributions, whose versions are found without importing them.
+        readable: Files that this machine must be able to read, each with a name for messages.
     """
     versions = {name: _find_version(name) for name in packages}
     decoders = [str(each) for each in describe_decoders()]
@@ -59,10 +59,10 @@ def describe(packages: Sequence[str], readable: Sequence[tuple[str, Location]]) 
 
 
 def compare(driver: Machine, workers: Sequence[Machine]) -> None:
-    """Check that workers have what the driver has.
+    """Check that workers have the same packages as the driver, and can read its files.
 
     Raises:
-        ConfigError: One has not; the message says which, and what it lacks.
+        ConfigError: A worker differs; the message names it and the difference.
     """
     faults = [fault for worker in workers for fault in _find_faults(driver.versions, worker)]
     if faults:

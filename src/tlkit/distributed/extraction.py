@@ -35,16 +35,17 @@ from tlkit.distributed.worker import Job, Worker
 from tlkit.errors import Argument, ConfigError, DataError, TlkitError
 
 Meter = Callable[[int, int], None]
-"""Is called with the number of images that are done, and of all."""
+"""A function that is called with the number of images done, and of all images."""
 
 _FACTS, _MODEL = "_facts.json", "_model.keras"
-_MAX_BLOCKS = 10_000  # of parts: Ray keeps a task for each
+_MAX_BLOCKS = 10_000  # of parts: Ray stores a task for each
 
 
-# A part's features do not go through Ray: the worker that has run them writes them. So memory
-# holds a part, however many images there are, and what is finished is on the disk, whoever dies.
-# Ray gets the parts' numbers, gives them to workers that are free, starts dead workers again, and
-# repeats the part that one was at. Who starts again finds the files of finished parts.
+# The features of a part do not pass through Ray: the worker that computes them writes them. So
+# memory holds one part, however many images there are, and finished parts are on the disk,
+# whichever process dies. Ray distributes the numbers of parts to idle workers, restarts dead
+# workers, and repeats the part that a dead worker was computing. A new extraction finds the files
+# of finished parts.
 @check_arguments
 def extract(
     manifest: str | Path,
@@ -67,40 +68,44 @@ def extract(
     on_progress: Meter = lambda done, total: None,
     on_message: Callable[[str], None] = lambda message: None,
 ) -> FeatureSet:
-    """Extract what a classifier's head reads of very many images, on the devices of a cluster.
+    """Extract the features that a classifier's head reads of very many images, on a cluster.
 
-    The images of a part of the manifest make one Parquet file. Images whose features are there
-    already, by their content, are not run again; files that have not changed since, by size and
-    time, are not even read. So an extraction that was stopped in any way goes on where it was. The
-    features are those of one machine, bit for bit, on processors of the same kind.
+    The images of a part of the manifest make one Parquet file. Images whose features are stored
+    already, by their content, are not computed again; files that have not changed since, by size
+    and time, are not even read. So an extraction that was stopped in any way continues where it
+    was. On processors of the same kind, the features equal those of one machine bit for bit.
 
     Args:
         manifest: A Parquet file, or a folder of them, that lists image files: a path, or an address
             such as s3://bucket/photos.parquet.
         model: A classifier, or its .keras file.
-        out: The folder of features, which all machines share; of one classifier.
-        cluster: "local" uses this machine; or the address of a Ray cluster. A connection to a
-            cluster that this process has already is used.
-        workers: How many workers share the devices; by default one for each GPU, or without GPUs
-            one for each machine.
-        folder: What relative paths of images are relative to; by default the manifest's folder.
-        path_column: Column of the images' paths or addresses.
-        label_column: Column of class names; None without labels.
-        outside_paths: Accept paths that lead out of the folder.
-        image_size: Size to which images are resized; by default the classifier's.
+        out: The folder of features, which all machines share; it holds those of one classifier.
+        cluster: "local" uses this machine; otherwise the address of a Ray cluster. If this process
+            is connected to a cluster already, this one is used.
+        workers: The number of workers that share the devices; by default one per GPU, or without
+            GPUs one per machine, and several on machines larger than the smallest.
+        folder: The folder that relative paths of images start from; by default the manifest's.
+        path_column: The column of the images' paths or addresses.
+        label_column: The column of class names; None without labels.
+        outside_paths: Whether to accept paths that lead out of the folder.
+        image_size: The size that images are resized to; by default the classifier's.
         fit: As for `tlkit.sources.from_folder`.
-        white: The value of white in files of more than 8 bits, which are refused without it.
-        engine: As for `tlkit.Cache`; "auto" is that of the features that are there.
+        white: The value of white in files of more than 8 bits; None refuses such files.
+        engine: As for `tlkit.Cache`; "auto" is the engine of the features in `out`, if there are
+            any.
         dtype: As for `tlkit.Cache`.
-        max_unreadable: The share of images that may be unreadable.
-        part_rows: Images in a part: what is lost if a worker dies, and what memory holds.
-        on_progress: Is called after each part.
-        on_message: Is called with lines on what is about to run, such as `print`.
+        max_unreadable: The share of images that may be unreadable, 0 to 1.
+        part_rows: The number of images in a part, which is computed again if a worker dies, and
+            which memory holds.
+        on_progress: Is called after each part with the number of images done, and of all.
+        on_message: A function of one line of text, such as `print`; is called before the work
+            starts.
 
     Raises:
         ConfigError: An argument is wrong, a column is missing, the manifest or the cluster can't be
             reached, or its machines lack packages, have other versions or do not share `out`.
-        DataError: No image exists, or too many are unreadable.
+        DataError: The manifest lists no images, none of the first ones can be read, or too many are
+            unreadable.
         EngineError: The engine can't run the model.
         MissingExtraError: The extra `ray` is not installed.
         StoreError: Features can't be written.
@@ -162,7 +167,7 @@ def _describe_total(parts: list[Part]) -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Plan:
-    """What is to be extracted from which images."""
+    """The classifier, the images and the folder of an extraction."""
 
     model: keras.Model
     manifest: Manifest
@@ -172,10 +177,10 @@ class _Plan:
     cache: Cache
 
     def read_sample(self) -> np.ndarray:
-        """Return the first images that can be read, to prove an engine with.
+        """Return the first images that can be read, to test an engine with.
 
         Raises:
-            DataError: None of the first images exists.
+            DataError: None of the first images can be read.
         """
         rows = self.manifest.read(self.parts[0])
         pixels, reasons = [], []
@@ -204,10 +209,10 @@ class _Plan:
         return np.stack(pixels)
 
     def choose_engine(self, sample: np.ndarray, *, engine: str, has_gpu: bool) -> dict[str, Any]:
-        """Return what features depend on besides the images; the engine is among it.
+        """Return all that features depend on besides the images, including the engine.
 
         Raises:
-            ConfigError: The folder has features that depend on something else.
+            ConfigError: The folder has features of another classifier, engine or decoding.
         """
         known = self._read_facts()
         if engine == "auto" and known is not None:
@@ -235,7 +240,7 @@ class _Plan:
         return known if isinstance(known, dict) and "engine" in known else None
 
     def check_machines(self, ray: ModuleType, devices: Devices, facts: dict[str, Any]) -> None:
-        """Check that all machines can do the work, and note what the features depend on.
+        """Check that all machines can do the work, and write the facts of the features.
 
         Raises:
             ConfigError: A machine lacks a package, has another version, or can't read the images.
@@ -280,7 +285,7 @@ class _Plan:
 
 
 def _check_same(known: dict[str, Any] | None, facts: dict[str, Any], out: Location) -> None:
-    """Raise an error if a folder has features that depend on something else."""
+    """Raise an error if a folder has features whose facts differ."""
     different = [name for name in facts if known is not None and known.get(name) != facts[name]]
     if known is not None and different:
         shown = [
@@ -325,12 +330,12 @@ def _run(job: Job, parts: list[Part], devices: Devices) -> Iterator[dict[str, An
 
 @dataclass(kw_only=True, eq=False)
 class _Collected:
-    """What workers have reported."""
+    """The reports of workers."""
 
     reports: list[dict[str, Any]] = field(default_factory=list)
 
     def summarize(self, **about: Any) -> FeatureSet:
-        """Return what was extracted."""
+        """Return the features that were extracted, and how."""
         counts: dict[str, int] = {}
         for report in self.reports:
             for label, count in report["labels"].items():
@@ -372,8 +377,8 @@ def _collect(
     """Return the reports of all parts, in the order of the manifest.
 
     Raises:
-        DataError: More images are unreadable than may be.
-        TlkitError: A worker has raised it.
+        DataError: The share of unreadable images is above `max_unreadable`.
+        TlkitError: A worker has failed.
     """
     found: list[dict[str, Any]] = []
     done, problems = 0, list[Problem]()

@@ -13,9 +13,9 @@ from tlkit._internal.optional import require
 from tlkit.distributed.storage import Location, Stamp
 
 ENDING = ".parquet"
-_THREADS = 16  # that read the digests of files: mostly they wait
+_THREADS = 16  # for reading the digests of files; they mostly wait
 _SIZE = "features"  # in a file's metadata
-_UNKNOWN = -1  # a time that the store does not say
+_UNKNOWN = -1  # the time of a file if its store does not tell it
 
 
 @dataclass(kw_only=True, eq=False)
@@ -23,10 +23,10 @@ class FeatureRows:
     """The rows of one file.
 
     Attributes:
-        paths: The images, as in the manifest.
-        labels: Their class names; None where it is missing.
-        digests: The digest of each image, `(count, 2)`; 0 for one that could not be read.
-        stamps: The size and the time of each file when it was read, `(count, 2)`.
+        paths: The paths of the images, as in the manifest.
+        labels: The class name of each image; None where it is missing.
+        digests: The digest of each image, `(count, 2)`; 0 for an unreadable image.
+        stamps: The size and the time of each image file when it was read, `(count, 2)`.
         features: `(count, size)`; 0 for an unreadable image.
         problems: Why an image is unreadable; empty text for others.
     """
@@ -42,7 +42,7 @@ class FeatureRows:
     def empty(
         cls, paths: list[str], labels: list[str | None], size: int, dtype: str
     ) -> "FeatureRows":
-        """Return rows to be filled."""
+        """Return rows without content, to be filled."""
         count = len(paths)
         return cls(
             paths=paths,
@@ -55,11 +55,11 @@ class FeatureRows:
 
     @property
     def readable(self) -> np.ndarray:
-        """Which images have features."""
+        """Whether each image has features, `(count,)`."""
         return np.array([not problem for problem in self.problems], bool)
 
     def is_unchanged(self, row: int, stamp: Stamp | None) -> bool:
-        """Tell whether a file is as it was when it was read, as far as its size and time say."""
+        """Return whether a file has the same size and time as when it was read."""
         size, modified = self.stamps[row].tolist()
         return (
             stamp is not None
@@ -68,13 +68,13 @@ class FeatureRows:
         )
 
     def set_stamp(self, row: int, stamp: Stamp | None) -> None:
-        """Note the size and the time of a file."""
+        """Store the size and the time of a file."""
         known = stamp or Stamp(size=0, modified=None)
         self.stamps[row] = known.size, _UNKNOWN if known.modified is None else known.modified
 
 
 def write(file: Location, rows: FeatureRows) -> None:
-    """Write a file of features, whole or not at all.
+    """Write a file of features atomically.
 
     Raises:
         StoreError: It can't be written.
@@ -112,7 +112,7 @@ def read(file: Location) -> FeatureRows | None:
     """Return the rows of a file; None if it is missing or damaged.
 
     Raises:
-        OSError: The store can't be reached, or refuses.
+        OSError: The store can't be reached, or denies access.
     """
     table = _read_columns(file, None)
     if table is None:
@@ -133,7 +133,7 @@ def read_features(file: Location) -> np.ndarray | None:
     """Return the features in a file, with rows of 0 for unreadable images; None as for `read`.
 
     Raises:
-        OSError: The store can't be reached, or refuses.
+        OSError: The store can't be reached, or denies access.
     """
     table = _read_columns(file, ["features"])
     return None if table is None else _to_features(table)
@@ -143,7 +143,7 @@ def read_training(file: Location) -> tuple[np.ndarray, list[str | None], np.ndar
     """Return features, labels and digests of the readable images of a file; None as for `read`.
 
     Raises:
-        OSError: The store can't be reached, or refuses.
+        OSError: The store can't be reached, or denies access.
     """
     table = _read_columns(file, ["features", "label", "digest", "problem"])
     if table is None:
@@ -155,11 +155,11 @@ def read_training(file: Location) -> tuple[np.ndarray, list[str | None], np.ndar
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Index:
-    """Where the features of known images are, in the order of their digests.
+    """The places of the features of known images, in the order of their digests.
 
     Attributes:
-        files: The files.
-        digests: `(count, 2)`, in order.
+        files: The files of features.
+        digests: The digests of the images, `(count, 2)`, sorted.
         places: The number of the file and the row in it, `(count, 2)`.
     """
 
@@ -179,14 +179,14 @@ class Index:
 
 
 NO_INDEX = Index(files=(), digests=np.zeros((0, 2), "uint64"), places=np.zeros((0, 2), "int32"))
-"""That of no features."""
+"""The index of no features."""
 
 
 def make_index(files: Sequence[Location]) -> Index:
-    """Return where the features in these files are; damaged files are left out.
+    """Return the index of the features in these files; damaged files are left out.
 
     Raises:
-        OSError: The store can't be reached, or refuses.
+        OSError: The store can't be reached, or denies access.
     """
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="tlkit-index") as pool:
         tables = list(pool.map(lambda file: _read_columns(file, ["digest", "problem"]), files))
@@ -213,7 +213,7 @@ def _read_columns(file: Location, columns: list[str] | None) -> Any:
     try:
         with file.open() as opened:
             return parquet.ParquetFile(opened, page_checksum_verification=True).read(columns)
-    except (OSError, ValueError, KeyError):  # Arrow's errors of damaged files are those
+    except (OSError, ValueError, KeyError):  # Arrow raises these for damaged files
         return None
 
 

@@ -1,4 +1,4 @@
-"""Features of images in a folder of Parquet files, and how they were extracted."""
+"""The features of images in a folder of Parquet files, and how they were extracted."""
 
 import json
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ RECORD = "_features.json"  # readers of Parquet folders ignore names that begin 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerUse:
-    """What one worker did.
+    """The work of one worker.
 
     Attributes:
-        name: Its machine and the number of its process.
+        name: The name of its machine and the number of its process.
         images: How many images of its parts have features.
         seconds: How long it worked.
-        cpu_seconds: How long its cores worked, all together.
-        peak_bytes: The most memory that it held after a part.
+        cpu_seconds: How long its cores worked, summed over cores.
+        peak_bytes: The largest memory in bytes that it held after a part.
     """
 
     name: str
@@ -47,17 +47,17 @@ class FeatureSet:
 
     Attributes:
         folder: The folder of the files.
-        files: Their names, in the order of the manifest.
+        files: The names of the files, in the order of the manifest.
         num_images: How many images have features.
-        num_computed: How many of them were run; the features of others were there.
-        num_features: How many numbers an image has.
-        dtype: Their dtype.
-        engine: What ran the frozen part, with its version.
-        class_counts: How many images each class has.
-        problems: The files that could not be read, in the order of the manifest.
-        read_bytes: How many bytes of images were read.
-        seconds: How long it took.
-        workers: What each worker did.
+        num_computed: How many of these features were computed; the others were stored already.
+        num_features: The number of features per image.
+        dtype: The dtype of the features.
+        engine: The engine that ran the frozen part, with its version.
+        class_counts: The number of images of each class.
+        problems: The image files that could not be read, in the order of the manifest.
+        read_bytes: How many bytes of image files were read.
+        seconds: How long the extraction took.
+        workers: The work of each worker.
     """
 
     folder: str
@@ -80,7 +80,7 @@ class FeatureSet:
 
     @property
     def locations(self) -> list[Location]:
-        """Where the files are."""
+        """The locations of the files."""
         return [Location(self.folder).join(name) for name in self.files]
 
     def read(self) -> Iterator[tuple[np.ndarray, list[str | None]]]:
@@ -113,7 +113,7 @@ class FeatureSet:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as values that JSON can hold."""
+        """Return all fields as values that JSON can hold."""
         return {
             **vars(self),
             "files": list(self.files),
@@ -126,7 +126,7 @@ def read_file(file: Location) -> tuple[np.ndarray, list[str | None], np.ndarray]
     """Return features, labels and digests of the readable images of a file.
 
     Raises:
-        DataError: It is missing or damaged.
+        DataError: The file is missing or damaged.
     """
     try:
         found = feature_files.read_training(file)
@@ -143,7 +143,7 @@ def read_file(file: Location) -> tuple[np.ndarray, list[str | None], np.ndarray]
 
 @check_arguments
 def open_features(folder: str | Path) -> FeatureSet:
-    """Return the features that the last `extract` into a folder has written.
+    """Return the features that the last `extract` wrote to a folder.
 
     Args:
         folder: The folder: a path, or an address such as s3://bucket/features.
@@ -172,7 +172,7 @@ def open_features(folder: str | Path) -> FeatureSet:
 
 
 def save(features: FeatureSet) -> None:
-    """Note in the folder which files belong together.
+    """Write a record to the folder, which lists the files that belong together.
 
     Raises:
         StoreError: It can't be written.

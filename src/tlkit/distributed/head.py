@@ -1,4 +1,4 @@
-"""Solve a linear head for features on a cluster: its processes return sums, the solver stays."""
+"""Solve a linear head for features on a cluster, whose processes return sums over images."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -21,7 +21,7 @@ from tlkit.training import logistic_regression, samples, solvers
 from tlkit.training.linear import Linear, Moments, fold_scaling, shrink_deviations
 from tlkit.training.solvers import Solver
 
-_SHARE = 0.5  # of a machine's free memory, for features
+_SHARE = 0.5  # of a machine's free memory, to hold features
 
 
 @check_arguments
@@ -36,24 +36,24 @@ def solve_head(
 ) -> dict[str, float]:
     """Set a classifier's head to the solution for features that `extract` has written.
 
-    It is the solution of `tlkit.SolvedHead` on one machine but for rounding. Each process reads
-    some of the files, keeps them in memory where they fit, and returns sums over its images.
+    Except for rounding, the solution is that of `tlkit.SolvedHead` on one machine. Each process
+    reads some of the files, holds them in memory if they fit, and returns sums over its images.
 
     Args:
         model: The classifier; its head is changed.
         features: The features, or their folder.
-        solver: "lbfgs" is multinomial logistic regression, "ridge" ridge regression.
+        solver: "lbfgs" is multinomial logistic regression, "ridge" is ridge regression.
         cluster: As for `extract`.
-        workers: How many processes read the files; by default one for each machine.
-        seed: Chooses the images held out to choose the penalty.
+        workers: How many processes read the files; by default as for `extract`.
+        seed: The seed of the choice of images that are held out to choose the penalty.
 
     Returns:
-        The loss, the accuracy and the penalty.
+        The loss, the accuracy and the penalty, by name.
 
     Raises:
         ConfigError: The head is not one linear dense layer, the classifier is multi-label, or the
-            features are of another number.
-        DataError: There are no labels, or the classifier does not know one, or a file is damaged.
+            number of features differs.
+        DataError: There are no labels, the classifier lacks a class, or a file is damaged.
         MissingExtraError: The extra `ray` is not installed.
     """
     found = features if isinstance(features, FeatureSet) else open_features(features)
@@ -80,9 +80,9 @@ def solve(shards: Shards, solver: Solver, *, classes: int, seed: int | None) -> 
 
     Args:
         shards: The images.
-        solver: How it is solved.
+        solver: As for `solve_head`.
         classes: The number of classes.
-        seed: Chooses the images held out.
+        seed: As for `solve_head`.
     """
     count = int(shards.counts.sum())
     pairs = samples.choose_rows(count, seed)
@@ -114,7 +114,7 @@ def solve(shards: Shards, solver: Solver, *, classes: int, seed: int | None) -> 
 
 
 def _check(model: keras.Model, features: FeatureSet) -> keras.layers.Dense:
-    """Return the head, if it can be solved for these features."""
+    """Return the head if it can be solved for these features."""
     head = head_of(model)
     if is_multi_label(model):
         raise ConfigError(
@@ -161,7 +161,7 @@ def _call(
     *given: Any,
     each: Sequence[Mapping[int, np.ndarray]] | None = None,
 ) -> list[Any]:
-    """Call a method of all actors with the same arguments, or with one of its own each."""
+    """Call a method of all actors, with the same arguments or with one argument for each actor."""
     errors = require("ray.exceptions", extra="ray")
     own = [given] * len(actors) if each is None else [(one,) for one in each]
     asked = [

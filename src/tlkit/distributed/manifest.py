@@ -1,4 +1,4 @@
-"""A table of image files in Parquet, and the parts of it that are worked on one at a time."""
+"""A table of image files in Parquet, and its parts, which are processed one at a time."""
 
 import hashlib
 import json
@@ -17,14 +17,14 @@ from tlkit.errors import Argument, ConfigError, DataError
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Rows of a manifest that follow each other.
+    """Consecutive rows of a manifest.
 
     Attributes:
-        number: Which part of the manifest it is, from 0.
+        number: The number of the part in the manifest, from 0.
         file: The number of the Parquet file.
-        group: The number of the row group in it.
+        group: The number of the row group in the file.
         start: The first row in the row group.
-        stop: The row after the last.
+        stop: The row after the last row.
     """
 
     number: int
@@ -39,7 +39,7 @@ class Rows:
     """The rows of a part.
 
     Attributes:
-        paths: As in the manifest.
+        paths: The paths of the images, as in the manifest.
         labels: The class name of each image; None where it is missing.
     """
 
@@ -48,7 +48,7 @@ class Rows:
 
     @property
     def name(self) -> str:
-        """A name that other rows do not have."""
+        """A name that differs from that of all other rows: their digest."""
         content = json.dumps([self.paths, self.labels]).encode()
         return hashlib.blake2b(content, digest_size=16).hexdigest()
 
@@ -58,8 +58,8 @@ class Manifest:
     """A table of image files.
 
     Attributes:
-        files: The Parquet files that it consists of.
-        folder: What relative paths of images are relative to.
+        files: The Parquet files of the table.
+        folder: The folder that relative paths of images start from.
         path_column: The column of paths.
         label_column: The column of class names; None without labels.
         outside_paths: Whether paths may lead out of the folder.
@@ -77,10 +77,10 @@ class Manifest:
         return [self.path_column, *([] if self.label_column is None else [self.label_column])]
 
     def plan(self, rows: int) -> Iterator[Part]:
-        """Yield the parts, of at most so many rows each.
+        """Yield the parts, of at most `rows` rows each.
 
         Raises:
-            ConfigError: A file is no Parquet file with the columns.
+            ConfigError: A file is not a Parquet file with the columns.
         """
         number = 0
         for index, file in enumerate(self.files):
@@ -96,7 +96,7 @@ class Manifest:
         """Return the rows of a part.
 
         Raises:
-            DataError: A label is no class name.
+            DataError: A label can't be a class name.
         """
         table = _read_group(self.files[part.file], part.group, tuple(self.columns))
         table = table.slice(part.start, part.stop - part.start)
@@ -107,7 +107,7 @@ class Manifest:
         return Rows(paths=paths, labels=naming.from_labels(labels, column=self.label_column))
 
     def find_fault(self, path: str) -> str:
-        """Return why an image is not looked for; empty text if it is."""
+        """Return why an image must not be read; empty text if it may be."""
         if not path:
             return f"column {self.path_column!r} is empty"
         if not self.outside_paths and _leads_out(path):
@@ -126,14 +126,14 @@ def open_manifest(
     """Return a table of image files: a Parquet file, or a folder of them.
 
     Args:
-        location: Where it is.
-        folder: What paths in it are relative to; None means the folder that it is in.
+        location: The location of the file or folder.
+        folder: The folder that relative paths start from; None means that of the table.
         path_column: The column of paths.
         label_column: The column of class names.
         outside_paths: Whether paths may lead out of the folder.
 
     Raises:
-        ConfigError: There is no such table, it can't be read, or it has no such column.
+        ConfigError: There is no such table, it can't be read, or it lacks a column.
     """
     try:
         is_folder = location.is_folder
@@ -175,7 +175,7 @@ def _read_metadata(file: Location, wanted: Sequence[str]) -> Any:
         with file.open() as opened:
             found = parquet.ParquetFile(opened)
             about, names = found.metadata, found.schema_arrow.names
-    except (OSError, ValueError) as error:  # Arrow's errors are those too
+    except (OSError, ValueError) as error:  # Arrow raises these too
         raise _refuse(file, explain(error)) from error
     for name in wanted:
         if name not in names:
@@ -187,7 +187,7 @@ def _read_metadata(file: Location, wanted: Sequence[str]) -> Any:
     return about
 
 
-@lru_cache(maxsize=1)  # parts that follow each other are mostly of one row group
+@lru_cache(maxsize=1)  # consecutive parts are mostly in one row group
 def _read_group(file: Location, group: int, columns: tuple[str, ...]) -> Any:
     parquet = require("pyarrow.parquet", extra="ray")
     try:

@@ -1,4 +1,4 @@
-"""Files of features that the processes of a cluster hold, and sums over all of them."""
+"""Files of features in the processes of a cluster, and sums over all of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ Rows = tuple[np.ndarray, np.ndarray]
 
 
 class Shard:
-    """Some files of features; those that fit are kept in memory.
+    """Some files of features, held in memory as far as they fit.
 
-    Every method can be called again: a process that died starts anew and reads its files again.
+    Every method can be called again: a process that is restarted reads its files again.
 
     Args:
         files: The files.
         class_names: The name of each class.
-        max_bytes: How many bytes of features to keep in memory.
+        max_bytes: How many bytes of features to hold in memory.
     """
 
     def __init__(
@@ -41,7 +41,11 @@ class Shard:
         return [len(self._read(number)[1]) for number in range(len(self._files))]
 
     def take(self, wanted: dict[int, np.ndarray]) -> dict[int, Rows]:
-        """Return some rows of files, by the file's number and their indices."""
+        """Return rows of files, by the number of the file.
+
+        Args:
+            wanted: The indices of the rows, by the number of the file.
+        """
         found = {}
         for number, rows in wanted.items():
             features, labels = self._read(number)
@@ -49,7 +53,7 @@ class Shard:
         return found
 
     def sum_moments(self) -> list[np.ndarray]:
-        """Return the arrays of `Moments` of all images."""
+        """Return the sums over all images as the arrays of `Moments`."""
         features, labels = self._read(0)
         total = solvers.sum_moments(features[:0].astype("float32"), labels[:0], len(self._numbers))
         for number in range(len(self._files)):
@@ -69,7 +73,11 @@ class Shard:
     def measure_errors(
         self, kernel: np.ndarray, bias: np.ndarray, shift: np.ndarray, scale: np.ndarray
     ) -> Sums:
-        """Return the gradients and the loss of all images; see `measure_errors`."""
+        """Return the gradients and the loss, summed over all images.
+
+        The arguments are those of `logistic_regression.measure_errors`, and shift and scale, by
+        which features are standardized.
+        """
         total: list[Any] = [0.0, 0.0, 0.0]
         for x, labels in self._blocks():
             standard = (x - shift) / scale
@@ -78,7 +86,7 @@ class Shard:
         return total[0], total[1], total[2]
 
     def measure(self, linear: Linear) -> np.ndarray:
-        """Return the summed loss of a classifier, and how many images it classifies correctly."""
+        """Return the summed loss of a classifier, and the number of correctly classified images."""
         return self._add_up(
             lambda x, labels: np.array(
                 [
@@ -92,7 +100,7 @@ class Shard:
         return np.asarray(sum(measure(x, labels) for x, labels in self._blocks()))
 
     def _blocks(self) -> Any:
-        """Yield the images in float32, a block at a time."""
+        """Yield features in float32 and class indices, a block of images at a time."""
         for number in range(len(self._files)):
             features, labels = self._read(number)
             for block in blocks(len(labels)):
@@ -116,16 +124,16 @@ class Shard:
 
 
 CallAll = Callable[..., list[Any]]
-"""Calls a method of every shard with the same arguments; returns what each returns."""
+"""Calls a method of every shard with the same arguments, and returns all results."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shards:
-    """All shards: sums over them, and some of their rows.
+    """All shards, with sums over them and access to their rows.
 
     Attributes:
         call_all: Calls a method of each shard.
-        files: The numbers of the files that each shard has, in the order of the manifest.
+        files: The numbers of the files of each shard, in the order of the manifest.
     """
 
     call_all: CallAll
@@ -133,14 +141,14 @@ class Shards:
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """How many images each file has, in the order of the manifest."""
+        """The number of images in each file, in the order of the manifest."""
         counts = np.zeros(sum(map(len, self.files)), "int64")
         for numbers, found in zip(self.files, self.call_all("count"), strict=True):
             counts[list(numbers)] = found
         return counts
 
     def take(self, rows: np.ndarray) -> Rows:
-        """Return some images by their index among all."""
+        """Return images by their indices among all images of the manifest."""
         starts = np.cumsum(self.counts) - self.counts
         at = np.searchsorted(starts, rows, side="right") - 1
         wanted = {int(file): rows[at == file] - starts[file] for file in np.unique(at)}
@@ -158,5 +166,5 @@ class Shards:
         return features, labels
 
     def add_up(self, method: str, *arguments: Any) -> Any:
-        """Return the sum of what a method of all shards returns."""
+        """Return the sum of the results of a method over all shards."""
         return sum(self.call_all(method, *arguments))

@@ -1,4 +1,4 @@
-"""Files on a disk or in a bucket: by pyarrow, and by fsspec for other kinds of addresses."""
+"""Files on a disk or in a bucket: by pyarrow, or by fsspec for addresses pyarrow does not know."""
 
 import os
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ _MAX_REASON = 300  # characters
 
 @dataclass(frozen=True)
 class Stamp:
-    """What tells whether a file has changed without reading it.
+    """The size and the time of a file, which show whether it has changed without reading it.
 
     Attributes:
-        size: Bytes.
-        modified: When it was written, in nanoseconds since 1970; None if the store does not say.
+        size: The size in bytes.
+        modified: The time of the last change, in nanoseconds since 1970; None if it is unknown.
     """
 
     size: int
@@ -33,7 +33,7 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Location:
-    """A file or folder: an absolute path of this computer, or an address such as s3://bucket/name.
+    """A file or folder: an absolute path on this computer, or an address like s3://bucket/name.
 
     Examples:
         >>> Location("s3://bucket/photos").join("cat/1.jpg").text
@@ -49,7 +49,7 @@ class Location:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a path of this computer."""
+        """Whether it is a path on this computer."""
         return "://" not in self.text
 
     @property
@@ -59,11 +59,11 @@ class Location:
 
     @property
     def parent(self) -> "Location":
-        """The folder that it is in."""
+        """The folder that contains it."""
         return Location(self.text.rstrip("/").rpartition("/")[0] or "/")
 
     def join(self, name: str) -> "Location":
-        """Return a file in this folder, or where an absolute path or an address leads."""
+        """Return the location of a name in this folder; absolute paths and addresses stay."""
         if "://" in name or (self.is_local and name.startswith("/")):
             return Location(name)
         return Location(f"{self.text.rstrip('/')}/{name}")
@@ -82,17 +82,19 @@ class Location:
         """Return the size and the time of a file; None if there is no such file.
 
         Raises:
-            OSError: The store can't be reached, or refuses.
+            OSError: The store can't be reached, or denies access.
         """
         filesystem, path = self._opened
         found = filesystem.get_file_info(path)
         return Stamp(found.size or 0, found.mtime_ns) if found.is_file else None
 
     def list_files(self, ending: str) -> list["Location"]:
-        """Return the files of a folder, and of folders in it, with this ending, in order.
+        """Return the files in a folder and its subfolders that have this ending, sorted by name.
+
+        Files whose names begin with "." or "_" are left out.
 
         Raises:
-            OSError: The store can't be reached, or refuses.
+            OSError: The store can't be reached, or denies access.
         """
         filesystem, path = self._opened
         selector = require("pyarrow.fs", extra="ray").FileSelector(path, recursive=True)
@@ -110,7 +112,7 @@ class Location:
         """Whether it is a folder.
 
         Raises:
-            OSError: The store can't be reached, or refuses.
+            OSError: The store can't be reached, or denies access.
         """
         filesystem, path = self._opened
         types = require("pyarrow.fs", extra="ray").FileType
@@ -120,7 +122,7 @@ class Location:
         """Return the content of a file.
 
         Raises:
-            OSError: There is no such file, it can't be read, or it is larger than this.
+            OSError: There is no such file, it can't be read, or it is larger than `max_bytes`.
         """
         if self.is_local:
             return regular_files.read_bytes(Path(self.text), max_bytes=max_bytes)
@@ -143,9 +145,9 @@ class Location:
             yield file
 
     def write(self, content: bytes) -> None:
-        """Write a file, whole or not at all; one that is there is replaced.
+        """Write a file atomically, also in place of an existing file.
 
-        A file in a bucket appears when all of it has been sent.
+        A file in a bucket appears when all its content has been sent.
 
         Raises:
             StoreError: It can't be written.
@@ -162,10 +164,10 @@ class Location:
             raise StoreError(f"Can't write '{self}': {explain(error)}.") from error
 
     def make_folder(self) -> None:
-        """Make a folder; a bucket has none that must be made.
+        """Create a folder; a bucket needs no folders.
 
         Raises:
-            StoreError: It can't be made.
+            StoreError: It can't be created.
         """
         if not self.is_local:
             return
@@ -185,10 +187,10 @@ class Location:
 
 
 def locate(argument: str, value: str | Path) -> Location:
-    """Return where a file or folder is; a path becomes absolute, since machines share no folder.
+    """Return the location of a file or folder; relative paths become absolute for all machines.
 
     Raises:
-        ConfigError: It is an address of a kind that neither pyarrow nor fsspec knows.
+        ConfigError: Neither pyarrow nor fsspec knows this kind of address.
     """
     text = os.fspath(value)
     if "://" not in text:
@@ -197,7 +199,7 @@ def locate(argument: str, value: str | Path) -> Location:
         return Location(text.removeprefix("file://"))
     found = Location(text)
     try:
-        found._opened  # noqa: B018  # tells whether the kind of address is known
+        found._opened  # noqa: B018  # raises an error if the kind of address is unknown
     except (OSError, ValueError, ImportError) as error:
         raise ConfigError(
             Argument(argument),
@@ -214,14 +216,14 @@ def _open_bucket(address: str) -> tuple[Any, str]:
     lib = require("pyarrow", extra="ray")
     try:
         filesystem, root = arrow.FileSystem.from_uri(address)
-    except lib.ArrowInvalid:  # of a kind that pyarrow does not know
+    except lib.ArrowInvalid:  # pyarrow does not know this kind of address
         filesystem, root = require("fsspec.core", extra="ray").url_to_fs(address)
         return arrow.PyFileSystem(arrow.FSSpecHandler(filesystem)), root.rstrip("/")
     return filesystem, root.rstrip("/")
 
 
 def explain(error: BaseException) -> str:
-    """Return why a file can't be read, in one line: pyarrow's errors can be pages."""
+    """Return why a file can't be read, in one short line; errors of pyarrow can fill pages."""
     strerror = getattr(error, "strerror", None)
     text = " ".join(str(strerror or error or type(error).__name__).split())
     return shorten(text, limit=_MAX_REASON).rstrip(".")

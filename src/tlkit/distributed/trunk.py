@@ -1,4 +1,4 @@
-"""What a classifier's head reads, as the frozen network that the engines of `caching` run."""
+"""The frozen network before a classifier's head, for the engines of `caching`."""
 
 import math
 from dataclasses import dataclass
@@ -56,14 +56,14 @@ class Pictures:
         return self._finish(pixels)[None][:0]
 
     def digest(self, content: bytes, form: decoding.Form = "8-bit") -> np.ndarray:
-        """Return the digest of an image, `(2,)`: that of the same image on one machine."""
+        """Return the digest of an image, `(2,)`, the same as without a cluster."""
         white = self.white if form == "16-bit grey" else None
         one = [(digest_content(content), white)]
         how: dict[str, Any] = {"size": self.size, "fit": self.fit, "channels": self.channels}
         return np.asarray(digest_decoded(one, **how)[0])
 
     def decode(self, content: bytes) -> tuple[np.ndarray, decoding.Form]:
-        """Return the pixels of a file's content, and how it stores them.
+        """Return the pixels of a file's content, and the form in which it stores them.
 
         Raises:
             UnreadableImageError: It can't be read as an image.
@@ -80,7 +80,7 @@ class Pictures:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all that changes pixels, as values that JSON can hold."""
+        """Return all settings that change pixels, as values that JSON can hold."""
         return {"size": list(self.size), "fit": self.fit, "white": self.white}
 
 
@@ -94,7 +94,8 @@ def plan_pictures(
     """Return how image files become the pixels that a classifier takes.
 
     Raises:
-        ConfigError: The classifier takes no files, or any size and none was given.
+        ConfigError: The classifier can't take image files, or it takes any size and `image_size`
+            is None.
     """
     shape = file_shape(model)
     size = None if image_size is None else arguments.size("image_size", image_size)
@@ -117,17 +118,17 @@ def plan_pictures(
 
 
 def prepare_runner(model: keras.Model, cache: Cache, engine: str) -> TrunkRunner:
-    """Return what runs all that comes before a classifier's head.
+    """Return a runner of the network before a classifier's head.
 
     Args:
         model: The classifier.
         cache: The dtype of features, and the engine's tolerance.
-        engine: What runs it, as for `Cache`.
+        engine: The engine that runs the network, as for `Cache`.
 
     Raises:
         ConfigError: The head is not one linear dense layer.
     """
-    features_of(model)  # its error speaks of the model
+    features_of(model)  # raises an error about the model if the head is not one linear layer
     head, graph = head_of(model), flatten(model)
     outputs = next(step for step in graph.steps if step.operation is head).inputs
     steps = select_needed(graph.steps, outputs)
@@ -143,5 +144,5 @@ def prepare_runner(model: keras.Model, cache: Cache, engine: str) -> TrunkRunner
 
 
 def count_features(model: keras.Model) -> int:
-    """Return how many numbers the head reads of an image."""
+    """Return the number of features per image that the head reads."""
     return math.prod(int(each) for each in head_of(model).input.shape[1:])

@@ -1,4 +1,4 @@
-"""A worker on one device of a cluster: reads, decodes and runs the images of a part at a time."""
+"""A worker on one device of a cluster: it reads, decodes and runs the images of a part."""
 
 import json
 import os
@@ -28,23 +28,23 @@ from tlkit.distributed.trunk import Pictures, prepare_runner
 from tlkit.errors import TlkitError
 
 _BATCH = 256  # images that wait for the engine
-_WAITING_THREADS = 16  # that read files of a bucket: they mostly wait
+_WAITING_THREADS = 16  # for reading files of a bucket; they mostly wait
 _MISSING = "No such file or directory"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What every worker is told.
+    """The settings that all workers share.
 
     Attributes:
         manifest: The table of image files.
         out: The folder of features.
         model: The classifier's file.
-        index: A reference to the index of the features that are there already; None without any.
+        index: A reference to the index of features that are stored already; None without any.
         pictures: How files become pixels.
         cache: The dtype of features, and the engine's tolerance.
-        engine: What runs the frozen part.
-        num_features: How many features an image has.
+        engine: The engine that runs the frozen part.
+        num_features: The number of features per image.
     """
 
     manifest: Manifest
@@ -59,14 +59,14 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Read:
-    """One image that was read.
+    """An image that was read.
 
     Attributes:
         digest: Its digest; None if it can't be read.
-        pixels: None if its features are known, or it can't be read.
-        known: Where they are known.
-        problem: Why it can't be read.
-        may_pass: Whether the reason may be gone the next time, as of a network.
+        pixels: Its pixels; None if its features are known, or it can't be read.
+        known: The file and the row of its features, if these are known.
+        problem: Why it can't be read; empty text otherwise.
+        may_pass: Whether the problem may be temporary, such as a failure of the network.
     """
 
     digest: np.ndarray | None = None
@@ -77,10 +77,10 @@ class _Read:
 
 
 class Worker:
-    """Runs parts of a manifest, and writes a file of features for each; Ray calls it.
+    """Computes parts of a manifest, and writes a file of features for each; Ray calls it.
 
     Args:
-        job: What to do.
+        job: The settings.
     """
 
     def __init__(self, job: Job) -> None:
@@ -94,7 +94,7 @@ class Worker:
             self._num_threads = max(_WAITING_THREADS, self._num_threads)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Run some parts, given as columns; return a report of each as JSON."""
+        """Compute some parts, passed as columns; return a report of each part as JSON."""
         names = list(batch)
         columns = zip(*(batch[name].tolist() for name in names), strict=True)
         parts = [Part(**dict(zip(names, values, strict=True))) for values in columns]
@@ -114,7 +114,7 @@ class Worker:
         return {"part": part.number, **use, "bytes": system.resident_bytes() or 0, **report}
 
     def _run(self, part: Part) -> dict[str, Any]:
-        """Write the features of a part unless they are there."""
+        """Write the features of a part, as far as they are not stored."""
         job, rows = self._job, self._job.manifest.read(part)
         file = job.out.join(rows.name + feature_files.ENDING)
         old = feature_files.read(file)
@@ -135,7 +135,7 @@ class Worker:
             try:
                 return self._job.manifest.folder.join(path).stat()
             except (OSError, ValueError):
-                return None  # reading it says why
+                return None  # reading the file reports the reason
 
         fine = [path for path in paths if not self._job.manifest.find_fault(path)]
         with ThreadPoolExecutor(self._num_threads, thread_name_prefix="tlkit-stat") as pool:
@@ -143,7 +143,7 @@ class Worker:
         return [found.get(path) for path in paths]
 
     def _fill(self, rows: FeatureRows, todo: list[int], stamps: list[Stamp | None]) -> int:
-        """Fill rows that are not there; return how many images the engine ran."""
+        """Fill rows without features; return how many images the engine ran."""
         read = map_ahead(
             lambda row: self._read(rows.paths[row], _has_label(rows, row)),
             todo,
@@ -168,7 +168,7 @@ class Worker:
         return num_run
 
     def _run_images(self, rows: FeatureRows, batch: Iterable[tuple[int, _Read]]) -> int:
-        """Set the features of images by the engine, each content once."""
+        """Compute the features of images by the engine, for equal images only once."""
         pixels: dict[bytes, np.ndarray] = {}
         wanted: list[tuple[int, bytes]] = []
         for row, image in batch:
@@ -203,18 +203,18 @@ class Worker:
 
     @cached_property
     def _runner(self) -> TrunkRunner:
-        """What runs images, made for the first of them: a part that is there needs no model."""
+        """The runner of the frozen part, loaded when the first image needs it."""
         with temporary_folder() as folder:
             (folder / "model.keras").write_bytes(self._job.model.read())
             model = tlkit.load(folder / "model.keras")
         return prepare_runner(model, self._job.cache, self._job.engine)
 
 
-_TODO = "\0 to do"  # no reason that an image is unreadable for
+_TODO = "\0 to do"  # marks rows to compute; no real problem has this text
 
 
 def _keep(old: FeatureRows | None, rows: Rows, stamps: list[Stamp | None], job: Job) -> FeatureRows:
-    """Return the rows of a part: those of files that have not changed, and others to do."""
+    """Return the rows of a part, with the features of unchanged files; others are marked to do."""
     new = FeatureRows.empty(rows.paths, rows.labels, job.num_features, job.cache.dtype)
     new.problems = [_TODO] * len(rows.paths)
     for row, stamp in enumerate(stamps):
@@ -230,7 +230,7 @@ def _has_label(rows: FeatureRows, row: int) -> bool:
 
 
 def _copy_known(rows: FeatureRows, places: dict[Location, list[tuple[int, int]]]) -> list[int]:
-    """Copy features from other files; return the rows whose features are lost."""
+    """Copy features from other files; return the rows whose features are missing there."""
     lost: list[int] = []
     for file, pairs in places.items():
         features = feature_files.read_features(file)

@@ -2,11 +2,11 @@
 
 Start reading in `evaluator.py`, which predicts probabilities, and `metrics.py`, which compares them
 with the labels, by `single_label.py` or `multi_label.py`; `bootstrap.py` and `reliability.py`
-compute some of the metrics. `calibration.py`, `label_audit.py`, `significance.py` and `probing` are
-one idea each.
+compute some of the metrics. `calibration.py`, `label_audit.py`, `significance.py` and `probing`
+each hold one idea.
 
 Public: what `__init__.pyi` lists.
-The package imports `training` and the packages below it, and draws nothing; `plotting`, `reports`,
+The package imports `training` and the packages below it, and does not draw; `plotting`, `reports`,
 `experiments` and `cli` import it.
 """
 

@@ -1,11 +1,11 @@
-"""Bootstrap intervals of an evaluation's metrics: how far chance in the test images moves them.
+"""Bootstrap intervals of an evaluation's metrics: how they vary with the choice of test images.
 
-The percentile bootstrap draws as many images as there are, with replacement, and measures that
-resample; the interval spans the middle 95 % of 1,000 such measurements. Loss and calibration error
-draw from all images. Metrics that are means over classes draw within each class, so that every
-resample has every class as often as the test set: drawn from all images, a small class would be
-missing from some resamples, whose mean over fewer classes can be far off. SciPy's bootstrap has no
-such draws.
+The percentile bootstrap draws as many images as the test set has, with replacement, and computes
+the metrics of this resample; the interval spans the middle 95 % of 1,000 such values. Loss and
+calibration error draw from all images. Metrics that are means over classes draw within each class,
+so that every resample has as many images of each class as the test set. Otherwise a small class
+would be missing from some resamples, and their mean over fewer classes could be far off. SciPy's
+bootstrap cannot draw within classes.
 """
 
 import numpy as np
@@ -37,15 +37,15 @@ def intervals(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, tuple[
 def mean_over_classes(
     correct: np.ndarray, support: np.ndarray, predicted: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return balanced accuracy and macro F1 of several outcomes on the same images.
+    """Return balanced accuracy and macro F1 for several sets of predictions of the same images.
 
-    As in scikit-learn, the first leaves out classes without images, the second those that were not
-    predicted either.
+    As in scikit-learn, balanced accuracy leaves out classes without images, and macro F1 leaves out
+    classes that have no images and were not predicted.
 
     Args:
-        correct: Images of each class that were classified correctly, `(outcomes, classes)`.
+        correct: Images of each class that were classified correctly, `(sets, classes)`.
         support: Images of each class, `(classes,)`.
-        predicted: Images predicted as each class, `(outcomes, classes)`.
+        predicted: Images predicted as each class, `(sets, classes)`.
     """
     recall = correct / np.maximum(support, 1)
     f1 = 2 * correct / np.maximum(support + predicted, 1)
@@ -66,10 +66,11 @@ def _resample_images(
     return {"loss": losses[drawn].mean(axis=1), "calibration_error": np.array(errors)}
 
 
-# All resamples of a batch are drawn at once. In the order of the labels, the images of a class are
-# adjacent: where the class starts, plus a random number below its size, is the position of one of
-# them. So each image is replaced by a random one of its class. A single `bincount` counts the
-# predictions of all resamples, because resample i numbers its classes from i * classes on.
+# All resamples of a batch are drawn at once. Sorted by label, the images of a class are adjacent:
+# the position where the class starts, plus a random number below the size of the class, is the
+# position of one of its images. So each image is replaced by a random image of its class. One
+# `bincount` counts the predictions of all resamples, because the classes of resample i are numbered
+# from i * classes.
 def _resample_within_classes(
     labels: np.ndarray, probabilities: np.ndarray, random: np.random.Generator
 ) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ from tlkit.evaluation.thresholds import MIN_IMAGES, choose
 from tlkit.models.inspection import probabilities_of
 
 MIN_MISCLASSIFIED = 10
-"""Images that a temperature can be fitted to."""
+"""The number of misclassified images that fitting a temperature needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +29,14 @@ class Calibration:
     """The temperature of a classifier, and its effect; `print` shows it in a sentence.
 
     Attributes:
-        num_misclassified: How many validation images were misclassified; for multi-label, with a
-            class that is wrong at a threshold of 0.5.
+        num_misclassified: How many validation images were misclassified; for multi-label, how many
+            have at least one wrong class at a threshold of 0.5.
         temperature: The divisor of the logits; 1 if fewer than ten images were misclassified.
         loss: The cross-entropy on the validation images, before and after.
         calibration_error: The expected calibration error on them, before and after, 0 to 1.
         thresholds: For multi-label, the threshold of each class by its name; None otherwise.
         defaulted: The classes whose threshold is 0.5, because fewer than ten validation images
-            have them, or don't.
+            have the class, or fewer than ten lack it.
     """
 
     num_misclassified: int
@@ -90,13 +90,13 @@ def calibrate(model: keras.Model, data: Data, *, cache: Cache | None = None) -> 
     Temperature scaling: Guo et al., 2017 (arXiv:1706.04599). If no image were misclassified, the
     confidence would grow without bound, so at least ten misclassified images are needed.
 
-    The probabilities of the true classes are stored too: `tlkit.predict_sets` needs them. Of a
-    multi-label classifier, the thresholds are set instead: for each class the one with the highest
-    F1 on these images (Lipton et al., 2014, arXiv:1402.1892), or 0.5 where fewer than ten images
-    have the class, or don't.
+    The probabilities of the true classes are stored too, because `tlkit.predict_sets` needs them.
+    For a multi-label classifier, thresholds are stored instead: for each class the one with the
+    highest F1 on these images (Lipton et al., 2014, arXiv:1402.1892), or 0.5 if fewer than ten
+    images have the class, or fewer than ten lack it.
 
-    All become part of the model, also in a saved file. Calibrate last: training again resets
-    them, and so does calibrating again at its start.
+    Temperature, probabilities and thresholds become part of the model, also in a saved file.
+    Calibrate last, because training again resets them. So does a second call of `calibrate`.
 
     Args:
         model: A classifier from build_classifier.
@@ -140,7 +140,7 @@ def calibrate(model: keras.Model, data: Data, *, cache: Cache | None = None) -> 
 
 
 def _set_thresholds(model: keras.Model, evaluation: Evaluation) -> dict[str, Any]:
-    """Set the thresholds of a multi-label classifier; return them, and the classes without any."""
+    """Set the thresholds of a multi-label classifier; return them, and the classes left at 0.5."""
     if not evaluation.is_multi_label:
         return {}
     found = choose(evaluation.labels, evaluation.probabilities)
@@ -153,6 +153,6 @@ def _set_thresholds(model: keras.Model, evaluation: Evaluation) -> dict[str, Any
 
 
 def set_temperature(model: keras.Model, temperature: float) -> None:
-    """Set what a classifier divides its logits by."""
+    """Set the temperature that a classifier divides its logits by."""
     probabilities_of(model).temperature = temperature
     model.make_predict_function(force=True)  # the compiled function holds the old temperature

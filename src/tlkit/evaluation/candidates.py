@@ -22,11 +22,11 @@ class Candidate:
 
     Attributes:
         learning_rate: The maximum learning rate of fine-tuning; None for the head alone.
-        share: How far its weights are from those before fine-tuning (0) to those after it (1).
+        share: Where its weights are between those before fine-tuning (0) and those after it (1).
         accuracy: Its accuracy on the images held out, 0 to 1.
         loss: Its cross-entropy on them at the best temperature, in nats.
         diverged: Whether its fine-tuning diverged.
-        temperature: That best temperature; 1 if fewer than ten of the images were misclassified.
+        temperature: The best temperature; 1 if fewer than ten of the images were misclassified.
     """
 
     learning_rate: float | None = None
@@ -43,7 +43,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """What it is, in a few words."""
+        """A short description of the candidate."""
         if self.learning_rate is None:
             return "head alone"
         rate = f"fine-tuned at {self.learning_rate:.3g}"
@@ -70,7 +70,11 @@ class Choice:
 
     @property
     def chosen(self) -> Candidate:
-        """The head alone, or of what has a lower loss and no lower accuracy, the lowest loss."""
+        """The candidate with the lowest loss, of the head alone and those that improve on it.
+
+        A candidate improves on the head alone if its loss is lower, its accuracy is not lower and
+        its fine-tuning did not diverge.
+        """
         alone, *tuned = self.candidates
         return best([alone, *(each for each in tuned if each.improves(alone))])
 
@@ -96,7 +100,7 @@ class Choice:
         return render_html(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as values that JSON can hold."""
+        """Return the choice as values that JSON can hold."""
         return asdict(self)
 
     @classmethod
@@ -109,13 +113,13 @@ class Choice:
 def measure(
     model: keras.Model, held_out: ImageDataset, *, cache: Cache | None = None, **candidate: Any
 ) -> Candidate:
-    """Return the candidate that a model is now, compared on the images held out.
+    """Evaluate a model on the images held out, and return the result as a candidate.
 
     Args:
-        model: The classifier.
-        held_out: The images.
+        model: The classifier, in the state to compare.
+        held_out: Images and labels that it was not trained on.
         cache: As for `evaluate`, if the backbone has not been trained.
-        candidate: More attributes of the candidate.
+        candidate: The candidate's learning rate, share and whether its fine-tuning diverged.
     """
     found = evaluate(model, held_out, cache=cache)
     enough = int((~found.correct).sum()) >= MIN_MISCLASSIFIED
@@ -128,5 +132,5 @@ def measure(
 
 
 def best(candidates: Sequence[Candidate]) -> Candidate:
-    """Return the candidate with the lowest loss; of equal ones, the first."""
+    """Return the candidate with the lowest loss; if several are equal, the first."""
     return min(candidates, key=lambda each: each.loss)

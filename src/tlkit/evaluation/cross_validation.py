@@ -1,7 +1,7 @@
-"""Evaluate a classifier by folds: each image is tested by a head that was not fitted to its fold.
+"""Cross-validate a classifier: each image is tested by a head that was not fitted to its fold.
 
-With few images, a test set of a fifth of them is too small to tell much. Cross-validation tests on
-all of them. The backbone is frozen, so it runs once over the images, and only heads are fitted.
+With few images, a test set of a fifth of them gives an imprecise accuracy. Cross-validation tests
+on all of them. The backbone is frozen, so it runs once over the images, and only heads are fitted.
 """
 
 from collections.abc import Callable
@@ -70,7 +70,7 @@ class CrossValidation:
         }
 
     def summary(self) -> str:
-        """Return the accuracy over the folds in a line."""
+        """Return the accuracy over the folds, in one line."""
         return (
             f"{self.num_folds} folds: accuracy {self.accuracy.format(0.01, 2)} % (mean and 95 % "
             f"interval over folds), from {100 * min(self.accuracies):.2f} to "
@@ -100,9 +100,9 @@ def cross_validate(
 ) -> CrossValidation:
     """Evaluate a classifier's backbone by folds, each tested by a head fitted to the other folds.
 
-    The backbone runs once over all images. The model is not changed, and its head does not matter;
-    fit that to all images. Which layers the head reads must not have been chosen by these images,
-    or the results are slightly too good.
+    The backbone runs once over all images. The model is not changed and its head is not used: to
+    get a classifier, fit the head to all images afterwards. The layers that the head reads must not
+    have been chosen on these images, or the results are slightly too optimistic.
 
     Args:
         model: A classifier from build_classifier, on a backbone not trained on these images.
@@ -110,8 +110,8 @@ def cross_validate(
         folds: How many folds, as for `tlkit.splits.assign_folds`.
         solver: "lbfgs" (logistic regression) or "ridge".
         seed: The seed of the folds and of the solver.
-        batch_size: Images a step.
-        cache: Where features are stored, so that images that were run before need not run again.
+        batch_size: Images per batch.
+        cache: Where features are stored, so that each image passes through the backbone only once.
 
     Raises:
         ConfigError: A number is wrong, or the head is more than one dense layer.
@@ -148,12 +148,12 @@ def pool_folds(
     *,
     class_names: tuple[str, ...],
 ) -> CrossValidation:
-    """Return the results of predicting each fold by what is fitted to the others.
+    """Predict each fold by a classifier that is fitted to the others, and return the results.
 
     Args:
-        predict: Returns the probabilities of the images at the second indices, by a classifier that
-            is fitted to those at the first.
-        fold_of: The fold of each image.
+        predict: Is called with two arrays of image indices; it fits a classifier to the first
+            images and returns the probabilities of the second, `(count, classes)`.
+        fold_of: The fold of each image, from 0.
         labels: The class index of each image.
         class_names: The name of each class.
     """

@@ -47,7 +47,8 @@ class Estimate:
         """Return the estimate of a mean over images, from one value per image.
 
         Args:
-            values: One value for each image; the interval is the normal one, for tens of images.
+            values: One value for each image. There should be tens of images, because the interval
+                assumes that their mean is normally distributed.
         """
         found = arrays.check_numbers("values", values, 1)
         if len(found) < 2:
@@ -73,7 +74,12 @@ class Estimate:
         return cls(mean=plain.mean, interval=widened)
 
     def format(self, unit: float, digits: int) -> str:
-        """Return mean and interval as text, in a unit."""
+        """Return mean and interval as text, in a unit.
+
+        Args:
+            unit: The unit, such as 0.01 for percent.
+            digits: How many decimals to show.
+        """
         mean = f"{self.mean / unit:.{digits}f}"
         if math.isnan(self.interval):
             return mean

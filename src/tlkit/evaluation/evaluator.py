@@ -44,10 +44,10 @@ def predict(
 ) -> np.ndarray:
     """Return the probability of each class for each image, `(count, classes)`.
 
-    Of a multi-label classifier, an image has the classes whose probability is at least that of
-    `tlkit.models.thresholds(model)`.
+    With a multi-label classifier, an image has the classes whose probability is at least their
+    threshold in `tlkit.models.thresholds(model)`.
 
-    With augmentation it is the mean over the image itself and `views` augmented copies:
+    With augmentation, the result is the mean over the image itself and `views` augmented copies:
     test-time augmentation (Krizhevsky et al., 2012).
 
     Args:
@@ -58,12 +58,12 @@ def predict(
         fit: How files and Pillow images are fitted into the model's size: as for
             `tlkit.sources.from_folder`.
         augmentation: Keras preprocessing layers such as RandomFlip.
-        views: How many augmented copies of each image to predict.
-        batch_size: Images a step.
+        views: How many augmented copies of each image to predict; used with augmentation only.
+        batch_size: Images per batch.
         seed: The seed of the augmentation; None continues the layers' own random numbers.
 
     Warns:
-        UserWarning: The classifier was trained by tlkit, and not on such augmentation.
+        UserWarning: The classifier was trained by tlkit, but without this augmentation.
 
     Raises:
         ConfigError: A number is wrong.
@@ -91,7 +91,7 @@ def predict(
 
 
 def _warn_untrained(model: keras.Model, augmentation: Sequence[keras.layers.Layer]) -> None:
-    """Warn of changes of images that the classifier was not trained on."""
+    """Warn of augmentation that the classifier was not trained on."""
     names = augmentation_record.find_untrained(model, augmentation)
     if names:
         user_warnings.warn(
@@ -132,13 +132,13 @@ def _predict(
 def embed(
     model: keras.Model, images: Images, *, fit: Fit = "squash", batch_size: int = 128
 ) -> np.ndarray:
-    """Return the features of each image, what a classifier's head reads, `(count, features)`.
+    """Return the features of each image that a classifier's head reads, `(count, features)`.
 
     Args:
         model: A classifier from build_classifier.
         images: As for `predict`.
         fit: As for `predict`.
-        batch_size: Images a step.
+        batch_size: Images per batch.
 
     Raises:
         ConfigError: A number is wrong, or the head is not one linear layer.
@@ -175,11 +175,11 @@ def run_in_order(
     *,
     augmentation: Sequence[keras.layers.Layer] = (),
 ) -> np.ndarray:
-    """Return a row for each image, in the order of their indices.
+    """Apply a function to blocks of images, and return a row for each image, sorted by index.
 
     Args:
         model: The classifier that images are checked against.
-        blocks: Indices of images, and these images.
+        blocks: Pairs of image indices, and the images with these indices.
         run: Returns a row for each image of a block.
         augmentation: Layers that are checked on the first block.
     """
@@ -241,11 +241,11 @@ def evaluate(
             Labels are integers or one-hot; for a multi-label classifier, rows of 0 and 1.
         augmentation: As for `predict`: test-time augmentation.
         views: As for `predict`.
-        batch_size: Images a step, for arrays.
+        batch_size: Images per batch, for arrays.
         seed: As for `predict`.
-        cache: Where the features that a head of one dense layer reads are stored, so that images
-            that were run before need not run again. None runs the whole model.
-        verbose: Whether a terminal shows meanwhile that images are run.
+        cache: Where the features that the head reads are stored, so that each image passes through
+            the backbone only once; the head must be one dense layer. None computes all again.
+        verbose: Whether to show progress in a terminal.
 
     Raises:
         DataError: Images or labels don't fit the model.

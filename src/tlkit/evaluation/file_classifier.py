@@ -1,4 +1,4 @@
-"""What predicting image files needs of a classifier: of Keras, or an exported one."""
+"""The parts of a classifier, of Keras or exported, that predicting image files needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,12 +19,13 @@ class FileClassifier:
 
     Attributes:
         class_names: The name of each class.
-        thresholds: For multi-label, the probability from which on an image has each class; None
+        thresholds: For multi-label, the lowest probability at which an image has each class; None
             otherwise.
         input_shape: The shape of a batch of images, as files are decoded.
         value_range: The values of black and white; None means (0, 255).
-        has_ood_score: Whether there is a score of "none of these".
-        run: Returns the probabilities of a batch, and the score as another column.
+        has_ood_score: Whether `run` also returns an out-of-distribution score.
+        run: Returns the probabilities of a batch, `(count, classes)`, and the score as a last
+            column.
     """
 
     class_names: tuple[str, ...]
@@ -36,7 +37,7 @@ class FileClassifier:
 
 
 def from_model(model: keras.Model) -> FileClassifier:
-    """Return a classifier of Keras as `predict_files` uses it."""
+    """Return a Keras classifier as `predict_files` uses it."""
     scored = read_scores(model)
     return FileClassifier(
         class_names=class_names(model),
@@ -51,7 +52,7 @@ def from_model(model: keras.Model) -> FileClassifier:
 def checked(
     model: keras.Model, run: Callable[[np.ndarray], np.ndarray]
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function of images as one that first checks them against a classifier."""
+    """Wrap a function of images, so that it first checks them against a classifier's input."""
     return lambda images: run_in_order(
         model,
         [(np.arange(len(images)), images)],

@@ -1,4 +1,4 @@
-"""What a classifier's head reads of each image, from the store where it is in it."""
+"""The features that a classifier's head reads, taken from the cache where they are stored."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tlkit.models import flat_graph
 from tlkit.models.flat_graph import Graph, Part, TensorId
 from tlkit.models.inspection import head_of
 
-_ROWS = 1024  # of features, that the head is called with
+_ROWS = 1024  # images whose features the head gets at a time
 
 
 class HeadFeatures:
@@ -23,7 +23,7 @@ class HeadFeatures:
     Args:
         model: The classifier.
         cache: Where the features that the head reads are stored.
-        progress: Shows how far a run of the network is.
+        progress: Shows how many images the network has processed.
 
     Raises:
         ConfigError: The head is more than one dense layer.
@@ -68,7 +68,7 @@ class HeadFeatures:
 
 
 def _list_read(graph: Graph, head: keras.layers.Dense) -> tuple[TensorId, ...]:
-    """Return what the head reads: of several layers, the features before they are concatenated."""
+    """Return the tensors that the head reads; of concatenated layers, those before joining."""
     step = next(step for step in graph.steps if step.operation is head)
     made = next((each for each in graph.steps if step.inputs[0] in each.outputs), step)
     return made.inputs if isinstance(made.operation, keras.layers.Concatenate) else step.inputs

@@ -21,7 +21,7 @@ from tlkit.models.inspection import features_of
 from tlkit.training.ood_detector import KEPT
 
 Meter = Callable[[int, int], None]
-"""Is called with the number of files that are done, and of all."""
+"""A function that is called with the number of files done, and of all files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +31,11 @@ class FilePrediction:
     Attributes:
         path: The file.
         classes: Names and probabilities, the most probable class first; empty if it is unreadable.
-        ood_score: The share of the training images that are less unlike them; None if the
-            classifier has no such score. See `tlkit.ood_scores`.
-        prediction_set: The classes of the prediction set; None if no coverage was asked for.
+        ood_score: The share of held-out training images that are more like the training images
+            than this one, 0 to 1; None if the classifier has no such score. See `tlkit.ood_scores`.
+        prediction_set: The classes of the prediction set; None without a coverage.
         labels: For multi-label, the classes whose probability is at least their threshold, in the
-            classifier's order; None otherwise.
+            order of the classifier's classes; None otherwise.
         problem: Why it is unreadable; empty otherwise.
     """
 
@@ -80,7 +80,8 @@ class FileFeatures:
 
     Attributes:
         path: The file.
-        features: What the classifier's head reads, in float32; None if it is unreadable.
+        features: The features that the classifier's head reads, `(features,)`, in float32; None if
+            the file is unreadable.
         problem: Why it is unreadable; empty otherwise.
     """
 
@@ -101,12 +102,13 @@ def predict_files(
     batch_size: int = 128,
     on_progress: Meter = lambda done, total: None,
 ) -> Iterator[FilePrediction]:
-    """Yield the most probable classes of each image file; unreadable files come with the reason.
+    """Yield the most probable classes of each image file, or the reason why it is unreadable.
 
     Threads read files while the model runs. Memory holds two batches, however many files there are.
 
     Args:
-        model: A classifier; of an exported one, `tlkit.experiments.load_exported` returns it.
+        model: A classifier, or the `FileClassifier` of an exported file, which
+            `tlkit.experiments.load_exported` returns.
         files: A file, a folder, or several of them. A folder means all images in it and its
             subfolders, in the order of their paths.
         top: Number of classes to name for each file.
@@ -114,13 +116,13 @@ def predict_files(
             `tlkit.predict_sets`; None predicts no sets.
         fit: As for `tlkit.sources.from_folder`.
         white: As for `tlkit.sources.from_folder`.
-        batch_size: Images a step.
-        on_progress: Is called after each step with the number of files done, and of all files.
+        batch_size: Images per batch.
+        on_progress: Is called after each batch with the number of files done, and of all files.
 
     Raises:
         ConfigError: A number is wrong, or the model can't promise a coverage.
-        DataError: There is no image, or none can be read, or there were too few validation images
-            for the coverage.
+        DataError: There are no images, or no image can be read, or there were too few validation
+            images for the coverage.
     """
     arguments.at_least("top", top, 1)
     threshold = None if coverage is None else _find_threshold(model, coverage)
@@ -158,7 +160,7 @@ def embed_files(
     batch_size: int = 128,
     on_progress: Meter = lambda done, total: None,
 ) -> Iterator[FileFeatures]:
-    """Yield the features of each image file; unreadable files come with the reason.
+    """Yield the features of each image file, or the reason why it is unreadable.
 
     Args:
         model: A classifier.
@@ -170,7 +172,7 @@ def embed_files(
 
     Raises:
         ConfigError: A number is wrong, or the head is not one linear layer.
-        DataError: There is no image, or none can be read.
+        DataError: There are no images, or no image can be read.
     """
     settings: dict[str, Any] = {"fit": fit, "white": white, "batch_size": batch_size}
     reader = checked(model, features_of(model).predict_on_batch)
@@ -198,7 +200,7 @@ def _run(
     white: int | None,
     batch_size: int,
 ) -> Iterator[tuple[Path, Any, str]]:
-    """Yield each file with its row of what the classifier returns, or with its problem."""
+    """Yield each file with its row of the classifier's results, or with its problem."""
     arguments.at_least("batch_size", batch_size, 1)
     found, passed_over = find_images([files] if isinstance(files, str | Path) else files)
     if not found:

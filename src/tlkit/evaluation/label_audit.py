@@ -76,7 +76,7 @@ class Audit:
         outliers: The images unlike all others, the furthest first.
         scores: The probability of the label of each image, `(count,)`: to check more images than
             the suspects, continue in the order of `scores.argsort()`.
-        num_folds: Each image was judged by a head that was fitted to the other folds.
+        num_folds: The number of folds; each image was judged by a head fitted to the other folds.
     """
 
     suspects: tuple[Suspect, ...]
@@ -131,8 +131,8 @@ def audit(
     image are. The model is not changed. Look at the images before you change a label.
 
     Take a backbone that was not trained on these images, since it would have learned their wrong
-    labels. Duplicates of an image vouch for each other: no image is judged by a head that was
-    fitted to another image of its group. The groups of an `ImageDataset` are used, and its
+    labels. Duplicates of an image would confirm its wrong label, so no image is judged by a head
+    that was fitted to another image of its group. The groups of an `ImageDataset` are used, and its
     duplicates and near-duplicates are added to them.
 
     Args:
@@ -140,13 +140,14 @@ def audit(
         data: Images and labels in any form; a dataset of batches must not shuffle. Images are
             read in batches, while the features of all of them are kept in memory.
         paths: The file of each image; by default those of an `ImageDataset`.
-        groups: A name for each image, the same for images that belong together; empty if each is
-            on its own. By default what `tlkit.splits.find_groups` finds in an `ImageDataset`.
-        num_folds: The number of folds.
+        groups: The name of each image's group, the same for images that belong together; empty if
+            no images do. By default the groups that `tlkit.splits.find_groups` finds in an
+            `ImageDataset`.
+        num_folds: The number of folds, at least 2.
         seed: The seed of the folds.
-        batch_size: Images a step.
-        cache: Where features are stored, so that images that were run before need not run again.
-        verbose: Whether to show bars meanwhile.
+        batch_size: Images per batch.
+        cache: Where features are stored, so that each image passes through the backbone only once.
+        verbose: Whether to show progress bars.
 
     Raises:
         ConfigError: A number is wrong, the head is more than one dense layer, or the classifier is
@@ -167,7 +168,7 @@ def audit(
         features, labels = read_features(model, inputs, batch_size, cache, progress)
     _check(labels, names, num_folds)
     _check_lengths(len(labels), paths=paths, groups=groups)
-    # cleanlab wants an image of every class, so classes without one are left out
+    # cleanlab needs an image of every class, so classes without images are left out
     present, indices = np.unique(labels, return_inverse=True)
     how: dict[str, Any] = {"num_folds": num_folds, "seed": seed, "verbose": verbose}
     probabilities = _out_of_fold(features, indices, groups, **how)
@@ -208,7 +209,7 @@ def _check_arguments(model: keras.Model, *, num_folds: int, seed: int, batch_siz
 
 
 def _validate_in_order(data: Data, model: keras.Model) -> batches.Inputs:
-    """Return images and labels in one form, whose order is the same each time."""
+    """Return images and labels in one form that has the same order each time it is read."""
     inputs = validate(data, model)
     if not has_fixed_order(inputs):
         raise DataError(
@@ -234,7 +235,10 @@ def read_features(
     cache: Cache | None = None,
     progress: CacheProgress | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features of every image that the head reads, and the class indices."""
+    """Return the features of every image that the head reads, and their class indices.
+
+    They are of shape `(count, features)` and `(count,)`.
+    """
     if cache is not None and batches.is_arrays(data):
         indices = batches.label_indices(data[1]).astype("int64")
         return HeadFeatures(model, cache, progress=progress).read(data[0]), indices

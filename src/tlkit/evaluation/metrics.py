@@ -14,7 +14,7 @@ from tlkit.errors import DataError
 from tlkit.evaluation import multi_label, single_label
 
 _MAX_ROWS = 30  # classes in a printed table
-_MAX_IN_NOTEBOOK = 20  # classes in a confusion matrix there
+_MAX_IN_NOTEBOOK = 20  # classes in a confusion matrix in a notebook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class ClassMetrics:
 
     Attributes:
         name: The class.
-        precision: The share of the images predicted as this class that are of it.
+        precision: The share of the images predicted as this class that are of this class.
         recall: The share of the images of this class that were predicted as it.
         f1: The harmonic mean of both.
         support: How many images of this class were tested.
@@ -48,9 +48,9 @@ class ClassMetrics:
         average_precision: For multi-label, the area under the precision-recall curve, summed in
             steps; None if no image of this class was tested.
         average_precision_interval: Its 95 % interval.
-        auc: For multi-label, the area under the ROC curve; None if all images are of this class, or
-            none is.
-        threshold: For multi-label, the probability from which on an image has this class.
+        auc: For multi-label, the area under the ROC curve; None if all tested images are of this
+            class, or none is.
+        threshold: For multi-label, the lowest probability at which an image has this class.
     """
 
     name: str
@@ -68,7 +68,7 @@ class ClassMetrics:
         """Return precision, recall and F1, with None in place of 0 for those that are undefined.
 
         Precision is undefined if no image was predicted as the class, recall if no image of it
-        was tested, F1 if both are so. The means over classes leave it out.
+        was tested, F1 if both are undefined. Means over classes leave out undefined values.
         """
         return (
             self.precision if self.num_predicted else None,
@@ -81,34 +81,37 @@ class ClassMetrics:
 class Evaluation:
     """The metrics of a classifier on a test set; `print(evaluation)` shows a table.
 
-    Where an image can have several classes, or none, means over classes leave out those for which
-    a metric is undefined, and all are in scikit-learn's sense.
+    Metrics are defined as in scikit-learn. For multi-label, where an image can have several classes
+    or none, means over classes leave out classes for which the metric is undefined.
 
     Attributes:
         count: How many images were tested.
-        accuracy: The share classified correctly, 0 to 1; for multi-label, with every class right
-            (subset accuracy).
+        accuracy: The share of images classified correctly, 0 to 1; for multi-label, of images with
+            every class correct (subset accuracy).
         accuracy_interval: The 95 % interval of the accuracy, by Wilson's method.
-        loss: Mean cross-entropy, in nats; for multi-label, of each class of each image.
-        top_k: The share whose class is among the k most probable, for k of 1, 3 and 5 as far as
-            there are more classes; empty for multi-label.
+        loss: Mean cross-entropy over images, in nats; for multi-label, over all classes of all
+            images.
+        top_k: The share of images whose class is among the k most probable, for each k of 1, 3 and
+            5 that is below the number of classes; empty for multi-label.
         balanced_accuracy: The mean recall of the classes that were tested; for multi-label, the
             mean of recall and specificity, averaged over classes.
         macro_f1: The mean F1 of the classes that were tested or predicted.
         calibration_error: The expected calibration error, 0 to 1; see
             `tlkit.evaluation.calibration_error`.
-        intervals: The 95 % intervals of loss, balanced_accuracy, macro_f1 and calibration_error,
-            by 1,000 bootstrap resamples of the images; for the two means over classes, within
-            each class. For multi-label, of all metrics, drawn from all images.
+        intervals: The 95 % intervals of loss, balanced_accuracy, macro_f1 and calibration_error, by
+            1,000 bootstrap resamples of the images, drawn within each class for the two means over
+            classes. For multi-label, also those of the last four metrics below, all by 200 to 1,000
+            resamples drawn from all images.
         classes: The metrics of each class.
         confusion: How many images of each true class (row) were predicted as each (column); for
-            multi-label `(classes, 2, 2)`, absent and present of each class.
+            multi-label one 2 x 2 matrix for each class, `(classes, 2, 2)`, in the order absent,
+            present.
         probabilities: `(count, classes)`, in the order of the test set.
-        labels: The true class index of each image; for multi-label, rows of 0 and 1.
-        mean_average_precision: For multi-label, the mean over classes (mAP).
+        labels: The true class index of each image, `(count,)`; for multi-label, rows of 0 and 1.
+        mean_average_precision: For multi-label, the mean average precision over classes (mAP).
         mean_auc: For multi-label, the mean area under the ROC curve.
         micro_f1: For multi-label, F1 of all classes of all images together.
-        hamming_loss: For multi-label, the share of single labels that are wrong.
+        hamming_loss: For multi-label, the share of all labels of all images that are wrong.
     """
 
     count: int
@@ -136,14 +139,14 @@ class Evaluation:
 
     @property
     def thresholds(self) -> np.ndarray:
-        """For multi-label, the probability from which on an image has each class."""
+        """For multi-label, the lowest probability at which an image has each class."""
         return np.array(
             [0.5 if each.threshold is None else each.threshold for each in self.classes]
         )
 
     @property
     def correct(self) -> np.ndarray:
-        """Whether each image was classified correctly; for multi-label, with every class right."""
+        """Whether each image was classified correctly; for multi-label, in all classes."""
         if self.is_multi_label:
             right = (self.probabilities >= self.thresholds) == self.labels
             return np.asarray(right.all(axis=1))
@@ -159,11 +162,11 @@ class Evaluation:
         """Return the pairs of classes that are confused most often, the most frequent first.
 
         Args:
-            count: How many at most.
+            count: The maximum number of pairs.
 
         Raises:
             ConfigError: `count` is below 1.
-            DataError: The evaluation is multi-label: an image may be of both classes.
+            DataError: The evaluation is multi-label, where an image can have both classes.
         """
         arguments.at_least("count", count, 1)
         if self.is_multi_label:
@@ -186,10 +189,12 @@ class Evaluation:
 
     @check_arguments
     def weakest(self, count: int) -> tuple[ClassMetrics, ...]:
-        """Return all classes in order, or if there are more, those tested with the lowest F1.
+        """Return the tested classes with the lowest F1, or all if there are at most `count`.
+
+        All classes are returned in the classifier's order.
 
         Args:
-            count: How many at most.
+            count: The maximum number of classes.
         """
         if len(self.classes) <= count:
             return self.classes
@@ -197,7 +202,7 @@ class Evaluation:
         return tuple(sorted(tested, key=lambda each: each.f1)[:count])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the metrics as values that JSON keeps, without the arrays of single images."""
+        """Return the metrics as values that JSON can hold, without the values of single images."""
         more = ("mean_average_precision", "mean_auc", "micro_f1", "hamming_loss")
         of_class = ("average_precision", "average_precision_interval", "auc", "threshold")
         left_out = () if self.is_multi_label else of_class
@@ -258,7 +263,7 @@ class Evaluation:
         if len(self.classes) > _MAX_ROWS:
             lines.append(f"the {len(rows)} of {len(self.classes):,} classes with the lowest F1:")
         untested = sum(not each.support for each in self.classes)
-        if untested and not self.is_multi_label:  # whose summary names them
+        if untested and not self.is_multi_label:  # the multi-label summary names them
             lines.append(f"{untested:,} of {len(self.classes):,} classes have no images to test on")
         shares = [name for name in columns if name not in ("class", "images", "threshold")]
         table = build_table(columns, rows, align=align, bars=shares)
@@ -292,7 +297,7 @@ def compute_metrics(
         probabilities: `(count, classes)`, each row adding up to 1; for multi-label, each one from
             0 to 1.
         class_names: The name of each class.
-        thresholds: For multi-label, the probability from which on an image has a class, one for
+        thresholds: For multi-label, the lowest probability at which an image has a class, one for
             each class; by default 0.5.
 
     Raises:

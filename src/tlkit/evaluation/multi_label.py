@@ -32,7 +32,7 @@ def check(labels: np.ndarray, probabilities: np.ndarray) -> None:
     """Check rows of 0 and 1 against the probabilities of the same images.
 
     Raises:
-        DataError: They don't fit.
+        DataError: The shapes differ, or values are out of range.
     """
     if labels.shape != probabilities.shape or not np.isin(labels, (0, 1)).all():
         raise DataError(
@@ -87,7 +87,8 @@ def measure(
     Args:
         labels: Rows of 0 and 1, `(count, classes)`.
         probabilities: `(count, classes)`.
-        thresholds: The probability from which on an image has a class, one for each class.
+        thresholds: The lowest probability at which an image has a class, one for each class; None
+            means 0.5.
     """
     decided = np.full(labels.shape[1], 0.5) if thresholds is None else np.asarray(thresholds)
     predicted = (probabilities >= decided).astype(int)
@@ -143,14 +144,14 @@ def _measure_classes(
 
 
 def _losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return the binary cross-entropy of each image, the mean over its classes."""
+    """Return the binary cross-entropy of each image, as the mean over its classes."""
     right = np.where(labels == 1, probabilities, 1 - probabilities)
     return np.asarray(-np.log(np.maximum(right, _MIN_PROBABILITY)).mean(axis=1))
 
 
-# The calibration error weighs each bin's distance of mean probability and share of images by its
-# count. That product is the sum of probability minus label over the bin, so the sums of each image
-# are enough to compute it for any resample.
+# The calibration error is the mean, over bins, of the distance between mean probability and share
+# of positive labels, weighted by the bin's count. Count times distance is the absolute sum of
+# probability minus label over the bin, so the sums of each image are enough for any resample.
 def _sum_gaps(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Return the sum of probability minus label of each image in each bin, `(count, bins)`."""
     sums = np.zeros((len(labels), NUM_BINS))
@@ -164,7 +165,8 @@ def _sum_gaps(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 class _Counts:
     """Correct and wrong predictions of each class in bootstrap resamples of the images.
 
-    A resample is a weight for each image, how often it was drawn: counts are products of matrices.
+    A resample is represented by a weight for each image, the number of times that it was drawn, so
+    that counts are products of matrices.
 
     Args:
         weights: `(resamples, count)`.
@@ -202,10 +204,11 @@ class _Counts:
         return np.asarray(wrong.sum(axis=1) / (self.count[:, 0] * wrong.shape[1]))
 
 
-# The images are drawn with replacement, as many as there are. What is drawn is not looked up in the
-# arrays: each resample is a weight for every image, how often it was drawn. With the images sorted
-# by score once, cumulative sums of the weights give the curves of all resamples. Images of equal
-# score can't be told apart, so the curves have a point only after the last of them.
+# The images are drawn with replacement, as many as the test set has. Instead of looking up drawn
+# images, each resample is represented by a weight for every image, the number of times that it was
+# drawn. With the images sorted by score once, cumulative sums of the weights give the curves of all
+# resamples. Images of equal score can't be ranked, so the curves have a point only after the last
+# of them.
 def _intervals(
     labels: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray
 ) -> tuple[dict[str, tuple[float, float]], list[tuple[float, float]]]:
@@ -246,15 +249,15 @@ def ranking(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return average precision and area under the ROC curve, for several weightings of the images.
 
-    They are those of scikit-learn; NaN where one is undefined.
+    Both are defined as in scikit-learn; NaN where one is undefined.
 
     Args:
-        labels: 0 or 1 for each image.
-        scores: The score of each.
+        labels: 0 or 1 for each image, `(count,)`.
+        scores: The score of each image, `(count,)`.
         weights: `(weightings, count)`, at least 0.
     """
     order = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, [True]))  # of each score
+    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, [True]))  # image of each score
     ordered = weights[:, order]
     retrieved = np.cumsum(ordered, axis=1)[:, last]
     found = np.cumsum(ordered * labels[order], axis=1)[:, last]
@@ -288,7 +291,7 @@ def precision_error(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def _percentiles(values: np.ndarray) -> list[tuple[float, float]]:
-    """Return the middle 95 % of each column; NaN of a column that is never defined."""
+    """Return the middle 95 % of each column; NaN for a column without finite values."""
     columns = values.reshape(len(values), -1).T
     defined = [column[np.isfinite(column)] for column in columns]
     return [
@@ -298,14 +301,14 @@ def _percentiles(values: np.ndarray) -> list[tuple[float, float]]:
 
 
 def _nanmean(values: np.ndarray) -> np.ndarray:
-    """Return the mean of what is defined in each row; NaN of a row without any."""
+    """Return the mean of the finite values of each row; NaN for a row without any."""
     defined = np.isfinite(values)
     total = np.where(defined, values, 0).sum(axis=1)
     return np.asarray(total / np.where(defined.any(axis=1), defined.sum(axis=1), np.nan))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """Return the mean of what is defined; None if nothing is."""
+    """Return the mean of the values that are not None; None if all are."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
 

@@ -1,4 +1,4 @@
-"""None of these: how unlike its training images a classifier finds an image."""
+"""Out-of-distribution scores: how unlike a classifier's training images an image is."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,13 +25,14 @@ from tlkit.training.ood_detector import KEPT, OODDetector
 
 @dataclass(frozen=True, kw_only=True)
 class OODFit:
-    """What `fit_ood` fitted; `print` shows it in a sentence.
+    """The result of `fit_ood`; `print` shows it in a sentence.
 
     Attributes:
         num_images: Number of training images.
         num_classes: Number of their classes.
         num_bytes: How many bytes the model's file grows by.
-        kept: The share of training images, held out, that the threshold keeps.
+        kept: The threshold of the score, which is also the share of held-out training images whose
+            score is at most this threshold.
     """
 
     num_images: int
@@ -56,19 +57,19 @@ def fit_ood(
     batch_size: int = 128,
     seed: int = 0,
 ) -> OODFit:
-    """Store in a classifier what its training images are like, so that `ood_scores` can compare.
+    """Fit Gaussians to the features of the training images, for `ood_scores`.
 
-    Every recipe does this at the end of its training. It becomes part of the model, also in a
-    saved file; training again removes it.
+    The fit becomes part of the model, also in a saved file; training again removes it. Every recipe
+    does this at the end of its training.
 
     Args:
         model: A classifier from build_classifier.
         data: The training images and labels, in any form. The distances of training images are
             measured by 5 folds, each image by Gaussians that were not fitted to it.
         validation_data: Images and labels that the classifier was not trained on, to measure
-            distances on instead. After fine-tuning the backbone knows its training images, and
-            every new image is further away than these.
-        batch_size: Images a step, for arrays.
+            distances on instead. Pass them after fine-tuning, which brings training images closer
+            to the Gaussians than new images.
+        batch_size: Images per batch, for arrays.
         seed: The seed of the folds.
 
     Raises:
@@ -101,12 +102,12 @@ def fit_ood(
 
 
 def fit_threshold(model: keras.Model, validation_data: Data, *, batch_size: int = 128) -> None:
-    """Measure distances on validation images, in place of the training images.
+    """Measure the distances of validation images, and use them in place of the training images'.
 
     Args:
         model: A classifier after `fit_ood`.
         validation_data: As for `fit_ood`.
-        batch_size: Images a step, for arrays.
+        batch_size: Images per batch, for arrays.
 
     Raises:
         ConfigError: The classifier has no score.
@@ -122,14 +123,15 @@ def ood_scores(
 ) -> np.ndarray:
     """Return how unlike the training images each image is, 0 to 1, `(count,)`.
 
-    A score of 0.99 says: more unlike than 99 % of the training images, held out. Above 0.95 an
-    image is probably none of these classes: of images like the training images, 5 % are above it.
+    A score of 0.99 means that an image is more unlike the training images than 99 % of training
+    images that were held out. Above 0.95 an image probably shows none of the classes: of images
+    like the training images, 5 % have such a score.
 
     Args:
         model: A classifier that a recipe trained, or after `fit_ood`.
         images: As for `tlkit.predict`.
         fit: As for `tlkit.predict`.
-        batch_size: Images a step.
+        batch_size: Images per batch.
 
     Raises:
         ConfigError: The classifier has no such score.
@@ -139,10 +141,10 @@ def ood_scores(
 
 
 def detector_of(model: keras.Model) -> OODDetector:
-    """Return what `fit_ood` stored in a classifier.
+    """Return the detector that `fit_ood` stored in a classifier.
 
     Raises:
-        ConfigError: It stored nothing.
+        ConfigError: The classifier holds no detector, or is multi-label.
     """
     _refuse_multi_label(model)
     found = ood_detector.from_arrays(probabilities_of(model).stored)
@@ -155,9 +157,9 @@ def detector_of(model: keras.Model) -> OODDetector:
 
 
 def read_scores(model: keras.Model) -> Callable[[np.ndarray], np.ndarray] | None:
-    """Return a function of images, in one pass: their probabilities, and their score as a column.
+    """Return a function of images that returns their probabilities, and their score as last column.
 
-    None if the classifier has no such score.
+    The backbone runs once for both. The result is None if the classifier has no such score.
     """
     found = ood_detector.from_arrays(probabilities_of(model).stored)
     if found is None:

@@ -42,15 +42,15 @@ def predict_sets(
 ) -> np.ndarray:
     """Return which classes are in the prediction set of each image, as booleans `(count, classes)`.
 
-    Of images like the validation images, the set contains the true class for a share of at least
-    `coverage`, whatever the classifier: split conformal prediction with the least ambiguous sets
-    (Sadinle et al., 2019, arXiv:1609.00451). That is an average over all images, not a promise for
-    each class. The set always contains the most probable class.
+    For images like the validation images, the set contains the true class for a share of at least
+    `coverage`, however good the classifier is: split conformal prediction with the least ambiguous
+    sets (Sadinle et al., 2019, arXiv:1609.00451). This holds on average over all images; for a
+    single class the share can be lower. The set always contains the most probable class.
 
     Args:
-        model: A classifier after `tlkit.calibrate`, which measures its validation images.
+        model: A classifier after `tlkit.calibrate`, which stores scores of the validation images.
         images: As for `tlkit.predict`.
-        coverage: The share to promise, 0 < coverage < 1.
+        coverage: The share of images to promise, 0 < coverage < 1.
         settings: Other arguments of `tlkit.predict`.
 
     Raises:
@@ -93,10 +93,12 @@ def scores_of(model: keras.Model) -> np.ndarray:
 
 # Split conformal prediction: if validation and new images come from the same source, the score of a
 # new image is equally likely to have any rank among those of the n validation images and its own.
-# So it is at most the k-th smallest of the n with probability k / (n + 1) or more, and k is the
-# smallest that promises the coverage. With too few images that would be the (n + 1)-th.
+# So it is at most the k-th smallest of the n with a probability of at least k / (n + 1), and k is
+# the smallest rank that promises the coverage. With too few images, k would be n + 1.
 def find_threshold(scores: np.ndarray, coverage: float) -> float:
-    """Return the largest score with which a class belongs to a set.
+    """Return the largest score at which a class belongs to a set.
+
+    The score of a class is one minus its probability.
 
     Raises:
         ConfigError: The coverage is not between 0 and 1.
@@ -138,8 +140,8 @@ def measure_sets(
 
     Args:
         model: The classifier.
-        evaluation: Of the classifier, on test images.
-        coverage: The share to promise.
+        evaluation: The evaluation of the classifier on test images.
+        coverage: The share of images to promise, 0 < coverage < 1.
     """
     layer = probabilities_of(model)
     scores = layer.stored.get(KEY)

@@ -1,4 +1,4 @@
-"""Whether confidences are accuracies: of predictions at 80 %, are 80 % correct?"""
+"""Reliability of confidences: are 80 % of the predictions with a confidence of 80 % correct?"""
 
 from dataclasses import dataclass
 
@@ -40,11 +40,12 @@ class CalibrationBin:
 def calibration_curve(
     labels: np.ndarray, probabilities: np.ndarray, *, num_bins: int = NUM_BINS
 ) -> list[CalibrationBin]:
-    """Return the accuracy of predictions by their confidence, the highest probability.
+    """Return the accuracy of predictions by their confidence, in bins.
 
-    scikit-learn's function of this name is for two classes. This one is for any number, and keeps
-    empty bins and the count of each. For multi-label it is the share of images that have a class,
-    by the probability of that class, over all classes.
+    The confidence is the highest probability. scikit-learn's function of this name is for two
+    classes; this one is for any number, and keeps empty bins and the count of each bin. For
+    multi-label, the curve is the share of images that have a class, by the probability of that
+    class, over all classes.
 
     Args:
         labels: The true class index of each image; for multi-label, rows of 0 and 1.
@@ -99,7 +100,7 @@ def divide_into_bins(
 
 
 def bin_of(confidence: np.ndarray, num_bins: int) -> np.ndarray:
-    """Return the index of the bin of equal width of each confidence."""
+    """Return the index of the bin of each confidence, for bins of equal width."""
     above = np.ceil(confidence * num_bins).astype(int)
     return np.asarray(np.clip(above - 1, 0, num_bins - 1))
 
@@ -131,22 +132,22 @@ def mean_distance(bins: list[CalibrationBin]) -> float:
 
 
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the temperature that divides the logits for the lowest cross-entropy.
+    """Return the temperature, a divisor of the logits, with the lowest cross-entropy.
 
-    Temperature scaling: Guo et al., 2017 (arXiv:1706.04599). Above 1 the confidences were too
-    high. The predicted classes stay the same.
+    Temperature scaling: Guo et al., 2017 (arXiv:1706.04599). A temperature above 1 means that the
+    confidences were too high. The predicted classes stay the same.
 
     Args:
         labels: The true class index of each image; for multi-label, rows of 0 and 1.
-        probabilities: `(count, classes)`, of images that were not trained on.
+        probabilities: `(count, classes)`, of images that the classifier was not trained on.
     """
     return temperature.fit_temperature(_to_logits(labels, probabilities), labels)
 
 
 def calibrated_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the cross-entropy at the temperature at which it is lowest.
+    """Return the cross-entropy at the best temperature, where it is lowest.
 
-    It compares classifiers by what they know, however overconfident they are.
+    So classifiers can be compared regardless of how overconfident each of them is.
 
     Args:
         labels: As for `fit_temperature`.

@@ -1,4 +1,4 @@
-"""Whether one classifier is better than another, on the same test images."""
+"""Test whether one classifier is better than another on the same images."""
 
 import math
 from dataclasses import dataclass
@@ -36,8 +36,9 @@ class McNemar:
     def difference(self) -> Estimate:
         """The accuracy of the second minus that of the first, with its 95 % interval.
 
-        The interval is the adjusted Wald interval of paired shares (Bonett and Price, 2012): one
-        image more is counted for each side, so its middle may lie beside the difference a little.
+        The width is that of the adjusted Wald interval of paired proportions (Bonett and Price,
+        2012), which adds one image to each of the two counts. The interval is centred on the
+        measured difference, without this adjustment.
         """
         first, second = (
             (only + 1) / (self.count + 2) for only in (self.only_first, self.only_second)
@@ -97,10 +98,10 @@ def compare_correct(first: np.ndarray, second: np.ndarray) -> McNemar:
 
     Args:
         first: Whether the first classifies each image correctly, `(count,)`.
-        second: The same of the second.
+        second: Whether the second classifies each of the same images correctly, `(count,)`.
 
     Raises:
-        DataError: There are no images, or not the same number of both.
+        DataError: There are no images, or the numbers of images differ.
 
     Examples:
         >>> found = compare_correct(np.array([True, True, False]), np.array([True, False, False]))

@@ -19,10 +19,10 @@ _TOP = (1, 3, 5)
 
 
 def check(labels: np.ndarray, *, num_classes: int) -> None:
-    """Check that class indices are of known classes.
+    """Check that class indices are valid.
 
     Raises:
-        DataError: One is not.
+        DataError: An index is below 0, or not below the number of classes.
     """
     if labels.min() < 0 or labels.max() >= num_classes:
         raise DataError(
@@ -77,7 +77,7 @@ def _measure_classes(
 
 def _top_k(labels: np.ndarray, probabilities: np.ndarray) -> dict[int, float]:
     classes = probabilities.shape[1]
-    if classes == 2:  # scikit-learn takes one column of two classes
+    if classes == 2:  # scikit-learn expects a single column for two classes
         return {1: float((probabilities.argmax(axis=1) == labels).mean())}
     return {
         k: float(top_k_accuracy_score(labels, probabilities, k=k, labels=np.arange(classes)))

@@ -1,11 +1,14 @@
-"""From which probability on an image has a class: thresholds chosen on validation images."""
+"""Thresholds of a multi-label classifier, chosen on validation images.
+
+A threshold is the lowest probability at which an image has a class.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 MIN_IMAGES = 10
-"""A class needs as many validation images that have it, and as many that don't."""
+"""How many validation images with a class, and how many without it, choosing a threshold needs."""
 DEFAULT = 0.5
 
 
@@ -14,7 +17,7 @@ class Thresholds:
     """The thresholds of all classes.
 
     Attributes:
-        values: The probability from which on an image has each class.
+        values: The lowest probability at which an image has each class.
         chosen: Whether each was chosen on validation images; the others are 0.5.
     """
 
@@ -23,17 +26,16 @@ class Thresholds:
 
 
 # With the images sorted by probability, a threshold between two different probabilities separates
-# those before from those after. So all F1 scores that can be reached follow from cumulative sums.
-# Of thresholds that are equally good the one nearest to 0.5 is taken: it lies between the same
-# images, or between others with the same F1.
+# the images before it from those after it. So cumulative sums give all F1 scores that thresholds
+# can reach. Of several thresholds with the same F1, the one nearest to 0.5 is taken.
 def choose(labels: np.ndarray, probabilities: np.ndarray) -> Thresholds:
     """Return the threshold of each class with the highest F1.
 
-    Lipton et al., 2014 (arXiv:1402.1892). A class with fewer than ten images that have it, or that
-    don't, keeps 0.5: on so few, the best threshold is a matter of chance.
+    Lipton et al., 2014 (arXiv:1402.1892). A class that fewer than ten images have, or fewer than
+    ten lack, stays at 0.5: with so few images, the best threshold is a matter of chance.
 
     Args:
-        labels: Rows of 0 and 1, `(count, classes)`, of images that were not trained on.
+        labels: Rows of 0 and 1, `(count, classes)`, of images that were not used for training.
         probabilities: `(count, classes)`.
 
     Examples:
@@ -53,10 +55,10 @@ def _best(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Return the threshold with the highest F1 of one class."""
     order = np.argsort(-probabilities, kind="stable")
     scores = probabilities[order]
-    last = np.flatnonzero(np.append(np.diff(scores) != 0, [True]))  # of each probability
+    last = np.flatnonzero(np.append(np.diff(scores) != 0, [True]))  # image of each probability
     found = np.cumsum(labels[order])[last]
     f1 = 2 * found / (labels.sum() + last + 1)
-    low = np.append(scores[last[1:]], 0)  # a threshold above this, and at most the score itself
+    low = np.append(scores[last[1:]], 0)  # thresholds above it, up to the score, have the same F1
     nearest = np.clip(DEFAULT, low + (scores[last] - low) / 2, scores[last])
     best = np.flatnonzero(f1 >= f1.max() - 1e-12)
     return float(nearest[best[np.abs(nearest[best] - DEFAULT).argmin()]])

@@ -1,4 +1,4 @@
-"""The results of tuning: settings of a recipe, judged by folds of the training images."""
+"""The results of tuning: settings of a recipe, compared by folds of the training images."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,19 @@ _MAX_SHOWN = 10  # trials
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One choice of settings, trained and judged on each fold in turn.
+    """One choice of settings, trained and scored on each fold in turn.
 
     Attributes:
-        name: "trial 3", or for what the others are compared with "head alone".
+        name: "trial 3"; "defaults" or "head alone" for those that the others are compared with.
         settings: Arguments of the recipe's function.
         augment: Names of augmentations, as for `tlkit.data.create_augmentation`.
-        parameters: The parameters of the space that these settings stand for.
+        parameters: The parameters of the search space that these settings follow from.
         losses: The cross-entropy on each fold, at its best temperature, in nats.
         accuracies: The accuracy on each fold, 0 to 1.
         seconds: How long it took.
-        is_complete: Whether all folds were trained; a trial that was worse than the median of the
-            others after its first folds was stopped, and so was one whose time was over.
+        is_complete: Whether all folds were trained. A trial is stopped if it is worse than the
+            median of the others after its first folds; the defaults are incomplete too if the time
+            was over before their last fold.
     """
 
     name: str
@@ -62,12 +63,12 @@ class Trial:
         return str(self)
 
     def describe(self) -> str:
-        """Return its settings in a line."""
+        """Return its settings in one line."""
         shown = [f"{name}={_show(value)}" for name, value in self.settings.items()]
         return " ".join([*shown, *(["augment=" + "+".join(self.augment)] if self.augment else [])])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as values that JSON can hold."""
+        """Return the trial as values that JSON can hold."""
         return {**asdict(self), "settings": dict(self.settings)}
 
     @classmethod
@@ -79,19 +80,20 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """What `tlkit.tune` found; `print(tuning)` shows the best trials.
+    """The results of `tlkit.experiments.tune`; `print(tuning)` shows the best trials.
 
     Attributes:
         recipe: The name of the recipe that was tuned.
-        measure: What was optimised: "loss" or "accuracy", the mean over the folds.
+        measure: The measure that was optimised, "loss" or "accuracy": its mean over the folds.
         num_images: How many images there were.
         num_folds: How many folds.
-        defaults: The recipe as it is.
-        head_alone: The head without fine-tuning; None for a recipe whose head is not solved.
+        defaults: The trial of the recipe's default settings.
+        head_alone: The trial of the head without fine-tuning; None for a recipe whose head is not
+            solved.
         trials: All other trials, in the order in which they were tried.
         importances: How much of the measure's variance each setting explains, 0 to 1, by fANOVA
             (Hutter et al., 2014); empty with fewer than five complete trials.
-        seconds: How long all of it took, in all processes.
+        seconds: How long the tuning took, in all processes.
         budget_ran_out: Whether the time was over before the last trial.
     """
 
@@ -108,27 +110,27 @@ class Tuning:
 
     @property
     def compared(self) -> tuple[Trial, ...]:
-        """The head alone, the defaults and all trials, those that were stopped too."""
+        """The head alone, the defaults and all trials, including those that were stopped."""
         first = () if self.head_alone is None else (self.head_alone,)
         return (*first, self.defaults, *self.trials)
 
     @property
     def ranking(self) -> tuple[Trial, ...]:
-        """The complete ones, the best first."""
+        """The complete trials, the best first."""
         whole = [each for each in self.compared if each.is_complete]
         sign = 1 if self.measure == "loss" else -1
         return tuple(sorted(whole, key=lambda each: sign * getattr(each, self.measure)))
 
     @property
     def best(self) -> Trial:
-        """The best trial; the recipe's defaults if not even they were complete."""
+        """The best complete trial; the defaults if no trial is complete."""
         return next(iter(self.ranking), self.defaults)
 
     def gain(self, over: Trial) -> Estimate:
-        """Return by how much the best is better than another, by fold, with its 95 % interval.
+        """Return by how much the best trial is better than another, by fold, with 95 % interval.
 
-        It is too good by a little: the best of many is partly best by chance. Test images that
-        tuning has not seen tell more.
+        The gain is slightly too optimistic, because the best of many trials is partly the best by
+        chance. Test images that were not used for tuning measure it without this bias.
 
         Args:
             over: A complete trial.
@@ -143,7 +145,7 @@ class Tuning:
         return values
 
     def summary(self) -> str:
-        """Return what was tried and what it brings, in a few lines."""
+        """Return the number of trials and the gain of the best one, in a few lines."""
         stopped = sum(not each.is_complete for each in self.compared)
         lines = [
             f"{plural(len(self.trials), 'trial')} of {self.recipe} on {self.num_folds} folds "
@@ -181,7 +183,7 @@ class Tuning:
         return render_html(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as values that JSON can hold."""
+        """Return the tuning as values that JSON can hold."""
         return asdict(self)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""How well a classifier does on the images it had before, and on those that were added."""
+"""The accuracy of a classifier on the images that it had before, and on images that were added."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -20,12 +20,12 @@ class Addition:
     """The accuracy on some of the test images.
 
     Attributes:
-        images: Which: old images, new images of old classes, or new classes.
-        num_training: How many such images were trained on.
-        num_test: How many were tested on.
+        images: The kind of images: old images, new images of old classes, or images of new classes.
+        num_training: The number of such images in the training set.
+        num_test: The number of such images in the test set.
         before: The accuracy of a classifier that was trained without new images, on the same test
-            images; None if none was trained.
-        accuracy: The accuracy.
+            images; None if no such classifier was trained.
+        accuracy: The accuracy, 0 to 1.
         interval: Its 95 % interval, by Wilson's method.
     """
 
@@ -39,16 +39,16 @@ class Addition:
 
 @dataclass(frozen=True, kw_only=True)
 class Additions:
-    """Old and new images side by side; `print` shows a table.
+    """The accuracies on old and new images; `print` shows a table.
 
     Attributes:
-        rows: One for each kind of images that there are in the test.
+        rows: One row for each kind of images that the test set has.
     """
 
     rows: tuple[Addition, ...]
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """Return values that JSON can hold."""
+        """Return the rows as values that JSON can hold."""
         return [{**asdict(row), "interval": list(row.interval)} for row in self.rows]
 
     def __rich__(self) -> rich.console.RenderableType:
@@ -68,10 +68,10 @@ def measure(
     """Measure a classifier on old and new images.
 
     Args:
-        split: The images; `added` tells which are new.
-        evaluation: Of the classifier on the test images.
-        evaluate_before: Trains and evaluates a classifier on a split of the old images; None if
-            that would take long.
+        split: The images; `added` marks new images.
+        evaluation: The evaluation of the classifier on the test images.
+        evaluate_before: A function that trains and evaluates a classifier on a split of the old
+            images; None if this would take too long.
     """
     train, test = (np.asarray(part.added, bool) for part in (split.train, split.test))
     old_classes = np.unique(split.train.labels[~train])
@@ -102,7 +102,7 @@ def measure(
 
 
 def _select(kind: str, part: ImageDataset, old_classes: np.ndarray) -> np.ndarray:
-    """Return which images of a part are of this kind."""
+    """Return whether each image of a part is of this kind, `(count,)`."""
     added = np.asarray(part.added, bool)
     if kind == "old images":
         return ~added
@@ -111,7 +111,7 @@ def _select(kind: str, part: ImageDataset, old_classes: np.ndarray) -> np.ndarra
 
 
 def _take_old(split: Split, classes: np.ndarray) -> Split:
-    """Return the old images of a split, of the classes that they were trained on."""
+    """Return the old images of a split, of those classes that have old training images."""
 
     def take(part: ImageDataset) -> ImageDataset:
         old = part.take(~np.asarray(part.added, bool) & np.isin(part.labels, classes))

@@ -1,4 +1,4 @@
-"""Images of an experiment that are arrays with their own split: MNIST by name, or an .npz file."""
+"""The images of an experiment on arrays with their own split: MNIST by name, or an .npz file."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,23 +20,23 @@ _DIGITS = 6  # in the name of an image
 
 
 def is_arrays(place: str) -> bool:
-    """Return whether an experiment's `data` is the name of a set, or an .npz file."""
+    """Return whether an experiment's `data` is the name of a data set, or an .npz file."""
     return is_name(place) or Path(place).suffix.lower() == ".npz"
 
 
 def is_name(place: str) -> bool:
-    """Return whether `data` is the name of a set, and no file or folder."""
+    """Return whether `data` is the name of a data set, and not a file or folder."""
     return place in datasets.names() and not Path(place).exists()
 
 
 def resolve(experiment: Experiment) -> Experiment:
-    """Return an experiment with the settings that suit such a set, where none were given.
+    """Return an experiment with settings for such a data set, where the user set none.
 
     Images are resized to 32 pixels, and a tenth of the training images is held out as validation
-    images, so that test images are used for the results alone.
+    images, so that test images are used for the results only.
 
     Raises:
-        ConfigError: A setting is for folders or tables.
+        ConfigError: The user set an option that is for folders or tables.
     """
     for name in _FORBIDDEN:
         if getattr(experiment, name):
@@ -54,11 +54,11 @@ def resolve(experiment: Experiment) -> Experiment:
 
 
 def load(experiment: Experiment, class_names: Sequence[str] | None) -> ImageDataset:
-    """Return all images of a set, each with its part and a name such as train/000012.
+    """Return all images of a data set, each with its part and a name such as train/000012.
 
     Raises:
-        DataError: The file is damaged, or the classes are others.
-        DownloadError: The set is not on disk and can't be downloaded.
+        DataError: The file is damaged, or the classes differ.
+        DownloadError: The data set is not on disk and can't be downloaded.
     """
     parts = _read(experiment.data)
     images = np.concatenate([parts.train.images, parts.test.images])
@@ -76,10 +76,10 @@ def load(experiment: Experiment, class_names: Sequence[str] | None) -> ImageData
 
 
 def split(experiment: Experiment, dataset: ImageDataset) -> Split:
-    """Return the set's own split, with validation images held out from its training images.
+    """Return the data set's own split, with validation images held out from its training images.
 
-    Duplicates are not looked for: the sets are benchmarks, whose test images are given, and small
-    grey digits resemble each other.
+    There is no search for duplicates: the test images of these benchmarks are fixed, and small grey
+    digits resemble each other.
     """
     parts = np.asarray(dataset.parts)
     train, validation = splits.hold_out(
@@ -90,7 +90,7 @@ def split(experiment: Experiment, dataset: ImageDataset) -> Split:
 
 
 def describe_names() -> str:
-    """Return the names of the sets as text."""
+    """Return the names of the data sets as text."""
     return join_first([repr(name) for name in datasets.names()])
 
 

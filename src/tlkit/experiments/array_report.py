@@ -1,4 +1,4 @@
-"""The report of a training on arrays, by a recipe that a program has changed."""
+"""The report of a training on arrays, for a recipe that a program has changed."""
 
 from tlkit._internal.signatures import check_arguments
 from tlkit.data.splits import Split
@@ -22,17 +22,17 @@ def describe_training(
     command: str,
     seed: int,
 ) -> ReportFacts:
-    """Return what the report of a training states, with its figures; `save_run` writes it.
+    """Return the values that the report of a training states, with its figures, for `save_run`.
 
-    `tlkit.experiments.run` does this for images on disk.
+    For images on disk, `tlkit.experiments.run` does this.
 
     Args:
         recipe: The recipe that was trained.
-        parts: The images, by what they were used for.
+        parts: The training, validation and test images.
         trained: The classifier and the record of its training.
-        evaluation: Of the classifier, on the test images.
+        evaluation: The evaluation of the classifier on the test images.
         weights: The weights that the backbone started from: "imagenet", "starter", or None for
-            random ones.
+            random weights.
         command: The command that repeats the training; may be empty.
         seed: The seed of the training.
     """

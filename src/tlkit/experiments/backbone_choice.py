@@ -1,4 +1,4 @@
-"""Choose the backbone of an experiment by probing several, and train with that one."""
+"""Choose the backbone of an experiment by probing several, to train with the chosen one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,16 +24,16 @@ from tlkit.experiments.recipe import Recipe
 def prepare(
     experiment: Experiment, on_message: Callable[[object], None] = lambda message: None
 ) -> Experiment:
-    """Return an experiment ready to start, whether it names a backbone or chooses one.
+    """Return an experiment ready to start, whether it names one backbone or compares several.
 
-    Image sizes too small for one backbone are left out of a search, if it has others.
+    An image size too small for a backbone is left out of a comparison if the backbone has others.
 
     Args:
         experiment: The settings.
-        on_message: As for `loading.resolve`.
+        on_message: As for `tlkit.experiments.loading.resolve`.
 
     Raises:
-        ConfigError: It can't start.
+        ConfigError: The experiment can't start with these settings.
     """
     if not experiment.is_search:
         return resolve(experiment, on_message)
@@ -70,10 +70,10 @@ def prepare(
 
 @check_arguments
 def candidates(experiment: Experiment) -> list[BackboneCandidate]:
-    """Return the backbones that an experiment chooses from, with their image sizes.
+    """Return the backbones that an experiment compares, with their image sizes.
 
     Raises:
-        ConfigError: One is not of the form name or name:option=value, or is unknown.
+        ConfigError: A text is not of the form name or name:option=value, or a backbone is unknown.
     """
     weights = experiment.weights
     sizes: Any = experiment.image_sizes  # numbers and pairs, after it read its texts
@@ -98,7 +98,7 @@ def _own_size(experiment: Experiment, candidate: BackboneCandidate) -> Any:
 
 
 def _name_one(experiment: Experiment, candidate: BackboneCandidate, image_size: Any) -> Experiment:
-    """Return an experiment that names one backbone, and chooses none."""
+    """Return an experiment that names one backbone, without a comparison."""
     return replace(
         experiment,
         backbone=candidate.name,
@@ -122,7 +122,7 @@ def search(
     """Compare an experiment's backbones, image sizes and depths on its training images.
 
     Args:
-        experiment: Its settings; see `Experiment.is_search`.
+        experiment: The settings; see `Experiment.is_search`.
         train: The training images.
         sample: As for `probe_backbones`.
         engine: As for `probe_backbones`.
@@ -131,7 +131,7 @@ def search(
     """
     return probe_backbones(
         candidates(experiment),
-        replace(train, notices=()),  # the plan has said them
+        replace(train, notices=()),  # the plan has shown them
         max_ms=experiment.max_ms,
         max_mb=experiment.max_mb,
         sample=sample,
@@ -145,7 +145,7 @@ def search(
 def take_recommended(
     experiment: Experiment, split: Split, found: BackboneSearch
 ) -> tuple[Experiment, Split, ProbedBackbone]:
-    """Return the experiment and the images for the recommended backbone, and that.
+    """Return experiment and images for the recommended backbone, and the row that recommends it.
 
     Raises:
         ConfigError: No backbone is within the limits.
@@ -171,10 +171,10 @@ def take_recommended(
 
 
 def end_recipe(recipe: Recipe, chosen: ProbedBackbone, *, limited: bool) -> Recipe:
-    """Return a recipe whose backbone ends where it was recommended to end.
+    """Return a recipe whose backbone ends at the recommended layer.
 
-    A recipe that joins several layers of any number of images selects them itself, unless there is
-    a limit on time or size.
+    A recipe that joins several layers for any number of images selects its layers itself, unless
+    there is a limit on time or size.
     """
     joins_always = recipe.max_layers > 1 and recipe.max_images_to_join is None
     if joins_always and not limited:

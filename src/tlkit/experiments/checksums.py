@@ -1,4 +1,4 @@
-"""The SHA-256 of every file of a run, in one list: a file that was changed since is named."""
+"""The SHA-256 of every file of a run in one list, to find files that were changed later."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ from tlkit._internal.files import TEMPORARY, rename, replace_atomically
 from tlkit.errors import Argument, ConfigError, DataError
 
 NAME = "SHA256SUMS"
-"""The list, in the form of `sha256sum`, which can check it, too."""
+"""The name of the list, in the form of `sha256sum`, which can check it too."""
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\x00\r\n]+)")
 _EDITABLE = (".bib", ".html", ".md", ".png", ".txt")
@@ -26,11 +26,11 @@ class VerifiedRun:
     """The result of comparing the files of a run with their checksums.
 
     Attributes:
-        folder: The run.
-        num_files: How many files are as they were written.
-        edited: Pages, cards and pictures that were changed or removed since. Nothing reads them,
-            so that you may edit them.
-        unlisted: Files that were added by others.
+        folder: The run's folder.
+        num_files: How many files are unchanged.
+        edited: Pages, cards and pictures that were changed or removed later. tlkit does not read
+            them, so you may edit them.
+        unlisted: Files that the run did not write.
     """
 
     folder: Path
@@ -39,7 +39,7 @@ class VerifiedRun:
     unlisted: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Return a line for what was found."""
+        """Return the result in one to three lines."""
         lines = [f"{text.plural(self.num_files, 'file')} of {self.folder} are as they were written"]
         if self.edited:
             lines.append(
@@ -57,17 +57,17 @@ class VerifiedRun:
 def verify_run(run: str | Path, *, accept: bool = False) -> VerifiedRun:
     """Compare every file of a run with its SHA-256, which the run's `SHA256SUMS` lists.
 
-    The list finds damage and mistakes. It does not find a file that was changed with its line of
-    the list.
+    The list finds damage and mistakes. It can't find a file that was changed together with its line
+    in the list.
 
     Args:
         run: The run's folder.
-        accept: Whether to take the files as they are now for the right ones, after you changed one
-            on purpose.
+        accept: Whether to accept the files in their present state, after you changed one on
+            purpose.
 
     Raises:
         ConfigError: The folder has no such list, or the list is damaged.
-        DataError: A file that tlkit reads was changed or removed since: the model, settings,
+        DataError: A file that tlkit reads was changed or removed later: the model, settings,
             metrics, history, split, or an export.
     """
     folder = arguments.path("run", run)
@@ -101,7 +101,7 @@ def is_editable(name: str) -> bool:
 
 
 def keep_edited(folder: Path) -> None:
-    """Rename pages and cards that were edited before they are written again."""
+    """Rename pages and cards that were edited, so that new ones do not replace them."""
     if not (folder / NAME).is_file():
         return
     for name, digests in read(folder).items():
@@ -115,19 +115,19 @@ def check(path: Path, content: bytes | None = None) -> None:
 
     Args:
         path: The file, which exists.
-        content: What it holds, where it has been read.
+        content: The content of the file, if it has been read already.
 
     Raises:
-        ConfigError: It has changed since it was written.
-        OSError: It can't be read.
+        ConfigError: The file has changed since it was written.
+        OSError: The file can't be read.
     """
     folder = path.parent
-    if path.name in _UNLISTED or not (folder / NAME).exists():  # an older run, or none
+    if path.name in _UNLISTED or not (folder / NAME).exists():  # an older run, or not a run
         return
     expected = read(folder).get(path.name)
     found = _digest(path, content)
     if found is None:
-        regular_files.open_regular(path).close()  # raises why
+        regular_files.open_regular(path).close()  # raises the reason
     if expected is None or found not in expected:
         why = (
             f"{NAME} does not list it" if expected is None else f"its SHA-256 is not that in {NAME}"
@@ -146,17 +146,17 @@ def _advise(folder: Path) -> str:
 
 
 def write(folder: Path) -> None:
-    """List the SHA-256 of every file in a folder: call it last, when all are written."""
+    """List the SHA-256 of every file in a folder; call it when all files are written."""
     sums = {name: (hash_file(folder / name),) for name in _list_files(folder)}
     _write(folder, sums)
 
 
 def update(folder: Path, files: Iterable[Path]) -> None:
-    """List files of a run anew after they were written; a run without a list gets none.
+    """Update the list of a run after files were written; a run without a list gets no list.
 
     Args:
-        folder: The run.
-        files: Files, and folders with all in them; those that are not in the run are ignored.
+        folder: The run's folder.
+        files: Files, and folders with all their files; those outside of the run are ignored.
     """
     if not (folder / NAME).is_file():
         return
@@ -173,7 +173,7 @@ def update(folder: Path, files: Iterable[Path]) -> None:
 
 
 def update_pages(folder: Path) -> None:
-    """List the pages, cards and pictures of a run anew after they were written."""
+    """Update the list of a run after pages, cards and pictures were written."""
     update(folder, (each for each in folder.iterdir() if is_editable(each.name)))
 
 
@@ -181,7 +181,7 @@ def update_pages(folder: Path) -> None:
 def replace_listed(target: Path) -> Iterator[Path]:
     """Replace a file of a run atomically, and its SHA-256 in the list.
 
-    A process that is killed between the two leaves a list with both, the old one and the new one.
+    If a process is killed in between, the list has both the old and the new SHA-256.
     """
     folder, listed = target.parent, (target.parent / NAME).is_file()
     with replace_atomically(target) as temporary:
@@ -195,7 +195,7 @@ def replace_listed(target: Path) -> Iterator[Path]:
 
 
 def read(folder: Path) -> dict[str, tuple[str, ...]]:
-    """Return the SHA-256 of each file that the list of a run names: one, or an old and a new one.
+    """Return the SHA-256 of each file in a run's list: one, or an old and a new SHA-256.
 
     Raises:
         ConfigError: The list is damaged.
@@ -219,7 +219,7 @@ def read(folder: Path) -> dict[str, tuple[str, ...]]:
 
 
 def format_sums(sums: Mapping[str, Iterable[str]]) -> str:
-    """Return the text of a list."""
+    """Return the text of a list with these SHA-256."""
     return "".join(f"{each}  {name}\n" for name in sorted(sums) for each in sums[name])
 
 
@@ -234,7 +234,7 @@ def _is_inside(name: str) -> bool:
 
 
 def _list_files(folder: Path) -> list[str]:
-    """Return the files in a folder but hidden and temporary ones, the list, and the state."""
+    """Return the files in a folder except hidden and temporary ones, the list, and the state."""
     names = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
     return [
         name.as_posix()

@@ -36,14 +36,14 @@ class ComparedRecipe:
 
     Attributes:
         name: The recipe's name.
-        accuracy: Accuracy on the test images, 0 to 1; the interval spans the runs.
-        difference: The accuracy minus that of the first recipe, with an interval that counts the
-            chance in the test images too; None for the first. See `compare`.
+        accuracy: Accuracy on the test images, 0 to 1; the interval is that over the runs.
+        difference: The accuracy minus that of the first recipe, with an interval that includes the
+            choice of the test images; None for the first. See `compare`.
         loss: Mean cross-entropy on the test images, in nats.
-        seconds: Time for building, probing and training.
+        seconds: The time for building, probing and training.
         memory: Peak growth of the process in bytes; None if the system does not report it.
-        model_bytes: Size of the saved model's file.
-        num_parameters: Number of the model's weights.
+        model_bytes: The size of the saved model's file.
+        num_parameters: The number of the model's parameters.
     """
 
     name: str
@@ -62,8 +62,8 @@ class Comparison:
 
     Attributes:
         images: The name of the images.
-        seeds: Number of runs of each recipe.
-        splits: Number of splits; 1 if all runs had the same.
+        seeds: The number of runs of each recipe.
+        splits: The number of splits; 1 if all runs used the same split.
         recipes: The results, in the order of the recipes.
     """
 
@@ -100,7 +100,7 @@ class Comparison:
         return rich.console.Group(*self._describe(), table)
 
     def _describe(self) -> tuple[str, str]:
-        """Return which runs are compared, and what the intervals count, a line each."""
+        """Return the number of runs and the meaning of the intervals, one line each."""
         runs = plural(self.seeds, "run")
         if self.splits > 1:
             return (
@@ -137,23 +137,24 @@ def compare(
     The recipes take turns, so that a machine that becomes slower affects all of them. Keras' global
     state is cleared before each run.
 
-    On one split, the intervals of accuracy and loss span the seeds only: a recipe that always gives
-    the same classifier has ± 0, however few test images there are. The interval of a difference
-    spans the test images: it is that of the mean, over the images, of how much more often one
-    recipe classifies an image correctly than the other. On several splits, each run has its own,
-    the intervals span the splits, and that of a difference is widened because the training images
-    of the splits overlap (Nadeau and Bengio, 2003).
+    On one split, the intervals of accuracy and loss describe the variation over seeds only: a
+    recipe that always trains the same classifier has ± 0, however few test images there are. The
+    interval of a difference describes the variation over test images: for each image, the share of
+    runs in which one recipe classifies it correctly minus that of the other, averaged over images.
+    On several splits, each run has its own split, and the intervals describe the variation over
+    splits; that of a difference is widened, because the training images of the splits overlap
+    (Nadeau and Bengio, 2003).
 
     Args:
-        recipes: The recipes to compare; a dict names them, such as one recipe on two backbones.
+        recipes: The recipes to compare; a dict names them, for example one recipe on two backbones.
         data: The split: training and test images. Of several splits, each is used for one run.
-        seeds: Number of runs of each recipe, with the seeds 0, 1, 2 and so on; by default 3, or one
-            for each split.
+        seeds: The number of runs of each recipe, with the seeds 0, 1, 2 and so on; by default 3, or
+            one for each split.
         image_size: As for `Recipe.train`.
         weights: As for `Recipe.train`.
         backbone_options: As for `Recipe.train`.
         budget: Maximum minutes of each run, as for `Recipe.train`.
-        verbose: Whether to print which recipe and seed is running, and a line for every epoch.
+        verbose: Whether to print the recipe and seed of each run, and a line for every epoch.
 
     Raises:
         ConfigError: `recipes` is empty or two have the same name, or a number is wrong.
@@ -199,14 +200,14 @@ def compare(
 
 @dataclass(frozen=True)
 class _Measured:
-    """What one run was measured at, and which test images it classified correctly."""
+    """The measurements of one run, and whether it classifies each test image correctly."""
 
     values: Mapping[str, float | None]
     correct: np.ndarray
 
 
 def _name(recipes: Sequence[Recipe] | Mapping[str, Recipe]) -> list[Recipe]:
-    """Return recipes with their names: those of a dict, or their own."""
+    """Return recipes with their names: the keys of a dict, or their own names."""
     if isinstance(recipes, Mapping):
         named = [replace(recipe, name=name) for name, recipe in recipes.items()]
     else:
@@ -233,7 +234,7 @@ def _repeat(data: Split | Sequence[Split], seeds: int | None) -> list[Split]:
 def _subtract(
     first: Sequence[_Measured], other: Sequence[_Measured], splits: Sequence[Split]
 ) -> Estimate:
-    """Return how much more accurate one recipe is than the first, paired by split or image."""
+    """Return the difference in accuracy from the first recipe, paired by split or by image."""
     if all(split is splits[0] for split in splits):
         rates = [np.mean([each.correct for each in rows], axis=0) for rows in (first, other)]
         return Estimate.from_images(rates[1] - rates[0])
@@ -258,7 +259,7 @@ def _estimate(rows: Sequence[_Measured], key: str) -> Any:
 
 
 def _evaluate(trained: Trained, data: Split) -> tuple[dict[str, float | None], np.ndarray]:
-    """Return what a run is measured at, and which test images it classifies correctly."""
+    """Return the measurements of a run, and whether it classifies each test image correctly."""
     score = evaluate(trained.model, data.test)
     with temporary_folder() as folder:
         file = save(trained.model, folder / "model.keras")
@@ -274,7 +275,7 @@ def _evaluate(trained: Trained, data: Split) -> tuple[dict[str, float | None], n
 
 
 def _measure_memory(work: Callable[[], Trained]) -> tuple[Trained, float | None]:
-    """Return the result of the work, and by how many bytes the process grew during it at most."""
+    """Return the result of a function, and the peak growth of the process in bytes meanwhile."""
     before = system.resident_bytes()
     if before is None:
         return work(), None

@@ -1,4 +1,4 @@
-"""The classifier of a run, or an exported file, as a page to try it in a browser."""
+"""A web page to try the classifier of a run, or an exported file, in a browser."""
 
 import tempfile
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from tlkit.experiments.demo_subject import load_subject
 from tlkit.experiments.run_images import load_test_images
 
 FLAGS = "flagged"
-"""The folder in the current one that a demo keeps wrong predictions in."""
+"""The default folder, in the current folder, for predictions that were flagged as wrong."""
 
 
 @check_arguments
@@ -32,24 +32,24 @@ def create_demo(
 ) -> Any:
     """Return a page to try a classifier, as a `gradio.Blocks`; serve it with `serve_demo`.
 
-    Images are dropped on it, chosen, pasted or taken by a webcam, and read as in training. It shows
-    the most probable classes, the score of "none of these", and Grad-CAM where the classifier is
-    one of Keras. Wrong predictions can be flagged, with the right class. It loads nothing from
-    elsewhere, and reports nothing.
+    Visitors drop, choose or paste images, or take them with a webcam; images are read as in
+    training. The page shows the most probable classes, the out-of-distribution score, and for a
+    Keras classifier Grad-CAM. Wrong predictions can be flagged, with the correct class. The page
+    loads no files from other hosts, and sends no reports.
 
     Args:
         model: A run's folder, a .keras file, or an exported file.
         top: Number of classes to show.
-        flags: The folder that keeps wrong predictions, with a subfolder for each class, so that it
-            can be trained on (`tlkit train --add`), and the table `flagged.csv`; None shows no
-            button.
-        examples: Number of the run's test images to offer, or a folder of images.
-        title: The heading; by default what the run is about.
+        flags: The folder to store wrong predictions in, with a subfolder for each class, to train
+            on (`tlkit train --add`), and the table `flagged.csv`; None shows no button for
+            flagging.
+        examples: The number of the run's test images to offer, or a folder of images.
+        title: The title; by default the names of the classes.
 
     Raises:
         ConfigError: An argument is wrong, or there is no such classifier.
-        DataError: The run's test images are to be shown, and were moved or changed.
-        MissingExtraError: Gradio, or what runs the file, is not installed.
+        DataError: Test images of the run are needed as examples, and were moved or changed.
+        MissingExtraError: Gradio, or the runtime of the file, is not installed.
     """
     path = arguments.path("model", model)
     demo.check_installed()
@@ -90,21 +90,21 @@ def serve_demo(
 
     Args:
         page: The page.
-        host: The address to listen on; by default GRADIO_SERVER_NAME, or this machine alone.
-        port: The port; by default GRADIO_SERVER_PORT, or the first free one from 7860 on.
+        host: The address to listen on; by default GRADIO_SERVER_NAME, or this machine only.
+        port: The port; by default GRADIO_SERVER_PORT, or the first free port from 7860 on.
         on_message: Is called with the page's address.
 
     Raises:
-        ConfigError: The address can't be used, such as a port that another program uses.
+        ConfigError: The address can't be used, for example because another program uses the port.
     """
     demo.serve_page(page, host=host, port=port, on_message=on_message)
 
 
 def write_examples(run: Path, count: int, folder: Path) -> list[Path]:
-    """Write test images of a run to a folder, as they are read; return their files.
+    """Write test images of a run to a folder, as the run reads them; return the files.
 
-    They are evenly spread over the test images, and hold nothing that the files said of
-    themselves, such as where a photo was taken.
+    The images are evenly spread over the test images. They hold no metadata of the original files,
+    such as where a photo was taken.
 
     Raises:
         ConfigError: It is not a run, or has no test images.

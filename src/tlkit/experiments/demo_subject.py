@@ -1,4 +1,4 @@
-"""What a demo runs: a classifier of Keras or an exported file, with how its images are read."""
+"""The classifier of a demo, of Keras or from an exported file, and how it reads images."""
 
 import io
 import warnings
@@ -31,13 +31,13 @@ class DemoSubject:
     """A classifier as a demo uses it.
 
     Attributes:
-        classifier: What predicts.
-        model: The classifier of Keras, which Grad-CAM can explain; None of an exported file.
+        classifier: The classifier that predicts.
+        model: The Keras classifier, which Grad-CAM can explain; None for an exported file.
         fit: How images of another aspect ratio are fitted.
-        white: The value of white in files of more than 8 bits; None learns it from each file.
-        ood_threshold: Above this score an image is probably none of the classes.
-        title: What it is about.
-        description: How good it is.
+        white: The value of white in files of more than 8 bits; None finds it for each file.
+        ood_threshold: The score above which an image is probably none of the classes.
+        title: A title that names the classes.
+        description: A sentence on the task and the accuracy.
         columns: The columns of a table that can be added to the training images.
     """
 
@@ -62,9 +62,9 @@ class DemoSubject:
         """Return the pixels of an image file, read as in training.
 
         Raises:
-            UnreadableImageError: It can't be read as an image, or is too large.
+            UnreadableImageError: The file can't be read as an image, or is too large.
         """
-        content = file.read_bytes()  # whose errors name no file of the server
+        content = file.read_bytes()  # errors in decoding these name no file of the server
         _check_format(content)
         return unlabelled.read_file(
             content,
@@ -79,7 +79,7 @@ class DemoSubject:
         """Return the prediction for an image file.
 
         Raises:
-            UnreadableImageError: It can't be read as an image, or is too large.
+            UnreadableImageError: The file can't be read as an image, or is too large.
         """
         known = self.classifier
         row = known.run(self.read(file)[None])[0]
@@ -98,7 +98,7 @@ class DemoSubject:
         )
 
     def explain(self, file: Path, label: str) -> Image.Image:
-        """Return what in an image file counts for a class, as a picture of the file's proportions.
+        """Return a picture of the evidence in an image file for a class, with Grad-CAM.
 
         Raises:
             ConfigError: Grad-CAM can't explain this network.
@@ -120,7 +120,7 @@ class DemoSubject:
 
 
 def _check_format(content: bytes) -> None:
-    """Refuse other files than pictures: Pillow would start another program to read PostScript.
+    """Refuse files in other formats: Pillow would start another program to read PostScript.
 
     Raises:
         UnreadableImageError: The file is not a picture of a known format.
@@ -136,11 +136,11 @@ def _check_format(content: bytes) -> None:
 
 
 def load_subject(path: Path) -> DemoSubject:
-    """Return what a demo of a run, a .keras file or an exported file needs.
+    """Return the classifier of a run, a .keras file or an exported file, for a demo.
 
     Raises:
         ConfigError: There is no such classifier.
-        MissingExtraError: What runs an exported file is not installed.
+        MissingExtraError: The runtime of an exported file is not installed.
     """
     if is_exported(path):
         classifier, about = load_exported(path)
@@ -169,7 +169,7 @@ def load_subject(path: Path) -> DemoSubject:
 
 
 def _read_columns(run: Path) -> dict[str, Any]:
-    """Return the columns of a run's table; those of any other where it read a folder."""
+    """Return the columns of a run's table; empty if the run read a folder."""
     file = run / "config.json"
     config = run_files.read_json(file) if file.is_file() else {}
     with run_files.explain_damage(file):
@@ -185,7 +185,7 @@ def _name(classifier: FileClassifier) -> str:
 
 
 def _describe(classifier: FileClassifier, run: Path | None) -> str:
-    """Return one sentence on what a classifier does, with its accuracy where the run says it."""
+    """Return a sentence on a classifier's task, with its accuracy if the run states it."""
     count = len(classifier.class_names)
     several = classifier.thresholds is not None
     what = f"Finds which of {count:,} classes" if several else f"Tells {count:,} classes apart"

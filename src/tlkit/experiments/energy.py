@@ -1,4 +1,4 @@
-"""Measure the energy that processors use, on machines that let their counters be read."""
+"""Measure the energy that processors use, on machines whose counters can be read."""
 
 import threading
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _COUNTERS = Path("/sys/class/powercap")
-_SECONDS = 30.0  # the counters wrap around; at 1 kW not sooner than in minutes
+_SECONDS = 30.0  # between readings; at 1 kW the counters wrap around after minutes at the earliest
 
 
 class Energy:
-    """The energy that the processors have used so far."""
+    """The energy that the processors have used since the creation of this object."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -36,11 +36,11 @@ class Energy:
 
 @contextmanager
 def measure_energy(*, root: Path = _COUNTERS) -> Iterator[Energy]:
-    """Measure the processors' energy while a block runs.
+    """Measure the processors' energy while a block is executed.
 
     Linux counts the energy of whole processor packages (RAPL), including that of other programs,
-    without memory, disks, graphics cards and the power supply. Most machines let only root read
-    the counters.
+    but without memory, disks, graphics cards and the power supply. On most machines only root can
+    read the counters.
 
     Args:
         root: The folder of the counters.
@@ -69,11 +69,11 @@ def measure_energy(*, root: Path = _COUNTERS) -> Iterator[Energy]:
 
 
 def _read(root: Path) -> dict[str, tuple[int, int]]:
-    """Return each processor package's counter in microjoules, and the value where it wraps."""
+    """Return each processor package's counter in microjoules, and the value at which it wraps."""
     found = {}
     for folder in sorted(root.glob("intel-rapl:*")):
         try:
-            if not (folder / "name").read_text().startswith("package"):  # a part, or the whole
+            if not (folder / "name").read_text().startswith("package"):  # not a whole package
                 continue
             found[folder.name] = (
                 int((folder / "energy_uj").read_text()),

@@ -1,4 +1,4 @@
-"""Train the classifier of an experiment, whose settings become those of a recipe."""
+"""Train the classifier of an experiment, with a recipe of the experiment's settings."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,9 +20,9 @@ from tlkit.experiments.recipe import Recipe
 from tlkit.experiments.recipe_precision import set_precision
 from tlkit.experiments.trained import Trained
 
-_VIEWS = 4  # augmented copies of each image, for a head that is solved
+_VIEWS = 4  # augmented copies of each image, if the head is solved
 STORED = Cache(folder="auto")
-"""Features are stored in the default folder, for later experiments."""
+"""Stores features in the default folder, for later experiments."""
 
 
 @check_arguments
@@ -40,9 +40,9 @@ def train(
 
     Args:
         experiment: The settings.
-        split: The images.
+        split: The images; only the training images are trained on.
         cache: As for `run`.
-        chosen: The backbone that a search recommended, and where it ends.
+        chosen: The recommended backbone and the layer that it ends with; None without a search.
         callbacks: As for `run`.
         checkpoint: As for `Recipe.train`.
         verbose: Whether to print a line for every epoch.
@@ -60,7 +60,7 @@ def train(
         recipe = backbone_choice.end_recipe(recipe, chosen, limited=limited)
     recipe = set_precision(_add_callbacks(recipe, callbacks), experiment.precision)
     return recipe.train(
-        replace(split.train, notices=()),  # the plan has said them
+        replace(split.train, notices=()),  # the plan has shown them
         image_size=image_size_of(experiment),
         weights=experiment.weights,
         backbone_options=experiment.backbone_options,
@@ -84,14 +84,14 @@ def train_on(
     data: ImageDataset,
     **how: Any,
 ) -> Trained:
-    """Train on the images that are not in the next fold.
+    """Train on the images outside the next fold.
 
     Args:
         experiment: The settings.
-        numbers: Numbers the folds.
+        numbers: Yields the number of each fold.
         checkpoints: The folder for a checkpoint of each fold.
-        data: The images.
-        how: As for `train`.
+        data: The images outside the fold.
+        how: Further arguments of `train`.
     """
     empty = data.take([])
     parts = Split(train=data, validation=empty, test=empty)

@@ -1,4 +1,4 @@
-"""Keep in a run's folder what was exported from it, and how each file compared."""
+"""Record in a run's folder its exports, and the comparison of each file with the classifier."""
 
 import json
 import os
@@ -9,17 +9,17 @@ from tlkit.deployment.exporter import Export
 from tlkit.experiments import checksums, run_files
 
 FOLDER = "exports"
-"""The folder in a run's folder that its exports are written to."""
+"""The name of the folder in a run's folder for its exports."""
 
 NAME = "exports.json"
 
 
 def add(run: Path, export: Export) -> None:
-    """Add an export to those of a run, in place of an earlier one of the same path.
+    """Add an export to the list of a run, in place of an earlier one with the same path.
 
     Args:
         run: The folder of the run.
-        export: The export; its path is kept relative to the run if it is in there.
+        export: The export; its path is stored relative to the run if it is inside.
     """
     path = export.path.resolve()
     is_inside = path.is_relative_to(run.resolve())

@@ -1,4 +1,4 @@
-"""Exported files in place of a run: predict image files with them, and evaluate them."""
+"""Use exported files in place of a run: predict image files with them, and evaluate them."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ _SUFFIXES = (".onnx", ".tflite", ".xml")
 
 @check_arguments
 def is_exported(model: str | Path) -> bool:
-    """Return whether a path is an exported file, and not a run or a classifier of tlkit.
+    """Return whether a path is an exported file, not a run or a classifier of tlkit.
 
     Args:
         model: A path, also one that does not exist.
@@ -35,7 +35,7 @@ def is_exported(model: str | Path) -> bool:
 
 @check_arguments
 def load_exported(model: str | Path) -> tuple[FileClassifier, Metadata]:
-    """Return an exported file as `tlkit.evaluation.predict_files` uses it, and its metadata.
+    """Return an exported file as a classifier for `tlkit.evaluation.predict_files`, and metadata.
 
     Args:
         model: As for `tlkit.deployment.Predictor`.
@@ -66,7 +66,7 @@ def evaluate_exported(model: str | Path, data: ImageDataset) -> Evaluation:
 
     Raises:
         ConfigError: There is no such file, or tlkit did not write it.
-        DataError: The images don't fit it.
+        DataError: The images don't fit the file.
         MissingExtraError: The runtime of its format is not installed.
     """
     predictor = Predictor(arguments.path("model", model))
@@ -82,11 +82,11 @@ def evaluate_exported(model: str | Path, data: ImageDataset) -> Evaluation:
 
 @check_arguments
 def load_images_for(model: str | Path, **settings: Any) -> ImageDataset:
-    """Return labelled images, read as an exported file takes them.
+    """Return labelled images, read in the form that an exported file needs.
 
     Args:
         model: As for `tlkit.deployment.Predictor`.
-        settings: Settings of `tlkit.experiments.Experiment`; `data` is needed.
+        settings: Fields of `tlkit.experiments.Experiment`; `data` is required.
 
     Raises:
         ConfigError: A setting is wrong.

@@ -1,4 +1,4 @@
-"""Export the classifier of a run, compared with it on the run's own test images."""
+"""Export the classifier of a run, and compare the file with it on the run's test images."""
 
 import hashlib
 from collections.abc import Callable
@@ -29,25 +29,25 @@ def export_run(
 ) -> Export:
     """Export the classifier of a run; see `tlkit.export`.
 
-    The file is compared with the classifier on the run's test images. An int8 file learns the
-    ranges of numbers from up to 300 of its training images. The result is added to the run's
-    `exports.json` and, if its images are still there, to its report, which is written again.
+    The file is compared with the classifier on the run's test images. An int8 file finds the ranges
+    of the network's values on up to 300 training images. The result is added to the run's
+    `exports.json` and, if the run's images are still there, to its report, which is written again.
 
     Args:
         run: A run's folder, or a .keras file, which has no images to compare on.
-        format: One of `tlkit.deployment.formats.names()`; by default what `out` ends in says.
-        out: Where to write; by default to the folder `exports` of the run.
+        format: One of `tlkit.deployment.formats.names()`; by default the end of `out` chooses it.
+        out: The path to write to; by default in the folder `exports` of the run.
         precision: As for `tlkit.export`.
         tolerance: As for `tlkit.export`.
         max_drop: As for `tlkit.export`.
         web_runtime: As for `tlkit.export`.
-        on_message: Is called with what is assumed, and with the result.
+        on_message: Is called with assumptions, and with the result.
 
     Raises:
         AccuracyError: The file is less accurate than `max_drop` allows.
         ConfigError: An argument is wrong, or there is no such run.
         DataError: The run's images were moved or changed, and they are needed.
-        EngineError: The file predicts something else, or the format can't hold the model.
+        EngineError: The file predicts other values, or the format can't represent the model.
         MissingExtraError: A package that the format needs is not installed.
     """
     folder = arguments.path("run", run)
@@ -108,7 +108,7 @@ def _choose_path(folder: Path, name: str | None, precision: str, out: str | Path
 
 
 def _identify(folder: Path) -> str | None:
-    """Return a run's name and the beginning of the SHA-256 of its config; None without a run."""
+    """Return a run's name and the start of the SHA-256 of its config; None if it is not a run."""
     config = folder / "config.json"
     if not config.is_file():
         return None
@@ -119,7 +119,7 @@ def _identify(folder: Path) -> str | None:
 def _load_split(
     folder: Path, on_message: Callable[[object], None], *, needed: bool
 ) -> Split | None:
-    """Return the images of a run as it split them; None if they are gone, which is told."""
+    """Return the images of a run as it split them; None, with a message, if they are missing."""
     try:
         return run_images.read_split(folder)
     except TlkitError as error:

@@ -1,4 +1,4 @@
-"""The figures of a report, and why a figure could not be drawn."""
+"""The figures of a report, and the reasons why figures could not be drawn."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,9 +27,9 @@ from tlkit.reports.facts import ReportFacts
 from tlkit.training import ood_detector
 from tlkit.training.records import Run
 
-_MAX_CLASSES = 30  # that colors and markers distinguish
+_MAX_CLASSES = 30  # more can't be distinguished by colors and markers
 _MIN_IMAGES = 10
-_MAX_IMAGES = 1000  # test images, whose features are drawn
+_MAX_IMAGES = 1000  # test images whose features are drawn
 
 
 def draw(
@@ -40,17 +40,17 @@ def draw(
     search: BackboneSearch | None = None,
     sample: "SampledFeatures | None" = None,
 ) -> tuple[dict[str, Figure], dict[str, str]]:
-    """Return the figures of a run by name, and why others could not be drawn, half a sentence each.
+    """Return the figures of a run by name, and by name why others could not be drawn.
 
-    Figures that explain the classifier take a few seconds at most.
+    A reason is half a sentence. Figures that explain the classifier take a few seconds at most.
 
     Args:
         model: The classifier.
-        run: The training.
-        evaluation: Of the classifier, on the test images.
+        run: The record of the training.
+        evaluation: The evaluation of the classifier on the test images.
         data: The test images and their labels.
-        search: The backbones that were compared; None if one was named.
-        sample: What the head reads of these images, or some of them; by default it is computed.
+        search: The comparison of backbones; None if the user named one backbone.
+        sample: The features of these images, or of some of them; by default they are computed.
     """
     sample = sample or SampledFeatures(model, data)
     figures, errors = {}, {}
@@ -65,13 +65,13 @@ def draw(
 def draw_portfolio(
     model: keras.Model, evaluation: Evaluation, data: Data, *, facts: ReportFacts
 ) -> ReportFacts:
-    """Return the facts of a report with the picture for a portfolio, or why it can't be drawn.
+    """Return the facts of a report with the picture for a portfolio, or the reason it lacks one.
 
     Args:
         model: The classifier.
-        evaluation: Of the classifier, on the test images.
+        evaluation: The evaluation of the classifier on the test images.
         data: The test images and their labels.
-        facts: What the report states.
+        facts: The values that the report states.
     """
     task = portfolio.describe_task(
         evaluation, backbone=facts.backbone, num_training=facts.total("train")
@@ -99,7 +99,7 @@ def _list_figures(
     search: BackboneSearch | None,
     sample: "SampledFeatures",
 ) -> dict[str, Callable[[], Figure]]:
-    """Return what draws each figure, by its name."""
+    """Return a function that draws each figure, by the figure's name."""
     probabilities = evaluation.probabilities
     grid = partial(image_grids.prediction_grid, model, data, probabilities=probabilities)
     makers: dict[str, Callable[[], Figure]] = {
@@ -115,7 +115,7 @@ def _list_figures(
     if evaluation.is_multi_label:
         makers = {"classes": partial(charts.class_metrics, evaluation), **makers}
         del makers["confusion"], makers["features"]  # a point has the colour of its only class
-    if all(phase.is_solved for phase in run.phases):  # without epochs there is no curve
+    if all(phase.is_solved for phase in run.phases):  # without epochs there are no curves
         del makers["curves"]
     if ood_detector.from_arrays(probabilities_of(model).stored) is None:
         del makers["ood"]
@@ -124,19 +124,19 @@ def _list_figures(
     return makers
 
 
-# Three parts of a report need what the head reads: the map, the distances from the training images,
-# and the share of images that are unlike them. The network runs once for all of them, or not at all
-# where the features are stored.
+# Three parts of a report need the features of test images: the map, the distances from the training
+# images, and the share of images that are unlike them. The network computes the features once for
+# all three, or not at all if they are stored.
 class SampledFeatures:
-    """What the head reads of test images, or of some of many, computed when it is first needed.
+    """The features that the head reads of test images, or of 1,000 of them, computed when needed.
 
     Args:
         model: The classifier.
         data: The test images and their labels.
-        cache: Where the features are stored; None runs the whole model.
+        cache: Where the features are stored; None computes them by the whole model.
 
     Attributes:
-        chosen: The indices of the images.
+        chosen: The indices of the images, sorted.
     """
 
     def __init__(self, model: keras.Model, data: Data, cache: Cache | None = None) -> None:
@@ -159,7 +159,7 @@ class SampledFeatures:
         return HeadFeatures(self.model, self._cache).read(images)
 
     def share_rejected(self) -> float:
-        """Return the share of the images whose score of being none of the classes is too high."""
+        """Return the share of the images whose out-of-distribution score is above the threshold."""
         scores = ood.detector_of(self.model).score(self.features)
         return float((scores > ood_detector.KEPT).mean())
 

@@ -1,4 +1,4 @@
-"""Evaluate an experiment by folds, and keep each image's fold and prediction in its run."""
+"""Evaluate an experiment by folds, and store each image's fold and prediction in its run."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ PROBABILITIES = "fold_probabilities.npy"
 
 @check_arguments
 def describe(experiment: Experiment, data: ImageDataset) -> str:
-    """Return the sizes of the folds in a line.
+    """Return the sizes of the folds, in one line.
 
     Raises:
         ConfigError: The images have a split of their own, or there are too many folds.
@@ -47,9 +47,9 @@ def describe(experiment: Experiment, data: ImageDataset) -> str:
     )
 
 
-# A head that is solved on a frozen backbone needs no more than its features, which are read once.
-# Any other recipe changes the backbone, so that it has to be trained for each fold; and so has a
-# head with weights of classes or augmented copies, which depend on the images of the fold.
+# A head that is solved on a frozen backbone needs only its features, which are read once. Any other
+# recipe changes the backbone, so a classifier is trained for each fold. The same holds for a head
+# with class weights or augmented copies, because these depend on the images of the fold.
 def evaluate_folds(
     experiment: Experiment,
     data: ImageDataset,
@@ -63,8 +63,8 @@ def evaluate_folds(
     Args:
         experiment: The settings.
         data: All images.
-        trained: The classifier that was trained on all of them.
-        train: Trains another on some of them.
+        trained: The classifier that was trained on all images.
+        train: A function that trains another classifier on some of the images.
         cache: Where the features that the head reads are stored.
     """
     recipe = recipes.for_experiment(experiment)
@@ -87,7 +87,7 @@ def evaluate_folds(
 
 
 def to_files(data: ImageDataset, found: CrossValidation) -> dict[str, str | bytes]:
-    """Return the files of a run that hold each image's fold and prediction."""
+    """Return the files of a run that store each image's fold and prediction, by file name."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("part", "path", "digest"))
@@ -102,7 +102,7 @@ def load(dataset: ImageDataset, folder: Path) -> tuple[ImageDataset, CrossValida
     """Return the images of a run that was evaluated by folds, and the results.
 
     Args:
-        dataset: The images in the folder now; those that the run did not have are ignored.
+        dataset: The images as they are now; those that the run did not have are ignored.
         folder: The run's folder.
 
     Raises:

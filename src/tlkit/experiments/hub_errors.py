@@ -1,4 +1,4 @@
-"""What the Hugging Face Hub answers, as errors of tlkit that say what to do."""
+"""Errors of the Hugging Face Hub as errors of tlkit, which say what the user can do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ def translate(repo: str) -> Iterator[None]:
         yield
     except TlkitError:
         raise
-    except Exception as error:  # huggingface_hub raises those of its own and of its HTTP library
+    except Exception as error:  # huggingface_hub raises its own and those of its HTTP library
         raise _describe(error, repo) from error
 
 

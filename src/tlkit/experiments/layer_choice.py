@@ -1,4 +1,4 @@
-"""Choose the layers that a recipe's head reads by a probe, within a share of a budget."""
+"""Choose the layers that a recipe's head reads by a probe, within a part of a time budget."""
 
 import time
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from tlkit.evaluation.probing.sites import find_sites
 from tlkit.models.builder import FeatureSelector
 from tlkit.models.feature_extraction import Pooling
 
-_TIMED = 200  # images, on which a probe is timed
-_MIN_MAP = 3  # cells a side
+_TIMED = 200  # images for timing a probe
+_MIN_MAP = 3  # cells per side
 
 
 def choose_layers(
@@ -33,15 +33,15 @@ def choose_layers(
     Args:
         data: The training images.
         max_layers: As for `select_features`.
-        seconds: About how long the probe may take; what takes longer is probed on fewer images.
+        seconds: About how long the probe may take, by probing fewer images; None sets no limit.
         cache: As for `select_features`.
         also: As for `select_features`.
         verbose: As for `select_features`.
 
     Returns:
-        With too few images for a probe, or too many classes for its sample, a function that selects
-        the last layer with maps of at least 3x3 cells: on smaller ones, the shape of what an image
-        shows is lost.
+        A function that probes. With too few images for a probe, or too many classes for its sample,
+        it selects the last layer with maps of at least 3x3 cells instead: smaller maps lose the
+        shape of objects.
     """
     classes = len(data.class_names)
     minimum = min_images(classes)
@@ -88,7 +88,7 @@ def _select_last_maps(data: ImageDataset, reason: str) -> FeatureSelector:
 
     Args:
         data: The training images.
-        reason: Why there is no probe, for the warning.
+        reason: Why the layers are not probed, for the warning.
     """
 
     def select(model: keras.Model) -> tuple[Sequence[str], Sequence[Pooling]]:

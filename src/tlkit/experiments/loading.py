@@ -34,15 +34,15 @@ _USUAL_SIZE = 160
 def resolve(
     experiment: Experiment, on_message: Callable[[object], None] = lambda message: None
 ) -> Experiment:
-    """Return an experiment with the size of its images; refuse a training that cannot start.
+    """Return an experiment with the size of its images; refuse a training that can't start.
 
     Args:
         experiment: The settings.
-        on_message: Is called with what is known about a backbone from a file or a preset.
+        on_message: Is called with a description of a backbone from a file or a preset.
 
     Raises:
-        ConfigError: There is no such backbone, it has no such weights, takes no images of this
-            size, or nothing says which pixels it takes.
+        ConfigError: There is no such backbone, it has no such weights, it does not take images of
+            this size, or its pixel format is unknown.
         DownloadError: The settings of a preset can't be downloaded.
         MissingExtraError: The backbone needs KerasHub, which is not installed.
     """
@@ -58,10 +58,10 @@ def resolve(
 
 @check_arguments
 def describe_backbone(experiment: Experiment) -> BackboneSource:
-    """Return where an experiment's backbone comes from, and which images it takes.
+    """Return the source of an experiment's backbone, and the images that it takes.
 
-    The size is by default what its weights were trained at; of the several sizes that MobileNet
-    and MobileNetV2 have weights for, it is 160.
+    The default size is that at which the weights were trained. MobileNet and MobileNetV2 have
+    weights for several sizes; for them it is 160.
     """
     size: Any = experiment.image_size
     spec = SPECS.get(experiment.backbone)
@@ -98,16 +98,16 @@ def image_size_of(experiment: Experiment) -> tuple[int, int]:
 def load_images(
     experiment: Experiment, *, class_names: Sequence[str] | None = None
 ) -> ImageDataset:
-    """Return the experiment's images; the files are checked now and decoded when needed.
+    """Return the experiment's images; files are checked now and decoded when they are needed.
 
     Args:
-        experiment: Where the images are and how to read them.
+        experiment: The place of the images and the settings to read them with.
         class_names: As for `tlkit.sources.from_folder`.
 
     Raises:
         ConfigError: `data` is neither a folder nor a table, or columns are named for a folder.
         DataError: Some files are damaged or the classes are wrong; the message lists the problems.
-        DownloadError: `data` is the name of a set that can't be downloaded.
+        DownloadError: `data` is the name of a data set that can't be downloaded.
     """
     if array_data.is_arrays(experiment.data):
         return array_data.load(experiment, class_names)
@@ -197,7 +197,7 @@ def _load_place(experiment: Experiment, class_names: Sequence[str] | None) -> Im
 
 @contextmanager
 def _name_data(argument: str) -> Iterator[None]:
-    """Let errors name the setting `data`, not the argument of the function that reads it."""
+    """Make errors name the setting `data`, not the argument of the function that reads it."""
     try:
         yield
     except TlkitError as error:
@@ -205,7 +205,7 @@ def _name_data(argument: str) -> Iterator[None]:
 
 
 def _check_place(experiment: Experiment) -> None:
-    """Check that an experiment's images are in a folder or a table that is there."""
+    """Check that an experiment's images are in a folder or table that exists."""
     path = Path(experiment.data)
     if not path.exists() or not (path.is_dir() or path.suffix.lower() in manifests.SUFFIXES):
         why = "it is neither" if path.exists() else "no such file"
@@ -245,7 +245,7 @@ def _is_table(place: str) -> bool:
 
 @check_arguments
 def take_test_images(dataset: ImageDataset) -> ImageDataset:
-    """Return the test images of a dataset with the user's own split, or all of another."""
+    """Return the test images of a dataset with the user's own split; without one, all images."""
     tested = np.flatnonzero(np.asarray(dataset.parts) == "test")
     return dataset.take(tested) if len(tested) else dataset
 
@@ -274,11 +274,11 @@ def split_images(experiment: Experiment, dataset: ImageDataset) -> Split:
 
 @check_arguments
 def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Experiment]:
-    """Return a classifier, and the settings to read images with: its run's, where it has one.
+    """Return a classifier, and the settings to read images with, from its run if it has one.
 
     Args:
         model: A run's folder, or a .keras file.
-        settings: Settings that replace those of the run; `data` is needed.
+        settings: Settings that replace those of the run; `data` is required.
 
     Raises:
         ConfigError: There is no such classifier, or a setting is wrong.
@@ -297,11 +297,11 @@ def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Ex
 
 @check_arguments
 def read_settings(model: str | Path, classifier: keras.Model, **settings: Any) -> Experiment:
-    """Return the settings to read labelled images with for a classifier: its run's, if it has one.
+    """Return the settings to read labelled images with, from a classifier's run if it has one.
 
     Args:
         model: The run's folder, or the .keras file.
-        classifier: The classifier in it.
+        classifier: The classifier in this folder or file.
         settings: As for `load_classifier`.
 
     Raises:
@@ -313,10 +313,10 @@ def read_settings(model: str | Path, classifier: keras.Model, **settings: Any) -
 
 
 def load_model(file: Path) -> keras.Model:
-    """Return the classifier in a file; that of a run must be as the run wrote it.
+    """Return the classifier in a file; the file of a run must be unchanged.
 
     Raises:
-        ConfigError: It is damaged, or was changed.
+        ConfigError: The file is damaged, or was changed.
     """
     if file.name == "model.keras":
         with run_files.explain_damage(file):
@@ -327,7 +327,7 @@ def load_model(file: Path) -> keras.Model:
 def settings_for(
     shape: tuple[int | None, ...], values: dict[str, Any], **settings: Any
 ) -> Experiment:
-    """Return the settings with which labelled images are read for a trained classifier.
+    """Return the settings to read labelled images with, for a trained classifier.
 
     Args:
         shape: The shape of a batch of its images.
@@ -340,12 +340,12 @@ def settings_for(
     if None not in shape[1:3]:
         values |= {"image_size": shape[1:3]}
     values |= {"test_data": None, "validation_data": None, "split_column": None, "folds": 0}
-    if values.get("split") != "random":  # the folders of these images are looked at anew
+    if values.get("split") != "random":  # parts are found in the folders of these images
         values["split"] = "auto"
     if Path(settings["data"]).is_dir():  # a folder has no columns, even if the run read a table
         columns = [field for field in fields(Experiment) if _is_of_tables(field.name)]
         values |= {field.name: field.default for field in columns}
-    if settings.get("label_columns"):  # in place of how the run read labels
+    if settings.get("label_columns"):  # replaces the run's columns of labels
         values |= {"label_column": "label", "label_separator": None}
     elif "label_separator" in settings:
         values |= {"label_columns": ()}
@@ -353,7 +353,7 @@ def settings_for(
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
-    """Return the settings of the experiment in a run's folder; none of another folder."""
+    """Return the settings of the experiment in a run's folder; empty for another folder."""
     file = folder / "config.json"
     if not os.path.lexists(file):
         return {}

@@ -29,11 +29,11 @@ def find_places(config: Mapping[str, Any]) -> list[str]:
 
 
 def remove_paths(content: str, places: Iterable[str]) -> str:
-    """Return a text in which each path of a folder or file is replaced by its last name.
+    """Return a text in which each path of a folder or file is replaced by its last part.
 
     Args:
         content: The text.
-        places: Known paths, which may hold spaces; other absolute paths are found in the text.
+        places: Known paths, which may contain spaces; other absolute paths are found in the text.
 
     Examples:
         >>> remove_paths("train '/home/me/my photos' --out /tmp/run", ["/home/me/my photos"])
@@ -51,14 +51,14 @@ def clean_config(config: Mapping[str, Any], places: Iterable[str]) -> dict[str, 
 
     Args:
         config: The content.
-        places: What `find_places` returns for it.
+        places: The result of `find_places` for this content.
     """
     known = list(places)
     return {name: _clean(value, known) for name, value in config.items()}
 
 
 def clean_json(content: str, places: Iterable[str]) -> str:
-    """Return a JSON file without paths of this machine, laid out as it was where it had none."""
+    """Return a JSON file without paths of this machine; a file without such paths is unchanged."""
     values = json.loads(content)
     cleaned = clean_config(values, places) if isinstance(values, dict) else values
     return content if cleaned == values else json.dumps(cleaned, indent=2) + "\n"
@@ -76,7 +76,7 @@ def _clean(value: Any, places: list[str]) -> Any:
 
 
 def _is_path(value: str) -> bool:
-    """Return whether a value names a place in folders, and not a preset such as "hf://a/b"."""
+    """Return whether a value is a path with folders, and not a preset such as "hf://a/b"."""
     return "://" not in value and bool(re.search(r"[/\\]", value))
 
 
@@ -85,11 +85,11 @@ def _last_name(path: str) -> str:
 
 
 def find_leftovers(content: bytes, places: Iterable[str]) -> list[str]:
-    """Return the paths of this machine that a file still holds: known ones, and the home folder.
+    """Return the paths of this machine in a file: known ones, and the home folder.
 
     Args:
-        content: The file.
-        places: What `find_places` returns.
+        content: The content of the file.
+        places: The result of `find_places`.
     """
     home = str(Path.home())
     known = [*places, *([home] if len(PurePosixPath(home).parts) > 2 else [])]

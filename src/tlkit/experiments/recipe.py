@@ -1,4 +1,4 @@
-"""All settings of a training as one value; `tlkit.recipes` has recipes with a name."""
+"""A recipe: all settings of a training as one value; `tlkit.recipes` has named recipes."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -37,9 +37,9 @@ from tlkit.training.phase import Phase, SolvedHead, plan_freezing
 from tlkit.training.records import Run
 from tlkit.training.trainer import TwoPhaseTrainer
 
-_SIZE = 32  # pixels a side, that smaller images are enlarged to
+_SIZE = 32  # pixels per side, to which smaller images are enlarged
 _PROBE_SHARE = 1 / 2  # of a budget
-_MIN_LEFT = 0.05  # of a budget; with less it is used up
+_MIN_LEFT = 0.05  # of a budget; with less time left, it counts as used up
 
 
 @check_arguments
@@ -50,17 +50,18 @@ class Recipe:
     Attributes:
         name: The recipe's name.
         backbone: The backbone, as in `build_classifier`: a name, a file, a preset or a model.
-        pixels: The pixel format that the backbone expects; None is that of its pretraining.
+        pixels: The pixel format that the backbone expects; None means that of its pretraining.
         head: The first phase.
         fine_tune: The second phase; None trains the head only.
         features: The layers that the head reads, as in `build_classifier`; "auto" probes the
             training images.
         pooling: How feature maps become features, as in `build_classifier`.
-        max_layers: Maximum number of layers that "auto" joins, as in `select_features`.
-        max_images_to_join: Of more images, "auto" takes one layer; None joins them for any number.
+        max_layers: The maximum number of layers that "auto" joins, as in `select_features`.
+        max_images_to_join: The number of images up to which "auto" joins layers; with more images
+            it selects one layer. None sets no limit.
         held_out: The share of the training images, 0 to below 1, on which fine-tuning is compared
-            with the head alone before all are trained on; callbacks see those epochs too. With 0,
-            nothing is compared.
+            with the head alone, before training on all images. Callbacks are called in these
+            epochs too. With 0, there is no comparison.
     """
 
     name: str
@@ -96,17 +97,19 @@ class Recipe:
         """Build the recipe's classifier for these images; with "auto" features, probe first.
 
         Args:
-            data: The training images, which tell the input shape, value range and class names.
-            image_size: Height and width the images are resized to. By default their own for the
-                backbones of keras.applications, 32 at least, and the backbone's own for others.
-            weights: "imagenet", "starter", None for random, or a file's path.
-            backbone_options: More arguments of the backbone's constructor: `{"alpha": 0.35}`.
-            pixels: As for `build_classifier`; by default those of the recipe.
+            data: The training images, which determine input shape, value range and class names.
+            image_size: Height and width that images are resized to. For backbones of
+                keras.applications the default is the size of the images, but at least 32 and the
+                smallest size that the backbone takes; for others it is the backbone's own size.
+            weights: "imagenet", "starter", None for random weights, or a file's path.
+            backbone_options: Other arguments of the backbone's constructor: `{"alpha": 0.35}`.
+            pixels: As for `build_classifier`; by default the recipe's `pixels`.
             num_prefix_tokens: As for `build_classifier`.
             cache: As for `probe`.
             also: As for `probe`.
-            checkpoint: A folder that keeps what the probe found, so that it need not run again.
-            probe_seconds: About how long the probe may take; it then uses fewer images.
+            checkpoint: A folder that stores the result of the probe, so that it is not repeated.
+            probe_seconds: About how long the probe may take, by probing fewer images; None sets no
+                limit.
             verbose: As for `probe`.
 
         Raises:
@@ -162,19 +165,19 @@ class Recipe:
         )
 
     def _run(self, training: RecipeTraining, data: ImageDataset) -> tuple[Run, Choice | None]:
-        """Train the phases, after a choice of candidates if images are to be held out."""
+        """Train the phases, after a choice of candidates if images are held out for it."""
         if self.fine_tune is None or not self.held_out:
             return training.run(data), None
         return choose_and_train(training, self.fine_tune, data, share=self.held_out)
 
     @check_arguments
     def augment(self, layers: Sequence[keras.layers.Layer]) -> "Recipe":
-        """Return the recipe with random changes of the images of its last phase.
+        """Return the recipe with random changes of the images in its last phase.
 
-        A head that is solved needs `Cache(views=...)`.
+        A head that is solved needs `Cache(views=...)` for this.
 
         Args:
-            layers: As for `Phase`; `tlkit.data.create_augmentation` makes them.
+            layers: As for `Phase`, for example from `tlkit.data.create_augmentation`.
         """
         if self.fine_tune is None:
             return replace(self, head=replace(self.head, augmentation=tuple(layers)))
@@ -192,7 +195,7 @@ class Recipe:
 
         Args:
             seed: As for TwoPhaseTrainer.
-            cache: As for TwoPhaseTrainer; None runs the whole model in every epoch.
+            cache: As for TwoPhaseTrainer; None computes the whole model in every epoch.
             checkpoint: As for TwoPhaseTrainer.
         """
         return TwoPhaseTrainer(
@@ -205,14 +208,14 @@ class Recipe:
 
     @check_arguments
     def cached_bytes(self, model: keras.Model, data: Data) -> dict[str, int]:
-        """Return the bytes of features that each phase would cache for one image.
+        """Return the number of bytes of features that each phase would cache for one image.
 
-        It is 0 if every epoch runs the whole model. With "auto" features it is an upper bound,
+        It is 0 if every epoch computes the whole model. With "auto" features it is an upper bound,
         because the layers are known only after probing.
 
         Args:
-            model: A classifier on the recipe's whole backbone; changes what is trainable.
-            data: The images, in any form; one is run.
+            model: A classifier on the recipe's whole backbone; its trainable layers are changed.
+            data: The images, in any form; the model is called with one of them.
         """
         phases: dict[str, Phase | SolvedHead] = {"head": self.head}
         if self.fine_tune is not None:
@@ -259,25 +262,25 @@ class Recipe:
             backbone_options: As for `build`.
             pixels: As for `build`.
             num_prefix_tokens: As for `build`.
-            class_weight: As for `Phase`, in both phases; None leaves that to the phases.
-            seed: Random seed of the initial head, the order of images and everything else.
-            budget: Maximum minutes. The probe gets a half at most, and uses fewer images if that
-                is too little. A few steps are timed first; fine-tuning then runs as many epochs as
-                fit, or is skipped if not even one does. Both phases stop when the time is up, even
-                within an epoch, and a cosine schedule ends at that time. Building, running the
-                frozen part and solving a head count, but are never stopped.
-                With `checkpoint`, the time of earlier processes counts too; a larger budget lets a
-                training go on whose time was over.
-            cache: As for TwoPhaseTrainer; a probe for features takes them from its folder, too.
+            class_weight: As for `Phase`, in both phases; None uses the setting of each phase.
+            seed: Random seed of the initial head, the order of images and all other random choices.
+            budget: Maximum minutes. The probe gets a half at most, and uses fewer images if this
+                is too short. A few steps are timed first; fine-tuning then has as many epochs as
+                fit, or is skipped if not one fits. Both phases stop when the time is over, even
+                within an epoch, and a cosine schedule ends at this time. The time for building,
+                computing the frozen part and solving a head counts, but these are never stopped.
+                With `checkpoint`, the time of earlier processes counts too; a training whose time
+                was over continues with a larger budget.
+            cache: As for TwoPhaseTrainer; a probe reads features from its folder too.
             also: As for `probe`.
-            checkpoint: A folder for the state of the training, as for `TwoPhaseTrainer`: what the
-                probe found, and the state after each epoch.
-            verbose: Whether to print what the probe found, and a line for every epoch.
+            checkpoint: A folder for the state of the training, as for `TwoPhaseTrainer`: the result
+                of the probe, and the state after each epoch.
+            verbose: Whether to print the result of the probe, and a line for every epoch.
 
         Raises:
             ConfigError: The budget is not above 0, or `checkpoint` is of another training.
             StoreError: A checkpoint can't be written, or is damaged.
-            TrainingInterrupted: Ctrl-C stopped the training; its `run` is what was done.
+            TrainingInterrupted: Ctrl-C stopped the training; its `run` records the epochs done.
 
         Warns:
             UserWarning: The time was over before the last epoch.
@@ -302,7 +305,7 @@ class Recipe:
                 probe_seconds=None if budget is None else _PROBE_SHARE * (60 * budget - before),
                 verbose=verbose,
             )
-            keras.utils.set_random_seed(seed)  # whether the probe ran or was kept
+            keras.utils.set_random_seed(seed)  # whether or not the probe was stored
             places.write_seconds(time.perf_counter() - started)
             if class_weight is not None:
                 self = self._weigh_classes(class_weight)
@@ -333,7 +336,7 @@ class Recipe:
 
 
 def _find_left(seconds: float, used: float) -> float:
-    """Return the seconds that are left of a budget; 0 if they are too few to be worth while."""
+    """Return the seconds that are left of a budget; 0 if they are too few to be useful."""
     left = seconds - used
     return left if left > _MIN_LEFT * seconds else 0.0
 
@@ -347,7 +350,7 @@ def _warn_of_budget(trained: Trained, budget: float | None) -> None:
 
 
 def _fit_ood(model: keras.Model, data: ImageDataset) -> None:
-    """Store what the training images are like, unless a solved head has or they are too few."""
+    """Fit an out-of-distribution detector, unless a solved head has one or images are too few."""
     stored = ood_detector.from_arrays(probabilities_of(model).stored)
     multi_label = getattr(probabilities_of(model), "multi_label", False)
     if stored is None and len(data) >= ood_detector.MIN_IMAGES and not multi_label:

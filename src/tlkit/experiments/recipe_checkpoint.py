@@ -1,4 +1,4 @@
-"""What a recipe keeps in a folder of checkpoints: what the probe found, and how long it took."""
+"""The checkpoints of a recipe: the result of the probe, the time, and the state of the training."""
 
 import hashlib
 from collections.abc import Iterator
@@ -21,31 +21,32 @@ from tlkit.training.phase import Phase
 from tlkit.training.records import Run
 
 
-# The folder holds notes (what the probe found, and how long building took) and the states of the
-# trainer. With a budget each phase is trained on its own, in a folder of its own.
+# The folder holds notes (the result of the probe, and how long building took) and the states of the
+# trainer. With a budget each phase is trained separately, in a folder of its own.
 @dataclass(frozen=True)
 class RecipeCheckpoint:
     """The checkpoints of a recipe.
 
     Attributes:
-        folder: Where they are; None keeps nothing.
+        folder: The folder of the checkpoints; None stores nothing.
     """
 
     folder: str | Path | None
 
     def of(self, phase: str) -> Path | None:
-        """Return the folder of a phase that is trained on its own."""
+        """Return the folder of a phase that is trained separately."""
         return None if self.folder is None else Path(self.folder) / phase
 
     @contextmanager
     def share_features(self, cache: Cache | None, num_images: int) -> Iterator[Cache | None]:
-        """Yield a cache from which the probe, all trials and all phases take features.
+        """Yield a cache with which the probe, all trials and all phases share features.
 
-        A cache without a folder gets one here, or if nothing is kept, a temporary one for images
-        that are all probed: otherwise each of them would run the same images again.
+        A cache without a folder gets one in this folder. Without checkpoints it gets a temporary
+        folder, if there are so few images that the probe reads all of them: otherwise the probe,
+        each trial and each phase would compute the same features again.
 
         Args:
-            cache: The cache of the training; None stays so.
+            cache: The cache of the training; None is yielded unchanged.
             num_images: The number of training images.
         """
         if cache is None:
@@ -62,7 +63,7 @@ class RecipeCheckpoint:
             yield replace(cache, folder=folder / "features")
 
     def read_seconds(self) -> float:
-        """Return how long earlier processes worked on what they have kept."""
+        """Return how long earlier processes worked on the results that are stored."""
         if self.folder is None:
             return 0.0
         folder = Path(self.folder)
@@ -72,7 +73,7 @@ class RecipeCheckpoint:
         return phases + (built if isinstance(built, float) else 0.0)
 
     def write_seconds(self, seconds: float) -> None:
-        """Keep how long building took, if it has not been built before."""
+        """Store how long building took, unless an earlier process stored it."""
         if self.folder is not None:
             folder = CheckpointFolder(self.folder)
             folder.write_notes({"seconds": seconds, **folder.read_notes()})
@@ -81,7 +82,7 @@ class RecipeCheckpoint:
 def keep_features(
     features: Any, recipe: str, data: ImageDataset, checkpoint: str | Path | None
 ) -> Any:
-    """Return what selects features, so that it keeps what it found, and does not search again."""
+    """Return a function that selects features, stores its result and reads it the next time."""
     if checkpoint is None or not callable(features):
         return features
     folder = CheckpointFolder(checkpoint)
@@ -100,7 +101,7 @@ def keep_features(
 
 
 def find_end(run: Run, fine_tune: Phase | None, choice: Choice | None) -> str | None:
-    """Return where in a training its budget ran out; None if it did not."""
+    """Return at which point of a training its budget ran out; None if it did not."""
     last = run.phases[-1]
     chosen = choice is not None and len(choice.candidates) > 1
     if fine_tune is not None and last.name == "head" and not chosen:

@@ -1,4 +1,4 @@
-"""A recipe whose trained phases compute in another precision."""
+"""Set the precision in which the trained phases of a recipe compute."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from tlkit.training.precision import Precision
 def set_precision(recipe: Recipe, precision: Precision) -> Recipe:
     """Return a recipe whose backbone computes in a precision while it is trained.
 
-    A head that is solved is solved in float32.
+    A head that is solved is always solved in float32.
     """
     phases = {"head": recipe.head, "fine_tune": recipe.fine_tune}
     changed = {

@@ -1,4 +1,4 @@
-"""Train the phases of a recipe, as far as a budget of time allows."""
+"""Train the phases of a recipe, as far as a time budget allows."""
 
 import time
 from dataclasses import dataclass, replace
@@ -16,8 +16,8 @@ from tlkit.training.records import PhaseRun, Run
 from tlkit.training.time_budget import Deadline, train_within
 from tlkit.training.trainer import TwoPhaseTrainer, train_phase
 
-_TIMED = 64  # images of which a prediction is timed
-_MAX_DESCRIBED = 10_000  # more are run by a faster engine
+_TIMED = 64  # images for timing a prediction
+_MAX_DESCRIBED = 10_000  # more images are processed by a faster engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,9 @@ class RecipeTraining:
         model: The classifier, with a new head.
         head: The first phase.
         fine_tune: The second phase; None trains the head only.
-        seed: The seed of the head; that of fine-tuning is the next.
-        until: When the budget is over, by `time.perf_counter`; None without a budget.
-        places: Where the state of each phase is saved.
+        seed: The seed of the head; that of fine-tuning is the next number.
+        until: The end of the budget, by `time.perf_counter`; None without a budget.
+        places: The folders where the state of each phase is saved.
         cache: As for `Recipe.train`.
         verbose: As for `Recipe.train`.
     """
@@ -45,7 +45,7 @@ class RecipeTraining:
     verbose: bool
 
     def run(self, data: ImageDataset) -> Run:
-        """Train both phases, or those that there is time for."""
+        """Train both phases, or those for which there is time."""
         if self.until is None:
             trainer = TwoPhaseTrainer(
                 head=self.head,
@@ -69,13 +69,13 @@ class RecipeTraining:
     def train_tail(
         self, phase: Phase, data: ImageDataset, *, name: str = "fine_tune", reserve: float = 0.0
     ) -> PhaseRun | None:
-        """Fine-tune as many epochs as fit; return None if not even one does.
+        """Fine-tune for as many epochs as fit; return None if not one fits.
 
         Args:
             phase: The phase.
             data: The images.
-            name: The phase's name, and that of the folder of its state.
-            reserve: Seconds of the budget to leave for what comes after.
+            name: The name of the phase, and of the folder of its state.
+            reserve: The seconds of the budget to leave for later work.
         """
         if self.until is None:
             return self._train(phase, data, name=name, seed=self.seed + 1)
@@ -92,7 +92,7 @@ class RecipeTraining:
         )
 
     def train_whole_tail(self, phase: Phase, data: ImageDataset) -> PhaseRun:
-        """Fine-tune all epochs, for which there should be time; a deadline stops them otherwise."""
+        """Fine-tune for all epochs if there is time; a deadline stops the phase otherwise."""
         return self._train(self._limit(phase), data, name="fine_tune", seed=self.seed + 1)
 
     def time_image(self, data: ImageDataset) -> float:
@@ -126,7 +126,7 @@ class RecipeTraining:
         return float("inf") if self.until is None else self.until - time.perf_counter()
 
     def print(self, shown: object) -> None:
-        """Print what was found, if it is verbose."""
+        """Print an object, if the training is verbose."""
         CacheProgress(verbose=self.verbose).print(str(shown))
 
     def _limit(self, phase: Phase | SolvedHead) -> Phase | SolvedHead:
@@ -150,6 +150,6 @@ class RecipeTraining:
 
 
 def count_described(data: ImageDataset) -> int:
-    """Return how many images run again after the training, to describe what they are like."""
+    """Return how many images are processed after training, to fit the OOD detector to them."""
     is_described = not data.is_multi_label and len(data) >= ood_detector.MIN_IMAGES
     return min(len(data), _MAX_DESCRIBED) if is_described else 0

@@ -1,4 +1,4 @@
-"""The named recipes: complete settings, each a function that returns a `Recipe`."""
+"""The named recipes: complete settings, each as a function that returns a `Recipe`."""
 
 import inspect
 from collections.abc import Callable
@@ -85,7 +85,7 @@ def mnist_as_described(
     batchnorm: BatchNormPolicy = "frozen",
     backbone: str | keras.Model = _BACKBONE,
 ) -> Recipe:
-    """Return the recipe that tlkit was written for: MobileNetV2 on grey digits of 32x32 pixels.
+    """Return the recipe for which tlkit was written: MobileNetV2 on grey digits of 32x32 pixels.
 
     Grey is copied to RGB in [0, 1], followed by global average pooling and a softmax head. The head
     is trained for 10 epochs with Adam on a frozen backbone, then all but the first 100 layers for 5
@@ -95,7 +95,7 @@ def mnist_as_described(
         epochs: Epochs of the head phase and of fine-tuning.
         batchnorm: How BatchNormalization behaves in fine-tuning, as for `Phase`. The original
             description leaves it open; "train" is the behaviour of plain Keras.
-        backbone: As for `build_classifier`; the default is what the recipe was measured with.
+        backbone: As for `build_classifier`; the recipe was measured with the default.
 
     Examples:
         >>> mnist_as_described().fine_tune.learning_rate
@@ -125,7 +125,7 @@ def few_images(
     batchnorm: BatchNormPolicy = "frozen",
     backbone: str | keras.Model = _BACKBONE,
 ) -> Recipe:
-    """Return what tlkit recommends for about a thousand small images: MobileNetV2 at 32x32 pixels.
+    """Return the recipe for about a thousand small images: MobileNetV2 at 32x32 pixels.
 
     Pixels are scaled as in pretraining; a softmax head is trained on a frozen backbone, then all
     but the first 100 layers are fine-tuned at a larger learning rate than usual, with
@@ -136,7 +136,7 @@ def few_images(
         learning_rates: The learning rates of both phases.
         freeze: The layers that fine-tuning leaves frozen, as for `best`; by default the first 65 %.
         batchnorm: How BatchNormalization behaves in fine-tuning, as for `Phase`.
-        backbone: As for `build_classifier`; the default is what the recipe was measured with.
+        backbone: As for `build_classifier`; the recipe was measured with the default.
 
     Examples:
         >>> few_images().fine_tune.learning_rate
@@ -164,13 +164,13 @@ def tutorial(
 ) -> Recipe:
     """Return the recipe of Keras' guide on transfer learning, with MobileNetV2.
 
-    Pixels are scaled as in pretraining; the head on the pooled last layer is trained alone, then
-    the whole backbone at a learning rate of 1e-5 with BatchNormalization frozen
+    Pixels are scaled as in pretraining. First only the head on the pooled last layer is trained,
+    then the whole backbone at a learning rate of 1e-5, with BatchNormalization frozen
     (https://keras.io/guides/transfer_learning).
 
     Args:
         epochs: Epochs of the head phase and of fine-tuning.
-        backbone: As for `build_classifier`; the default is what the recipe was measured with.
+        backbone: As for `build_classifier`; the recipe was measured with the default.
 
     Examples:
         >>> tutorial().fine_tune.learning_rate
@@ -204,10 +204,10 @@ def best(
     with BatchNormalization frozen and gradients clipped, at a learning rate that rises and then
     falls along a cosine.
 
-    Fine-tuning is tried first, on three quarters of the training images. On the rest, the head
-    alone is compared with what fine-tuning makes of it, at one to three learning rates and also
-    part of the way; the best is then trained on all images. So fine-tuning that diverges, or
-    improves nothing, is left out.
+    Fine-tuning is tried first, on three quarters of the training images, at one to three learning
+    rates. On the rest, the head alone is compared with the results of fine-tuning, and with weights
+    between both. The best candidate is then trained on all images. So fine-tuning that diverges or
+    brings no improvement is left out.
 
     The defaults suit about a thousand photos. For tens of thousands of small images use larger
     steps, `learning_rate=2e-3, batch_size=256`, and freeze the first two blocks,
@@ -215,18 +215,18 @@ def best(
 
     Args:
         epochs: Epochs of fine-tuning; with `Recipe.train(budget=...)`, as many of them as fit. 0
-            solves the head alone.
+            only solves the head.
         learning_rate: The maximum learning rate of fine-tuning, which is tried first.
         batch_size: Images per step of fine-tuning.
-        freeze: Selects the layers that fine-tuning leaves frozen, or the share of them from the
-            start, 0 to below 1, up to the end of a block. By default it trains all layers
-            if images have fewer than 96 pixels a side; of larger images, whose edges and textures
-            are like those of pretraining, it leaves the first 60 % frozen.
-        max_layers: Maximum number of layers that the head reads.
+        freeze: Selects the layers that fine-tuning leaves frozen, or is the share of layers from
+            the start, 0 to below 1, up to the end of a block. By default, fine-tuning trains all
+            layers if images have fewer than 96 pixels per side. Edges and textures of larger images
+            are like those of pretraining, so the first 60 % stay frozen.
+        max_layers: The maximum number of layers that the head reads.
         augmentation: Layers that change training images at random. Choose changes that keep the
             class: flips suit photos, but not digits.
-        held_out: As for `Recipe`: the share of the training images that judges fine-tuning.
-        backbone: As for `build_classifier`; the default is what the recipe was measured with.
+        held_out: As for `Recipe`: the share of the training images to compare candidates on.
+        backbone: As for `build_classifier`; the recipe was measured with the default.
 
     Examples:
         >>> best().fine_tune.schedule
@@ -260,13 +260,13 @@ def best(
 def fast(*, max_layers: int = 2, backbone: str | keras.Model = _BACKBONE) -> Recipe:
     """Return the fastest recipe: a logistic regression on the features of a frozen backbone.
 
-    A probe finds the layer whose features are classified best, and the backbone ends there. The
-    head is solved by L-BFGS.
+    A probe selects the layers after which a linear head is best, and the backbone ends with the
+    last of them. The head is solved by L-BFGS.
 
     Args:
-        max_layers: Maximum number of layers that the head reads, with at most 5,000 images; with
-            more it reads one.
-        backbone: As for `build_classifier`; the default is what the recipe was measured with.
+        max_layers: The maximum number of layers that the head reads with at most 5,000 images; with
+            more images it reads one layer.
+        backbone: As for `build_classifier`; the recipe was measured with the default.
 
     Examples:
         >>> fast().head.solver
@@ -293,7 +293,7 @@ def _read_freeze(
 
 
 def _freeze_early(backbone: keras.Model) -> list[keras.layers.Layer]:
-    """Select the first layers of a backbone for photos, which need no fine-tuning."""
+    """Select the first layers of a backbone, which need no fine-tuning for photos."""
     height = backbone.input_shape[1]
     if height is not None and height < _PHOTO_SIZE:
         return []
@@ -302,7 +302,7 @@ def _freeze_early(backbone: keras.Model) -> list[keras.layers.Layer]:
 
 
 def _freeze_start(backbone: str | keras.Model) -> freezing.Select:
-    """Return what freezes the first 100 layers of MobileNetV2's 154, or that share of others."""
+    """Return a selection of MobileNetV2's first 100 layers, or of 65 % of another backbone's."""
     if backbone == _BACKBONE:
         return freezing.first(100)
     return freezing.to_block_end(freezing.first_fraction(0.65))

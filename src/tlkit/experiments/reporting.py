@@ -1,4 +1,4 @@
-"""Describe an experiment: the plan before the training, and the report after it."""
+"""Describe an experiment: the plan before the training, the report after it."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -66,14 +66,14 @@ def plan(source: ImageDataset, parts: Split) -> str:
 def report(folder: str | Path) -> Path:
     """Write a run's report again, with figures from its own test images.
 
-    A page or card that you edited is kept beside the new one, as `model_card.md.edited`.
+    A page or card that you edited is stored beside the new one, as `model_card.md.edited`.
 
     Args:
-        folder: A folder that `run` wrote; its images must not have moved or changed.
+        folder: A folder that `run` wrote; its images must not have been moved or changed.
 
     Raises:
         ConfigError: The folder is not such a run.
-        DataError: An image is missing, damaged or changed; images added since are ignored.
+        DataError: An image is missing, damaged or changed; images added later are ignored.
     """
     target = arguments.path("folder", folder)
     done = run_folder.load_run(target)
@@ -111,11 +111,11 @@ def report(folder: str | Path) -> Path:
 def write_report(
     folder: Path, gather: Callable[[], ReportFacts], on_message: Callable[[object], None]
 ) -> None:
-    """Write the report of a run that is saved already, or say why it can't be written.
+    """Write the report of a run that is saved already, or report why it can't be written.
 
     Args:
-        folder: The run.
-        gather: Returns what the report states; it draws the figures.
+        folder: The run's folder.
+        gather: A function that returns the values of the report, and draws the figures.
         on_message: Is called with the reason if either fails.
     """
     try:
@@ -129,7 +129,7 @@ def write_report(
 
 
 def _read_making(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a run was made, with the types that a report needs."""
+    """Return the record of how a run was made, with the types that a report needs."""
     joules, search, choice = values["joules"], values.get("search"), values.get("choice")
     if search is not None:
         BackboneSearch.from_dict(search)
@@ -154,17 +154,17 @@ def gather_facts(
     validated: CrossValidation | None,
     cache: Cache | None = None,
 ) -> ReportFacts:
-    """Return what the report of an experiment states, with its figures.
+    """Return the values that the report of an experiment states, with its figures.
 
     Args:
         experiment: The settings.
         source: All images.
         parts: The training, validation and test images.
         trained: The classifier and the record of its training.
-        evaluation: Metrics on the test images.
-        making: How the run was made: the command, seconds, joules, and what was chosen.
-        validated: The results of the folds; None without.
-        cache: Where the features that the head reads are stored; None if they are not.
+        evaluation: The metrics on the test images.
+        making: The record of how the run was made: the command, seconds, joules, and choices.
+        validated: The results of the folds; None without folds.
+        cache: Where the features that the head reads are stored; None if they are not stored.
     """
     searched = making.get("search")
     search = None if searched is None else BackboneSearch.from_dict(searched)
@@ -215,7 +215,7 @@ def _describe_images(experiment: Experiment, source: ImageDataset, parts: Split)
         "class_weights": None if experiment.class_weight is None else _balance(parts.train),
         "own_parts": parts.own_parts,
     }
-    if array_data.is_arrays(experiment.data):  # no files were read, and no duplicates looked for
+    if array_data.is_arrays(experiment.data):  # no files were read, and duplicates not searched
         return described
     part_of = {path: name for name, part in named.items() for path in part.paths}
     pairs = _paths(source, parts.duplicates)
@@ -234,7 +234,7 @@ def _describe_images(experiment: Experiment, source: ImageDataset, parts: Split)
 
 
 def _set_chosen_rate(recipe: Recipe, choice: Choice | None) -> Recipe:
-    """Return a recipe with the learning rate of fine-tuning that was chosen among several."""
+    """Return a recipe with the learning rate of fine-tuning that was chosen from several."""
     rate = None if choice is None else choice.chosen.learning_rate
     if rate is None or recipe.fine_tune is None:
         return recipe
@@ -242,7 +242,7 @@ def _set_chosen_rate(recipe: Recipe, choice: Choice | None) -> Recipe:
 
 
 def describe_phases(recipe: Recipe, trained: Trained) -> list[PhaseFacts]:
-    """Return what a report states about the phases of a training.
+    """Return the values that a report states about the phases of a training.
 
     Args:
         recipe: The recipe, with the settings of each phase.
@@ -260,7 +260,7 @@ def describe_phases(recipe: Recipe, trained: Trained) -> list[PhaseFacts]:
 
 
 def _list_augmentation(experiment: Experiment, trained: Trained) -> tuple[str, ...]:
-    """Return the random changes of images; none if the phase that has them was left out."""
+    """Return the random changes of images; empty if the phase that applies them was left out."""
     recipe = recipes.for_experiment(experiment)
     augmented = "head" if recipe.fine_tune is None else "fine_tune"
     done = any(run.name == augmented for run in trained.run.phases)
@@ -276,7 +276,7 @@ def _name_backbone(experiment: Experiment) -> str:
 
 
 def list_weights(experiment: Experiment) -> list[str]:
-    """Return the weights that were loaded into the backbone; a file or a preset has its own."""
+    """Return the weights that were loaded into the backbone; empty for a file or a preset."""
     return [experiment.weights] if experiment.backbone in SPECS else []
 
 

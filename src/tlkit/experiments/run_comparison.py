@@ -27,10 +27,10 @@ class ComparedRun:
     """The results of one classifier.
 
     Attributes:
-        name: Its path, as it was given.
+        name: Its path, as the user wrote it.
         evaluation: Its metrics on the images of the comparison.
-        num_trained: How many of these images it was trained on; 0 if that is not known.
-        against_first: Its comparison with the first classifier; None for the first.
+        num_trained: How many of these images it was trained on; 0 if this is unknown.
+        against_first: The comparison with the first classifier; None for the first.
     """
 
     name: str
@@ -44,7 +44,7 @@ class RunComparison:
     """The results of several classifiers on the same images; `print` shows a table.
 
     Attributes:
-        images: Which images these are.
+        images: A description of these images.
         runs: The results, in the order of the classifiers.
     """
 
@@ -83,13 +83,13 @@ def compare_runs(
 ) -> RunComparison:
     """Compare trained classifiers on the same images, each with the first.
 
-    Each classifier reads the images as it was trained to, at its own size.
+    Each classifier reads the images as in its training, at its own size.
 
     Args:
-        models: Two or more runs' folders, `.keras` files or exported files.
+        models: Two or more paths of runs' folders, `.keras` files or exported files.
         data: A folder of images, a table, or a name such as "mnist", as for
             `tlkit.experiments.Experiment`. By default the test images that all runs have in common.
-        verbose: Whether to show a bar for each evaluation.
+        verbose: Whether to show the progress of each evaluation in a terminal.
 
     Raises:
         ConfigError: There is only one classifier, one does not exist, or images are needed.
@@ -131,7 +131,7 @@ def compare_runs(
 
 
 def _find_common(names: Sequence[str]) -> list[ImageDataset]:
-    """Return the test images that all runs have, in the same order, as each run reads them."""
+    """Return the test images that all runs share, in the same order, as each run reads them."""
     parts = [_load_test(name) for name in names]
     digests = [split_csv.list_digests(part) for part in parts]
     counts = [Counter(each) for each in digests]
@@ -180,7 +180,7 @@ def _load_images(name: str, classifier: keras.Model | None, data: str) -> ImageD
 
 
 def _check_classes(names: Sequence[str], evaluations: Sequence[Evaluation]) -> None:
-    """Check that all classifiers have the same classes, and the same truth of each image."""
+    """Check that all classifiers have the same classes, and the images the same labels."""
     first, *others = evaluations
     for name, other in zip(names[1:], others, strict=True):
         if {*other.class_names} != {*first.class_names}:
@@ -199,7 +199,7 @@ def _check_classes(names: Sequence[str], evaluations: Sequence[Evaluation]) -> N
 
 
 def _true(evaluation: Evaluation) -> np.ndarray:
-    """Return the true classes of each image in a form that the order of classes does not change."""
+    """Return the true classes of each image, in a form that is independent of the class order."""
     if evaluation.is_multi_label:
         return np.asarray(evaluation.labels[:, np.argsort(evaluation.class_names)])
     return np.asarray(evaluation.class_names)[evaluation.labels]

@@ -1,4 +1,4 @@
-"""Read the files of a run's folder: one clear error for a file that is damaged or was changed."""
+"""Read the files of a run's folder, with a clear error for a file that is damaged or changed."""
 
 import csv
 import io
@@ -23,14 +23,14 @@ _ERRORS = (
 
 
 def read_json(path: Path, *keys: str) -> dict[str, Any]:
-    """Return what a JSON file of a run holds.
+    """Return the content of a JSON file of a run.
 
     Args:
         path: The file.
-        keys: What it must hold.
+        keys: The names that the file must contain.
 
     Raises:
-        ConfigError: There is no such file, or it is not as the run wrote it.
+        ConfigError: There is no such file, or it has changed since the run wrote it.
     """
     with explain_damage(path):
         values = json.loads(_read_text(path))
@@ -47,10 +47,10 @@ def read_csv(path: Path, *columns: str) -> list[dict[str, str]]:
 
     Args:
         path: The file.
-        columns: Which columns it must have.
+        columns: The columns that the file must have.
 
     Raises:
-        ConfigError: There is no such file, or it is not as the run wrote it.
+        ConfigError: There is no such file, or it has changed since the run wrote it.
     """
     with explain_damage(path):
         reader = csv.DictReader(io.StringIO(_read_text(path), newline=""), strict=True)
@@ -68,7 +68,7 @@ def read_array(path: Path) -> np.ndarray:
     """Return the array of numbers in an `.npy` file of a run.
 
     Raises:
-        ConfigError: There is no such file, or it is not as the run wrote it.
+        ConfigError: There is no such file, or it has changed since the run wrote it.
     """
     with explain_damage(path):
         content = io.BytesIO(_read_bytes(path))
@@ -81,10 +81,10 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def read_text(path: Path) -> str:
-    """Return a text file of a run.
+    """Return the content of a text file of a run.
 
     Raises:
-        ConfigError: There is no such file, or it is not as the run wrote it.
+        ConfigError: There is no such file, or it has changed since the run wrote it.
     """
     with explain_damage(path):
         return _read_text(path)
@@ -102,10 +102,10 @@ def _read_bytes(path: Path) -> bytes:
 
 @contextmanager
 def explain_damage(path: Path) -> Iterator[None]:
-    """Name the file of a run if reading it, or what it holds, fails.
+    """Raise an error that names a file of a run if a block that reads it fails.
 
     Raises:
-        ConfigError: It does.
+        ConfigError: The block fails.
     """
     try:
         yield

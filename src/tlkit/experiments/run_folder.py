@@ -1,4 +1,4 @@
-"""Save a run to a folder, completely or not at all, and load it again."""
+"""Save a run to a folder atomically, and load it again."""
 
 import csv
 import itertools
@@ -78,12 +78,12 @@ def save_run(
     metrics: Mapping[str, Any] = MappingProxyType({}),
     is_claimed: bool = False,
 ) -> Path:
-    """Save a run to a new folder, completely or not at all; then draw its figures.
+    """Save a run to a new folder atomically; then draw its figures.
 
-    The folder holds `model.keras`, `metrics.json` (the evaluation, the seconds, which weights each
-    phase moved, and how its frozen part was run), `history.csv` (one row per epoch), `config.json`
-    (the settings, the package versions and the machine), each figure as `<name>.png`, and, with a
-    report, the files of `tlkit.reports.write`. `SHA256SUMS` lists all of them; see
+    The folder holds `model.keras`, `metrics.json` (the evaluation, the seconds, how many weights
+    each phase changed, and how its frozen part was computed), `history.csv` (one row per epoch),
+    `config.json` (the settings, the package versions and the machine), each figure as `<name>.png`
+    and, with a report, the files of `tlkit.reports.write`. `SHA256SUMS` lists all of them; see
     `tlkit.experiments.verify_run`.
 
     Args:
@@ -97,12 +97,12 @@ def save_run(
         report: The contents of a report; its figures need not be in `figures`.
         files: More files by name, of text or bytes.
         metrics: More entries of `metrics.json`.
-        is_claimed: Whether this process holds the folder by `tlkit.experiments.run_state.claim`:
-            it may then hold what belongs to the training.
+        is_claimed: Whether this process holds the folder by `tlkit.experiments.run_state.claim`;
+            the folder may then contain files of the training.
 
     Raises:
         ConfigError: The folder is not empty.
-        StoreError: The folder can't be written; nothing is left there.
+        StoreError: The folder can't be written; it contains no part of the run.
 
     Warns:
         UserWarning: A figure can't be drawn; the run is saved without it.
@@ -137,13 +137,13 @@ def _write_figure(path: Path, figure: Figure) -> None:
 
 @check_arguments
 def load_run(folder: str | Path) -> Run:
-    """Return the record of a saved run, without how its frozen part was run.
+    """Return the record of a saved run, except how its frozen part was computed.
 
     Args:
         folder: A folder that `save_run` wrote.
 
     Raises:
-        ConfigError: The folder is not a run, or a file of it is damaged.
+        ConfigError: The folder is not a run, or a file in it is damaged.
     """
     target = arguments.path("folder", folder)
     metrics, history = target / "metrics.json", target / "history.csv"
@@ -183,7 +183,7 @@ def environment() -> dict[str, str]:
     """Return the package versions, the machine and the date.
 
     Cores and memory are those that this process may use. The processor's name and the memory are
-    missing on systems that don't report them.
+    missing if the system does not report them.
     """
     processor, memory = system.processor(), system.known_memory()
     known = {
@@ -217,7 +217,7 @@ def _metrics(run: Run, evaluation: Evaluation) -> dict[str, Any]:
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     text = json.dumps(values, indent=2)
-    # A matrix of 1,000 classes would take a million lines: lists of numbers take one each.
+    # A matrix of 1,000 classes would take a million lines, so lists of numbers take one line each.
     text = _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
     path.write_text(text + "\n", encoding="utf-8")
 
@@ -225,7 +225,7 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> None:
 def _write_history(path: Path, run: Run) -> None:
     numbers = itertools.count(1)
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(run.history))  # empty where a phase lacks a metric
+        writer = csv.DictWriter(file, list(run.history))  # cells of missing metrics are empty
         writer.writeheader()
         for phase in run.phases:
             for values in zip(*phase.history.values(), strict=True):

@@ -1,4 +1,4 @@
-"""The images of a run, found again and split as the run split them."""
+"""The images of a run, found again and divided into the run's parts."""
 
 from pathlib import Path
 
@@ -16,10 +16,10 @@ from tlkit.experiments.loading import load_images
 
 @check_arguments
 def read_split(run: str | Path) -> Split:
-    """Return the images of a run as it split them; with folds, all are training and test images.
+    """Return the images of a run as it split them; with folds, as both training and test images.
 
     Args:
-        run: The run's folder; its images must not have moved or changed.
+        run: The run's folder; its images must not have been moved or changed.
 
     Raises:
         ConfigError: The folder is not a run.
@@ -62,15 +62,15 @@ def take_held_out(split: Split) -> ImageDataset | None:
 
 @check_arguments
 def take_part(model: str | Path, dataset: ImageDataset, part: str) -> ImageDataset:
-    """Return those images of a dataset that are in one part of a run's split, by their content.
+    """Return the images of a dataset that are in one part of a run's split, by their content.
 
     Args:
         model: The run's folder, its classifier, or a file exported from it.
-        dataset: The images, which may be anywhere.
+        dataset: The images, in any folder.
         part: "train", "validation" or "test".
 
     Raises:
-        ConfigError: The run's split is not known, or has no such part.
+        ConfigError: The run's split is unknown, or has no such part.
         DataError: Some images of the part are missing or have changed.
     """
     digests = split_csv.list_part(model, part)

@@ -1,4 +1,4 @@
-"""Save an experiment's result as a run: the files first, and then the report."""
+"""Save the result of an experiment as a run: first the files, then the report."""
 
 import tempfile
 from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def list_places(experiment: Experiment) -> dict[str, str]:
-    """Return where the images are, by the name of the setting."""
+    """Return the paths of the images, by the name of the setting."""
     return {name: getattr(experiment, name) for name in PLACES if getattr(experiment, name)}
 
 
@@ -34,7 +34,20 @@ def save(
     on_message: Callable[[object], None],
     cache: Cache | None = None,
 ) -> None:
-    """Write model, metrics and config of an experiment to its folder, and then the report."""
+    """Write model, metrics and config of an experiment to its folder, and then the report.
+
+    Args:
+        experiment: The settings.
+        source: All images.
+        result: The result of the experiment.
+        command: The command that repeats the run.
+        joules: The energy used; None if it was not measured.
+        on_message: Is called with the reason if the report can't be written.
+        cache: Where the features that the head reads are stored; None if they are not stored.
+
+    Raises:
+        StoreError: The folder can't be written; the message names the folder used instead.
+    """
     found = result.cross_validation
     named = " ".join([experiment.backbone, *list_weights(experiment)])
     size = text.pixels(image_size_of(experiment))
@@ -54,7 +67,7 @@ def save(
     )
     try:
         write(result.folder, is_claimed=True)
-    except StoreError as error:  # the disk may be full; the training is worth another place
+    except StoreError as error:  # the disk may be full, so the run is saved to another folder
         other = Path(tempfile.mkdtemp(prefix="tlkit-run-")) / "run"
         write(other)
         raise StoreError(f"{error} The run is in '{other}' instead.") from error
@@ -75,7 +88,7 @@ def save(
 def _describe_making(
     experiment: Experiment, result: "ExperimentResult", *, command: str, joules: float | None
 ) -> dict[str, Any]:
-    """Return how a run was made, as values that JSON can hold."""
+    """Return a record of how a run was made, as values that JSON can hold."""
     additions, search, choice = result.additions, result.search, result.trained.choice
     places = list_places(experiment)
     return {

@@ -1,4 +1,4 @@
-"""The state of a run's folder: who trains into it, how that ended, and whether it can go on."""
+"""The state of a run's folder: the process that trains, how it ended, and whether to continue."""
 
 import json
 import shutil
@@ -16,24 +16,24 @@ from tlkit.errors import Argument, ConfigError
 from tlkit.experiments import run_files
 
 NAME = "state.json"
-"""The file that says the state of a run."""
+"""The name of the file with the state of a run."""
 
 State = Literal["running", "interrupted", "failed", "finished"]
 
 GO_ON = "Interrupted. Run the same again to go on from there."
 
 _LOCK, _CHECKPOINT = ".lock", ".checkpoint"
-_MAY_DIFFER = ("budget",)  # a larger budget goes on
+_MAY_DIFFER = ("budget",)  # a run continues with a larger budget
 
 
 @dataclass(kw_only=True, eq=False)
 class Claim:
-    """The folder of a run that this process trains into.
+    """The folder of a run, held by this process to train into it.
 
     Attributes:
         folder: The folder.
-        is_resumed: Whether it holds an unfinished run, or one whose budget ran out, to go on with.
-        ran_out: To be set where the training ended because its budget ran out.
+        is_resumed: Whether it holds a run to continue, which is unfinished or whose budget ran out.
+        ran_out: Whether the budget ran out; to be set by the training.
     """
 
     folder: Path
@@ -62,10 +62,10 @@ class Claim:
 
 
 def check_folder(folder: str | Path) -> Path:
-    """Return a run's folder if a training can start in it, or go on.
+    """Return a run's folder if a training can start or continue in it.
 
     It must be new, empty, or hold an unfinished run or one whose budget ran out. Call it before
-    any work; it creates the folder's parent.
+    any work; it creates the parent folder.
 
     Raises:
         ConfigError: The folder is not empty and holds no such run, or can't be written.
@@ -94,20 +94,20 @@ def check_folder(folder: str | Path) -> Path:
 def claim(
     folder: str | Path, settings: Mapping[str, Any], *, command: str, resume: bool = True
 ) -> Iterator[Claim]:
-    """Hold a run's folder for one training, and keep in it how that ends.
+    """Hold a run's folder for one training, and write there how the training ends.
 
-    The folder is created. If the block ends with an error or an interrupt before anything could be
-    saved, all is removed again.
+    The folder is created if needed. If the block ends with an error or an interrupt before anything
+    was saved, a new folder is removed again.
 
     Args:
         folder: The folder; see `check_folder`.
-        settings: The settings of the experiment, which must be those of an unfinished run.
-        command: What to type, or to call, to go on.
-        resume: Whether to go on with an unfinished run of the same settings; else it is deleted.
+        settings: The settings of the experiment; they must equal those of an unfinished run.
+        command: The command or call that continues the run.
+        resume: Whether to continue an unfinished run with the same settings; False deletes it.
 
     Raises:
-        ConfigError: Another process trains into the folder, or it holds something else, or an
-            unfinished run of other settings.
+        ConfigError: Another process trains into the folder, or the folder holds other files, or an
+            unfinished run with other settings.
         StoreError: The state can't be written.
     """
     target = check_folder(folder)
@@ -124,7 +124,7 @@ def claim(
         ) from error
     finally:
         if is_new:
-            with suppress(OSError):  # something is in it
+            with suppress(OSError):  # the folder is not empty
                 target.rmdir()
 
 
@@ -153,7 +153,7 @@ def _hold_claim(
         if not held.checkpoint.exists():
             _forget(target)
         else:
-            with suppress(OSError):  # the error that is raised matters more
+            with suppress(OSError):  # the original error is more important
                 held.write("interrupted" if stopped else "failed", error=str(error))
             if stopped and not str(error):
                 raise KeyboardInterrupt(GO_ON) from None
@@ -164,7 +164,7 @@ def _hold_claim(
 
 
 def _is_left_over(name: str) -> bool:
-    """Return whether a file or folder is what a killed process may leave before it has a state."""
+    """Return whether a killed process may have left this file or folder before it had a state."""
     return name == _LOCK or name.startswith(TEMPORARY)
 
 
@@ -172,7 +172,7 @@ def _check_unfinished(target: Path) -> None:
     state = run_files.read_json(target / NAME, "state", "experiment")
     if state["state"] != "finished" or state.get("budget_ran_out"):
         return
-    shutil.rmtree(target / _CHECKPOINT, ignore_errors=True)  # of a process killed at its very end
+    shutil.rmtree(target / _CHECKPOINT, ignore_errors=True)  # left if it was killed at the end
     raise ConfigError(
         Argument("folder"),
         f" must be new or empty, got {str(target)!r}, which holds a finished run. Choose "
@@ -198,7 +198,7 @@ def _check_settings(target: Path, settings: Mapping[str, Any]) -> None:
     """Check that the unfinished run has these settings.
 
     Raises:
-        ConfigError: It has others.
+        ConfigError: A setting differs.
     """
     state = run_files.read_json(target / NAME, "state", "experiment")
     saved = state["experiment"] if isinstance(state["experiment"], dict) else {}
@@ -234,13 +234,13 @@ def _name_owner(target: Path) -> str:
 
 
 def _clean(target: Path) -> None:
-    """Remove what a killed process was writing."""
+    """Remove temporary files of a killed process."""
     for path in target.glob(f"{TEMPORARY}*"):
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _forget(target: Path) -> None:
-    """Remove an unfinished run, whole or in parts."""
+    """Remove the files of an unfinished run."""
     _clean(target)
     shutil.rmtree(target / _CHECKPOINT, ignore_errors=True)
     (target / NAME).unlink(missing_ok=True)

@@ -55,9 +55,9 @@ class ExperimentResult:
         split: The training, validation and test images.
         trained: The classifier and the record of its training.
         evaluation: Metrics on the test images; with folds, on all images.
-        cross_validation: The results of the folds; None without.
-        additions: The accuracy on old and new images; None if none were added.
-        search: The backbones that were compared; None if one was named.
+        cross_validation: The results of the folds; None without folds.
+        additions: The accuracy on old and new images; None if no images were added.
+        search: The comparison of backbones; None if the user named one backbone.
         stages: The seconds of each stage, by its name.
     """
 
@@ -100,27 +100,28 @@ def run(
 
     Args:
         experiment: The settings.
-        folder: The run's folder; it must be new, empty, or hold an unfinished run of the same
-            settings (see `resume`). It is created at the start; its `state.json` says how far the
-            run is, and its hidden folder `.checkpoint` has the state after each epoch.
+        folder: The run's folder; it must be new, empty, or hold an unfinished run with the same
+            settings (see `resume`). It is created at the start; its `state.json` holds the state of
+            the run, and its hidden folder `.checkpoint` the state of training after each epoch.
         command: The command that was typed, for the report; by default this call.
-        cache: How the frozen part is run and its features are stored; by default they are stored
-            for later experiments in a folder that they share. None stores and caches nothing.
+        cache: How the frozen part is computed and its features are stored; by default they are
+            stored for later experiments in a shared folder. None neither stores nor caches.
         callbacks: Keras callbacks, called after every epoch of every phase; a solved head has one
             epoch. See `tlkit.training.trackers`.
-        on_message: Is called with the plan before training, and with the results after it: `print`
-            shows all.
-        resume: Whether to go on with an unfinished run, one that was killed or interrupted, from
-            its last epoch; False starts anew. A run whose budget ran out goes on with a larger one.
+        on_message: Is called with the plan before training, and with the results after it, for
+            example `print`.
+        resume: Whether to continue an unfinished run, which was killed or interrupted, from its
+            last epoch; False starts again. A run whose budget ran out needs a larger budget.
         verbose: Whether to print a line for every epoch.
 
     Raises:
-        ConfigError: The folder holds something else, another process trains into it, its unfinished
+        ConfigError: The folder holds other files, another process trains into it, its unfinished
             run has other settings, or a value is wrong.
-        DataError: Something is wrong with the images.
+        DataError: The images have problems; the message lists them.
         DownloadError: Weights can't be downloaded.
-        StoreError: The run can't be written to its folder; the message says where it is instead.
-        TrainingInterrupted: Ctrl-C stopped the training; its `run` is what was done.
+        StoreError: The run can't be written to its folder; the message names the folder used
+            instead.
+        TrainingInterrupted: Ctrl-C stopped the training; its `run` records the epochs done.
     """
     check_name("folder", folder)
     for place in (*run_saving.list_places(experiment).values(), *experiment.add):
@@ -217,9 +218,9 @@ def _evaluate(
         trained: The classifier.
         claim: The run's folder.
         on_message: As for `run`.
-        fit: Trains another classifier on some images.
+        fit: A function that trains another classifier on some of the images.
         cache: As for `run`.
-        stored: Where the features that the head reads are stored; None if they are not.
+        stored: Where the features that the head reads are stored; None if they are not stored.
         verbose: As for `run`.
     """
     folded = None
@@ -259,7 +260,7 @@ def _search(
     cache: Cache | None,
     on_message: Callable[[object], None],
 ) -> BackboneSearch:
-    """Compare backbones, or return what an earlier process of this run found."""
+    """Compare backbones, or return the result that an earlier process of this run stored."""
     folder = CheckpointFolder(claim.checkpoint)
     kept = folder.read_notes().get("search")
     if kept is not None:
@@ -273,7 +274,7 @@ def _search(
 def _load(
     experiment: Experiment, on_message: Callable[[object], None]
 ) -> tuple[Experiment, ImageDataset, Split]:
-    """Return an experiment ready to start, all its images, and its split, and tell the plan."""
+    """Return an experiment ready to start, all its images and its split; report the plan."""
     experiment = backbone_choice.prepare(experiment, on_message)
     source = load_images(experiment)
     experiment = replace(experiment, white=source.white)  # for predictions
@@ -302,25 +303,25 @@ def _calibrate(
 def _evaluate_before(
     experiment: Experiment, cache: Cache | None, fit: Callable[..., Trained], split: Split
 ) -> Evaluation:
-    """Train on the images that there were before, and evaluate on their test images."""
+    """Train on the old images only, and evaluate on their test images."""
     trained = fit(experiment, split, verbose=False)
     return evaluate(trained.model, split.test, cache=cache)
 
 
 def _is_backbone_unchanged(trained: Trained) -> bool:
-    """Return whether the head alone was trained, so that its features are worth storing."""
+    """Return whether only the head was trained, so that its features are worth storing."""
     return [phase.name for phase in trained.run.phases] == ["head"]
 
 
 def _fit_threshold(trained: Trained, validation: ImageDataset) -> None:
-    """After fine-tuning, set the threshold for none of the classes by images not trained on."""
+    """After fine-tuning, set the threshold of the out-of-distribution score on other images."""
     is_fitted = ood_detector.from_arrays(probabilities_of(trained.model).stored) is not None
     if len(trained.run.phases) > 1 and len(validation) >= _MIN_FOR_THRESHOLD and is_fitted:
         ood.fit_threshold(trained.model, validation)
 
 
 def _refuse_within(images: str, folder: str | Path) -> None:
-    """Refuse a run's folder inside the images, where its figures would be read as photos."""
+    """Refuse a run's folder inside the images, where its figures would be read as images."""
     place = Path(images).resolve()
     if place.is_dir() and Path(folder).resolve().is_relative_to(place):
         raise ConfigError(

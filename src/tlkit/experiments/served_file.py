@@ -1,4 +1,4 @@
-"""The exported file that serves for a run: one that the run has, or a new one; without Keras."""
+"""Find the exported file to serve for a run, or export one; without importing Keras."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -17,22 +17,22 @@ _NEEDED = {
     "litert": ("model.tflite", (LITERT,), ()),
     "openvino": ("model.xml", ("openvino",), ()),
 }
-"""For each format, the best for a server first: its file, what runs it, what else writes it."""
+"""For each format, the best for a server first: file, runtimes, packages needed to write it."""
 
 
 @check_arguments
 def find_served_file(
     model: str | Path, *, on_message: Callable[[object], None] = lambda message: None
 ) -> Path:
-    """Return the exported file that stands for a classifier on a server.
+    """Return the exported file to serve for a classifier.
 
-    For a run this is an export of its classifier as it is now, of a format whose runtime is
-    installed. A run without such an export is exported first, as by `tlkit export`, in another
-    process, so that this one imports no Keras.
+    For a run this is an export of its present classifier, in a format whose runtime is installed. A
+    run without such an export is exported first, as by `tlkit export`, in another process, so that
+    this process does not import Keras.
 
     Args:
         model: A run's folder, a .keras file, or an exported file.
-        on_message: Is called with what is done.
+        on_message: Is called with the steps that are taken.
 
     Raises:
         ConfigError: There is no such run or file.
@@ -76,7 +76,7 @@ def _list_exports(folder: Path) -> Iterator[Path]:
 
 
 def _read_digest(file: Path) -> str | None:
-    """Return the SHA-256 of the .keras file that was exported, by the proof beside the export."""
+    """Return the SHA-256 of the .keras file that was exported, from the proof beside the export."""
     proof = file.with_name(f"{file.name}.json")
     try:
         digest = json.loads(regular_files.read_text(proof))["source_sha256"]
@@ -96,7 +96,7 @@ def _export(path: Path, folder: Path, on_message: Callable[[object], None]) -> P
 
 
 def _choose_format() -> str:
-    """Return the format that can be written and run with what is installed."""
+    """Return the format that the installed packages can write and run."""
     for kind, (_, modules, writers) in _NEEDED.items():
         if all(map(installed, (*modules, *writers, "keras"))):
             return kind

@@ -1,4 +1,4 @@
-"""Send a run to the Hugging Face Hub, and get one from there, as a model repository."""
+"""Push a run to the Hugging Face Hub, and pull a run from there, as a model repository."""
 
 import re
 import shutil
@@ -27,12 +27,12 @@ _HOW_TO_USE = "## How to use\n\n"
 
 @dataclass(frozen=True, kw_only=True)
 class Push:
-    """What was sent to the Hugging Face Hub.
+    """The result of sending a run to the Hugging Face Hub.
 
     Attributes:
         url: The page of the repository.
-        private: Whether only its owners see it.
-        commit: The commit, which `pull` takes as `revision`.
+        private: Whether only its owners can see it.
+        commit: The commit, which is a `revision` for `pull`.
         files: The name and size in bytes of each file.
     """
 
@@ -63,19 +63,20 @@ def push(
 ) -> Push:
     """Send a run to a model repository of the Hugging Face Hub, which is created if needed.
 
-    It gets the classifier, its model card as `README.md` with the figures in it, settings, metrics,
-    exports, and `SHA256SUMS`. Absolute paths become the last of their names. The list of the run's
-    images (`split.csv`), the report, and pictures with images of yours stay here.
+    The repository gets the classifier, its model card as `README.md` with the figures in it,
+    settings, metrics, exports, and `SHA256SUMS`. Absolute paths are replaced by their last part.
+    The list of the run's images (`split.csv`), the report, and pictures of your images are not
+    sent.
 
     Args:
         run: The run's folder.
         repo: The repository, such as "me/flowers".
-        private: Whether only you see the repository. One that is public is refused then.
+        private: Whether only you can see the repository. An existing public one is refused then.
         token: An access token that may write; by default that of `hf auth login`, or HF_TOKEN.
-        on_message: Is called with what is worth knowing before the files are sent.
+        on_message: Is called with warnings before the files are sent, and with the result.
 
     Raises:
-        ConfigError: It is no run, the repository's name is wrong, or the Hub does not let you.
+        ConfigError: It is not a run, the repository's name is wrong, or the Hub denies access.
         DownloadError: The Hub can't be reached.
         MissingExtraError: huggingface_hub is not installed.
     """
@@ -126,7 +127,7 @@ def pull(
     revision: str | None = None,
     token: str | None = None,
 ) -> Path:
-    """Get a run that `push` sent to the Hugging Face Hub; return its folder.
+    """Download a run that `push` sent to the Hugging Face Hub; return its folder.
 
     The folder can be used with `tlkit predict`, `evaluate`, `export` and `demo`. Every file is
     compared with the SHA-256 that was sent with it, except the card, which may be edited on the
@@ -134,14 +135,14 @@ def pull(
 
     Args:
         repo: The repository, such as "me/flowers".
-        folder: Where to write; it must be new or empty.
+        folder: The folder to write to; it must be new or empty.
         revision: A branch, tag or commit; by default the newest commit.
         token: An access token, for a private repository; by default that of `hf auth login`, or
             HF_TOKEN.
 
     Raises:
-        ConfigError: The folder is not empty, there is no such repository, or no run is in it.
-        DownloadError: The Hub can't be reached, or a file differs from what was sent.
+        ConfigError: The folder is not empty, there is no such repository, or it holds no run.
+        DownloadError: The Hub can't be reached, or a file differs from the file that was sent.
         MissingExtraError: huggingface_hub is not installed.
     """
     target = run_folder.require_empty(folder)
@@ -180,7 +181,7 @@ def _check_run(folder: Path) -> None:
 
 
 def _prepare(run: Path, folder: Path, repo: str) -> dict[str, Path]:
-    """Write what is sent to a folder, without paths of this machine; return the files by name."""
+    """Write the files to send to a folder, without paths of this machine; return them by name."""
     places = public_files.find_places(run_files.read_json(run / "config.json"))
     places.append(str(run.resolve()))
     card = run / "model_card.md"
@@ -217,7 +218,7 @@ def _write(file: Path, content: str) -> None:
 
 
 def _add_commands(card: str, repo: str) -> str:
-    """Return a model card that says how to get the run."""
+    """Return a model card with the commands to download the run."""
     if "tlkit pull" in card:
         return card
     commands = f"```sh\ntlkit pull {repo} run\ntlkit predict run photo.jpg\n```\n\n"
@@ -225,7 +226,7 @@ def _add_commands(card: str, repo: str) -> str:
 
 
 def _find_leftovers(run: Path, files: dict[str, Path]) -> Iterator[str]:
-    """Yield a warning for each file that still holds a path of this machine."""
+    """Yield a warning for each file that still contains a path of this machine."""
     config = run_files.read_json(run / "config.json")
     places = [*public_files.find_places(config), str(run.resolve())]
     for name, file in files.items():
@@ -250,10 +251,10 @@ def _read_contents(file: Path) -> Iterator[bytes]:
 
 
 def _verify(folder: Path, repo: str) -> list[str]:
-    """Return the names of the files of a run that was downloaded, which are as they were sent.
+    """Return the names of the files of a downloaded run, after comparing them with the list.
 
     Raises:
-        ConfigError: It is no run.
+        ConfigError: The download is not a run.
         DownloadError: A file is missing or differs.
     """
     if not (folder / SUMS).is_file() or not (folder / "model.keras").is_file():

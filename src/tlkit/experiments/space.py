@@ -85,21 +85,21 @@ def write_space(
 ) -> Path:
     """Write `app.py`, `requirements.txt`, `README.md` and the model of a Hugging Face Space.
 
-    `python app.py` in that folder shows the page of `create_demo`. Of a run, only the model, its
-    metrics and its settings are copied; paths of this machine are taken out of the settings.
+    `python app.py` in this folder shows the page of `create_demo`. Of a run, only the model, its
+    metrics and its settings are copied; paths of this machine are removed from the settings.
 
     Args:
         model: A run's folder, a .keras file, or an exported file.
-        folder: Where to write; it must be new or empty.
+        folder: The folder to write to; it must be new or empty.
         top: Number of classes to show.
-        examples: Number of the run's test images to put into the Space for visitors to try.
-        title: The heading; by default what the run is about.
-        on_message: Is called with what was written, and what is left to do.
+        examples: The number of the run's test images to copy to the Space for visitors to try.
+        title: The title; by default the names of the classes.
+        on_message: Is called with the path that was written, and how to try the page.
 
     Raises:
         ConfigError: An argument is wrong, or there is no such classifier.
-        DataError: The run's test images are to be shown, and were moved or changed.
-        MissingExtraError: Gradio, or what runs the file, is not installed.
+        DataError: Test images of the run are needed as examples, and were moved or changed.
+        MissingExtraError: Gradio, or the runtime of the file, is not installed.
     """
     path = arguments.path("model", model)
     arguments.at_least("top", top, 1)
@@ -150,7 +150,7 @@ def _copy_model(path: Path, folder: Path) -> Path:
 
 
 def copy_run(run: Path, folder: Path) -> Path:
-    """Copy what predicting with a run needs, without the paths of this machine."""
+    """Copy the files that predicting with a run needs, without the paths of this machine."""
     folder.mkdir()
     shutil.copy(run / "model.keras", folder)
     config = run / "config.json"
@@ -177,7 +177,7 @@ def _list_requirements(path: Path) -> list[str]:
 
 
 def _pin_tlkit() -> str:
-    """Return this version of tlkit, or the commit where it was installed from a repository."""
+    """Return the requirement for this version of tlkit, or for its commit in a repository."""
     recorded: dict[str, Any] = json.loads(
         distribution("tlkit").read_text("direct_url.json") or "{}"
     )

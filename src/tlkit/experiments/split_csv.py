@@ -1,4 +1,4 @@
-"""Save in a run's folder which images were trained on and tested on, and load that again."""
+"""Save in a run's folder the part of each image, such as training or test, and load it again."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ def list_digests(dataset: ImageDataset) -> list[str]:
 
 
 def find(model: str | Path) -> Path | None:
-    """Return the file with the split that a classifier was trained on; None if there is none.
+    """Return the file with the split that a classifier was trained on; None if it has none.
 
     Args:
         model: A run's folder, its classifier, or a file in its folder of exports.
@@ -51,11 +51,11 @@ def find(model: str | Path) -> Path | None:
 
 
 def list_part(model: str | Path, part: str) -> set[str] | None:
-    """Return the digests of the images of one part; None if the split is not known.
+    """Return the digests of the images of one part; None if the split is unknown.
 
     Args:
         model: As for `find`.
-        part: "train", "validation" or "test"; the folds of a run are training images.
+        part: "train", "validation" or "test"; images in folds count as training images.
     """
     file = find(model)
     if file is None:
@@ -69,18 +69,18 @@ def list_part(model: str | Path, part: str) -> set[str] | None:
 
 
 def count_trained(model: str | Path, dataset: ImageDataset) -> int:
-    """Return how many images a classifier was trained on, by their content; 0 if not known.
+    """Return how many images a classifier was trained on, by their content; 0 if unknown.
 
     Args:
         model: As for `find`.
-        dataset: The images, which may be anywhere.
+        dataset: The images, in any folder.
     """
     trained = list_part(model, "train")
     return sum(digest in trained for digest in list_digests(dataset)) if trained else 0
 
 
 def _is_fold(part: str) -> bool:
-    """Return whether a part is a fold: a run with folds was then trained on all images."""
+    """Return whether a part is a fold; the classifier of a run with folds is trained on all."""
     return part.startswith("fold ")
 
 
@@ -88,8 +88,8 @@ def load_split(dataset: ImageDataset, file: Path) -> tuple[ImageDataset, Split]:
     """Return the images of a run, and their split.
 
     Args:
-        dataset: The images in the folder now; those that the run did not have are ignored.
-        file: A file with the text of `format_split`.
+        dataset: The images as they are now; those that the run did not have are ignored.
+        file: A file with the text from `format_split`.
 
     Raises:
         ConfigError: There is no such file.
@@ -101,7 +101,7 @@ def load_split(dataset: ImageDataset, file: Path) -> tuple[ImageDataset, Split]:
     train, validation, test = (
         dataset.take(np.asarray(indices[name], dtype="int64")) for name in PARTS
     )
-    is_array = isinstance(used.images, np.ndarray)  # of which none were looked for
+    is_array = isinstance(used.images, np.ndarray)  # duplicates of arrays were not searched
     pairs = () if is_array else tuple(find_duplicates(used))
     own_parts = tuple(name for name in PARTS if name in used.parts)
     return used, Split(

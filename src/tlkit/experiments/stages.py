@@ -1,4 +1,4 @@
-"""How long each stage of an experiment takes, from its images to its report."""
+"""Measure how long each stage of an experiment takes, from its images to its report."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ class Stages:
     """The seconds of each stage.
 
     Attributes:
-        seconds: By the stage's name, in order.
+        seconds: The seconds by the stage's name, in the order of the stages.
 
     Examples:
         >>> stages = Stages()
@@ -27,7 +27,7 @@ class Stages:
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
-        """Measure a block."""
+        """Measure the time of a block as the stage with this name."""
         started = time.perf_counter()
         try:
             yield
@@ -37,7 +37,7 @@ class Stages:
     def divide(self, name: str, trained: Trained) -> None:
         """Replace a stage by its parts: building and probing, trials, the frozen part, each phase.
 
-        Only what this process did counts, not what it went on with.
+        Only the work of this process counts, not the work of earlier processes that it continues.
         """
         left = self.seconds.pop(name)
         parts: dict[str, float] = {}
@@ -57,7 +57,7 @@ class Stages:
 
 
 def describe(seconds: Mapping[str, float]) -> str:
-    """Return the seconds of each stage in a line.
+    """Return the seconds of each stage, in one line.
 
     Examples:
         >>> describe({"images": 1.25, "head": 70.0})

@@ -1,4 +1,4 @@
-"""Write predictions and features of image files to tables."""
+"""Write the predictions and the features of image files to tables."""
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -23,12 +23,12 @@ from tlkit.models.inspection import features_of
 
 @dataclass(frozen=True, kw_only=True)
 class WrittenTables:
-    """What was read, and which tables were written.
+    """The number of images that were read, and the tables that were written.
 
     Attributes:
-        images: Number of images.
-        unreadable: Number of files that could not be read as an image.
-        tables: The tables.
+        images: The number of images.
+        unreadable: The number of files that could not be read as an image.
+        tables: The paths of the tables.
     """
 
     images: int
@@ -63,25 +63,25 @@ def write_predictions(
 
     The columns are `path`, `label`, `probability`, then `label_2`, `probability_2` and so on up to
     `top`, `set` with `coverage` (names separated by |), `ood_score` if the classifier has one
-    (`tlkit.ood_scores`), and `problem`: why a file is unreadable, empty for an image. Of a
-    multi-label classifier, `labels` comes after `path`: the classes above their thresholds, with
-    "|" between them. A table is written whole or, after an error or an interruption, not at all.
+    (`tlkit.ood_scores`), and `problem`: why a file is unreadable, empty for an image. For a
+    multi-label classifier, `labels` comes after `path`: the classes above their thresholds,
+    separated by |. A table is written completely or, after an error or an interruption, not at all.
 
     Args:
         model: A run's folder, a .keras file, an exported file, or a classifier.
         files: As for `tlkit.evaluation.predict_files`.
-        csv: A .csv file, in UTF-8.
-        parquet: A .parquet file (extra `parquet`).
-        top: Number of classes to name for each file, at most as many as there are.
+        csv: The path of a .csv file, written in UTF-8; None writes no such file.
+        parquet: The path of a .parquet file (extra `parquet`); None writes no such file.
+        top: The number of classes to name for each file, at most as many as there are.
         coverage: As for `tlkit.evaluation.predict_files`.
         fit: As for `tlkit.sources.from_folder`; by default as in training.
         on_prediction: Is called with each prediction.
-        on_message: Is called with what files in folders are no images, such as `print`.
+        on_message: Is called with the files in folders that are not images, for example `print`.
         on_progress: As for `tlkit.evaluation.predict_files`.
 
     Raises:
         ConfigError: An argument is wrong.
-        DataError: There is no image, or none can be read.
+        DataError: There are no images, or no image can be read.
         MissingExtraError: The extra for Parquet is not installed.
         StoreError: A table can't be written.
     """
@@ -131,23 +131,23 @@ def write_features(
     on_message: Callable[[str], None] = lambda message: None,
     on_progress: Meter = lambda done, total: None,
 ) -> WrittenTables:
-    """Write what a classifier's head reads of image files, a row for each, to a table.
+    """Write the features that a classifier's head reads of image files to a table, a row for each.
 
     A `.parquet` file has the columns `path`, `features` (a list of numbers) and `problem`; a `.csv`
     file has a column for each feature. Both have a row for an unreadable file, without features. A
-    `.npz` file has the arrays `path` and `features` of the images alone.
+    `.npz` file has the arrays `path` and `features`, of the images only.
 
     Args:
         model: A run's folder, a .keras file, or a classifier.
         files: As for `write_predictions`.
-        out: The .parquet (extra `parquet`), .npz or .csv file.
+        out: The path of the .parquet (extra `parquet`), .npz or .csv file.
         fit: As for `write_predictions`.
         on_message: As for `write_predictions`.
         on_progress: As for `write_predictions`.
 
     Raises:
         ConfigError: An argument is wrong.
-        DataError: There is no image, or none can be read.
+        DataError: There are no images, or no image can be read.
         MissingExtraError: The extra for Parquet is not installed.
         StoreError: The table can't be written.
     """
@@ -180,7 +180,7 @@ def _find_images(
 
 
 def _load(model: str | Path | keras.Model, fit: Fit | None) -> tuple[Any, dict[str, Any]]:
-    """Return a classifier, and how images are read for it."""
+    """Return a classifier, and the settings to read images with for it."""
     if isinstance(model, keras.Model):
         return model, {"fit": fit or "squash"}
     if exported.is_exported(model):

@@ -1,4 +1,4 @@
-"""What training a recipe came to."""
+"""The result of training a recipe."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,9 @@ class Trained:
         recipe: The recipe's name.
         model: The classifier.
         run: The record of its training.
-        seconds: Time for building, probing and training, also that of earlier processes.
-        budget_ran_out: Where in the training its budget ran out; None if it did not.
-        choice: How fine-tuning was compared with the head alone; None if it was not.
+        seconds: The time for building, probing and training, including that of earlier processes.
+        budget_ran_out: Where in the training its budget ran out, as text; None if it did not.
+        choice: The comparison of fine-tuning with the head alone; None if there was no comparison.
     """
 
     recipe: str

@@ -1,4 +1,4 @@
-"""Try fine-tuning on a part of the training images, and train what is best on the rest of them."""
+"""Try fine-tuning on a part of the training images, and train the best candidate on all of them."""
 
 import time
 import warnings
@@ -18,36 +18,37 @@ from tlkit.training.phase import Phase
 from tlkit.training.records import PhaseRun, Run
 
 MIN_HELD_OUT = 20
-"""Images with which candidates can be compared."""
+"""How many images are needed to compare candidates."""
 
-_MAX_HELD_OUT = 2000  # more would tell little more
-_MAX_LEFT_OUT = 0.05  # of the images; if no more are held out, it is not trained again with them
+_MAX_HELD_OUT = 2000  # images; more would make the comparison little better
+_MAX_LEFT_OUT = 0.05  # of the images; if at most this share is held out, the trial is the result
 _SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way to the weights after fine-tuning
-_MAX_RATES = 3  # that are tried
-_STEP = 3.0  # from one to the next
+_MAX_RATES = 3  # learning rates to try
+_STEP = 3.0  # the ratio of consecutive learning rates
 _TRIAL_HEAD = "trial-head"
-_MARGIN = 1.2  # times the seconds that a trial took for as many images
+_MARGIN = 1.2  # times the seconds of a trial, for the same number of images
 
 
-# Fine-tuning can make a good head worse: there are too few images, or the learning rate is too high
-# for so few steps. The training loss does not tell. So a share of the training images is held out,
-# the head is solved on the others, and fine-tuning is tried from there, at up to three learning
-# rates. The classifiers on the way from the head alone to the end of each fine-tuning are compared
-# on the images held out. What is chosen is trained again on all images, and as far. Of many images,
-# so few are held out that the trial itself is the result; so it is where a budget leaves no time.
+# Fine-tuning can make a good head worse, if there are too few images, or if the learning rate is
+# too high for so few steps. The training loss does not show this. So a share of the training images
+# is held out, the head is solved on the others, and fine-tuning is tried from there at up to three
+# learning rates. The candidates are the head alone, the end of each fine-tuning, and weights
+# between both; they are compared on the images held out. The best candidate is trained again on all
+# images, with the same share. If there are many images, only few are held out, and the trial itself
+# is the result; so it is if the budget leaves no time to train again.
 def choose_and_train(
     training: RecipeTraining, phase: Phase, data: ImageDataset, *, share: float
 ) -> tuple[Run, Choice | None]:
     """Try fine-tuning, and train the best candidate.
 
     Args:
-        training: How the recipe is trained; its model has a new head.
-        phase: How it is fine-tuned.
+        training: The training of the recipe; its model has a new head.
+        phase: The phase of fine-tuning.
         data: The training images.
-        share: The share of them to hold out.
+        share: The share of the images to hold out, 0 to 1.
 
     Returns:
-        What the phases did, and the choice; None if there are too few images for one.
+        The records of the phases, and the choice; None if there are too few images to choose.
     """
     share = min(share, _MAX_HELD_OUT / len(data))
     rest, held_out = hold_out(data, share, seed=training.seed)
@@ -83,7 +84,7 @@ def choose_and_train(
 
 @dataclass(frozen=True, kw_only=True)
 class _Tail:
-    """A fine-tuning that was tried: how, what it did, and the weights after it."""
+    """A fine-tuning that was tried: its phase, its record and the weights after it."""
 
     phase: Phase
     run: PhaseRun
@@ -91,15 +92,16 @@ class _Tail:
 
 
 class _Trials:
-    """The head, trained on a part of the images, and what fine-tuning makes of it.
+    """The head, trained on a part of the images, and the results of fine-tuning from there.
 
     Args:
-        training: How the recipe is trained.
-        phase: How it is fine-tuned.
+        training: The training of the recipe.
+        phase: The phase of fine-tuning.
         rest: The images to train on.
         held_out: The images to compare on.
-        is_repeated: Whether the best is to be trained again, on all images. If not, there are so
-            many that another rate takes minutes: it is tried only if the first is no good.
+        is_repeated: Whether the best candidate is to be trained again on all images. If not, there
+            are so many images that another rate takes minutes, so it is tried only if the first
+            brings no improvement.
     """
 
     def __init__(
@@ -120,7 +122,7 @@ class _Trials:
         self.candidates = [measure(training.model, held_out, cache=stored)]
 
     def run(self) -> None:
-        """Fine-tune at one learning rate after the other, and measure the candidates on the way."""
+        """Fine-tune at one learning rate after the other, and measure the candidates of each."""
         training = self._training
         num_measured = len(_SHARES) * len(self._held_out) + count_described(self._rest)
         reserve = num_measured * training.time_image(self._rest)
@@ -145,7 +147,7 @@ class _Trials:
             rate = next_rate(self.candidates, self._first_rate(), may_raise=self.is_repeated)
 
     def train_again(self, chosen: Candidate, data: ImageDataset) -> list[PhaseRun]:
-        """Train a candidate on all images; return nothing if there is no time, or it diverged."""
+        """Train a candidate on all images; return an empty list without time or if it diverged."""
         training, tail = self._training, self._tails.get(chosen.learning_rate)
         if tail is None:
             return [training.train_head(data)]
@@ -161,7 +163,7 @@ class _Trials:
         return [head, run]
 
     def take(self, chosen: Candidate) -> list[PhaseRun]:
-        """Set the model to a candidate with fine-tuning as it was tried; return its phases."""
+        """Set the model to a candidate of the trials with fine-tuning; return its phases."""
         tail = self._tails[chosen.learning_rate]
         self._training.model.set_weights(blend(self._before, tail.weights, chosen.share))
         return [replace(self._head, name="head"), replace(tail.run, name="fine_tune")]
@@ -189,14 +191,14 @@ class _Trials:
 def next_rate(
     candidates: Sequence[Candidate], first: float, *, may_raise: bool = True
 ) -> float | None:
-    """Return the learning rate to try next; None if none is worth it.
+    """Return the learning rate to try next; None if no other rate is worth trying.
 
-    A rate that diverged, or improved nothing, is lowered; one whose end is the best candidate of
-    all is raised.
+    A rate that diverged, or brought no improvement, is lowered. A rate is raised if the end of its
+    fine-tuning is the best candidate of all.
 
     Args:
-        candidates: What was tried: the head alone, then the shares of each fine-tuning.
-        first: The rate to begin with.
+        candidates: The candidates tried: the head alone, then the shares of each fine-tuning.
+        first: The first rate.
         may_raise: Whether a rate may be raised.
     """
     alone, *tuned = candidates
@@ -219,13 +221,13 @@ def blend(
 ) -> list[np.ndarray]:
     """Return the weights at a share of the way from those before fine-tuning to those after it.
 
-    They are often more accurate than both ends (Wortsman et al., 2021, arXiv:2109.01903). What is
-    equal before and after stays so, bit for bit.
+    These weights are often more accurate than both ends (Wortsman et al., 2021, arXiv:2109.01903).
+    Weights that are equal before and after stay the same, bit for bit.
 
     Args:
         before: Weights as `get_weights` returns them.
-        after: The same after fine-tuning.
-        share: 0 to 1.
+        after: The weights after fine-tuning, in the same form.
+        share: The share, 0 to 1.
 
     Examples:
         >>> blend([np.float32([0, 1])], [np.float32([1, 1])], 0.25)

@@ -1,4 +1,4 @@
-"""Tune a recipe's settings: freezing, layers, learning rates, augmentation, judged by folds."""
+"""Tune a recipe's settings: freezing, layers, learning rates, augmentation; compared by folds."""
 
 import math
 import time
@@ -41,18 +41,18 @@ from tlkit.training.time_budget import Deadline
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """How trials are trained and judged.
+    """The settings by which trials are trained and scored.
 
     Attributes:
         data: The training images.
-        fold_of: The fold of each.
+        fold_of: The fold of each image, `(count,)`.
         recipe: The name of the recipe that is tuned.
-        backbone: Its backbone.
-        measure: What is optimised.
-        until: When the time is over, by `time.perf_counter`.
+        backbone: The recipe's backbone.
+        measure: The measure that is optimised.
+        until: The time when the budget is over, by `time.perf_counter`.
         how: Further arguments of `Recipe.train`.
-        on_message: Is told of each trial.
-        verbose: Whether a terminal shows what is running.
+        on_message: Is called with each trial.
+        verbose: Whether a terminal shows the trial and fold in progress.
     """
 
     data: ImageDataset
@@ -71,10 +71,10 @@ class _Job:
         return int(self.fold_of.max()) + 1
 
 
-# The recipe as it is, and its head without fine-tuning, are judged first: what is tuned is worth
-# something only if it is better than these. All trials, their folds and the probe of each read the
-# features that the cache has stored by image, so that what is frozen runs once. Test images are
-# never looked at.
+# The recipe's defaults, and its head without fine-tuning, are scored first, because tuning is worth
+# the effort only if it improves on both. All trials, their folds and the probe of each read the
+# features that the cache has stored for each image, so the frozen part is computed once. Test
+# images are not used.
 @check_arguments
 def tune(
     data: ImageDataset,
@@ -99,20 +99,20 @@ def tune(
 ) -> Tuning:
     """Tune the settings of a recipe by folds of the training images; needs the extra `optuna`.
 
-    The head without fine-tuning and the recipe's defaults are judged first, then trials that
-    Optuna draws. Keras' global state is cleared before each fold.
+    The head without fine-tuning and the recipe's defaults are scored first, then trials that
+    Optuna suggests. Keras' global state is cleared before each fold.
 
     Args:
         data: The training images. Images of one group, and duplicates among files, share a fold.
         recipe: "best" or "few_images".
         space: The values to try; by default those of `TuningSpace()`.
-        trials: How many trials there are in all, those of earlier processes included.
-        budget: Maximum minutes, those of earlier processes included. A fold stops when the time is
-            up, and its trial does not count; building and probing are never stopped.
-        folds: Into how many folds the images are divided, at least 2.
+        trials: The number of trials in all, including those of earlier processes.
+        budget: Maximum minutes, including those of earlier processes. A fold stops when the time is
+            over, and its trial does not count; building and probing are never stopped.
+        folds: The number of folds that the images are divided into, at least 2.
         measure: What to optimise, the mean over the folds: "loss" (cross-entropy at the best
-            temperature), which tells small differences better, or "accuracy".
-        folder: Where the trials are kept, so that the same call goes on after an interrupt.
+            temperature), which shows small differences better, or "accuracy".
+        folder: The folder to store trials in, so that the same call continues after an interrupt.
         backbone: As for `build_classifier`.
         image_size: As for `Recipe.train`.
         weights: As for `Recipe.train`.
@@ -120,16 +120,17 @@ def tune(
         pixels: As for `Recipe.train`.
         num_prefix_tokens: As for `Recipe.train`.
         seed: The seed of the folds, the trials and the training.
-        cache: As for `Recipe.train`; one with a folder runs the frozen part once for all trials.
+        cache: As for `Recipe.train`; with a folder, the frozen part is computed once for all
+            trials.
         on_message: Is called with each trial when it is done.
-        verbose: Whether a terminal shows meanwhile which trial and fold is running.
+        verbose: Whether a terminal shows the trial and fold in progress.
 
     Raises:
-        ConfigError: A value is wrong, the images are multi-label, or the folder is of other images
-            or settings, or of a tuning that still runs.
+        ConfigError: A value is wrong, the images are multi-label, or the folder is of a tuning with
+            other images or settings, or of one in progress.
         DataError: A class has fewer images than there are folds.
         MissingExtraError: Optuna is not installed.
-        KeyboardInterrupt: Ctrl-C; in a folder, the trials that were complete are kept.
+        KeyboardInterrupt: Ctrl-C; a folder then holds the trials that were complete.
     """
     optional.require("optuna", extra="optuna")
     check_recipe(recipe)
@@ -178,7 +179,7 @@ def tune(
 
 
 def _identify(job: _Job, space: TuningSpace) -> dict[str, str]:
-    """Return what the images and settings are, in words."""
+    """Return text that identifies the images and the settings, by name."""
     how = {name: value for name, value in job.how.items() if name != "cache"}
     backbone = job.backbone if isinstance(job.backbone, str) else job.backbone.name
     return {
@@ -188,7 +189,7 @@ def _identify(job: _Job, space: TuningSpace) -> dict[str, str]:
 
 
 def _run(study: Study, job: _Job, space: TuningSpace, *, trials: int) -> bool:
-    """Run the trials that are left, and return whether the time was over before the last."""
+    """Run the remaining trials; return whether the time was over before the last."""
     for name, settings in _list_first(job):
         if study.read(name) is None:
             started = time.perf_counter()
@@ -216,7 +217,7 @@ def _begin(name: str, recipe: str, parameters: Mapping[str, Any]) -> Trial:
 
 
 def _list_first(job: _Job) -> list[tuple[str, dict[str, Any]]]:
-    """Return what the trials are compared with."""
+    """Return the names and settings of the trials that the others are compared with."""
     defaults: tuple[str, dict[str, Any]] = ("defaults", {})
     return [("head alone", {"epochs": 0}), defaults] if job.recipe == "best" else [defaults]
 
@@ -268,7 +269,7 @@ def _judge_fold(job: _Job, trial: Trial, fold: int) -> tuple[float, float] | Non
 
 
 def _create_recipe(job: _Job, trial: Trial) -> tuple[Recipe, Cache | None]:
-    """Return a recipe that does not hold images out itself, and its cache."""
+    """Return a recipe that does not hold out images itself, and its cache."""
     recipe = recipes.get(job.recipe, backbone=job.backbone, **trial.settings)
     recipe = replace(recipe, held_out=0)
     cache: Cache | None = job.how["cache"]
@@ -282,7 +283,7 @@ def _create_recipe(job: _Job, trial: Trial) -> tuple[Recipe, Cache | None]:
 
 
 def _to_tuning(study: Study, job: _Job, *, budget_ran_out: bool) -> Tuning:
-    """Return all that a study holds."""
+    """Return the results in a study."""
     unfinished = Trial(name="defaults", settings={}, is_complete=False)
     return Tuning(
         recipe=job.recipe,

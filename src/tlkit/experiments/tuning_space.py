@@ -1,4 +1,4 @@
-"""The settings of a recipe that tuning tries."""
+"""The settings of a recipe that tuning tries, and their values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,18 +21,19 @@ _NONE = "none"
 @check_arguments
 @dataclass(frozen=True, kw_only=True)
 class TuningSpace:
-    """The values that tuning tries; a range of one value, or one choice, is fixed.
+    """The values that tuning tries; a range of one value, or a single choice, is fixed.
 
     Attributes:
-        learning_rate: The lowest and highest learning rate of fine-tuning; of "best", its maximum.
-        head_learning_rate: Those of the head phase; "few_images" only, since "best" solves its
-            head.
+        learning_rate: The lowest and the highest learning rate of fine-tuning; for "best", of its
+            maximum.
+        head_learning_rate: The lowest and the highest learning rate of the head phase; "few_images"
+            only, since "best" solves its head.
         freeze: Shares of the backbone's layers that fine-tuning leaves frozen, 0 to below 1.
         epochs: Epochs of fine-tuning.
-        batch_size: Images a step of fine-tuning; "best" only.
+        batch_size: Images per batch of fine-tuning; "best" only.
         max_layers: Maximum numbers of layers that the head reads; "best" only.
-        augment: Sets of augmentations by name, as for `tlkit.data.create_augmentation`. By default
-            none: which changes keep the class of an image is known to you only.
+        augment: Sets of augmentations by name, as for `tlkit.data.create_augmentation`. The default
+            is no augmentation, because only you know which changes preserve the class of an image.
 
     Raises:
         ConfigError: A value is wrong, or a setting has no value to try.
@@ -74,7 +75,7 @@ def suggest(space: TuningSpace, recipe: str, trial: Any) -> dict[str, Any]:
     """Return the parameters that Optuna suggests for a trial, as values that JSON can hold.
 
     Args:
-        space: What may be suggested.
+        space: The values that may be suggested.
         recipe: "best" or "few_images".
         trial: Optuna's trial.
     """

@@ -1,4 +1,4 @@
-"""A study of Optuna: which settings to try next, and what was found, kept in a folder."""
+"""A study of Optuna: it suggests settings and stores the trials in a folder."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,21 +9,21 @@ from tlkit._internal import locks, optional
 from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation.tuning import Measure, Trial
 
-_MIN_COMPLETE = 5  # trials, to tell what mattered
-_STARTUP_TRIALS = 5  # that are drawn at random, and are not stopped early
+_MIN_COMPLETE = 5  # trials needed to find the importance of settings
+_STARTUP_TRIALS = 5  # trials that are drawn at random, and are not stopped early
 _JOURNAL, _LOCK = "tuning.journal", "tuning.lock"
 
 
 # Optuna's sampler draws the first trials at random, then more often near the good ones (Bergstra et
-# al., 2011), and its pruner stops a trial that is worse after a fold than the median of the others
-# was. Each trial is written to the folder's journal as soon as it is done.
+# al., 2011). Its pruner stops a trial that is worse after a fold than the median of the others was
+# after the same fold. Each trial is written to the folder's journal as soon as it is done.
 class Study:
     """The trials of a tuning.
 
     Args:
         optuna: The package.
         study: Optuna's study.
-        measure: What is optimised.
+        measure: The measure that is optimised.
     """
 
     def __init__(self, optuna: Any, study: Any, measure: Measure) -> None:
@@ -46,12 +46,12 @@ class Study:
         return tuple(Trial.from_dict(each["trial"]) for each in kept if "trial" in each)
 
     def read(self, name: str) -> Trial | None:
-        """Return a trial that `keep` kept by its name."""
+        """Return the trial with this name that `keep` stored; None if there is none."""
         kept = self._study.user_attrs.get(name)
         return None if kept is None else Trial.from_dict(kept)
 
     def keep(self, found: Trial) -> None:
-        """Keep a trial by its name, apart from those that were asked for."""
+        """Store a trial by its name, separately from the trials that Optuna suggests."""
         self._study.set_user_attr(found.name, found.to_dict())
 
     def ask(self) -> Any:
@@ -59,12 +59,12 @@ class Study:
         return self._study.ask()
 
     def is_hopeless(self, asked: Any, found: Trial) -> bool:
-        """Report a trial's folds so far; return whether it is not worth another."""
+        """Report a trial's folds so far to Optuna; return whether to stop the trial."""
         asked.report(getattr(found, self._measure), step=len(found.losses))
         return bool(asked.should_prune())
 
     def tell(self, asked: Any, found: Trial) -> None:
-        """Keep what a trial came to."""
+        """Store the result of a trial."""
         asked.set_user_attr("trial", found.to_dict())
         if found.is_complete:
             self._study.tell(asked, getattr(found, self._measure))
@@ -72,13 +72,13 @@ class Study:
             self._study.tell(asked, state=self._states.PRUNED)
 
     def restart_unfinished(self) -> None:
-        """Try again what was begun and is not done, in another trial."""
+        """Let Optuna suggest again the settings of trials that were begun but not finished."""
         for each in self._study.get_trials(deepcopy=False, states=(self._states.RUNNING,)):
             self._study.tell(each.number, state=self._states.FAIL)
             self._study.enqueue_trial(each.params)
 
     def check_same(self, identity: Mapping[str, str], folder: Path) -> None:
-        """Refuse the folder of other images or settings; keep what they are in a new one."""
+        """Refuse a folder with other images or settings; store these in a new folder."""
         for name, value in identity.items():
             kept = self._study.user_attrs.get(name)
             if kept is None:
@@ -91,7 +91,7 @@ class Study:
                 )
 
     def find_importances(self, *, seed: int) -> dict[str, float]:
-        """Return the share of the variance that each setting explains; none for few trials."""
+        """Return the share of variance that each setting explains; empty with too few trials."""
         complete = self._study.get_trials(deepcopy=False, states=(self._states.COMPLETE,))
         if len(complete) < _MIN_COMPLETE or len({each.value for each in complete}) < 2:
             return {}
@@ -105,13 +105,13 @@ class Study:
 def open_study(
     measure: Measure, *, seed: int, folder: Path | None, identity: Mapping[str, str]
 ) -> Iterator[Study]:
-    """Yield the study of a folder, which only one process has at a time, or one in memory.
+    """Yield the study of a folder, which one process at a time can open, or one in memory.
 
     Args:
-        measure: What is optimised.
+        measure: The measure that is optimised.
         seed: The seed of the sampler.
-        folder: The folder; None keeps nothing.
-        identity: What must be the same in all processes.
+        folder: The folder; None stores no trials.
+        identity: Values by name that must be the same in all processes.
     """
     optuna = optional.require("optuna", extra="optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -120,7 +120,7 @@ def open_study(
 
     def create(**storage: Any) -> Any:
         study = optuna.create_study(direction=direction, pruner=pruner, **storage)
-        # another seed for each process: the same would draw the same trials again
+        # another seed for each process, because the same seed would draw the same trials again
         study.sampler = optuna.samplers.TPESampler(
             n_startup_trials=_STARTUP_TRIALS, seed=seed + len(study.get_trials(deepcopy=False))
         )

@@ -2,7 +2,7 @@
 
 Start reading in `charts.py`; `image_grids.py` draws images with predictions, and `saliency.py`
 shows by Grad-CAM which pixels a prediction depends on. Every function returns a
-`matplotlib.figure.Figure`; none uses pyplot or writes a file.
+`matplotlib.figure.Figure`; no function uses pyplot or writes a file.
 
 Public: what `__init__.pyi` lists.
 The package imports `evaluation` and the packages below it; `experiments` and `cli` import it.

@@ -1,4 +1,4 @@
-"""A chart of backbones: accuracy by the time for an image, and by the size of the weights."""
+"""A chart of backbones: accuracy by the time per image, and by the size of the weights."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,20 +20,20 @@ from tlkit.plotting.labels import finish, shorten_names
 _COLORS = ("#1a5fb4", "#c64600", "#2a7f3e", "#8a3ffc", "#9a6700", "#0f7b8a", "#b5179e", "#5c5c5c")
 _MARKERS = "osD^vP*X"
 _FONT_SIZE = 9
-_WIDE = 100  # an axis whose end is so many times its start names no 2 and 5
+_WIDE = 100  # the ratio of an axis' ends above which ticks are at powers of ten only
 _NAME_WIDTH = 44  # columns of a backbone's name in the legend
 
 
 @check_arguments
 def backbone_chart(search: BackboneSearch) -> Figure:
-    """Draw the accuracy of backbones by milliseconds an image, and by megabytes of weights.
+    """Draw the accuracy of backbones by milliseconds per image, and by megabytes of weights.
 
     A line connects the depths of one backbone at one image size that are on its own Pareto front;
     faint points are its other depths. Bars are 95 % intervals. The grey line is the Pareto front of
-    all, the circle is what is recommended, and limits are dashed.
+    all backbones, the circle is the recommended depth, and limits are dashed.
 
     Args:
-        search: What `tlkit.probe_backbones` returned.
+        search: The result of `tlkit.probe_backbones`.
     """
     candidates = list(dict.fromkeys(row.candidate for row in search.rows))
     sizes = list(dict.fromkeys(row.size_name for row in search.rows))

@@ -1,4 +1,4 @@
-"""The look that all grids of images share: sizes, colours, and captions of a few short lines."""
+"""The style that all grids of images share: sizes, colours, and captions of a few short lines."""
 
 import textwrap
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from tlkit.plotting.labels import display_width, shorten, shorten_names
 
 CORRECT, WRONG = "#1a5fb4", "#c64600"  # distinct for colour-blind readers and in grey
 WIDTH = 4.6
-"""Inches of a figure: a phone shows them on about 350 of its pixels."""
+"""The width of a figure in inches: a phone shows it on about 350 of its pixels."""
 FONT_SIZE = 9.0
-"""Points of the smallest text on such a figure."""
+"""The smallest text on such a figure, in points."""
 
 PANEL = WIDTH / 3
-"""Inches of a panel of which three are in a row."""
+"""The width in inches of one of three panels in a row."""
 LINE_LENGTH = 19
 """Characters in a line of a caption."""
 BOLD_LENGTH = LINE_LENGTH - 2
@@ -48,11 +48,11 @@ def to_drawable(image: np.ndarray, bounds: tuple[float, float] | None = None) ->
 def wrap(text: str, line_length: int) -> str:
     r"""Return text in lines of limited length, for the caption of a small image.
 
-    A number stays with its percent sign.
+    A number stays on one line with its percent sign.
 
     Args:
         text: The caption, or a line of it.
-        line_length: Columns in a line; longer words are broken.
+        line_length: Columns per line; longer words are broken.
 
     Examples:
         >>> wrap("WRONG: sunflowers (55 %)", 18)
@@ -66,8 +66,8 @@ def wrap(text: str, line_length: int) -> str:
 def write_caption(panel: Any, truth: str, predicted: str, probability: float) -> None:
     """Write true and predicted class above an image, and frame it if they differ.
 
-    These are two lines, or three with long names. A class that is predicted correctly is named once
-    if its name is too long for naming it twice.
+    These are two lines, or three with long names. If a class is predicted correctly and its name is
+    too long to write twice, it is written once.
 
     Args:
         panel: The axes of the image.
@@ -96,14 +96,14 @@ def write_label_sets(
 ) -> None:
     """Write the true and the predicted classes above an image, and frame it if they differ.
 
-    Of wrong predictions, only the classes that are wrong are named.
+    If some classes are wrong, the predicted classes that are correct are left out.
 
     Args:
         panel: The axes of the image.
         names: The name of each class.
         truth: 0 or 1 for each class.
         probabilities: The probability of each class.
-        thresholds: From which probability on an image has each class.
+        thresholds: The lowest probability at which an image has each class.
     """
     predicted = probabilities >= thresholds
     wrong = bool((predicted != truth).any())
@@ -128,8 +128,8 @@ def name_classes(
 
     Args:
         names: The name of each class.
-        which: Whether each is named.
-        probabilities: The probability of each.
+        which: Whether each class is marked.
+        probabilities: The probability of each class.
 
     Examples:
         >>> name_classes(["cat", "dog"], np.array([True, True]), np.array([0.9, 0.5]))

@@ -1,7 +1,7 @@
 """Charts of training and evaluation.
 
-All but a probe's are about 4.6 inches wide, higher than wide, and without text below 9 points, so
-that they are legible on a phone, which shows 4.6 inches on about 350 of its pixels.
+Charts are 4.6 inches wide, except those of probes and of the confusion of many classes, and have no
+text below 9 points. So they are legible on a phone, which shows 4.6 inches on about 350 pixels.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,8 +22,8 @@ from tlkit.plotting.figure import Figure
 from tlkit.plotting.labels import display_width, finish, shorten, shorten_names
 from tlkit.training.ood_detector import KEPT
 
-_MAX_COUNTED = 12  # classes, above which numbers do not fit into the cells of a matrix
-_MAX_DRAWN = 40  # classes, above which names are too small to read on the page of a report
+_MAX_COUNTED = 12  # classes; with more, numbers do not fit into the cells of a matrix
+_MAX_DRAWN = 40  # classes; with more, names are too small to read on the page of a report
 
 _NAME_WIDTH = 20  # columns of a class name on an axis
 _POOLINGS = {  # colour, marker and label of layers by how their features are pooled
@@ -36,11 +36,11 @@ _POOLINGS = {  # colour, marker and label of layers by how their features are po
 
 @check_arguments
 def reliability_diagram(evaluation: Evaluation, *, num_bins: int = 15) -> Figure:
-    """Draw the accuracy of predictions by their confidence, and how many there are of each.
+    """Draw the accuracy of predictions by their confidence, and the number of predictions.
 
     Args:
-        evaluation: What tlkit.evaluate returned.
-        num_bins: How many bins of confidence.
+        evaluation: The result of `tlkit.evaluate`.
+        num_bins: How many bins of equal width to divide confidences from 0 to 1 into.
     """
     bins = calibration_curve(evaluation.labels, evaluation.probabilities, num_bins=num_bins)
     filled = [each for each in bins if each.count]
@@ -75,14 +75,14 @@ def confusion_matrix(evaluation: Evaluation) -> Figure:
     """Draw how many images of each true class were predicted as each class.
 
     Cells are shaded by their share of the true class. With more than 12 classes the cells are too
-    small for numbers, and a scale explains the shades. Of more than 40 classes, those 40 are drawn
-    that have the most errors, and the title says so.
+    small for numbers, and a scale explains the shades. With more than 40 classes, the 40 with the
+    most errors are drawn, as the title explains.
 
     Args:
-        evaluation: What tlkit.evaluate returned.
+        evaluation: The result of `tlkit.evaluate`.
 
     Raises:
-        DataError: The evaluation is multi-label: an image may be of several classes.
+        DataError: The evaluation is multi-label, where an image can have several classes.
     """
     if evaluation.is_multi_label:
         raise DataError(
@@ -116,7 +116,7 @@ def confusion_matrix(evaluation: Evaluation) -> Figure:
 
 
 def _find_most_errors(counts: np.ndarray) -> np.ndarray:
-    """Return the classes to draw, in order: all, or those most often part of an error."""
+    """Return the classes to draw, in order: all, or those with the most errors."""
     errors = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
     return np.sort(np.argsort(-errors, kind="stable")[:_MAX_DRAWN])
 
@@ -125,14 +125,14 @@ def _find_most_errors(counts: np.ndarray) -> np.ndarray:
 def class_metrics(evaluation: Evaluation) -> Figure:
     """Draw average precision, with its 95 % interval, and F1 of each class of a multi-label test.
 
-    The tick is what guessing would reach: the share of images that have the class. Of more than 40
-    classes, the 40 with the lowest F1 are drawn, and the title says so.
+    The tick is the average precision of random guessing: the share of images that have the class.
+    With more than 40 classes, the 40 with the lowest F1 are drawn, as the title explains.
 
     Args:
-        evaluation: What tlkit.evaluate returned.
+        evaluation: The result of `tlkit.evaluate`.
 
     Raises:
-        DataError: The classes exclude each other; `confusion_matrix` is for those.
+        DataError: The classes exclude each other; draw `confusion_matrix` for these.
     """
     if not evaluation.is_multi_label:
         raise DataError(
@@ -185,7 +185,7 @@ def probe_curves(probe: Probe) -> Figure:
     The bar at the best layer is one standard error; the circle is the chosen layer.
 
     Args:
-        probe: What `tlkit.probe` returned.
+        probe: The result of `tlkit.probe`.
     """
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     by_depth, by_cost = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
@@ -236,11 +236,12 @@ def _pooling_kind(pooling: Any) -> str:
 
 @check_arguments
 def ood_histogram(held_out: np.ndarray, tested: np.ndarray) -> Figure:
-    """Draw how unlike the training images test images are, and training images held out.
+    """Draw how far test images, and training images held out, are from the training images.
 
     Args:
-        held_out: The distances of training images that were held out.
-        tested: Those of the test images; the furthest are drawn in the last bar.
+        held_out: The distances of training images that were held out, `(count,)`.
+        tested: The distances of the test images, `(count,)`; the last bar holds all that are
+            further.
     """
     held_out = arrays.check_numbers("held_out", held_out, 1)
     tested = arrays.check_numbers("tested", tested, 1)

@@ -1,4 +1,4 @@
-"""Loss and accuracy of a training, epoch by epoch."""
+"""Learning curves: loss and accuracy of a training, epoch by epoch."""
 
 import math
 from typing import Any
@@ -22,7 +22,7 @@ def learning_curves(run: Run) -> Figure:
     the model was compiled with other metrics, the first of them takes the place of the accuracy.
 
     Args:
-        run: What TwoPhaseTrainer.fit returned.
+        run: The result of `TwoPhaseTrainer.fit`.
     """
     keys = [key for key in run.phases[0].history if not key.startswith("val_")]
     keys = ["loss", *(key for key in keys if key not in ("loss", "learning_rate"))][:2]
@@ -42,7 +42,7 @@ def learning_curves(run: Run) -> Figure:
 
 
 def _curve(panel: Any, run: Run, key: str, *, label: str, style: str) -> None:
-    """Draw a metric of the phases with epochs as a curve, and of a solved head as a line."""
+    """Draw a metric as a curve over the phases with epochs, and as a line for a solved head."""
     color = CORRECT if key.startswith("val_") else WRONG
     values: list[float] = []
     for phase in run.phases:
@@ -58,7 +58,7 @@ def _curve(panel: Any, run: Run, key: str, *, label: str, style: str) -> None:
 
 
 def _name_curves(figure: Figure) -> None:
-    """Write one legend for all panels below them, where it covers no curve."""
+    """Write one legend for all panels, below them, where it covers no curve."""
     named: dict[str, Any] = {}
     for panel in figure.axes:
         lines, labels = panel.get_legend_handles_labels()

@@ -1,4 +1,4 @@
-"""A map of images by the features that the head reads: similar images lie close."""
+"""A map of images, placed by the features that the head reads: similar images are close."""
 
 import math
 import time
@@ -24,13 +24,13 @@ Method = Literal["pca", "tsne"]
 
 _METHOD_NAMES = {"pca": "PCA", "tsne": "t-SNE"}
 _BATCH_SIZE = 64
-_LINE_LENGTH = 54  # characters in a line of the legend
+_LINE_LENGTH = 54  # characters per line of the legend
 _MAX_DIMENSIONS = 50  # for t-SNE, as its authors advise
 _MAX_PERPLEXITY = 30
 _MARKERS = "osD^vP*X<>"
-# Found by a search: each colour in turn is the furthest from those before it (distance in OKLab,
-# the least of light page, dark page and deuteranopia), among those whose contrast is at least 3 on
-# a light page and also, inverted, on a dark one.
+# Found by a search: each colour is the furthest from those before it, among colours whose contrast
+# is at least 3 on a light page and, inverted, on a dark page. The distance of two colours is the
+# smallest of three in OKLab: on a light page, on a dark page and with deuteranopia.
 _COLOURS = (
     "#0078A8",
     "#F04800",
@@ -68,14 +68,14 @@ def feature_map(
     """Draw each image as a point, placed by the features that the head reads.
 
     Args:
-        model: A classifier from build_classifier with one dense head.
+        model: A classifier from build_classifier whose head is one dense layer.
         data: Images and labels in any form.
-        method: "pca", the two directions of most variance, or "tsne", which keeps neighbours
-            together but not distances.
-        max_images: How many images to draw at most, a random choice.
+        method: "pca", the two directions of most variance, or "tsne", which preserves neighbours
+            but not distances.
+        max_images: The maximum number of images to draw, chosen at random.
         seed: The seed of the choice and of t-SNE.
-        max_seconds: The time after which no more images are read, and those that were are drawn;
-            None reads all.
+        max_seconds: The time in seconds after which no more images are read; those read so far are
+            drawn. None reads all.
 
     Raises:
         ConfigError: The head is more than one dense layer, or `method` is unknown.
@@ -107,8 +107,8 @@ def draw_map(
     """Draw each image as a point, placed by its features.
 
     Args:
-        features: What the head reads of each image, `(count, features)`.
-        truth: The class index of each.
+        features: The features that the head reads of each image, `(count, features)`.
+        truth: The class index of each image, `(count,)`.
         class_names: The names of all classes.
         method: As for `feature_map`.
         seed: As for `feature_map`.
@@ -157,8 +157,8 @@ def _scatter(panel: Any, points: np.ndarray, index: int) -> None:
 
 
 def _reduce(features: np.ndarray, method: Method, seed: int) -> tuple[np.ndarray, list[str]]:
-    """Return features in two dimensions, and the labels of these."""
-    from sklearn.decomposition import PCA  # which takes most of a second to import
+    """Return features in two dimensions, `(count, 2)`, and the labels of the two axes."""
+    from sklearn.decomposition import PCA  # importing it takes most of a second
 
     if method == "pca":
         pca = PCA(2, random_state=seed)

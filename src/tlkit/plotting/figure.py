@@ -1,4 +1,4 @@
-"""The figure that every function of this package returns: a notebook shows it when it is named."""
+"""The figure that every function of this package returns, which notebooks display."""
 
 import io
 
@@ -8,7 +8,7 @@ _DPI = 144  # twice the pixels of the page, for sharp screens and large text
 
 
 class Figure(matplotlib.figure.Figure):
-    """A matplotlib figure that a notebook shows, without `%matplotlib inline` and pyplot.
+    """A matplotlib figure that a notebook displays, without `%matplotlib inline` and pyplot.
 
     Examples:
         >>> Figure(figsize=(2, 1))._repr_png_()[1]
@@ -16,7 +16,7 @@ class Figure(matplotlib.figure.Figure):
     """
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        """Return the figure as a PNG file, and the size at which a notebook shows it."""
+        """Return the figure as a PNG file, and the size in pixels at which a notebook shows it."""
         file = io.BytesIO()
         self.savefig(file, format="png", dpi=_DPI)
         width, height = (round(inches * _DPI / 2) for inches in self.get_size_inches())

@@ -1,4 +1,4 @@
-"""Grids of images with their true and predicted class, legible on a phone and on a desk."""
+"""Grids of images with their true and predicted class, legible on phones and large screens."""
 
 import math
 from pathlib import PurePath
@@ -50,21 +50,22 @@ def prediction_grid(
     seed: int = 0,
     probabilities: np.ndarray | None = None,
 ) -> Figure:
-    """Draw images with their true and predicted class; misclassified ones have a frame.
+    """Draw images with their true and predicted class, and frame misclassified ones.
 
     Args:
         model: A classifier from build_classifier.
         data: Images and labels in any form; grey images are drawn in grey.
-        count: How many images to draw at most.
-        columns: Images a row.
+        count: The maximum number of images to draw.
+        columns: Images per row.
         which: "random"; "worst", the images with the lowest probability of their true class;
-            "wrong", a random choice of the misclassified images; "confident", those with the
-            highest confidence; or "per_class", the same number of each class. Of a multi-label
-            classifier, "worst" are the images with the highest loss, and "confident" those with the
-            probability that is furthest on the wrong side of its threshold.
+            "wrong", a random choice of the misclassified images; "confident", the misclassified
+            images with the highest confidence; or "per_class", the same number of images of each
+            class, at least one. For a multi-label classifier, "worst" are the images with the
+            highest loss, and "confident" those with a probability that is furthest on the wrong
+            side of its threshold.
         seed: The seed of a random choice.
-        probabilities: The predicted probabilities of all images, if they are known; by default
-            they are predicted as far as needed.
+        probabilities: The predicted probabilities of all images, `(count, classes)`, if they are
+            known; by default they are predicted for the images that need them.
 
     Raises:
         ConfigError: `count` or `columns` is below 1, or `which` is unknown.
@@ -113,14 +114,14 @@ def prediction_grid(
 
 @check_arguments
 def audit_grid(audit: Audit, data: Data, *, count: int = 12, columns: int = 3) -> Figure:
-    r"""Draw the most suspicious images of an audit, with file, label and suggested label.
+    r"""Draw the images with the most suspicious labels, with file, label and suggested label.
 
     Args:
-        audit: What `tlkit.audit` returned.
+        audit: The result of `tlkit.audit`.
         data: The images and labels that were audited, in any form; of an `ImageDataset` or of
-            lazy images only those that are drawn are read.
-        count: How many images to draw at most.
-        columns: Images a row.
+            lazy images, only those to draw are read.
+        count: The maximum number of images to draw.
+        columns: Images per row.
 
     Raises:
         ConfigError: `count` or `columns` is below 1.
@@ -155,7 +156,7 @@ def audit_grid(audit: Audit, data: Data, *, count: int = 12, columns: int = 3) -
 
 
 def _describe_suspect(suspect: Suspect) -> tuple[str, str, str]:
-    """Return the name of a file without its folders, its label and the suggested one."""
+    """Return a file's name without its folders, its label and the suggested label."""
     name = image_name(suspect)
     if suspect.path is not None:
         name = PurePath(suspect.path).name
@@ -165,14 +166,14 @@ def _describe_suspect(suspect: Suspect) -> tuple[str, str, str]:
 
 
 def check_probabilities(probabilities: np.ndarray | None, shape: tuple[int, int]) -> None:
-    """Raise DataError if there are probabilities and their shape is not (images, classes)."""
+    """Raise DataError if probabilities are passed with a shape other than (images, classes)."""
     if probabilities is not None and np.shape(probabilities) != shape:
         found = np.shape(probabilities)
         raise DataError(f"`probabilities` must have shape {shape}, got {found}.")
 
 
 def _panels(count: int, columns: int, size: tuple[float, float]) -> tuple[Figure, Any]:
-    """Return a figure and its panels, each of this width and height."""
+    """Return a figure and its panels, each of this width and height in inches."""
     rows = math.ceil(count / columns)
     width, height = size
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
@@ -191,7 +192,7 @@ def _note(text: str) -> Figure:
 def _choose(
     truth: np.ndarray, probabilities: Any, *, count: int, which: Choice, seed: int
 ) -> np.ndarray:
-    """Return the indices of the images to draw; two of the choices need the probabilities."""
+    """Return the indices of the images to draw; three choices need the probabilities."""
     random = np.random.default_rng(seed)
     if which == "random":
         return random.choice(len(truth), size=min(count, len(truth)), replace=False)

@@ -1,4 +1,4 @@
-"""Which images of a multi-label test to draw: those with wrong classes, or some of each class."""
+"""Choose the images of a multi-label test to draw: those with wrong classes, or some per class."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +10,13 @@ _MIN_PROBABILITY = 1e-12
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelErrors:
-    """What is right and wrong of a multi-label prediction.
+    """Which classes of a multi-label prediction are wrong.
 
     Attributes:
         predicted: Whether each class of each image was predicted, `(count, classes)`.
-        wrong: Whether that is wrong.
-        margin: How far the probability is from its threshold.
-        loss: The cross-entropy of each image.
+        wrong: Whether this prediction is wrong, `(count, classes)`.
+        margin: How far the probability is from its threshold, `(count, classes)`.
+        loss: The cross-entropy of each image in nats, `(count,)`.
     """
 
     predicted: np.ndarray
@@ -28,7 +28,7 @@ class LabelErrors:
     def find(
         cls, truth: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray
     ) -> "LabelErrors":
-        """Return them, of rows of 0 and 1 and the probabilities of the same images."""
+        """Return the errors, from rows of 0 and 1 and the probabilities of the same images."""
         predicted = probabilities >= thresholds
         right = np.where(truth == 1, probabilities, 1 - probabilities)
         return cls(
@@ -45,9 +45,9 @@ def choose_images(
     """Return the indices of the images to draw, as `prediction_grid` describes them.
 
     Args:
-        truth: Rows of 0 and 1.
-        errors: What is wrong; needed for "confident", "worst" and "wrong".
-        count: How many at most.
+        truth: Rows of 0 and 1, `(count, classes)`.
+        errors: The errors; needed for "confident", "worst" and "wrong".
+        count: The maximum number of images.
         which: One of `tlkit.plotting.image_grids.Choice`.
         seed: The seed of a random choice.
     """
@@ -71,16 +71,16 @@ def choose_images(
 def choose_predictions(
     errors: LabelErrors, probabilities: np.ndarray, *, count: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return images, and for each a class that was predicted: half of them wrongly.
+    """Return images, and for each image a predicted class: half of these classes are wrong.
 
-    The wrong ones are the most probable, each of another image; the right ones are a random choice,
-    of as many classes as possible. Without any prediction, images come with their most probable
-    class.
+    The wrong classes are the most probable ones, each of another image. The correct classes are a
+    random choice that covers as many classes as possible. If no class was predicted, the first
+    images are returned with their most probable class.
 
     Args:
-        errors: What was predicted, and what of it is wrong.
+        errors: The predicted classes, and which of them are wrong.
         probabilities: `(count, classes)`.
-        count: How many.
+        count: How many images.
         seed: The seed of the random choice.
     """
     extra = np.argwhere(errors.predicted & errors.wrong)

@@ -1,4 +1,4 @@
-"""Text on figures: names of any length and script, drawn as they are."""
+"""Text on figures: names of any length and script, drawn literally."""
 
 import functools
 import unicodedata
@@ -13,11 +13,11 @@ from tlkit.plotting.figure import Figure
 
 _LAST_RESORT = "Last Resort High-Efficiency"  # Matplotlib's boxes, one for each script
 _MAX_NAMED = 10  # characters in a warning
-_warned: set[str] = set()  # characters that need no other warning: a report has many figures
+_warned: set[str] = set()  # characters that were warned of: a report has many figures
 
 
 def display_width(text: str) -> int:
-    r"""Return how many columns text takes; Chinese, Japanese and Korean characters take two.
+    r"""Return how many columns a text takes; Chinese, Japanese and Korean characters take two.
 
     Examples:
         >>> display_width("cat"), display_width("\u732b")
@@ -33,13 +33,13 @@ def _columns(character: str) -> int:
 
 
 def shorten(name: str, width: int) -> str:
-    r"""Return a name on one line that takes at most so many columns, without its middle.
+    r"""Return a name on one line that takes at most `width` columns, by leaving out its middle.
 
     Examples:
         >>> shorten("a very long name of a class", 15), shorten("cat\n$1$", 15)
         ('a very...class', 'cat $1$')
     """
-    name = name.encode("utf-8", "backslashreplace").decode("utf-8")  # a file's need not be UTF-8
+    name = name.encode("utf-8", "backslashreplace").decode("utf-8")  # file names may not be UTF-8
     name = " ".join(name.split())
     if display_width(name) <= width:
         return name
@@ -54,7 +54,7 @@ def shorten(name: str, width: int) -> str:
 
 
 def shorten_names(names: Sequence[str], width: int) -> list[str]:
-    """Return names that take at most so many columns; those alike when shortened get a number.
+    """Return names that take at most `width` columns; equal short names are numbered.
 
     Examples:
         >>> shorten_names(["one long name, a, of one", "one long name, b, of one", "cat"], 12)
@@ -68,19 +68,20 @@ def shorten_names(names: Sequence[str], width: int) -> list[str]:
     ]
 
 
-# Matplotlib draws a character that the font lacks as a box, and warns for each at each drawing. It
-# can fall back to other fonts, but only to those that a text names. So the characters that lack are
-# collected from the whole figure; of the fonts of the system, that which has most of them is taken,
-# then that which has most of the rest, and so on; and every text with such characters gets them.
+# Matplotlib draws a character that the font lacks as a box, with a warning at each drawing. It can
+# fall back to other fonts, but only to those that a text names. So the lacking characters are
+# collected from the whole figure. Fonts of the system are added until all characters are found,
+# each time the font that has most of the remaining characters. Every text with such characters
+# names these fonts.
 def finish(figure: Figure) -> Figure:
-    """Let a figure show every text literally, with the fonts of the system where one is needed.
+    """Make a figure draw every text literally, with other fonts of the system where needed.
 
     Args:
         figure: The figure, whose texts are changed.
 
     Warns:
-        UserWarning: The system has no font for some characters, which are drawn as boxes. It comes
-            once for each character.
+        UserWarning: The system has no font for some characters, which are drawn as boxes. Each
+            character is warned of once.
     """
     texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
     lacking: list[tuple[Text, frozenset[str]]] = []
@@ -95,7 +96,7 @@ def finish(figure: Figure) -> Figure:
     families, unknown = _find_fonts(frozenset[str]().union(*(missing for _, missing in lacking)))
     for text, _ in lacking:
         text.set_fontfamily([*text.get_fontfamily(), *families])
-        text.set_fontweight("normal")  # few of these fonts have another
+        text.set_fontweight("normal")  # few of these fonts have bold faces
     new = [character for character in unknown if character not in _warned]
     _warned.update(new)
     if new:
@@ -120,7 +121,7 @@ def _codes(file: str) -> set[int]:
 
 
 def _unusualness(font: font_manager.FontEntry) -> tuple[bool, int]:
-    """Return a key that sorts the upright faces of normal weight first."""
+    """Return a sort key by which upright faces of normal weight come first."""
     weight = font_manager.weight_dict.get(str(font.weight), font.weight)
     return font.style != "normal", abs(int(weight) - 400)
 
@@ -144,5 +145,5 @@ def _find_fonts(missing: frozenset[str]) -> tuple[tuple[str, ...], tuple[str, ..
         families.append(best)
         rest -= coverage[best]
     if rest and any(font.name == _LAST_RESORT for font in font_manager.fontManager.ttflist):
-        families.append(_LAST_RESORT)  # named, it draws boxes without a warning for each
+        families.append(_LAST_RESORT)  # if named, it draws boxes without a warning for each
     return tuple(families), tuple(sorted(rest))

@@ -1,4 +1,4 @@
-"""One picture that shows a classifier on a profile page: its task, examples, three numbers."""
+"""A picture of a classifier for a profile page: its task, example images and three numbers."""
 
 import textwrap
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from tlkit.plotting.figure import Figure
 from tlkit.plotting.labels import finish, shorten
 from tlkit.training.inputs import validate_arrays
 
-_SIZE = (8.0, 4.2)  # inches; 1,200 x 630 pixels at 150 dots an inch, as link previews show
+_SIZE = (8.0, 4.2)  # inches; 1,200 x 630 pixels at 150 dots per inch, the size of link previews
 _ROWS, _COLUMNS = 3, 4
-_TITLE_LENGTH, _TASK_LENGTH = 24, 40  # characters in a line
+_TITLE_LENGTH, _TASK_LENGTH = 24, 40  # characters per line
 
 
 @check_arguments
@@ -31,17 +31,17 @@ def portfolio_picture(
     numbers: Mapping[str, str],
     seed: int = 0,
 ) -> Figure:
-    """Draw title, task and key numbers of a classifier beside test images chosen at random.
+    """Draw title, task and key numbers of a classifier beside random test images.
 
     The frame of an image is blue if it is classified correctly, and orange otherwise.
 
     Args:
         model: The classifier.
         data: The test images and their labels.
-        evaluation: Of the classifier on these images.
-        title: A few words.
-        task: A sentence on what it does.
-        numbers: Up to three values by what they are, as text.
+        evaluation: The evaluation of the classifier on these images.
+        title: A title of a few words.
+        task: One sentence that describes the classifier's task.
+        numbers: Up to three numbers as text, by their names.
         seed: The seed of the choice of images.
     """
     images, _ = validate_arrays(data, model)

@@ -43,8 +43,8 @@ from tlkit.plotting.labels import finish, shorten
 from tlkit.training.inputs import true_labels, validate_arrays
 
 _BATCH_SIZE = 64
-_MOST_HEAT = 0.85  # of an overlay, where the evidence is 1
-_DIMMED = 0.75  # brightness of the grey image, so that the colours stand out on white, too
+_MOST_HEAT = 0.85  # the opacity of the overlay where the evidence is 1
+_DIMMED = 0.75  # brightness of the grey image, so that the colours stand out on white too
 _COLOUR = np.array([1.0, 0.72, 0.1])  # amber: bright on grey, also for colour-blind readers
 _HALF = 0.5
 _SCALE_HEIGHT = 0.65  # inches of the colour scale and its text
@@ -54,18 +54,19 @@ _SCALE_HEIGHT = 0.65  # inches of the colour scale and its text
 def grad_cam(
     model: keras.Model, images: Images, classes: Any = None, *, layer: str | None = None
 ) -> np.ndarray:
-    """Return how much each pixel counts for a class, `(count, height, width)`, from 0 to 1.
+    """Return how much each pixel contributes to a class, `(count, height, width)`, from 0 to 1.
 
     Grad-CAM (Selvaraju et al., 2016, arXiv:1610.02391) sums the maps of the backbone's last
-    layer, each weighted by how much it raises the logit of the class. Patch tokens are maps too. If
-    the head reads only the class token, they are taken from where the last attention reads them.
+    layer, each weighted by how much it raises the logit of the class. Patch tokens are used as maps
+    too. If the head reads only the class token, the tokens that enter the last block with attention
+    are used.
 
     Args:
         model: A classifier from build_classifier.
         images: Raw images in any form that `tlkit.predict` takes; all of one size.
-        classes: The class index of each image; by default the predicted one.
-        layer: If the head reads several layers, which of them to use; by default the last one
-            that returns maps or tokens.
+        classes: The class index of each image, `(count,)`; by default the predicted class.
+        layer: The layer to use if the head reads several; by default the last one that returns maps
+            or tokens.
 
     Raises:
         ConfigError: The head does not read this layer, or the layer's maps have a single position.
@@ -95,7 +96,7 @@ def grad_cam(
 def _compute_heat(
     model: keras.Model, images: np.ndarray, classes: np.ndarray, layer: str | None = None
 ) -> np.ndarray:
-    """Return what `grad_cam` returns, for images and classes that are known to fit the model."""
+    """Return the result of `grad_cam`, for images and classes that are known to fit the model."""
     tensors = _backbone_outputs(model)
     index = _index_of_maps(tensors, layer)
     heat: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -114,11 +115,11 @@ def _compute_heat(
 
 
 def blend_heat(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Return an image in grey, and the more in amber the more heat there is, in RGB from 0 to 1.
+    """Return a grey image that turns amber where there is heat, in RGB from 0 to 1.
 
     Args:
         pixels: The image, from 0 to 1.
-        heat: What `grad_cam` returns for it.
+        heat: The result of `grad_cam` for the image, `(height, width)`.
 
     Examples:
         >>> blend_heat(np.zeros((2, 2)), np.ones((2, 2))).shape
@@ -150,11 +151,11 @@ def grad_cam_grid(
     seed: int = 0,
     probabilities: np.ndarray | None = None,
 ) -> Figure:
-    """Draw images and what their predictions depend on: half of them misclassified ones.
+    """Draw images and the evidence for their predictions; half of the images are misclassified.
 
-    Each image is drawn twice: as it is, and in grey, with amber where `grad_cam` finds evidence. A
-    line encloses what is above a half. Of a multi-label classifier, each image is drawn for one of
-    its predicted classes, half of which are wrong.
+    Each image is drawn twice: in its own colours, and in grey, with amber where `grad_cam` finds
+    evidence. A line encloses evidence above 0.5. For a multi-label classifier, each image is drawn
+    for one of its predicted classes, and half of these classes are wrong.
 
     Args:
         model: A classifier from build_classifier.
@@ -162,9 +163,10 @@ def grad_cam_grid(
         count: How many images to draw: half of them the misclassified ones with the highest
             confidence, the others a random choice of those classified correctly. If there are too
             few of one kind, more of the other are drawn.
-        columns: Images a row.
+        columns: Images per row.
         seed: The seed of the random choice.
-        probabilities: The predicted probabilities of all images, if they are known.
+        probabilities: The predicted probabilities of all images, `(count, classes)`, if they are
+            known.
 
     Raises:
         ConfigError: A number is below 1, or the backbone returns no maps.
@@ -209,7 +211,7 @@ def grad_cam_grid(
 
 
 def _choose(truth: np.ndarray, probabilities: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Return the indices of the most confident errors, then of as many correct images."""
+    """Return the indices of the most confident errors, then of random correct images."""
     correct = probabilities.argmax(axis=1) == truth
     wrong = np.flatnonzero(~correct)
     wrong = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")]
@@ -219,7 +221,7 @@ def _choose(truth: np.ndarray, probabilities: np.ndarray, count: int, seed: int)
 
 
 def _paired_panels(count: int, columns: int) -> tuple[Figure, list[tuple[Any, Any]]]:
-    """Return a figure with pairs of panels, one above the other, and a colour scale below."""
+    """Return a figure with pairs of panels, one above the other, and a colour scale at its foot."""
     columns = min(columns, count)
     rows = math.ceil(count / columns)
     size = (PANEL * max(columns, 2), (2 * PANEL + 0.65) * rows + _SCALE_HEIGHT)
@@ -243,7 +245,7 @@ def _draw_overlay(panel: Any, pixels: np.ndarray, heat: np.ndarray) -> None:
 
 
 def _draw_scale(figure: Figure, panels: Any) -> None:
-    """Draw the colours that the heat has on an image of middle grey, from 0 to 1."""
+    """Draw the colours of evidence from 0 to 1, on an image of middle grey."""
     shades = blend_heat(np.full((1, 256), 0.5), np.linspace(0, 1, 256)[None])
     mappable = matplotlib.cm.ScalarMappable()
     height = _SCALE_HEIGHT / 4 / figure.get_figheight()
@@ -277,9 +279,9 @@ def _index_of_maps(tensors: Sequence[Any], layer: str | None) -> int | None:
     return names.index(layer)
 
 
-# The classifier is run in two halves, so that the gradient of the class's logit with respect to the
-# maps between them can be taken. Averaged over positions, it says how much each map raises the
-# logit; the maps are summed with these weights, resized to the image and scaled to at most 1.
+# The classifier is computed in two halves, to get the gradient of the class's logit with respect to
+# the maps between them. The gradient, averaged over positions, measures how much each map raises
+# the logit. The maps are summed with these weights, resized to the image and scaled to at most 1.
 def _heat(
     backbone: keras.Model,
     head: keras.Model,

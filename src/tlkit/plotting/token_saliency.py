@@ -1,4 +1,4 @@
-"""Grad-CAM of backbones that return tokens: their patches are the positions of a map."""
+"""Grad-CAM for backbones that return tokens: their patches are used as positions of a map."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,31 +20,31 @@ from tlkit.models.transformer_blocks import is_attention, is_block
 
 @dataclass(frozen=True, eq=False)
 class _Halves:
-    """A classifier in two parts: `before` returns the tensor that is explained, then others."""
+    """A classifier in two parts; the first output of `before` is the tensor to explain."""
 
     before: Part
     after: Part
     to_maps: Callable[[Any], Any]
 
 
-# Which tokens explain a prediction? Those that the head reads, if it reads patches. A head on the
-# class token alone reads no patch: the gradient of the logit with respect to the last patches is
-# zero. The class token has seen the patches in the attention layers, the last time in the last of
-# them. So the tokens that enter the last block with attention are explained instead, as is usual
-# for ViTs; this works also for a backbone that pools its tokens by attention, such as SigLIP.
+# Which tokens explain a prediction? If the head reads patches, the tokens that it reads. A head on
+# the class token alone reads no patch, so the gradient of the logit with respect to the last
+# patches is zero. The class token depends on the patches through the attention layers. So the
+# tokens that enter the last block with attention are explained instead, as is usual for ViTs. This
+# works also for a backbone that pools its tokens by attention, such as SigLIP.
 def prepare(
     model: keras.Model, index: int | None, image: np.ndarray, label: np.ndarray
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return a function from images and classes to their heat.
+    """Return a function that computes the heat of images for their classes.
 
     Args:
         model: A classifier with a TokenBackbone.
-        index: Which of the backbone's outputs to explain; None if it returns only features.
-        image: An image, to find tokens that the prediction depends on.
-        label: Its class.
+        index: The index of the backbone's output to explain; None if it returns only features.
+        image: A batch of one image, to find tokens that its prediction depends on.
+        label: The class index of this image, `(1,)`.
 
     Raises:
-        ConfigError: No tokens are known to be patches.
+        ConfigError: The rows and columns of the backbone's patches are unknown.
     """
     backbone = backbone_of(model)
     graph = flat_graph.flatten(model)
@@ -83,7 +83,7 @@ def _divide(model: keras.Model, graph: Graph, target: TensorId, logits: TensorId
 
 
 def _differentiate(halves: _Halves, images: np.ndarray, classes: np.ndarray) -> tuple[Any, Any]:
-    """Return the tensor that is explained, and the gradient of the classes' logits."""
+    """Return the tensor to explain, and the gradient of the classes' logits with respect to it."""
     tokens, *others = halves.before(images, training=False)
 
     def classify(tensor: Any) -> Any:
@@ -94,23 +94,23 @@ def _differentiate(halves: _Halves, images: np.ndarray, classes: np.ndarray) -> 
 
 
 def differentiate(classify: Callable[[Any], Any], tensor: Any, classes: np.ndarray) -> Any:
-    """Return the gradient of each image's logit of its class with respect to the image's tensor.
+    """Return the gradient of the logit of each image's class with respect to the image's tensor.
 
     Args:
         classify: Returns the logits of a batch, `(count, classes)`.
-        tensor: What it takes, with the batch axis first.
-        classes: The class of each image.
+        tensor: The input of `classify`, with the batch axis first.
+        classes: The class index of each image, `(count,)`.
     """
     indices = keras.ops.convert_to_tensor(classes[:, None], "int32")
 
-    def add_logits(tensor: Any) -> Any:  # a logit depends on no other image, so the sum will do
+    def add_logits(tensor: Any) -> Any:  # a logit depends on its own image only, so a sum is enough
         return keras.ops.sum(keras.ops.take_along_axis(classify(tensor), indices, axis=1))
 
     return gradients.compute_gradient(add_logits, tensor)
 
 
 def _to_maps(backbone: keras.Model, tokens: Any) -> Any:
-    """Return the patches of tokens as maps; maps are returned unchanged."""
+    """Return the patches of tokens as maps; return maps unchanged."""
     if len(tokens.shape) == 4:
         return tokens
     layout = layout_of(backbone, tokens.shape)
@@ -125,7 +125,7 @@ def _to_maps(backbone: keras.Model, tokens: Any) -> Any:
 
 
 def weigh(maps: Any, gradient: Any, size: tuple[int, int]) -> np.ndarray:
-    """Return the sum of maps, each weighted by its mean gradient, resized, and from 0 to 1.
+    """Return the sum of maps weighted by their mean gradients, resized to `size`, from 0 to 1.
 
     Negative sums are evidence for other classes, so they become 0.
     """

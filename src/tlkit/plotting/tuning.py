@@ -1,4 +1,4 @@
-"""A chart of a tuning: each setting's values and how good their trials were."""
+"""A chart of a tuning: the scores of trials by the values of each setting."""
 
 from typing import Any
 
@@ -22,14 +22,14 @@ def tuning_chart(tuning: Tuning) -> Figure:
     """Draw the loss or accuracy of each trial by the value of each setting.
 
     Later trials are darker, and the best has a ring. Lines are the recipe's defaults and the head
-    without fine-tuning. The share behind a setting's name is what it explains of the differences
-    between trials.
+    without fine-tuning. The share after a setting's name is the part of the variance between trials
+    that the setting explains.
 
     Args:
-        tuning: What `tlkit.tune` returned.
+        tuning: The result of `tlkit.experiments.tune`.
 
     Raises:
-        DataError: No trial was complete.
+        DataError: No trial is complete.
     """
     trials = [each for each in tuning.trials if each.is_complete]
     if not trials:
@@ -50,7 +50,7 @@ def tuning_chart(tuning: Tuning) -> Figure:
 
 
 def _draw_setting(panel: Any, name: str, trials: list[Trial], tuning: Tuning) -> None:
-    """Draw the trials by one setting: on a scale of logarithms for a rate, else by choices."""
+    """Draw the trials by one setting: on a logarithmic scale for a rate, otherwise by choice."""
     values = [each.parameters[name] for each in trials]
     heights = [_height(each, tuning) for each in trials]
     places = np.array(values, "float64") if name.endswith("rate") else _place(panel, values)
@@ -77,7 +77,7 @@ def _draw_setting(panel: Any, name: str, trials: list[Trial], tuning: Tuning) ->
 
 
 def _place(panel: Any, values: list[Any]) -> np.ndarray:
-    """Give each choice a place on the axis, and each trial one beside it; return those."""
+    """Assign each choice a position on the axis, and return the position of each trial near it."""
     choices = [*dict.fromkeys(values)]
     if all(isinstance(each, int | float) for each in choices):
         choices.sort()

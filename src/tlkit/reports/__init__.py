@@ -1,12 +1,12 @@
 """A finished run as text: an HTML page, Markdown, a model card, a summary of five lines.
 
 Start reading in `facts.py` (the values that a report states) and `templates/report.md.j2` (the
-sentences); `render.py` has the functions that users call. `escaping.py` lets no name of a file or
-class become markup, `page.py` turns the Markdown into the HTML page.
+sentences); `render.py` has the functions that users call. `escaping.py` escapes names of files and
+classes, so that they can't become markup; `page.py` turns the Markdown into the HTML page.
 
 Public: what `__init__.pyi` lists.
 The package imports `evaluation` and the packages below it, but not `plotting`: figures are passed
-in. `experiments` imports it.
+as arguments. `experiments` imports it.
 """
 
 from tlkit._internal import lazy

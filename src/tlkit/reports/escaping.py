@@ -5,7 +5,7 @@ import unicodedata
 
 from markupsafe import Markup
 
-_BIDIRECTIONAL = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # turn text around
+_BIDIRECTIONAL = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # reverse text
 _SPECIAL = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])|(?<!\S)#")  # not in a_b, a#b
 _NUMBERED_ITEM = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")  # 1. but not 1.5
 _ITEM_OR_RULE = re.compile(r"^([-+](?=\s|[-\s]*$)|=(?==*$))")  # - or +, or a line of - or =
@@ -25,9 +25,9 @@ def plain(text: object) -> str:
 
 
 def escape(value: object) -> Markup:
-    r"""Return text that Markdown (CommonMark and GitHub) shows as it is, on one line.
+    r"""Return text escaped for Markdown (CommonMark and GitHub), which shows it literally.
 
-    Text that is Markdown already, a `Markup`, stays the same.
+    The result is one line. A `Markup`, which is Markdown already, stays the same.
 
     Examples:
         >>> print(escape("1. *a*_b <script> mobilenet_v2"), escape("1.5 % - 2 %"))
@@ -41,11 +41,11 @@ def escape(value: object) -> Markup:
 
 
 def fence(code: str, language: str) -> Markup:
-    """Return lines of code as a block of Markdown that the lines can't end.
+    """Return lines of code as a code block of Markdown that the lines can't end.
 
     Args:
         code: The lines.
-        language: What highlights them, such as "python".
+        language: The language for highlighting, such as "python".
     """
     lines = [_replace_harmful(line.expandtabs(4)) for line in code.splitlines()]
     longest = max((len(run) for run in re.findall(r"`+", "\n".join(lines))), default=0)

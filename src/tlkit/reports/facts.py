@@ -1,4 +1,4 @@
-"""The values that a report states about a finished run, checked to agree with each other."""
+"""The values that a report states about a finished run, checked for agreement with each other."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -31,21 +31,22 @@ _FILE_NAME = re.compile(r"[\w-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseFacts:
-    """What a report states about one phase of training; `phase_facts` reads it from a run.
+    """The values that a report states about one phase of training; see `phase_facts`.
 
     Attributes:
         name: "head" or "fine_tune".
         epochs: The number of epochs.
-        best_epoch: The epoch whose weights were kept, from 1; 0 for those from before the phase.
-        learning_rates: Those after the first and the last epoch; None if the head was solved,
-            which takes no epochs.
+        best_epoch: The epoch whose weights were restored, from 1; 0 for the weights from before
+            the phase.
+        learning_rates: The learning rates after the first and the last epoch; None if the head was
+            solved, which takes no epochs.
         frozen_layers: How many layers of the backbone were frozen.
         trained_layers: How many layers of the backbone were trained.
         seconds: How long the phase took.
         moved: How many weight tensors changed.
         untouched: How many weight tensors are the same, bit for bit.
-        metrics: The loss and the metrics of the last epoch by name.
-        settings: The settings of the phase in words by name, such as "optimizer" and "batch size".
+        metrics: The loss and the metrics of the last epoch, by name.
+        settings: The settings of the phase as text, by names such as "optimizer" and "batch size".
     """
 
     name: str
@@ -63,21 +64,21 @@ class PhaseFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What a report states about a classifier; `model_facts` reads it from one.
+    """The values that a report states about a classifier; see `model_facts`.
 
     Attributes:
-        input_size: Height and width of the images that the classifier takes; None if any.
-        resized_to: Height and width that it resizes them to; None if it does not.
-        interpolation: How it resizes them.
+        input_size: Height and width of the images that the classifier takes; None for any size.
+        resized_to: Height and width that it resizes images to; None if it does not resize.
+        interpolation: The interpolation of resizing.
         input_range: The lowest and the highest pixel value that it takes.
-        output_range: The values that these become.
+        output_range: The pixel values that the backbone gets for these.
         grayscale: Whether it copies one channel to three.
-        standardized: Whether it shifts and scales each channel, as the backbone's weights expect.
+        standardized: Whether it shifts and scales each channel, as the backbone's weights need.
         feature_layers: The layers of the backbone whose outputs are the head's input.
         head_weights: How many weights the head has.
         backbone_layers: How many layers the backbone has.
         backbone_weights: How many weights the backbone has.
-        temperature: What the logits are divided by.
+        temperature: The divisor of the logits.
         thresholds_chosen: Whether thresholds of a multi-label classifier were chosen on validation
             images.
     """
@@ -99,61 +100,61 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReportFacts:
-    """Everything that a report states.
+    """The values that a report states.
 
     Attributes:
         title: The title of the report.
         source: Where the images come from, in a few words.
-        counts: How many images of each class each part has: `{"train": {"cat": 10, ...}, ...}`;
-            one part is "test".
+        counts: The number of images of each class in each part: `{"train": {"cat": 10, ...}, ...}`;
+            there must be a part "test".
         backbone: The name of the backbone.
-        weights: What it started from: "imagenet", "starter", "own" for those of a backbone from a
-            file or a preset, None for random weights, or the path of a file.
-        model: What the classifier consists of.
-        phases: What each phase of training did.
-        evaluation: How well the classifier does on the test images.
+        weights: The weights that training started from: "imagenet", "starter", "own" for those of a
+            backbone from a file or a preset, None for random weights, or the path of a file.
+        model: The facts of the classifier.
+        phases: The facts of each phase of training.
+        evaluation: The evaluation of the classifier on the test images.
         figures: Figures by name. "curves", "confusion", "classes" and "calibration" are shown in
             the sections they belong to, the others in their order under "Visualisations".
         environment: Versions, the machine and the date, as
             `tlkit.experiments.run_folder.environment` returns them.
         command: The command that repeats the run; may be empty.
         seed: The seed of the run.
-        seconds: How long training took, with building the model and choosing features.
+        seconds: How long training took, including building the model and choosing features.
         image_size: Height and width at which image files were read, or one number for both; None
-            if they were not.
-        fit: How images of another aspect ratio were read: "crop", "pad" or "squash".
+            if the images were not read from files.
+        fit: How images of another aspect ratio were fitted: "crop", "pad" or "squash".
         augmentation: The random changes to images during training.
-        class_weights: The weight of each class in training; None if all count the same.
-        sets: Prediction sets of the test images; None if the classifier has none.
-        ood_rejected: The share of the test images whose score of being none of the classes is above
-            the threshold; None if the classifier has no such score.
+        class_weights: The weight of each class in training; None if all have the same weight.
+        sets: The measured prediction sets of the test images; None if the classifier has none.
+        ood_rejected: The share of the test images whose out-of-distribution score is above the
+            threshold; None if the classifier has no such score.
         unreadable: Files and folders that could not be used, and why; None if the images were not
             read from files.
         duplicates: Pairs of identical or nearly identical images; None if they were not searched
             for.
-        duplicates_policy: How the split treated them: "together", "allow" or "refuse".
-        own_parts: The parts of the user's own split; empty if the images were split by content.
-        num_folds: How many folds the evaluation is pooled over; 0 if it is of test images.
+        duplicates_policy: How the split treated duplicates: "together", "allow" or "refuse".
+        own_parts: The parts of the user's own split; empty if tlkit split the images.
+        num_folds: How many folds the evaluation is pooled over; 0 if there are test images.
         fold_accuracy: The mean accuracy over the folds.
-        duplicates_apart: How many of these pairs are in different parts.
+        duplicates_apart: How many pairs of duplicates are in different parts.
         conflicting_labels: The pairs of identical images with different labels.
-        test_source: Where the test images come from, if not from `source`.
+        test_source: Where the test images come from, if it is not `source`.
         additions: The accuracy on old and new images, as `Additions.to_dict` returns it; None if no
             images were added.
         joules: The energy used; None if it was not measured.
         captions: Captions of figures by name, for figures that tlkit has no caption for.
         figure_errors: Why a figure could not be drawn, by its name: half a sentence.
-        search: The backbones that were compared; None if one was named.
-        choice: How fine-tuning was compared with the head alone; None if it was not.
+        search: The comparison of backbones; None if the user named one backbone.
+        choice: The comparison of fine-tuning with the head alone; None if there was no comparison.
         exports: The files in other formats, as a run's `exports.json` lists them.
         license: The license of the model for its card, as Hugging Face names it, such as "mit".
-        num_images: How many images each part has, where they can have several classes, or none; by
-            default the sum of `counts`.
+        num_images: How many images each part has, needed where images can have several classes, or
+            none; by default the sum of `counts`.
 
     Raises:
-        ConfigError: `fit` or `duplicates_policy` is unknown, or the name of a figure can't be that
-            of a file.
-        DataError: The counts are not those of the evaluation.
+        ConfigError: `fit` or `duplicates_policy` is unknown, or a figure has a name that can't be
+            that of a file.
+        DataError: The counts of the part "test" differ from those of the evaluation.
     """
 
     title: str
@@ -221,7 +222,7 @@ class ReportFacts:
 
     @property
     def validation_uses(self) -> tuple[str, ...]:
-        """What the validation images served to do, as far as the facts tell."""
+        """The uses of the validation images that follow from the facts, as text."""
         names = {name for phase in self.phases for name in phase.metrics}
         uses = {
             "follow the training": any(name.startswith("val_") for name in names),
@@ -238,13 +239,13 @@ class ReportFacts:
 
     @property
     def chance_precision(self) -> float:
-        """The mean average precision of guessing, which is the mean share of images of a class."""
+        """The mean average precision of guessing: the mean share of images that have a class."""
         shares = [score.support for score in self.evaluation.classes if score.support]
         return sum(shares) / (max(len(shares), 1) * self.evaluation.count)
 
     @property
     def weakest_class(self) -> ClassMetrics:
-        """The class of lowest recall among those with test images, or of average precision."""
+        """The tested class with the lowest recall, or for multi-label, average precision."""
         tested = [score for score in self.evaluation.classes if score.support]
         if self.evaluation.is_multi_label:
             scores = tested or self.evaluation.classes
@@ -256,12 +257,12 @@ class ReportFacts:
 def phase_facts(
     run: PhaseRun, plan: FreezePlan, settings: Mapping[str, str] = MappingProxyType({})
 ) -> PhaseFacts:
-    """Return what a report states about a phase.
+    """Return the values that a report states about a phase.
 
     Args:
-        run: What the phase did: one of `Run.phases`.
-        plan: What it froze, from `tlkit.freezing.plan`.
-        settings: Its settings in words, as `describe_settings` returns them.
+        run: The record of the phase: one of `Run.phases`.
+        plan: The layers that it froze, from `tlkit.freezing.plan`.
+        settings: Its settings as text, from `describe_settings`.
     """
     rates = run.history.get("learning_rate", [])
     return PhaseFacts(
@@ -285,7 +286,7 @@ def phase_facts(
 
 @check_arguments
 def model_facts(model: keras.Model) -> ModelFacts:
-    """Return what a report states about a classifier.
+    """Return the values that a report states about a classifier.
 
     Args:
         model: A classifier from build_classifier.

@@ -1,4 +1,4 @@
-"""Figures as image files, for light and for dark pages."""
+"""Figures as image files, for light and dark pages."""
 
 import io
 import math
@@ -12,7 +12,7 @@ from matplotlib.image import AxesImage
 from PIL import Image
 
 _DOTS_PER_INCH = 150
-_COMPRESSION = 4  # of 9; photos take half the time of 6, and 5 % more bytes
+_COMPRESSION = 4  # of 9; for photos it takes half the time of 6, for 5 % more bytes
 _DARK_PAPER = np.array([21, 23, 27])  # --paper of style.css in dark mode, #15171b
 _TO_PAPER = [
     (paper + np.arange(256) * (255 - paper) / 255).round().astype("uint8") for paper in _DARK_PAPER
@@ -22,7 +22,7 @@ _TO_PAPER = [
 def rasterize(figure: Figure) -> np.ndarray:
     """Return a figure's pixels on a white background, `(height, width, 3)`, uint8.
 
-    `savefig` would lay a figure out twice, and draw it twice for that.
+    It draws the figure once; `savefig` would draw it twice, to compute its layout first.
 
     Args:
         figure: The figure.
@@ -39,26 +39,26 @@ def rasterize(figure: Figure) -> np.ndarray:
 
 
 def encode_light(pixels: np.ndarray) -> bytes:
-    """Return what `rasterize` returned as a PNG file.
+    """Return the pixels of a figure as a PNG file.
 
     Args:
-        pixels: The pixels.
+        pixels: The result of `rasterize`.
     """
     return _encode(pixels, "PNG", compress_level=_COMPRESSION)
 
 
 def encode_dark(figure: Figure, pixels: np.ndarray) -> bytes:
-    """Return the same picture for a dark page: a PNG file, or with photos a smaller JPEG file.
+    """Return a figure for a dark page: a PNG file, or if it has photos a smaller JPEG file.
 
-    White becomes the color of the page and black becomes white, hues stay. Photos do not change.
+    White becomes the color of the page and black becomes white; hues and photos do not change.
 
     Args:
-        figure: The figure, after `rasterize` has laid it out.
-        pixels: What `rasterize` returned.
+        figure: The figure, after `rasterize`, which computes its layout.
+        pixels: The result of `rasterize`.
     """
-    # For a color (r, g, b), c = 255 - max - min swaps the lightness and keeps the hue: each channel
-    # plus c has the extremes 255 - min and 255 - max. Then 0 to 255 is scaled to the page's color
-    # to white.
+    # For a color (r, g, b), adding c = 255 - max - min to each channel inverts the lightness and
+    # keeps the hue: the extremes become 255 - min and 255 - max. Then the range 0 to 255 is scaled
+    # to the range from the page's color to white.
     red, green, blue = (pixels[..., channel].astype("int16") for channel in range(3))
     extremes = np.maximum(np.maximum(red, green), blue) + np.minimum(np.minimum(red, green), blue)
     inverted = np.stack(
@@ -95,13 +95,13 @@ def _photos(figure: Figure, height: int, width: int) -> list[tuple[slice, slice]
 
 
 def _is_photo(image: AxesImage) -> bool:
-    """Tell whether an image is a photo, in color or gray, and not a matrix of numbers."""
+    """Return whether an image is a photo, in color or gray, and not a matrix of numbers."""
     pixels = image.get_array()
     return (pixels is not None and pixels.ndim == 3) or image.cmap.name == "gray"
 
 
 def _frame(panel: Axes) -> int:
-    """Return how many pixels of a photo its frame covers at each edge: half of the line."""
+    """Return how many pixels of a photo its frame covers at each edge: half the line's width."""
     if not panel.axison:
         return 0
     points = max(edge.get_linewidth() for edge in panel.spines.values())

@@ -1,4 +1,4 @@
-"""Which limitations follow from an evaluation, as values; the template has the sentences."""
+"""The limitations that follow from an evaluation, as values; the template has the sentences."""
 
 from dataclasses import dataclass
 
@@ -18,15 +18,16 @@ class Limitations:
     """The limitations of a classifier that an evaluation shows.
 
     Attributes:
-        interval_width: The width of the accuracy's 95 % interval, where it is wide; otherwise None.
-            For multi-label, of the mean average precision's.
+        interval_width: The width of the 95 % interval of the accuracy, or for multi-label of the
+            mean average precision; None if it is at most 0.05.
         beats_majority: Whether the whole interval is above the accuracy of always predicting the
-            most frequent class, or the average precision of guessing.
+            most frequent class; for multi-label, above the mean average precision of guessing.
         confidences: "reliable", "approximate" or "unreliable", by the calibration error.
-        overconfident: Whether the mean confidence is above the accuracy.
+        overconfident: Whether the mean confidence is above the accuracy; for multi-label, the mean
+            probability above the share of positive labels.
         untested: The classes without a test image.
-        rare: The classes with few test images.
-        missed: The classes with a low recall, the lowest first.
+        rare: The classes with few test images, fewer than 30.
+        missed: The classes with a recall below 0.8, the lowest first.
     """
 
     interval_width: float | None
@@ -42,7 +43,7 @@ def find(evaluation: Evaluation, *, majority_share: float) -> Limitations:
     """Return the limitations that an evaluation shows.
 
     Args:
-        evaluation: Of the classifier, on test images.
+        evaluation: The evaluation of the classifier on test images.
         majority_share: The accuracy of always predicting the most frequent class; for multi-label,
             the mean average precision of guessing.
     """

@@ -1,4 +1,4 @@
-"""Markdown as one HTML page that loads nothing: style and pictures are inside, no script is."""
+"""Markdown as one HTML page that loads no other file: style and pictures are inside, no scripts."""
 
 import base64
 import re
@@ -22,7 +22,7 @@ _PARAGRAPH_TOKENS = 3
 
 
 class _Section(NamedTuple):
-    """A heading of the second level and what follows it, as HTML."""
+    """A heading of the second level and the HTML up to the next one."""
 
     id: str
     title: str
@@ -38,14 +38,15 @@ def render_page(
     dark: Mapping[str, bytes] = _NO_PICTURES,
     folded: Collection[str] = (),
 ) -> str:
-    r"""Return Markdown as an HTML page, in light or dark mode as the reader's system is.
+    r"""Return Markdown as an HTML page, light or dark as the reader's system.
 
     Args:
         markdown: A title, then sections. A paragraph that is emphasized as a whole is the caption
             of the table after it or the picture before it.
-        pictures: The PNG file of each picture that the Markdown links to as `<name>.png`.
-        dark: PNG or JPEG files by the same names for dark mode, of the same size.
-        folded: Titles of the sections that are folded at first; on paper, none is.
+        pictures: The PNG files, by the name of each picture that the Markdown links to as
+            `<name>.png`.
+        dark: PNG or JPEG files for dark mode, by the same names and of the same size.
+        folded: Titles of the sections that are folded at first; on paper, all are open.
 
     Examples:
         >>> page = render_page("# a &lt; b\n\n## Data\n", {})
@@ -111,7 +112,7 @@ def _data_uri(file: bytes) -> str:
 
 
 def _tables(tokens: list[Token]) -> Iterator[Token]:
-    """Let each table scroll in a region of its own, and mark its headings and captions."""
+    """Make each table scroll in a region of its own, and mark its headings and captions."""
     caption = ""
     first_cell = False
     for at, token in enumerate(tokens):

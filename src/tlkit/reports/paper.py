@@ -1,7 +1,7 @@
-r"""The report as Markdown of Pandoc's, from which Pandoc writes LaTeX, PDF or a Word file.
+r"""The report as Pandoc's Markdown, from which Pandoc writes LaTeX, PDF or a Word file.
 
-It is the report's Markdown, in which a caption belongs to its picture or table, citations are keys
-of `references.bib`, and the title is metadata.
+It differs from the report's Markdown in three ways: a caption belongs to its picture or table,
+citations are keys of `references.bib`, and the title is metadata.
 """
 
 import datetime
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from tlkit.reports.references import Reference
 
 COMMAND = "pandoc paper.md --citeproc -o paper.pdf"
-"""What writes the report as a paper, in a run's folder; .tex and .docx are other endings."""
+"""The command that writes the report as a PDF in a run's folder; .tex and .docx work too."""
 
 _PICTURE = re.compile(r"!\[.*\]\(\S+\.png\)$")
 _CAPTION = re.compile(r"\*(?!\*)(.+)\*$")
@@ -20,8 +20,8 @@ _CITATION = re.compile(r"(?<!\\)\[(\d+)\](?!\()")
 _CODE = re.compile(r"((?<!\\)`[^`]+`)")
 _FENCE = re.compile(r"`{3,}")
 _RULE = re.compile(r"\| :?-+:? \|")
-_EXTENSIONS = re.compile(r"""(?<!\\)(["'@^]|--|\.\.\.)""")  # mean more to Pandoc than to CommonMark
-_HEADER = r"\usepackage{float}\floatplacement{figure}{H}"  # figures stay where they are
+_EXTENSIONS = re.compile(r"""(?<!\\)(["'@^]|--|\.\.\.)""")  # special in Pandoc, not in CommonMark
+_HEADER = r"\usepackage{float}\floatplacement{figure}{H}"  # figures are not moved
 _REFERENCES = ("# References", "", "::: {#refs}", ":::", "")
 
 
@@ -30,7 +30,7 @@ def to_pandoc(markdown: str, references: Sequence[Reference], *, date: str | Non
 
     Args:
         markdown: The report.
-        references: What it cites, in the order of their numbers.
+        references: The publications that it cites, in the order of their numbers.
         date: The date of the paper; by default today's.
     """
     title, *lines = markdown.split("\n")
@@ -40,7 +40,7 @@ def to_pandoc(markdown: str, references: Sequence[Reference], *, date: str | Non
 
 
 def _describe(title: str, date: str) -> str:
-    """Return the title and all else that Pandoc takes from the head of a file."""
+    """Return the metadata block of a Pandoc file: the title and settings."""
     values = {
         "title": _escape(title),
         "date": date,
@@ -82,7 +82,7 @@ def _convert_line(line: str, references: Sequence[Reference]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Return text in which nothing but code has signs that mean more to Pandoc."""
-    parts = _CODE.split(text)  # each second one is code
+    """Return text with the characters escaped that only Pandoc treats specially, except in code."""
+    parts = _CODE.split(text)  # every second part is code, which is not escaped
     parts[::2] = [_EXTENSIONS.sub(r"\\\1", part) for part in parts[::2]]
     return "".join(parts)

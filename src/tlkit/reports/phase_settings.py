@@ -1,4 +1,4 @@
-"""The settings of a phase in words, for the table of a report."""
+"""The settings of a phase as text, for the table of a report."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,11 +24,11 @@ _SOLVERS = {
 def describe_settings(
     phase: Phase | SolvedHead, plan: FreezePlan, *, multi_label: bool = False
 ) -> dict[str, str]:
-    """Return what a reader needs to repeat a phase: optimizer, loss, schedule, what is frozen.
+    """Return the settings to repeat a phase with: optimizer, loss, schedule, frozen layers.
 
     Args:
         phase: The phase.
-        plan: What it froze.
+        plan: The layers that it froze.
         multi_label: Whether an image can have several classes, or none.
 
     Examples:

@@ -1,4 +1,4 @@
-"""What a portfolio shows of a run: a sentence on the task, and three numbers."""
+"""The text of a run's portfolio page: a sentence on the task, and three numbers."""
 
 from tlkit._internal import text
 from tlkit.evaluation.metrics import Evaluation
@@ -7,10 +7,10 @@ _MAX_NAMED = 10
 
 
 def describe_task(evaluation: Evaluation, *, backbone: str, num_training: int) -> str:
-    """Return a sentence on what a classifier does and how it was trained.
+    """Return a sentence on the task of a classifier and how it was trained.
 
     Args:
-        evaluation: Of the classifier, on the test images.
+        evaluation: The evaluation of the classifier on the test images.
         backbone: The name of its backbone.
         num_training: The number of training images.
     """
@@ -25,10 +25,10 @@ def describe_task(evaluation: Evaluation, *, backbone: str, num_training: int) -
 
 
 def list_numbers(evaluation: Evaluation, seconds: float) -> dict[str, str]:
-    """Return the three numbers that matter most, by what they are.
+    """Return the three most important numbers as text, by their names.
 
     Args:
-        evaluation: Of the classifier, on the test images.
+        evaluation: The evaluation of the classifier on the test images.
         seconds: How long training took.
     """
     measure, value, bounds = "accuracy", evaluation.accuracy, evaluation.accuracy_interval

@@ -1,4 +1,4 @@
-"""The literature that a report cites: only what the run used."""
+"""The literature that a report cites: publications on the methods that the run used."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ class Reference:
     """A publication.
 
     Attributes:
-        key: What it is cited by, such as "sandler2018".
+        key: The key to cite it by, such as "sandler2018".
         authors: Its authors, as printed.
         title: Its title.
         venue: The journal or the conference.
-        link: A DOI or an arXiv number.
+        link: A DOI or an arXiv number, such as "arXiv:1801.04381".
     """
 
     key: str
@@ -143,7 +143,7 @@ _ALL = (
     ),
 )
 
-# By the start of a backbone's name; the first that fits.
+# By the start of a backbone's name; the first match is used.
 _BACKBONES = {
     "mobilenet_v3": Reference(
         "howard2019",
@@ -240,16 +240,16 @@ _BACKBONES = {
 
 
 def select_backbone(name: str) -> Reference | None:
-    """Return the publication of a backbone of keras.applications; None for others."""
+    """Return the publication of a backbone of keras.applications; None for other backbones."""
     found = [each for start, each in _BACKBONES.items() if name.startswith(start)]
     return found[0] if found else None
 
 
 def select(facts: ReportFacts) -> dict[str, Reference]:
-    """Return the publications that a report cites by what they are about, in their order.
+    """Return the publications that a report cites, by their subjects, in the order of citation.
 
     Args:
-        facts: What the report states.
+        facts: The values that the report states.
     """
     settings = " ".join(
         f"{name} {value}" for phase in facts.phases for name, value in phase.settings.items()

@@ -1,8 +1,8 @@
 """A finished run as text: an HTML page, Markdown, a model card, a summary of five lines.
 
 All sentences are in `templates/`: Markdown with Jinja2. Every value that a template inserts is
-escaped, so that the names of files and classes can't become markup. The HTML page is the Markdown,
-rendered, so that the two can't disagree.
+escaped, so that the names of files and classes can't become markup. The HTML page is rendered from
+the Markdown, so that the two can't disagree.
 """
 
 import shlex
@@ -23,22 +23,22 @@ from tlkit.reports import escaping, images, limitations, paper, portfolio, refer
 from tlkit.reports.facts import ReportFacts
 from tlkit.reports.page import render_page
 
-_COMMAND_LENGTH = 60  # characters, of which a line of the page holds more
+_COMMAND_LENGTH = 60  # characters; a line of the page holds more
 _FOLDED = (
     *("Data", "Preprocessing", "Model", "Training", "Related work", "How to reproduce"),
     "References",
 )
-"""Sections of the page that are folded at first: a reader looks at pictures and results first."""
+"""Sections of the page that are folded at first, because pictures and results come first."""
 
 __all__ = ["card", "html", "markdown", "summary", "write"]
 
 
 @check_arguments
 def html(facts: ReportFacts) -> str:
-    """Return the report as one HTML page with its figures inside; it loads nothing.
+    """Return the report as one HTML page that contains its figures and loads no other file.
 
     Args:
-        facts: What the report states.
+        facts: The values that the report states.
     """
     facts, pictures, dark = _draw(facts)
     return render_page(markdown(facts), pictures, dark=dark, folded=_FOLDED)
@@ -49,29 +49,29 @@ def markdown(facts: ReportFacts) -> str:
     """Return the same report as Markdown; its figures are linked as `<name>.png`.
 
     Args:
-        facts: What the report states.
+        facts: The values that the report states.
     """
     return _fill("report.md.j2", facts, escape=escaping.escape)
 
 
 @check_arguments
 def summary(facts: ReportFacts) -> str:
-    """Return the run in five lines of plain text.
+    """Return the report's main results in five lines of plain text.
 
     Args:
-        facts: What the report states.
+        facts: The values that the report states.
     """
     return _fill("summary.txt.j2", facts, escape=_plain)
 
 
 @check_arguments
 def card(facts: ReportFacts) -> str:
-    """Return a model card for the Hugging Face Hub: metadata, then the report in a card's order.
+    """Return a model card for the Hugging Face Hub: metadata, then the report in another order.
 
-    Saved as `README.md` beside `model.keras`, it is the page of a model repository.
+    Saved as `README.md` beside `model.keras`, the card is the page of a model repository.
 
     Args:
-        facts: What the report states.
+        facts: The values that the report states.
 
     Raises:
         MissingExtraError: huggingface_hub is not installed.
@@ -112,12 +112,12 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
     `paper.md` is the report for Pandoc, with the publications that it cites in `references.bib`:
     `pandoc paper.md --citeproc -o paper.pdf`, or `.tex`. `portfolio.md` is a short page with one
     figure and three numbers, for a profile or a README. If huggingface_hub is installed,
-    `model_card.md` is written, too. Files of those names are replaced, each atomically; other files
-    in the folder stay. A figure that can't be drawn is a line of the report.
+    `model_card.md` is written too. Files of these names are replaced, each atomically; other files
+    in the folder stay. A figure that can't be drawn is mentioned in the report.
 
     Args:
-        folder: Where to write; it is created if it does not exist.
-        facts: What the report states.
+        folder: The folder to write to; it is created if it does not exist.
+        facts: The values that the report states.
     """
     target = arguments.path("folder", folder)
     facts, pictures, dark = _draw(facts)
@@ -144,7 +144,7 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
 
 
 def break_lines(command: str) -> str:
-    r"""Return a long shell command with a line for each option, as a shell takes it.
+    r"""Return a long shell command with one line for each option, as a shell accepts it.
 
     Examples:
         >>> print(break_lines("tlkit train a_folder_of_photos --recipe best --out runs/first_one"))
@@ -153,7 +153,7 @@ def break_lines(command: str) -> str:
           --out runs/first_one
     """
     if len(command) <= _COMMAND_LENGTH or "\n" in command or "(" in command.split(" ")[0]:
-        return command  # short, in lines already, or a call in Python
+        return command  # it is short, has several lines already, or is a call in Python
     try:
         words = shlex.split(command)
     except ValueError:
@@ -170,13 +170,13 @@ def _plain(value: object) -> Markup:
     return Markup(escaping.plain(value))  # noqa: S704 (not markup: the summary is plain text)
 
 
-# A thread compresses the pictures of a figure, which needs no lock of Python's, while the next
-# figure is drawn.
+# A thread compresses the pictures of a figure while the next figure is drawn: compression releases
+# Python's lock.
 def _draw(facts: ReportFacts) -> tuple[ReportFacts, dict[str, bytes], dict[str, bytes]]:
-    """Return each figure as a picture for light and for dark pages.
+    """Draw each figure as a picture for light and for dark pages.
 
-    The facts are returned with the errors of those that failed. A dark picture that fails is left
-    out: the light one then serves for both.
+    The facts are returned with the errors of figures that failed. A dark picture that fails is left
+    out, and the light picture is used for both modes.
     """
     errors = dict(facts.figure_errors)
     with ThreadPoolExecutor(1, thread_name_prefix="tlkit-draw") as pool:
@@ -228,10 +228,10 @@ def _fill(name: str, facts: ReportFacts, *, escape: Callable[[object], Markup]) 
 
 @cache
 def _environment(escape: Callable[[object], Markup]) -> Environment:
-    """Return what fills templates.
+    """Return the environment that renders templates.
 
-    Jinja2 passes every value to `finalize`, and what that returns to its own escaping for HTML.
-    Both leave a `Markup` as it is: what `escape` returned, what a macro returned.
+    Jinja2 passes every value to `finalize`, and the result to its own escaping for HTML. Both leave
+    a `Markup` unchanged, so results of `escape` and of macros are escaped only once.
     """
     environment = Environment(
         loader=PackageLoader("tlkit.reports"),

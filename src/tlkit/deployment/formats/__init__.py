@@ -1,10 +1,10 @@
-"""One module for each export format; its name is the format's.
+"""One module for each export format, with the name of the format.
 
-A module has `EXTENSION` (what the exported path ends in; empty for a folder), `BY_ENDING` (whether
-that ending chooses the format where none is named), `PRECISIONS` (which it can write), `NEEDS` (the
-modules that writing and running need beyond TensorFlow, with the extra that brings each),
+A module has `EXTENSION` (the suffix of the exported path; empty for a folder), `BY_ENDING` (whether
+this suffix chooses the format if no format is named), `PRECISIONS` (which it can write), `NEEDS`
+(the modules that writing and running need beyond TensorFlow, with the extra that installs each),
 `NEEDS_ON` (the same for each other backend of Keras that can write it, in float32) and
-`write(graph, path)`. How a file is run is in `deployment.runtimes`.
+`write(graph, path)`. `deployment.runtimes` runs the files.
 
 Start reading in `onnx.py`. Public: `names`, `get`, `backends` and `check_installed`. A format
 imports `deployment.graph`; `deployment.exporter` imports this package.
@@ -49,7 +49,7 @@ def backends(name: str) -> tuple[str, ...]:
 
 @check_arguments
 def check_installed(name: str, backend: str = "tensorflow") -> None:
-    """Check that what a format needs is installed, before a classifier is converted.
+    """Check that the packages of a format are installed, before a classifier is converted.
 
     Args:
         name: The format.
@@ -57,7 +57,7 @@ def check_installed(name: str, backend: str = "tensorflow") -> None:
 
     Raises:
         ConfigError: The format can't be written on this backend.
-        MissingExtraError: It is not; the error says the command that installs it.
+        MissingExtraError: A package is missing; the message is the command that installs it.
     """
     module = get(name)
     needs = {"tensorflow": module.NEEDS, **module.NEEDS_ON}

@@ -35,7 +35,7 @@ def _create_converter(graph: Graph) -> Any:
 
 
 def _quantize(converter: Any, graph: Graph) -> bytes:
-    """Return a classifier in int8 but for its head, whose operations are found in float32."""
+    """Return a classifier in int8 except for its head; a float32 file shows the head's tensors."""
     lite = importlib.import_module("tensorflow").lite
     head = _find_head(bytes(_create_converter(graph).convert()))
     converter.optimizations = [lite.Optimize.DEFAULT]
@@ -47,7 +47,7 @@ def _quantize(converter: Any, graph: Graph) -> bytes:
         debug_dataset=lambda: iter(()),
         debug_options=lite.experimental.QuantizationDebugOptions(
             denylisted_nodes=head,
-            denylisted_ops=["REVERSE_V2"],  # it is given a scale of its own, which it ignores
+            denylisted_ops=["REVERSE_V2"],  # it would get a scale of its own, which it ignores
         ),
     )
     return bytes(debugger.get_nondebug_quantized_model())

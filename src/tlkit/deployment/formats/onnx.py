@@ -1,4 +1,4 @@
-"""ONNX, for ONNX Runtime, Triton and much else; needs the extra `onnx`."""
+"""ONNX, for ONNX Runtime, Triton and other software; needs the extra `onnx`."""
 
 from pathlib import Path
 from typing import Any

@@ -20,7 +20,7 @@ NEEDS_ON: dict[str, dict[str, str]] = {"torch": {**torch_graph.NEEDS, **NEEDS}}
 
 
 def write(graph: Graph, path: Path) -> None:
-    """Write a classifier as an `.xml` file with its metadata, and its weights as `.bin` beside."""
+    """Write a classifier as an `.xml` file with its metadata, and a `.bin` file of its weights."""
     model = _convert(graph)
     if graph.metadata.precision == "int8":
         model = _quantize(model, graph)

@@ -1,4 +1,4 @@
-"""A web page: a folder that classifies images in a browser; it holds the format `onnx`."""
+"""A web page: a folder that classifies images in a browser, with an ONNX file in it."""
 
 from pathlib import Path
 

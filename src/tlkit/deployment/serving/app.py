@@ -39,15 +39,15 @@ def create_app(
     """Return a FastAPI app that predicts the classes of images.
 
     `POST /predict` takes files as multipart, base64 in JSON, or the bytes of an image. `/` is a
-    page to try it, `/docs` describes it, `/openapi.json` is that for programs, `/metadata` is what
-    the file says about itself, `/health` tells that the process lives and `/ready` that it takes
-    requests. The pages load nothing from other hosts. Images that wait at the same time run as one
-    batch, so one process uses all cores.
+    page to try it, `/docs` describes the routes, `/openapi.json` does so for programs, `/metadata`
+    returns the file's metadata, `/health` shows that the process lives, and `/ready` that it
+    accepts requests. The pages load no files from other hosts. Images that wait at the same time
+    are predicted as one batch, so one process uses all cores.
 
     Args:
-        predictor: An exported file, or a `Predictor` of one.
-        limits: How much a request may hold.
-        num_threads: How many threads a batch runs on; by default as many as there are cores.
+        predictor: The path of an exported file, or a `Predictor` of one.
+        limits: The limits on requests.
+        num_threads: How many threads compute a batch; by default as many as there are cores.
 
     Raises:
         ConfigError: There is no such file, or it does not take images of 1 or 3 channels.
@@ -76,7 +76,7 @@ def create_app(
         title="tlkit",
         summary="Predicts the classes of images.",
         version=known.metadata.versions.get("tlkit", "0"),
-        docs_url=None,  # its pages load scripts from another host
+        docs_url=None,  # FastAPI's pages load scripts from another host
         redoc_url=None,
         lifespan=lifespan,
     )
@@ -179,10 +179,10 @@ def _add_pages(app: "FastAPI") -> None:
 
 @cache
 def read_page(name: str) -> str:
-    """Return a page with its style inside.
+    """Return a page that contains its style sheet.
 
     Args:
-        name: A file in the folder `templates`.
+        name: The name of a file in the folder `templates`.
     """
     folder = files(__package__) / "templates"
     style = (folder / "style.css").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Run images that wait at the same time as one batch."""
+"""Predict images that wait at the same time as one batch."""
 
 import asyncio
 from collections import deque
@@ -11,25 +11,25 @@ import numpy as np
 
 @dataclass(eq=False)
 class _Waiting:
-    """An image that waits, and where its result goes."""
+    """An image that waits, and the future for its result."""
 
     pixels: np.ndarray
     result: asyncio.Future[np.ndarray]
 
 
 class Batcher:
-    """Runs images of several requests together, in the order in which they came.
+    """Predicts images of several requests together, in the order of their arrival.
 
-    The network runs in one thread, on as many cores as it likes. Images that come while it runs are
-    its next batch, so nothing waits for company: a lone image runs at once.
+    The network runs in one thread, and may use all cores. Images that arrive while it runs are its
+    next batch, so no image waits for others to fill a batch.
 
     Args:
         run: Returns a row for each image of a batch.
-        batch_size: Images of a batch at most.
+        batch_size: The maximum number of images in a batch.
 
     Attributes:
-        num_images: How many images have run.
-        num_batches: In how many batches.
+        num_images: How many images were predicted.
+        num_batches: How many batches were predicted.
     """
 
     def __init__(self, run: Callable[[np.ndarray], np.ndarray], *, batch_size: int) -> None:
@@ -45,7 +45,7 @@ class Batcher:
         return len(self._waiting)
 
     async def run(self, images: list[np.ndarray]) -> np.ndarray:
-        """Return the rows of images; if the caller is cancelled, those that wait don't run.
+        """Return the rows of images; if the caller is cancelled, waiting images are skipped.
 
         Args:
             images: The pixels of each image.
@@ -58,7 +58,7 @@ class Batcher:
         return np.stack(await asyncio.gather(*(entry.result for entry in entries)))
 
     async def _work(self) -> None:
-        """Run what waits, until nothing does."""
+        """Predict waiting images until there are no more."""
         loop = asyncio.get_running_loop()
         while batch := self._take():
             images = [entry.pixels for entry in batch]
@@ -79,7 +79,7 @@ class Batcher:
         return self._run(np.stack(images))
 
     def _take(self) -> list[_Waiting]:
-        """Return the next images of one shape, and leave out those that nobody waits for."""
+        """Return the next images of one shape, and drop images whose request was cancelled."""
         batch: list[_Waiting] = []
         others: list[_Waiting] = []
         while self._waiting and len(batch) < self._batch_size:
@@ -92,5 +92,5 @@ class Batcher:
         return batch
 
     def close(self) -> None:
-        """End the thread, when what it runs has finished."""
+        """End the thread when its last batch is finished."""
         self._thread.shutdown()

@@ -1,4 +1,4 @@
-"""Write a folder to build a container image from: the exported file, its server, no TensorFlow."""
+"""Write a folder for a container image: an exported file and its server, without TensorFlow."""
 
 import shutil
 import sys
@@ -21,12 +21,12 @@ _LEFT_OUT = shutil.ignore_patterns("__pycache__", "weights")  # starter weights 
 
 @check_arguments
 def write_container(path: str | Path, folder: str | Path) -> Path:
-    """Write a folder that `docker build` makes a container image of, and return it.
+    """Write a folder from which `docker build` makes a container image, and return its path.
 
     It has a Dockerfile, the exported file, the code of this tlkit, and requirements in the versions
     that are installed here: NumPy, Pillow, the runtime of the format and the server, but no
-    TensorFlow and no Keras. The server runs as a user without rights, is checked by its `/health`,
-    and finishes what it has accepted when it is stopped.
+    TensorFlow and no Keras. The server runs as an unprivileged user, is checked by its `/health`,
+    and answers all accepted requests before it stops.
 
     Args:
         path: A `.onnx`, `.tflite` or `.xml` (OpenVINO) file that `tlkit.export` wrote.
@@ -78,8 +78,8 @@ def _write(file: Path, target: Path, runtime: str) -> None:
 
 
 def _pin(package: str) -> str:
-    """Return a requirement of the installed version, which the file was proven with."""
+    """Return a requirement with the installed version, which the proof of the file used."""
     try:
         return f"{package}=={version(package)}"
-    except PackageNotFoundError:  # LiteRT that TensorFlow has brought
+    except PackageNotFoundError:  # LiteRT may be part of TensorFlow
         return package

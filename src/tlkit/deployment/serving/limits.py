@@ -1,4 +1,4 @@
-"""How much a server accepts."""
+"""The limits on the requests that a server accepts."""
 
 from dataclasses import dataclass, fields
 
@@ -12,16 +12,16 @@ _WHOLE = ("batch_size", "max_images", "max_pixels", "max_requests")
 @check_arguments
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much a server accepts; what is above a limit is refused with a clear answer.
+    """The limits on requests; a request above a limit is refused with an explanation.
 
     Attributes:
-        max_image_megabytes: Size of an image file.
-        max_request_megabytes: Size of a request, base64 included.
-        max_images: Images in a request.
-        max_pixels: Height times width of an image.
-        max_requests: Requests at a time; further ones are told to come again.
-        batch_size: Images that the network takes at a time, also from several requests.
-        timeout: Seconds that an upload may take, and seconds that a prediction may take.
+        max_image_megabytes: The maximum size of an image file.
+        max_request_megabytes: The maximum size of a request, base64 included.
+        max_images: The maximum number of images in a request.
+        max_pixels: The maximum height times width of an image.
+        max_requests: The maximum number of requests at a time; others must be sent again later.
+        batch_size: The maximum number of images in a batch, also from several requests.
+        timeout: The seconds that an upload may take, and the seconds that a prediction may take.
 
     Raises:
         ConfigError: A limit is not above 0.
@@ -49,10 +49,10 @@ class Limits:
 
     @property
     def max_image_bytes(self) -> int:
-        """Bytes of an image file."""
+        """The maximum size of an image file in bytes."""
         return int(self.max_image_megabytes * MEGABYTE)
 
     @property
     def max_request_bytes(self) -> int:
-        """Bytes of a request."""
+        """The maximum size of a request in bytes."""
         return int(self.max_request_megabytes * MEGABYTE)

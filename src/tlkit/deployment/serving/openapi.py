@@ -1,4 +1,4 @@
-"""What the OpenAPI description says about a request to predict, and about its answers."""
+"""The OpenAPI description of a request to predict, and of its answers."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from tlkit.deployment.serving.limits import Limits
 from tlkit.deployment.serving.refusal import CODES
 
 DEFAULT_TOP = 5
-"""Classes of an image in an answer by default."""
+"""The default number of classes for each image in an answer."""
 
 _TEXT = {"type": "string"}
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
@@ -69,10 +69,10 @@ _MEANINGS = {
 
 
 def describe_predict(limits: Limits) -> dict[str, Any]:
-    """Return the parameters and bodies that `/predict` takes.
+    """Return the parameters and bodies that `/predict` accepts.
 
     Args:
-        limits: What is accepted.
+        limits: The limits on requests.
     """
     most = {"maxItems": limits.max_images, "minItems": 1}
     binary = {"type": "string", "format": "binary"}
@@ -110,7 +110,7 @@ def describe_predict(limits: Limits) -> dict[str, Any]:
 
 
 def describe_answers() -> dict[int | str, dict[str, Any]]:
-    """Return what `/predict` answers, by status."""
+    """Return the answers of `/predict`, by status."""
     predictions = {
         "type": "object",
         "required": ["predictions"],

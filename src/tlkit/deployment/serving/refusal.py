@@ -1,4 +1,4 @@
-"""An answer that is no prediction: its HTTP status, a code for programs, a message for people."""
+"""An answer that is not a prediction: HTTP status, a code for programs, a message for people."""
 
 from typing import Any
 
@@ -20,13 +20,13 @@ _STATUS = {code: status for status, codes in CODES.items() for code in codes}
 
 
 class Refusal(Exception):  # noqa: N818  # an answer, which never leaves the server as an error
-    """A request that gets no prediction.
+    """An answer to a request that gets no prediction.
 
     Args:
         code: One of `CODES`, which decides the HTTP status.
-        message: What was wanted, what came, and what to do.
-        image: The index of the image that is wrong, if it is one.
-        name: The name of its file.
+        message: The explanation: the expected value, the received one, and a fix.
+        image: The index of the wrong image, if an image is wrong.
+        name: The name of this image's file.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Refusal(Exception):  # noqa: N818  # an answer, which never leaves the ser
 
 
 def describe(index: int, count: int, name: str | None) -> str:
-    """Return which image of a request is meant.
+    """Return text that names an image of a request.
 
     Examples:
         >>> describe(1, 3, "notes.txt"), describe(0, 1, None)

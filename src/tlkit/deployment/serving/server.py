@@ -1,4 +1,4 @@
-"""Run the app in this process until a signal, and then finish what was accepted."""
+"""Run the app in this process until a signal, and then answer all accepted requests."""
 
 import asyncio
 import copy
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HOST, PORT = "127.0.0.1", 8000
 _BACKLOG = 2048  # connections that the system holds until they are accepted
-_PAUSE = 0.2  # seconds in which what a client has just sent arrives
+_PAUSE = 0.2  # seconds in which requests arrive that clients have just sent
 
 
 @check_arguments
@@ -34,25 +34,26 @@ def serve(
     access_log: bool = True,
     on_start: Callable[[str], None] = lambda address: None,
 ) -> dict[str, Any]:
-    """Answer requests until SIGTERM or Ctrl-C; every request that was accepted gets its answer.
+    """Answer requests until SIGTERM or Ctrl-C; every accepted request gets its answer.
 
     After the signal `/ready` answers 503, and connections end with their next answer. After
-    `stop_delay` no connection is accepted, and what runs is finished. A second signal ends that.
+    `stop_delay` no more connections are accepted, and current requests are finished. A second
+    signal stops the server at once.
 
     Args:
-        app: From `create_app`.
-        host: The address to listen on; "0.0.0.0" is all of this machine's.
-        port: The port; 0 takes a free one.
-        stop_delay: Seconds in which requests are still accepted after the signal, until a load
+        app: The app from `create_app`.
+        host: The address to listen on; "0.0.0.0" means all addresses of this machine.
+        port: The port; 0 chooses a free one.
+        stop_delay: The seconds after the signal in which requests are still accepted, until a load
             balancer sends no more.
         access_log: Whether each request is logged.
-        on_start: Is called with the address when requests are accepted.
+        on_start: Is called with the server's address when requests are accepted.
 
     Returns:
-        How many requests, images and batches there were.
+        The numbers of requests, images and batches.
 
     Raises:
-        ConfigError: The address can't be listened on.
+        ConfigError: The server can't listen on this address.
         MissingExtraError: uvicorn is not installed.
     """
     uvicorn = optional.require("uvicorn", extra="serve")
@@ -62,7 +63,7 @@ def serve(
             Argument("stop_delay"), f" must be a number of at least 0, got {show(stop_delay)}."
         )
     listener = _listen(host, port)
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `Limits` has its own
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `Limits` sets the limit
     config = uvicorn.Config(
         _end_connections(app, service),
         lifespan="on",
@@ -78,7 +79,7 @@ def serve(
 
 
 def _make_server(uvicorn: Any, config: Any, service: Service, stop_delay: float) -> Any:
-    """Return a server that stops without losing a request, and with exit code 0."""
+    """Return a server that stops without losing requests, and with exit code 0."""
 
     class Server(uvicorn.Server):
         on_start: Callable[[], None]
@@ -99,7 +100,7 @@ def _make_server(uvicorn: Any, config: Any, service: Service, stop_delay: float)
                 server.close()
             await self._wait(_PAUSE)  # uvicorn would end connections whose request arrives now
             await super().shutdown(sockets=sockets)
-            if self.force_exit:  # uvicorn leaves it out, and shows a traceback instead
+            if self.force_exit:  # uvicorn skips this, which shows a traceback
                 await self.lifespan.shutdown()
 
         async def _wait(self, seconds: float) -> None:
@@ -111,7 +112,7 @@ def _make_server(uvicorn: Any, config: Any, service: Service, stop_delay: float)
 
 
 def _log_to_stderr(uvicorn: Any) -> dict[str, Any]:
-    """Return uvicorn's settings with a log that leaves standard output to results."""
+    """Return uvicorn's settings, changed to log to standard error instead of standard output."""
     settings: dict[str, Any] = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     for handler in settings["handlers"].values():
         handler["stream"] = "ext://sys.stderr"
@@ -119,7 +120,7 @@ def _log_to_stderr(uvicorn: Any) -> dict[str, Any]:
 
 
 def _end_connections(app: Any, service: Service) -> Any:
-    """Return the app with answers that end their connection once the server is stopping."""
+    """Return the app, changed to end a connection after its answer once the server is stopping."""
 
     async def wrapped(scope: Any, receive: Any, send: Any) -> None:
         async def send_last(message: Any) -> None:
@@ -146,7 +147,7 @@ def _listen(host: str, port: int) -> socket.socket:
             f" must be one that this process can listen on at {host!r}, got {port}: {reason}. "
             "0 takes a free one.",
         ) from error
-    # its connections send an answer's parts at once; asyncio only sees to sockets that it makes
+    # send the parts of an answer at once; asyncio sets this only on sockets that it creates itself
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 

@@ -1,4 +1,4 @@
-"""From the files of a request to predictions: decoded by several threads, run in batches."""
+"""Turn the files of a request into predictions: decoded by threads, predicted in batches."""
 
 import asyncio
 import io
@@ -26,7 +26,7 @@ class Upload:
 
     Attributes:
         content: The bytes of its file.
-        name: The name of its file; None without one.
+        name: The name of its file; None if it has no name.
     """
 
     content: bytes
@@ -34,19 +34,19 @@ class Upload:
 
 
 class Service:
-    """Predicts what requests hold.
+    """Predicts the images of requests.
 
     Args:
         predictor: The exported file.
-        limits: How much is accepted.
+        limits: The limits on requests.
 
     Attributes:
         num_requests: How many requests are being answered.
-        num_answered: How many were answered with predictions.
-        is_stopping: Whether the server is about to stop, so that no more should be sent.
+        num_answered: How many requests were answered with predictions.
+        is_stopping: Whether the server is about to stop, so that no more requests should be sent.
 
     Raises:
-        ConfigError: The file takes no images of 1 or 3 channels, which is what image files are.
+        ConfigError: The file does not take images of 1 or 3 channels, as image files have.
     """
 
     def __init__(self, predictor: Predictor, limits: Limits) -> None:
@@ -65,7 +65,7 @@ class Service:
         self.is_stopping = False
 
     async def warm_up(self) -> None:
-        """Run a black image, so that the first request is as fast as others."""
+        """Predict a black image, so that the first request is as fast as others."""
         about = self.predictor.metadata
         shape = tuple(axis for axis in about.input_shape[1:] if axis is not None)
         if len(shape) == len(about.input_shape) - 1:
@@ -74,13 +74,13 @@ class Service:
             self._batcher.num_images = self._batcher.num_batches = 0
 
     async def predict(self, uploads: Sequence[Upload]) -> Predictions:
-        """Return what the file predicts for images.
+        """Return the predictions for images.
 
         Args:
             uploads: At least one image.
 
         Raises:
-            Refusal: One of them is no image, or it took too long.
+            Refusal: A file can't be read as an image, or the prediction took too long.
         """
         try:
             async with asyncio.timeout(self.limits.timeout):
@@ -96,7 +96,7 @@ class Service:
         return self.predictor.to_predictions(rows)
 
     async def in_thread(self, function: Any, *values: Any) -> Any:
-        """Return what a function returns, which runs in a thread beside the server's."""
+        """Call a function in another thread, and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *values)
 
     async def _decode_all(self, uploads: Sequence[Upload]) -> list[np.ndarray]:
@@ -136,7 +136,7 @@ class Service:
             ) from None
 
     def _open(self, content: bytes) -> Image.Image:
-        """Return an image whose header was read, and whose pixels were not."""
+        """Return an image of which only the header has been read."""
         if not content:
             raise UnreadableImageError("", "it is empty")
         try:
@@ -150,7 +150,7 @@ class Service:
         return picture
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what the server has done and is doing."""
+        """Return the numbers of requests, images, batches and waiting images."""
         return {
             "requests": self.num_answered,
             "images": self._batcher.num_images,
@@ -165,4 +165,4 @@ class Service:
 
 
 class _TooManyPixelsError(Exception):
-    """An image has more pixels than the server takes."""
+    """An image has more pixels than the server accepts."""

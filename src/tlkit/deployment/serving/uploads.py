@@ -1,4 +1,4 @@
-"""Take the images out of a request: multipart files, base64 in JSON, or one file as the body."""
+"""Read the images of a request: multipart files, base64 in JSON, or one file as the body."""
 
 import asyncio
 import base64
@@ -19,19 +19,19 @@ _WANTED = (
     'Send files as multipart/form-data, or JSON as {"images": ["<base64>"]}, or the bytes of one '
     "image as image/*"
 )
-_MAX_FIELDS = 16  # of text in a form; there should be none
+_MAX_FIELDS = 16  # text fields of a form; there should be no such fields
 
 
 async def read_uploads(request: "Request", service: Service) -> list[Upload]:
     """Return the images of a request.
 
     Args:
-        request: The request, whose body was not read.
-        service: What has the limits, and threads for large bodies.
+        request: The request, whose body has not been read.
+        service: The service, for its limits and its threads.
 
     Raises:
-        Refusal: There is no image, there are too many, they are too large, or it is not clear what
-            they are.
+        Refusal: There is no image, there are too many, they are too large, or their format is
+            unknown.
     """
     from starlette.requests import ClientDisconnect
 
@@ -52,19 +52,19 @@ async def read_uploads(request: "Request", service: Service) -> list[Upload]:
 
 
 class _Body:
-    """The body of a request, which is read up to a limit."""
+    """The body of a request, read up to a limit."""
 
     def __init__(self, request: "Request", limits: Limits) -> None:
         self._request, self._limits = request, limits
         self._num_bytes = 0
 
     def check_length(self) -> None:
-        """Refuse a body whose header says that it is too large, before it is read."""
+        """Refuse a body that is too large by its header, before it is read."""
         if int(self._request.headers.get("content-length", 0)) > self._limits.max_request_bytes:
             raise self._refusal()
 
     def limited(self) -> "Request":
-        """Return the request with a body that ends in a refusal after as much as is accepted."""
+        """Return the request with a body whose reading fails above the limit."""
         from starlette.requests import Request
 
         return Request(self._request.scope, receive=self._receive)
@@ -152,7 +152,7 @@ def _parse(content: bytes, most: int) -> list[Upload]:
 
 
 def _decode(text: str, index: int, count: int) -> bytes:
-    """Return the bytes of a text in base64, also of a data URL; spaces and lines don't matter."""
+    """Return the bytes of text in base64, also of a data URL; white space is ignored."""
     head, comma, tail = text.partition(",")
     data = tail if comma and head.startswith("data:") else text
     try:

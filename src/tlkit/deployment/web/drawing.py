@@ -1,4 +1,4 @@
-"""What the images of the classes look like, for a visitor of the page who draws one."""
+"""The look of the images of a classifier, for a page on which a visitor can draw such images."""
 
 from typing import Any
 
@@ -9,18 +9,19 @@ from tlkit.deployment.metadata import Metadata
 _MAX_SIDE = 64  # pixels; larger images are photos
 _MAX_IMAGES = 256
 _PENS = (0.03, 0.2)
-_UNKNOWN = {"dark": True, "extent": 0.7, "pen": 0.09}  # as of MNIST
+_UNKNOWN = {"dark": True, "extent": 0.7, "pen": 0.09}  # the values of MNIST
 
 
 def describe_drawing(about: Metadata, images: Any) -> dict[str, Any] | None:
-    """Return whether the paper is dark, and the size and line width of drawings.
+    """Return whether the background is dark, and the size and line width of drawings.
 
-    Both are shares of the image's sides. None if images can't be drawn: only small grey ones of a
-    fixed size can.
+    The size is a share of height or width, the larger of both; the line width is a share of the
+    longer side. The result is None if images can't be drawn: only small grey images of a fixed size
+    can.
 
     Args:
-        about: What the classifier takes.
-        images: Some of its test images, `(count, height, width)` or with a channel; None takes the
+        about: The metadata of the classifier.
+        images: Some of its test images, `(count, height, width)` or with a channel; None uses the
             values of MNIST.
 
     Examples:
@@ -57,14 +58,14 @@ def describe_drawing(about: Metadata, images: Any) -> dict[str, Any] | None:
 
 
 def _measure_span(marked: np.ndarray) -> np.ndarray:
-    """Return the share of each row from its first to its last mark."""
+    """Return the share of each row that lies between its first and its last mark."""
     length = marked.shape[1]
     first, last = marked.argmax(axis=1), length - marked[:, ::-1].argmax(axis=1)
     return np.asarray((last - first) / length)
 
 
 def _measure_lines(ink: np.ndarray) -> np.ndarray:
-    """Return the width of the lines of each drawing, in pixels: twice their area by their edge."""
+    """Return the line width of each drawing in pixels: twice its area divided by its outline."""
     padded = np.pad(ink, ((0, 0), (1, 1), (1, 1)))
     edge = sum(np.diff(padded, axis=axis).sum(axis=(1, 2)) for axis in (1, 2))
     return np.asarray(2 * ink.sum(axis=(1, 2)) / edge)

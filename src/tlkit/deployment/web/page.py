@@ -1,4 +1,4 @@
-"""Write the page: a folder for a web server, and one file that needs none."""
+"""Write the page: as a folder for a web server, and as one file that needs no server."""
 
 import base64
 import gzip
@@ -25,14 +25,14 @@ STANDALONE = "standalone.html"
 """The page as one file, which a browser opens from a disk."""
 
 MAX_STANDALONE = 25_000_000
-"""Bytes that one file may have, of which the runtime takes 5 million."""
+"""The maximum size of this file in bytes, of which the runtime takes 5 million."""
 
 _COPIES = {SCRIPT: f"{PACKAGE}.js", BINARY: f"{PACKAGE}.wasm"}  # some servers don't know .mjs
 _NOTICES = LICENSES[1]
 _SCRIPTS = ("orientation", "png", "resize", "pictures", "classifier", "drawing", "app")
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./\w+\.js";\n', flags=re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?function|class|const)", flags=re.MULTILINE)
-_POLICY = {  # nothing that a visitor chooses can be sent anywhere
+_POLICY = {  # no data of a visitor can be sent anywhere
     "default-src": "'none'",
     "img-src": "blob:",
     "base-uri": "'none'",
@@ -41,11 +41,11 @@ _POLICY = {  # nothing that a visitor chooses can be sent anywhere
 
 
 def write_page(graph: Graph, folder: Path) -> None:
-    """Write what a browser needs beside the `model.onnx` in a folder.
+    """Write the files of a page to a folder, beside its `model.onnx`.
 
     Args:
-        graph: The classifier, with the runtime that it runs with.
-        folder: The folder.
+        graph: The classifier, with the runtime that it needs in a browser.
+        folder: The folder of the page.
     """
     runtime = graph.web_runtime or find_runtime()
     licenses = runtime.licenses
@@ -124,7 +124,7 @@ def _pack(file: Path) -> str:
 
 @cache
 def join_scripts() -> str:
-    """Return the page's modules as one, in an order in which each follows those that it imports."""
+    """Return the page's modules as one script, each after the modules that it imports."""
     whole = "\n".join(_read(f"{name}.js") for name in _SCRIPTS)
     return _EXPORT.sub("", _IMPORT.sub("", whole))
 

@@ -20,22 +20,22 @@ from tlkit.errors import Argument, ConfigError, DownloadError
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 SCRIPT, BINARY = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
 LICENSES = ("LICENSE", "ThirdPartyNotices.txt")
-"""The files of a licence, which the Python package of ONNX Runtime has and the one of npm lacks."""
+"""Licence files, which the Python package of ONNX Runtime has and its npm package lacks."""
 
 _INTEGRITY = (  # of the package that npm downloads: SHA-512 in Base64
     "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 )
 _MEMBERS = ("package.json", f"dist/{SCRIPT}", f"dist/{BINARY}")
 _SECONDS = 300
-_PLACES = ("", "dist", "package/dist", f"node_modules/{PACKAGE}/dist")  # in a folder of the user's
+_PLACES = ("", "dist", "package/dist", f"node_modules/{PACKAGE}/dist")  # in a user's folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebRuntime:
-    """What a page needs to run a classifier.
+    """The software that a page needs to run a classifier.
 
     Attributes:
-        folder: Where `SCRIPT` and `BINARY` are.
+        folder: The folder that holds `SCRIPT` and `BINARY`.
         version: The version of the package; "unknown" if its `package.json` is missing.
     """
 
@@ -44,7 +44,7 @@ class WebRuntime:
 
     @property
     def licenses(self) -> dict[str, str]:
-        """The licence and the notices of other software in it, by the names of their files."""
+        """The licence and the notices of other software in the package, by file name."""
         package = Path(str(require("onnxruntime", extra="onnx").__file__)).parent
         found = {}
         for name in LICENSES:
@@ -60,14 +60,14 @@ class WebRuntime:
 
 
 def find_runtime(folder: str | Path | None = None) -> WebRuntime:
-    """Return the runtime in a folder; by default that in the user's cache, where npm puts it.
+    """Return the runtime in a folder; by default npm's download in the user's cache.
 
     Args:
-        folder: One in which `npm install onnxruntime-web` was run, or the package's own.
+        folder: A folder in which `npm install onnxruntime-web` was run, or the package's own.
 
     Raises:
         ConfigError: The folder does not hold the runtime.
-        DownloadError: npm is not installed, gets no answer, or gets another file.
+        DownloadError: npm is not installed, has no connection, or downloads another file.
     """
     if folder is not None:
         return _find_in(arguments.path("web_runtime", folder))
@@ -97,11 +97,11 @@ def _read_version(folder: Path) -> str:
 
 
 def _download(target: Path) -> None:
-    """Let npm download the package, and keep the files that a page needs."""
+    """Download the package by npm, and extract the files that a page needs."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
-            shutil.rmtree(target)  # it lacks a file
+            shutil.rmtree(target)  # it is incomplete
         with temporary_folder(target.parent) as folder:
             packed = _pack(folder)
             _check_hash(packed)

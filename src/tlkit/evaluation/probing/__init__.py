@@ -2,7 +2,7 @@
 
 Start reading in `linear_probe.py`. `sites.py` lists the layers where a head can read,
 `fitted_sites.py` runs a backbone and collects their features, `cross_validation.py` measures the
-accuracy of a linear head there, and `result.py` chooses by it. `backbone_search.py` compares
+accuracy of a linear head there, and `result.py` chooses a layer. `backbone_search.py` compares
 several backbones, which `contenders.py` builds.
 """
 

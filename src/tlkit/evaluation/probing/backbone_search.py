@@ -36,7 +36,7 @@ _MAX_FEATURES = 1024  # as in `probe`
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Measured:
-    """One depth of a contender: its row without a time, what is correct, and what to time."""
+    """A depth of a contender: its row without a time, its correct images and a call to time."""
 
     row: ProbedBackbone
     correct: np.ndarray
@@ -63,10 +63,10 @@ def probe_backbones(
 ) -> BackboneSearch:
     """Compare backbones, image sizes and depths by accuracy, time and size, and recommend one.
 
-    Each backbone runs once for each image size over the same training images. At every block it is
-    as if the backbone ended there: a linear head is fitted in five folds, as `probe` does, and the
-    time from pixels to probabilities is measured. Backbones whose weights can't be downloaded, and
-    image sizes too small for a backbone, are left out and listed.
+    Each backbone runs once for each image size over the same training images. At the end of every
+    block, the backbone is treated as if it ended there: a linear head is fitted in five folds, as
+    `probe` does, and the time from pixels to probabilities is measured. Backbones whose weights
+    can't be downloaded, and image sizes too small for a backbone, are left out and listed.
 
     Args:
         backbones: Names as for `build_classifier`, also with options: "mobilenet_v2:alpha=0.35",
@@ -74,15 +74,16 @@ def probe_backbones(
         data: The training images. Files are read again at each image size.
         image_sizes: Sizes of images to choose from, or pairs (height, width); by default the size
             that each backbone was trained at.
-        max_ms: Maximum milliseconds an image of what is recommended.
-        max_mb: Maximum megabytes of weights of what is recommended.
-        weights: The weights of a backbone that names none.
-        sample: How many training images to use, chosen at random. None uses all, but scores 5,000.
+        max_ms: Maximum milliseconds per image of the recommended backbone; None sets no limit.
+        max_mb: Maximum megabytes of weights of the recommended backbone; None sets no limit.
+        weights: The weights of backbones whose text does not name weights.
+        sample: How many training images to use, chosen at random. None uses all to fit heads; at
+            most 5,000 are scored.
         engine: The engine that runs the backbones and is timed, as in `Cache`.
         batch_size: Images in a batch when times are measured; 1 measures the time of one image.
         seed: The seed of the sample and of the folds.
         cache: Where features are stored, as for `probe`.
-        on_message: Is called with a line for each backbone and image size when it is measured.
+        on_message: Is called with a line of text when a backbone is measured at an image size.
 
     Raises:
         ConfigError: An argument is wrong, or no backbone is left.
@@ -171,7 +172,7 @@ def _check(
 
 
 def _group(data: ImageDataset) -> ImageDataset:
-    """Return images whose groups, known once for all backbones, include duplicate files."""
+    """Return images whose groups include duplicate files, to find these once for all backbones."""
     if not data.known_scans:
         return data
     return replace(data, groups=tuple(splits.find_groups(data)), known_scans=())
@@ -183,7 +184,7 @@ def _read_images(
     """Yield each contender with the images at its size, size by size."""
     for size in dict.fromkeys(each.image_size for each in contenders):
         images = data.at_size(size)
-        if cache is None or cache.folder is None:  # else only what is not stored is read
+        if cache is None or cache.folder is None:  # with a folder, only new images are read
             images = _in_memory(images)
         for each in contenders:
             if each.image_size == size:
@@ -191,7 +192,7 @@ def _read_images(
 
 
 def _in_memory(images: ImageDataset) -> ImageDataset:
-    """Return images that several backbones run, read once if memory allows."""
+    """Return images for several backbones, read only once if they fit into memory."""
     lazy = images.images
     if (
         not isinstance(lazy, LazyImages)
@@ -204,7 +205,7 @@ def _in_memory(images: ImageDataset) -> ImageDataset:
 def _measure(
     contender: Contender, images: ImageDataset, fitted: fitted_sites.FittedSites, batch_size: int
 ) -> list[_Measured]:
-    """Return the depths of a contender that are worth their time, ready to be timed."""
+    """Return the depths of a contender that are worth timing, without their times."""
     classes = len(images.class_names)
     candidate, (height, width) = contender.candidate, contender.image_size
     batch = np.asarray(images.images[np.arange(batch_size) % len(images)])
@@ -243,7 +244,7 @@ def _measure(
 
 
 def _time(measured: Sequence[_Measured], batch_size: int) -> list[ProbedBackbone]:
-    """Return the rows with the time of an image, measured in turns."""
+    """Return the rows with the milliseconds per image, measured in turns."""
     seconds = timing.time_in_turns([each.run for each in measured])
     return [
         replace(each.row, milliseconds=1000 * each_seconds / batch_size)
@@ -255,8 +256,8 @@ def _count_parameters(site: Site, classes: int) -> int:
     return site.num_parameters + (site.num_features + 1) * classes
 
 
-# A prefix of a network takes no longer than a longer prefix. So a depth can be left out without
-# timing it if another one of the same network is as accurate, and neither deeper nor larger.
+# A prefix of a network takes no longer than a longer prefix. So a depth need not be timed if
+# another depth of the same network is at least as accurate, and neither deeper nor larger.
 def _worth_timing(sites: Sequence[Site], corrects: Sequence[np.ndarray], classes: int) -> list[int]:
     keys = [
         (site.multiply_adds, _count_parameters(site, classes), -int(correct.sum()))
@@ -278,7 +279,7 @@ def _add_differences(
     max_ms: float | None,
     max_mb: float | None,
 ) -> tuple[ProbedBackbone, ...]:
-    """Return the rows with what they are behind the best one within the limits."""
+    """Return the rows with their differences from the best row within the limits."""
     best = find_best(within_limits(rows, max_ms, max_mb) or rows)
     reference = measured[[row is best for row in rows].index(True)].correct
     found = []

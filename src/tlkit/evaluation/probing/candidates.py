@@ -16,8 +16,9 @@ from tlkit.errors import Argument, ConfigError
 from tlkit.models import starter
 from tlkit.models.backbones import PixelFormat
 
-# A name, then a colon and options: the first colon that a word and "=" follow, so that the name may
-# be a path or an address. Options are separated by commas, also before a word and "=".
+# A name, then optionally a colon and options. The name may be a path or an address with colons, so
+# options start at the first colon that a word and "=" follow. A comma separates options only if a
+# word and "=" follow it.
 _FORM = re.compile(r"(?P<backbone>.+?)(:(?P<options>[^\W\d]\w*=.+))?", re.DOTALL)
 _SEPARATOR = re.compile(r",(?=[^\W\d]\w*=)")
 
@@ -25,13 +26,13 @@ _SEPARATOR = re.compile(r",(?=[^\W\d]\w*=)")
 @check_arguments
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BackboneCandidate:
-    """A backbone to choose, or not; `str(candidate)` is what `--backbones` takes.
+    """A backbone to compare with others; `str(candidate)` is its text for `--backbones`.
 
     Attributes:
         backbone: A name that `build_classifier` takes, or a model.
-        options: More arguments of its constructor.
+        options: Other arguments of its constructor.
         weights: "imagenet", "starter", None for random weights, or a weights file.
-        image_sizes: The sizes of its images to choose from; empty for those of the search.
+        image_sizes: The image sizes to choose from; empty for those of the search.
         pixels: The pixels that it takes, as for `build_classifier`.
         num_prefix_tokens: Tokens before the patches, as for `build_classifier`.
 
@@ -54,10 +55,10 @@ class BackboneCandidate:
         """Return the candidate that a text of the form name or name:option=value,... describes.
 
         Args:
-            text: Its options are those of the backbone's constructor, and `weights`, `pixels`,
-                `num_prefix_tokens` and `image_size`. "starter" is mobilenet_v2 with the weights
-                that are part of tlkit.
-            weights: The weights of a candidate that names none.
+            text: A name, or a name with options. Options are arguments of the backbone's
+                constructor, and `weights`, `pixels`, `num_prefix_tokens` and `image_size`. The name
+                "starter" means mobilenet_v2 with the weights that are part of tlkit.
+            weights: The weights of a text that does not name weights.
 
         Raises:
             ConfigError: The text has another form.
@@ -107,7 +108,7 @@ class BackboneCandidate:
 
 
 def format_options(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return options as they are typed: {"alpha": 0.35} as ("alpha=0.35",)."""
+    """Return options as a user types them: {"alpha": 0.35} as ("alpha=0.35",)."""
     return tuple(
         f"{name}={value if isinstance(value, str) else json.dumps(value)}"
         for name, value in options.items()
@@ -117,10 +118,14 @@ def format_options(options: Mapping[str, Any]) -> tuple[str, ...]:
 def read_candidates(
     backbones: Sequence[str | keras.Model | BackboneCandidate], weights: str | None
 ) -> list[BackboneCandidate]:
-    """Return each candidate once.
+    """Return the candidates of a list, without duplicates.
+
+    Args:
+        backbones: Texts as for `BackboneCandidate.parse`, or candidates.
+        weights: The weights of a text that does not name weights.
 
     Raises:
-        ConfigError: The list is empty, or an entry is neither text of this form nor a candidate.
+        ConfigError: The list is empty, or an entry is neither such a text nor a candidate.
     """
     if isinstance(backbones, str) or not isinstance(backbones, Sequence) or not backbones:
         raise ConfigError(

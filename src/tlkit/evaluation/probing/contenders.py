@@ -1,4 +1,4 @@
-"""Build the classifiers of backbones to choose from, at each image size."""
+"""Build the classifiers of the backbones to compare, at each image size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,17 +35,18 @@ def build_all(
     data: ImageDataset,
     left_out: list[tuple[LeftOutBackbone, Exception]],
 ) -> list[Contender]:
-    """Build the classifier of each candidate at each size, before any image is run.
+    """Build the classifier of each candidate at each size, before images are read.
 
     Args:
         candidates: The backbones.
-        image_sizes: Sizes for those that have none of their own; by default a backbone's usual one.
-        data: The images that they will run.
-        left_out: Gets each candidate that can't be built, and the error.
+        image_sizes: Sizes for candidates without sizes of their own; if empty, the usual size of
+            each backbone.
+        data: The images to compare them on.
+        left_out: A list to which each candidate that can't be built is added, with the error.
 
     Raises:
-        ConfigError: A candidate is wrong, or none is left.
-        DownloadError: The weights of none can be downloaded.
+        ConfigError: A candidate is wrong, or no candidate can be built at any size.
+        DownloadError: No candidate is left, and the first lacks weights that can't be downloaded.
     """
     found = []
     for candidate in candidates:
@@ -69,7 +70,7 @@ def _build(
     candidate: BackboneCandidate, image_size: int | tuple[int, int] | None, data: ImageDataset
 ) -> Contender:
     shape = data.images.shape[1:] if len(data.images.shape) == 4 else (*data.images.shape[1:], 1)
-    if isinstance(data.images, LazyImages):  # which are read at each size
+    if isinstance(data.images, LazyImages):  # these are read again at each size
         shape = (None, None, shape[-1])
     named = isinstance(candidate.backbone, str)
     model = build_classifier(
@@ -90,7 +91,7 @@ def _build(
 
 
 def nothing_left(left_out: Sequence[tuple[LeftOutBackbone, Exception]]) -> Exception:
-    """Return an error of the first one's class that names all that were left out."""
+    """Return an error of the class of the first error, which names all that were left out."""
     reasons = text.join_first(
         [f"{each.candidate}: {each.reason}" for each, _ in left_out], separator="; "
     )

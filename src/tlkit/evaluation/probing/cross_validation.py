@@ -1,15 +1,16 @@
 """The accuracy of a linear head on images that it was not fitted to.
 
 Every image belongs to a fold, and each fold is scored by a head that was fitted to all the others:
-with five folds every image serves both to fit and to score, but never in the same head. With a
+with five folds every image is used both to fit and to score, but never with the same head. With a
 validation set, training images are marked `FIT_ONLY` and validation images `SCORE_ONLY` instead.
 
-Ridge regression needs one pass and little memory. Its solution depends on the features only through
-sums over images (`Moments`): the head for a fold is solved from the sums of all images minus those
-of the fold. The features themselves are kept only for the images to score, at most `MAX_SCORED`;
-their sums are made when they are scored, which for some images at a time would move much more
-memory. Logistic regression has no such sums, so the features of all images are
-kept, and with more than 2,000 images only one fold is scored, which is precise enough.
+Ridge regression needs one pass over the images and little memory. Its solution depends on the
+features only through sums over images (`Moments`): the head for a fold is solved from the sums of
+all images minus those of the fold. The features themselves are stored only for the images to score,
+at most `MAX_SCORED`. The sums of these images are computed once, when they are scored, because
+updating them with every batch would move much more memory. Logistic regression has no such sums, so
+the features of all images are stored, and with more than 2,000 images only one fold is scored,
+which is precise enough.
 """
 
 import math
@@ -34,9 +35,9 @@ NUM_FOLDS = 5
 FIT_ONLY, SCORE_ONLY = -1, -2
 MAX_SCORED = 5000
 _MAX_ALL_FOLDS = 2000  # images, above which logistic regression scores one fold alone
-_MAX_DUAL = 0.8  # images for each feature, above which a system of the features is smaller
+_MAX_DUAL = 0.8  # images per feature; with more, the system of equations of features is smaller
 _CHANCE = 3.0  # standard deviations
-_PENALTY = 1e-3  # the penalty chosen most often for a few thousand images
+_PENALTY = 1e-3  # the penalty that is best most often for a few thousand images
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,7 +72,7 @@ class Score:
 
 
 class CrossValidation:
-    """The features of one site, collected in batches, and the score of heads fitted to them."""
+    """The features of one site, added in batches, and the scores of heads fitted to them."""
 
     def __init__(self, num_features: int, num_classes: int, solver: str) -> None:
         self._num_features, self._num_classes = num_features, num_classes
@@ -114,7 +115,7 @@ class CrossValidation:
         return self._kept[0][1].ndim == 2
 
     def arrays(self) -> list[np.ndarray]:
-        """Return all that determines the accuracy."""
+        """Return arrays of all values that determine the accuracy."""
         settings = f"{self._solver} {self._num_classes} {self._num_fitted}".encode()
         found = [np.frombuffer(settings, "uint8"), *self._concatenate()]
         for fold in sorted(self._moments):
@@ -140,9 +141,9 @@ class CrossValidation:
         return math.sqrt(accuracy * (1 - accuracy) / num_scored)
 
     def correct(self, *, quick: bool = False) -> np.ndarray:
-        """Return of each scored image whether it is classified correctly.
+        """Return for each scored image whether it is classified correctly.
 
-        With "ridge" they are in the order in which they were added, otherwise sorted by fold.
+        With "ridge" the images are in the order in which they were added, otherwise by fold.
 
         Args:
             quick: Whether ridge regression tries all penalties on one fold only, and the best of
@@ -151,13 +152,13 @@ class CrossValidation:
         self._score(quick=quick)
         return self._is_correct
 
-    # A site of 1,000 classes has 20 MB of logits, and there are dozens of sites: only what is asked
-    # for later is kept.
+    # A site of 1,000 classes has 20 MB of logits, and there are dozens of sites: only arrays that
+    # are needed later are stored.
     def _score(self, *, quick: bool) -> np.ndarray:
-        """Set labels of the scored images and how heads not fitted to them classify them.
+        """Classify the scored images by heads not fitted to them, and store the results.
 
         Returns:
-            Their logits.
+            The logits of these images.
         """
         features, labels, folds = self._concatenate()
         if self._solver == "ridge":
@@ -186,7 +187,7 @@ class CrossValidation:
         return np.concatenate(truth), np.concatenate(logits)
 
     def _concatenate(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if len(self._kept) > 1:  # the parts are given up: dozens of sites are in memory together
+        if len(self._kept) > 1:  # replaced by one array: dozens of sites are in memory together
             features, labels, folds = map(np.concatenate, zip(*self._kept, strict=True))
             self._kept = [(features, labels, folds)]
         return self._kept[0]
@@ -197,12 +198,12 @@ class CrossValidation:
             return found
         return found[:1] if SCORE_ONLY in found or len(folds) > _MAX_ALL_FOLDS else found
 
-    # A penalty that is behind the best one by more than chance allows, on the images of the folds
-    # so far, is not tried on the others: on average two or three of five are left.
+    # A penalty is dropped after a fold if it is worse than the best one by more than chance allows
+    # on the images so far: on average two or three of five penalties are left.
     def _ridge_logits(
         self, features: np.ndarray, labels: np.ndarray, folds: np.ndarray, *, quick: bool
     ) -> np.ndarray:
-        """Return logits with the penalty that is best over all folds, or over one."""
+        """Return logits with the penalty that is best over all folds; if `quick`, over one."""
         solve = self._solver_of_folds(features, labels, folds)
         penalties = np.array(PENALTIES)
         logits = np.empty((len(penalties), len(labels), self._num_classes), "float32")
@@ -257,7 +258,7 @@ def _best_penalties(logits: np.ndarray, labels: np.ndarray, *, quick: bool) -> n
     if labels.ndim == 2:
         return np.arange(len(logits))
     correct = logits.argmax(axis=2) == labels
-    differences = (correct[best] != correct).sum(axis=1)  # images that only one of the two gets
+    differences = (correct[best] != correct).sum(axis=1)  # images that only one of both has right
     behind = correct[best].sum() - correct.sum(axis=1)
     return np.flatnonzero(behind <= _CHANCE * np.sqrt(differences))
 
@@ -268,15 +269,15 @@ def map_sites(
     *,
     on_done: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Result]:
-    """Return the function's result for each site, on all cores.
+    """Return the function's result for each site, computed on all cores.
 
-    Each core solves for another site: on two cores that is faster than both on one, most of all
-    where other programs run, as OpenBLAS has its threads wait for each other.
+    Each core solves for another site. This is faster than several threads for each site, above all
+    while other programs use the cores, because the threads of OpenBLAS wait for each other.
 
     Args:
-        function: Is called with each site.
+        function: Is called with each site, in several threads.
         sites: The sites.
-        on_done: Is called after each with how many are done, and with how many there are.
+        on_done: Is called after each site with the number done, and of all sites.
     """
     with (
         threadpool_limits(limits=1, user_api="blas"),
@@ -290,9 +291,9 @@ def map_sites(
 
 
 def measure_joint(sites: Sequence[CrossValidation]) -> Score:
-    """Return the score of ridge regression on the features of several sites together.
+    """Return the score of ridge regression on the joined features of several sites.
 
-    It is computed on the images whose features were kept.
+    It is computed on the images whose features are stored.
     """
     parts = [site._concatenate() for site in sites]
     features = np.concatenate([part[0] for part in parts], axis=1)
@@ -303,10 +304,10 @@ def measure_joint(sites: Sequence[CrossValidation]) -> Score:
 
 
 def calibrated_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the cross-entropy of each image at the temperature that is best for all.
+    """Return the cross-entropy of each image, at the temperature with the lowest mean.
 
-    Ridge regression's outputs are no logits: only at a temperature of their own are they
-    probabilities, so that sites can be compared.
+    Outputs of ridge regression are not logits: they become probabilities only by a temperature of
+    their own, so that sites can be compared.
 
     Args:
         logits: `(count, classes)`, of images that the head was not fitted to.

@@ -1,4 +1,4 @@
-"""Run a backbone over a sample of images, and collect the features of every site by folds."""
+"""Run a backbone over a sample of images, and assign the features of every site to folds."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +27,7 @@ from tlkit.evaluation.probing.sites import FeatureReader, Site
 from tlkit.training import solvers
 from tlkit.training.inputs import true_labels, validate
 
-_ROWS = 512  # images run at a time
+_ROWS = 512  # images that a backbone processes at a time
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,7 +38,7 @@ class FittedSites:
         sites: The sites.
         fits: The cross-validation at each site.
         reader: The model that returns the features of all sites.
-        engine: The engine that ran it.
+        engine: The engine that ran the backbone.
         groups: The group of each sampled image; empty if the data has no groups.
     """
 
@@ -63,9 +63,9 @@ def fit_sites(
     also: Sequence[Data] = (),
     progress: CacheProgress | None = None,
 ) -> FittedSites:
-    """Run a backbone once over a sample, and collect the features of every site by folds.
+    """Run a backbone once over a sample, and assign the features of every site to folds.
 
-    Args and errors are those of `probe`, and `progress` shows how far the run is.
+    Arguments and errors are those of `probe`; `progress` shows how many images are done.
     """
     classes = model.output_shape[-1]
     inputs = validate(data, model)
@@ -108,7 +108,7 @@ def fit_sites(
 
 
 def min_images(classes: int) -> int:
-    """Return how many images a probe needs to fit and score heads of so many classes."""
+    """Return how many images a probe needs to fit and score heads of this number of classes."""
     return 2 * max(classes, cross_validation.NUM_FOLDS)
 
 
@@ -120,7 +120,7 @@ def _prepare(
     cache: Cache | None,
     num_images: int | None,
 ) -> selection.Engine | StoredTrunk:
-    """Return what runs the reader; with a folder, only images that are not stored there."""
+    """Return a runner of the reader; with a folder, it reuses features that are stored there."""
     if cache is None or cache.folder is None:
         return selection.prepare(engine, reader, images[:128], num_images=num_images)
     runner = TrunkRunner(
@@ -128,14 +128,14 @@ def _prepare(
         reader.digest_features(),
         last_layer=found_sites[-1].layer,
         row_bytes=cost.FEATURE_BYTES * sum(site.num_features for site in found_sites),
-        cache=replace(cache, dtype="float32", engines=None),  # a large one, and not used again
+        cache=replace(cache, dtype="float32", engines=None),  # it is large, and used only once
         engine=engine,
     )
     return StoredTrunk(runner, rank=len(images.shape), num_images=num_images)
 
 
 def _count_images(inputs: batches.Inputs, sample: int | None) -> int | None:
-    """Return how many images a sample has; None if that is unknown."""
+    """Return how many images a sample has; None if this is unknown."""
     count = chunks.max_images(inputs)
     return min((each for each in (count, sample) if each is not None), default=None)
 
@@ -146,7 +146,7 @@ def _store_more(
     also: Sequence[Data],
     sample: int | None,
 ) -> None:
-    """Store the features of more images, if they are no more than a sample."""
+    """Store the features of more images, if these are not more than a sample."""
     if not isinstance(runner, StoredTrunk):
         return
     images = [
@@ -158,7 +158,7 @@ def _store_more(
 
 
 def _fold_drawer(groups: Iterable[str], seed: int) -> Callable[[int], np.ndarray]:
-    """Return a function that draws the folds of the next images; those of a group have one fold."""
+    """Return a function that draws the folds of the next images, the same for a whole group."""
     random, remaining = np.random.default_rng(seed), iter(groups)
     fold_of_group: dict[str, int] = {}
 
@@ -239,7 +239,7 @@ def _sampled_groups(data: Data, sample: int | None, seed: int) -> list[str]:
 
 
 def _check_classes(name: str, seen: int, found: int, classes: int, *, partial: bool) -> None:
-    """Refuse a sample of one class; warn if classes may be in a part that was not read."""
+    """Refuse a sample of one class; warn if other classes may be in images that were not read."""
     got = f"the first {seen:,} images of a dataset" if partial else f"{seen:,} images"
     advice = "If the dataset is sorted by class, shuffle it first, or pass arrays."
     if found < 2:

@@ -25,15 +25,15 @@ from tlkit.models.inspection import is_multi_label
 from tlkit.training import solvers
 
 MAX_FEATURES = 1024
-"""Features of an image that the finest grid of a layer has at most, unless told."""
+"""The default of the maximum number of features per image of a layer's finest grid."""
 MAX_JOINT_FEATURES = 2048
-"""Features of an image that a head of several layers reads at most."""
-_MAX_TRIED = 8  # layers to add, whose joint heads are solved for
-_MIN_GAIN = 0.5  # standard errors that a further layer must add to a mean average precision
-_MAX_DEEPER = 1.5  # times the best layer's multiply-adds, which every epoch has to pay
+"""The maximum number of features per image that a head of several layers reads."""
+_MAX_TRIED = 8  # layers whose joint heads are fitted, to choose the layer to add
+_MIN_GAIN = 0.5  # standard errors by which a further layer must raise a mean average precision
+_MAX_DEEPER = 1.5  # times the best layer's multiply-adds, because every epoch computes them
 
 SAMPLE = 5000
-"""How many images are probed, unless told."""
+"""The default number of images that are probed."""
 
 
 @check_arguments
@@ -54,7 +54,7 @@ def probe(
 ) -> Probe:
     """Fit a linear head to every block of a classifier's backbone, in one pass over the data.
 
-    Linear probes: Alain and Bengio, 2016 (arXiv:1610.01644). Of a multi-label classifier, the mean
+    Linear probes: Alain and Bengio, 2016 (arXiv:1610.01644). For a multi-label classifier, the mean
     average precision is measured in place of the accuracy. The maps of each block are pooled in
     two ways: averaged, and as a grid of averages as fine as `max_features` allows.
 
@@ -65,19 +65,20 @@ def probe(
         validation_data: Images and labels to score on, in any form; by default the sample itself,
             in five folds, each of which is scored by heads fitted to the others.
         sample: How many training images to use: of arrays a random choice, of a dataset the first,
-            so that it must not be sorted by class. None uses all; with "ridge", memory does not
-            grow with their number.
+            so that a dataset must not be sorted by class. None uses all; with "ridge", memory does
+            not grow with their number.
         solver: "ridge" (closed form) or "lbfgs" (logistic regression; slower, and it keeps the
             features of the whole sample in memory).
-        max_features: The finest grid has at most so many features.
-        max_layers: How many layers to read together at most; above 1 with "ridge" only.
+        max_features: The maximum number of features per image of the finest grid.
+        max_layers: The maximum number of layers that a head reads together; above 1 with "ridge"
+            only.
         engine: The engine that runs the backbone, as in `Cache`.
         seed: The seed of the sample and the folds.
-        cache: Where the features of arrays and files are stored, so that images that were run
-            before need not run again.
-        also: More images whose features to store in the folder of `cache`, such as those of other
-            parts, which another split will train on; only where all are no more than `sample`.
-        verbose: Whether to print what runs the backbone and what was found, with a bar meanwhile.
+        cache: Where the features of arrays and files are stored, so that each image passes through
+            the backbone only once.
+        also: More images whose features to store in the folder of `cache`, such as those that
+            training needs later. They are stored only if they are not more than `sample`.
+        verbose: Whether to print the engine and the result, and show a progress bar.
 
     Raises:
         ConfigError: An argument is wrong, the model has no graph, or its backbone has no layer
@@ -159,14 +160,14 @@ def select_features(
     also: Sequence[Data] = (),
     verbose: bool = False,
 ) -> Callable[[keras.Model], tuple[list[str], list[Pooling]]]:
-    """Return a function that selects the layers a head reads by a probe, for `build_classifier`.
+    """Return a function for `build_classifier` that selects the layers that a head reads.
 
-    It selects the cheapest layer whose loss is the lowest but for chance, or with `max_layers`
-    above 1 the layers with the lowest loss together.
+    It probes the backbone, and selects the cheapest layer whose loss is the lowest up to chance, or
+    with `max_layers` above 1 the layers with the lowest loss together.
 
     Args:
         data: The training images and labels, in any form.
-        max_layers: How many layers the head may read at most.
+        max_layers: The maximum number of layers that the head reads.
         sample: As for `probe`.
         cache: As for `probe`.
         also: As for `probe`.
@@ -229,15 +230,15 @@ def _check(
 
 
 # Which layers should a head read together? There are too many sets to try, so layers are added
-# greedily: first the best one, then each time the one with the lowest joint loss, as long as it is
-# lower by more than a standard error of the difference, below which it may be chance. The loss of a
-# few hundred images tells small differences that their accuracy does not. To solve for each of
-# dozens of layers would take most of the probe: only those are tried whose heads, fitted alone,
-# have the lowest loss together with the head so far, as the average of their probabilities. Of each
-# layer only the better pooling is tried. Layers much deeper than the best are left out, because
-# every epoch would run the backbone up to there, and so are layers that would bring the head above
-# `MAX_JOINT_FEATURES`. For multi-label, it is the mean average precision that counts, and half a
-# standard error of it.
+# greedily: first the best one, then each time the one with the lowest joint loss, as long as this
+# is lower by more than a standard error of the difference; a smaller difference may be chance. On a
+# few hundred images, the loss shows small differences that the accuracy does not. Fitting a joint
+# head for each of dozens of layers would take most of the probe. So a joint head is fitted only for
+# `_MAX_TRIED` layers: those whose own heads, averaged with the probabilities of the head so far,
+# have the lowest loss. Of each layer only the better pooling is tried. Layers much deeper than the
+# best are left out, because every epoch would run the backbone up to them, and so are layers that
+# would give the head more than `MAX_JOINT_FEATURES`. For multi-label, the mean average precision is
+# used in place of the loss, and half a standard error of it.
 def _select_joint(
     layers: Sequence[ProbedLayer],
     scores: Sequence[Score],
@@ -275,7 +276,7 @@ def _select_joint(
 
 
 def _rank(score: Score) -> float:
-    """Return what is lower for a better score."""
+    """Return a number that is lower for a better score."""
     return -score.accuracy if math.isnan(score.loss) else score.loss
 
 
@@ -291,7 +292,7 @@ def _is_gain(score: Score, before: Score, error: float) -> bool:
 
     Args:
         score: The score.
-        before: What it is compared with.
+        before: The score that it is compared with.
         error: The standard error of the accuracy.
     """
     if math.isnan(score.loss):

@@ -1,4 +1,4 @@
-"""Shares of correct images with their uncertainty, also as differences on the same images."""
+"""Standard errors and intervals of shares of correct images, and of differences of such shares."""
 
 import math
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ _NORMAL_95 = 1.959964  # standard errors on either side of a 95 % interval
 def standard_error(values: np.ndarray, groups: Sequence[str] = ()) -> float:
     """Return the standard error of the mean of values, one for each image.
 
-    Images of one group, such as duplicates, are not independent: only their sum is.
+    Images of one group, such as duplicates, are not independent, but groups are.
 
     Args:
-        values: `(count,)`.
-        groups: The group of each image; empty if each is alone.
+        values: One value for each image, `(count,)`.
+        groups: The group of each image; empty if each image is a group of its own.
 
     Examples:
         >>> standard_error(np.array([1.0, 0.0, 1.0, 0.0]))
@@ -30,14 +30,14 @@ def standard_error(values: np.ndarray, groups: Sequence[str] = ()) -> float:
     return math.sqrt(float((deviations**2).sum())) / len(values)
 
 
-# Wilson's interval, of as many independent images as have this standard error: fewer than there are
-# if they come in groups. Unlike mean plus and minus two standard errors, it stays within 0 and 1,
-# and is not empty where every image is classified correctly.
+# Wilson's interval, for the number of independent images that has this standard error; images in
+# groups count as fewer. Unlike mean plus and minus two standard errors, the interval stays within 0
+# and 1, and is not empty if every image is classified correctly.
 def wilson_interval(correct: np.ndarray, groups: Sequence[str] = ()) -> tuple[float, float]:
-    """Return the 95 % interval of the share of correct images.
+    """Return the 95 % interval of the share of correct images, its lower and upper end.
 
     Args:
-        correct: Of each image whether it is classified correctly.
+        correct: Whether each image is classified correctly, `(count,)`.
         groups: As for `standard_error`.
 
     Examples:

@@ -1,4 +1,4 @@
-"""The accuracy of a linear head after each layer of a backbone, and the layer to choose by it."""
+"""The accuracy of a linear head after each layer of a backbone, and the layer to choose."""
 
 import math
 from dataclasses import dataclass
@@ -21,14 +21,15 @@ class ProbedLayer:
     Attributes:
         layer: The backbone's layer.
         pooling: How its maps become features, as `pooling` of build_classifier takes it.
-        num_features: Features of an image.
+        num_features: Features per image.
         multiply_adds: Multiply-adds for one image, up to this layer.
         num_parameters: Parameters of the backbone up to this layer.
-        accuracy: The share of images, not used to fit the head, that it classifies correctly; for
-            multi-label, the mean average precision on them.
-        loss: Their mean cross-entropy in nats, at its best temperature; NaN for multi-label.
-        loss_error: The standard error of the difference between its loss and the lowest one, which
-            both have on the same images.
+        accuracy: The share of the images not used to fit the head that it classifies correctly, 0
+            to 1; for multi-label, the mean average precision on them.
+        loss: The mean cross-entropy on these images in nats, at its best temperature; NaN for
+            multi-label.
+        loss_error: The standard error of the difference between this loss and the lowest one,
+            measured on the same images.
     """
 
     layer: str
@@ -48,15 +49,15 @@ class Probe:
     Attributes:
         layers: From the first layer to the last; a layer that is pooled in two ways occurs twice.
         solver: The solver that fitted the heads.
-        num_fitted: Images that heads were fitted to, those of all folds together.
-        num_scored: Images that the accuracy was measured on, each by a head not fitted to it.
+        num_fitted: How many images heads were fitted to, over all folds.
+        num_scored: How many images were scored, each by a head not fitted to it.
         engine: The engine that ran the backbone.
-        seconds: The time that all of it took.
-        joint: The layers with the best joint accuracy, selected one after the other; with
-            `max_layers=1` only the best layer.
+        seconds: How long the probe took.
+        joint: The layers to read together, each selected for the lowest joint loss, or for
+            multi-label the highest mean average precision; with `max_layers=1` only the best layer.
         joint_accuracy: The accuracy of a head that reads all of `joint`.
         bootstrap_error: For multi-label, the standard error of the best accuracy.
-        measure: What `accuracy` is: "accuracy", or "mean average precision" for multi-label.
+        measure: The name of the measure `accuracy`: "mean average precision" for multi-label.
     """
 
     layers: tuple[ProbedLayer, ...]
@@ -85,10 +86,11 @@ class Probe:
 
     @property
     def chosen(self) -> ProbedLayer:
-        """The layer to read: the cheapest whose loss is the lowest, but for chance.
+        """The cheapest layer whose loss is, up to chance, the lowest.
 
-        It is above the lowest by at most half a standard error of the difference. For multi-label,
-        it is the cheapest layer within one standard error of the best mean average precision.
+        Its loss is above the lowest by at most half a standard error of the difference. For
+        multi-label, it is the cheapest layer within one standard error of the best mean average
+        precision. The cheapest layer has the fewest multiply-adds up to it.
         """
         if math.isnan(self.best.loss):
             least = self.best.accuracy - self.standard_error
@@ -99,7 +101,7 @@ class Probe:
         return min(good, key=lambda probed: (probed.multiply_adds, probed.num_features))
 
     def summary(self) -> str:
-        """Return how the layers were probed, and those to read together, in one line or two."""
+        """Return how the layers were probed, and the layers to read together, in 1 or 2 lines."""
         lines = [
             f"{self.solver} on {self.num_fitted:,} images, {self.measure} on "
             f"{self.num_scored:,} images by heads not fitted to them, in {self.seconds:.1f} s"
@@ -110,7 +112,7 @@ class Probe:
         return "\n".join(lines)
 
     def explain(self) -> str:
-        """Return in a line what a head should read, and how accurate it is."""
+        """Return in one line which layer a head should read, and how accurate the head is."""
         chosen, best = self.chosen, self.best
         line = (
             f"{100 * chosen.accuracy:.1f} % after {chosen.layer} ({pooling_name(chosen.pooling)}), "

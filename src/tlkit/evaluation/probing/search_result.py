@@ -1,4 +1,4 @@
-"""Backbones by accuracy, time and size, and the one to choose of them under limits."""
+"""The results of a comparison of backbones by accuracy, time and size, and the recommended one."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,9 +13,9 @@ from tlkit.evaluation.probing.result import pooling_name
 from tlkit.models.feature_extraction import Pooling
 
 _SAME_TIME = 1.1
-"""Times that differ by less than this factor are one: clocks are not better."""
+"""Times that differ by less than this factor count as equal: timing is not more precise."""
 
-_CLEARLY_CHEAPER = 0.7  # times the cost of the row above: else a table has too many rows
+_CLEARLY_CHEAPER = 0.7  # times the cost of the row above; otherwise a table has too many rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,20 +23,20 @@ class ProbedBackbone:
     """A linear head at one layer of one backbone, for images of one size.
 
     Attributes:
-        candidate: The backbone with its options, as `--backbones` takes it.
+        candidate: The backbone with its options, as text for `--backbones`.
         backbone: The backbone's name.
         options: The options of its constructor.
-        weights: Its weights.
-        image_size: Height and width of its images.
-        layer: The layer that the backbone ends with, and the head reads.
+        weights: Its weights, as for `BackboneCandidate`.
+        image_size: Height and width of its images in pixels.
+        layer: The layer that the backbone ends with, which the head reads.
         pooling: How its maps become features.
-        num_parameters: Weights of the backbone up to there, and of the head.
-        accuracy: The share of the training images that heads not fitted to them classify correctly.
-        interval: Its 95 % interval.
-        milliseconds: For one image, from pixels to probabilities.
-        pixels: The pixels that it takes, if they were named.
-        num_prefix_tokens: The tokens before the patches, if their number was set.
-        behind: The accuracy of the best within the limits, minus this one.
+        num_parameters: Parameters of the backbone up to this layer, and of the head.
+        accuracy: The share of training images classified correctly by heads not fitted to them.
+        interval: The 95 % interval of the accuracy.
+        milliseconds: The time per image, from pixels to probabilities.
+        pixels: The pixels that the backbone takes, if they were named.
+        num_prefix_tokens: The number of tokens before the patches, if it was set.
+        behind: The accuracy of the best row within the limits, minus this accuracy.
         behind_error: The standard error of that difference, measured on the same images.
     """
 
@@ -69,7 +69,7 @@ class ProbedBackbone:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The arguments of `build_classifier` that build its classifier, without a trained head."""
+        """The arguments of `build_classifier` that build its classifier, with an untrained head."""
         return {
             "backbone": self.backbone,
             "backbone_options": dict(self.options),
@@ -82,7 +82,7 @@ class ProbedBackbone:
         }
 
     def describe(self) -> str:
-        """Return which backbone it is, and where it ends."""
+        """Return the backbone, its image size and the layer that it ends with, as text."""
         return f"{self.candidate} at {self.size_name} px, after {self.layer}"
 
 
@@ -91,8 +91,8 @@ class LeftOutBackbone:
     """A backbone that could not be measured.
 
     Attributes:
-        candidate: The backbone with its options, and the image size if it depends on that.
-        reason: Why not.
+        candidate: The backbone with its options, and the image size if the reason depends on it.
+        reason: Why it could not be measured.
     """
 
     candidate: str
@@ -104,14 +104,14 @@ class BackboneSearch:
     """Backbones, image sizes and depths compared; `print(search)` shows a table.
 
     Attributes:
-        rows: Every depth worth its time, of every backbone and image size.
-        left_out: What could not be measured.
-        num_images: Training images that all of them were measured on.
+        rows: The depths of every backbone and image size that were worth timing.
+        left_out: The backbones that could not be measured.
+        num_images: The number of training images that all of them were measured on.
         engine: The engine that times were measured with.
         batch_size: Images in a batch when times were measured.
-        max_ms: The limit on milliseconds; None without.
-        max_mb: The limit on megabytes; None without.
-        seconds: The time that all of it took.
+        max_ms: The limit on milliseconds per image; None if there was none.
+        max_mb: The limit on megabytes of weights; None if there was none.
+        seconds: How long the comparison took.
     """
 
     rows: tuple[ProbedBackbone, ...]
@@ -130,17 +130,17 @@ class BackboneSearch:
 
     @property
     def best(self) -> ProbedBackbone:
-        """The most accurate row within the limits, or of all if none is."""
+        """The most accurate row within the limits, or of all rows if no row is within them."""
         return find_best(self.allowed or self.rows)
 
     # The rule of choice (docs/decisions/0020). A row is not measurably worse than the best if it is
-    # behind by at most one standard error of the difference, which both have on the same images:
-    # the one standard error rule of Breiman and others (1984), with a paired error, which is
-    # smaller. The fastest of these is recommended. Times within a tenth are the same, and then the
-    # smaller one is.
+    # behind by at most one standard error of the difference, measured on the same images: the one
+    # standard error rule of Breiman and others (1984), but with a paired error, which is smaller.
+    # The fastest of these rows is recommended. Times within a tenth of it count as equal, and then
+    # the smallest of the equally fast rows is recommended.
     @property
     def recommended(self) -> ProbedBackbone | None:
-        """The fastest row that is not measurably worse than the best; None if none is allowed."""
+        """The fastest row not measurably worse than the best; None if no row is within limits."""
         good = [row for row in self.allowed if row.behind <= row.behind_error]
         if not good:
             return None
@@ -160,7 +160,7 @@ class BackboneSearch:
     def shown(self) -> tuple[ProbedBackbone, ...]:
         """The rows of the table, by time: the best of each backbone and size, and parts of fronts.
 
-        Of both fronts, a row is left out if the next one shown is hardly more expensive.
+        A row of a front is left out if the next one shown costs hardly more.
         """
         pairs = {(row.candidate, row.image_size) for row in self.rows}
         best = [
@@ -173,7 +173,7 @@ class BackboneSearch:
         return tuple(sorted(rows, key=milliseconds))
 
     def note(self, row: ProbedBackbone) -> str:
-        """Return what is special about a row."""
+        """Return the remarks on a row of the table, such as "recommended"."""
         by_time, by_size = self.fronts
         notes = {
             "recommended": row is self.recommended,
@@ -263,7 +263,7 @@ class BackboneSearch:
         return render_html(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that JSON can hold, with what follows from it."""
+        """Return all fields and the recommendation as values that JSON can hold."""
         by_time, by_size = self.fronts
         more = [
             {
@@ -305,7 +305,7 @@ def megabytes(row: ProbedBackbone) -> float:
 def pareto_front(
     rows: Sequence[ProbedBackbone], cost: Callable[[ProbedBackbone], float]
 ) -> tuple[ProbedBackbone, ...]:
-    """Return the Pareto front by cost: rows more accurate than all that cost no more."""
+    """Return the Pareto front by cost: rows more accurate than all others that cost no more."""
     found: list[ProbedBackbone] = []
     for row in sorted(rows, key=lambda row: (cost(row), -row.accuracy)):
         if not found or row.accuracy > found[-1].accuracy:
@@ -316,7 +316,7 @@ def pareto_front(
 def _thin(
     front: Sequence[ProbedBackbone], cost: Callable[[ProbedBackbone], float]
 ) -> list[ProbedBackbone]:
-    """Return rows of a front, from the last one on, each at most this share of the one before."""
+    """Return rows of a front, last first, each clearly cheaper than the row before."""
     kept: list[ProbedBackbone] = []
     for row in reversed(front):
         if not kept or cost(row) <= _CLEARLY_CHEAPER * cost(kept[-1]):
@@ -337,12 +337,12 @@ def within_limits(
 
 
 def find_best(rows: Sequence[ProbedBackbone]) -> ProbedBackbone:
-    """Return the most accurate row; of equals the fastest."""
+    """Return the most accurate row; if several are equal, the fastest of them."""
     return max(rows, key=lambda row: (row.accuracy, -row.milliseconds))
 
 
 def with_difference(row: ProbedBackbone, behind: float, error: float) -> ProbedBackbone:
-    """Return a row with its difference from the best."""
+    """Return a row with its difference from the best row, and the standard error of it."""
     return replace(row, behind=behind, behind_error=error)
 
 

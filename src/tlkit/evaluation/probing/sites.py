@@ -25,7 +25,7 @@ _POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
 class Site:
     """A layer's output, pooled in one way; see `ProbedLayer`.
 
-    `map_size` is height and width of its maps; None of tokens and of features without maps.
+    `map_size` is the height and width of its maps, or None if it has tokens or features only.
     """
 
     layer: str
@@ -38,7 +38,7 @@ class Site:
 
 
 class FeatureReader(Part):
-    """Returns the features at every site, from raw images."""
+    """A part of a classifier that returns the features at every site, from raw images."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class FeatureReader(Part):
         ]
 
     def digest_features(self) -> list[str]:
-        """Return a digest of what determines the features of each site, but for the images."""
+        """Return a digest of all that determines the features of each site, except the images."""
         steps, tensors, shapes = self._read
         digests = fingerprint.digest_tensors(steps)
         return [
@@ -100,12 +100,12 @@ class CutClassifier(FeatureReader):
 def find_sites(
     model: keras.Model, sample: np.ndarray, max_features: int
 ) -> tuple[list[Site], FeatureReader]:
-    """Return the sites of a classifier's backbone, and the model that reads all of them.
+    """Return the sites of a classifier's backbone, and a model that returns their features.
 
     Args:
         model: The classifier.
-        sample: Some raw images; the first is run to see the shapes.
-        max_features: The finest grid has at most so many features.
+        sample: Some raw images; the first passes through the model to find the shapes.
+        max_features: The maximum number of features per image of the finest grid.
 
     Raises:
         ConfigError: The backbone has no layer that a head can read.
@@ -149,7 +149,7 @@ def _map_size(shape: tuple[int, ...], backbone: keras.Model) -> tuple[int, int] 
 def _digest_pooled(
     shape: Sequence[int], pooling: Pooling, layout: TokenLayout | None, digest: str
 ) -> str:
-    """Return the digest of pooled maps: that of the head's input in a classifier that pools so."""
+    """Return the digest of pooled maps, equal to that of the head's input with this pooling."""
     maps = keras.Input(tuple(shape[1:]))
     pooled = feature_extraction.pool(maps, pooling, layout=layout)
     if pooled is maps:
@@ -189,20 +189,22 @@ def _readable_layers(backbone: keras.Model, outputs: dict[int, Any]) -> list[Any
 
 
 def _last_layer(layer: Any) -> Any:
-    """Return the layer that computes a layer's output: of a nested model, the last inside it."""
+    """Return the layer that computes a layer's output: in a nested model, its last layer."""
     inner = flat_graph.functional_of(layer)
     return layer if inner is None else _last_layer(inner.outputs[0]._keras_history.operation)
 
 
-# Where does a block end, so that a head should read there? Inside a block, features are worth less:
-# a wide expansion is about to be projected, or a skip connection carries the rest beside them. So
-# a layer is a candidate if there is a kernel up to it, its output is the only tensor that later
-# layers need (`count_crossing_tensors`), and it does not pad. A block ends with a candidate
+# Where does a block end, so that a head should read there? Inside a block, features are less
+# useful: a wide expansion is about to be projected, or a skip connection carries other features
+# past them. So a layer is a candidate if there is a kernel up to it, its output is the only tensor
+# that later layers need (`count_crossing_tensors`), and it does not pad. A block ends with a
+# candidate
 # - if it is the last layer, or a pooling, as in VGG;
-# - if the next layer returns more numbers: MobileNet's narrow projections, before an expansion;
+# - if the next layer returns more numbers, as after MobileNet's narrow projections, before an
+#   expansion;
 # - if a residual block has ended, and the next layer has a kernel or returns another size. The
-#   activation after ResNet's addition does neither, so the block ends with it;
-# - if the next layer is in a residual block, unless this one concatenates: each layer of a dense
+#   activation after ResNet's addition does neither, so the block ends with this activation;
+# - if the next layer is in a residual block, unless this layer concatenates: each layer of a dense
 #   block does so, and adds only a few channels.
 def _block_ends(backbone: Any, outputs: Sequence[Any]) -> list[Any]:
     """Return the layers after which a block ends, given the output of each layer."""
@@ -211,7 +213,7 @@ def _block_ends(backbone: Any, outputs: Sequence[Any]) -> list[Any]:
     crossing = dict(zip(operations, blocks.count_crossing_tensors(backbone), strict=True))
     sizes = [0 if output is None else math.prod(output.shape[1:]) for output in outputs]
     found = []
-    seen_kernel = seen_residual = False  # the second since the last end
+    seen_kernel = seen_residual = False  # `seen_residual` since the last end of a block
     for index, layer in enumerate(layers):
         seen_kernel = seen_kernel or blocks.has_kernel(layer)
         seen_residual = seen_residual or numbers[index] is not None
@@ -248,9 +250,9 @@ def _cost(steps: Sequence[Step], values: dict[TensorId, Any]) -> tuple[int, int]
     return work, sum(layer.count_params() for layer in layers if isinstance(layer, keras.Layer))
 
 
-# Averaging a whole map discards positions, which early layers still have. So each map is also
-# pooled into a grid of averages with as many cells as `max_features` allows. A grid of n cells a
-# side averages squares of ceil(side / n) pixels, and so may have fewer than n cells in the end. If
+# Averaging a whole map discards positions, which features of early layers still have. So each map
+# is also pooled into a grid of averages with as many cells as `max_features` allows. A grid of n
+# cells per side averages squares of ceil(side / n) pixels, so it may have fewer than n cells. If
 # the grid would be as fine as the map, the map is flattened.
 def _poolings(
     shape: tuple[int, ...], max_features: int, backbone: keras.Model

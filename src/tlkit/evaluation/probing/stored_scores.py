@@ -1,7 +1,7 @@
-"""Scores of heads, kept beside the features that they were fitted to.
+"""Scores of heads, stored beside the features that the heads were fitted to.
 
-A probe of the same features, labels and folds finds the same: `tlkit train` after `tlkit probe`, or
-with other settings of what comes after the probe.
+A probe of the same features, labels and folds has the same scores, so a later probe reads them:
+`tlkit train` after `tlkit probe`, or a second `tlkit train` whose other settings differ.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from tlkit.evaluation.probing.cross_validation import CrossValidation, Score
 
 _FORMAT = 2  # raise it with every change of a probe's arithmetic
 KIND = "scores of a probe"
-"""What the facts of such an entry call it."""
+"""The kind of such an entry, among the facts that describe it."""
 
 
 def measure_all(
@@ -35,23 +35,23 @@ def measure_all(
 
     Args:
         sites: For each score, the sites that the heads read.
-        cache: Names the folder where scores are kept; None keeps none.
+        cache: Names the folder where scores are stored; with None, they are not stored.
         on_done: As for `cross_validation.map_sites`.
     """
     entry = None if not sites or sites[0][0].is_multi_label else _open(cache)
-    if entry is None:  # of multi-label, the logits are needed later
+    if entry is None:  # for multi-label, the logits are needed later
         return cross_validation.map_sites(_measure, sites, on_done=on_done)
     lengths = np.array([len(group) for group in sites])
     digests = {id(each): entries.digest(*each.arrays()) for group in sites for each in group}
     name = entries.digest(lengths, np.array([*digests.values()]))
-    system.release_memory()  # of the engine, and of parts that each site has joined for its digest
+    system.release_memory()  # of the engine, and of the parts that were joined for digests
     with suppress(StoreError):
         found = entry.read(name)
         if found is not None and [len(each) for each in found] == [len(sites), len(sites)]:
             pairs = zip(*found, strict=True)
             return [Score(accuracy=float(each[0]), losses=losses) for each, losses in pairs]
     scores = cross_validation.map_sites(_measure, sites, on_done=on_done)
-    with suppress(StoreError):  # they are quick to find again
+    with suppress(StoreError):  # scores that can't be stored are quick to compute again
         accuracies = np.array([[each.accuracy] for each in scores])
         entry.write(name, [accuracies, np.stack([each.losses for each in scores])])
     return scores

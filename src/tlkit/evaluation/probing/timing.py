@@ -1,4 +1,4 @@
-"""How long classifiers take, measured in turns on the same machine."""
+"""The time that classifiers take, measured in turns on the same machine."""
 
 import math
 import statistics
@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 
 _ROUNDS = 5
-_MIN_SECONDS = 0.03  # shorter runs are repeated, because a clock and a scheduler are coarse
+_MIN_SECONDS = 0.03  # shorter calls are repeated, because a clock and a scheduler are coarse
 
 
-# A machine gets slower and faster while it measures: it gets warm, or other programs run. So the
-# functions take turns: each round times each of them once, and the median over the rounds counts.
-# The first two calls, which allocate memory and choose kernels, are not counted.
+# The speed of a machine changes during a measurement: it gets warm, or other programs run. So the
+# functions take turns: each round times every function once, and the result is the median over the
+# rounds. The first two calls of each, which allocate memory and choose kernels, are not counted.
 def time_in_turns(functions: Sequence[Callable[[], object]]) -> list[float]:
     """Return the seconds of one call of each function: the median over several rounds."""
     repeats = []
