@@ -68,7 +68,7 @@ def test_fine_tuning_that_harms_leaves_the_head_that_was_solved_on_all_images(
         trained.model.get_weights(), alone.model.get_weights(), strict=True
     ):
         # features of the images come from other batches, in which the last digits differ
-        np.testing.assert_allclose(weight, expected, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(weight, expected, rtol=1e-2, atol=1e-3)
 
 
 def test_the_model_is_as_far_on_the_way_as_the_candidate(

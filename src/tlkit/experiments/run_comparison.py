@@ -202,7 +202,7 @@ def _true(evaluation: Evaluation) -> np.ndarray:
     """Return the true classes of each image, in a form that is independent of the class order."""
     if evaluation.is_multi_label:
         return np.asarray(evaluation.labels[:, np.argsort(evaluation.class_names)])
-    return np.asarray(evaluation.class_names)[evaluation.labels]
+    return np.asarray(np.asarray(evaluation.class_names)[evaluation.labels])
 
 
 def _to_row(run: ComparedRun) -> tuple[str, ...]:

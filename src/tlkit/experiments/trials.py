@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -173,7 +174,7 @@ class _Trials:
         diverged = tail.run.diverged is not None
         for share in _SHARES[-1:] if diverged else _SHARES:
             model.set_weights(blend(self._before, tail.weights, share))
-            how = {"learning_rate": rate, "share": share, "diverged": diverged}
+            how: dict[str, Any] = {"learning_rate": rate, "share": share, "diverged": diverged}
             self.candidates.append(measure(model, self._held_out, **how))
 
     def _first_rate(self) -> float:
