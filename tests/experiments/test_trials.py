@@ -7,7 +7,8 @@ import pytest
 from tests.samples import TickingClock, small_classifier
 
 import tlkit
-from tlkit import recipes
+from tlkit import freezing, recipes
+from tlkit.caching.trunk_runner import TrunkRunner
 from tlkit.evaluation.candidates import Candidate, Choice
 from tlkit.experiments import recipe as recipe_module
 from tlkit.experiments import recipe_training, trials
@@ -126,6 +127,37 @@ def test_a_budget_that_ends_in_the_trial_gives_what_was_tried(
         short = start(long, budget=0.02)
     assert [run.name for run in short.run.phases] == ["head"]
     assert short.choice is None  # no epoch could fit, so the head was trained at once
+
+
+def test_an_epoch_that_cannot_fit_is_not_tried(
+    small: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe_training.RecipeTraining, "time_image", lambda *_: 60.0)
+    with pytest.warns(UserWarning, match="ran out before fine-tuning"):
+        trained = start(small, budget=10)
+    assert trained.choice is None
+    assert [run.name for run in trained.run.phases] == ["head"]
+    assert trained.run.phases[0].trunk.num_images == len(DIGITS)
+
+
+def test_the_head_of_a_trial_and_that_of_all_images_share_features(
+    small: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[int] = []
+    run = TrunkRunner.run
+
+    def count(self: TrunkRunner, images: np.ndarray) -> list[np.ndarray]:
+        ran.append(len(images))
+        return run(self, images)
+
+    monkeypatch.setattr(TrunkRunner, "run", count)
+    harmful = tune(small, learning_rate=30.0, warmup=0.0, global_clipnorm=None, optimizer="sgd")
+    trained = start(replace(harmful, fine_tune=replace(harmful.fine_tune, freeze=freezing.nothing)))
+    assert trained.choice.num_held_out == 48
+    assert sum(ran) == len(DIGITS)  # the trial's, those held out, and none again
+    ran.clear()
+    start(small, cache=None)
+    assert not ran
 
 
 def test_trials_go_on_after_a_stop_to_the_same_weights(small: Recipe, tmp_path: Path) -> None:
