@@ -90,7 +90,7 @@ def names() -> tuple[str, ...]:
 
     Examples:
         >>> names()
-        ('cifar10', 'fashion_mnist', 'mnist')
+        ('cifar10', 'digits', 'fashion_mnist', 'mnist')
     """
     return tuple(_NAMED)
 
@@ -176,6 +176,7 @@ def _name_classes(
 
 _NAMED: dict[str, Callable[[], Split]] = {
     "cifar10": cifar10,
+    "digits": digits,
     "fashion_mnist": fashion_mnist,
     "mnist": mnist,
 }
