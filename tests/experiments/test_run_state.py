@@ -160,6 +160,9 @@ def test_an_experiment_goes_on_and_ends_as_one_that_was_not_interrupted(
     lines: list[str] = []
     found = run(experiment, folder, on_message=lambda line: lines.append(str(line)))
     assert lines[0] == f"going on with the unfinished run in {folder}"
+    assert any(line.startswith("since it went on: images ") for line in lines)
+    assert "training" in found.stages
+    assert "training" not in expected.stages  # which has its parts
     for weight, same in zip(
         found.trained.model.get_weights(), expected.trained.model.get_weights(), strict=True
     ):

@@ -167,7 +167,8 @@ def _run(
     with stages.measure("training"), energy.measure_energy() as used:
         how: dict[str, Any] = {"callbacks": callbacks, "checkpoint": claim.checkpoint / "train"}
         trained = fit(experiment, parts, verbose=verbose, **how)
-    stages.divide("training", trained)
+    if not claim.is_resumed:  # or the seconds of phases are partly those of earlier processes
+        stages.divide("training", trained)
     claim.ran_out = trained.budget_ran_out is not None
     stored = cache if cache and cache.folder and _is_backbone_unchanged(trained) else None
     with stages.measure("evaluation"):
@@ -190,7 +191,8 @@ def _run(
             on_message=on_message,
             cache=None if experiment.folds else stored,
         )
-    on_message(f"{stages}\nwrote {claim.folder / 'report.html'}")
+    since = "since it went on: " if claim.is_resumed else ""
+    on_message(f"{since}{stages}\nwrote {claim.folder / 'report.html'}")
     run_name = shlex.quote(str(claim.folder))
     on_message(f"next: open it in a browser, or type tlkit predict {run_name} IMAGE")
     return replace(result, stages=stages.seconds)

@@ -37,7 +37,8 @@ class Stages:
     def divide(self, name: str, trained: Trained) -> None:
         """Replace a stage by its parts: building and probing, trials, the frozen part, each phase.
 
-        Only the work of this process counts, not the work of earlier processes that it continues.
+        The seconds of a phase include those of earlier processes, so that a run that this process
+        continues can't be divided.
         """
         left = self.seconds.pop(name)
         parts: dict[str, float] = {}
