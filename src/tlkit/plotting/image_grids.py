@@ -21,6 +21,7 @@ from tlkit.plotting.captions import (
     LINE_LENGTH,
     PANEL,
     WIDTH,
+    fit_captions,
     to_drawable,
     wrap,
     write_caption,
@@ -37,6 +38,7 @@ Choice = Literal["confident", "per_class", "random", "worst", "wrong"]
 
 
 _CAPTION = 0.6  # inches
+_AUDIT_CAPTIONS = 1.1  # inches: two lines above an image, and up to three below it
 
 
 @check_arguments
@@ -108,7 +110,7 @@ def prediction_grid(
             write_caption(panel, names[truth[index]], names[row.argmax()], float(row.max()))
         else:
             write_label_sets(panel, names, truth[index], row, least)
-    return finish(figure)
+    return fit_captions(finish(figure), columns)
 
 
 @check_arguments
@@ -143,7 +145,7 @@ def audit_grid(audit: Audit, data: Data, *, count: int = 12, columns: int = 3) -
     if not suspects:
         raise DataError("`audit` must have at least 1 suspect to draw, got none.")
     columns = min(columns, len(suspects))
-    size = (PANEL * max(columns, 2) / columns, PANEL + _CAPTION)
+    size = (PANEL * max(columns, 2) / columns, PANEL + _AUDIT_CAPTIONS)
     figure, panels = _panels(len(suspects), columns, size)
     for panel, suspect in zip(panels, suspects, strict=True):
         pixels = to_drawable(np.asarray(images[suspect.index]))
@@ -151,7 +153,7 @@ def audit_grid(audit: Audit, data: Data, *, count: int = 12, columns: int = 3) -
         name, *lines = _describe_suspect(suspect)
         write_lines(panel, lines, wrong=True)
         panel.set_xlabel(wrap(name, LINE_LENGTH), fontsize=FONT_SIZE)
-    return finish(figure)
+    return fit_captions(finish(figure), columns)
 
 
 def _describe_suspect(suspect: Suspect) -> tuple[str, str, str]:
