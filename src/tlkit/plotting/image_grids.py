@@ -38,7 +38,7 @@ Choice = Literal["confident", "per_class", "random", "worst", "wrong"]
 
 
 _CAPTION = 0.6  # inches
-_AUDIT_CAPTIONS = 1.1  # inches: two lines above an image, and up to three below it
+_LINE = 0.16  # inches of a line of the name below an image
 
 
 @check_arguments
@@ -145,25 +145,27 @@ def audit_grid(audit: Audit, data: Data, *, count: int = 12, columns: int = 3) -
     if not suspects:
         raise DataError("`audit` must have at least 1 suspect to draw, got none.")
     columns = min(columns, len(suspects))
-    size = (PANEL * max(columns, 2) / columns, PANEL + _AUDIT_CAPTIONS)
+    captions = [_describe_suspect(suspect) for suspect in suspects]
+    num_lines = 1 + max(name.count("\n") for name, *_ in captions)
+    size = (PANEL * max(columns, 2) / columns, PANEL + _CAPTION + _LINE * num_lines)
     figure, panels = _panels(len(suspects), columns, size)
-    for panel, suspect in zip(panels, suspects, strict=True):
+    for panel, suspect, (name, *lines) in zip(panels, suspects, captions, strict=True):
         pixels = to_drawable(np.asarray(images[suspect.index]))
         panel.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        name, *lines = _describe_suspect(suspect)
         write_lines(panel, lines, wrong=True)
-        panel.set_xlabel(wrap(name, LINE_LENGTH), fontsize=FONT_SIZE)
+        panel.set_xlabel(name, fontsize=FONT_SIZE)
     return fit_captions(finish(figure), columns)
 
 
 def _describe_suspect(suspect: Suspect) -> tuple[str, str, str]:
-    """Return the name of a file without its folders, its label and the suggested one."""
+    """Return lines with the name of a file without its folders, its label, and the suggested."""
     name = image_name(suspect)
     if suspect.path is not None:
         name = PurePath(suspect.path).name
     labels = [suspect.label, suspect.suggested_label]
     label, suggested = shorten_names(labels, BOLD_LENGTH - len("maybe "))
-    return shorten(name, 2 * LINE_LENGTH), f"label {label}", f"maybe {suggested}"
+    name = wrap(shorten(name, 2 * LINE_LENGTH), LINE_LENGTH)
+    return name, f"label {label}", f"maybe {suggested}"
 
 
 def check_probabilities(probabilities: np.ndarray | None, shape: tuple[int, int]) -> None:
