@@ -20,6 +20,7 @@ imports:                 ## the import contract
 	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 docs:                    ## the site, strictly
+	$(PYTHON) tools/copy_changelog.py
 	$(PYTHON) -m zensical build --strict
 
 examples:                ## the example, shortened

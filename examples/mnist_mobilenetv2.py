@@ -22,7 +22,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-import keras
+from tlkit.cli import quiet
+
+with quiet.hide_startup():  # no environment variable hides all that TensorFlow prints of itself
+    import keras
 
 import tlkit
 from tlkit import freezing, recipes, splits

@@ -121,6 +121,17 @@ def test_the_page_runs_and_prints_what_it_shows(
     shorter = re.sub(r"epochs=(\(?)\d+(?:, \d+\))?", _one_epoch, text)
     assert (shorter != text) or not one_epoch
     copy.write_text(shorter if one_epoch else text)
+    _run_page(copy, keras_home)
+    shown, printed = _OUTPUT.findall(text), _OUTPUT.findall(copy.read_text())
+    for block, block_shown in zip(printed, shown, strict=True):
+        assert block.strip()
+        _check(block, block_shown, one_epoch=one_epoch)
+    for link in _FIGURE.findall(text):
+        made, there = (Image.open(each.parent / link) for each in (copy, ROOT / page))
+        assert min(*made.size, *there.size) > 100
+
+
+def _run_page(copy: Path, keras_home: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "run_docs.py"), str(copy)],
         env={**os.environ, "KERAS_HOME": str(keras_home)},
@@ -129,13 +140,24 @@ def test_the_page_runs_and_prints_what_it_shows(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    shown, printed = _OUTPUT.findall(text), _OUTPUT.findall(copy.read_text())
-    for block, block_shown in zip(printed, shown, strict=True):
-        assert block.strip()
-        _check(block, block_shown, one_epoch=one_epoch)
-    for link in _FIGURE.findall(text):
-        made, there = (Image.open(each.parent / link) for each in (copy, ROOT / page))
-        assert min(*made.size, *there.size) > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "packages"),
+    [
+        ("docs/how-to/export.md", ("onnxruntime", "tf2onnx")),
+        ("docs/how-to/cluster.md", ("pyarrow", "ray")),
+    ],
+)
+def test_the_code_of_a_page_needs_nothing_else(
+    page: str, packages: tuple[str, ...], tmp_path: Path, keras_home: Path
+) -> None:
+    for package in packages:
+        pytest.importorskip(package)
+    copy = tmp_path / "page.md"
+    copy.write_text((ROOT / page).read_text())
+    _run_page(copy, keras_home)
 
 
 def _one_epoch(found: re.Match[str]) -> str:

@@ -111,7 +111,7 @@ def test_mnist_without_a_network_is_an_error_that_says_where_to_put_the_file(
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("DownloadError: Can't download the MNIST")
     assert "--data path/to/mnist.npz" in done.stderr
-    assert "datasets/mnist.npz in the folder that KERAS_HOME names" in done.stderr
+    assert f"put mnist.npz where Keras looks, into '{tmp_path}/datasets'" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -299,3 +299,18 @@ def test_an_archive_is_unpacked_into_a_folder(tmp_path: Path, site: Site) -> Non
     assert (Path(folder) / "inner" / "data").read_bytes() == CONTENT
     assert folder == str(tmp_path / "datasets" / "set")
     assert len(site.asked) == 1
+
+
+def test_a_failed_download_leaves_no_empty_folder(tmp_path: Path, closed_port: int) -> None:
+    def fail() -> None:
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(DownloadError):
+            patch.setattr(downloads, "keras_home", lambda: str(tmp_path / "home" / "keras"))
+            url = f"http://127.0.0.1:{closed_port}/a"
+            downloads.get_file("a", url, what="it", remedy="", seconds=1)
+
+    fail()
+    assert list(tmp_path.iterdir()) == []
+    kept = tmp_path / "home" / "keras" / "datasets" / "kept"
+    kept.parent.mkdir(parents=True)
+    fail()
+    assert kept.parent.is_dir()  # a folder of the user's, though empty, stays

@@ -1,5 +1,7 @@
+import csv
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -190,10 +192,26 @@ def test_audit_lists_a_wrong_label(
     wrong.rename(folder / "digit 1" / wrong.name)
     words = ["audit", str(trained), str(folder), "--out", str(tmp_path / "a.png"), "--json"]
     assert app.main(words) == app.DONE
-    suspects = json.loads(capsys.readouterr().out)["suspects"]
+    printed = capsys.readouterr()
+    assert f"for all of them: tlkit {shlex.join(words)} --csv audit.csv" in printed.err
+    suspects = json.loads(printed.out)["suspects"]
     [found] = [each for each in suspects if each["path"] == f"digit 1/{wrong.name}"]
     assert (found["label"], found["suggested_label"]) == ("digit 1", "digit 0")
     assert (tmp_path / "a.png").is_file()
+    table = tmp_path / "a.csv"
+    assert app.main([*words, "--csv", str(table)]) == app.DONE
+    found = json.loads(capsys.readouterr().out)
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == [
+        each["path"] for each in (*found["suspects"], *found["outliers"])
+    ]
+    first, listed = found["suspects"][0], rows[0]
+    assert listed["suggested_label"] == first["suggested_label"]
+    assert float(listed["score"]) == pytest.approx(first["score"])
+    assert listed["finding"] == "suspicious label"
+    assert app.main([*words, "--csv", "audit.txt"]) == app.WRONG_ARGUMENTS
+    assert "`--csv` must be a .csv file" in capsys.readouterr().err
 
 
 def test_evaluate_and_predict_use_a_saved_classifier(
@@ -362,7 +380,7 @@ def test_probe_writes_a_figure(
     [
         ("evaluate nowhere data", "must be a run's folder or a .keras file, got 'nowhere'"),
         ("evaluate nowhere.keras data", "nowhere.keras"),
-        ("inspect README.md --weights starter", "and 'mnist', got 'README.md': no such file"),
+        ("inspect README.md --weights starter", "or 'mnist', got 'README.md': no such file"),
         ("inspect tests --weights imagnet", "Did you mean 'imagenet'"),
         ("inspect tests --image-size 8", "`--image-size` must be at least 32"),
         ("inspect tests --recipe fats", '"fats" for --recipe. Choose from: "best", "fast"'),
@@ -372,7 +390,12 @@ def test_probe_writes_a_figure(
             "train x --out run --augment flip mixup",
             "`--augment mixup` needs a recipe that fine-tunes, such as `--recipe best`",
         ),
-        ("train --out run", "--data requires an argument"),
+        ("train --out run", "`tlkit train` needs `DATA` (A folder of classes, "),
+        (
+            "train tests",
+            "`tlkit train` needs `--out` (The run's folder; it must be new, empty, or ",
+        ),
+        ("train tests --out", "`--out` needs a value (The run's folder; "),
         ("train --out run --config no.json", "`--config` must be a file, got 'no.json'"),
         ("trian", 'Did you mean "train"?'),
     ],
@@ -451,6 +474,31 @@ def test_every_command_has_help_for_every_option_and_the_exit_codes(
     described = [line.strip() for line in options.splitlines() if line.strip()]
     assert len(described) > 2
     assert [line for line in described if not line.endswith((".", "]"))] == []
+
+
+def test_the_version_is_that_of_the_package_and_needs_no_keras(run_python) -> None:
+    printed = run_python(
+        "import sys\nfrom tlkit.cli.app import main\nassert main(['--version']) == 0\n"
+        "assert not {'keras', 'numpy', 'tensorflow'} & sys.modules.keys()"
+    )
+    assert printed.strip() == f"tlkit {tlkit.__version__}"
+
+
+def test_tuning_says_its_own_folds_budget_and_recipes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.app, "_console", rich.console.Console(width=1000))
+    shown = {}
+    for command in ("tune", "train"):
+        assert app.main([command, "--help"]) == app.DONE
+        lines = capsys.readouterr().out.splitlines()
+        options = ("--recipe ", "--folds ", "--budget ")
+        shown[command] = [line for line in lines for each in options if each in line]
+    recipe, folds, budget = shown["tune"]
+    assert "[choices: best, few_images] [default: best]" in recipe
+    assert "Into how many folds the training images are divided. [default: 3]" in folds
+    assert "Maximum minutes of all trials" in budget
+    assert "[default: 0]" in shown["train"][1]
 
 
 def test_the_help_imports_neither_keras_nor_numpy(run_python) -> None:

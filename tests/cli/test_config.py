@@ -16,7 +16,7 @@ from tlkit.experiments.loading import load_classifier
     ("values", "message"),
     [
         ({"model": "run", "data": "x", "unreadible": "skip"}, "Did you mean --unreadable?"),
-        ({"data": "photos"}, "--model requires an argument"),
+        ({"data": "photos"}, "`tlkit evaluate` needs `MODEL`"),
         ({"model": "run", "data": "x", "assert_accuracy": "high"}, '"high" into float'),
         ({"model": "run", "data": "x", "unreadable": "skipp"}, 'Did you mean "skip"?'),
         ({"model": "run", "data": "x", "json": "perhaps"}, '"perhaps" into bool'),

@@ -16,6 +16,8 @@ TRIAL = Trial(
     losses=(0.1, 0.2),
     accuracies=(0.9, 0.95),
 )
+HEAD = Trial(name="head alone", settings={}, losses=(0.3,), accuracies=(0.8,), seconds=30.0)
+UNFINISHED = Trial(name="defaults", settings={}, is_complete=False)
 DEFAULTS = Trial(name="defaults", settings={}, losses=(0.3, 0.4), accuracies=(0.8, 0.9))
 
 
@@ -96,3 +98,33 @@ def test_what_cannot_be_tuned_is_refused(
     assert start(photos, tmp_path / "tuned", *options) == WRONG_ARGUMENTS
     assert message in capsys.readouterr().err
     assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("compared", "remedy"),
+    [
+        ({"head_alone": HEAD, "defaults": UNFINISHED}, "--budget 4: 5 trials of about 30.0 s fit"),
+        ({"head_alone": None, "defaults": UNFINISHED}, "a larger --budget; it goes on from here"),
+    ],
+)
+def test_a_budget_for_no_trial_says_that_nothing_was_tried_and_what_to_give(
+    compared: dict[str, Trial | None],
+    remedy: str,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def tune(data: tlkit.data.ImageDataset, **how: object) -> Tuning:
+        how["folder"].mkdir(exist_ok=True)
+        numbers = {"num_images": len(data), "num_folds": 3, "seconds": 61.0}
+        return Tuning(recipe="best", measure="loss", **numbers, budget_ran_out=True, **compared)
+
+    monkeypatch.setattr(tlkit.experiments, "tune", tune)
+    out = tmp_path / "tuned"
+    assert start(photos, out, "--trials", "5", "--budget", "1") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "note: no settings were tried, because the time was over before the first" in printed
+    assert remedy in printed
+    assert "train with the best settings" not in printed
+    assert not (out / "tuned.json").exists()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tlkit import datasets
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import ConfigError, DataError, DownloadError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), dtype="uint8")
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -155,3 +155,38 @@ def test_a_set_is_loaded_by_its_name(
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'mnist'"):
         datasets.get("minst")
+
+
+@pytest.mark.parametrize(("name", "named"), [("fashion_mnist", "pullover"), ("cifar10", "bird")])
+def test_a_set_is_read_from_a_file_with_its_own_class_names(
+    name: str, named: str, tmp_path: Path
+) -> None:
+    loaded = getattr(datasets, name)(mnist_file(tmp_path))
+    assert (loaded.train.name, loaded.train.class_names[2]) == ("small", named)
+    np.testing.assert_array_equal(loaded.test.images, IMAGES[:2])
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("mnist", "put mnist.npz where Keras looks, into '{}/datasets'"),
+        (
+            "fashion_mnist",
+            "labels-idx1-ubyte.gz where Keras looks, into '{}/datasets/fashion-mnist'",
+        ),
+        ("cifar10", "(renamed to cifar-10-batches-py-target_archive) where Keras looks, into '{}/"),
+    ],
+)
+def test_without_a_network_a_set_says_which_file_to_put_where(
+    name: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("tlkit.data.datasets.keras_home", lambda: str(tmp_path))
+    monkeypatch.setattr("tlkit._internal.downloads.keras_home", lambda: str(tmp_path))
+    monkeypatch.setattr("pooch.retrieve", refuse)
+    with pytest.raises(DownloadError) as caught:
+        getattr(datasets, name)()
+    assert f"{name}('path/to/{name}.npz')" in str(caught.value)
+    assert place.format(tmp_path) in str(caught.value)

@@ -70,9 +70,9 @@ def test_groups_and_duplicates_are_in_one_fold(make_dataset: Make) -> None:
 def test_too_few_images_are_refused(make_dataset: Make) -> None:
     with pytest.raises(ConfigError, match="`folds` must be at most 4, the number of images"):
         assign_folds(_dataset([0, 0, 1, 1]), folds=5)
-    with pytest.raises(DataError, match="got one of 'class 1'. Add images of them, or leave"):
+    with pytest.raises(DataError, match="Got only one of 'class 1'. Add images, or leave"):
         assign_folds(_dataset([0, 0, 0, 1]), folds=2)
-    with pytest.raises(DataError, match="got one of 'class 0'"):
+    with pytest.raises(DataError, match="Got only one of 'class 0'"):
         assign_folds(_dataset([0, 0, 1, 1], groups=("x", "x", "y", "z")), folds=2)
     with pytest.raises(ConfigError, match="`folds` must be a whole number of at least 2, got 1"):
         assign_folds(_dataset([0, 0, 1, 1]), folds=1)

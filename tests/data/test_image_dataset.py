@@ -39,3 +39,10 @@ def test_a_long_list_of_problems_is_cut_short_and_counted() -> None:
     line = str(replace(_dataset(), problems=problems)).splitlines()[-1]
     assert line.startswith("12 left out or replaced: 0.png: it is empty; 1.png: it is empty; ")
     assert line.endswith("9.png: it is empty; and 2 more")
+
+
+def test_counts_are_told_from_classes_that_are_numbers() -> None:
+    labels = np.repeat([0, 1], [1200, 3])
+    images = np.zeros((1203, 2, 2), "uint8")
+    dataset = ImageDataset(name="digits", images=images, labels=labels, class_names=("0", "1"))
+    assert "\nimages of each class: 0 (1,200), 1 (3)" in str(dataset)

@@ -103,11 +103,11 @@ def test_a_table_that_unpacks_to_too_much_is_refused(
     )
     assert path.stat().st_size < 200_000
     monkeypatch.setattr(manifests, "_MAX_BYTES", 50_000_000)
-    with pytest.raises(DataError, match=r"got 300 rows that unpack to 60.0 MB. Save it anew"):
+    with pytest.raises(DataError, match=r"got 300 rows that unpack to 60.0 MB. Save it again"):
         sources.from_manifest(path, image_size=8)
     (tmp_path / "all.csv").write_text("path,label\n" + "a" * 100)
     monkeypatch.setattr(manifests, "_MAX_BYTES", 100)
-    with pytest.raises(DataError, match=r"got a file of 111 bytes. Save it anew"):
+    with pytest.raises(DataError, match=r"got a file of 111 bytes. Save it again"):
         sources.from_manifest(tmp_path / "all.csv", image_size=8)
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 import tlkit
 from tlkit.data import file_stream
 from tlkit.errors import ConfigError, DataError
-from tlkit.evaluation import embed, embed_files, predict, predict_files
+from tlkit.evaluation import FilePrediction, embed, embed_files, predict, predict_files
 from tlkit.models import inspection
 
 
@@ -101,3 +101,8 @@ def test_nothing_to_predict_is_an_error(model, tmp_path: Path, folder: Path) -> 
         list(predict_files(model, folder, top=0))
     with pytest.raises(DataError, match="None of the 1 files"):
         list(tlkit.evaluation.embed_files(model, folder / "5b.png"))
+
+
+def test_probabilities_are_told_from_classes_that_are_numbers() -> None:
+    found = FilePrediction(path=Path("a.png"), classes=(("3", 0.981), ("8", 0.01)))
+    assert str(found) == "a.png: 3 (98.1 %), 8 (1.0 %)"

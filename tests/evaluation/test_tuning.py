@@ -69,3 +69,9 @@ def test_without_a_complete_trial_the_defaults_are_what_is_left() -> None:
 def test_values_survive_json() -> None:
     tuning = make_tuning(head_alone=make_trial("head alone", (1.0, 1.0, 1.0)))
     assert Tuning.from_dict(json.loads(json.dumps(tuning.to_dict()))) == tuning
+
+
+def test_without_any_result_there_is_no_empty_table() -> None:
+    unfinished = make_trial("defaults", (0.5,), is_complete=False)
+    text = str(make_tuning(defaults=unfinished, trials=(), budget_ran_out=True))
+    assert text.strip() == "0 trials of best on 3 folds of 300 images in 0 s: the time was over"

@@ -118,7 +118,7 @@ def test_settings_of_folders_are_refused(mnist: None, settings: Any, option: str
 
 def test_a_wrong_name_is_answered_with_the_names(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="'fashion_mnist' and 'mnist'.*Did you mean 'mnist'"):
+    with pytest.raises(ConfigError, match="'fashion_mnist' or 'mnist'.*Did you mean 'mnist'"):
         loading.load_images(Experiment("minst", weights="starter"))
 
 

@@ -69,7 +69,7 @@ def test_one_image_of_each_class_can_not_be_split(
     )
     assert "Add images, leave the class out or test on other images with `--test-data`." in said
     said = _fail(capsys, "train", data, "--out", tmp_path / "run", *WORDS, "--folds", "2")
-    assert "at least 2 images that are no duplicates" in said
+    assert "at least 2 images that are not duplicates" in said
     assert not (tmp_path / "run").exists()
 
 

@@ -165,3 +165,31 @@ def test_an_audit_grid_shows_the_first_suspects_with_both_labels() -> None:
 def test_an_audit_without_suspects_is_refused() -> None:
     with pytest.raises(DataError, match="must have at least 1 suspect"):
         audit_grid(_audit(0, None), (np.zeros((3, 4, 4)), np.zeros(3)))
+
+
+def test_captions_of_an_audit_grid_never_touch() -> None:
+    names = ["WWWWMMMM mammal WWWMMM", "common dandelion of meadows", "M" * 20, "daisy"]
+    paths = [
+        "IMG_20260713_154533_HDR_edited(1).jpeg",
+        "W" * 40 + ".png",
+        "a photo of a d in a m.jpg",
+    ]
+    suspects = tuple(
+        Suspect(
+            index=at,
+            path=paths[at % 3],
+            label=names[at % 4],
+            suggested_label=names[(at + 1) % 4],
+            score=0.1,
+        )
+        for at in range(12)
+    )
+    audit = Audit(suspects=suspects, outliers=(), scores=np.zeros(40), num_folds=5)
+    figure = audit_grid(audit, (np.zeros((12, 9, 9, 3), "uint8"), np.zeros(12, int)))
+    figure.savefig(io.BytesIO(), dpi=figure.dpi)
+    captions = [text for panel in figure.axes for text in (panel.title, panel.xaxis.label)]
+    boxes = [text.get_window_extent() for text in captions]
+    assert len(boxes) == 24
+    for at, box in enumerate(boxes):
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+        assert not any(box.overlaps(other) for other in boxes[at + 1 :])

@@ -38,7 +38,7 @@ def test_a_limitation_follows_from_the_facts(
 def test_weak_classes_and_the_most_frequent_error_are_named() -> None:
     text = _limitations(predicted([[50, 0, 0], [20, 30, 0], [1, 0, 49]], "xyz"))
     assert "These classes have a recall below 80 %: y." in text
-    assert "The most frequent error is to predict x for y: 20 images, 40.0 % of y." in text
+    assert "most frequent error is to predict class x for class y: 20 images, 40.0 % of th" in text
 
 
 def test_a_class_without_test_images_is_not_called_weak() -> None:

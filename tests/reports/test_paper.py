@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
-from tests.reports.example import NAMES, facts
+from tests.reports.example import NAMES, facts, phase
 
 from tlkit.reports import paper, render
-from tlkit.reports.references import Reference
+from tlkit.reports.bibtex import Reference
 
+_ROOT = Path(__file__).parents[2]
 _REFERENCES = [Reference(f"key{year}", "A. Author", "Title", "Venue", "doi:1") for year in (1, 2)]
 _REPORT = """# A "title" of @all
 
@@ -55,7 +56,7 @@ def test_captions_citations_and_the_title_take_the_form_of_pandoc() -> None:
         == """
 # Results
 
-![A caption \\-- long.](curves.png)
+![A caption \\-- long.](curves.png){width=60%}
 
 
 : Of a table.
@@ -88,7 +89,7 @@ def test_each_run_has_a_paper_with_the_text_of_its_report(tmp_path: Path) -> Non
     report = (tmp_path / "report.md").read_text("utf-8")
     cited = set(re.findall(r"\[@(\w+)\]", text))
     assert cited
-    assert cited == set(re.findall(r"@misc\{(\w+),", (tmp_path / "references.bib").read_text()))
+    assert cited == set(re.findall(r"@\w+\{(\w+),", (tmp_path / "references.bib").read_text()))
     for path in re.findall(r"\]\((\S+\.png)\)", text):
         assert (tmp_path / path).is_file()
     rows = [line for line in report.splitlines() if line.startswith("| ") and "^" not in line]
@@ -141,3 +142,30 @@ def test_pandoc_reads_figures_tables_citations_and_names(tmp_path: Path) -> None
     assert "[@" not in everything
     assert not _find(document["blocks"], "Math")
     assert "References" in everything
+
+
+def test_the_entry_of_tlkit_is_the_one_that_the_questions_show(tmp_path: Path) -> None:
+    cff = (_ROOT / "CITATION.cff").read_text("utf-8")
+    [version] = re.findall(r"^version: (\S+)$", cff, flags=re.M)
+    render.write(tmp_path, facts(environment={"tlkit": version}))
+    entry = re.search(r"^@misc\{tlkit,\n.*?^\}$", _bibtex(tmp_path), flags=re.M | re.S)
+    assert entry
+    assert f"```bibtex\n{entry[0]}\n```" in (_ROOT / "docs" / "faq.md").read_text("utf-8")
+    assert "[@tlkit]" in (tmp_path / "paper.md").read_text("utf-8")
+
+
+def test_literature_has_the_kind_of_entry_that_it_is(tmp_path: Path) -> None:
+    phases = [phase(settings={"method": "L-BFGS"})]
+    render.write(tmp_path, facts(phases=phases, source="MNIST"))
+    bibtex = _bibtex(tmp_path)
+    assert "@inproceedings{sandler2018,\n  author = {M. Sandler and A. Howard and " in bibtex
+    assert "booktitle = {Conference on Computer Vision and Pattern Recognition (CVPR)}" in bibtex
+    assert "@article{lecun1998," in bibtex
+    journal = "journal = {Proceedings of the IEEE},\n  volume = {86},\n  number = {11},"
+    assert journal in bibtex
+    assert "journal = {Mathematical Programming},\n  volume = {45},\n  year" in bibtex
+    assert "et al." not in bibtex and "howpublished" not in bibtex
+
+
+def _bibtex(folder: Path) -> str:
+    return (folder / "references.bib").read_text("utf-8")

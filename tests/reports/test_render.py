@@ -486,7 +486,7 @@ def test_every_reference_is_cited_by_its_number_and_in_the_bibtex_file(tmp_path:
         assert used in text.split("## References")[1]
     assert "Loshchilov" not in text
     render.write(tmp_path, report)
-    entries = re.findall(r"^@misc\{(\w+),$", (tmp_path / "references.bib").read_text(), flags=re.M)
+    entries = re.findall(r"^@\w+\{(\w+),$", (tmp_path / "references.bib").read_text(), flags=re.M)
     assert len(entries) == len(numbered) and "sandler2018" in entries
 
 

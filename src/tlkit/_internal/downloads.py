@@ -4,7 +4,7 @@ import threading
 import types
 import urllib.parse
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,7 @@ def get_file(
         DownloadError: The host does not answer, the transfer fails, or the hash differs.
     """
     folder = Path(keras_home()).expanduser() / cache_subdir
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
     algorithm = "md5" if file_hash is not None and len(file_hash) == 32 else "sha256"
     try:
         path = pooch.retrieve(
@@ -108,6 +109,9 @@ def get_file(
         reason = str(error).strip(" .")
         if (folder / fname).is_file():
             remedy = f"{str(folder / fname)!r} is damaged: it has another hash. {remedy}"
+        for created in missing:
+            with suppress(OSError):  # it holds something
+                created.rmdir()
         raise DownloadError(f"Can't download {what}: {reason}. {remedy}") from error
 
 

@@ -19,6 +19,7 @@ from tlkit.errors import Argument, ConfigError, TlkitError
 Door = TypeVar("Door", bound=Callable[..., Any])
 
 _LARGEST_INT = 2**63 - 1
+_APART = {"images", "labels", "x", "y"}  # as Keras and others name what `data` is here
 _WORDS: dict[Any, str] = {
     bool: "True or False",
     float: "a number",
@@ -57,6 +58,7 @@ def check_arguments(door: Door) -> Door:
 
     @functools.wraps(function)
     def start_checked(*args: Any, **kwargs: Any) -> Any:
+        _refuse_labels_apart(function, signature, args, kwargs)
         _check_all(function, signature, signature.bind(*args, **kwargs).arguments)
         return function(*args, **kwargs)
 
@@ -77,6 +79,30 @@ def check_arguments(door: Door) -> Door:
         return typing.cast("Door", start_checked)
     door.__init__ = end_checked  # type: ignore[misc]
     return door
+
+
+def _refuse_labels_apart(
+    function: Callable[..., Any],
+    signature: inspect.Signature,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> None:
+    """Refuse images and labels as two arguments, as Keras takes them, where `data` is one."""
+    names = list(signature.parameters)
+    at = names.index("data") if "data" in names else len(args)
+    apart = [*args[at : at + 2], *(kwargs[name] for name in _APART - {*names} if name in kwargs)]
+    if len(apart) < 2 or not all(isinstance(each, list) or _has_rows(each) for each in apart):
+        return
+    form, wanted = "pair", "(images, labels)"
+    if getattr(_hints(function).get("data"), "__name__", "") == "ImageDataset":
+        form = "ImageDataset"
+        wanted = "tlkit.sources.from_arrays(images, labels, class_names=...)"
+    words = [*(name for name in names[:at] if name != "self"), wanted]
+    raise ConfigError(
+        Argument("data"),
+        f" must be images and labels as one {form}, got two arguments. Write "
+        f"{function.__name__}({', '.join(words)}).",
+    )
 
 
 def _check_all(
@@ -208,6 +234,11 @@ def _is_listed(value: Any) -> bool:
     return isinstance(value, Sequence) or (
         hasattr(value, "__iter__") and hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0
     )
+
+
+def _has_rows(value: Any) -> bool:
+    """Return whether a value is an array or a tensor with an axis, or images read when needed."""
+    return hasattr(value, "shape") and getattr(value, "ndim", 1) > 0 and hasattr(value, "__len__")
 
 
 def _is_dataset(value: Any) -> bool:

@@ -77,19 +77,29 @@ def duration(seconds: float) -> str:
     return f"{hours:,} h {minutes} min"
 
 
-def join_first(items: Sequence[object], *, limit: int = 5, separator: str = ", ") -> str:
+def join_first(
+    items: Sequence[object], *, limit: int = 5, separator: str = ", ", word: str = "and"
+) -> str:
     """Return the first items as text, followed by the number of the other items.
+
+    Args:
+        items: The items.
+        limit: How many to name.
+        separator: What is between two of them.
+        word: What is before the last one: "or" where it is a choice.
 
     Examples:
         >>> join_first(["a", "b"]), join_first([1, 2, 3, 4], limit=2)
         ('a and b', '1, 2 and 2 more')
         >>> join_first(["a.png: empty", "b.png: no label"], separator="; ")
         'a.png: empty; and b.png: no label'
+        >>> join_first(["a", "b", "c"], word="or")
+        'a, b or c'
     """
     words = [shorten(str(item), limit=_MAX_ITEM) for item in items[:limit]]
     if len(items) > limit:
         words.append(f"{len(items) - limit:,} more")
-    before_last = " and " if separator == ", " else f"{separator}and "
+    before_last = f" {word} " if separator == ", " else f"{separator}{word} "
     return before_last.join(filter(None, [separator.join(words[:-1]), *words[-1:]]))
 
 

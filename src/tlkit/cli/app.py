@@ -14,6 +14,7 @@ import cyclopts
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich import box
 
+import tlkit
 from tlkit._internal.backends import explain_missing
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import escape_controls
@@ -51,19 +52,21 @@ _EXIT_CODES = f"""Exit codes:
 - {FAILED}: a download, an engine or a training failed
 - {INTERRUPTED}: interrupted by Ctrl-C (128 and its number after another signal)"""
 
+_LOOK = PanelSpec(box=box.SIMPLE, padding=(0, 0))
+
 app = cyclopts.App(
     name="tlkit",
     help="Transfer learning for image classification: from a folder of images to a report.",
     help_epilogue=_EXIT_CODES,
     help_format="plaintext",
-    help_formatter=DefaultFormatter(panel_spec=PanelSpec(box=box.SIMPLE, padding=(0, 0))),
+    help_formatter=DefaultFormatter(panel_spec=_LOOK),
     default_parameter=cyclopts.Parameter(
         consume_multiple=True,
         negative_iterable=(),
         show_default=lambda value: None if value in (None, ()) else str(value),
     ),
     config=fill_from_file,
-    version_flags=(),
+    version=lambda: f"tlkit {tlkit.__version__}",
 )
 _COMMANDS: tuple[Callable[..., Any], ...] = (
     experiment_commands.train,
@@ -82,11 +85,15 @@ _COMMANDS: tuple[Callable[..., Any], ...] = (
     hub_commands.pull,
     experiment_commands.probe,
     experiment_commands.inspect,
-    tuning_commands.tune,
 )
 app.command(cache_commands.app)
 for _order, _command in enumerate(_COMMANDS):
     app.command(_command, sort_key=_order)
+app.command(
+    tuning_commands.tune,
+    sort_key=len(_COMMANDS),
+    help_formatter=tuning_commands.TuneHelp(panel_spec=_LOOK),
+)
 
 
 _NAMES_OF_OPTIONS = {"folder": ("out", "run")}
@@ -113,6 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads the output, such as `head`, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except cyclopts.MissingArgumentError as error:
+        return _fail(_explain_missing(error, typed), WRONG_ARGUMENTS)
     except cyclopts.CycloptsError as error:
         return _fail(_LONG_WORD.sub(r"\1...", str(error)), WRONG_ARGUMENTS)
     except TlkitError as error:
@@ -185,10 +194,31 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+def _explain_missing(error: cyclopts.MissingArgumentError, typed: Sequence[str]) -> str:
+    """Return which option or value was left out, what it is, and where all are listed."""
+    argument, command = error.argument, " ".join(("tlkit", *(error.command_chain or ())))
+    if argument is None:
+        return str(error)
+    described = _find_command(typed).assemble_argument_collection(parse_docstring=True)
+    helps = [each.parameter.help for each in described if each.name == argument.name]
+    about = "".join(f" ({each.rstrip('.')})" for each in helps if each)
+    option = error.keyword or next((each.keyword for each in argument.tokens if each.keyword), None)
+    if option is not None:
+        return f"`{option}` needs a value{about}. `{command} --help` lists all options."
+    name = argument.name
+    if argument.index is not None:  # typed without its name
+        name = name.removeprefix("--").upper()
+    return f"`{command}` needs `{name}`{about}. `{command} --help` lists all options."
+
+
 def _options(typed: Sequence[str]) -> set[str]:
     """Return the options of the command that was typed."""
-    command = app.parse_commands(typed)[1][-1]
-    return {name for argument in command.assemble_argument_collection() for name in argument.names}
+    arguments = _find_command(typed).assemble_argument_collection()
+    return {name for argument in arguments for name in argument.names}
+
+
+def _find_command(typed: Sequence[str]) -> cyclopts.App:
+    return app.parse_commands(typed)[1][-1]
 
 
 def _as_option(argument: Argument, options: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 Each signature and docstring gives options and help, each body does the work.
 """
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +14,7 @@ from tlkit.cli.options import (
     FLAG,
     LabelledImages,
     Output,
+    Typed,
     UseCache,
     check_figure,
     open_cache,
@@ -195,20 +197,24 @@ def audit(
     model: str,
     images: LabelledImages,
     *,
+    csv: Path | None = None,
     out: Path | None = None,
     num_folds: int = 5,
     cache: UseCache = True,
     output: Output = DEFAULT_OUTPUT,
+    typed: Typed = (),
 ) -> dict[str, Any]:
     """List labels that are probably wrong.
 
     Args:
         model: A run's folder, or a .keras file.
+        csv: A .csv file for a table of all of them; the terminal shows the first ten.
         out: A .png file for a figure of the first of them.
         num_folds: Number of folds; each class needs that many images.
         cache: Take features from those of earlier commands, and store them for later ones.
     """
     check_figure(out)
+    _check_table(csv)
     classifier, experiment = tlkit.experiments.loading.load_classifier(model, **images.settings())
     dataset = _load(experiment, classifier, output)
     stored = open_cache(cache=cache)
@@ -222,7 +228,12 @@ def audit(
     )
     output.print_usage(stored)
     output.print(found)
-    output.print("next: look at these images; --json lists all of them, --out FILE.png draws some")
+    if csv is not None:
+        _write_audit(found, csv)
+        output.print(f"wrote {csv}, a table of all of them")
+    elif found.suspects or found.outliers:
+        again = shlex.join(typed)
+        output.print(f"next: look at these images; for all of them: tlkit {again} --csv audit.csv")
     if out is not None and found.suspects:
         save_figure(tlkit.plotting.audit_grid(found, dataset), out)
         output.print(f"wrote {out}, a figure of the first of them")
@@ -230,6 +241,27 @@ def audit(
         "suspects": [vars(suspect) for suspect in found.suspects],
         "outliers": [vars(outlier) for outlier in found.outliers],
     }
+
+
+def _check_table(path: Path | None) -> None:
+    from tlkit._internal.table_files import check_target  # it imports NumPy
+
+    if path is not None:
+        check_target("csv", path, [".csv"])
+
+
+def _write_audit(found: "tlkit.evaluation.Audit", path: Path) -> None:
+    """Write a row for each suspicious label, then for each image unlike the others."""
+    from tlkit._internal.table_files import open_table
+    from tlkit.evaluation.label_audit import image_name
+
+    columns = {"path": 0, "finding": 0, "label": 0, "suggested_label": 0, "score": 1}
+    with open_table(path, columns) as write:
+        for each in found.suspects:
+            labels = (each.label, each.suggested_label)
+            write([image_name(each), "suspicious label", *labels, each.score])
+        for outlier in found.outliers:
+            write([image_name(outlier), "unlike the others", None, None, outlier.score])
 
 
 def _load(

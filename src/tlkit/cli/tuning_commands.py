@@ -1,13 +1,18 @@
 """The command `tlkit tune`: choose the settings of a recipe by folds of the training images."""
 
 import json
+import math
 import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from cyclopts.help import DefaultFormatter, HelpPanel
+from rich.console import Console, ConsoleOptions
+
 import tlkit
 from tlkit._internal.files import replace_atomically
+from tlkit._internal.text import duration, plural
 from tlkit.cli.options import DEFAULT_OUTPUT, Output, Settings, UseCache, save_figure
 from tlkit.errors import Argument, ConfigError
 from tlkit.experiments.experiment import Experiment
@@ -17,6 +22,30 @@ if TYPE_CHECKING:
 
 _FOLDS = 3
 _TUNED = ("fast", "best", "few_images")  # "fast", the default of all commands, stands for "best"
+_HELP: dict[str, dict[str, Any]] = {
+    "--recipe": {
+        "description": "The recipe to tune.",
+        "choices": ("best", "few_images"),
+        "default": "best",
+    },
+    "--folds": {
+        "description": "Into how many folds the training images are divided.",
+        "default": str(_FOLDS),
+    },
+    "--budget": {"description": "Maximum minutes of all trials; unlimited by default."},
+}
+"""What the help says of options that mean something else here than in `tlkit train`."""
+
+
+class TuneHelp(DefaultFormatter):
+    """Shows the help of `tlkit tune`."""
+
+    def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
+        """Show a panel of the help, with this command's own words."""
+        entries = [
+            each.copy(**_HELP.get("".join(each.positive_names), {})) for each in panel.entries
+        ]
+        super().__call__(console, options, panel.copy(entries=entries))
 
 
 def tune(
@@ -30,9 +59,9 @@ def tune(
 ) -> dict[str, Any]:
     """Choose the settings of a recipe by folds of the training images (extra: optuna).
 
-    It tunes --recipe best, or few_images; --augment is tried with and without, --folds is 3 unless
-    given, and --budget is that of all trials. Test images are not used. The best settings are
-    written to tuned.json, for `tlkit train --config`. The same command goes on with its trials.
+    --augment is tried with and without. Test images are not used.
+    The best settings are written to tuned.json, for `tlkit train --config`.
+    The same command goes on with its trials.
 
     Args:
         out: The folder for the trials, tuned.json, tuning.json and tuning.png.
@@ -69,7 +98,7 @@ def tune(
         on_message=output.print,
         verbose=not output.json,
     )
-    return _write(found, experiment, out, output)
+    return _write(found, experiment, out, output, trials=trials)
 
 
 def _check(experiment: Experiment) -> None:
@@ -91,7 +120,9 @@ def _recipe_of(experiment: Experiment) -> Literal["best", "few_images"]:
     return "few_images" if experiment.recipe == "few_images" else "best"
 
 
-def _write(found: "Tuning", experiment: Experiment, out: Path, output: Output) -> dict[str, Any]:
+def _write(
+    found: "Tuning", experiment: Experiment, out: Path, output: Output, *, trials: int
+) -> dict[str, Any]:
     """Write what was found and what to train with, print it, and return it for JSON."""
     output.print(found)
     values = found.to_dict()
@@ -100,16 +131,33 @@ def _write(found: "Tuning", experiment: Experiment, out: Path, output: Output) -
     if any(each.is_complete for each in found.trials):
         save_figure(tlkit.plotting.tuning_chart(found), out / "tuning.png")
         written.append(out / "tuning.png")
-    if found.best.is_complete:
+    if found.trials and found.best.is_complete:
         _write_json(_tuned(found, experiment).to_dict(), out / "tuned.json")
         written.append(out / "tuned.json")
     output.print(f"wrote {', '.join(map(str, written))}")
-    if found.best.is_complete:
+    if not found.trials:
+        output.print(_explain_no_trial(found, trials))
+    elif found.best.is_complete:
         config = shlex.quote(str(out / "tuned.json"))
         output.print(
             f"train with the best settings: tlkit train --config {config} --out runs/tuned"
         )
     return values
+
+
+def _explain_no_trial(found: "Tuning", trials: int) -> str:
+    """Return why nothing was tried but what trials are compared with, and what to do."""
+    seconds = [each.seconds for each in found.compared if each.is_complete]
+    remedy = "a larger --budget"
+    if seconds:
+        minutes = math.ceil((found.seconds + trials * max(seconds)) / 60)
+        remedy = (
+            f"--budget {minutes}: {plural(trials, 'trial')} of about {duration(max(seconds))} fit"
+        )
+    return (
+        "note: no settings were tried, because the time was over before the first trial. Give the "
+        f"same command {remedy}; it goes on from here"
+    )
 
 
 def _tuned(found: "Tuning", experiment: Experiment) -> Experiment:

@@ -3,7 +3,6 @@
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import keras
@@ -11,6 +10,7 @@ import numpy as np
 
 from tlkit._internal import arguments
 from tlkit._internal.downloads import bounded_downloads
+from tlkit._internal.keras_private import keras_home
 from tlkit._internal.signatures import check_arguments
 from tlkit.data.batches import Arrays
 from tlkit.data.image_dataset import ImageDataset
@@ -24,13 +24,13 @@ _CLOTHES = (
     *("T-shirt or top", "trouser", "pullover", "dress", "coat"),
     *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
 )
+_FASHION_FILES = (
+    "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz and "
+    "t10k-labels-idx1-ubyte.gz"
+)
+_CIFAR_FILE = "cifar-10-python.tar.gz (renamed to cifar-10-batches-py-target_archive)"
 _OBJECTS = (
     *("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
-)
-_MNIST_FILE = (
-    "Give the path of a file you have (mnist('path/to/mnist.npz'); in the example and on the "
-    "command line --data path/to/mnist.npz), or put it where Keras looks: "
-    "datasets/mnist.npz in the folder that KERAS_HOME names (~/.keras by default)."
 )
 
 
@@ -48,41 +48,44 @@ def mnist(path: str | Path | None = None) -> Split:
         DownloadError: The set is not on disk and can't be downloaded.
         DataError: `path` does not exist, or is not such a file.
     """
-    if path is not None:
-        arrays = _npz(arguments.path("path", path))
-        name = Path(path).stem
-    else:
-        arrays = _download(keras.datasets.mnist, "MNIST", remedy=_MNIST_FILE)
-        name = "mnist"
-    x_train, y_train, x_test, y_test = arrays
-    names = tuple(str(digit) for digit in range(int(y_train.max()) + 1))
-    return _split((x_train, y_train), (x_test, y_test), name=name, class_names=names)
+    arrays = _load("mnist", "MNIST", path, files="mnist.npz")
+    digits = tuple(str(digit) for digit in range(int(arrays[1].max()) + 1))
+    return _name_classes(arrays, digits, name=_name("mnist", path))
 
 
-def fashion_mnist() -> Split:
+@check_arguments
+def fashion_mnist(path: str | Path | None = None) -> Split:
     """Load Fashion-MNIST: 60,000 training and 10,000 test images of clothes, 28x28 grey.
 
-    There are no validation images. Keras loads the set, from `KERAS_HOME` or by download.
+    There are no validation images.
+
+    Args:
+        path: As for `mnist`.
 
     Raises:
         DownloadError: The set is not on disk and can't be downloaded.
+        DataError: As for `mnist`.
     """
-    where = _describe_place("datasets/fashion-mnist, its four .gz files")
-    arrays = _download(keras.datasets.fashion_mnist, "Fashion-MNIST", remedy=where)
-    return _name_classes(arrays, _CLOTHES, name="fashion_mnist")
+    folder = "datasets/fashion-mnist"
+    arrays = _load("fashion_mnist", "Fashion-MNIST", path, files=_FASHION_FILES, folder=folder)
+    return _name_classes(arrays, _CLOTHES, name=_name("fashion_mnist", path))
 
 
-def cifar10() -> Split:
+@check_arguments
+def cifar10(path: str | Path | None = None) -> Split:
     """Load CIFAR-10: 50,000 training and 10,000 test photos, 32x32 in colour, 10 classes.
 
-    There are no validation images. Keras loads the set, from `KERAS_HOME` or by download (170 MB).
+    There are no validation images. The download is 170 MB.
+
+    Args:
+        path: As for `mnist`.
 
     Raises:
         DownloadError: The set is not on disk and can't be downloaded.
+        DataError: As for `mnist`.
     """
-    where = _describe_place("datasets/cifar-10-batches-py-target_archive, its .tar.gz file")
-    arrays = _download(keras.datasets.cifar10, "CIFAR-10", remedy=where)
-    return _name_classes(arrays, _OBJECTS, name="cifar10")
+    arrays = _load("cifar10", "CIFAR-10", path, files=_CIFAR_FILE)
+    return _name_classes(arrays, _OBJECTS, name=_name("cifar10", path))
 
 
 def names() -> tuple[str, ...]:
@@ -150,19 +153,34 @@ def _npz(path: Path) -> tuple[np.ndarray, ...]:
         ) from error
 
 
-def _download(module: ModuleType, title: str, *, remedy: str) -> tuple[np.ndarray, ...]:
-    """Return training images and labels, then test images and labels, from `keras.datasets`."""
-    load = module.load_data
+def _load(
+    name: str, title: str, path: str | Path | None, *, files: str, folder: str = "datasets"
+) -> tuple[np.ndarray, ...]:
+    """Return images and labels, of training and of test, of a file or of `keras.datasets`.
+
+    Args:
+        name: The set's name in `keras.datasets`.
+        title: Its name in a message.
+        path: The file; None for Keras' own.
+        files: What Keras reads.
+        folder: Where, in its folder.
+    """
+    if path is not None:
+        return _npz(arguments.path("path", path))
+    place = Path(keras_home()).expanduser() / folder
+    remedy = (
+        f"Give the path of a file you have ({name}('path/to/{name}.npz'); in the example and on "
+        f"the command line --data path/to/{name}.npz), or put {files} where Keras looks, into "
+        f"{str(place)!r} (the environment variable KERAS_HOME names another place)."
+    )
+    load = getattr(keras.datasets, name).load_data
     with bounded_downloads(load, f"the {title} data set", remedy=remedy):
         (x_train, y_train), (x_test, y_test) = load()
     return x_train, y_train, x_test, y_test
 
 
-def _describe_place(files: str) -> str:
-    return (
-        f"If you have the set, put it where Keras looks: {files}, in the folder that KERAS_HOME "
-        "names (~/.keras by default)."
-    )
+def _name(name: str, path: str | Path | None) -> str:
+    return name if path is None else Path(path).stem
 
 
 def _name_classes(

@@ -81,7 +81,7 @@ def _check_several(data: ImageDataset, group: np.ndarray) -> None:
     few = [name for name, count in zip(data.class_names, counts, strict=True) if count == 1]
     if few:
         raise DataError(
-            "Each class must have at least 2 images that are no duplicates and of no single group, "
-            f"to learn from one and test on another, got one of {join_first([*map(repr, few)])}. "
-            "Add images of them, or leave these classes out."
+            "Each class must have at least 2 images that are not duplicates and not of one group: "
+            f"one to learn from, one to test on. Got only one of {join_first([*map(repr, few)])}. "
+            "Add images, or leave these classes out."
         )

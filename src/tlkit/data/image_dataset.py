@@ -179,12 +179,12 @@ class ImageDataset:
 
     def __str__(self) -> str:
         each = int(np.prod(self.images.shape[1:])) * self.images.dtype.itemsize
-        named = [f"{name} {count:,}" for name, count in self.counts.items()]
+        named = [f"{name} ({count:,})" for name, count in self.counts.items()]
         how = "read as needed" if isinstance(self.images, LazyImages) else "in memory"
         lines = [
             f"{self.name}: {len(self):,} images of {' x '.join(map(str, self.images.shape[1:]))}, "
             f"{how}: {each / 1e3:,.0f} kB each, {len(self) * each / 1e6:,.1f} MB all together",
-            ", ".join(named[:_MAX_NAMED])
+            f"images of each class: {', '.join(named[:_MAX_NAMED])}"
             + f" and {len(named) - _MAX_NAMED:,} more classes" * (len(named) > _MAX_NAMED),
         ]
         if self.is_multi_label:

@@ -164,7 +164,7 @@ def _compare_classes(listing: Listing, *, known: Sequence[str]) -> Listing:
     if not classes["train"]:
         raise DataError(
             "There must be training images, got images of the parts "
-            f"{[part for part in PARTS if classes[part]]} only. Name a part train."
+            f"{[part for part in PARTS if classes[part]]} only. Rename one of them to train."
         )
     learned = {*classes["train"], *map(naming.normalize, known)}
     unlearned = sorted({name for _, name in counts} - learned)

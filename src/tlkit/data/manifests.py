@@ -48,7 +48,7 @@ def read_columns(path: Path, wanted: Sequence[str]) -> Mapping[str, list[Any]]:
         raise DataError(
             f"{str(path)!r} must be a {kind[1:]} table"
             + (" in UTF-8" * (kind != ".parquet"))
-            + f", got {_explain(error)}. Save it anew as one."
+            + f", got {_explain(error)}. Save it again as one."
         ) from error
     for name in wanted:
         if name not in table:

@@ -110,7 +110,7 @@ class FlagFolder:
             reason = regular_files.reason(error) if isinstance(error, OSError) else error
             raise DataError(
                 f"{str(table)!r} must be as the demo wrote it, got a file that was changed: "
-                f"{reason}. Move it away, and a new one is begun."
+                f"{reason}. Move it away; the demo then starts a new one."
             ) from error
         return rows
 

@@ -87,7 +87,10 @@ class Choice:
             )
             for each in self.candidates
         ]
-        title = f"candidates on {self.num_held_out:,} training images that were held out"
+        title = (
+            f"candidates on {self.num_held_out:,} training images that were held out; chosen is "
+            "the lowest loss of those whose accuracy is not below that of the head alone"
+        )
         table = build_table(
             ("candidate", "accuracy", "loss"), rows, align="lrr", bars=("accuracy",)
         )

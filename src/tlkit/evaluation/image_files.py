@@ -47,11 +47,11 @@ class FilePrediction:
     problem: str = ""
 
     def __str__(self) -> str:
-        shown = [f"{name} {100 * probability:.1f} %" for name, probability in self.classes]
+        shown = [f"{name} ({100 * probability:.1f} %)" for name, probability in self.classes]
         text = f"{self.path}: {', '.join(shown) or f'unreadable: {self.problem}'}"
         if self.labels is not None:
             found = ", ".join(self.labels) or "no class"
-            text = f"{self.path}: {found} (most probable: {', '.join(shown)})"
+            text = f"{self.path}: {found}; most probable: {', '.join(shown)}"
         if self.prediction_set is not None:
             text += f"; set: {', '.join(self.prediction_set)}"
         if self.ood_score is not None and self.ood_score > KEPT:

@@ -146,7 +146,7 @@ class Tuning:
 
     def summary(self) -> str:
         """Return the number of trials and the gain of the best one, in a few lines."""
-        stopped = sum(not each.is_complete for each in self.compared)
+        stopped = sum(not each.is_complete for each in self.trials)
         lines = [
             f"{plural(len(self.trials), 'trial')} of {self.recipe} on {self.num_folds} folds "
             f"of {self.num_images:,} images in {self.seconds:.0f} s"
@@ -169,6 +169,8 @@ class Tuning:
         return "\n".join(lines)
 
     def __rich__(self) -> rich.console.RenderableType:
+        if not self.ranking:
+            return self.summary()
         rows = [
             (each.name, f"{each.loss:.4f}", f"{100 * each.accuracy:.2f} %", each.describe())
             for each in self.ranking[:_MAX_SHOWN]

@@ -91,7 +91,7 @@ def split(experiment: Experiment, dataset: ImageDataset) -> Split:
 
 def describe_names() -> str:
     """Return the names of the data sets as text."""
-    return join_first([repr(name) for name in datasets.names()])
+    return join_first([repr(name) for name in datasets.names()], word="or")
 
 
 def _read(place: str) -> Split:

@@ -9,6 +9,7 @@ from tlkit.experiments.reporting import describe_phases
 from tlkit.experiments.trained import Trained
 from tlkit.models.inspection import backbone_of
 from tlkit.reports.facts import ReportFacts, model_facts
+from tlkit.reports.titles import name_images
 
 
 @check_arguments
@@ -41,8 +42,8 @@ def describe_training(
     drawn, errors = figures.draw(model, trained.run, evaluation, parts.test)
     backbone = recipe.backbone if isinstance(recipe.backbone, str) else backbone_of(model).name
     facts = ReportFacts(
-        title=f"Classifying {parts.train.name}",
-        source=parts.train.name,
+        title=f"Classifying {name_images(parts.train.name)}",
+        source=name_images(parts.train.name),
         counts={name: part.counts for name, part in named.items() if len(part)},
         num_images={name: len(part) for name, part in named.items()},
         own_parts=parts.own_parts,

@@ -47,7 +47,7 @@ class Experiment:
     the help of that option.
 
     Attributes:
-        data: A folder with a subfolder for each class, a .csv or .parquet table, or mnist.
+        data: A folder of classes, a .csv, .parquet or .npz file, mnist, fashion_mnist or cifar10.
         add: More folders or tables of images, of these classes or of new ones, to train on too.
         recipe: The training recipe.
         recipe_options: More arguments of the recipe, such as epochs=4 freeze=0.6.
@@ -208,7 +208,7 @@ class Experiment:
         if self.precision != "float32" and self.recipe == "fast":
             raise ConfigError(
                 Argument("precision"),
-                f" must be 'float32' for the recipe 'fast', which trains nothing by steps, got "
+                f" must be 'float32' for the recipe 'fast', which solves the head in one step, got "
                 f"{self.precision!r}.",
             )
         if self.folds:
@@ -329,7 +329,9 @@ class Experiment:
                     f"{arguments.nearest(name, names)}"
                 )
         if "data" not in values:
-            raise ConfigError("An experiment must have `data`: a folder of images, or a table.")
+            raise ConfigError(
+                "An experiment must have `data`: a folder of images, a table or the name of a set."
+            )
         lists = {name: values.get(name) or () for name in _LISTS}
         for name, given in lists.items():
             if isinstance(given, str) or not isinstance(given, list | tuple):

@@ -211,8 +211,8 @@ def _check_place(experiment: Experiment) -> None:
         why = "it is neither" if path.exists() else "no such file"
         raise ConfigError(
             Argument("data"),
-            " must be a folder with a subfolder for each class, a .csv or .parquet table, or "
-            f"{array_data.describe_names()}, got {show(experiment.data)}: {why}."
+            " must be a folder with a subfolder for each class, a .csv or .parquet table, an .npz "
+            f"file, {array_data.describe_names()}, got {show(experiment.data)}: {why}."
             f"{arguments.nearest(experiment.data, datasets.names())}",
         )
     if not path.is_dir() and experiment.split != "auto":
@@ -335,7 +335,9 @@ def settings_for(
         settings: As for `load_classifier`.
     """
     if settings.get("data") is None:
-        raise ConfigError(Argument("data"), " must be given: a folder of images, or a table.")
+        raise ConfigError(
+            Argument("data"), " must be given: a folder of images, a table or the name of a set."
+        )
     values = {**values, "channels": shape[3] if len(shape) == 4 else 1, "add": ()}
     if None not in shape[1:3]:
         values |= {"image_size": shape[1:3]}

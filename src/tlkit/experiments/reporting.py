@@ -41,6 +41,7 @@ from tlkit.models.inspection import is_multi_label
 from tlkit.reports import render
 from tlkit.reports.facts import PhaseFacts, ReportFacts, model_facts, phase_facts
 from tlkit.reports.phase_settings import describe_settings
+from tlkit.reports.titles import name_images
 from tlkit.training.class_weights import balance
 from tlkit.training.phase import plan_freezing
 
@@ -208,8 +209,8 @@ def _describe_images(experiment: Experiment, source: ImageDataset, parts: Split)
     """Return the fields of `ReportFacts` on the images: counts, how they are read, duplicates."""
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     described: dict[str, Any] = {
-        "title": f"Classifying {source.name}",
-        "source": source.name,
+        "title": f"Classifying {name_images(source.name)}",
+        "source": name_images(source.name),
         "counts": {name: part.counts for name, part in named.items() if len(part)},
         "num_images": {name: len(part) for name, part in named.items()},
         "class_weights": None if experiment.class_weight is None else _balance(parts.train),

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from tlkit.plotting.figure import Figure
 from tlkit.plotting.labels import display_width, shorten, shorten_names
 
 CORRECT, WRONG = "#1a5fb4", "#c64600"  # distinct for colour-blind readers and in grey
@@ -21,6 +23,7 @@ LINE_LENGTH = 19
 BOLD_LENGTH = LINE_LENGTH - 2
 """Characters in a line of bold text."""
 
+_GAP = 0.1  # inches between the captions of two panels
 _MIN_RANGE = 1e-12
 _MAX_NAMED = 3  # classes in a caption
 
@@ -162,3 +165,23 @@ def write_lines(panel: Any, lines: Sequence[str], *, wrong: bool) -> None:
     panel.set(xticks=[], yticks=[])
     for edge in panel.spines.values():
         edge.set(color=WRONG if wrong else "0.8", linewidth=3 if wrong else 0.8)
+
+
+def fit_captions(figure: Figure, columns: int) -> Figure:
+    """Shrink captions that are wider than their column, so that no two of them touch.
+
+    Lines are broken by the number of characters, of which some are much wider than others.
+
+    Args:
+        figure: The figure, with captions above and below its panels; it is changed.
+        columns: How many panels are in a row.
+    """
+    canvas: Any = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()
+    room = figure.bbox.width / columns - _GAP * figure.dpi
+    for panel in figure.axes:
+        for caption in (panel.title, panel.xaxis.label):
+            width = caption.get_window_extent(renderer).width
+            if width > room:
+                caption.set_fontsize(float(caption.get_fontsize()) * room / width)
+    return figure

@@ -21,6 +21,7 @@ from tlkit.plotting.captions import (
     LINE_LENGTH,
     PANEL,
     WIDTH,
+    fit_captions,
     to_drawable,
     wrap,
     write_caption,
@@ -37,6 +38,7 @@ Choice = Literal["confident", "per_class", "random", "worst", "wrong"]
 
 
 _CAPTION = 0.6  # inches
+_LINE = 0.16  # inches of a line of the name below an image
 
 
 @check_arguments
@@ -109,7 +111,7 @@ def prediction_grid(
             write_caption(panel, names[truth[index]], names[row.argmax()], float(row.max()))
         else:
             write_label_sets(panel, names, truth[index], row, least)
-    return finish(figure)
+    return fit_captions(finish(figure), columns)
 
 
 @check_arguments
@@ -144,25 +146,27 @@ def audit_grid(audit: Audit, data: Data, *, count: int = 12, columns: int = 3) -
     if not suspects:
         raise DataError("`audit` must have at least 1 suspect to draw, got none.")
     columns = min(columns, len(suspects))
-    size = (PANEL * max(columns, 2) / columns, PANEL + _CAPTION)
+    captions = [_describe_suspect(suspect) for suspect in suspects]
+    num_lines = 1 + max(name.count("\n") for name, *_ in captions)
+    size = (PANEL * max(columns, 2) / columns, PANEL + _CAPTION + _LINE * num_lines)
     figure, panels = _panels(len(suspects), columns, size)
-    for panel, suspect in zip(panels, suspects, strict=True):
+    for panel, suspect, (name, *lines) in zip(panels, suspects, captions, strict=True):
         pixels = to_drawable(np.asarray(images[suspect.index]))
         panel.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        name, *lines = _describe_suspect(suspect)
         write_lines(panel, lines, wrong=True)
-        panel.set_xlabel(wrap(name, LINE_LENGTH), fontsize=FONT_SIZE)
-    return finish(figure)
+        panel.set_xlabel(name, fontsize=FONT_SIZE)
+    return fit_captions(finish(figure), columns)
 
 
 def _describe_suspect(suspect: Suspect) -> tuple[str, str, str]:
-    """Return a file's name without its folders, its label and the suggested label."""
+    """Return lines with a file's name without its folders, its label and the suggested label."""
     name = image_name(suspect)
     if suspect.path is not None:
         name = PurePath(suspect.path).name
     labels = [suspect.label, suspect.suggested_label]
     label, suggested = shorten_names(labels, BOLD_LENGTH - len("maybe "))
-    return shorten(name, 2 * LINE_LENGTH), f"label {label}", f"maybe {suggested}"
+    name = wrap(shorten(name, 2 * LINE_LENGTH), LINE_LENGTH)
+    return name, f"label {label}", f"maybe {suggested}"
 
 
 def check_probabilities(probabilities: np.ndarray | None, shape: tuple[int, int]) -> None:

@@ -9,19 +9,24 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from tlkit.reports.references import Reference
+from tlkit.reports.bibtex import Reference
 
 COMMAND = "pandoc paper.md --citeproc -o paper.pdf"
 """The command that writes the report as a PDF in a run's folder; .tex and .docx work too."""
 
 _PICTURE = re.compile(r"!\[.*\]\(\S+\.png\)$")
+_WIDTH = "{width=60%}"  # of the text: figures are drawn for a phone, and as tall as a page at 100 %
 _CAPTION = re.compile(r"\*(?!\*)(.+)\*$")
 _CITATION = re.compile(r"(?<!\\)\[(\d+)\](?!\()")
 _CODE = re.compile(r"((?<!\\)`[^`]+`)")
 _FENCE = re.compile(r"`{3,}")
 _RULE = re.compile(r"\| :?-+:? \|")
 _EXTENSIONS = re.compile(r"""(?<!\\)(["'@^]|--|\.\.\.)""")  # special in Pandoc, not in CommonMark
-_HEADER = r"\usepackage{float}\floatplacement{figure}{H}"  # figures are not moved
+_HEADER = (
+    r"\usepackage{float}\floatplacement{figure}{!htbp}"  # a page is filled before a figure is moved
+    r"\renewcommand{\topfraction}{0.95}\renewcommand{\bottomfraction}{0.95}"
+    r"\renewcommand{\textfraction}{0.05}\renewcommand{\floatpagefraction}{0.8}"
+)
 _REFERENCES = ("# References", "", "::: {#refs}", ":::", "")
 
 
@@ -68,9 +73,10 @@ def _convert(lines: Sequence[str], references: Sequence[Reference]) -> Iterator[
         caption = _CAPTION.match(line)
         if caption and not after_picture:
             yield f": {_escape(caption[1])}"
-        elif not caption:
-            yield _convert_line(line, references)
-        after_picture = bool(_PICTURE.match(line)) or (after_picture and not line)
+        is_picture = bool(_PICTURE.match(line))
+        if not caption:
+            yield _convert_line(line, references) + (_WIDTH if is_picture else "")
+        after_picture = is_picture or (after_picture and not line)
 
 
 def _convert_line(line: str, references: Sequence[Reference]) -> str:

@@ -2,6 +2,7 @@
 
 from tlkit._internal import text
 from tlkit.evaluation.metrics import Evaluation
+from tlkit.reports.titles import name_backbone
 
 _MAX_NAMED = 10
 
@@ -19,7 +20,7 @@ def describe_task(evaluation: Evaluation, *, backbone: str, num_training: int) -
     names = text.join_first(evaluation.class_names, limit=_MAX_NAMED)
     named = f": {names}" if count <= _MAX_NAMED else ""
     return (
-        f"{verb} {count:,} classes of images{named}; {backbone}, trained on "
+        f"{verb} {count:,} classes of images{named}; {name_backbone(backbone)}, trained on "
         f"{text.plural(num_training, 'image')}."
     )
 

@@ -1,67 +1,17 @@
 """The literature that a report cites: publications on the methods that the run used."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
+from tlkit.reports.bibtex import Reference
 from tlkit.reports.facts import ReportFacts
 
-_SITES = {"arXiv": "https://arxiv.org/abs", "doi": "https://doi.org"}
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A publication.
-
-    Attributes:
-        key: The key to cite it by, such as "sandler2018".
-        authors: Its authors, as printed.
-        title: Its title.
-        venue: The journal or the conference.
-        link: A DOI or an arXiv number, such as "arXiv:1801.04381".
-    """
-
-    key: str
-    authors: str
-    title: str
-    venue: str
-    link: str
-
-    @property
-    def year(self) -> str:
-        """The year of the publication, which its key ends in."""
-        return self.key[-4:]
-
-    def __str__(self) -> str:
-        parts = (self.authors, self.title, f"{self.venue}, {self.year}")
-        ended = [each if each[-1] in ".?" else f"{each}." for each in parts]
-        return " ".join([*ended, self.link])
-
-    def to_bibtex(self) -> str:
-        """Return the entry for a `.bib` file.
-
-        Examples:
-            >>> print(select_backbone("resnet50").to_bibtex())
-            @misc{he2016,
-              author = {K. He and X. Zhang and S. Ren and J. Sun},
-              title = {{Deep residual learning for image recognition}},
-              howpublished = {CVPR},
-              year = {2016},
-              note = {arXiv:1512.03385},
-              url = {https://arxiv.org/abs/1512.03385},
-            }
-        """
-        kind, number = self.link.split(":", 1)
-        fields = {
-            "author": self.authors.replace(", ", " and "),
-            "title": f"{{{self.title}}}",
-            "howpublished": self.venue,
-            "year": self.year,
-            "note": self.link,
-            "url": f"{_SITES[kind]}/{number}",
-        }
-        lines = [f"  {name} = {{{value}}}," for name, value in fields.items()]
-        return "\n".join([f"@misc{{{self.key},", *lines, "}"])
-
-
+_TLKIT = Reference(
+    "tlkit",
+    "The tlkit authors",
+    "tlkit: transfer learning for image classification on Keras 3",
+    "Software",
+    "",
+)
 _ALL = (
     Reference(
         "yosinski2014",
@@ -86,9 +36,10 @@ _ALL = (
     ),
     Reference(
         "russakovsky2015",
-        "O. Russakovsky, J. Deng, H. Su, et al.",
+        "O. Russakovsky, J. Deng, H. Su, J. Krause, S. Satheesh, S. Ma, Z. Huang, A. Karpathy, "
+        "A. Khosla, M. Bernstein, A. C. Berg, L. Fei-Fei",
         "ImageNet large scale visual recognition challenge",
-        "International Journal of Computer Vision 115",
+        "International Journal of Computer Vision 115(3)",
         "doi:10.1007/s11263-015-0816-y",
     ),
     Reference(
@@ -147,7 +98,8 @@ _ALL = (
 _BACKBONES = {
     "mobilenet_v3": Reference(
         "howard2019",
-        "A. Howard, M. Sandler, G. Chu, et al.",
+        "A. Howard, M. Sandler, G. Chu, L.-C. Chen, B. Chen, M. Tan, W. Wang, Y. Zhu, R. Pang, "
+        "V. Vasudevan, Q. V. Le, H. Adam",
         "Searching for MobileNetV3",
         "ICCV",
         "arXiv:1905.02244",
@@ -161,7 +113,7 @@ _BACKBONES = {
     ),
     "mobilenet": Reference(
         "howard2017",
-        "A. G. Howard, M. Zhu, B. Chen, et al.",
+        "A. G. Howard, M. Zhu, B. Chen, D. Kalenichenko, W. Wang, T. Weyand, M. Andreetto, H. Adam",
         "MobileNets: efficient convolutional neural networks for mobile vision applications",
         "arXiv",
         "arXiv:1704.04861",
@@ -203,7 +155,7 @@ _BACKBONES = {
     ),
     "inception_resnet": Reference(
         "szegedy2017",
-        "C. Szegedy, S. Ioffe, V. Vanhoucke, A. Alemi",
+        "C. Szegedy, S. Ioffe, V. Vanhoucke, A. A. Alemi",
         "Inception-v4, Inception-ResNet and the impact of residual connections on learning",
         "AAAI",
         "arXiv:1602.07261",
@@ -271,6 +223,8 @@ def select(facts: ReportFacts) -> dict[str, Reference]:
     }
     by_key = {each.key: each for each in _ALL} | {"": select_backbone(facts.backbone)}
     found = {about: by_key[key] for about, (key, is_used) in used.items() if is_used}
+    version = facts.environment.get("tlkit")
+    found["tlkit"] = replace(_TLKIT, venue=f"Version {version}") if version else _TLKIT
     return {about: each for about, each in found.items() if each is not None}
 
 

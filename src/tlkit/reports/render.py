@@ -19,7 +19,7 @@ from markupsafe import Markup
 from tlkit._internal import arguments, optional, text
 from tlkit._internal.files import replace_atomically
 from tlkit._internal.signatures import check_arguments
-from tlkit.reports import escaping, images, limitations, paper, portfolio, references
+from tlkit.reports import escaping, images, limitations, paper, portfolio, references, titles
 from tlkit.reports.facts import ReportFacts
 from tlkit.reports.page import render_page
 
@@ -244,5 +244,5 @@ def _environment(escape: Callable[[object], Markup]) -> Environment:
     functions = (text.percent, text.interval, text.duration, text.join_first, text.plural)
     environment.filters |= {function.__name__: function for function in (*functions, text.to_words)}
     environment.filters |= {"thousands": "{:,}".format, "fence": escaping.fence}
-    environment.filters["break_lines"] = break_lines
+    environment.filters |= {"break_lines": break_lines, "name_backbone": titles.name_backbone}
     return environment
