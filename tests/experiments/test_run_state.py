@@ -140,10 +140,13 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 
 class _Interrupt(keras.callbacks.Callback):
-    """Presses Ctrl-C when this epoch of fine-tuning begins."""
+    """Presses Ctrl-C when the third epoch of fine-tuning begins, once."""
+
+    pressed = False
 
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
-        if epoch == 2:
+        if epoch == 2 and not self.pressed:
+            self.pressed = True
             raise KeyboardInterrupt
 
 
@@ -153,12 +156,15 @@ def test_an_experiment_goes_on_and_ends_as_one_that_was_not_interrupted(
 ) -> None:
     experiment = Experiment(photos, recipe="best", image_size=32, weights="starter")
     folder, other = tmp_path / "run", tmp_path / "other"
-    expected = run(experiment, other)
+    never, once = _Interrupt(), _Interrupt()
+    never.pressed = True
+    expected = run(experiment, other, callbacks=[never])
     with pytest.raises(TrainingInterrupted, match="Run the same again"):
-        run(experiment, folder, callbacks=[_Interrupt()])
+        run(experiment, folder, callbacks=[once])
     assert _state(folder)["state"] == "interrupted"
     lines: list[str] = []
-    found = run(experiment, folder, on_message=lambda line: lines.append(str(line)))
+    how = {"callbacks": [once], "on_message": lambda line: lines.append(str(line))}
+    found = run(experiment, folder, **how)
     assert lines[0] == f"going on with the unfinished run in {folder}"
     assert any(line.startswith("since it went on: images ") for line in lines)
     assert "training" in found.stages
