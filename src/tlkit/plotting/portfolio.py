@@ -18,6 +18,7 @@ from tlkit.training.inputs import validate_arrays
 _SIZE = (8.0, 4.2)  # inches; 1,200 x 630 pixels at 150 dots per inch, the size of link previews
 _ROWS, _COLUMNS = 3, 4
 _TITLE_LENGTH, _TASK_LENGTH = 24, 40  # characters per line
+_MAX_LINES = 7  # of title and task together
 
 
 @check_arguments
@@ -70,7 +71,7 @@ def _write_text(figure: Figure, title: str, task: str) -> None:
     lines = textwrap.wrap(shorten(title, 2 * _TITLE_LENGTH), _TITLE_LENGTH)
     figure.text(0.04, 0.95, "\n".join(lines), fontsize=17, fontweight="bold", va="top")
     below = 0.93 - 0.075 * len(lines)
-    wrapped = textwrap.wrap(shorten(task, 4 * _TASK_LENGTH), _TASK_LENGTH)
+    wrapped = textwrap.wrap(shorten(task, (_MAX_LINES - len(lines)) * _TASK_LENGTH), _TASK_LENGTH)
     figure.text(0.04, below, "\n".join(wrapped), fontsize=9.5, va="top", color="0.25")
 
 
