@@ -80,7 +80,7 @@ def table(rows: dict[str, dict[str, list[Any]]]) -> str:
 
 def draw(rows: dict[str, dict[str, list[Any]]]) -> Figure:
     """Draw accuracy against seconds, with fastai's beside it."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
     panel = figure.subplots()
     for name, found in rows.items():
         points = [
@@ -104,7 +104,7 @@ def draw(rows: dict[str, dict[str, list[Any]]]) -> Figure:
     panel.set_xlabel("seconds of training")
     panel.set_ylabel("test accuracy, %")
     panel.grid(alpha=0.3)
-    panel.legend()
+    figure.legend(loc="outside upper center")
     return figure
 
 
