@@ -78,6 +78,7 @@ def fit_ood(
 
     Examples:
         >>> from tlkit import build_classifier
+        >>> keras.utils.set_random_seed(0)
         >>> backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
         >>> model = build_classifier(backbone, 2, pixels=(0, 1), input_shape=(8, 8, 3))
         >>> images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), "uint8")
