@@ -31,7 +31,6 @@ WHOLE = (
 ONE_EPOCH = (
     "docs/tutorial.md",
     "docs/how-to/cache.md",
-    "docs/how-to/compare.md",
     "docs/how-to/fine-tuning.md",
     "docs/how-to/from-a-keras-notebook.md",
     "docs/explanation/starter.md",
@@ -41,6 +40,7 @@ SLOW = (  # others show the same calls
     "docs/explanation/starter.md",
     "docs/explanation/taps.md",
     "docs/how-to/cache.md",
+    "docs/how-to/compare.md",
     "docs/how-to/fine-tuning.md",
     "docs/how-to/from-a-keras-notebook.md",
     "docs/how-to/from-photos-to-a-report.md",
@@ -68,6 +68,13 @@ BOUNDS = {
     "percentage": (r"NUMBER(?= ?%)", 3, 0),
     # of the images of a class: 2 images of the smallest class, which has 16
     "share": (r"(?=[01]\.\d\d\d)NUMBER", 0.13, 0),
+    # a row of `tlkit compare`: accuracy (from low to high), loss, macro F1, difference, p
+    "compared": (r"NUMBER(?= \([\d.]+ to)", 3, 0),
+    "low": (r"NUMBER(?= to [\d.]+\))", 3, 0),
+    "high": (r"NUMBER(?=\) 0\.\d{4} )", 3, 0),
+    "macro": (r"(?<=\d{4} )NUMBER(?=$| \+)", 3, 0),
+    "gain": (r"NUMBER(?= ±)", 1, 0),
+    "width": (r"± NUMBER", 1, 0),
 }
 _BOUNDED = re.compile(
     "|".join(p.replace("NUMBER", f"(?P<{name}>{_NUMBER})") for name, (p, *_) in BOUNDS.items())

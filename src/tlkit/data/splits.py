@@ -250,7 +250,7 @@ def hold_out(
         >>> from tlkit import datasets
         >>> train, validation = hold_out(datasets.digits().train, 0.1)
         >>> len(train), len(validation)
-        (1294, 143)
+        (900, 100)
     """
     arguments.fraction("share", share)
     keys: Sequence[str] = data.groups or [str(index) for index in range(len(data))]
