@@ -501,6 +501,7 @@ INTERNAL = {
     "models.freezing.PlannedLayer": "made by `plan`",
     "training.batchnorm.ReestimateBatchNorm": "made by a phase",
     "experiments.loading.read_settings": "a step of `load_classifier`",
+    "experiments.run_images.is_fine_tuned": "a step of `audit`",
     "experiments.run_images.load_test_images": "a step of `create_demo`",
     "experiments.run_images.read_split": "a step of `export_run`",
     "experiments.run_images.take_held_out": "a step of `export_run`",

@@ -144,6 +144,26 @@ def test_pandoc_reads_figures_tables_citations_and_names(tmp_path: Path) -> None
     assert "References" in everything
 
 
+def test_the_pages_of_a_paper_lose_no_line(tmp_path: Path) -> None:
+    if shutil.which("pandoc") is None or shutil.which("pdflatex") is None:
+        pytest.skip("Pandoc or LaTeX is not installed")
+    names = ["calibration", "confusion", "curves", "errors", "features", "grad_cam", "predictions"]
+    figures = {name: Figure(figsize=(6, 9)) for name in names}  # as tall as a page
+    render.write(tmp_path, facts(figures=figures))
+    words = ["pandoc", "paper.md", "--citeproc", "-s", "-o", "paper.tex"]
+    subprocess.run(words, cwd=tmp_path, check=True)
+    tex = (tmp_path / "paper.tex").read_text("utf-8")
+    for name in NAMES:  # of other scripts, which need xelatex
+        tex = tex.replace(name, "name")
+    (tmp_path / "paper.tex").write_text(tex, "utf-8")
+    words = ["pdflatex", "-interaction=nonstopmode", "paper.tex"]
+    subprocess.run(words, cwd=tmp_path, capture_output=True, check=False)
+    log = (tmp_path / "paper.log").read_text("latin-1")
+    assert "Output written on paper.pdf" in log
+    too_high = [float(each) for each in re.findall(r"Overfull \\vbox \(([\d.]+)pt too high\)", log)]
+    assert max(too_high, default=0) < 20
+
+
 def test_the_entry_of_tlkit_is_the_one_that_the_questions_show(tmp_path: Path) -> None:
     cff = (_ROOT / "CITATION.cff").read_text("utf-8")
     [version] = re.findall(r"^version: (\S+)$", cff, flags=re.M)

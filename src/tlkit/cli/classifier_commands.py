@@ -228,6 +228,11 @@ def audit(
     )
     output.print_usage(stored)
     output.print(found)
+    if tlkit.experiments.run_images.is_fine_tuned(model):
+        output.print(
+            "note: this run has fine-tuned its backbone, which then fits wrong labels too; with a "
+            "run of the recipe fast, more of them are found"
+        )
     if csv is not None:
         _write_audit(found, csv)
         output.print(f"wrote {csv}, a table of all of them")

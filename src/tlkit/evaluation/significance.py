@@ -47,11 +47,15 @@ class McNemar:
         mean = (self.only_second - self.only_first) / self.count
         return Estimate(mean=mean, interval=NORMAL * spread)
 
+    def format_p(self) -> str:
+        """Return the p-value as text, such as "= 0.04"; one that is rounded to 0 has a bound."""
+        return f"= {self.p_value:.2g}" if self.p_value else "< 1e-300"
+
     def __rich__(self) -> str:
         first, second = self.accuracies
         return (
             f"{100 * first:.2f} % and {100 * second:.2f} %: {self.only_first:,} images correct by "
-            f"the first alone, {self.only_second:,} by the second alone, p = {self.p_value:.2g}"
+            f"the first alone, {self.only_second:,} by the second alone, p {self.format_p()}"
         )
 
     def __str__(self) -> str:

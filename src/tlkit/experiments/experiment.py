@@ -50,7 +50,7 @@ class Experiment:
         data: A folder of classes, a .csv, .parquet or .npz file, mnist, fashion_mnist or cifar10.
         add: More folders or tables of images, of these classes or of new ones, to train on too.
         recipe: The training recipe.
-        recipe_options: More arguments of the recipe, such as epochs=4 freeze=0.6.
+        recipe_options: More arguments of the recipe, such as epochs=4 freeze=0.6, or epochs=10,5.
         image_size: Height and width: 160, 120x200 or 120 200; by default the backbone's own size.
         channels: 3 for RGB, 1 for grey.
         fit: How images of another aspect ratio are fitted.
@@ -296,6 +296,8 @@ class Experiment:
         Examples:
             >>> Experiment("photos", recipe_options=("epochs=4",)).recipe_settings
             {'epochs': 4}
+            >>> Experiment("photos", recipe_options=("epochs=10,5",)).recipe_settings
+            {'epochs': [10, 5]}
         """
         found = _read_options("recipe_options", self.recipe_options)
         for name, setting in _OWN_SETTINGS.items():
@@ -390,8 +392,15 @@ def _read_options(argument: str, options: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(
                 Argument(argument), f" must be of the form name=value, got {show(option)}."
             )
-        try:
-            found[name] = json.loads(value)
-        except (RecursionError, ValueError):  # text; or deep, or a number of 5,000 digits
-            found[name] = value
+        found[name] = _read_value(value)
     return found
+
+
+def _read_value(text: str) -> Any:
+    """Return a value written as JSON or as numbers with commas between them, or else the text."""
+    for form in (text, f"[{text}]"):
+        try:
+            return json.loads(form)
+        except (RecursionError, ValueError):  # text; or deep, or a number of 5,000 digits
+            continue
+    return text

@@ -218,7 +218,7 @@ def _to_row(run: ComparedRun) -> tuple[str, ...]:
         return (*row, "", "")
     difference = run.against_first.difference.format(0.01, 2)
     sign = "+" if run.against_first.difference.mean > 0 else ""
-    return (*row, f"{sign}{difference}", f"{run.against_first.p_value:.2g}")
+    return (*row, f"{sign}{difference}", run.against_first.format_p().removeprefix("= "))
 
 
 def _to_dict(run: ComparedRun) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from tlkit.reports.bibtex import Reference
 
-COMMAND = "pandoc paper.md --citeproc -o paper.pdf"
+COMMAND = "pandoc paper.md --citeproc -s -o paper.pdf"
 """The command that writes the report as a PDF in a run's folder; .tex and .docx work too."""
 
 _PICTURE = re.compile(r"!\[.*\]\(\S+\.png\)$")
@@ -22,11 +22,7 @@ _CODE = re.compile(r"((?<!\\)`[^`]+`)")
 _FENCE = re.compile(r"`{3,}")
 _RULE = re.compile(r"\| :?-+:? \|")
 _EXTENSIONS = re.compile(r"""(?<!\\)(["'@^]|--|\.\.\.)""")  # special in Pandoc, not in CommonMark
-_HEADER = (
-    r"\usepackage{float}\floatplacement{figure}{!htbp}"  # a page is filled before a figure is moved
-    r"\renewcommand{\topfraction}{0.95}\renewcommand{\bottomfraction}{0.95}"
-    r"\renewcommand{\textfraction}{0.05}\renewcommand{\floatpagefraction}{0.8}"
-)
+_HEADER = r"\usepackage{float}\floatplacement{figure}{H}"  # moved ones push tables off a page
 _REFERENCES = ("# References", "", "::: {#refs}", ":::", "")
 
 

@@ -110,7 +110,7 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
     """Write `report.html`, `report.md`, `summary.txt` and each figure as `<name>.png`.
 
     `paper.md` is the report for Pandoc, with the publications that it cites in `references.bib`:
-    `pandoc paper.md --citeproc -o paper.pdf`, or `.tex`. `portfolio.md` is a short page with one
+    `pandoc paper.md --citeproc -s -o paper.pdf`, or `.tex`. `portfolio.md` is a short page with one
     figure and three numbers, for a profile or a README. If huggingface_hub is installed,
     `model_card.md` is written too. Files of these names are replaced, each atomically; other files
     in the folder stay. A figure that can't be drawn is mentioned in the report.
