@@ -20,9 +20,9 @@ def main() -> int:
         if package == "tlkit":
             raise
         sys.stderr.write(
-            f"tlkit: the command needs the package {package!r}, which is not installed. Run: pip "
-            "install tlkit. (Without tlkit's requirements, use tlkit.deployment.Predictor in "
-            "Python, which predicts with an exported file.)\n"
+            f"tlkit: the command needs the package {package!r}, which is not installed. "
+            "Install tlkit with its requirements (pip install without --no-deps). Without them, "
+            "tlkit.deployment.Predictor predicts in Python with an exported file.\n"
         )
         return 2
     finally:

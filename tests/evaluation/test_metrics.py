@@ -105,3 +105,15 @@ def test_wrong_labels_and_probabilities_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         compute_metrics(np.array(labels), rows, class_names="ab")
+
+
+def test_of_equally_frequent_confusions_the_one_with_the_larger_share_is_first() -> None:
+    labels = np.repeat([0, 1, 2], [10, 10, 3])
+    predicted = labels.copy()
+    predicted[[0, 1]] = 1  # 2 of 10
+    predicted[[20, 21]] = 0  # 2 of 3
+    found = compute_metrics(labels, np.eye(3)[predicted], class_names="abc")
+    assert [(each.true, each.predicted) for each in found.most_confused()] == [
+        ("c", "a"),
+        ("a", "b"),
+    ]

@@ -161,6 +161,8 @@ class Evaluation:
     def most_confused(self, count: int = 10) -> tuple[ConfusedPair, ...]:
         """Return the pairs of classes that are confused most often, the most frequent first.
 
+        Of equally frequent pairs, the first is that with the largest share of its class.
+
         Args:
             count: The maximum number of pairs.
 
@@ -175,7 +177,8 @@ class Evaluation:
                 "evaluation. `classes` has precision and recall of each class."
             )
         errors = self.confusion - np.diag(np.diag(self.confusion))
-        order = np.argsort(-errors, axis=None, kind="stable")[:count]
+        support = np.array([[max(each.support, 1)] for each in self.classes])
+        order = np.lexsort((-(errors / support).ravel(), -errors.ravel()))[:count]
         pairs = (np.unravel_index(at, errors.shape) for at in order if errors.flat[at])
         return tuple(
             ConfusedPair(

@@ -29,7 +29,7 @@ from tlkit.models.applications import SPECS
 from tlkit.models.builder import build_classifier
 from tlkit.models.feature_extraction import Pooling
 from tlkit.models.inspection import probabilities_of
-from tlkit.models.pixels import PixelFormat
+from tlkit.models.pixels import PixelFormat, parse
 from tlkit.training import ood_detector
 from tlkit.training.class_weights import ClassWeight
 from tlkit.training.inputs import validate
@@ -66,7 +66,7 @@ class Recipe:
 
     name: str
     backbone: str | keras.Model
-    pixels: PixelFormat | None
+    pixels: PixelFormat | tuple[float, float] | str | None
     head: Phase | SolvedHead
     fine_tune: Phase | None
     features: str | tuple[str, ...] | None = None
@@ -77,6 +77,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         arguments.fraction("held_out", self.held_out)
+        if self.pixels is not None:
+            object.__setattr__(self, "pixels", parse(self.pixels))
 
     @check_arguments
     def build(
