@@ -149,24 +149,6 @@ def _run_page(copy: Path, keras_home: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("page", "packages"),
-    [
-        ("docs/how-to/export.md", ("onnxruntime", "tf2onnx")),
-        ("docs/how-to/cluster.md", ("pyarrow", "ray")),
-    ],
-)
-def test_the_code_of_a_page_needs_nothing_else(
-    page: str, packages: tuple[str, ...], tmp_path: Path, keras_home: Path
-) -> None:
-    for package in packages:
-        pytest.importorskip(package)
-    copy = tmp_path / "page.md"
-    copy.write_text((ROOT / page).read_text())
-    _run_page(copy, keras_home)
-
-
 def _one_epoch(found: re.Match[str]) -> str:
     return "epochs=(1, 1)" if found[1] else "epochs=1"
 

@@ -6,6 +6,8 @@ import importlib
 import inspect
 import operator
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -105,6 +107,14 @@ def test_every_public_name_is_in_the_reference() -> None:
         if origin not in elsewhere and not is_documented(package, name, patterns)
     ]
     assert missing == []
+
+
+def test_what_the_reference_names_can_be_reached_from_tlkit() -> None:
+    code = "import tlkit; print(tlkit.evaluation.significance.mcnemar.__name__)"  # of a new process
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "mcnemar"
+    with pytest.raises(AttributeError, match="module 'tlkit.evaluation' has no attribute 'other'"):
+        _ = tlkit.evaluation.other
 
 
 def public_callables() -> dict[str, object]:

@@ -55,7 +55,7 @@ def test_an_exported_file_takes_the_place_of_a_run(
     assert app.main(["compare", str(trained), str(exported), "--data", str(photos)]) == app.DONE
     first, second = capsys.readouterr().out.splitlines()[-2:]
     assert first.split()[1:3] == second.split()[1:3]
-    assert second.split()[-4:] == ["0.00", "±", second.split()[-2], "1"]
+    assert second.split()[-4:] == ["+0.00", "±", second.split()[-2], "1"]
 
 
 def test_the_file_names_its_run_and_the_proof_is_beside_it(exported: Path, trained: Path) -> None:

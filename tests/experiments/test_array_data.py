@@ -132,3 +132,15 @@ def test_offline_the_error_says_where_to_put_the_file(
     monkeypatch.setattr(tlkit.data.datasets, "bounded_downloads", fail)
     assert main(["train", "mnist", "--weights", "starter", "--out", "run"]) == 4
     assert "Can't download the MNIST data set" in capsys.readouterr().err
+
+
+def test_digits_need_no_download_and_no_folder(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    experiment = loading.resolve(Experiment("digits", weights="starter"))
+    data = loading.load_images(experiment)
+    parts = loading.split_images(experiment, data)
+    assert [len(parts.train), len(parts.validation), len(parts.test)] == [900, 100, 797]
+    assert experiment.image_size == 32
+    (tmp_path / "digits" / "a").mkdir(parents=True)  # a folder of that name is the user's own
+    with pytest.raises(tlkit.errors.DataError):
+        loading.load_images(Experiment("digits"))

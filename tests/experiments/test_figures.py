@@ -106,7 +106,7 @@ def test_what_the_head_reads_is_computed_once_for_all_figures(
         monkeypatch.setattr(owner, name, count)
     cache = Cache(folder=tmp_path) if is_stored else None
     sample = figures.SampledFeatures(model, data, cache)
-    drawn, errors = figures.draw(model, _run(2), tlkit.evaluate(model, data), data, None, sample)
+    drawn, errors = figures.draw(model, _run(2), tlkit.evaluate(model, data), data, sample=sample)
     assert errors == {}
     assert {"features", "ood"} <= set(drawn)
     assert sample.share_rejected() == (tlkit.ood_scores(model, images) > 0.95).mean()

@@ -8,6 +8,7 @@ import pytest
 import tlkit
 from tlkit.errors import ConfigError, DataError
 from tlkit.experiments import compare_runs, run_comparison
+from tlkit.models.inspection import head_of
 
 
 def _rewrite(run: Path, target: Path, parts: dict[str, str]) -> Path:
@@ -39,6 +40,25 @@ def test_runs_are_compared_on_the_test_images_that_all_have(trained: Path, tmp_p
     assert second.against_first is not None
     assert second.against_first.difference.mean == 0
     assert "difference: accuracy minus that of" in str(found)
+
+
+def test_the_difference_is_that_of_the_second_from_the_first(trained: Path, tmp_path: Path) -> None:
+    worse = _rewrite(trained, tmp_path / "worse", {})
+    model = tlkit.load(worse / "model.keras")
+    head = head_of(model)
+    head.kernel.assign(head.kernel * 0)  # every image is of one class
+    tlkit.save(model, worse / "model.keras")
+    tlkit.experiments.verify_run(worse, accept=True)
+    first, second = compare_runs([trained, worse]).runs
+    assert second.against_first is not None
+    gain = second.evaluation.accuracy - first.evaluation.accuracy
+    assert gain < -0.3
+    assert second.against_first.difference.mean == pytest.approx(gain)
+    assert second.against_first.only_first > second.against_first.only_second
+    [_, turned] = compare_runs([worse, trained]).runs
+    assert turned.against_first is not None
+    assert turned.against_first.difference.mean == pytest.approx(-gain)
+    assert f"+{-100 * gain:.2f} ±" in str(compare_runs([worse, trained]))
 
 
 def test_images_that_one_run_was_trained_on_are_named(

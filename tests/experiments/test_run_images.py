@@ -7,19 +7,20 @@ import pytest
 import tlkit
 from tlkit.errors import ConfigError, DataError
 from tlkit.experiments import run_images
+from tlkit.experiments.run_folder import is_fine_tuned
 
 
 def test_a_run_with_a_second_phase_is_fine_tuned(trained: Path, tmp_path: Path) -> None:
-    assert not run_images.is_fine_tuned(trained)
-    assert not run_images.is_fine_tuned(tmp_path)  # no run
+    assert not is_fine_tuned(trained)
+    assert not is_fine_tuned(tmp_path)  # no run
     tuned = shutil.copytree(trained, tmp_path / "tuned")
     metrics = json.loads((tuned / "metrics.json").read_text())
     [head] = metrics["phases"]
     metrics["phases"] = [head, {**head, "name": "fine_tune"}]
     (tuned / "metrics.json").write_text(json.dumps(metrics))
     tlkit.experiments.verify_run(tuned, accept=True)
-    assert run_images.is_fine_tuned(tuned)
-    assert run_images.is_fine_tuned(tuned / "model.keras")
+    assert is_fine_tuned(tuned)
+    assert is_fine_tuned(tuned / "model.keras")
 
 
 def test_a_part_is_found_by_content_wherever_its_images_are(

@@ -504,3 +504,27 @@ def test_every_reference_is_cited_by_its_number_and_in_the_bibtex_file(tmp_path:
 )
 def test_the_discussion_follows_from_the_numbers(change: dict[str, Any], sentence: str) -> None:
     assert sentence in render.html(facts(**change))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"phases": [phase()]}, "They served to follow the training."),
+        (
+            {"phases": [phase()], "model": model(temperature=1.2)},
+            "They served to follow the training and calibrate the probabilities.",
+        ),
+        (
+            {"phases": [phase(metrics={"loss": 0.1})], "model": model(temperature=1.2)},
+            "They served to calibrate the probabilities.",
+        ),
+        ({"phases": [phase(metrics={"loss": 0.1})]}, "This run had no use for them."),
+    ],
+)
+def test_it_says_what_the_validation_images_were_used_for(
+    change: dict[str, Any], expected: str
+) -> None:
+    counts = {**facts().counts, "validation": dict.fromkeys(NAMES, 10)}
+    text = render.markdown(facts(counts=counts, **change))
+    assert f"no weight was fitted to them. {expected} The test images" in text
+    assert "no weight was fitted" not in render.markdown(facts(**change))

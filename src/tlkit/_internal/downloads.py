@@ -110,7 +110,7 @@ def get_file(
         if (folder / fname).is_file():
             remedy = f"{str(folder / fname)!r} is damaged: it has another hash. {remedy}"
         for created in missing:
-            with suppress(OSError):  # it holds something
+            with suppress(OSError):  # the folder is not empty
                 created.rmdir()
         raise DownloadError(f"Can't download {what}: {reason}. {remedy}") from error
 

@@ -84,9 +84,9 @@ def join_first(
 
     Args:
         items: The items.
-        limit: How many to name.
-        separator: What is between two of them.
-        word: What is before the last one: "or" where it is a choice.
+        limit: The maximum number of items in the text.
+        separator: The text between two items.
+        word: The word before the last item: "or" for a choice.
 
     Examples:
         >>> join_first(["a", "b"]), join_first([1, 2, 3, 4], limit=2)

@@ -39,7 +39,7 @@ def evaluate(
 
     Args:
         model: A run's folder, a .keras file, or an exported file.
-        part: Of the images, take those of this part of the run's split, found by their content.
+        part: Evaluate only the images in this part of the run's split, found by their content.
         assert_accuracy: Exit with code 1 if the accuracy is lower; multi-label: all classes right.
     """
     is_exported = tlkit.experiments.is_exported(model)
@@ -228,7 +228,7 @@ def audit(
     )
     output.print_usage(stored)
     output.print(found)
-    if tlkit.experiments.run_images.is_fine_tuned(model):
+    if tlkit.experiments.run_folder.is_fine_tuned(model):
         output.print(
             "note: this run has fine-tuned its backbone, which then fits wrong labels too; with a "
             "run of the recipe fast, more of them are found"

@@ -98,7 +98,7 @@ class LabelledImages:
     """Labelled images for a trained classifier.
 
     Attributes:
-        data: A folder of classes, a .csv, .parquet or .npz file, mnist, fashion_mnist or cifar10.
+        data: A folder of classes, a .csv, .parquet or .npz file, or a set such as mnist or digits.
         unreadable: What to do with damaged files; by default as in training.
         path_column: Column of a table that holds image paths; by default as in training.
         label_column: Column of a table that holds class names; by default as in training.

@@ -33,7 +33,7 @@ def read_batches(
 
 
 def find_white(files: Sequence[Path]) -> int | None:
-    """Return the value of white in the 16-bit files among these; None if there are none.
+    """Return the value of white in the 16-bit files among these; None without 16-bit files.
 
     Only the headers of other files are read, and files whose format has only 8 bits are skipped.
 

@@ -54,7 +54,7 @@ class ImageDataset:
         problems: Files that were skipped or replaced, and why.
         notices: Assumptions about the files, and files that were passed over.
         value_range: The values of black and white.
-        white: The value that is read as white in files of more than 8 bits; None if there are none.
+        white: The value that is read as white in files of more than 8 bits; None without them.
         known_scans: A scan of each image if the images were scanned; otherwise empty, and `scans`
             computes them.
     """

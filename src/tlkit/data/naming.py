@@ -239,7 +239,7 @@ def from_joined_labels(
 
 
 def _find_joined(names: set[str]) -> str:
-    """Return a name whose pieces are all labels of other images too; "" if there is none."""
+    """Return a name whose pieces are all labels of other images too, or ""."""
     for sign in "|;,":
         pieces = {name: {*_pieces(name, sign)} for name in names if sign in name}
         counts = Counter(piece for own in pieces.values() for piece in own)

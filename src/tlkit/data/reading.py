@@ -135,7 +135,7 @@ class _Decoder:
     Attributes:
         fetch: Returns the picture of an index.
         scans: The scan of each picture; a damaged picture becomes grey.
-        white: The value of white in files of more than 8 bits; None if there are none.
+        white: The value of white in files of more than 8 bits; None without such files.
         options: How pictures are read.
         are_files: Whether the pictures are files, whose content can be digested.
     """
@@ -252,7 +252,7 @@ def _check_problems(
 def _find_white(
     scans: Sequence[scanning.Scan], white: int | None
 ) -> tuple[int | None, tuple[str, ...]]:
-    """Return white for files of more than 8 bits (None if there are none), and the notices."""
+    """Return white for files of more than 8 bits (None without such files), and the notices."""
     brightest = Counter[str]()
     for scan in scans:
         brightest[scan.form] = max(brightest[scan.form], scan.brightest)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -13,6 +13,7 @@ from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import join_first, plural
 from tlkit.data import class_coverage
 from tlkit.data.duplicates import DuplicatePair, find_duplicates
+from tlkit.data.groups import find_groups, join_keys, list_keys, single_labels
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.listings import PARTS
 from tlkit.errors import Argument, ConfigError, DataError
@@ -29,8 +30,6 @@ __all__ = [
 
 Duplicates = Literal["allow", "refuse", "together"]
 _MAX_ROWS = 30  # classes in a notebook's table
-_MIN_GROUP = 10  # images that a group of near-duplicates may always have
-_MAX_SHARE = 0.1  # of the images of a class, which such a group may have at most
 
 
 @check_arguments
@@ -43,7 +42,7 @@ class Split:
         validation: The images for model selection and calibration; may be empty.
         test: The images to measure on.
         duplicates: The pairs of duplicates and near-duplicates in the whole dataset.
-        largest_group: The number of images in the largest group of duplicates; 1 if there are none.
+        largest_group: The number of images in the largest group of duplicates; 1 without any.
         num_apart: How many of these pairs are in different parts.
         own_parts: The parts of the user's own split; the others are taken from its training images.
         num_groups_apart: How many groups, such as patients, have images in different parts.
@@ -171,8 +170,8 @@ def split(
     own_parts = tuple(name for name in PARTS if name in data.parts)
     shares = {name: 0.0 if name in own_parts else share for name, share in shares.items()}
     pairs = tuple(find_duplicates(data))
-    groups = _join_keys(data, pairs)
-    keys = groups if duplicates == "together" else _keys(data)
+    groups = join_keys(data, pairs)
+    keys = groups if duplicates == "together" else list_keys(data)
     hashes = hash_to_unit(keys, seed)
     parts = np.asarray(data.parts or ["train"] * len(data), dtype="U10")
     free = parts == "train"  # all images, or those from which other parts are taken
@@ -211,25 +210,6 @@ def _count_apart(groups: Sequence[str], parts: np.ndarray) -> int:
 
 
 @check_arguments
-def find_groups(data: ImageDataset) -> list[str]:
-    """Return a name for each image, shared by its group, its duplicates and near-duplicates.
-
-    Args:
-        data: The images.
-
-    Examples:
-        >>> from tlkit import sources
-        >>> images = np.random.default_rng(0).integers(0, 256, (3, 8, 8), "uint8")
-        >>> images[2] = images[0]
-        >>> data = sources.from_arrays(images, [0, 1, 0], class_names="ab")
-        >>> first, second, third = find_groups(data)
-        >>> first == third, first == second
-        (True, False)
-    """
-    return _join_keys(data, find_duplicates(data))
-
-
-@check_arguments
 def hold_out(
     data: ImageDataset, share: float, *, seed: int = 0
 ) -> tuple[ImageDataset, ImageDataset]:
@@ -256,43 +236,8 @@ def hold_out(
     keys: Sequence[str] = data.groups or [str(index) for index in range(len(data))]
     if data.known_scans:
         keys = find_groups(data)
-    places = _spread_evenly(hash_to_unit(keys, seed), _single_labels(data))
+    places = _spread_evenly(hash_to_unit(keys, seed), single_labels(data))
     return data.take(np.flatnonzero(places >= share)), data.take(np.flatnonzero(places < share))
-
-
-def _keys(data: ImageDataset) -> list[str]:
-    """Return the group of each image, or a hash of its content if there are no groups."""
-    return list(data.groups) or [scan.digest for scan in data.scans]
-
-
-# Images that differ in small steps, such as plots or the frames of a video, form a chain through a
-# whole class, which would then be in one part. So pairs are joined one by one, the most similar
-# first, unless a group would exceed a tenth of its class. Identical images always stay together.
-def _join_keys(data: ImageDataset, pairs: Iterable[DuplicatePair]) -> list[str]:
-    """Return a key for each image: the first, in order, of the keys that are joined by pairs."""
-    keys = _keys(data)
-    names, first, nodes = np.unique(keys, return_index=True, return_inverse=True)
-    classes = _single_labels(data)[first]
-    limits = np.maximum(np.bincount(classes) * _MAX_SHARE, _MIN_GROUP)[classes]
-    parents, sizes = list(range(len(names))), [1] * len(names)
-
-    def root(node: int) -> int:
-        while parents[node] != node:
-            parents[node] = node = parents[parents[node]]
-        return node
-
-    for pair in pairs:
-        one, other = sorted((root(nodes[pair.first]), root(nodes[pair.second])))
-        size = sizes[one] + sizes[other]
-        if one != other and (pair.exact or size <= min(limits[one], limits[other])):
-            parents[other], sizes[one] = one, size
-            limits[one] = min(limits[one], limits[other])
-    return [str(names[root(node)]) for node in nodes]  # names are sorted
-
-
-def _single_labels(data: ImageDataset) -> np.ndarray:
-    """Return class indices; zeros if images can have several classes."""
-    return np.zeros(len(data), int) if data.is_multi_label else data.labels
 
 
 def hash_to_unit(keys: Sequence[str], seed: int) -> np.ndarray:

@@ -73,14 +73,15 @@ class Estimate:
         widened = plain.interval * math.sqrt(1 + len(values) * test_share)
         return cls(mean=plain.mean, interval=widened)
 
-    def format(self, unit: float, digits: int) -> str:
+    def format(self, unit: float, digits: int, *, signed: bool = False) -> str:
         """Return mean and interval as text, in a unit.
 
         Args:
             unit: The unit, such as 0.01 for percent.
             digits: How many decimals to show.
+            signed: Whether a mean of 0 or more has a plus sign, as differences have.
         """
-        mean = f"{self.mean / unit:.{digits}f}"
+        mean = f"{self.mean / unit:{'+' if signed else ''}.{digits}f}"
         if math.isnan(self.interval):
             return mean
         return f"{mean} ± {self.interval / unit:.{digits}f}"

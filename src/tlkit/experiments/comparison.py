@@ -87,7 +87,7 @@ class Comparison:
             (
                 each.name,
                 each.accuracy.format(0.01, 2),
-                _format_difference(each.difference),
+                "" if each.difference is None else each.difference.format(0.01, 2, signed=True),
                 each.loss.format(1, 4),
                 each.seconds.format(1, 1),
                 "?" if each.memory is None else each.memory.format(1e6, 0),
@@ -186,7 +186,7 @@ def compare(
     return Comparison(
         images=splits[0].train.name,
         seeds=len(splits),
-        splits=1 if isinstance(data, Split) else len(splits),
+        splits=_count(splits),
         recipes=tuple(
             ComparedRecipe(
                 name=name,
@@ -235,7 +235,7 @@ def _subtract(
     first: Sequence[_Measured], other: Sequence[_Measured], splits: Sequence[Split]
 ) -> Estimate:
     """Return the difference in accuracy from the first recipe, paired by split or by image."""
-    if all(split is splits[0] for split in splits):
+    if _count(splits) == 1:
         rates = [np.mean([each.correct for each in rows], axis=0) for rows in (first, other)]
         return Estimate.from_images(rates[1] - rates[0])
     gains = [
@@ -246,10 +246,9 @@ def _subtract(
     return Estimate.from_splits(gains, test_share=statistics.mean(shares))
 
 
-def _format_difference(difference: Estimate | None) -> str:
-    if difference is None:
-        return ""
-    return ("+" if difference.mean > 0 else "") + difference.format(0.01, 2)
+def _count(splits: Sequence[Split]) -> int:
+    """Return how many different splits there are."""
+    return len({id(each) for each in splits})
 
 
 def _estimate(rows: Sequence[_Measured], key: str) -> Any:

@@ -47,7 +47,7 @@ class Experiment:
     the help of that option.
 
     Attributes:
-        data: A folder of classes, a .csv, .parquet or .npz file, mnist, fashion_mnist or cifar10.
+        data: A folder of classes, a .csv, .parquet or .npz file, or a set such as mnist or digits.
         add: More folders or tables of images, of these classes or of new ones, to train on too.
         recipe: The training recipe.
         recipe_options: More arguments of the recipe, such as epochs=4 freeze=0.6, or epochs=10,5.

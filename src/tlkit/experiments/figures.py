@@ -37,6 +37,7 @@ def draw(
     run: Run,
     evaluation: Evaluation,
     data: Data,
+    *,
     search: BackboneSearch | None = None,
     sample: "SampledFeatures | None" = None,
 ) -> tuple[dict[str, Figure], dict[str, str]]:
@@ -54,7 +55,8 @@ def draw(
     """
     sample = sample or SampledFeatures(model, data)
     figures, errors = {}, {}
-    for name, make in _list_figures(model, run, evaluation, data, search, sample).items():
+    makers = _list_figures(model, run, evaluation, data, search=search, sample=sample)
+    for name, make in makers.items():
         try:
             figures[name] = make()
         except Exception as error:  # a figure is not worth losing the report
@@ -96,6 +98,7 @@ def _list_figures(
     run: Run,
     evaluation: Evaluation,
     data: Data,
+    *,
     search: BackboneSearch | None,
     sample: "SampledFeatures",
 ) -> dict[str, Callable[[], Figure]]:

@@ -172,7 +172,9 @@ def gather_facts(
     compared = making.get("choice")
     chosen = None if compared is None else Choice.from_dict(compared)
     sample = figures.SampledFeatures(trained.model, parts.test, cache)
-    drawn, errors = figures.draw(trained.model, trained.run, evaluation, parts.test, search, sample)
+    drawn, errors = figures.draw(
+        trained.model, trained.run, evaluation, parts.test, search=search, sample=sample
+    )
     rejected = sample.share_rejected() if validated is None and "ood" in drawn else None
     facts = ReportFacts(
         **_describe_images(experiment, source, parts),

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +175,7 @@ def _load_images(name: str, classifier: keras.Model | None, data: str) -> ImageD
     if classifier is None:
         return loading.take_test_images(exported.load_images_for(name, data=data))
     experiment = loading.read_settings(name, classifier, data=data)
+    experiment = replace(experiment, group_column=None)  # without a split, groups do not matter
     dataset = loading.load_images(experiment, class_names=class_names(classifier))
     return loading.take_test_images(dataset)
 
@@ -216,9 +217,8 @@ def _to_row(run: ComparedRun) -> tuple[str, ...]:
     )
     if run.against_first is None:
         return (*row, "", "")
-    difference = run.against_first.difference.format(0.01, 2)
-    sign = "+" if run.against_first.difference.mean > 0 else ""
-    return (*row, f"{sign}{difference}", run.against_first.format_p().removeprefix("= "))
+    difference = run.against_first.difference.format(0.01, 2, signed=True)
+    return (*row, difference, run.against_first.format_p().removeprefix("= "))
 
 
 def _to_dict(run: ComparedRun) -> dict[str, Any]:

@@ -160,6 +160,20 @@ def load_run(folder: str | Path) -> Run:
         return Run(phases=tuple(_load_phase(phase, epochs) for phase in phases))
 
 
+@check_arguments
+def is_fine_tuned(model: str | Path) -> bool:
+    """Return whether a run has trained its backbone; False if the run is not known.
+
+    Args:
+        model: The run's folder, or its classifier.
+    """
+    path = Path(model)
+    run = path if path.is_dir() else path.parent
+    if not (run / "metrics.json").is_file() or not (run / "history.csv").is_file():
+        return False
+    return len(load_run(run).phases) > 1
+
+
 def _load_epoch(row: Mapping[str, str]) -> tuple[str, dict[str, float]]:
     """Return the phase of an epoch, and its values."""
     others = ("epoch", "phase")

@@ -9,7 +9,7 @@ from tlkit._internal.signatures import check_arguments
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Split
 from tlkit.errors import Argument, ConfigError, DataError
-from tlkit.experiments import folds, run_files, run_folder, split_csv
+from tlkit.experiments import folds, run_files, split_csv
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.experiments.loading import load_images
 
@@ -58,20 +58,6 @@ def take_held_out(split: Split) -> ImageDataset | None:
     """Return the test images of a split, or its validation images; None if it has neither."""
     test = split.test if len(split.test) else split.validation
     return test if len(test) else None
-
-
-@check_arguments
-def is_fine_tuned(model: str | Path) -> bool:
-    """Return whether a run has trained its backbone; False if the run is not known.
-
-    Args:
-        model: The run's folder, or its classifier.
-    """
-    path = Path(model)
-    run = path if path.is_dir() else path.parent
-    if not (run / "metrics.json").is_file() or not (run / "history.csv").is_file():
-        return False
-    return len(run_folder.load_run(run).phases) > 1
 
 
 @check_arguments

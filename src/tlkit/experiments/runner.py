@@ -172,9 +172,17 @@ def _run(
     claim.ran_out = trained.budget_ran_out is not None
     stored = cache if cache and cache.folder and _is_backbone_unchanged(trained) else None
     with stages.measure("evaluation"):
-        how = {"fit": fit, "cache": cache, "stored": stored}
         result = _evaluate(
-            experiment, source, parts, trained, claim, on_message, verbose=verbose, **how
+            experiment,
+            source,
+            parts,
+            trained,
+            claim=claim,
+            fit=fit,
+            cache=cache,
+            stored=stored,
+            on_message=on_message,
+            verbose=verbose,
         )
     trained = replace(trained, model=accept_any_size(trained.model))
     result = replace(result, search=search, trained=trained)
@@ -191,11 +199,18 @@ def _run(
             on_message=on_message,
             cache=None if experiment.folds else stored,
         )
+    _print_end(claim, stages, on_message)
+    return replace(result, stages=stages.seconds)
+
+
+def _print_end(
+    claim: run_state.Claim, stages: Stages, on_message: Callable[[object], None]
+) -> None:
+    """Print how long each stage took, where the report is, and what to do next."""
     since = "since it went on: " if claim.is_resumed else ""
     on_message(f"{since}{stages}\nwrote {claim.folder / 'report.html'}")
     run_name = shlex.quote(str(claim.folder))
     on_message(f"next: open it in a browser, or type tlkit predict {run_name} IMAGE")
-    return replace(result, stages=stages.seconds)
 
 
 def _evaluate(
@@ -203,9 +218,9 @@ def _evaluate(
     source: ImageDataset,
     parts: Split,
     trained: Trained,
+    *,
     claim: run_state.Claim,
     on_message: Callable[[object], None],
-    *,
     fit: Callable[..., Trained],
     cache: Cache | None,
     stored: Cache | None,

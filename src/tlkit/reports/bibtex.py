@@ -18,7 +18,7 @@ class Reference:
     """A publication, or a program.
 
     Attributes:
-        key: What it is cited by, such as "sandler2018".
+        key: The key to cite it by, such as "sandler2018".
         authors: Its authors, as printed.
         title: Its title.
         venue: The journal with its volume, the conference in short, "arXiv", or a version.
@@ -77,7 +77,7 @@ class Reference:
         return self.authors.replace(", ", " and ")
 
     def _describe_place(self) -> tuple[str, dict[str, str]]:
-        """Return the kind of entry, and the fields that say where it was published."""
+        """Return the kind of entry, and the fields of the place of publication."""
         if self.venue in _CONFERENCES:
             return "inproceedings", {"booktitle": _CONFERENCES[self.venue]}
         if not self.link:

@@ -76,7 +76,7 @@ def fit_sites(
     first = next(pieces)
     found_sites, reader = sites.find_sites(model, first.images, max_features)
     total = _count_images(inputs, sample)
-    runner = _prepare(engine, reader, found_sites, first.images, cache, total)
+    runner = _prepare(engine, reader, found_sites, first.images, cache=cache, num_images=total)
     progress, done = progress or CacheProgress(verbose=False), 0
     fits = [CrossValidation(site.num_features, classes, solver) for site in found_sites]
     groups = _sampled_groups(data, sample, seed)
@@ -117,6 +117,7 @@ def _prepare(
     reader: sites.FeatureReader,
     found_sites: Sequence[sites.Site],
     images: Any,
+    *,
     cache: Cache | None,
     num_images: int | None,
 ) -> selection.Engine | StoredTrunk:
