@@ -150,8 +150,8 @@ def _train_fast(images: Split, weights: str, options: argparse.Namespace) -> Row
     evaluation = tlkit.evaluate(trained.model, images.test)
     last = tlkit.models.backbone_of(trained.model).layers[-1].name
     print(
-        f"   the backbone ends at {last}; {evaluation.accuracy:.2%} of the test images are classified "
-        f"correctly after {trained.seconds:.0f} s"
+        f"   the backbone ends at {last}; {evaluation.accuracy:.2%} of the test images are "
+        f"classified correctly after {trained.seconds:.0f} s"
     )
     return _row("fast", trained.model, evaluation, trained.seconds)
 
