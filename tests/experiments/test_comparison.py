@@ -100,27 +100,31 @@ def test_a_difference_over_splits_is_paired_by_split_and_widened(
         _compare_fakes(monkeypatch, splits, seeds=2)
 
 
-def test_it_says_which_recipe_and_seed_is_running(
+def test_it_says_which_run_is_running_and_how_long_the_rest_will_take(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Stop(Exception):  # noqa: N818  # the training itself is not what is tested
         pass
 
+    now = [0.0]
+
     def train(self: recipes.Recipe, *_: object, seed: int, **__: object) -> None:
         if (self.name, seed) == ("b", 1):
             raise Stop
+        now[0] += {"a": 10, "b": 30}[self.name]
 
     measured = dict.fromkeys(("accuracy", "loss", "seconds", "model_bytes", "num_parameters"), 1.0)
     monkeypatch.setattr(recipes.Recipe, "train", train)
     monkeypatch.setattr(comparison, "_evaluate", lambda trained, data: (measured, np.ones(3)))
+    monkeypatch.setattr(comparison.time, "perf_counter", lambda: now[0])
     named = [replace(recipes.fast(), name=name) for name in "ab"]
     with pytest.raises(Stop):
         tlkit.experiments.compare(named, tlkit.datasets.digits(), seeds=2)
     assert capsys.readouterr().out.splitlines() == [
         "a, seed 0: run 1 of 4",
-        "b, seed 0: run 2 of 4",
-        "a, seed 1: run 3 of 4",
-        "b, seed 1: run 4 of 4",
+        "b, seed 0: run 2 of 4, about 30.0 s left",
+        "a, seed 1: run 3 of 4, about 40.0 s left",
+        "b, seed 1: run 4 of 4, about 30.0 s left",
     ]
 
 

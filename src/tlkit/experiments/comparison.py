@@ -2,6 +2,7 @@
 
 import statistics
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +17,8 @@ from tlkit._internal.html import render_html
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import build_table, render_text
 from tlkit._internal.temporaries import temporary_folder
-from tlkit._internal.text import plural
+from tlkit._internal.text import duration, plural
+from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.progress import CacheProgress
 from tlkit.data.splits import Split
 from tlkit.errors import Argument, ConfigError
@@ -130,6 +132,7 @@ def compare(
     weights: str | None = "imagenet",
     backbone_options: Mapping[str, Any] | None = None,
     budget: float | None = None,
+    cache: Cache | None = DEFAULT,
     verbose: bool = True,
 ) -> Comparison:
     """Train each recipe with each seed, and evaluate it on the test images.
@@ -154,7 +157,10 @@ def compare(
         weights: As for `Recipe.train`.
         backbone_options: As for `Recipe.train`.
         budget: Maximum minutes of each run, as for `Recipe.train`.
-        verbose: Whether to print the recipe and seed of each run, and a line for every epoch.
+        cache: As for `Recipe.train`. With a folder, runs read the features that earlier ones stored
+            there: the comparison is faster, but the seconds of the recipes can't be compared.
+        verbose: Whether to print the recipe and seed of each run, about how long the rest will
+            take, and a line for every epoch.
 
     Raises:
         ConfigError: `recipes` is empty or two have the same name, or a number is wrong.
@@ -166,8 +172,8 @@ def compare(
     for seed, split in enumerate(splits):
         for recipe in named:
             keras.backend.clear_session()
-            done = sum(map(len, runs.values()))
-            lines.print(f"{recipe.name}, seed {seed}: run {done + 1} of {len(splits) * len(named)}")
+            lines.print(f"{recipe.name}, seed {seed}: {_describe_progress(runs, len(splits))}")
+            started = time.perf_counter()
             trained, memory = _measure_memory(
                 partial(
                     recipe.train,
@@ -177,11 +183,13 @@ def compare(
                     backbone_options=backbone_options,
                     seed=seed,
                     budget=budget,
+                    cache=cache,
                     verbose=verbose,
                 )
             )
             values, correct = _evaluate(trained, split)
-            runs[recipe.name].append(_Measured({**values, "memory": memory}, correct))
+            took = time.perf_counter() - started
+            runs[recipe.name].append(_Measured({**values, "memory": memory}, correct, took))
     first = next(iter(runs.values()))
     return Comparison(
         images=splits[0].train.name,
@@ -200,10 +208,30 @@ def compare(
 
 @dataclass(frozen=True)
 class _Measured:
-    """The measurements of one run, and whether it classifies each test image correctly."""
+    """The measurements of one run.
+
+    Attributes:
+        values: The measurements by name.
+        correct: Whether each test image is classified correctly.
+        seconds: The time for training and evaluating.
+    """
 
     values: Mapping[str, float | None]
     correct: np.ndarray
+    seconds: float
+
+
+def _describe_progress(runs: Mapping[str, Sequence[_Measured]], num_each: int) -> str:
+    """Return the number of the next run, and about how long all that are left will take."""
+    seconds = {name: [row.seconds for row in rows] for name, rows in runs.items()}
+    done = [each for rows in seconds.values() for each in rows]
+    words = f"run {len(done) + 1} of {num_each * len(runs)}"
+    if not done:
+        return words
+    left = sum(
+        (num_each - len(rows)) * statistics.mean(rows or done) for rows in seconds.values()
+    )
+    return f"{words}, about {duration(left)} left"
 
 
 def _name(recipes: Sequence[Recipe] | Mapping[str, Recipe]) -> list[Recipe]:
