@@ -1,9 +1,12 @@
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
 
+import tlkit
 from tlkit.errors import ConfigError
-from tlkit.models.flat_graph import Part, flatten
+from tlkit.models.flat_graph import Part, find_specs, flatten
 
 
 def test_a_backbone_nested_twice_and_called_twice_is_flattened() -> None:
@@ -37,3 +40,44 @@ def test_a_model_without_a_graph_is_refused() -> None:
 
     with pytest.raises(ConfigError, match="`model` must be a functional model, got 'opaque'"):
         flatten(Opaque(name="opaque"))
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (None, None, 3)])
+def test_specs_are_the_shapes_and_dtypes_of_the_values(shape: tuple[int | None, ...]) -> None:
+    model = tlkit.build_classifier(
+        "mobilenet_v2", 3, weights=None, image_size=64, input_shape=shape
+    )
+    sample = np.zeros((2, 64, 64, 3), "uint8")
+    graph = flatten(model)
+    specs = find_specs(model, graph, sample)
+    whole = Part(graph.steps, graph.inputs, graph.outputs, name="whole")
+    values = whole.run(keras.ops.convert_to_tensor(sample[:1]), training=False)[1]
+    del values[graph.inputs[0]]
+    assert {each: (specs[each].shape, specs[each].dtype) for each in values} == {
+        each: (tuple(value.shape), keras.backend.standardize_dtype(value.dtype))
+        for each, value in values.items()
+    }
+
+
+def test_a_size_that_keras_knows_is_not_found_by_running_the_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(4, 3)(inputs))
+    monkeypatch.setattr(Part, "run", None)
+    specs = find_specs(model, flatten(model), np.zeros((1, 8, 8, 3)))
+    assert [spec.shape for spec in specs.values()] == [(1, 8, 8, 3), (1, 6, 6, 4)]
+
+
+def test_shapes_that_a_layer_of_a_user_states_wrongly_are_not_believed() -> None:
+    class Halve(keras.layers.Layer):
+        def call(self, images: Any) -> Any:
+            return images[:, ::2, ::2]
+
+        def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+            return shape
+
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, Halve()(inputs))
+    specs = find_specs(model, flatten(model), np.zeros((1, 8, 8, 3)))
+    assert [spec.shape for spec in specs.values()] == [(1, 8, 8, 3), (1, 4, 4, 3)]

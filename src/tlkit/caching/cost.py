@@ -10,7 +10,7 @@ import keras
 from tlkit._internal import arguments
 from tlkit._internal.text import show
 from tlkit.errors import ConfigError
-from tlkit.models.flat_graph import Graph, Step, TensorId
+from tlkit.models.flat_graph import Graph, Step, TensorId, TensorSpec
 
 _FEATURE_AXES = 2  # images and features
 FEATURE_BYTES = 4
@@ -37,20 +37,22 @@ class Place:
     num_bytes: int
 
 
-def list_places(graph: Graph, fixed: Sequence[Step], values: Mapping[TensorId, Any]) -> list[Place]:
+def list_places(
+    graph: Graph, fixed: Sequence[Step], specs: Mapping[TensorId, TensorSpec]
+) -> list[Place]:
     """Return every place after a fixed step that the input images do not cross.
 
     Args:
         graph: The whole graph.
         fixed: The steps whose results for an image are always equal, in order.
-        values: The value of each tensor of the graph for some image.
+        specs: Shape and dtype of each tensor of the graph.
     """
     return [
         Place(
             num_steps=count,
             name=fixed[count - 1].operation.name,
             tensors=tensors,
-            num_bytes=sum(math.prod(values[each].shape[1:]) for each in tensors) * FEATURE_BYTES,
+            num_bytes=sum(math.prod(specs[each].shape[1:]) for each in tensors) * FEATURE_BYTES,
         )
         for count in range(1, len(fixed) + 1)
         if (tensors := _find_crossing(graph, fixed[:count]))
@@ -83,11 +85,14 @@ def choose_named(places: Sequence[Place], name: str) -> Place:
 # considered. If the head reads several layers, the cut is before their features are concatenated,
 # since a probe has stored them separately.
 def choose_cheapest(
-    graph: Graph, fixed: Sequence[Step], values: Mapping[TensorId, Any], places: Sequence[Place]
+    graph: Graph,
+    fixed: Sequence[Step],
+    specs: Mapping[TensorId, TensorSpec],
+    places: Sequence[Place],
 ) -> Place:
     """Return the place with the fewest bytes of those that add little work to a training step."""
     work = {
-        id(step): count_multiply_adds(step.operation, values[step.outputs[0]].shape)
+        id(step): count_multiply_adds(step.operation, specs[step.outputs[0]].shape)
         for step in graph.steps
     }
     before = [work[id(step)] for step in fixed]
@@ -100,15 +105,15 @@ def choose_cheapest(
 
     def rank(place: Place) -> tuple[int, bool, int]:
         last = fixed[place.num_steps - 1]
-        return place.num_bytes, concatenates_features(last, values), -place.num_steps
+        return place.num_bytes, concatenates_features(last, specs), -place.num_steps
 
     return min(possible, key=rank)
 
 
-def concatenates_features(step: Step, values: Mapping[TensorId, Any]) -> bool:
+def concatenates_features(step: Step, specs: Mapping[TensorId, TensorSpec]) -> bool:
     """Return whether a step concatenates feature vectors (not maps)."""
     joins = isinstance(step.operation, keras.layers.Concatenate)
-    return joins and len(values[step.outputs[0]].shape) == _FEATURE_AXES
+    return joins and len(specs[step.outputs[0]].shape) == _FEATURE_AXES
 
 
 def explain_choice(places: Sequence[Place], chosen: Place, *, by_name: bool) -> str:

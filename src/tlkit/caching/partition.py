@@ -10,7 +10,7 @@ import numpy as np
 
 from tlkit._internal.keras_private import flatten_layers, own_non_trainable, seed_generators
 from tlkit.caching import cost
-from tlkit.models.flat_graph import Graph, Part, Step, TensorId, flatten
+from tlkit.models.flat_graph import Graph, Step, TensorId, find_specs, flatten
 from tlkit.models.freezing import FreezePlan, find_batchnorm
 
 _DROPOUTS = ("Dropout", "StochasticDepth", "DropPath", "DropConnect")
@@ -72,7 +72,7 @@ def find_cut(
     Args:
         model: The classifier.
         plan: The freeze plan of its backbone.
-        sample: Some raw images; the first is run to find the shapes.
+        sample: Some raw images, to find the shapes.
         after: The name of the layer to cut after; None chooses by cost.
         views: Whether layers that augment images may be part of the trunk.
 
@@ -84,13 +84,10 @@ def find_cut(
     frozen = {id(part) for part in flatten_layers(*plan.frozen)}
     fixed = _list_fixed_steps(graph, frozen, views=views)
     _check_weights(graph, fixed)
-    whole = Part(
-        graph.steps, graph.inputs, graph.outputs, input_dtype=model.inputs[0].dtype, name="whole"
-    )
-    values = whole.run(keras.ops.convert_to_tensor(sample[:1]), training=False)[1]
-    places = cost.list_places(graph, fixed, values)
+    specs = find_specs(model, graph, sample)
+    places = cost.list_places(graph, fixed, specs)
     if after is None:
-        chosen = cost.choose_cheapest(graph, fixed, values, places)
+        chosen = cost.choose_cheapest(graph, fixed, specs, places)
     else:
         chosen = cost.choose_named(places, after)
     before = fixed[: chosen.num_steps]
@@ -102,9 +99,9 @@ def find_cut(
         trunk=trunk,
         tail=tail,
         tensors=chosen.tensors,
-        shapes=tuple(tuple(values[tensor].shape[1:]) for tensor in chosen.tensors),
-        dtypes=tuple(_dtype(values[tensor]) for tensor in chosen.tensors),
-        input_shapes=tuple(tuple(values[step.inputs[0]].shape) for step in tail),
+        shapes=tuple(specs[tensor].shape[1:] for tensor in chosen.tensors),
+        dtypes=tuple(specs[tensor].dtype for tensor in chosen.tensors),
+        input_shapes=tuple(specs[step.inputs[0]].shape for step in tail),
         disabled_layers=_list_random(
             trunk, lambda layer: _is_dropout(layer) and id(layer) in frozen
         ),
@@ -199,7 +196,3 @@ def select_needed(steps: Sequence[Step], tensors: Iterable[TensorId]) -> tuple[S
             wanted.update(step.inputs)
             found.append(step)
     return tuple(reversed(found))
-
-
-def _dtype(tensor: Any) -> str:
-    return str(keras.backend.standardize_dtype(tensor.dtype))

@@ -228,9 +228,7 @@ def _describe_progress(runs: Mapping[str, Sequence[_Measured]], num_each: int) -
     words = f"run {len(done) + 1} of {num_each * len(runs)}"
     if not done:
         return words
-    left = sum(
-        (num_each - len(rows)) * statistics.mean(rows or done) for rows in seconds.values()
-    )
+    left = sum((num_each - len(rows)) * statistics.mean(rows or done) for rows in seconds.values())
     return f"{words}, about {duration(left)} left"
 
 

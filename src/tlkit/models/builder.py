@@ -13,7 +13,7 @@ from tlkit.errors import Argument, ConfigError
 from tlkit.models import backbone_checks, backbones, feature_extraction, token_backbone
 from tlkit.models.backbone_source import BackboneSource
 from tlkit.models.feature_extraction import Pooling
-from tlkit.models.inspection import probabilities_of
+from tlkit.models.inspection import backbone_of, probabilities_of
 from tlkit.models.layers import ClassProbabilities, GrayToRGBResize, Interpolation
 from tlkit.models.pixels import PixelFormat, parse
 
@@ -151,10 +151,11 @@ def build_classifier(
 
 @check_arguments
 def accept_any_size(model: keras.Model) -> keras.Model:
-    """Return a copy of a classifier that accepts images of any height and width.
+    """Return a classifier with the same backbone that accepts images of any height and width.
 
     A classifier always resizes images to the backbone's size; only its input is fixed to the size
-    of the training images. The copy still decodes image files at that size.
+    of the training images. The result still decodes image files at that size. It shares the
+    backbone with the classifier, and has a copy of all other layers.
 
     Args:
         model: A classifier from build_classifier.
@@ -169,7 +170,11 @@ def accept_any_size(model: keras.Model) -> keras.Model:
     if None in (height, width):
         return model
 
+    backbone = backbone_of(model)
+
     def copy(layer: keras.Layer) -> keras.Layer:
+        if layer is backbone:  # copying its layers takes most of a second
+            return layer
         config = layer.get_config()
         if isinstance(layer, GrayToRGBResize):
             config["file_size"] = (height, width)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 from typing_extensions import override
 
 from tlkit._internal.keras_private import functional_inside, has_graph, nodes_in_order
@@ -47,12 +48,14 @@ class Step:
         arguments: `(args, kwargs)` of the call, with a TensorId in place of each tensor.
         inputs: The tensors that the call reads.
         outputs: The tensors that the call returns.
+        symbols: Keras' symbolic tensors of the outputs, with the shapes that Keras inferred.
     """
 
     operation: Any
     arguments: Any
     inputs: tuple[TensorId, ...]
     outputs: tuple[TensorId, ...]
+    symbols: tuple[Any, ...]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -149,6 +152,51 @@ class Part(keras.Model):
         return [values[tensor] for tensor in outputs], values
 
 
+@dataclass(frozen=True)
+class TensorSpec:
+    """The shape and the dtype of a tensor."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def find_specs(model: keras.Model, graph: Graph, sample: np.ndarray) -> dict[TensorId, TensorSpec]:
+    """Return shape and dtype of every tensor of a flat graph, for a batch of one image.
+
+    Keras has inferred them if the model accepts images of one size only; running a large model on
+    one image takes a quarter of a second. For other models, and those with layers of other
+    packages, whose inferred shapes may be wrong, the first image is run.
+
+    Args:
+        model: The model with this graph; it has one input.
+        graph: The result of `flatten`.
+        sample: Some raw images.
+    """
+    image = keras.KerasTensor((1, *sample.shape[1:]), model.inputs[0].dtype)
+    known = {graph.inputs[0]: image}
+    for step in graph.steps:
+        known |= zip(step.outputs, step.symbols, strict=True)
+    specs = {tensor: _read_spec(symbol) for tensor, symbol in known.items()}
+    is_known = all(None not in spec.shape for spec in specs.values())
+    if is_known and all(_is_inferred(step.operation) for step in graph.steps):
+        return specs
+    whole = Part(graph.steps, graph.inputs, graph.outputs, input_dtype=image.dtype, name="whole")
+    values = whole.run(keras.ops.convert_to_tensor(sample[:1]), training=False)[1]
+    return {tensor: _read_spec(value) for tensor, value in values.items()}
+
+
+def _read_spec(tensor: Any) -> TensorSpec:
+    """Return the shape, with a batch of 1 where it is unknown, and the dtype of a tensor."""
+    batch, *rest = tensor.shape or (1,)
+    shape = (1 if batch is None else batch, *rest) if len(tensor.shape) else ()
+    return TensorSpec(shape, str(keras.backend.standardize_dtype(tensor.dtype)))
+
+
+def _is_inferred(operation: Any) -> bool:
+    """Return whether an operation is of a package whose inferred shapes can be relied on."""
+    return type(operation).__module__.partition(".")[0] in ("keras", "tlkit")
+
+
 def _call(
     function: Callable[..., Any], step: Step, values: dict[TensorId, Any], training: bool | None
 ) -> Any:
@@ -192,6 +240,7 @@ def _append_steps(
                     arguments=_replace_tensors(node.arguments, known),
                     inputs=tuple(node_inputs),
                     outputs=tuple(node_outputs),
+                    symbols=tuple(node.outputs),
                 )
             )
         known |= zip(map(id, node.outputs), node_outputs, strict=True)

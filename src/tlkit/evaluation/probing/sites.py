@@ -13,7 +13,7 @@ from tlkit.caching import cost, fingerprint, partition
 from tlkit.errors import ConfigError
 from tlkit.models import blocks, feature_extraction, flat_graph
 from tlkit.models.feature_extraction import Pooling
-from tlkit.models.flat_graph import Graph, Part, Step, TensorId
+from tlkit.models.flat_graph import Graph, Part, Step, TensorId, TensorSpec
 from tlkit.models.inspection import backbone_of
 from tlkit.models.token_backbone import TokenLayout
 
@@ -104,7 +104,7 @@ def find_sites(
 
     Args:
         model: The classifier.
-        sample: Some raw images; the first passes through the model to find the shapes.
+        sample: Some raw images, to find the shapes.
         max_features: The maximum number of features per image of the finest grid.
 
     Raises:
@@ -112,17 +112,14 @@ def find_sites(
     """
     graph = flat_graph.flatten(model)
     dtype = model.inputs[0].dtype
-    everything = Part(graph.steps, graph.inputs, graph.outputs, input_dtype=dtype, name="whole")
-    values = everything.run(keras.ops.convert_to_tensor(sample[:1]), training=False)[1]
+    specs = flat_graph.find_specs(model, graph, sample)
     tensors = {id(step.operation): step.outputs[0] for step in graph.steps}
-    outputs = {operation: values[tensor] for operation, tensor in tensors.items()}
+    outputs = {operation: specs[tensor] for operation, tensor in tensors.items()}
     sites = []
     backbone = backbone_of(model)
     for layer in _readable_layers(backbone, outputs):
         tensor = tensors[id(_last_layer(layer))]
-        multiply_adds, num_parameters = _cost(
-            partition.select_needed(graph.steps, [tensor]), values
-        )
+        multiply_adds, num_parameters = _cost(partition.select_needed(graph.steps, [tensor]), specs)
         sites += [
             Site(
                 layer=layer.name,
@@ -131,13 +128,11 @@ def find_sites(
                 num_features=num_features,
                 multiply_adds=multiply_adds,
                 num_parameters=num_parameters,
-                map_size=_map_size(tuple(values[tensor].shape), backbone),
+                map_size=_map_size(specs[tensor].shape, backbone),
             )
-            for pooling, num_features in _poolings(
-                tuple(values[tensor].shape), max_features, backbone
-            )
+            for pooling, num_features in _poolings(specs[tensor].shape, max_features, backbone)
         ]
-    shapes = [tuple(values[site.tensor].shape) for site in sites]
+    shapes = [specs[site.tensor].shape for site in sites]
     return sites, FeatureReader(graph, sites, backbone, dtype, shapes)
 
 
@@ -241,10 +236,10 @@ def _next_unpadded(layers: Sequence[Any], index: int) -> int | None:
     return next((each for each in later if not isinstance(layers[each], _PADDING)), None)
 
 
-def _cost(steps: Sequence[Step], values: dict[TensorId, Any]) -> tuple[int, int]:
+def _cost(steps: Sequence[Step], specs: dict[TensorId, TensorSpec]) -> tuple[int, int]:
     """Return the multiply-adds and the parameters of some steps."""
     work = sum(
-        cost.count_multiply_adds(step.operation, values[step.outputs[0]].shape) for step in steps
+        cost.count_multiply_adds(step.operation, specs[step.outputs[0]].shape) for step in steps
     )
     layers = {id(step.operation): step.operation for step in steps}.values()
     return work, sum(layer.count_params() for layer in layers if isinstance(layer, keras.Layer))
