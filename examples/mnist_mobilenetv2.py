@@ -28,14 +28,13 @@ with quiet.hide_startup():  # no environment variable hides all that TensorFlow 
     import keras
 
 import tlkit
-from tlkit import freezing, recipes, splits
+from tlkit import freezing, recipes
 from tlkit.data import Split
-from tlkit.experiments import Trained, run_folder
+from tlkit.experiments import Experiment, Trained, run_folder
 from tlkit.recipes import Recipe
 
 RECIPES = ("mnist_as_described", "few_images", "fast")
-IMAGENET = "ImageNet weights"
-STARTER = "tlkit's starter weights (alpha 0.35)"
+WEIGHTS = {"imagenet": "ImageNet weights", "starter": "tlkit's starter weights (alpha 0.35)"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +56,18 @@ def main(arguments: list[str] | None = None) -> Path:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every new model
 
     _step(1, "Load the images")
-    images, missing = _images(options)
+    experiment, images = _load(options)
+    missing = []
+    if experiment.data == "digits":
+        missing = [f"{images.train.name} (1,797 real images) in place of MNIST"]
     _step(2, "Load the backbone's weights")
-    model, recipe, weights = _model(images, options, has_mnist=not missing)
-    if weights == STARTER and options.weights is None:
+    experiment, model = _build(experiment, images, options)
+    recipe, weights = recipes.for_experiment(experiment), WEIGHTS[experiment.weights]
+    if experiment.weights == "starter" and options.weights is None:
         missing = [*missing, f"{weights} in place of ImageNet's"]
     if missing:
         print(f"   Downloads failed; this run uses {' and '.join(missing)}.")
-    name = images.train.name
-    about = f"{recipe.name} on {name}: {recipe.backbone}, {weights}, {options.image_size} px"
-    print(f"   {about}")
+    print(f"   {recipe.name} on {images.train.name}: {recipe.backbone}, {weights}")
     print(
         f"   {len(images.train):,} images to train, {len(images.validation):,} held out from them "
         f"for validation, {len(images.test):,} to test"
@@ -75,7 +76,7 @@ def main(arguments: list[str] | None = None) -> Path:
     rows = []
     if options.recipe is None:
         _step(3, "Train by the recipe fast: probe the backbone, cut it, solve the head")
-        rows.append(_train_fast(images, weights, options))
+        rows.append(_train_fast(images, experiment))
     _step(4, "Build the model: grey to RGB, resizing, rescaling, backbone, pooling, softmax head")
     print(f"   {model.input_shape} raw pixels in, {model.output_shape} probabilities out")
     _step(5, "Encode the labels one-hot")
@@ -100,51 +101,87 @@ def main(arguments: list[str] | None = None) -> Path:
         print(f"   {tlkit.calibrate(model, validation)}")
     evaluation = tlkit.evaluate(model, test)
     print(evaluation)
+    others = {row.name: row.evaluation for row in rows}
     rows.append(_row(recipe.name, model, evaluation, seconds))
 
     _step(9, "Save the run, and draw its report")
-    trained = Trained(recipe=recipe.name, model=model, run=run, seconds=seconds)
-    settings = _settings(options, arguments)
-    report = tlkit.experiments.describe_training(
-        recipe,
-        images,
-        trained,
-        evaluation,
-        weights="imagenet" if weights == IMAGENET else "starter",
-        command=shlex.join(["python", *settings["command"]]),
-        seed=options.seed,
-    )
-    folder = run_folder.save_run(
-        options.out or Path("runs") / _name(images, weights),
-        model=model,
-        run=run,
+    typed = sys.argv[1:] if arguments is None else arguments
+    folder = tlkit.experiments.save_training(
+        experiment,
+        options.out or Path("runs") / _name(images, experiment),
+        images=images,
+        trained=Trained(recipe=recipe.name, model=model, run=run, seconds=seconds),
         evaluation=evaluation,
-        figures={},
-        report=report,
-        about=about,
-        config={
-            "data": name,
-            "weights": weights,
-            "recipe": recipe.name,
-            **settings,
-            "epochs": [phase.num_epochs for phase in run.phases],
-        },
-        metrics={"comparison": _comparison(rows)} if len(rows) > 1 else {},
+        command=shlex.join(["python", "examples/mnist_mobilenetv2.py", *typed]),
+        others=others,
     )
     print(f"   {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     if len(rows) > 1:
         _step(10, "Compare both recipes on the same test images")
         print(_compare(rows))
-        print(f'   {folder / "metrics.json"} has these numbers under "comparison"')
     return folder
 
 
-def _train_fast(images: Split, weights: str, options: argparse.Namespace) -> Row:
+def _load(options: argparse.Namespace) -> tuple[Experiment, Split]:
+    """Load MNIST or, if it was not asked for and can't be downloaded, scikit-learn's digits.
+
+    A tenth of the training images is held out. Training is followed and calibrated on these, so
+    that the test images are used for the results alone. `tlkit train` holds out the same ones.
+    """
+    experiment = Experiment(
+        options.data or "mnist",
+        recipe="fast",  # until it is known which weights there are
+        image_size=options.image_size,
+        limit=options.limit,
+        seed=options.seed,
+    )
+    try:
+        return experiment, tlkit.experiments.load_split(experiment)
+    except tlkit.errors.DownloadError:
+        if options.data is not None:
+            raise
+    experiment = replace(experiment, data="digits")
+    return experiment, tlkit.experiments.load_split(experiment)
+
+
+def _build(
+    experiment: Experiment, images: Split, options: argparse.Namespace
+) -> tuple[Experiment, keras.Model]:
+    """Build the model on ImageNet weights or, if they can't be downloaded, the starter's.
+
+    The recipe `mnist_as_described` is for MNIST and ImageNet weights; `few_images` for the others.
+    """
+    size = options.image_size
+    if options.weights != "starter":
+        usual = "few_images" if experiment.data == "digits" else "mnist_as_described"
+        chosen = replace(experiment, **_settings(options, usual))
+        try:
+            return chosen, recipes.for_experiment(chosen).build(images.train, image_size=size)
+        except tlkit.errors.DownloadError:
+            if options.weights == "imagenet":
+                raise
+    chosen = replace(experiment, **_settings(options, "few_images"), weights="starter")
+    recipe = recipes.for_experiment(chosen)
+    return chosen, recipe.build(images.train, image_size=size, weights="starter")
+
+
+def _settings(options: argparse.Namespace, usual: str) -> dict[str, Any]:
+    """Return the recipe and its settings, as fields of an Experiment."""
+    recipe = options.recipe or usual
+    if recipe == "fast":  # it has neither epochs nor BatchNormalization to choose
+        return {"recipe": recipe}
+    chosen = [f"batchnorm={options.batchnorm}"]
+    if options.epochs is not None:
+        chosen.append(f"epochs={','.join(map(str, options.epochs))}")
+    return {"recipe": recipe, "recipe_options": tuple(chosen)}
+
+
+def _train_fast(images: Split, experiment: Experiment) -> Row:
     trained = recipes.fast().train(
         images.train,
-        image_size=options.image_size,
-        weights="imagenet" if weights == IMAGENET else "starter",
-        seed=options.seed,
+        image_size=experiment.image_size,
+        weights=experiment.weights,
+        seed=experiment.seed,
         verbose=False,
     )
     evaluation = tlkit.evaluate(trained.model, images.test)
@@ -171,88 +208,9 @@ def _compare(rows: list[Row]) -> str:
         f"{row.seconds:>9.0f} s{row.num_parameters:>12,}"
         for row in rows
     ]
-    return "\n".join([*lines, f"   McNemar's test: {_test(rows)}"])
-
-
-def _test(rows: list[Row]) -> tlkit.evaluation.McNemar:
     first, second = (row.evaluation for row in rows)
-    return tlkit.evaluation.mcnemar(first, second)
-
-
-def _comparison(rows: list[Row]) -> dict[str, Any]:
-    """Return the comparison of both recipes as values that JSON can hold."""
-    found = _test(rows)
-    return {
-        "recipes": [
-            {
-                "name": row.name,
-                "accuracy": row.evaluation.accuracy,
-                "loss": row.evaluation.loss,
-                "seconds": row.seconds,
-                "parameters": row.num_parameters,
-            }
-            for row in rows
-        ],
-        "only_first": found.only_first,
-        "only_second": found.only_second,
-        "p_value": found.p_value,
-    }
-
-
-def _images(options: argparse.Namespace) -> tuple[Split, list[str]]:
-    """Load the images, and describe the substitute if MNIST was not asked for and is missing."""
-    missing = []
-    if options.data not in (None, "mnist"):
-        images = tlkit.datasets.mnist(options.data)
-    else:
-        try:
-            images = tlkit.datasets.mnist()
-        except tlkit.errors.DownloadError:
-            if options.data == "mnist":
-                raise
-            images = tlkit.datasets.digits()
-            missing = [f"{images.train.name} (1,797 real images) in place of MNIST"]
-    images = images if options.limit is None else images.limited(options.limit)
-    return _hold_out(images, options.seed), missing
-
-
-def _hold_out(images: Split, seed: int) -> Split:
-    """Return the images with a tenth of the training images as validation images.
-
-    Training is followed and calibrated on these, so that the test images are used for the results
-    alone. `tlkit train` holds out the same ones.
-    """
-    train, validation = splits.hold_out(images.train, 0.1, seed=seed)
-    return replace(images, train=train, validation=validation, own_parts=("train", "test"))
-
-
-def _recipe(options: argparse.Namespace, *, fallback: str) -> Recipe:
-    if options.recipe == "fast":
-        return recipes.fast()  # it has neither epochs nor BatchNormalization to choose
-    settings = {} if options.epochs is None else {"epochs": tuple(options.epochs)}
-    return recipes.get(options.recipe or fallback, batchnorm=options.batchnorm, **settings)
-
-
-def _model(
-    images: Split, options: argparse.Namespace, *, has_mnist: bool
-) -> tuple[keras.Model, Recipe, str]:
-    """Build the model on ImageNet weights or, if they can't be downloaded, the starter's.
-
-    The recipe `mnist_as_described` is for MNIST and ImageNet weights; `few_images` for the others.
-    """
-    if options.weights != "starter":
-        recipe = _recipe(options, fallback="mnist_as_described" if has_mnist else "few_images")
-        try:
-            return recipe.build(images.train, image_size=options.image_size), recipe, IMAGENET
-        except tlkit.errors.DownloadError:
-            if options.weights == "imagenet":
-                raise
-    recipe = _recipe(options, fallback="few_images")
-    return (
-        recipe.build(images.train, image_size=options.image_size, weights="starter"),
-        recipe,
-        STARTER,
-    )
+    test = tlkit.evaluation.mcnemar(first, second)
+    return "\n".join([*lines, f"   McNemar's test: {test}"])
 
 
 def _describe_freezing(model: keras.Model, recipe: Recipe) -> str:
@@ -269,16 +227,9 @@ def _describe_freezing(model: keras.Model, recipe: Recipe) -> str:
     )
 
 
-def _name(images: Split, weights: str) -> str:
-    kind = "imagenet" if weights == IMAGENET else "starter"
-    return f"{images.train.name.replace(' ', '-')}-{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def _settings(options: argparse.Namespace, arguments: list[str] | None) -> dict[str, Any]:
-    recorded = ("data", "out", "recipe", "weights")
-    settings = {name: value for name, value in vars(options).items() if name not in recorded}
-    typed = sys.argv[1:] if arguments is None else arguments
-    return {**settings, "command": ["examples/mnist_mobilenetv2.py", *typed]}
+def _name(images: Split, experiment: Experiment) -> str:
+    now = time.strftime("%Y%m%d-%H%M%S")
+    return f"{images.train.name.replace(' ', '-')}-{experiment.weights}-{now}"
 
 
 def _step(number: int, what: str) -> None:

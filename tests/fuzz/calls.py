@@ -59,6 +59,19 @@ def _save_run(w: World) -> Arguments:
     }
 
 
+def _save_training(w: World) -> Arguments:
+    model = tlkit.load(w.run / "model.keras")
+    images = tlkit.experiments.run_images.read_split(w.run)
+    record = tlkit.experiments.run_folder.load_run(w.run)
+    return {
+        "experiment": w.experiment,
+        "folder": w.new(),
+        "images": images,
+        "trained": tlkit.experiments.Trained(recipe="fast", model=model, run=record, seconds=1.0),
+        "evaluation": tlkit.evaluate(model, images.test),
+    }
+
+
 def _train(w: World) -> Arguments:
     return {"experiment": w.experiment, "split": w.photo_parts, "cache": None, "verbose": False}
 
@@ -251,7 +264,9 @@ FUNCTIONS: dict[str, Callable[[World], Arguments]] = {
     "experiments.loading.image_size_of": lambda w: {"experiment": w.experiment},
     "experiments.loading.load_classifier": lambda w: {"model": w.run},
     "experiments.loading.load_images": lambda w: {"experiment": w.experiment},
+    "experiments.loading.load_split": lambda w: {"experiment": w.experiment},
     "experiments.loading.resolve": lambda w: {"experiment": w.experiment},
+    "experiments.own_training.save_training": _save_training,
     "experiments.loading.split_images": lambda w: {
         "experiment": w.experiment,
         "dataset": w.listed,
@@ -589,6 +604,7 @@ HEAVY = {
     "evaluation.probing.linear_probe.probe",
     "experiments.array_report.describe_training",
     "experiments.comparison.compare",
+    "experiments.own_training.save_training",
     "experiments.tuner.tune",
     "experiments.demo.create_demo",
     "experiments.exporting.export_run",

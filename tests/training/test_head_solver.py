@@ -56,6 +56,26 @@ def test_the_solved_head_is_the_solution_on_its_features(
     assert (run.trunk is None) == (cache is None)
 
 
+def test_a_very_large_head_is_solved_by_ridge_regression_and_a_line_says_so(
+    small_backbone: keras.Model,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kernels = {}
+    for solver, limit in (("auto", 36), ("lbfgs", 35), ("auto", 35), ("ridge", 36)):
+        monkeypatch.setattr(solvers, "MAX_WEIGHTS", limit)  # 12 features x 3 classes
+        model = small_classifier(small_backbone)
+        train_phase(model, SolvedHead(solver=solver), DATA, seed=0)
+        used = "lbfgs" if (solver, limit) == ("auto", 36) else solver
+        used = "ridge" if (solver, limit) == ("auto", 35) else used
+        assert f" {used}  loss" in capsys.readouterr().out
+        kernels[solver, limit] = np.asarray(model.get_layer("logits").kernel)
+    few, many = kernels["auto", 36], kernels["auto", 35]
+    np.testing.assert_array_equal(few, kernels["lbfgs", 35])
+    np.testing.assert_array_equal(many, kernels["ridge", 36])
+    assert np.any(few != many)
+
+
 def test_fine_tuning_continues_from_a_solved_head(small_backbone: keras.Model) -> None:
     model = small_classifier(small_backbone, pooling="flatten")
     trainer = TwoPhaseTrainer(

@@ -45,6 +45,44 @@ def test_moments_solve_ridge_regression_as_scikit_learn_does() -> None:
     np.testing.assert_allclose(found.logits(features), expected, atol=2e-4)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sums_by_class_are_those_of_a_matrix_product(
+    weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, labels = _blobs()
+    labels[labels == 1] = 5  # some classes have no images
+    weights = np.linspace(0.5, 1.5, 300) if weighted else None
+    products = linear.Moments(6, 7)
+    products.add(features, labels, weights)
+    monkeypatch.setattr(linear, "_MAX_PRODUCT", 6)
+    by_class = linear.Moments(6, 7)
+    by_class.add(features, labels, weights)
+    for one, other in zip(products.arrays(), by_class.arrays(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_ridge_with_many_classes_chooses_the_penalty_on_fewer_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    features, labels = _blobs(3000, classes=20)
+    whole = solvers.ridge(features, labels, classes=20, seed=0)
+    seen: list[int] = []
+    solve = solvers.solve_ridge
+
+    def count(moments: Any, held_out: Any, total: int) -> linear.Linear:
+        seen.append(sum(len(rows) for _, rows, _ in held_out))
+        return solve(moments, held_out, total)
+
+    monkeypatch.setattr(solvers, "solve_ridge", count)
+    monkeypatch.setattr(solvers, "_MAX_LOGITS", 4000)
+    monkeypatch.setattr(solvers, "_MIN_CHOICE", 50)
+    fewer = solvers.ridge(features, labels, classes=20, seed=0)
+    assert seen == [200]  # of 300 that are held out
+    assert fewer.accuracy(features, labels) == pytest.approx(
+        whole.accuracy(features, labels), abs=0.01
+    )
+
+
 def _scales(features: np.ndarray) -> np.ndarray:
     return linear.shrink_deviations(features.std(axis=0), len(features))
 

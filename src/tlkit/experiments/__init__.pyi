@@ -25,7 +25,9 @@ from .exported import load_images_for as load_images_for
 from .exporting import export_run as export_run
 from .loading import load_classifier as load_classifier
 from .loading import load_images as load_images
+from .loading import load_split as load_split
 from .loading import split_images as split_images
+from .own_training import save_training as save_training
 from .recipe import Recipe as Recipe
 from .reporting import plan as plan
 from .reporting import report as report

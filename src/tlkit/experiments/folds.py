@@ -20,6 +20,7 @@ from tlkit.experiments import recipes, run_files
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.split_csv import match_rows
 from tlkit.experiments.trained import Trained
+from tlkit.training.head_solver import solver_of
 from tlkit.training.phase import SolvedHead
 
 PROBABILITIES = "fold_probabilities.npy"
@@ -74,7 +75,7 @@ def evaluate_folds(
             trained.model,
             data,
             folds=experiment.folds,
-            solver=recipe.head.solver,
+            solver=solver_of(trained.model, recipe.head),
             seed=experiment.seed,
             cache=cache,
         )

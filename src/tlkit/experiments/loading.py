@@ -255,6 +255,23 @@ def _is_of_tables(setting: str) -> bool:
 
 
 @check_arguments
+def load_split(experiment: Experiment) -> Split:
+    """Return the experiment's training, validation and test images, as `tlkit train` splits them.
+
+    Raises:
+        ConfigError: There are no such images, or they can't be split in this way.
+        DataError: Some files are damaged; the message lists them.
+        DownloadError: `data` is the name of a data set that can't be downloaded.
+
+    Examples:
+        >>> print(load_split(Experiment("digits", weights="starter")))
+        train 900, validation 100, test 797 (train and test as given, validation taken from train)
+    """
+    ready = resolve(experiment)
+    return split_images(ready, load_images(ready))
+
+
+@check_arguments
 def split_images(experiment: Experiment, dataset: ImageDataset) -> Split:
     """Split images into the experiment's training, validation and test images.
 

@@ -261,7 +261,8 @@ def fast(*, max_layers: int = 2, backbone: str | keras.Model = _BACKBONE) -> Rec
     """Return the fastest recipe: a logistic regression on the features of a frozen backbone.
 
     A probe selects the layers after which a linear head is best, and the backbone ends with the
-    last of them. The head is solved by L-BFGS.
+    last of them. The head is solved by L-BFGS, or by ridge regression if it is very large; see
+    `SolvedHead`.
 
     Args:
         max_layers: The maximum number of layers that the head reads with at most 5,000 images; with
@@ -270,7 +271,7 @@ def fast(*, max_layers: int = 2, backbone: str | keras.Model = _BACKBONE) -> Rec
 
     Examples:
         >>> fast().head.solver
-        'lbfgs'
+        'auto'
     """
     return Recipe(
         name="fast",

@@ -43,7 +43,8 @@ from tlkit.reports.facts import PhaseFacts, ReportFacts, model_facts, phase_fact
 from tlkit.reports.phase_settings import describe_settings
 from tlkit.reports.titles import name_images
 from tlkit.training.class_weights import balance
-from tlkit.training.phase import plan_freezing
+from tlkit.training.head_solver import solver_of
+from tlkit.training.phase import SolvedHead, plan_freezing
 
 _MAX_PAIRS = 3
 
@@ -201,6 +202,7 @@ def gather_facts(
         num_folds=0 if validated is None else validated.num_folds,
         fold_accuracy=None if validated is None else validated.accuracy,
         additions=making.get("additions"),
+        others=making.get("others", ()),
         search=search,
         choice=chosen,
     )
@@ -255,6 +257,8 @@ def describe_phases(recipe: Recipe, trained: Trained) -> list[PhaseFacts]:
     found = []
     for run in trained.run.phases:
         if (phase := phases.get(run.name)) is not None:
+            if isinstance(phase, SolvedHead):
+                phase = replace(phase, solver=solver_of(trained.model, phase))
             frozen = plan_freezing(trained.model, phase)
             several = is_multi_label(trained.model)
             settings = describe_settings(phase, frozen, multi_label=several)

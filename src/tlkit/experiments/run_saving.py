@@ -1,7 +1,7 @@
 """Save the result of an experiment as a run: first the files, then the report."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,8 @@ def save(
     joules: float | None,
     on_message: Callable[[object], None],
     cache: Cache | None = None,
+    others: Sequence[Mapping[str, Any]] = (),
+    is_claimed: bool = True,
 ) -> None:
     """Write model, metrics and config of an experiment to its folder, and then the report.
 
@@ -44,6 +46,8 @@ def save(
         joules: The energy used; None if it was not measured.
         on_message: Is called with the reason if the report can't be written.
         cache: Where the features that the head reads are stored; None if they are not stored.
+        others: The results of other classifiers on the test images, as for `ReportFacts`.
+        is_claimed: As for `run_folder.save_run`.
 
     Raises:
         StoreError: The folder can't be written; the message names the folder used instead.
@@ -52,6 +56,7 @@ def save(
     named = " ".join([experiment.backbone, *list_weights(experiment)])
     size = text.pixels(image_size_of(experiment))
     making = _describe_making(experiment, result, command=command, joules=joules)
+    making["others"] = list(others)
     write = partial(
         run_folder.save_run,
         model=result.trained.model,
@@ -66,7 +71,7 @@ def save(
         metrics={} if found is None else {"folds": found.to_dict()},
     )
     try:
-        write(result.folder, is_claimed=True)
+        write(result.folder, is_claimed=is_claimed)
     except StoreError as error:  # the disk may be full, so the run is saved to another folder
         other = Path(tempfile.mkdtemp(prefix="tlkit-run-")) / "run"
         write(other)

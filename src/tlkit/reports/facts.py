@@ -141,6 +141,9 @@ class ReportFacts:
         test_source: Where the test images come from, if it is not `source`.
         additions: The accuracy on old and new images, as `Additions.to_dict` returns it; None if no
             images were added.
+        others: The results of other classifiers on the test images, each with "name", "accuracy",
+            its "interval", "loss", the "difference" in accuracy from it with half the width of its
+            95 % interval ("difference_interval"), and the "p_value" of McNemar's test.
         joules: The energy used; None if it was not measured.
         captions: Captions of figures by name, for figures that tlkit has no caption for.
         figure_errors: Why a figure could not be drawn, by its name: half a sentence.
@@ -186,6 +189,7 @@ class ReportFacts:
     conflicting_labels: Sequence[tuple[str, str]] = ()
     test_source: str | None = None
     additions: Sequence[Mapping[str, Any]] | None = None
+    others: Sequence[Mapping[str, Any]] = ()
     joules: float | None = None
     captions: Mapping[str, str] = field(default_factory=dict)
     figure_errors: Mapping[str, str] = field(default_factory=dict)

@@ -15,6 +15,7 @@ _BATCHNORM = {
     "reestimate": "trained, and its statistics are estimated again at the end",
 }
 _SOLVERS = {
+    "auto": "logistic regression, solved by L-BFGS; ridge regression for a very large head",
     "lbfgs": "logistic regression, solved by L-BFGS",
     "ridge": "ridge regression on class indicators, solved in closed form",
 }

@@ -79,8 +79,9 @@ def fit_head(
     features, labels = read("data", data)
     by_class = phase.weigh_classes(head.units)
     weights = None if by_class is None else np.array(list(by_class.values()))[labels]
-    with show_waiting(f"solving by {phase.solver}", verbose=verbose):
-        solution = getattr(solvers, phase.solver)(
+    solver = solver_of(model, phase)
+    with show_waiting(f"solving by {solver}", verbose=verbose):
+        solution = getattr(solvers, solver)(
             features, labels, classes=head.units, weights=weights, seed=seed
         )
     head.kernel.assign(solution.kernel)
@@ -96,6 +97,11 @@ def fit_head(
     metrics["penalty"] = solution.penalty
     _notify_callbacks(model, phase, metrics)
     return (metrics,)
+
+
+def solver_of(model: keras.Model, phase: SolvedHead) -> solvers.Solver:
+    """Return the solver that solves the head of a classifier in this phase."""
+    return solvers.choose_solver(phase.solver, math.prod(head_of(model).kernel.shape))
 
 
 def _notify_callbacks(model: keras.Model, phase: SolvedHead, metrics: dict[str, float]) -> None:

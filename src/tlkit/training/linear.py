@@ -9,6 +9,7 @@ from scipy.linalg import cho_solve
 from scipy.special import expit, logsumexp
 
 _BLOCK = 4096  # images
+_MAX_PRODUCT = 1000  # classes; sums of more are faster by class than by a matrix product
 _SUMS = ("count", "_products", "_targets", "_sums", "_class_counts")
 
 
@@ -100,8 +101,11 @@ class Moments:
         self, features: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
     ) -> None:
         """Add features `(count, size)` of images, their labels and weights `(count,)`."""
-        targets = to_rows(labels, len(self._class_counts)).astype(features.dtype)
         weighted = features
+        if labels.ndim == 1 and self.classes > _MAX_PRODUCT:
+            self._add_by_class(features, labels, weights)
+            return
+        targets = to_rows(labels, self.classes).astype(features.dtype)
         if weights is not None:
             weighted = features * weights[:, None].astype(features.dtype)
             targets = targets * weights[:, None].astype(features.dtype)
@@ -110,6 +114,20 @@ class Moments:
         self._targets += features.T @ targets
         self._sums += weighted.sum(axis=0, dtype="float64")
         self._class_counts += targets.sum(axis=0)
+
+    def _add_by_class(
+        self, features: np.ndarray, labels: np.ndarray, weights: np.ndarray | None
+    ) -> None:
+        """Add the same sums without a row of zeros and a one for each image."""
+        own = np.ones(len(labels), features.dtype) if weights is None else weights
+        weighted = features * own[:, None].astype(features.dtype)
+        order = np.argsort(labels, kind="stable")
+        present, starts = np.unique(labels[order], return_index=True)
+        self.count += float(own.sum(dtype="float64"))
+        self._products += features.T @ weighted
+        self._targets[:, present] += np.add.reduceat(weighted[order], starts, axis=0).T
+        self._sums += weighted.sum(axis=0, dtype="float64")
+        self._class_counts += np.bincount(labels, own, minlength=self.classes)
 
     @property
     def classes(self) -> int:
@@ -240,7 +258,11 @@ def shrink_deviations(deviations: np.ndarray, count: int) -> np.ndarray:
 
 def to_rows(labels: np.ndarray, classes: int) -> np.ndarray:
     """Return class indices as one-hot rows; rows of 0 and 1 are returned unchanged."""
-    return labels if labels.ndim == 2 else np.eye(classes, dtype="float32")[labels]
+    if labels.ndim == 2:
+        return labels
+    rows = np.zeros((len(labels), classes), "float32")
+    rows[np.arange(len(labels)), labels] = 1
+    return rows
 
 
 def errors_and_losses(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -188,8 +188,9 @@ class SolvedHead:
     The head must be one dense layer followed by the class probabilities.
 
     Attributes:
-        solver: "lbfgs" for logistic regression, "ridge" for ridge regression; see
-            `tlkit.training.solvers`.
+        solver: "lbfgs" for logistic regression, "ridge" for ridge regression, which is exact in one
+            step; see `tlkit.training.solvers`. "auto" is "lbfgs", or "ridge" for a head of more
+            than 8 million weights (features x classes), for which L-BFGS would take hours.
         class_weight: As for `Phase`. The metrics count each image once.
         augmentation: Keras preprocessing layers that change the raw images at random; they need
             `Cache(views=k)`, which stores k augmented copies of each image for the solver.
@@ -205,14 +206,14 @@ class SolvedHead:
         32
     """
 
-    solver: solvers.Solver = "lbfgs"
+    solver: solvers.SolverChoice = "auto"
     class_weight: ClassWeight | None = None
     augmentation: tuple[keras.layers.Layer, ...] = ()
     batch_size: int = 32
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
 
     def __post_init__(self) -> None:
-        arguments.one_of("solver", self.solver, get_args(solvers.Solver))
+        arguments.one_of("solver", self.solver, get_args(solvers.SolverChoice))
         object.__setattr__(self, "class_weight", class_weights.check(self.class_weight))
         arguments.at_least("batch_size", self.batch_size, 1)
         _check_callbacks(self.callbacks)

@@ -94,7 +94,7 @@ def run_phase(
         fitted = _fit(model, phase, plan, data, lines=lines, saved=saved, **how)
     seconds = time.perf_counter() - started
     if lines is not None and isinstance(phase, SolvedHead):
-        lines.write_solution(phase.solver, fitted.epochs[0], seconds)
+        lines.write_solution(head_solver.solver_of(model, phase), fitted.epochs[0], seconds)
     _warn_of_divergence(name, fitted)
     is_trained = isinstance(phase, Phase) and fitted.best_epoch > 0 and not fitted.interrupted
     run = PhaseRun(

@@ -14,13 +14,45 @@ from tlkit.training.logistic_regression import lbfgs
 from tlkit.training.samples import Samples, choose_rows, normalize, take
 from tlkit.training.temperature import fit_temperature
 
-__all__ = ["Solver", "lbfgs", "ridge", "score", "solve_ridge", "sum_moments"]
+__all__ = [
+    "MAX_WEIGHTS",
+    "Solver",
+    "SolverChoice",
+    "choose_solver",
+    "lbfgs",
+    "ridge",
+    "score",
+    "solve_ridge",
+    "sum_moments",
+]
 
 Solver = Literal["lbfgs", "ridge"]
+SolverChoice = Literal["auto", "lbfgs", "ridge"]
 """Logistic regression by L-BFGS (multinomial, or binary for each class), and ridge regression in
 closed form."""
 
+MAX_WEIGHTS = 8_000_000
+"""The weights of a head that "auto" solves by L-BFGS; more take hours and gigabytes of memory."""
+
+_MIN_CHOICE = 1000  # images to choose the penalty on, if the limit below allows fewer
+_MAX_LOGITS = 10_000_000  # of held-out images, for each penalty
 _SIGMOID_PENALTY = 1e-3  # keeps the scale finite if the scores separate a class perfectly
+
+
+def choose_solver(choice: SolverChoice, num_weights: int) -> Solver:
+    """Return the solver that "auto" stands for: L-BFGS, or ridge regression for a very large head.
+
+    Args:
+        choice: The setting.
+        num_weights: The number of weights of the head: features x classes.
+
+    Examples:
+        >>> choose_solver("auto", 1280 * 1000), choose_solver("auto", 1280 * 10_000)
+        ('lbfgs', 'ridge')
+    """
+    if choice != "auto":
+        return choice
+    return "lbfgs" if num_weights <= MAX_WEIGHTS else "ridge"
 
 
 def ridge(
@@ -48,7 +80,8 @@ def ridge(
     whole = sum_moments(features, labels, classes, weights)
     held_out = [
         (np.asarray(features[part]), labels[part], take(weights, part))
-        for _, part in choose_rows(len(labels), seed)
+        for _, rows in choose_rows(len(labels), seed)
+        for part in [rows[: max(_MIN_CHOICE, _MAX_LOGITS // classes)]]
     ]
     return solve_ridge(whole, held_out, len(labels))
 
