@@ -62,20 +62,22 @@ def table(rows: dict[str, dict[str, list[Any]]]) -> str:
         chosen = Counter(part["chosen"] or "head alone" for part in best)
         cells = [
             name,
-            *(_mean(parts, "accuracy", scale=100, digits=1) for parts in (usual, fast, best)),
+            *(_percent(parts) for parts in (usual, fast, best)),
             recipes.interval(gains),
-            *(_mean(parts, "seconds", scale=1, digits=0) for parts in (fast, best)),
+            *("" if name in recipes.SECOND else _seconds(parts) for parts in (fast, best)),
             "; ".join(f"{what} ({count})" if count > 1 else what for what, count in chosen.items()),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _mean(parts: list[Any], key: str, *, scale: float, digits: int) -> str:
-    """Return the mean of a value over the seeds; empty if it was not measured."""
-    if not parts:
-        return ""
-    return f"{scale * statistics.mean(part[key] for part in parts):.{digits}f}"
+def _percent(parts: list[Any]) -> str:
+    """Return the mean accuracy over the seeds, or "" if it was not measured."""
+    return f"{100 * statistics.mean(part['accuracy'] for part in parts):.1f}" if parts else ""
+
+
+def _seconds(parts: list[Any]) -> str:
+    return f"{statistics.median(part['seconds'] for part in parts):.0f}"
 
 
 if __name__ == "__main__":
