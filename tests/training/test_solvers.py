@@ -79,7 +79,7 @@ def test_ridge_with_many_classes_chooses_the_penalty_on_fewer_images(
     fewer = solvers.ridge(features, labels, classes=20, seed=0)
     assert seen == [200]  # of 300 that are held out
     assert fewer.accuracy(features, labels) == pytest.approx(
-        whole.accuracy(features, labels), abs=0.01
+        whole.accuracy(features, labels), abs=0.03
     )
 
 
