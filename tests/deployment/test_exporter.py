@@ -2,6 +2,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -14,6 +15,7 @@ from tlkit.deployment import Predictor, export, exporter, formats
 from tlkit.deployment.formats import litert
 from tlkit.deployment.graph import Graph
 from tlkit.errors import AccuracyError, ConfigError, EngineError, MissingExtraError
+from tlkit.evaluation.significance import compare_correct
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +90,7 @@ def test_an_exported_file_predicts_what_the_model_does(
     assert written["run_id"] == "flowers-1"
     proof = found.proof
     assert written["proof"]["largest_difference"] == proof.largest_difference < 1e-4
-    assert (proof.num_images, proof.num_pictures, proof.num_different) == (93, 12, 0)
+    assert (proof.num_images, proof.num_pictures, proof.num_different) == (81, 12, 0)
     assert proof.comparison is not None
     accuracy = (tlkit.predict(model, data[0]).argmax(axis=1) == data[1]).mean()
     assert 0.5 < accuracy < 1
@@ -284,3 +286,13 @@ def test_a_missing_package_is_named_before_anything_is_converted(
     monkeypatch.setattr(formats.get(name), "write", None)
     with pytest.raises(MissingExtraError, match=rf"Run: pip install 'tlkit\[{extra}\]'"):
         export(model, tmp_path / f"model{formats.get(name).EXTENSION}")
+
+
+def test_files_made_from_images_are_not_counted_as_test_images() -> None:
+    comparison = compare_correct(np.ones(67, bool), np.ones(67, bool))
+    proof = replace(PROOF, num_images=67, num_pictures=12, comparison=comparison)
+    assert str(proof).startswith(
+        "run without Keras on 67 labelled test images in batches of 1, 7, 32, and on 12 files made "
+        "from them, of other sizes and modes\n"
+    )
+    assert "made from them" not in str(replace(proof, num_pictures=0))

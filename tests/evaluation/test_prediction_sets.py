@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import keras
@@ -100,3 +101,35 @@ def test_training_forgets_the_calibration(small_backbone: keras.Model) -> None:
     tlkit.train_phase(model, tlkit.Phase(), data, verbose=False)
     with pytest.raises(ConfigError, match="must be calibrated"):
         tlkit.predict_sets(model, data[0], coverage=0.5)
+
+
+@pytest.mark.parametrize(("count", "coverage"), [(28, 0.9), (100, 0.8), (9, 0.9), (20, 0.01)])
+def test_the_range_holds_the_coverage_of_95_percent_of_calibrations(
+    count: int, coverage: float
+) -> None:
+    random = np.random.default_rng(0)
+    reached = [  # of scores that are uniform, the share below a threshold is the threshold
+        prediction_sets.find_threshold(random.random(count), coverage) for _ in range(4000)
+    ]
+    low, high = tlkit.evaluation.find_coverage_range(count, coverage)
+    assert [low, high] == pytest.approx(np.percentile(reached, [2.5, 97.5]), abs=0.01)
+
+
+def test_after_few_images_the_range_is_said(model: keras.Model) -> None:
+    tlkit.calibrate(model, make_noise(40))
+    said = prediction_sets.describe_range(model, 0.9)
+    low, high = tlkit.evaluation.find_coverage_range(40, 0.9)
+    assert said is not None
+    assert said.startswith("prediction sets were calibrated on 40 validation images: they contain")
+    assert f"{100 * low:.1f} to {100 * high:.1f} % of new images" in said
+    tlkit.calibrate(model, make_noise(1000))
+    assert prediction_sets.describe_range(model, 0.9) is None
+
+
+def test_the_ranges_of_the_docs_are_right() -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "prediction-sets.md"
+    rows = re.findall(r"^\| ([\d,]+) \| ([\d.]+) to ([\d.]+) % \|$", page.read_text("utf-8"), re.M)
+    assert len(rows) == 4
+    for count, *shares in rows:
+        found = tlkit.evaluation.find_coverage_range(int(count.replace(",", "")), 0.9)
+        assert [f"{100 * share:.1f}" for share in found] == shares

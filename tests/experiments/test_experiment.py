@@ -86,6 +86,14 @@ def test_a_recipe_that_trains_nothing_has_no_precision() -> None:
     assert Experiment("photos", recipe="best", precision="bfloat16").precision == "bfloat16"
 
 
+def test_title_and_authors_are_text_in_one_line() -> None:
+    named = Experiment("photos", title="Leaves", authors=("Ada Lovelace", "Émile"))
+    assert Experiment.from_dict(json.loads(json.dumps(named.to_dict()))) == named
+    for wrong in ({"title": " "}, {"title": "a\nb"}, {"authors": ("\ud800",)}, {"authors": ("",)}):
+        with pytest.raises(ConfigError, match=f"`{next(iter(wrong))}` must be text in one line"):
+            Experiment("photos", **wrong)
+
+
 def test_every_setting_has_a_line_of_help() -> None:
     described = re.findall(r"^        (\w+): ", experiment.Experiment.__doc__, re.M)
     assert [field.name for field in fields(Experiment)] == described[: len(fields(Experiment))]

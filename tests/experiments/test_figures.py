@@ -10,7 +10,7 @@ import tlkit
 from tlkit import sources, splits
 from tlkit.caching.cache import Cache
 from tlkit.evaluation import evaluator, head_features
-from tlkit.experiments import figures, reporting
+from tlkit.experiments import figures, image_description
 from tlkit.plotting import charts, curves, image_grids, saliency
 from tlkit.training.verification import Movement
 
@@ -83,8 +83,11 @@ def test_only_the_same_image_with_two_labels_counts_as_such() -> None:
     source = sources.from_arrays(images, [0, 1, 1, 1], class_names="ab")
     pairs = tuple(splits.find_duplicates(source))
     assert len(pairs) == 2
-    assert reporting._paths(source, pairs) == [("image 0", "image 2"), ("image 1", "image 3")]
-    assert [reporting._has_two_labels(source, pair) for pair in pairs] == [True, False]
+    assert image_description.find_paths(source, pairs) == [
+        ("image 0", "image 2"),
+        ("image 1", "image 3"),
+    ]
+    assert [image_description.has_two_labels(source, pair) for pair in pairs] == [True, False]
 
 
 @pytest.mark.parametrize("is_stored", [False, True])

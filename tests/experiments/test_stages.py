@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from tlkit.caching.cache import TrunkRun
@@ -36,7 +38,8 @@ def _trained(*phases: PhaseRun) -> Trained:
 def test_training_is_divided_into_what_it_did() -> None:
     stages = Stages()
     stages.seconds = {"images": 2.0, "training": 100.0}
-    stages.divide("training", _trained(_phase("head", 20.0, 15.0), _phase("fine_tune", 60.0, 1.0)))
+    trained = _trained(_phase("head", 20.0, 15.0), _phase("fine_tune", 60.0, 1.0))
+    stages.divide("training", replace(trained, has_probed=True))
     assert stages.seconds == pytest.approx(
         {
             "images": 2.0,
@@ -48,6 +51,13 @@ def test_training_is_divided_into_what_it_did() -> None:
     )
     assert list(stages.seconds) == ["images", "build and probe", "frozen part", "head", "fine_tune"]
     assert str(stages).endswith("head 5.0 s, fine-tune 59.0 s")
+
+
+def test_a_recipe_that_does_not_probe_only_builds() -> None:
+    stages = Stages()
+    stages.seconds = {"training": 100.0}
+    stages.divide("training", _trained(_phase("head", 20.0, 15.0)))
+    assert list(stages.seconds) == ["build", "frozen part", "head"]
 
 
 def test_what_an_earlier_process_did_is_not_counted() -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.samples import make_noise
 
 import tlkit
 from tlkit.experiments import write_features, write_predictions
@@ -71,3 +72,15 @@ def test_features_equal_embed(model, noise_photos: Path, tmp_path: Path, suffix:
         features = np.asarray([row["features"] for row in rows])
     assert paths == list(map(str, files))
     np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_sets_after_few_validation_images_come_with_the_range_of_their_coverage(
+    model, noise_photos: Path
+) -> None:
+    said: list[str] = []
+    tlkit.calibrate(model, make_noise(20))
+    write_predictions(model, noise_photos / "a", coverage=0.9, on_message=said.append)
+    assert [line for line in said if "calibrated on 20 validation images" in line]
+    said.clear()
+    write_predictions(model, noise_photos / "a", on_message=said.append)
+    assert not [line for line in said if "validation images" in line]

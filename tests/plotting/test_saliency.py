@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 import tlkit
 from tlkit.errors import ConfigError
-from tlkit.plotting import feature_map, grad_cam, grad_cam_grid
+from tlkit.models import flat_graph
+from tlkit.plotting import feature_map, grad_cam, grad_cam_grid, saliency_maps
 
 
 def test_the_evidence_lies_where_the_class_is_seen(spotter: keras.Model) -> None:
@@ -106,3 +107,52 @@ def test_maps_of_a_single_position_are_refused() -> None:
         ConfigError, match="at least 2 positions, got 1 x 1 from images of 16 x 16 pixels"
     ):
         grad_cam(model, np.zeros((1, 16, 16, 3), "uint8"))
+
+
+def _coarse() -> keras.Model:
+    """A classifier of bright spots that pools 12 x 12 maps to 4 x 4, with a residual connection."""
+    inputs = keras.Input((12, 12, 3))
+    bright = keras.layers.Conv2D(2, 1, use_bias=False, name="bright")(inputs)
+    inner = keras.layers.Conv2D(2, 1, kernel_initializer="zeros", name="inner")(bright)
+    added = keras.layers.Add(name="added")([bright, inner])
+    padded = keras.layers.ZeroPadding2D(2, name="padded")(added)
+    backbone = keras.Model(inputs, keras.layers.MaxPooling2D(4, name="maps")(padded))
+    model = tlkit.build_classifier(backbone, 2, pixels=(0, 1), class_names=["bright", "dark"])
+    backbone.get_layer("bright").kernel.assign(np.full((1, 1, 3, 2), 1 / 3))
+    model.get_layer("logits").kernel.assign([[1.0, -1.0], [1.0, -1.0]])
+    return model
+
+
+def test_coarse_maps_are_replaced_by_the_last_finer_ones() -> None:
+    images = np.zeros((1, 12, 12, 3), "uint8")
+    images[0, 1, 1] = 255
+    heat = grad_cam(_coarse(), images, np.array([0]))[0]
+    assert heat[1, 1] == 1
+    assert np.delete(heat.ravel(), 13).max() == 0
+    coarse = grad_cam(_coarse(), images, np.array([0]), layer="maps")[0]
+    assert (coarse[:3, :3] > 0.3).all()
+
+
+def test_the_finer_maps_decide_everything_after_them() -> None:
+    model = _coarse()
+    images = np.random.default_rng(0).integers(0, 256, (1, 12, 12, 3), "uint8")
+    graph = flat_graph.flatten(model)
+    names = [step.operation.name for step in saliency_maps._list_bottlenecks(graph, graph.steps)]
+    assert names[:4] == ["bright", "added", "padded", "maps"]  # not "inner"
+    halves = saliency_maps.prepare(model, images, np.array([0]), None).compute.args[0]
+    maps = halves.before(images, training=False)
+    assert len(maps) == 1  # no other tensor crosses, so that the gradient counts all ways
+    logits = keras.Model(model.input, model.get_layer("logits").output)(images)
+    np.testing.assert_allclose(halves.after(maps, training=False)[0], logits, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("side", "words"), [(12, "12 x 12"), (24, "6 x 6")])
+def test_a_figure_of_few_cells_says_how_large_they_are(side: int, words: str) -> None:
+    inputs = keras.Input((side, side, 3))
+    bright = keras.layers.Conv2D(2, 1, strides=side // 6 if side == 24 else 1)(inputs)
+    model = tlkit.build_classifier(keras.Model(inputs, bright), 2, pixels=(0, 1), seed=0)
+    images = np.random.default_rng(0).integers(0, 256, (4, side, side, 3), "uint8")
+    figure = grad_cam_grid(model, (images, np.array([0, 1, 0, 1])), count=2)
+    [label] = [panel.get_xlabel() for panel in figure.axes if panel.get_xlabel()]
+    assert label.startswith("evidence for the predicted class")
+    assert ("6 x 6 cells, each of 4 x 4 pixels" in label) == (words == "6 x 6")

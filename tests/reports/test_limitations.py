@@ -3,6 +3,7 @@ from tests.reading import shown
 from tests.reports.example import facts, outcome, predicted
 
 from tlkit.evaluation.metrics import Evaluation
+from tlkit.evaluation.prediction_sets import MeasuredSets
 from tlkit.reports import limitations, render
 
 GOOD = {"unreadable": [], "test_source": "elsewhere", "weights": "imagenet"}
@@ -65,6 +66,22 @@ def test_confidences_are_judged_by_the_calibration_error(
     assert found.confidences == judged
     assert all(sentence in text for sentence in sentences)
     assert ("confidence of a prediction" in text) == bool(sentences)
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (28, "calibrated on only 28 validation images. They promise 90 % on average"),
+        (28, "is anywhere from 81.7 to 99.1 % (for 95 % of such calibrations)"),
+        (999, "calibrated on only 999 validation images"),
+    ],
+)
+def test_sets_calibrated_on_few_images_are_a_limitation(count: int, words: str) -> None:
+    sets = MeasuredSets(coverage=0.9, measured=0.9, mean_size=1.2, num_calibrated=count)
+    assert words in _limitations(sets=sets).replace("\N{NO-BREAK SPACE}", " ")
+    assert "calibrated on only" not in _limitations()
+    many = MeasuredSets(coverage=0.9, measured=0.9, mean_size=1.2, num_calibrated=1000)
+    assert "calibrated on only" not in _limitations(sets=many)
 
 
 def test_images_with_two_labels_are_named() -> None:

@@ -83,6 +83,20 @@ Known [@key2], and `code --option`.
     )
 
 
+def test_authors_are_metadata_of_the_paper_and_a_line_of_the_report(tmp_path: Path) -> None:
+    names = ("Ada Lovelace", "A_b *c* @d")
+    render.write(tmp_path, facts(authors=names))
+    text = (tmp_path / "paper.md").read_text("utf-8")
+    [line] = re.findall(r"^author: (.*)$", text, flags=re.M)
+    assert json.loads(line) == ["Ada Lovelace", "A_b \\*c\\* \\@d"]
+    assert "By Ada" not in text
+    report = (tmp_path / "report.md").read_text("utf-8")
+    assert report.splitlines()[2] == "By Ada Lovelace and A_b \\*c\\* @d."
+    assert "<p>By Ada Lovelace and A_b *c* @d.</p>" in (tmp_path / "report.html").read_text("utf-8")
+    render.write(tmp_path, facts())
+    assert "\nauthor: " not in (tmp_path / "paper.md").read_text("utf-8")
+
+
 def test_each_run_has_a_paper_with_the_text_of_its_report(tmp_path: Path) -> None:
     render.write(tmp_path, facts())
     text = (tmp_path / "paper.md").read_text("utf-8")
@@ -167,7 +181,7 @@ def test_the_pages_of_a_paper_lose_no_line(tmp_path: Path) -> None:
 def test_the_entry_of_tlkit_is_the_one_that_the_questions_show(tmp_path: Path) -> None:
     cff = (_ROOT / "CITATION.cff").read_text("utf-8")
     [version] = re.findall(r"^version: (\S+)$", cff, flags=re.M)
-    render.write(tmp_path, facts(environment={"tlkit": version}))
+    render.write(tmp_path, facts(environment={"tlkit": version, "date": "2026-11-30"}))
     entry = re.search(r"^@misc\{tlkit,\n.*?^\}$", _bibtex(tmp_path), flags=re.M | re.S)
     assert entry
     assert f"```bibtex\n{entry[0]}\n```" in (_ROOT / "docs" / "faq.md").read_text("utf-8")

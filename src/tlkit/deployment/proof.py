@@ -11,6 +11,7 @@ import numpy as np
 
 from tlkit._internal import processes
 from tlkit._internal.temporaries import temporary_folder
+from tlkit._internal.text import plural
 from tlkit.data import unlabelled
 from tlkit.data.batches import Arrays
 from tlkit.data.lazy_images import LazyImages
@@ -49,10 +50,11 @@ class Proof:
 
     Attributes:
         num_images: How many raw images both predicted, in batches of 1, 7 and 32.
-        num_pictures: How many of these were image files: grey, RGB and RGBA, of other sizes.
+        num_pictures: How many image files both predicted too, made from some of these images: grey,
+            RGB and RGBA, of other sizes. `comparison` does not count them.
         largest_difference: The largest difference between two probabilities.
         tolerance: The largest difference that was accepted; None without a limit, as for int8.
-        agreement: The share of images with the same label.
+        agreement: The share of images and files with the same label.
         num_different: How many images have other labels though the margin of the classifier's label
             is above the tolerance.
         score_difference: The largest difference between two out-of-distribution scores; None
@@ -88,10 +90,12 @@ class Proof:
     def __str__(self) -> str:
         sizes = ", ".join(map(str, BATCH_SIZES))
         kind = "images of random pixels" if self.comparison is None else "labelled test images"
+        pictures = plural(self.num_pictures, "file")
+        more = f", and on {pictures} made from them, of other sizes and modes"
         limit = "" if self.tolerance is None else f" (at most {self.tolerance:g} accepted)"
         lines = [
-            f"run without Keras on {self.num_images:,} {kind} in batches of {sizes}, "
-            f"{self.num_pictures} of them files of other sizes and modes",
+            f"run without Keras on {self.num_images:,} {kind} in batches of {sizes}"
+            f"{more if self.num_pictures else ''}",
             f"largest difference of a probability {self.largest_difference:.2g}{limit}, "
             f"{100 * self.agreement:.2f} % of labels the same",
         ]
@@ -154,7 +158,7 @@ def prove(
         )
     )
     proof = Proof(
-        num_images=sum(map(len, images.values())) + len(pictures),
+        num_images=sum(map(len, images.values())),
         num_pictures=len(pictures),
         tolerance=tolerance,
         max_drop=max_drop,

@@ -3,6 +3,7 @@ from .calibration import calibrate as calibrate
 from .cross_validation import CrossValidation as CrossValidation
 from .cross_validation import cross_validate as cross_validate
 from .estimates import Estimate as Estimate
+from .estimates import Spread as Spread
 from .evaluator import embed as embed
 from .evaluator import evaluate as evaluate
 from .evaluator import predict as predict
@@ -21,6 +22,7 @@ from .metrics import compute_metrics as compute_metrics
 from .ood import OODFit as OODFit
 from .ood import fit_ood as fit_ood
 from .ood import ood_scores as ood_scores
+from .prediction_sets import find_coverage_range as find_coverage_range
 from .prediction_sets import predict_sets as predict_sets
 from .probing import BackboneCandidate as BackboneCandidate
 from .probing import BackboneSearch as BackboneSearch

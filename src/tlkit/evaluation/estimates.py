@@ -1,4 +1,4 @@
-"""The mean of some measurements, with its uncertainty."""
+"""Several measurements as one value: their mean with its uncertainty, or median and range."""
 
 import math
 import statistics
@@ -85,3 +85,50 @@ class Estimate:
         if math.isnan(self.interval):
             return mean
         return f"{mean} ± {self.interval / unit:.{digits}f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """The median of several measurements and their range, such as of the seconds of a few runs.
+
+    Two or three measurements are too few for an interval of their mean.
+
+    Attributes:
+        median: The median.
+        lowest: The lowest value.
+        highest: The highest value.
+    """
+
+    median: float
+    lowest: float
+    highest: float
+
+    @classmethod
+    @check_arguments
+    def from_values(cls, values: Sequence[float]) -> "Spread":
+        """Return the spread of some values.
+
+        Examples:
+            >>> Spread.from_values([3.0, 1.0, 8.0])
+            Spread(median=3.0, lowest=1.0, highest=8.0)
+        """
+        found = arrays.check_numbers("values", values, 1)
+        return cls(
+            median=float(np.median(found)), lowest=float(found.min()), highest=float(found.max())
+        )
+
+    def format(self, unit: float, digits: int) -> str:
+        """Return median and range as text, in a unit; the median alone if all values are equal.
+
+        Args:
+            unit: The unit, such as 1e6 for millions of bytes.
+            digits: How many decimals to show.
+
+        Examples:
+            >>> Spread.from_values([3.0, 1.0, 8.0]).format(1, 1)
+            '3.0 (1.0 to 8.0)'
+        """
+        median, low, high = (
+            f"{value / unit:.{digits}f}" for value in (self.median, self.lowest, self.highest)
+        )
+        return median if low == high else f"{median} ({low} to {high})"

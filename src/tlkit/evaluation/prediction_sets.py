@@ -6,10 +6,11 @@ from typing import Any
 
 import keras
 import numpy as np
+from scipy.stats import beta
 
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
-from tlkit._internal.text import show
+from tlkit._internal.text import plural, show
 from tlkit.data.unlabelled import Images
 from tlkit.errors import Argument, ConfigError, DataError
 from tlkit.evaluation.evaluator import predict
@@ -17,6 +18,8 @@ from tlkit.evaluation.metrics import Evaluation
 from tlkit.models.inspection import probabilities_of
 
 KEY = "set_scores"  # in the model's file
+FEW_CALIBRATED = 1000
+"""With fewer validation images, the coverage after one calibration varies much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,46 @@ class MeasuredSets:
     mean_size: float
     num_calibrated: int
 
+    @property
+    def coverage_range(self) -> tuple[float, float]:
+        """The lowest and the highest coverage of 95 % of calibrations on as many images."""
+        return find_coverage_range(self.num_calibrated, self.coverage)
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether so few images were used that the coverage may be far from the promise."""
+        return self.num_calibrated < FEW_CALIBRATED
+
+
+# The threshold is the score of rank k of n validation images (see `find_threshold`). The coverage
+# of new images depends on which images these n are. If no two scores are equal, its distribution
+# over choices of them is Beta(k, n + 1 - k), whose mean k / (n + 1) is at least the promise.
+@check_arguments
+def find_coverage_range(num_calibrated: int, coverage: float) -> tuple[float, float]:
+    """Return the coverage on new images that 95 % of calibrations on as many images reach.
+
+    A promised coverage is a mean over all choices of the validation images. After a calibration on
+    a certain choice, the coverage is higher or lower: Vovk, 2012 (arXiv:1209.2673); Angelopoulos
+    and Bates, 2021 (arXiv:2107.07511, section 3.2).
+
+    Args:
+        num_calibrated: The number of validation images.
+        coverage: The share of images to promise, 0 < coverage < 1.
+
+    Raises:
+        ConfigError: The coverage is not between 0 and 1.
+        DataError: There are too few validation images for this coverage.
+
+    Examples:
+        >>> [round(share, 2) for share in find_coverage_range(28, 0.9)]
+        [0.82, 0.99]
+        >>> [round(share, 2) for share in find_coverage_range(1000, 0.9)]
+        [0.88, 0.92]
+    """
+    rank = _find_rank(num_calibrated, coverage)
+    low, high = beta.ppf([0.025, 0.975], rank, num_calibrated + 1 - rank)
+    return float(low), float(high)
+
 
 @check_arguments
 def predict_sets(
@@ -45,7 +88,9 @@ def predict_sets(
     For images like the validation images, the set contains the true class for a share of at least
     `coverage`, however good the classifier is: split conformal prediction with the least ambiguous
     sets (Sadinle et al., 2019, arXiv:1609.00451). This holds on average over all images; for a
-    single class the share can be lower. The set always contains the most probable class.
+    single class the share can be lower. It holds on average over choices of the validation images
+    too: `find_coverage_range` says by how much the coverage varies. The set always contains the
+    most probable class.
 
     Args:
         model: A classifier after `tlkit.calibrate`, which stores scores of the validation images.
@@ -68,6 +113,28 @@ def predict_sets(
     """
     threshold = find_threshold(scores_of(model), coverage)
     return select_classes(predict(model, images, **settings), threshold)
+
+
+def describe_range(model: keras.Model, coverage: float) -> str | None:
+    """Return by how much the coverage may differ from the promise; None after many images.
+
+    Args:
+        model: A calibrated classifier.
+        coverage: The share of images to promise, 0 < coverage < 1.
+
+    Raises:
+        ConfigError: The coverage is wrong, or the model is not calibrated.
+        DataError: There were too few validation images for this coverage.
+    """
+    count = len(scores_of(model))
+    low, high = find_coverage_range(count, coverage)
+    if count >= FEW_CALIBRATED:
+        return None
+    return (
+        f"prediction sets were calibrated on {plural(count, 'validation image')}: they contain the "
+        f"true class of {100 * low:.1f} to {100 * high:.1f} % of new images, for 95 % of such "
+        "calibrations"
+    )
 
 
 def scores_of(model: keras.Model) -> np.ndarray:
@@ -104,20 +171,24 @@ def find_threshold(scores: np.ndarray, coverage: float) -> float:
         ConfigError: The coverage is not between 0 and 1.
         DataError: There are too few scores.
     """
+    return float(np.sort(scores)[_find_rank(len(scores), coverage) - 1])
+
+
+def _find_rank(count: int, coverage: float) -> int:
+    """Return the rank of the score that is the threshold, from 1 to the number of scores."""
     if not arguments.fraction("coverage", coverage):
         raise ConfigError(
             Argument("coverage"), f" must be above 0 and below 1, got {show(coverage)}."
         )
-    rank = math.ceil((len(scores) + 1) * coverage - 1e-9)
-    if rank > len(scores):
+    rank = max(math.ceil((count + 1) * coverage - 1e-9), 1)
+    if rank > count:
         needed = math.ceil(coverage / (1 - coverage) * (1 - 1e-9))
         raise DataError(
             Argument("coverage"),
             f" of {coverage:g} needs at least {needed:,} validation images, got "
-            f"{len(scores):,}. Calibrate with more, or promise at most "
-            f"{len(scores) / (len(scores) + 1):.3g}.",
+            f"{count:,}. Calibrate with more, or promise at most {count / (count + 1):.3g}.",
         )
-    return float(np.sort(scores)[rank - 1])
+    return rank
 
 
 def select_classes(probabilities: np.ndarray, threshold: float) -> np.ndarray:

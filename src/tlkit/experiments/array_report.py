@@ -5,6 +5,7 @@ from tlkit.data.splits import Split
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.experiments import figures, run_folder
 from tlkit.experiments.recipe import Recipe
+from tlkit.experiments.recipe_pixels import find_pretraining_range
 from tlkit.experiments.reporting import describe_phases
 from tlkit.experiments.trained import Trained
 from tlkit.models.inspection import backbone_of
@@ -58,5 +59,7 @@ def describe_training(
         command=command,
         seed=seed,
         seconds=trained.seconds,
+        has_probed=trained.has_probed,
+        pretraining_range=find_pretraining_range(recipe),
     )
     return figures.draw_portfolio(model, evaluation, parts.test, facts=facts)

@@ -1,9 +1,8 @@
 """Compare recipes on the same images, over seeds or splits: means with confidence intervals."""
 
 import statistics
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,7 +11,7 @@ import keras
 import numpy as np
 import rich.console
 
-from tlkit._internal import arguments, system
+from tlkit._internal import arguments
 from tlkit._internal.html import render_html
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import build_table, render_text
@@ -22,14 +21,16 @@ from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.progress import CacheProgress
 from tlkit.data.splits import Split
 from tlkit.errors import Argument, ConfigError
-from tlkit.evaluation.estimates import Estimate
+from tlkit.evaluation.estimates import Estimate, Spread
 from tlkit.evaluation.evaluator import evaluate
+from tlkit.experiments.memory_use import measure_memory
 from tlkit.experiments.recipe import Recipe
 from tlkit.experiments.trained import Trained
 from tlkit.models.saving import save
 
-_SAMPLING_SECONDS = 0.05
 _SEEDS = 3
+_MIN_RUNS = 5  # with fewer, Student's t makes intervals too wide to say much
+_SPREADS = ("seconds", "memory", "model_bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class ComparedRecipe:
         difference: The accuracy minus that of the first recipe, with an interval that includes the
             choice of the test images; None for the first. See `compare`.
         loss: Mean cross-entropy on the test images, in nats.
-        seconds: The time for building, probing and training.
+        seconds: The time for building, probing and training: median and range of the runs.
         memory: Peak growth of the process in bytes; None if the system does not report it.
         model_bytes: The size of the saved model's file.
         num_parameters: The number of the model's parameters.
@@ -52,9 +53,9 @@ class ComparedRecipe:
     accuracy: Estimate
     difference: Estimate | None
     loss: Estimate
-    seconds: Estimate
-    memory: Estimate | None
-    model_bytes: Estimate
+    seconds: Spread
+    memory: Spread | None
+    model_bytes: Spread
     num_parameters: Estimate
 
 
@@ -101,19 +102,24 @@ class Comparison:
         table = build_table(columns, rows, align="lrrrrrrr", bars=("accuracy, %",))
         return rich.console.Group(*self._describe(), table)
 
-    def _describe(self) -> tuple[str, str]:
+    def _describe(self) -> list[str]:
         """Return the number of runs and the meaning of the intervals, one line each."""
-        runs = plural(self.seeds, "run")
+        runs, first = plural(self.seeds, "run"), self.recipes[0].name
+        on, over = " on one split", " over the seeds"
+        paired, unsure = ", ± 95 % interval over the test images", "of the mean accuracy"
         if self.splits > 1:
-            return (
-                f"{self.images}, {runs} each, a split and a seed each: mean ± 95 % interval",
-                f"difference: accuracy minus that of {self.recipes[0].name} on the same split",
+            on, over = ", a split and a seed each", ""
+            paired, unsure = " on the same split", "of the mean accuracy and the difference"
+        lines = [
+            f"{self.images}, {runs} each{on}: mean ± 95 % interval{over}",
+            "seconds, memory and file: median (lowest to highest)",
+            f"difference: accuracy minus that of {first}{paired}",
+        ]
+        if 1 < self.seeds < _MIN_RUNS:
+            lines.append(
+                f"{runs} are too few for a useful interval {unsure}: use {_MIN_RUNS} or more"
             )
-        return (
-            f"{self.images}, {runs} each on one split: mean ± 95 % interval over the seeds",
-            f"difference: accuracy minus that of {self.recipes[0].name}, ± 95 % interval over the "
-            "test images",
-        )
+        return lines
 
     def __str__(self) -> str:
         return render_text(self)
@@ -148,6 +154,10 @@ def compare(
     splits; that of a difference is widened, because the training images of the splits overlap
     (Nadeau and Bengio, 2003).
 
+    With two to four runs of each recipe, the intervals of accuracy and loss are too wide to say
+    much: Student's t multiplies the standard error of two runs by 12.7, of three by 4.3, and of
+    five by 2.8. The difference over test images does not depend on the number of runs.
+
     Args:
         recipes: The recipes to compare; a dict names them, for example one recipe on two backbones.
         data: The split: training and test images. Of several splits, each is used for one run.
@@ -174,7 +184,7 @@ def compare(
             keras.backend.clear_session()
             lines.print(f"{recipe.name}, seed {seed}: {_describe_progress(runs, len(splits))}")
             started = time.perf_counter()
-            trained, memory = _measure_memory(
+            trained, memory = measure_memory(
                 partial(
                     recipe.train,
                     split.train,
@@ -280,7 +290,9 @@ def _count(splits: Sequence[Split]) -> int:
 def _estimate(rows: Sequence[_Measured], key: str) -> Any:
     values = [row.values[key] for row in rows]
     known = [value for value in values if value is not None]
-    return Estimate.from_values(known) if len(known) == len(values) else None
+    if len(known) < len(values):
+        return None
+    return Spread.from_values(known) if key in _SPREADS else Estimate.from_values(known)
 
 
 def _evaluate(trained: Trained, data: Split) -> tuple[dict[str, float | None], np.ndarray]:
@@ -297,24 +309,3 @@ def _evaluate(trained: Trained, data: Split) -> tuple[dict[str, float | None], n
         "num_parameters": float(trained.model.count_params()),
     }
     return values, score.correct
-
-
-def _measure_memory(work: Callable[[], Trained]) -> tuple[Trained, float | None]:
-    """Return the result of a function, and the peak growth of the process in bytes meanwhile."""
-    before = system.resident_bytes()
-    if before is None:
-        return work(), None
-    done = threading.Event()
-    peak = [before]
-
-    def watch() -> None:
-        while not done.wait(_SAMPLING_SECONDS):
-            peak[0] = max(peak[0], system.resident_bytes() or 0)
-
-    thread = threading.Thread(target=watch, daemon=True, name="tlkit-memory")
-    thread.start()
-    try:
-        return work(), float(max(peak[0], system.resident_bytes() or 0) - before)
-    finally:
-        done.set()
-        thread.join()

@@ -26,8 +26,8 @@ Unreadable = Literal["fail", "replace", "skip"]
 SplitChoice = Literal["auto", "folders", "pool", "random"]
 _SAVE = " Save a model first: model.save('backbone.keras')."
 _LISTS = (
-    *("add", "augment", "backbones", "image_sizes", "label_columns", "options", "pixels"),
-    "recipe_options",
+    *("add", "augment", "authors", "backbones", "image_sizes", "label_columns", "options"),
+    *("pixels", "recipe_options"),
 )
 
 _OWN_SETTINGS = {"augmentation": "augment", "backbone": "backbone"}
@@ -86,6 +86,8 @@ class Experiment:
         budget: Maximum minutes of training; unlimited by default.
         precision: What fine-tuning computes in; 16 bits are faster on GPUs made for them.
         seed: Random seed of the split and of training.
+        title: Title of the report; by default "Classifying" and the name of the images.
+        authors: Names of the authors, for the report, the paper and the model card.
 
     Raises:
         ConfigError: A value is wrong.
@@ -135,6 +137,8 @@ class Experiment:
     budget: float | None = None
     precision: Precision = "float32"
     seed: int = 0
+    title: str | None = None
+    authors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         hints = get_type_hints(Experiment)
@@ -142,6 +146,7 @@ class Experiment:
             if name not in _CHECKED_APART and get_origin(hint) is not Literal and hint is not bool:
                 signatures.check(name, getattr(self, name), hint)
         self._check_paths()
+        self._check_words()
         self._check_choices()
         self._check_numbers()
         self._check_together()
@@ -166,6 +171,14 @@ class Experiment:
         signatures.check("add", self.add, str | Path | tuple[str | Path, ...])
         added = (self.add,) if isinstance(self.add, str | Path) else self.add
         object.__setattr__(self, "add", tuple(check_name("add", each) for each in added))
+
+    def _check_words(self) -> None:
+        texts = {"title": [] if self.title is None else [self.title], "authors": self.authors}
+        for name, values in texts.items():
+            for value in values:
+                if not value.strip() or naming.find_fault(value):
+                    wanted = f" must be text in one line, got {show(value)}."
+                    raise ConfigError(Argument(name), wanted)
 
     def _check_choices(self) -> None:
         for name, hint in get_type_hints(Experiment).items():

@@ -332,6 +332,7 @@ class Recipe:
             seconds=before + time.perf_counter() - started,
             choice=choice,
             budget_ran_out=ran_out,
+            has_probed=self.features == "auto",
         )
         _warn_of_budget(trained, budget)
         return trained

@@ -1,18 +1,16 @@
 """Describe an experiment: the plan before the training, the report after it."""
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tlkit._internal import arguments, system, text
 from tlkit._internal.signatures import check_arguments
 from tlkit.caching.cache import Cache
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.data.splits import DuplicatePair, Split
+from tlkit.data.splits import Split
 from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation.candidates import Choice
 from tlkit.evaluation.cross_validation import CrossValidation
@@ -21,7 +19,6 @@ from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.prediction_sets import measure_sets
 from tlkit.evaluation.probing.search_result import BackboneSearch
 from tlkit.experiments import (
-    array_data,
     checksums,
     export_records,
     figures,
@@ -32,8 +29,10 @@ from tlkit.experiments import (
     split_csv,
 )
 from tlkit.experiments.experiment import Experiment, settings_of_run
-from tlkit.experiments.loading import image_size_of, load_images, load_model, split_images
+from tlkit.experiments.image_description import describe_images, find_paths, has_two_labels
+from tlkit.experiments.loading import load_images, load_model, split_images
 from tlkit.experiments.recipe import Recipe
+from tlkit.experiments.recipe_pixels import find_pretraining_range
 from tlkit.experiments.recipe_precision import set_precision
 from tlkit.experiments.trained import Trained
 from tlkit.models.applications import SPECS
@@ -41,8 +40,6 @@ from tlkit.models.inspection import is_multi_label
 from tlkit.reports import render
 from tlkit.reports.facts import PhaseFacts, ReportFacts, model_facts, phase_facts
 from tlkit.reports.phase_settings import describe_settings
-from tlkit.reports.titles import name_images
-from tlkit.training.class_weights import balance
 from tlkit.training.head_solver import solver_of
 from tlkit.training.phase import SolvedHead, plan_freezing
 
@@ -54,9 +51,9 @@ def plan(source: ImageDataset, parts: Split) -> str:
     """Describe a training before it starts: images of each class and part, duplicates, memory."""
     lines = [str(source), str(parts)]
     if parts.duplicates:
-        shown = _paths(source, parts.duplicates[:_MAX_PAIRS])
+        shown = find_paths(source, parts.duplicates[:_MAX_PAIRS])
         lines.append(f"such as {'; '.join(f'{one} and {other}' for one, other in shown)}")
-        twice = sum(_has_two_labels(source, pair) for pair in parts.duplicates)
+        twice = sum(has_two_labels(source, pair) for pair in parts.duplicates)
         if twice:
             lines.append(f"{twice:,} of these pairs are one image with two labels")
     room = system.free_memory() // 2 / 1e9
@@ -98,7 +95,13 @@ def report(folder: str | Path) -> Path:
         parts = replace(split_images(experiment, source), test=source)
     else:
         source, parts = split_csv.load_split(images, target / split_csv.NAME)
-    trained = Trained(recipe=experiment.recipe, model=model, run=done, seconds=making["seconds"])
+    trained = Trained(
+        recipe=experiment.recipe,
+        model=model,
+        run=done,
+        seconds=making["seconds"],
+        has_probed=making["probed"],
+    )
     evaluation = evaluate(model, parts.test) if found is None else found.pooled
     facts = gather_facts(
         experiment, source, parts, trained, evaluation, making=making, validated=found
@@ -142,6 +145,7 @@ def _read_making(values: Mapping[str, Any]) -> dict[str, Any]:
         "command": str(values["command"]),
         "seconds": float(values["seconds"]),
         "joules": None if joules is None else float(joules),
+        "probed": values.get("probed") is True,
     }
 
 
@@ -178,19 +182,12 @@ def gather_facts(
     )
     rejected = sample.share_rejected() if validated is None and "ood" in drawn else None
     facts = ReportFacts(
-        **_describe_images(experiment, source, parts),
-        augmentation=_list_augmentation(experiment, trained),
+        **describe_images(experiment, source, parts),
+        **_describe_recipe(experiment, trained, chosen),
+        authors=experiment.authors,
         sets=None if validated else measure_sets(trained.model, evaluation),
         ood_rejected=rejected,
-        backbone=_name_backbone(experiment),
-        weights=(*list_weights(experiment), "own")[0],
         model=model_facts(trained.model),
-        phases=describe_phases(
-            set_precision(
-                _set_chosen_rate(recipes.for_experiment(experiment), chosen), experiment.precision
-            ),
-            trained,
-        ),
         evaluation=evaluation,
         figures=drawn,
         figure_errors=errors,
@@ -209,32 +206,20 @@ def gather_facts(
     return figures.draw_portfolio(trained.model, evaluation, parts.test, facts=facts)
 
 
-def _describe_images(experiment: Experiment, source: ImageDataset, parts: Split) -> dict[str, Any]:
-    """Return the fields of `ReportFacts` on the images: counts, how they are read, duplicates."""
-    named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
-    described: dict[str, Any] = {
-        "title": f"Classifying {name_images(source.name)}",
-        "source": name_images(source.name),
-        "counts": {name: part.counts for name, part in named.items() if len(part)},
-        "num_images": {name: len(part) for name, part in named.items()},
-        "class_weights": None if experiment.class_weight is None else _balance(parts.train),
-        "own_parts": parts.own_parts,
-    }
-    if array_data.is_arrays(experiment.data):  # no files were read, and duplicates not searched
-        return described
-    part_of = {path: name for name, part in named.items() for path in part.paths}
-    pairs = _paths(source, parts.duplicates)
-    conflicting = [pair for pair in parts.duplicates if _has_two_labels(source, pair)]
+def _describe_recipe(
+    experiment: Experiment, trained: Trained, choice: Choice | None
+) -> dict[str, Any]:
+    """Return the fields of `ReportFacts` on backbone and recipe."""
+    recipe = recipes.for_experiment(experiment)
+    used = set_precision(_set_chosen_rate(recipe, choice), experiment.precision)
+    own_pixels = experiment.pixel_format is not None
     return {
-        **described,
-        "image_size": image_size_of(experiment),
-        "fit": experiment.fit,
-        "unreadable": [(problem.path, problem.reason) for problem in source.problems],
-        "duplicates": pairs,
-        "duplicates_apart": sum(part_of[one] != part_of[other] for one, other in pairs),
-        "duplicates_policy": experiment.duplicates,
-        "conflicting_labels": _paths(source, conflicting),
-        "test_source": experiment.test_data and Path(experiment.test_data).resolve().name,
+        "augmentation": _list_augmentation(experiment, trained),
+        "backbone": _name_backbone(experiment),
+        "weights": (*list_weights(experiment), "own")[0],
+        "phases": describe_phases(used, trained),
+        "has_probed": trained.has_probed,
+        "pretraining_range": None if own_pixels else find_pretraining_range(recipe),
     }
 
 
@@ -285,18 +270,3 @@ def _name_backbone(experiment: Experiment) -> str:
 def list_weights(experiment: Experiment) -> list[str]:
     """Return the weights that were loaded into the backbone; empty for a file or a preset."""
     return [experiment.weights] if experiment.backbone in SPECS else []
-
-
-def _balance(data: ImageDataset) -> dict[str, float]:
-    return dict(zip(data.counts, balance(list(data.counts.values())), strict=True))
-
-
-def _paths(source: ImageDataset, pairs: Sequence[DuplicatePair]) -> list[tuple[str, str]]:
-    def path(index: int) -> str:
-        return source.paths[index] if source.paths else f"image {index}"
-
-    return [(path(pair.first), path(pair.second)) for pair in pairs]
-
-
-def _has_two_labels(source: ImageDataset, pair: DuplicatePair) -> bool:
-    return pair.exact and bool(np.any(source.labels[pair.first] != source.labels[pair.second]))

@@ -100,6 +100,7 @@ def _describe_making(
         "command": command,
         "seconds": result.trained.seconds,
         "joules": joules,
+        "probed": result.trained.has_probed,
         **{
             name: place if array_data.is_name(place) else str(Path(place).resolve())
             for name, place in places.items()

@@ -39,6 +39,10 @@ class Stages:
 
         The seconds of a phase include those of earlier processes, so that a run that this process
         continues can't be divided.
+
+        Args:
+            name: The stage.
+            trained: The result of the training.
         """
         left = self.seconds.pop(name)
         parts: dict[str, float] = {}
@@ -51,7 +55,7 @@ class Stages:
         if trained.choice is not None:
             parts = {"trials": min(trained.choice.seconds, left), **parts}
             left -= parts["trials"]
-        self.seconds |= {"build and probe": left, **parts}
+        self.seconds |= {"build and probe" if trained.has_probed else "build": left, **parts}
 
     def __str__(self) -> str:
         return describe(self.seconds)

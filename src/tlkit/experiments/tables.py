@@ -14,6 +14,7 @@ from tlkit.data.decoding import Fit
 from tlkit.data.image_files import find_images
 from tlkit.data.naming import escape
 from tlkit.errors import DataError
+from tlkit.evaluation import prediction_sets
 from tlkit.evaluation.file_classifier import from_model
 from tlkit.evaluation.image_files import FilePrediction, Meter, embed_files, predict_files
 from tlkit.experiments import exported
@@ -76,7 +77,8 @@ def write_predictions(
         coverage: As for `tlkit.evaluation.predict_files`.
         fit: As for `tlkit.sources.from_folder`; by default as in training.
         on_prediction: Is called with each prediction.
-        on_message: Is called with the files in folders that are not images, for example `print`.
+        on_message: Is called with the files in folders that are not images, and with the range of
+            the coverage if few validation images were used, for example `print`.
         on_progress: As for `tlkit.evaluation.predict_files`.
 
     Raises:
@@ -92,6 +94,8 @@ def write_predictions(
     classifier, settings = _load(model, fit)
     found = _find_images(files, on_message)
     known = from_model(classifier) if isinstance(classifier, keras.Model) else classifier
+    if coverage is not None and isinstance(classifier, keras.Model):
+        _report_range(classifier, coverage, on_message)
     top = min(top, len(known.class_names))
     several = known.thresholds is not None
     columns = {"path": 0, **({"labels": 0} if several else {}), "label": 0, "probability": 1}
@@ -177,6 +181,14 @@ def _find_images(
     if passed_over:
         on_message(passed_over)
     return found
+
+
+def _report_range(
+    classifier: keras.Model, coverage: float, on_message: Callable[[str], None]
+) -> None:
+    line = prediction_sets.describe_range(classifier, coverage)
+    if line is not None:
+        on_message(line)
 
 
 def _load(model: str | Path | keras.Model, fit: Fit | None) -> tuple[Any, dict[str, Any]]:

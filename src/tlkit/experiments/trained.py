@@ -19,6 +19,7 @@ class Trained:
         seconds: The time for building, probing and training, including that of earlier processes.
         budget_ran_out: Where in the training its budget ran out, as text; None if it did not.
         choice: The comparison of fine-tuning with the head alone; None if there was no comparison.
+        has_probed: Whether a probe chose the layers that the head reads.
     """
 
     recipe: str
@@ -27,3 +28,4 @@ class Trained:
     seconds: float
     budget_ran_out: str | None = None
     choice: Choice | None = None
+    has_probed: bool = False

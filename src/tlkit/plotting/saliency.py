@@ -1,8 +1,7 @@
 """Grad-CAM: which parts of an image a prediction depends on, as numbers and as a figure."""
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,24 +9,19 @@ import matplotlib
 import numpy as np
 
 from tlkit._internal import arguments, arrays
-from tlkit._internal.keras_private import nodes_of, operation_of
 from tlkit._internal.signatures import check_arguments
-from tlkit._internal.text import show
 from tlkit.data.batches import Data
 from tlkit.data.unlabelled import Images, read_array
-from tlkit.errors import ConfigError, DataError
+from tlkit.errors import DataError
 from tlkit.evaluation.evaluator import predict
 from tlkit.models.inspection import (
-    backbone_of,
     class_names,
     file_shape,
     is_multi_label,
-    probabilities_of,
     thresholds,
     value_range,
 )
-from tlkit.models.token_backbone import TokenBackbone
-from tlkit.plotting import token_saliency
+from tlkit.plotting import saliency_maps
 from tlkit.plotting.captions import (
     FONT_SIZE,
     PANEL,
@@ -47,6 +41,7 @@ _MOST_HEAT = 0.85  # the opacity of the overlay where the evidence is 1
 _DIMMED = 0.75  # brightness of the grey image, so that the colours stand out on white too
 _COLOUR = np.array([1.0, 0.72, 0.1])  # amber: bright on grey, also for colour-blind readers
 _HALF = 0.5
+_FINE_GRID = 10  # rows or columns of maps whose cells are small enough to need no word
 _SCALE_HEIGHT = 0.65  # inches of the colour scale and its text
 
 
@@ -57,16 +52,17 @@ def grad_cam(
     """Return how much each pixel contributes to a class, `(count, height, width)`, from 0 to 1.
 
     Grad-CAM (Selvaraju et al., 2016, arXiv:1610.02391) sums the maps of the backbone's last
-    layer, each weighted by how much it raises the logit of the class. Patch tokens are used as maps
-    too. If the head reads only the class token, the tokens that enter the last block with attention
-    are used.
+    layer, each weighted by how much it raises the logit of the class. Where these have fewer than
+    5 x 5 cells, as those of small images have, the last finer maps are used that everything after
+    them depends on. Patch tokens are used as maps too. If the head reads only the class token, the
+    tokens that enter the last block with attention are used.
 
     Args:
         model: A classifier from build_classifier.
         images: Raw images in any form that `tlkit.predict` takes; all of one size.
         classes: The class index of each image, `(count,)`; by default the predicted class.
-        layer: The layer to use if the head reads several; by default the last one that returns maps
-            or tokens.
+        layer: A layer that the head reads, whose maps to use, however coarse; by default the last
+            one that returns maps or tokens, or a finer one before it.
 
     Raises:
         ConfigError: The head does not read this layer, or the layer's maps have a single position.
@@ -90,28 +86,20 @@ def grad_cam(
         classes = probabilities.argmax(axis=1)
     classes = arrays.check_numbers("classes", classes, 0, 1)
     classes = _check_classes(np.atleast_1d(classes), probabilities.shape)
-    return _compute_heat(model, images, classes, layer)
+    return _compute_heat(model, images, classes, layer)[0]
 
 
 def _compute_heat(
     model: keras.Model, images: np.ndarray, classes: np.ndarray, layer: str | None = None
-) -> np.ndarray:
-    """Return the result of `grad_cam`, for images and classes that are known to fit the model."""
-    tensors = _backbone_outputs(model)
-    index = _index_of_maps(tensors, layer)
-    heat: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    if isinstance(backbone_of(model), TokenBackbone):
-        heat = token_saliency.prepare(model, index, images[:1], classes[:1])
-    elif index is None:
-        raise ConfigError("Grad-CAM needs a backbone that returns maps, got only features.")
-    else:
-        backbone = keras.Model(model.inputs[0], tensors)
-        head = keras.Model(tensors, probabilities_of(model).input)
-        heat = partial(_heat, backbone, head, index)
-    starts = range(0, len(images), _BATCH_SIZE)
-    return np.concatenate(
-        [heat(images[at : at + _BATCH_SIZE], classes[at : at + _BATCH_SIZE]) for at in starts]
-    )
+) -> tuple[np.ndarray, tuple[int, int] | None]:
+    """Return the result of `grad_cam`, and the rows and columns of the maps.
+
+    Images and classes are known to fit the model.
+    """
+    explainer = saliency_maps.prepare(model, images[:1], classes[:1], layer)
+    blocks = [slice(at, at + _BATCH_SIZE) for at in range(0, len(images), _BATCH_SIZE)]
+    heat = [explainer.compute(images[block], classes[block]) for block in blocks]
+    return np.concatenate(heat), explainer.grid
 
 
 def blend_heat(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -188,8 +176,8 @@ def grad_cam_grid(
         chosen = _choose(truth, probabilities, count, seed)
         classes = probabilities[chosen].argmax(axis=1)
     shown, rows = images[chosen], probabilities[chosen]
-    heat = _compute_heat(model, shown, classes)
-    figure, panels = _paired_panels(len(chosen), columns)
+    heat, grid = _compute_heat(model, shown, classes)
+    figure, panels = _paired_panels(len(chosen), columns, _describe_cells(shown.shape[1:3], grid))
     for (above, below), image, index, row, class_index, image_heat in zip(
         panels, shown, chosen, rows, classes, heat, strict=True
     ):
@@ -220,7 +208,18 @@ def _choose(truth: np.ndarray, probabilities: np.ndarray, count: int, seed: int)
     return np.concatenate([wrong, others[: count - len(wrong)]])
 
 
-def _paired_panels(count: int, columns: int) -> tuple[Figure, list[tuple[Any, Any]]]:
+def _describe_cells(size: Sequence[int], grid: tuple[int, int] | None) -> str:
+    """Return how many pixels a cell of coarse maps covers, as text; "" for other maps."""
+    if grid is None or min(grid) >= _FINE_GRID:
+        return ""
+    height, width = (round(side / cells) for side, cells in zip(size, grid, strict=True))
+    rows, columns = grid
+    return f"{rows} x {columns} cells, each of {height} x {width} pixels"
+
+
+def _paired_panels(
+    count: int, columns: int, about_cells: str
+) -> tuple[Figure, list[tuple[Any, Any]]]:
     """Return a figure with pairs of panels, one above the other, and a colour scale at its foot."""
     columns = min(columns, count)
     rows = math.ceil(count / columns)
@@ -229,7 +228,7 @@ def _paired_panels(count: int, columns: int) -> tuple[Figure, list[tuple[Any, An
     panels = figure.subplots(2 * rows, columns, squeeze=False)
     for panel in panels.ravel():
         panel.axis("off")
-    _draw_scale(figure, panels)
+    _draw_scale(figure, panels, about_cells)
     positions = [divmod(index, columns) for index in range(count)]
     pairs = [(panels[2 * row, column], panels[2 * row + 1, column]) for row, column in positions]
     for above, _ in pairs:
@@ -244,7 +243,7 @@ def _draw_overlay(panel: Any, pixels: np.ndarray, heat: np.ndarray) -> None:
         panel.contour(heat, [_HALF], colors="white", linewidths=1.2)
 
 
-def _draw_scale(figure: Figure, panels: Any) -> None:
+def _draw_scale(figure: Figure, panels: Any, about_cells: str) -> None:
     """Draw the colours of evidence from 0 to 1, on an image of middle grey."""
     shades = blend_heat(np.full((1, 256), 0.5), np.linspace(0, 1, 256)[None])
     mappable = matplotlib.cm.ScalarMappable()
@@ -258,48 +257,5 @@ def _draw_scale(figure: Figure, panels: Any) -> None:
     panel.axvline(_HALF, color="white", linewidth=1.2)
     panel.set_yticks([])
     panel.set_xticks([0, _HALF, 1], ["0", "0.5", "1"], fontsize=FONT_SIZE)
-    panel.set_xlabel("evidence for the predicted class", fontsize=FONT_SIZE)
-
-
-def _backbone_outputs(model: keras.Model) -> list[Any]:
-    """Return the tensors that the head reads, in the classifier's own graph."""
-    return list(nodes_of(backbone_of(model), model)[0].outputs)
-
-
-def _index_of_maps(tensors: Sequence[Any], layer: str | None) -> int | None:
-    maps = [index for index, tensor in enumerate(tensors) if len(tensor.shape) in (3, 4)]
-    if layer is None:
-        return maps[-1] if maps else None
-    names = [operation_of(tensor).name for tensor in operation_of(tensors[0]).outputs]
-    if layer not in [names[index] for index in maps]:
-        raise ConfigError(
-            "`layer` must be one whose maps the head reads, "
-            f"{[names[index] for index in maps]}, got {show(layer)}."
-        )
-    return names.index(layer)
-
-
-# The classifier is computed in two halves, to get the gradient of the class's logit with respect to
-# the maps between them. The gradient, averaged over positions, measures how much each map raises
-# the logit. The maps are summed with these weights, resized to the image and scaled to at most 1.
-def _heat(
-    backbone: keras.Model,
-    head: keras.Model,
-    index: int,
-    images: np.ndarray,
-    classes: np.ndarray,
-) -> np.ndarray:
-    size = images.shape[1:3]
-    features = keras.tree.flatten(backbone(images, training=False))
-    maps = features[index]
-    if maps.shape[1] * maps.shape[2] == 1:
-        raise ConfigError(
-            f"Grad-CAM needs maps of at least 2 positions, got 1 x 1 from images of {size[0]} x "
-            f"{size[1]} pixels. Use larger images, or `features` of an earlier layer."
-        )
-
-    def classify(tensor: Any) -> Any:
-        return head([*features[:index], tensor, *features[index + 1 :]], training=False)
-
-    gradient = token_saliency.differentiate(classify, maps, classes)
-    return token_saliency.weigh(maps, gradient, size)
+    lines = filter(None, ("evidence for the predicted class", about_cells))
+    panel.set_xlabel("\n".join(lines), fontsize=FONT_SIZE)

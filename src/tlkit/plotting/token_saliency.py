@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -19,8 +20,14 @@ from tlkit.models.transformer_blocks import is_attention, is_block
 
 
 @dataclass(frozen=True, eq=False)
-class _Halves:
-    """A classifier in two parts; the first output of `before` is the tensor to explain."""
+class Halves:
+    """A classifier in two parts.
+
+    Attributes:
+        before: Computes, as its first output, the tensor to explain.
+        after: Computes the logits from the outputs of `before`.
+        to_maps: Returns the tensor as maps.
+    """
 
     before: Part
     after: Part
@@ -57,32 +64,48 @@ def prepare(
     ]
     logits = next(step for step in graph.steps if step.operation is probabilities_of(model))
     for target in [*([] if index is None else [output]), *reversed(reading)]:
-        halves = _divide(model, graph, target, logits.inputs[0])
+        halves = divide(model, graph, target, logits.inputs[0])
         if np.any(halves.to_maps(_differentiate(halves, image, label)[1])):
             break
 
-    def heat(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        maps, gradient = map(halves.to_maps, _differentiate(halves, images, classes))
-        return weigh(maps, gradient, images.shape[1:3])
-
-    return heat
+    return partial(compute_heat, halves)
 
 
-def _divide(model: keras.Model, graph: Graph, target: TensorId, logits: TensorId) -> _Halves:
+def divide(model: keras.Model, graph: Graph, target: TensorId, logits: TensorId) -> Halves:
+    """Return a classifier in two parts, before and after a tensor.
+
+    Args:
+        model: The classifier.
+        graph: Its graph.
+        target: The tensor to explain.
+        logits: The tensor of the logits.
+    """
     first = select_needed(graph.steps, [target])
     last = [step for step in select_needed(graph.steps, [logits]) if step not in first]
     made = {tensor for step in last for tensor in step.outputs}
     used = dict.fromkeys(tensor for step in last for tensor in step.inputs)
     crossing = [target, *(each for each in used if each not in made and each != target)]
     dtype, backbone = model.inputs[0].dtype, backbone_of(model)
-    return _Halves(
+    return Halves(
         Part(first, graph.inputs, crossing, input_dtype=dtype, name="before"),
         Part(last, crossing, [logits], name="after"),
         lambda tokens: _to_maps(backbone, tokens),
     )
 
 
-def _differentiate(halves: _Halves, images: np.ndarray, classes: np.ndarray) -> tuple[Any, Any]:
+def compute_heat(halves: Halves, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the evidence of images for their classes, `(count, height, width)`.
+
+    Args:
+        halves: The classifier in two parts.
+        images: The images, of one size.
+        classes: The class index of each image.
+    """
+    maps, gradient = map(halves.to_maps, _differentiate(halves, images, classes))
+    return weigh(maps, gradient, images.shape[1:3])
+
+
+def _differentiate(halves: Halves, images: np.ndarray, classes: np.ndarray) -> tuple[Any, Any]:
     """Return the tensor to explain, and the gradient of the classes' logits with respect to it."""
     tokens, *others = halves.before(images, training=False)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 _SITES = {"arXiv": "https://arxiv.org/abs", "doi": "https://doi.org"}
 _CONFERENCES = {
     "AAAI": "AAAI Conference on Artificial Intelligence (AAAI)",
+    "ACML": "Asian Conference on Machine Learning (ACML)",
     "CVPR": "Conference on Computer Vision and Pattern Recognition (CVPR)",
     "ICCV": "International Conference on Computer Vision (ICCV)",
     "ICLR": "International Conference on Learning Representations (ICLR)",
@@ -23,6 +24,8 @@ class Reference:
         title: Its title.
         venue: The journal with its volume, the conference in short, "arXiv", or a version.
         link: A DOI or an arXiv number; empty for a program.
+        published: The year of a program; that of a publication is the end of its key.
+        url: The address of a program; empty if it has none.
     """
 
     key: str
@@ -30,17 +33,19 @@ class Reference:
     title: str
     venue: str
     link: str
+    published: str = ""
+    url: str = ""
 
     @property
     def year(self) -> str:
-        """The year of the publication, which its key ends in; empty for a program."""
-        return self.key[-4:] if self.key[-4:].isdecimal() else ""
+        """The year of the publication, or of the program; empty if it is unknown."""
+        return self.key[-4:] if self.key[-4:].isdecimal() else self.published
 
     def __str__(self) -> str:
         venue = ", ".join(filter(None, (self.venue, self.year)))
         parts = (self.authors, self.title, venue)
         ended = [each if each[-1] in ".?" else f"{each}." for each in parts]
-        return " ".join(filter(None, [*ended, self.link]))
+        return " ".join(filter(None, [*ended, self.link or self.url]))
 
     def to_bibtex(self) -> str:
         """Return the entry for a `.bib` file.
@@ -90,7 +95,7 @@ class Reference:
 
     def _describe_link(self) -> dict[str, str]:
         if not self.link:
-            return {}
+            return {"url": self.url}
         kind, number = self.link.split(":", 1)
         url = f"{_SITES[kind]}/{number}"
         if kind == "doi":

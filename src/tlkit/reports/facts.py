@@ -46,6 +46,7 @@ class PhaseFacts:
         moved: How many weight tensors changed.
         untouched: How many weight tensors are the same, bit for bit.
         metrics: The loss and the metrics of the last epoch, by name.
+        losses: The loss on training images in each epoch; empty if the head was solved.
         settings: The settings of the phase as text, by names such as "optimizer" and "batch size".
     """
 
@@ -59,6 +60,7 @@ class PhaseFacts:
     moved: int
     untouched: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    losses: Sequence[float] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -151,6 +153,10 @@ class ReportFacts:
         choice: The comparison of fine-tuning with the head alone; None if there was no comparison.
         exports: The files in other formats, as a run's `exports.json` lists them.
         license: The license of the model for its card, as Hugging Face names it, such as "mit".
+        has_probed: Whether a probe chose the layers that the head reads.
+        pretraining_range: The pixel values that the backbone was pretrained on, if the run repeats
+            an experiment as described that scales pixels to others; None otherwise.
+        authors: The names of the authors of the report.
         num_images: How many images each part has, needed where images can have several classes, or
             none; by default the sum of `counts`.
 
@@ -197,6 +203,9 @@ class ReportFacts:
     choice: Choice | None = None
     exports: Sequence[Mapping[str, Any]] = ()
     license: str | None = None
+    has_probed: bool = False
+    pretraining_range: tuple[float, float] | None = None
+    authors: Sequence[str] = ()
     num_images: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -284,6 +293,7 @@ def phase_facts(
             for name, values in run.history.items()
             if not name.endswith("learning_rate")
         },
+        losses=tuple(run.history.get("loss", ())) if rates else (),
         settings=dict(settings),
     )
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tlkit.evaluation.metrics import ClassMetrics, Evaluation
+from tlkit.evaluation.prediction_sets import MeasuredSets
 
 FEW_IMAGES = 30
 """A class with fewer test images is named among the limitations."""
@@ -28,6 +29,8 @@ class Limitations:
         untested: The classes without a test image.
         rare: The classes with few test images, fewer than 30.
         missed: The classes with a recall below 0.8, the lowest first.
+        coverage_range: The lowest and the highest coverage of prediction sets of 95 % of
+            calibrations on as few images; None without sets, or if there are at least 1,000 images.
     """
 
     interval_width: float | None
@@ -37,15 +40,19 @@ class Limitations:
     untested: tuple[ClassMetrics, ...]
     rare: tuple[ClassMetrics, ...]
     missed: tuple[ClassMetrics, ...]
+    coverage_range: tuple[float, float] | None = None
 
 
-def find(evaluation: Evaluation, *, majority_share: float) -> Limitations:
+def find(
+    evaluation: Evaluation, *, majority_share: float, sets: MeasuredSets | None = None
+) -> Limitations:
     """Return the limitations that an evaluation shows.
 
     Args:
         evaluation: The evaluation of the classifier on test images.
         majority_share: The accuracy of always predicting the most frequent class; for multi-label,
             the mean average precision of guessing.
+        sets: The measured prediction sets of the test images; None without sets.
     """
     low, high = evaluation.accuracy_interval
     confidence, right = float(evaluation.probabilities.max(axis=1).mean()), evaluation.accuracy
@@ -62,6 +69,7 @@ def find(evaluation: Evaluation, *, majority_share: float) -> Limitations:
         untested=tuple(score for score in evaluation.classes if not score.support),
         rare=tuple(score for score in tested if score.support < FEW_IMAGES),
         missed=tuple(sorted(missed, key=lambda score: score.recall)),
+        coverage_range=sets.coverage_range if sets is not None and sets.is_uncertain else None,
     )
 
 

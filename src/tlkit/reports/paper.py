@@ -26,24 +26,33 @@ _HEADER = r"\usepackage{float}\floatplacement{figure}{H}"  # moved ones push tab
 _REFERENCES = ("# References", "", "::: {#refs}", ":::", "")
 
 
-def to_pandoc(markdown: str, references: Sequence[Reference], *, date: str | None = None) -> str:
+def to_pandoc(
+    markdown: str,
+    references: Sequence[Reference],
+    *,
+    authors: Sequence[str] = (),
+    date: str | None = None,
+) -> str:
     """Return the Markdown of a report in the form that Pandoc reads.
 
     Args:
         markdown: The report.
         references: The publications that it cites, in the order of their numbers.
+        authors: The names of the authors, as Markdown.
         date: The date of the paper; by default today's.
     """
     title, *lines = markdown.split("\n")
     body = "\n".join(_convert(lines, references)).strip("\n")
-    head = _describe(title.removeprefix("# "), date or datetime.date.today().isoformat())
+    day = date or datetime.date.today().isoformat()
+    head = _describe(title.removeprefix("# "), authors, day)
     return f"{head}\n\n{body}\n"
 
 
-def _describe(title: str, date: str) -> str:
-    """Return the metadata block of a Pandoc file: the title and settings."""
+def _describe(title: str, authors: Sequence[str], date: str) -> str:
+    """Return the metadata block of a Pandoc file: title, authors and settings."""
     values = {
         "title": _escape(title),
+        **({"author": [_escape(each) for each in authors]} if authors else {}),
         "date": date,
         "lang": "en",
         "bibliography": "references.bib",

@@ -1,6 +1,7 @@
 """The literature that a report cites: publications on the methods that the run used."""
 
 from dataclasses import replace
+from importlib import metadata
 
 from tlkit.reports.bibtex import Reference
 from tlkit.reports.facts import ReportFacts
@@ -12,6 +13,9 @@ _TLKIT = Reference(
     "Software",
     "",
 )
+_URL_LABELS = ("source", "repository", "homepage", "documentation")
+"""The labels of the project's addresses that are cited, the first that there is."""
+
 _ALL = (
     Reference(
         "yosinski2014",
@@ -84,6 +88,42 @@ _ALL = (
         "Grad-CAM: visual explanations from deep networks via gradient-based localization",
         "ICCV",
         "arXiv:1610.02391",
+    ),
+    Reference(
+        "wilson1927",
+        "E. B. Wilson",
+        "Probable inference, the law of succession, and statistical inference",
+        "Journal of the American Statistical Association 22(158)",
+        "doi:10.1080/01621459.1927.10502953",
+    ),
+    Reference(
+        "efron1979",
+        "B. Efron",
+        "Bootstrap methods: another look at the jackknife",
+        "The Annals of Statistics 7(1)",
+        "doi:10.1214/aos/1176344552",
+    ),
+    Reference(
+        "sadinle2019",
+        "M. Sadinle, J. Lei, L. Wasserman",
+        "Least ambiguous set-valued classifiers with bounded error levels",
+        "Journal of the American Statistical Association 114(525)",
+        "doi:10.1080/01621459.2017.1395341",
+    ),
+    Reference(
+        "vovk2012",
+        "V. Vovk",
+        "Conditional validity of inductive conformal predictors",
+        "ACML",
+        "arXiv:1209.2673",
+    ),
+    Reference(
+        "angelopoulos2021",
+        "A. N. Angelopoulos, S. Bates",
+        "A gentle introduction to conformal prediction and distribution-free uncertainty "
+        "quantification",
+        "arXiv",
+        "arXiv:2107.07511",
     ),
     Reference(
         "lecun1998",
@@ -207,6 +247,7 @@ def select(facts: ReportFacts) -> dict[str, Reference]:
         f"{name} {value}" for phase in facts.phases for name, value in phase.settings.items()
     )
     fine_tuned = any(phase.trained_layers for phase in facts.phases)
+    uncertain = facts.sets is not None and facts.sets.is_uncertain
     used = {
         "transfer": ("yosinski2014", facts.weights is not None),
         "ImageNet": ("russakovsky2015", facts.weights == "imagenet"),
@@ -218,14 +259,42 @@ def select(facts: ReportFacts) -> dict[str, Reference]:
         "cosine": ("loshchilov2017", "cosine" in settings),
         "L-BFGS": ("liu1989", "L-BFGS" in settings),
         "BatchNormalization": ("ioffe2015", "BatchNormalization" in settings),
+        "Wilson": ("wilson1927", True),
+        "bootstrap": ("efron1979", bool(facts.evaluation.intervals)),
         "calibration": ("guo2017", True),
+        "prediction sets": ("sadinle2019", facts.sets is not None),
+        "coverage": ("vovk2012", uncertain),
+        "conformal prediction": ("angelopoulos2021", uncertain),
         "Grad-CAM": ("selvaraju2017", "grad_cam" in facts.figures),
     }
     by_key = {each.key: each for each in _ALL} | {"": select_backbone(facts.backbone)}
     found = {about: by_key[key] for about, (key, is_used) in used.items() if is_used}
-    version = facts.environment.get("tlkit")
-    found["tlkit"] = replace(_TLKIT, venue=f"Version {version}") if version else _TLKIT
+    found["tlkit"] = _describe_tlkit(facts)
     return {about: each for about, each in found.items() if each is not None}
+
+
+def _describe_tlkit(facts: ReportFacts) -> Reference:
+    """Return the reference to tlkit: the version, the year in which it was used, its address."""
+    version, date = facts.environment.get("tlkit"), facts.environment.get("date", "")
+    return replace(
+        _TLKIT,
+        venue=f"Version {version}" if version else _TLKIT.venue,
+        published=date[:4],
+        url=_find_url(),
+    )
+
+
+def _find_url() -> str:
+    """Return the address of the project from its package's metadata; empty if it has none."""
+    try:
+        lines = metadata.metadata("tlkit").get_all("Project-URL") or []
+    except metadata.PackageNotFoundError:  # it runs from its source, without being installed
+        return ""
+    urls = {
+        label.strip().lower(): url.strip() for label, _, url in (x.partition(",") for x in lines)
+    }
+    known = [urls[label] for label in _URL_LABELS if label in urls]
+    return next(iter([*known, *urls.values()]), "")
 
 
 def to_bibtex(facts: ReportFacts) -> str:

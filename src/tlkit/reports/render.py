@@ -19,7 +19,16 @@ from markupsafe import Markup
 from tlkit._internal import arguments, optional, text
 from tlkit._internal.files import replace_atomically
 from tlkit._internal.signatures import check_arguments
-from tlkit.reports import escaping, images, limitations, paper, portfolio, references, titles
+from tlkit.reports import (
+    advice,
+    escaping,
+    images,
+    limitations,
+    paper,
+    portfolio,
+    references,
+    titles,
+)
 from tlkit.reports.facts import ReportFacts
 from tlkit.reports.page import render_page
 
@@ -127,9 +136,7 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
         "report.md": body,
         "summary.txt": summary(facts),
         "references.bib": references.to_bibtex(facts),
-        "paper.md": paper.to_pandoc(
-            body, [*references.select(facts).values()], date=facts.environment.get("date")
-        ),
+        "paper.md": _write_paper(facts),
         "portfolio.md": _fill("portfolio.md.j2", facts, escape=escaping.escape),
     }
     if optional.installed("huggingface_hub"):
@@ -141,6 +148,16 @@ def write(folder: str | Path, facts: ReportFacts) -> Path:
         with replace_atomically(target / name) as temporary:
             temporary.write_bytes(data)
     return target
+
+
+def _write_paper(facts: ReportFacts) -> str:
+    """Return the report as Pandoc reads it, where the authors are metadata."""
+    return paper.to_pandoc(
+        markdown(replace(facts, authors=())),
+        [*references.select(facts).values()],
+        authors=[str(escaping.escape(name)) for name in facts.authors],
+        date=facts.environment.get("date"),
+    )
 
 
 def break_lines(command: str) -> str:
@@ -212,8 +229,10 @@ def _fill(name: str, facts: ReportFacts, *, escape: Callable[[object], Markup]) 
                 majority_share=facts.chance_precision
                 if evaluation.is_multi_label
                 else facts.majority_share,
+                sets=facts.sets,
             ),
             references=references.select(facts),
+            advice=advice.choose(facts),
             task=portfolio.describe_task(
                 evaluation, backbone=facts.backbone, num_training=facts.total("train")
             ),

@@ -149,6 +149,7 @@ def test_the_rule_of_choice() -> None:
     assert [row.candidate for row in by_size] == ["worse", "as fast", "best"]
     assert SEARCH.note(ROWS[3]) == "front: ms, front: MB"
     assert "is not measurably better: 90.0 %, 0.4 points ahead" in SEARCH.explain()
+    assert "less than the best, ± one standard error of the difference" in str(SEARCH)
 
 
 def test_a_limit_is_kept_and_said_where_nothing_keeps_it() -> None:

@@ -43,7 +43,7 @@ def test_the_cheapest_is_chosen_whose_loss_is_within_half_a_standard_error_of_th
     assert probe.standard_error == pytest.approx(0.03)
     said = replace(probe, joint=()).explain()
     assert "89.0 % after middle (4x4), the cheapest of the lowest loss" in said
-    assert "the best has 90.0 ± 3.0 %" in said
+    assert "the best has 90.0 ± 3.0 % (± one standard error)" in said
 
 
 def test_without_losses_the_cheapest_is_chosen() -> None:

@@ -58,6 +58,8 @@ def probe(
     average precision is measured in place of the accuracy. The maps of each block are pooled in
     two ways: averaged, and as a grid of averages as fine as `max_features` allows.
 
+    The line that it prints with `verbose` has the best accuracy ± one standard error.
+
     Args:
         model: A classifier from build_classifier; it is not changed.
         data: Images and labels in any form. Images of one group of an `ImageDataset` are in one

@@ -78,7 +78,7 @@ class Probe:
 
     @property
     def standard_error(self) -> float:
-        """The standard error of the best accuracy."""
+        """The standard error of the best accuracy; a 95 % interval is about ± two of it."""
         if self.bootstrap_error is not None:
             return self.bootstrap_error
         share = self.best.accuracy
@@ -112,12 +112,16 @@ class Probe:
         return "\n".join(lines)
 
     def explain(self) -> str:
-        """Return in one line which layer a head should read, and how accurate the head is."""
+        """Return in one line which layer a head should read, and how accurate the head is.
+
+        The number after ± is one standard error of the best accuracy.
+        """
         chosen, best = self.chosen, self.best
         line = (
             f"{100 * chosen.accuracy:.1f} % after {chosen.layer} ({pooling_name(chosen.pooling)}), "
             + ("the cheapest" if math.isnan(chosen.loss) else "the cheapest of the lowest loss")
-            + f"; the best has {100 * best.accuracy:.1f} ± {100 * self.standard_error:.1f} %"
+            + f"; the best has {100 * best.accuracy:.1f} ± {100 * self.standard_error:.1f} % "
+            "(± one standard error)"
         )
         if len(self.joint) > 1:
             names = " + ".join(probed.layer for probed in self.joint)

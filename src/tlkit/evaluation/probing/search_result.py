@@ -15,6 +15,7 @@ from tlkit.models.feature_extraction import Pooling
 _SAME_TIME = 1.1
 """Times that differ by less than this factor count as equal: timing is not more precise."""
 
+_BEHIND = "behind: points of accuracy less than the best, ± one standard error of the difference"
 _CLEARLY_CHEAPER = 0.7  # times the cost of the row above; otherwise a table has too many rows
 
 
@@ -254,7 +255,7 @@ class BackboneSearch:
         ]
         lines = [f"left out: {each.candidate}: {each.reason}" for each in self.left_out]
         table = build_table(columns, rows, align="lrllrrrrrl", bars=("accuracy",))
-        return rich.console.Group(self.summary(), table, *lines, self.explain())
+        return rich.console.Group(self.summary(), table, _BEHIND, *lines, self.explain())
 
     def __str__(self) -> str:
         return render_text(self)

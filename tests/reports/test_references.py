@@ -1,0 +1,60 @@
+from email.message import Message
+from importlib import metadata
+
+import pytest
+from tests.reports.example import facts, predicted
+
+from tlkit.evaluation.prediction_sets import MeasuredSets
+from tlkit.reports import references, render
+
+_SOURCE = "https://example.org/source"
+_USED = {"tlkit": "0.1.0", "date": "2026-11-30"}
+
+
+def _set_urls(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    package = Message()
+    for line in lines:
+        package["Project-URL"] = line
+    monkeypatch.setattr(metadata, "metadata", lambda name: package)
+
+
+def test_the_entry_of_tlkit_has_the_year_of_the_run_and_the_address_of_the_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _set_urls(monkeypatch, "Issues, https://example.org/issues", f"Source, {_SOURCE}")
+    report = facts(environment=_USED)
+    entry = references.select(report)["tlkit"].to_bibtex()
+    assert "  note = {Version 0.1.0},\n  year = {2026},\n" in entry
+    assert f"  url = {{{_SOURCE}}},\n" in entry
+    assert f"Version 0.1.0, 2026. {_SOURCE}" in render.markdown(report)
+
+
+def test_without_addresses_or_an_installed_package_there_is_no_url(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _set_urls(monkeypatch)
+    assert "url" not in references.select(facts(environment=_USED))["tlkit"].to_bibtex()
+
+    def fail(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "metadata", fail)
+    assert "url" not in references.select(facts(environment=_USED))["tlkit"].to_bibtex()
+
+
+def test_the_sources_of_intervals_and_sets_are_cited() -> None:
+    keys = {each.key for each in references.select(facts()).values()}
+    assert {"wilson1927", "efron1979"} <= keys
+    assert not {"sadinle2019", "vovk2012"} & keys
+    for count, is_cited in ((28, True), (2000, False)):
+        sets = MeasuredSets(coverage=0.9, measured=0.9, mean_size=1.2, num_calibrated=count)
+        keys = {each.key for each in references.select(facts(sets=sets)).values()}
+        assert "sadinle2019" in keys
+        assert ({"vovk2012", "angelopoulos2021"} <= keys) == is_cited
+
+
+def test_the_report_says_how_its_intervals_are_made() -> None:
+    text = render.markdown(facts(predicted([[9, 1], [1, 9]], "ab")))
+    results = text.split("## Results")[1].split("### Class by class")[0]
+    assert "computed by Wilson's formula (Wilson, 1927)" in results
+    assert "1,000 bootstrap resamples of the test images (Efron, 1979)" in results
