@@ -52,6 +52,9 @@ _MAX_PAIRS = 3
 def plan(source: ImageDataset, parts: Split) -> str:
     """Describe a training before it starts: images of each class and part, duplicates, memory."""
     lines = [str(source), str(parts)]
+    unused = len(source) - len(parts.train) - len(parts.validation) - len(parts.test)
+    if unused > 0:
+        lines.append(f"{text.plural(unused, 'training image')} left out by the limit")
     if parts.duplicates:
         shown = _paths(source, parts.duplicates[:_MAX_PAIRS])
         lines.append(f"such as {'; '.join(f'{one} and {other}' for one, other in shown)}")
@@ -64,13 +67,16 @@ def plan(source: ImageDataset, parts: Split) -> str:
 
 
 @check_arguments
-def report(folder: str | Path) -> Path:
+def report(
+    folder: str | Path, *, on_message: Callable[[object], None] = lambda message: None
+) -> Path:
     """Write a run's report again, with figures from its own test images.
 
     A page or card that you edited is stored beside the new one, as `model_card.md.edited`.
 
     Args:
         folder: A folder that `run` wrote; its images must not have been moved or changed.
+        on_message: Is called with each stage before it starts, for example `print`.
 
     Raises:
         ConfigError: The folder is not such a run.
@@ -98,7 +104,10 @@ def report(folder: str | Path) -> Path:
     else:
         source, parts = split_csv.load_split(images, target / split_csv.NAME)
     trained = Trained(recipe=experiment.recipe, model=model, run=done, seconds=making["seconds"])
+    if found is None:
+        on_message(f"evaluating {len(parts.test):,} test images")
     evaluation = evaluate(model, parts.test) if found is None else found.pooled
+    on_message("drawing the report")
     facts = gather_facts(
         experiment, source, parts, trained, evaluation, making=making, validated=found
     )
@@ -216,13 +225,18 @@ def _describe_images(experiment: Experiment, source: ImageDataset, parts: Split)
         "counts": {name: part.counts for name, part in named.items() if len(part)},
         "num_images": {name: len(part) for name, part in named.items()},
         "class_weights": None if experiment.class_weight is None else _balance(parts.train),
-        "own_parts": parts.own_parts,
+        "own_parts": _list_own_parts(experiment, parts),
     }
     if array_data.is_arrays(experiment.data):  # no files were read, and duplicates not searched
         return described
     part_of = {path: name for name, part in named.items() for path in part.paths}
-    pairs = _paths(source, parts.duplicates)
-    conflicting = [pair for pair in parts.duplicates if _has_two_labels(source, pair)]
+    found = [
+        pair
+        for pair in parts.duplicates
+        if all(path in part_of for path in _paths(source, [pair])[0])  # not left out by a limit
+    ]
+    pairs = _paths(source, found)
+    conflicting = [pair for pair in found if _has_two_labels(source, pair)]
     return {
         **described,
         "image_size": image_size_of(experiment),
@@ -234,6 +248,12 @@ def _describe_images(experiment: Experiment, source: ImageDataset, parts: Split)
         "conflicting_labels": _paths(source, conflicting),
         "test_source": experiment.test_data and Path(experiment.test_data).resolve().name,
     }
+
+
+def _list_own_parts(experiment: Experiment, parts: Split) -> tuple[str, ...]:
+    """Return the parts of the user's own split that are used as they were given."""
+    limited = () if experiment.limit is None else ("train",)
+    return tuple(name for name in parts.own_parts if name not in limited)
 
 
 def _set_chosen_rate(recipe: Recipe, choice: Choice | None) -> Recipe:
