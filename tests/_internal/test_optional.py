@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from pathlib import Path
 
@@ -47,3 +48,27 @@ def test_installed_looks_without_importing(package: str) -> None:
 def test_a_module_blocked_in_sys_modules_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert not optional.installed("openvino")
+
+
+_KERNEL = """
+import sys, types
+kernel = types.SimpleNamespace(config={"IPKernelApp": {}})
+sys.modules["IPython"] = types.ModuleType("IPython")
+sys.modules["IPython"].get_ipython = lambda: kernel
+sys.modules["IPython"].version_info = (9, 0)
+sys.modules["ipykernel.zmqshell"] = types.ModuleType("ipykernel.zmqshell")
+sys.modules["ipywidgets"] = None
+from tlkit._internal import optional
+"""
+
+
+@pytest.mark.parametrize("imported", ["importlib.import_module", "optional.require"])
+def test_a_notebook_without_widgets_gets_no_warning_of_other_packages_bars(imported: str) -> None:
+    """Python's own import warns, which shows that this is a notebook to tqdm."""
+    pytest.importorskip("huggingface_hub")
+    extra = ", extra='card'" if imported.startswith("optional") else ""
+    code = f"import importlib; {imported}('huggingface_hub'{extra}).ModelCard"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{_KERNEL}\n{code}"], capture_output=True, text=True, check=True
+    )
+    assert ("IProgress not found" in done.stderr) == imported.startswith("importlib")

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -56,11 +57,18 @@ def test_the_classifier_of_a_run_takes_images_of_any_size(trained: Path, photos:
     np.testing.assert_array_equal(tlkit.predict(model, file), tlkit.predict(model, row))
 
 
-def test_report_writes_the_same_report_again(trained: Path, tmp_path: Path) -> None:
+def test_report_writes_the_same_report_again(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     copy = shutil.copytree(trained, tmp_path / "copy")
     for name in ("report.html", "report.md"):
         (copy / name).unlink()
+    capsys.readouterr()
     assert app.main(["report", str(copy)]) == app.DONE
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"loading {copy}"
+    assert re.fullmatch(r"evaluating \d+ test images", lines[1])
+    assert lines[2] == "drawing the report"
     assert (copy / "report.md").read_text() == (trained / "report.md").read_text()
     assert (copy / "report.html").is_file()
     assert app.main(["report", str(tmp_path)]) == app.WRONG_ARGUMENTS
@@ -218,7 +226,9 @@ def test_evaluate_and_predict_use_a_saved_classifier(
     trained: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert app.main(["evaluate", str(trained), str(photos), "--json"]) == app.DONE
-    assert json.loads(capsys.readouterr().out)["accuracy"] > 0.95
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["accuracy"] > 0.95
+    assert shown.err.startswith(f"loading {trained}\nevaluating 298 images\n")
     file = sorted((photos / "digit 1").iterdir())[0]
     model = str(trained / "model.keras")
     assert app.main(["predict", model, str(file), "--top", "2", "--json"]) == app.DONE
@@ -227,7 +237,9 @@ def test_evaluate_and_predict_use_a_saved_classifier(
     assert row["classes"][0]["class"] == "digit 1"
     assert len(row["classes"]) == 2
     assert app.main(["predict", model, str(photos / "digit 0")]) == app.DONE
-    lines = capsys.readouterr().out.splitlines()
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"loading {model}\n")
+    lines = shown.out.splitlines()
     assert len(lines) == len(list((photos / "digit 0").iterdir()))
     assert sum("digit 0" in line.split(": ", 1)[1] for line in lines) > 0.9 * len(lines)
 
@@ -284,7 +296,7 @@ def test_an_asserted_accuracy_is_not_that_of_images_that_were_trained_on(
     words = ["evaluate", str(trained), str(photos)]
     assert app.main([*words, "--assert-accuracy", "0.5"]) == app.WRONG_DATA
     shown = capsys.readouterr()
-    assert shown.out == ""  # nothing was evaluated
+    assert shown.out == f"loading {trained}\n"  # nothing was evaluated
     assert "`--assert-accuracy` needs images that the classifier was not trained on" in shown.err
     assert "`--part test` takes the test images of its run" in shown.err
     assert app.main([*words, "--part", "train"]) == app.DONE
@@ -319,7 +331,9 @@ def test_compare_shows_classifiers_side_by_side(
 ) -> None:
     other = shutil.copytree(trained, tmp_path / "other")
     assert app.main(["compare", str(trained), str(other), "--json"]) == app.DONE
-    found = json.loads(capsys.readouterr().out)
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"loading and evaluating {trained}, {other}\n")
+    found = json.loads(shown.out)
     saved = json.loads((trained / "metrics.json").read_text())
     assert [each["accuracy"] for each in found["runs"]] == [saved["accuracy"]] * 2
     assert found["runs"][1]["against_first"]["p_value"] == 1
@@ -383,6 +397,9 @@ def test_probe_writes_a_figure(
         ("inspect README.md --weights starter", "or 'mnist', got 'README.md': no such file"),
         ("inspect tests --weights imagnet", "Did you mean 'imagenet'"),
         ("inspect tests --image-size 8", "`--image-size` must be at least 32"),
+        ("train x --out run --image-size 0", "`--image-size` must have a height of whole pixels"),
+        ("train x --out run --image-size 8x0", "`--image-size` must have a width of whole pixels"),
+        ("train x --out run --limit 0", "`--limit` must be a whole number of at least 1, got 0"),
         ("inspect tests --recipe fats", '"fats" for --recipe. Choose from: "best", "fast"'),
         ("inspect tests --recip fast", "Unknown option: --recip. Did you mean --recipe?"),
         ("inspect tests --test 0", "`--test` must be above 0"),
@@ -398,6 +415,17 @@ def test_probe_writes_a_figure(
         ("train tests --out", "`--out` needs a value (The run's folder; "),
         ("train --out run --config no.json", "`--config` must be a file, got 'no.json'"),
         ("trian", 'Did you mean "train"?'),
+        ("train x --out run --limit many", "`--limit` must be a whole number, got 'many'"),
+        ("train x --out run --budget long", "`--budget` must be a number, got 'long'"),
+        ("inspect x --layers 5", "no option takes '5'. `tlkit inspect --help` lists all options"),
+        (
+            "train digits --out run --recipe few_images --recipe-options epochs=0,1",
+            "`--recipe-options epochs` must be a whole number of at least 1, got 0",
+        ),
+        (
+            "train digits --out run --recipe best --recipe-options epoch=3",
+            "The recipe 'best' has no setting 'epoch'; it has",
+        ),
     ],
 )
 def test_wrong_arguments_are_named_as_options(
@@ -494,6 +522,9 @@ def test_tuning_says_its_own_folds_budget_and_recipes(
         lines = capsys.readouterr().out.splitlines()
         options = ("--recipe ", "--folds ", "--budget ")
         shown[command] = [line for line in lines for each in options if each in line]
+        refused = ("--recipe-options", "--backbones", "--image-sizes", "--max-ms", "--max-mb")
+        offered = [each for each in refused if any(each in line for line in lines)]
+        assert offered == ([] if command == "tune" else [*refused])
     recipe, folds, budget = shown["tune"]
     assert "[choices: best, few_images] [default: best]" in recipe
     assert "Into how many folds the training images are divided. [default: 3]" in folds
@@ -592,7 +623,8 @@ def test_ctrl_c_while_packages_are_imported_ends_in_one_line(tmp_path: Path, pac
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (app.INTERRUPTED, "tlkit: interrupted\n")
+    last = done.stderr.removeprefix("loading run\n")
+    assert (done.returncode, last) == (app.INTERRUPTED, "tlkit: interrupted\n")
 
 
 def test_an_error_names_the_option_that_turns_something_off() -> None:

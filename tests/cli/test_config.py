@@ -17,9 +17,9 @@ from tlkit.experiments.loading import load_classifier
     [
         ({"model": "run", "data": "x", "unreadible": "skip"}, "Did you mean --unreadable?"),
         ({"data": "photos"}, "`tlkit evaluate` needs `MODEL`"),
-        ({"model": "run", "data": "x", "assert_accuracy": "high"}, '"high" into float'),
+        ({"model": "run", "data": "x", "assert_accuracy": "high"}, "must be a number, got 'high'"),
         ({"model": "run", "data": "x", "unreadable": "skipp"}, 'Did you mean "skip"?'),
-        ({"model": "run", "data": "x", "json": "perhaps"}, '"perhaps" into bool'),
+        ({"model": "run", "data": "x", "json": "perhaps"}, "must be true or false, got 'perhaps'"),
     ],
 )
 def test_a_config_with_wrong_names_or_types_is_refused(
@@ -28,7 +28,9 @@ def test_a_config_with_wrong_names_or_types_is_refused(
     path = tmp_path / "c.json"
     path.write_text(json.dumps(values))
     assert app.main(["evaluate", "--config", str(path)]) == app.WRONG_ARGUMENTS
-    assert message in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert ("`--" in shown) == ("must be " in shown)  # named as an option
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,13 @@ def test_a_run_without_its_images_is_compared_on_random_pixels(
     assert app.main([*words, "--precision", "int8"]) == app.WRONG_ARGUMENTS
     capsys.readouterr()
     assert app.main(words) == app.DONE
-    assert "compared on random pixels, without the run's test images" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [f"loading {run}", "reading the images of the run"]
+    assert lines[2].startswith("compared on random pixels, without the run's test images")
+    assert lines[3:5] == [
+        "writing the file: litert, float32",
+        "comparing the file with the classifier, in another process",
+    ]
 
 
 @pytest.mark.slow

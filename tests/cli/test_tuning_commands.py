@@ -1,5 +1,7 @@
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ TRIAL = Trial(
     losses=(0.1, 0.2),
     accuracies=(0.9, 0.95),
 )
-HEAD = Trial(name="head alone", settings={}, losses=(0.3,), accuracies=(0.8,), seconds=30.0)
+HEAD = Trial(name="head alone", settings={}, losses=(0.3, 0.3), accuracies=(0.8, 0.8), seconds=30.0)
 UNFINISHED = Trial(name="defaults", settings={}, is_complete=False)
 DEFAULTS = Trial(name="defaults", settings={}, losses=(0.3, 0.4), accuracies=(0.8, 0.9))
 
@@ -103,12 +105,23 @@ def test_what_cannot_be_tuned_is_refused(
 @pytest.mark.parametrize(
     ("compared", "remedy"),
     [
-        ({"head_alone": HEAD, "defaults": UNFINISHED}, "--budget 4: 5 trials of about 30.0 s fit"),
-        ({"head_alone": None, "defaults": UNFINISHED}, "a larger --budget; it goes on from here"),
+        # the defaults took more than 90 - 30 s, and they are still to be done
+        (
+            {"seconds": 90.0, "head_alone": HEAD, "defaults": UNFINISHED},
+            "--budget 14, for 5 trials of about 2 min 0 s; it goes on from here",
+        ),
+        (
+            {"seconds": 90.0, "head_alone": HEAD, "defaults": replace(DEFAULTS, seconds=50.0)},
+            "--budget 10, for 5 trials of about 1 min 40 s",
+        ),
+        (
+            {"seconds": 0.0, "head_alone": None, "defaults": UNFINISHED},
+            "a larger --budget; it goes on from here",
+        ),
     ],
 )
 def test_a_budget_for_no_trial_says_that_nothing_was_tried_and_what_to_give(
-    compared: dict[str, Trial | None],
+    compared: dict[str, Any],
     remedy: str,
     photos: Path,
     tmp_path: Path,
@@ -117,7 +130,7 @@ def test_a_budget_for_no_trial_says_that_nothing_was_tried_and_what_to_give(
 ) -> None:
     def tune(data: tlkit.data.ImageDataset, **how: object) -> Tuning:
         how["folder"].mkdir(exist_ok=True)
-        numbers = {"num_images": len(data), "num_folds": 3, "seconds": 61.0}
+        numbers = {"num_images": len(data), "num_folds": 3}
         return Tuning(recipe="best", measure="loss", **numbers, budget_ran_out=True, **compared)
 
     monkeypatch.setattr(tlkit.experiments, "tune", tune)

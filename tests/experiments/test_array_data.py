@@ -55,12 +55,17 @@ def test_the_described_experiment_runs_from_the_command_like_the_example(
     printed = capsys.readouterr().out
     assert "train 180, validation 20, test 40 (train and test as given" in printed
     assert "validation taken from train" in printed
+    assert "val_loss" in printed
+    history = list(csv.DictReader(Path("run", "history.csv").read_text().splitlines()))
+    assert [row["phase"] for row in history] == ["head", "fine_tune"]
+    assert all(float(row["val_loss"]) > 0 for row in history)
     files = {path.name for path in Path("run").iterdir()}
     assert {"report.html", "report.md", "portfolio.md", "portfolio.png", "model.keras"} <= files
     report = Path("run", "report.md").read_text()
     assert "were not searched for duplicates" in report
     assert "Adam" in report
     assert "1e-05" in report
+    assert "They served to follow the training" in report
     rows = list(csv.DictReader(Path("run", "split.csv").read_text().splitlines()))
     assert [
         sum(row["part"] == name for row in rows) for name in ("train", "validation", "test")
@@ -144,3 +149,32 @@ def test_digits_need_no_download_and_no_folder(tmp_path: Path, monkeypatch: Any)
     (tmp_path / "digits" / "a").mkdir(parents=True)  # a folder of that name is the user's own
     with pytest.raises(tlkit.errors.DataError):
         loading.load_images(Experiment("digits"))
+
+
+def test_a_limited_run_finds_its_images_again(
+    mnist: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    how = ["--weights", "starter", "--out", "run", "--limit", "50", "--seed", "3"]
+    assert main(["train", "--data", "mnist", *how]) == 0
+    assert "130 training images left out by the limit" in capsys.readouterr().out
+    config = json.loads(Path("run", "config.json").read_text())
+    assert config["experiment"]["limit"] == 50
+    rows = list(csv.DictReader(Path("run", "split.csv").read_text().splitlines()))
+    trained = {row["path"] for row in rows if row["part"] == "train"}
+    assert len(trained) == 50
+    parts = tlkit.experiments.run_images.read_split("run")
+    assert {*parts.train.paths} == trained
+    assert [len(parts.validation), len(parts.test)] == [20, 40]
+    report = Path("run", "report.md").read_text()
+    assert "the test images are used as they were given" in report
+    assert main(["report", "run"]) == 0
+    assert Path("run", "report.md").read_text() == report
+    capsys.readouterr()
+    assert main(["evaluate", "run", "mnist", "--part", "train", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["count"] == 50
+    again = ["train", "--config", "run/config.json", "--out", "again", "--json"]
+    assert main(again) == 0
+    assert Path("again", "split.csv").read_text() == Path("run", "split.csv").read_text()
+    assert main([*again[:-2], "few", "--limit", "9"]) == 2
+    assert "`--limit` must be at least 10, one image for each class" in capsys.readouterr().err

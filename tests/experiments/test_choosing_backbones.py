@@ -152,7 +152,7 @@ def test_a_search_that_cannot_start_is_refused(settings: dict, message: str) -> 
     ("settings", "message"),
     [
         ({"max_ms": 0}, "`max_ms` must be a number above 0"),
-        ({"image_sizes": (0,)}, "`image_sizes height` must be a whole number"),
+        ({"image_sizes": (0,)}, "`image_sizes` must have a height of whole pixels"),
         ({"image_sizes": 96}, "`image_sizes` must be a list"),
         ({"backbones": "mobilenet"}, "`backbones` must be a list"),
     ],

@@ -5,8 +5,15 @@ from typing import Any
 import pytest
 
 from tlkit.errors import ConfigError
+from tlkit.experiments import plan
 from tlkit.experiments.experiment import Experiment
-from tlkit.experiments.loading import load_images, resolve, split_images, take_test_images
+from tlkit.experiments.loading import (
+    load_images,
+    load_used,
+    resolve,
+    split_images,
+    take_test_images,
+)
 
 
 def test_images_are_loaded_and_split_as_the_experiment_says(noise_photos: Path) -> None:
@@ -68,3 +75,30 @@ def test_a_choice_of_folders_is_refused_for_a_table(tmp_path: Path) -> None:
     (tmp_path / "all.csv").write_text("path,label")
     with pytest.raises(ConfigError, match="`split` can only be used with a folder.*split_column"):
         load_images(Experiment(tmp_path / "all.csv", split="folders"))
+
+
+def test_a_limit_leaves_out_training_images_only(noise_photos: Path) -> None:
+    whole = Experiment(noise_photos, image_size=8, validation=0.2)
+    experiment = Experiment(noise_photos, image_size=8, validation=0.2, limit=10)
+    dataset = load_used(experiment)
+    parts, all_parts = split_images(experiment, dataset), split_images(whole, dataset)
+    assert parts.train.counts == {"a": 5, "b": 5}
+    assert {*parts.train.paths} < {*all_parts.train.paths}
+    assert parts.test.paths == all_parts.test.paths
+    assert parts.validation.paths == all_parts.validation.paths
+    left = len(all_parts.train) - 10
+    assert f"{left} training images left out by the limit" in plan(dataset, parts)
+    assert "left out" not in plan(dataset, all_parts)
+    with pytest.raises(ConfigError, match="`limit` must be at least 2, one image for each class"):
+        split_images(Experiment(noise_photos, image_size=8, limit=1), dataset)
+    with pytest.raises(ConfigError, match="`limit` must be a whole number of at least 1"):
+        Experiment(noise_photos, limit=0)
+
+
+def test_with_folds_a_limit_is_that_of_all_images(noise_photos: Path) -> None:
+    experiment = Experiment(noise_photos, image_size=8, folds=2, limit=10)
+    dataset = load_used(experiment)
+    assert dataset.counts == {"a": 5, "b": 5}
+    assert split_images(experiment, dataset).train.paths == dataset.paths
+    with pytest.raises(ConfigError, match="`limit` must be at least 2, one image for each class"):
+        load_used(Experiment(noise_photos, image_size=8, folds=2, limit=1))

@@ -378,10 +378,10 @@ def test_a_wrong_shape_is_refused_symbolically_too() -> None:
 @pytest.mark.parametrize(
     ("size", "words"),
     [
-        (0, "`size height` must be a whole number of at least 1, got 0"),
-        ((4, -1), "`size width` must be a whole number of at least 1, got -1"),
-        (True, "`size height` must be a whole number of at least 1, got True"),
-        ((4, 4.0), "`size width` must be a whole number of at least 1, got 4.0"),
+        (0, "`size` must have a height of whole pixels, at least 1, got 0"),
+        ((4, -1), "`size` must have a width of whole pixels, at least 1, got (4, -1)"),
+        (True, "`size` must have a height of whole pixels, at least 1, got True"),
+        ((4, 4.0), "`size` must have a width of whole pixels, at least 1, got (4, 4.0)"),
         ("a", "`size` must be a whole number or a pair (height, width), got 'a'"),
         ((1, 2, 3), "`size` must be a whole number or a pair (height, width), got (1, 2, 3)"),
         (None, "`size` must be a whole number or a pair (height, width), got None"),

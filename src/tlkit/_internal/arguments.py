@@ -47,8 +47,7 @@ def one_of(name: str, value: Any, allowed: Iterable[Word]) -> Word:
 
 def at_least(name: str, value: Any, minimum: int) -> int:
     """Return `value` as an int; raise a ConfigError unless it is whole and at least `minimum`."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if whole and minimum <= value < 2**63:
+    if _is_whole(value) and minimum <= value < 2**63:
         return int(value)
     raise ConfigError(
         Argument(name), f" must be a whole number of at least {minimum}, got {show(value)}."
@@ -102,17 +101,18 @@ def interval(name: str, value: Any) -> tuple[float, float]:
 
 def size(name: str, value: Any) -> tuple[int, int]:
     """Return `value`, a whole number or a pair of them, as (height, width) in pixels."""
-    if isinstance(value, numbers.Integral):
-        value = (value, value)
-    sides = _unpack(value)
+    sides = (value, value) if isinstance(value, numbers.Integral) else _unpack(value)
     if sides is None:
         raise ConfigError(
             Argument(name), f" must be a whole number or a pair (height, width), got {show(value)}."
         )
-    height, width = (
-        at_least(f"{name} {side}", each, 1)
-        for side, each in zip(("height", "width"), sides, strict=True)
-    )
+    for side, each in zip(("height", "width"), sides, strict=True):
+        if not _is_whole(each) or each < 1:
+            raise ConfigError(
+                Argument(name),
+                f" must have a {side} of whole pixels, at least 1, got {show(value)}.",
+            )
+    height, width = (int(each) for each in sides)
     if max(height, width) > _MAX_SIDE:
         raise ConfigError(
             Argument(name), f" must be at most {_MAX_SIDE:,} pixels a side, got {show(value)}."
@@ -180,6 +180,10 @@ def _unpack(value: Any) -> tuple[Any, Any] | None:
     except Exception:  # the user's class may raise anything
         return None
     return first, second
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:

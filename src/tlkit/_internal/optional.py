@@ -2,10 +2,14 @@
 
 import importlib
 import importlib.util
+import sys
+import warnings
 from importlib.machinery import PathFinder
 from types import ModuleType
 
 from tlkit.errors import MissingExtraError
+
+_WITH_BARS = ("huggingface_hub", "keras_hub", "optuna")
 
 
 def require(module: str, *, extra: str) -> ModuleType:
@@ -19,6 +23,8 @@ def require(module: str, *, extra: str) -> ModuleType:
         MissingExtraError: The package is not installed. If it is installed but lacks another
             package, Python's own error states which.
     """
+    if module.split(".")[0] in _WITH_BARS:
+        _import_bars()
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -27,6 +33,18 @@ def require(module: str, *, extra: str) -> ModuleType:
         raise MissingExtraError(
             f"{module!r} is not installed. Run: pip install 'tlkit[{extra}]'"
         ) from error
+
+
+def _import_bars() -> None:
+    """Import the bars of other packages, without the warning that a notebook has no widgets.
+
+    These packages import them on first use, so the warning would come in the middle of a training.
+    """
+    if "IPython" not in sys.modules or not installed("tqdm.auto"):
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        importlib.import_module("tqdm.auto")
 
 
 def installed(module: str) -> bool:

@@ -43,6 +43,7 @@ from tlkit.errors import (
 )
 
 DONE, TOO_LOW, WRONG_ARGUMENTS, WRONG_DATA, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+_KINDS: dict[Any, str] = {bool: "true or false", float: "a number", int: "a whole number"}
 _LONG_WORD = re.compile(r"(\S{80})\S{200,}")  # typed by mistake, such as a whole file
 _EXIT_CODES = f"""Exit codes:
 - {DONE}: success
@@ -123,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except cyclopts.MissingArgumentError as error:
         return _fail(_explain_missing(error, typed), WRONG_ARGUMENTS)
     except cyclopts.CycloptsError as error:
-        return _fail(_LONG_WORD.sub(r"\1...", str(error)), WRONG_ARGUMENTS)
+        return _fail(_LONG_WORD.sub(r"\1...", _explain_wrong(error)), WRONG_ARGUMENTS)
     except TlkitError as error:
         options = _options(typed)
         message = error.render(lambda argument: _as_option(argument, options))
@@ -209,6 +210,21 @@ def _explain_missing(error: cyclopts.MissingArgumentError, typed: Sequence[str])
     if argument.index is not None:  # typed without its name
         name = name.removeprefix("--").upper()
     return f"`{command}` needs `{name}`{about}. `{command} --help` lists all options."
+
+
+def _explain_wrong(error: cyclopts.CycloptsError) -> str:
+    """Return what is wrong with an option, without the names of Python's types."""
+    command = " ".join(("tlkit", *(error.command_chain or ())))
+    if isinstance(error, cyclopts.UnusedCliTokensError):
+        left = ", ".join(map(repr, error.unused_tokens or ()))
+        return f"no option takes {left}. `{command} --help` lists all options."
+    kind = _KINDS.get(getattr(error, "target_type", None))
+    if isinstance(error, cyclopts.CoercionError) and error.token and kind and error.argument:
+        source = "" if error.token.source in ("", "cli") else f" from {error.token.source}"
+        typed = error.token.keyword  # of a file it is in brackets
+        option = typed if typed and typed.startswith("-") else error.argument.name
+        return f"`{option}`{source} must be {kind}, got {error.token.value!r}."
+    return str(error)
 
 
 def _options(typed: Sequence[str]) -> set[str]:

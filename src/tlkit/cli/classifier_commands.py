@@ -42,6 +42,7 @@ def evaluate(
         part: Evaluate only the images in this part of the run's split, found by their content.
         assert_accuracy: Exit with code 1 if the accuracy is lower; multi-label: all classes right.
     """
+    output.print(f"loading {model}")
     is_exported = tlkit.experiments.is_exported(model)
     if is_exported:
         dataset = tlkit.experiments.load_images_for(model, **images.settings())
@@ -51,7 +52,7 @@ def evaluate(
         if images.group_column is None:  # without a split, groups do not matter
             experiment = replace(experiment, group_column=None)
         dataset = _load(experiment, classifier, output)
-    tested = _take_tested(model, dataset, part, output)
+    tested, which = _take_tested(model, dataset, part)
     num_trained = tlkit.experiments.split_csv.count_trained(model, tested)
     trained = f"the classifier was trained on {num_trained:,} of these {len(tested):,} images"
     if num_trained and part is None and assert_accuracy is not None:
@@ -61,6 +62,7 @@ def evaluate(
             Argument("part", "test"),
             " takes the test images of its run.",
         )
+    output.print(f"evaluating {which}")
     if is_exported:
         evaluation = tlkit.experiments.evaluate_exported(model, tested)
     else:
@@ -72,18 +74,18 @@ def evaluate(
 
 
 def _take_tested(
-    model: str, dataset: "tlkit.data.ImageDataset", part: str | None, output: Output
-) -> "tlkit.data.ImageDataset":
-    """Return the images of a part of the run's split, or the test images of the user's own."""
+    model: str, dataset: "tlkit.data.ImageDataset", part: str | None
+) -> "tuple[tlkit.data.ImageDataset, str]":
+    """Return the images of a part of the run's split, or the test images of their own split."""
     if part is None:
         tested = tlkit.experiments.loading.take_test_images(dataset)
-        which = f"{len(tested):,} test images, of {len(dataset):,} images in parts"
+        which = f"{len(tested):,} images"
+        if len(tested) < len(dataset):
+            which = f"{len(tested):,} test images, of {len(dataset):,} images in parts"
     else:
         tested = tlkit.experiments.run_images.take_part(model, dataset, part)
         which = f"the run's {len(tested):,} {part} images, of {len(dataset):,} images"
-    if len(tested) < len(dataset):
-        output.print(f"evaluating {which}")
-    return tested
+    return tested, which
 
 
 def compare(
@@ -95,6 +97,7 @@ def compare(
         models: Two or more runs' folders, .keras files, or exported files.
         data: A folder or table of images; by default the test images that all runs have in common.
     """
+    output.print(f"loading and evaluating {', '.join(models)}")
     found = tlkit.experiments.compare_runs(models, data=data, verbose=not output.json)
     output.print(found)
     return found.to_dict()
@@ -120,6 +123,7 @@ def predict(
         csv: Write a row for each image to this .csv file, with columns path, label, probability.
         parquet: The same as a .parquet file; needs the extra "parquet".
     """
+    output.print(f"loading {model}", stderr=True)
     to_table = csv is not None or parquet is not None
     rows: list[dict[str, Any]] = []
 
@@ -160,6 +164,7 @@ def embed(
         files: Image files, or folders of them.
         out: A .parquet, .npz or .csv file; .parquet needs the extra "parquet".
     """
+    output.print(f"loading {model}", stderr=True)
     with output.measure("embedded") as on_progress:
         written = tlkit.experiments.write_features(
             model, files, out, on_message=output.print, on_progress=on_progress
@@ -174,7 +179,8 @@ def report(run: str, *, output: Output = DEFAULT_OUTPUT) -> dict[str, Any]:
     Args:
         run: A run's folder; its images must not have moved or changed.
     """
-    file = tlkit.experiments.report(run) / "report.html"
+    output.print(f"loading {run}")
+    file = tlkit.experiments.report(run, on_message=output.print) / "report.html"
     output.print(f"wrote {file}")
     return {"report": str(file)}
 
@@ -215,6 +221,7 @@ def audit(
     """
     check_figure(out)
     _check_table(csv)
+    output.print(f"loading {model}")
     classifier, experiment = tlkit.experiments.loading.load_classifier(model, **images.settings())
     dataset = _load(experiment, classifier, output)
     stored = open_cache(cache=cache)

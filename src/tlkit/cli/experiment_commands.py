@@ -153,7 +153,7 @@ def inspect(
         )
     experiment = loading.resolve(experiment, output.print)
     with output.measure_reading():
-        dataset = loading.load_images(experiment)
+        dataset = loading.load_used(experiment)
         split = loading.split_images(experiment, dataset)
     output.print(tlkit.experiments.plan(dataset, split))
     if experiment.folds:

@@ -35,6 +35,7 @@ def export(
         max_drop: Exit with code 1 if the accuracy on the test images is lower by more, as 0.01.
         web_runtime: For web, a folder with the npm package onnxruntime-web, in place of npm.
     """
+    output.print(f"loading {run}")
     return tlkit.experiments.export_run(
         run,
         format=format,

@@ -36,13 +36,18 @@ class Output:
     json: Annotated[bool, FLAG] = False
     config: Path | None = None
 
-    def print(self, value: object) -> None:
-        """Print a value: to standard error where standard output holds the JSON object."""
+    def print(self, value: object, *, stderr: bool = False) -> None:
+        """Print a value: to standard error where standard output holds the JSON object.
+
+        Args:
+            value: What to print.
+            stderr: Whether to use standard error in any case, as where each line is a result.
+        """
         import rich.protocol
 
         from tlkit._internal import bars, tables
 
-        console = bars.create_console(stderr=self.json)
+        console = bars.create_console(stderr=self.json or stderr)
         shown = rich.protocol.rich_cast(value)
         if isinstance(shown, str):
             for line in shown.split("\n"):

@@ -36,6 +36,11 @@ _HELP: dict[str, dict[str, Any]] = {
 }
 """What the help says of options that mean something else here than in `tlkit train`."""
 
+_REFUSED = ("--recipe-options", "--backbones", "--image-sizes", "--max-ms", "--max-mb")
+"""Options of `tlkit train` that the help leaves out: they set, or choose, what trials try."""
+
+_LONGER = 2  # times as long as the defaults: trials may have more epochs, and freeze fewer layers
+
 
 class TuneHelp(DefaultFormatter):
     """Shows the help of `tlkit tune`."""
@@ -43,7 +48,9 @@ class TuneHelp(DefaultFormatter):
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
         """Show a panel of the help, with this command's own words."""
         entries = [
-            each.copy(**_HELP.get("".join(each.positive_names), {})) for each in panel.entries
+            each.copy(**_HELP.get("".join(each.positive_names), {}))
+            for each in panel.entries
+            if not {*each.positive_names} & {*_REFUSED}
         ]
         super().__call__(console, options, panel.copy(entries=entries))
 
@@ -146,14 +153,20 @@ def _write(
 
 
 def _explain_no_trial(found: "Tuning", trials: int) -> str:
-    """Return why nothing was tried but what trials are compared with, and what to do."""
-    seconds = [each.seconds for each in found.compared if each.is_complete]
+    """Return why nothing was tried but what trials are compared with, and what to do.
+
+    The head alone takes a small part of the time of a trial, so that only the defaults, or the time
+    that was spent on what was not finished, tell how long a trial may take.
+    """
+    known = [each.seconds for each in found.compared if each.is_complete]
+    unfinished = max(found.seconds - sum(known), 0.0)
+    is_compared = found.defaults.is_complete
+    longest = _LONGER * max(unfinished, found.defaults.seconds if is_compared else 0.0)
     remedy = "a larger --budget"
-    if seconds:
-        minutes = math.ceil((found.seconds + trials * max(seconds)) / 60)
-        remedy = (
-            f"--budget {minutes}: {plural(trials, 'trial')} of about {duration(max(seconds))} fit"
-        )
+    if longest:
+        left = trials if is_compared else trials + 1
+        minutes = math.ceil((found.seconds + left * longest) / 60)
+        remedy = f"--budget {minutes}, for {plural(trials, 'trial')} of about {duration(longest)}"
     return (
         "note: no settings were tried, because the time was over before the first trial. Give the "
         f"same command {remedy}; it goes on from here"

@@ -12,6 +12,7 @@ from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import join_first, plural
 from tlkit.data import class_coverage
+from tlkit.data.drawing import draw_images
 from tlkit.data.duplicates import DuplicatePair, find_duplicates
 from tlkit.data.groups import find_groups, join_keys, list_keys, single_labels
 from tlkit.data.image_dataset import ImageDataset
@@ -96,13 +97,26 @@ class Split:
         return render_html(str(self), build_table(("class", *PARTS), rows, align="lrrr"), *lines)
 
     @check_arguments
-    def limited(self, count: int) -> "Split":
-        """Return the same split with only the first `count` training images.
+    def limited(self, count: int, *, seed: int | None = None) -> "Split":
+        """Return the same split with at most `count` training images.
 
         Args:
-            count: The number of training images, at least 1.
+            count: The number of training images, at least 1; with a seed, at least one for each
+                class.
+            seed: Draws images at random, with about the same class proportions; None takes the
+                first images.
+
+        Raises:
+            ConfigError: `count` is too small.
+
+        Examples:
+            >>> from tlkit import datasets
+            >>> str(datasets.digits().limited(100, seed=0))
+            'train 100, test 797'
         """
         wanted = arguments.at_least("count", count, 1)
+        if seed is not None:
+            return replace(self, train=draw_images(self.train, wanted, seed=seed))
         return replace(self, train=self.train.take(slice(wanted)))
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -79,6 +80,7 @@ def export(
     run_id: str | None = None,
     source: str | Path | None = None,
     web_runtime: str | Path | None = None,
+    on_message: Callable[[str], None] = lambda message: None,
 ) -> Export:
     """Write a classifier for another runtime; the file takes raw images, preprocessing included.
 
@@ -115,6 +117,7 @@ def export(
         source: The classifier's `.keras` file; its SHA-256 becomes part of the metadata.
         web_runtime: For a web page, a folder with the npm package onnxruntime-web; by default npm
             downloads it, once, to the user's cache.
+        on_message: Is called with each stage before it starts, for example `print`.
 
     Raises:
         AccuracyError: The file is less accurate than `max_drop` allows.
@@ -162,7 +165,9 @@ def export(
     _check_place(target)
     with explain_disk(target), temporary_folder(target.parent) as folder:
         temporary = folder / target.name
+        on_message(f"writing the file: {name}, {precision}")
         _write(graph, temporary)
+        on_message("comparing the file with the classifier, in another process")
         proof = prove(model, temporary, about, test, tolerance=limit, max_drop=max_drop)
         found = Export(path=target, metadata=about, proof=proof)
         text = json.dumps({**about.to_dict(), "proof": proof.to_dict()}, indent=2)

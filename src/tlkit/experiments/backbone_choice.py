@@ -35,6 +35,7 @@ def prepare(
     Raises:
         ConfigError: The experiment can't start with these settings.
     """
+    recipes.for_experiment(experiment)  # refuses wrong settings before images are read
     if not experiment.is_search:
         return resolve(experiment, on_message)
     if array_data.is_arrays(experiment.data):

@@ -67,10 +67,11 @@ class Experiment:
         augment: Random changes of training images; "fast" takes all but mixup and cutmix.
         split: Whether train/, val/ and test/ are the split (folders, pool) or classes (random).
         test_data: Another folder or table, of images to test on.
-        validation_data: Another folder or table, of images to fit the temperature on.
+        validation_data: Another folder or table, of images to use as validation images.
         test: Share of images to test on, where they have no test images of their own.
-        validation: Share of images to fit the temperature on; they are not trained on.
+        validation: Share of images to follow training and fit the temperature on, not to train on.
         folds: Evaluate on all images by this many folds (0: on test images), and train on all.
+        limit: Train on at most this many images, drawn at random from each class.
         duplicates: What to do with duplicate and near-duplicate images in different parts.
         stratify: Keep class proportions equal in every part.
         unreadable: What to do with damaged files.
@@ -122,6 +123,7 @@ class Experiment:
     test: float = 0.2
     validation: float = 0.0
     folds: int = 0
+    limit: int | None = None
     duplicates: Duplicates = "together"
     stratify: bool = False
     unreadable: Unreadable = "fail"
@@ -207,7 +209,7 @@ class Experiment:
             )
         if self.folds != 0:
             arguments.at_least("folds", self.folds, 2)
-        for name, least in (("white", 1), ("num_prefix_tokens", 0)):
+        for name, least in (("limit", 1), ("white", 1), ("num_prefix_tokens", 0)):
             if getattr(self, name) is not None:
                 arguments.at_least(name, getattr(self, name), least)
         for name in ("budget", "max_ms", "max_mb"):

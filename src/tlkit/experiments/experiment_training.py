@@ -40,7 +40,8 @@ def train(
 
     Args:
         experiment: The settings.
-        split: The images; only the training images are trained on.
+        split: The images; only the training images are trained on. The validation images are
+            evaluated after every epoch, as for `Recipe.train`.
         cache: As for `run`.
         chosen: The recommended backbone and the layer that it ends with; None without a search.
         callbacks: As for `run`.
@@ -71,6 +72,7 @@ def train(
         budget=experiment.budget,
         cache=cache,
         also=[part for part in (split.validation, split.test) if len(part)],
+        validation_data=split.validation if len(split.validation) else None,
         checkpoint=checkpoint,
         verbose=verbose,
     )

@@ -41,7 +41,8 @@ def export_run(
         tolerance: As for `tlkit.export`.
         max_drop: As for `tlkit.export`.
         web_runtime: As for `tlkit.export`.
-        on_message: Is called with assumptions, and with the result.
+        on_message: Is called with each stage before it starts, with assumptions, and with the
+            result.
 
     Raises:
         AccuracyError: The file is less accurate than `max_drop` allows.
@@ -56,6 +57,7 @@ def export_run(
     file = folder / "model.keras" if folder.is_dir() else folder
     split = None
     if folder.is_dir():
+        on_message("reading the images of the run")
         split = _load_split(folder, on_message, needed=precision == "int8" or max_drop is not None)
     found = export(
         model,
@@ -70,13 +72,14 @@ def export_run(
         source=file,
         test_data=None if split is None else run_images.take_held_out(split),
         calibration_data=None if split is None else split.train,
+        on_message=on_message,
     )
     on_message(str(found))
     if folder.is_dir():
         export_records.add(folder, found)
         checksums.update(folder, _list_written(found.path))
     if split is not None:
-        reporting.report(folder)
+        reporting.report(folder, on_message=on_message)
         on_message("added to the run's report")
     return found
 

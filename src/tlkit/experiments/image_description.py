@@ -30,13 +30,18 @@ def describe_images(experiment: Experiment, source: ImageDataset, parts: Split) 
         "counts": {name: part.counts for name, part in named.items() if len(part)},
         "num_images": {name: len(part) for name, part in named.items()},
         "class_weights": None if experiment.class_weight is None else _balance(parts.train),
-        "own_parts": parts.own_parts,
+        "own_parts": _list_own_parts(experiment, parts),
     }
     if array_data.is_arrays(experiment.data):  # no files were read, and duplicates not searched
         return described
     part_of = {path: name for name, part in named.items() for path in part.paths}
-    pairs = find_paths(source, parts.duplicates)
-    conflicting = [pair for pair in parts.duplicates if has_two_labels(source, pair)]
+    found = [
+        pair
+        for pair in parts.duplicates
+        if all(path in part_of for path in find_paths(source, [pair])[0])  # not beyond a limit
+    ]
+    pairs = find_paths(source, found)
+    conflicting = [pair for pair in found if has_two_labels(source, pair)]
     return {
         **described,
         "image_size": image_size_of(experiment),
@@ -48,6 +53,12 @@ def describe_images(experiment: Experiment, source: ImageDataset, parts: Split) 
         "conflicting_labels": find_paths(source, conflicting),
         "test_source": experiment.test_data and Path(experiment.test_data).resolve().name,
     }
+
+
+def _list_own_parts(experiment: Experiment, parts: Split) -> tuple[str, ...]:
+    """Return the parts of the user's own split that are used as they were given."""
+    limited = () if experiment.limit is None else ("train",)
+    return tuple(name for name in parts.own_parts if name not in limited)
 
 
 def _balance(data: ImageDataset) -> dict[str, float]:

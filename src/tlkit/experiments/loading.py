@@ -14,6 +14,7 @@ from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import show
 from tlkit.data import datasets, manifests, naming, part_names
+from tlkit.data.drawing import draw_images
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.image_folders import from_folder, from_manifest
 from tlkit.data.joining import join
@@ -135,6 +136,20 @@ def load_images(
     return source
 
 
+@check_arguments
+def load_used(experiment: Experiment) -> ImageDataset:
+    """Return the images that an experiment trains and tests on; as `load_images`.
+
+    They are all images, except that with folds, which train and test on the same images, a limit
+    applies to all of them.
+    """
+    source = load_images(experiment)
+    if not experiment.folds or experiment.limit is None:
+        return source
+    with _rename("count", "limit"):
+        return draw_images(source, experiment.limit, seed=experiment.seed)
+
+
 def _list_columns() -> dict[str, Any]:
     """Return the settings that name columns of tables, with their defaults."""
     return {each.name: each.default for each in fields(Experiment) if _is_of_tables(each.name)}
@@ -187,21 +202,21 @@ def _load_place(experiment: Experiment, class_names: Sequence[str] | None) -> Im
             split=experiment.split_column,
             outside_paths=experiment.outside_paths,
         )
-        with _name_data("folder"):
+        with _rename("folder", "data"):
             return from_folder(experiment.data, split=experiment.split, columns=columns, **how)
     columns_of_table = {name: getattr(experiment, name) for name in _list_columns()}
     columns_of_table["outside_paths"] = experiment.outside_paths
-    with _name_data("manifest"):
+    with _rename("manifest", "data"):
         return from_manifest(experiment.data, **columns_of_table, **how)
 
 
 @contextmanager
-def _name_data(argument: str) -> Iterator[None]:
-    """Make errors name the setting `data`, not the argument of the function that reads it."""
+def _rename(argument: str, setting: str) -> Iterator[None]:
+    """Make errors name a setting, not the argument of the function that takes it."""
     try:
         yield
     except TlkitError as error:
-        raise error.rename_arguments({argument: "data"}) from error
+        raise error.rename_arguments({argument: setting}) from error
 
 
 def _check_place(experiment: Experiment) -> None:
@@ -275,8 +290,19 @@ def load_split(experiment: Experiment) -> Split:
 def split_images(experiment: Experiment, dataset: ImageDataset) -> Split:
     """Split images into the experiment's training, validation and test images.
 
-    With folds, all images are training images.
+    With folds, all images are training images. A limit leaves out training images.
+
+    Raises:
+        ConfigError: The limit is less than the number of classes.
     """
+    parts = _split_all(experiment, dataset)
+    if experiment.limit is None:
+        return parts
+    with _rename("count", "limit"):
+        return parts.limited(experiment.limit, seed=experiment.seed)
+
+
+def _split_all(experiment: Experiment, dataset: ImageDataset) -> Split:
     if array_data.is_arrays(experiment.data):
         return array_data.split(experiment, dataset)
     return split(
@@ -304,7 +330,9 @@ def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Ex
     if not (path / "model.keras").is_file() and path.suffix != ".keras":
         why = "it has no model.keras" if path.is_dir() else "no such folder"
         if path.is_file():
-            why = "an exported file can be evaluated and predict, and no more"
+            is_exported = path.suffix.lower() in (".onnx", ".tflite", ".xml")
+            only = "an exported file can be evaluated and predict, and no more"
+            why = only if is_exported else "it is another file"
         raise ConfigError(
             f"`model` must be a run's folder or a .keras file, got {str(model)!r}: {why}."
         )

@@ -166,6 +166,15 @@ class Recipe:
             fine_tune=None if tuned is None else replace(tuned, class_weight=class_weight),
         )
 
+    def _choose_followed(
+        self, validation_data: ImageDataset | None, budget: float | None
+    ) -> ImageDataset | None:
+        """Return the images to evaluate after every epoch; None without images, epochs or time."""
+        has_epochs = self.fine_tune is not None or isinstance(self.head, Phase)
+        if validation_data is None or not len(validation_data) or not has_epochs:
+            return None
+        return None if budget is not None else validation_data
+
     def _run(self, training: RecipeTraining, data: ImageDataset) -> tuple[Run, Choice | None]:
         """Train the phases, after a choice of candidates if images are held out for it."""
         if self.fine_tune is None or not self.held_out:
@@ -252,6 +261,7 @@ class Recipe:
         budget: float | None = None,
         cache: Cache | None = DEFAULT,
         also: Sequence[ImageDataset] = (),
+        validation_data: ImageDataset | None = None,
         checkpoint: str | Path | None = None,
         verbose: bool = True,
     ) -> Trained:
@@ -275,6 +285,10 @@ class Recipe:
                 was over continues with a larger budget.
             cache: As for TwoPhaseTrainer; a probe reads features from its folder too.
             also: As for `probe`.
+            validation_data: Images that are evaluated after every epoch. They choose nothing, and
+                the weights are the same without them, bit for bit. A recipe that only solves its
+                head has no epochs and does not use them; with a budget, all time is for training,
+                and they are not used either.
             checkpoint: A folder for the state of the training, as for `TwoPhaseTrainer`: the result
                 of the probe, and the state after each epoch.
             verbose: Whether to print the result of the probe, and a line for every epoch.
@@ -320,6 +334,7 @@ class Recipe:
                 until=until,
                 places=places,
                 cache=shared,
+                validation_data=self._choose_followed(validation_data, budget),
                 verbose=verbose,
             )
             run, choice = self._run(training, data)

@@ -32,6 +32,7 @@ class RecipeTraining:
         until: The end of the budget, by `time.perf_counter`; None without a budget.
         places: The folders where the state of each phase is saved.
         cache: As for `Recipe.train`.
+        validation_data: The images to evaluate after every epoch; None evaluates none.
         verbose: As for `Recipe.train`.
     """
 
@@ -42,6 +43,7 @@ class RecipeTraining:
     until: float | None
     places: RecipeCheckpoint
     cache: Cache | None
+    validation_data: ImageDataset | None
     verbose: bool
 
     def run(self, data: ImageDataset) -> Run:
@@ -54,7 +56,9 @@ class RecipeTraining:
                 cache=self.cache,
                 checkpoint=self.places.folder,
             )
-            return trainer.fit(self.model, data, verbose=self.verbose)
+            return trainer.fit(
+                self.model, data, validation_data=self.validation_data, verbose=self.verbose
+            )
         runs = [self.train_head(data)]
         if self.fine_tune is not None:
             reserve = self.time_image(data) * count_described(data)
@@ -142,6 +146,7 @@ class RecipeTraining:
             phase,
             data,
             name=name,
+            validation_data=self.validation_data,
             seed=seed,
             cache=self.cache,
             checkpoint=self.places.of(name),

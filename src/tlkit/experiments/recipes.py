@@ -8,7 +8,7 @@ import keras
 
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
-from tlkit.errors import ConfigError
+from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation.probing.linear_probe import SAMPLE
 from tlkit.experiments.comparison import compare
 from tlkit.experiments.experiment import Experiment
@@ -73,9 +73,22 @@ def get(name: str, **settings: Any) -> Recipe:
 
 @check_arguments
 def for_experiment(experiment: Experiment) -> Recipe:
-    """Return the recipe of an experiment, with its backbone and its settings."""
+    """Return the recipe of an experiment, with its backbone and its settings.
+
+    Raises:
+        ConfigError: The recipe has no such setting, or its value is wrong.
+    """
     settings = experiment.recipe_settings
-    return get(experiment.recipe, backbone=experiment.backbone, **settings)
+    try:
+        return get(experiment.recipe, backbone=experiment.backbone, **settings)
+    except ConfigError as error:
+        named = (
+            Argument("recipe_options", each.name)
+            if isinstance(each, Argument) and each.name in settings
+            else each
+            for each in error.args
+        )
+        raise ConfigError(*named) from error
 
 
 @check_arguments

@@ -50,6 +50,9 @@ _MAX_PAIRS = 3
 def plan(source: ImageDataset, parts: Split) -> str:
     """Describe a training before it starts: images of each class and part, duplicates, memory."""
     lines = [str(source), str(parts)]
+    unused = len(source) - len(parts.train) - len(parts.validation) - len(parts.test)
+    if unused > 0:
+        lines.append(f"{text.plural(unused, 'training image')} left out by the limit")
     if parts.duplicates:
         shown = find_paths(source, parts.duplicates[:_MAX_PAIRS])
         lines.append(f"such as {'; '.join(f'{one} and {other}' for one, other in shown)}")
@@ -62,13 +65,16 @@ def plan(source: ImageDataset, parts: Split) -> str:
 
 
 @check_arguments
-def report(folder: str | Path) -> Path:
+def report(
+    folder: str | Path, *, on_message: Callable[[object], None] = lambda message: None
+) -> Path:
     """Write a run's report again, with figures from its own test images.
 
     A page or card that you edited is stored beside the new one, as `model_card.md.edited`.
 
     Args:
         folder: A folder that `run` wrote; its images must not have been moved or changed.
+        on_message: Is called with each stage before it starts, for example `print`.
 
     Raises:
         ConfigError: The folder is not such a run.
@@ -102,7 +108,10 @@ def report(folder: str | Path) -> Path:
         seconds=making["seconds"],
         has_probed=making["probed"],
     )
+    if found is None:
+        on_message(f"evaluating {len(parts.test):,} test images")
     evaluation = evaluate(model, parts.test) if found is None else found.pooled
+    on_message("drawing the report")
     facts = gather_facts(
         experiment, source, parts, trained, evaluation, making=making, validated=found
     )

@@ -34,7 +34,7 @@ from tlkit.experiments import (
 from tlkit.experiments.additions import Additions, measure
 from tlkit.experiments.experiment import Experiment, check_name
 from tlkit.experiments.experiment_training import STORED, train, train_on
-from tlkit.experiments.loading import load_images, split_images
+from tlkit.experiments.loading import load_used, split_images
 from tlkit.experiments.reporting import plan
 from tlkit.experiments.stages import Stages
 from tlkit.experiments.trained import Trained
@@ -293,7 +293,7 @@ def _load(
 ) -> tuple[Experiment, ImageDataset, Split]:
     """Return an experiment ready to start, all its images and its split; report the plan."""
     experiment = backbone_choice.prepare(experiment, on_message)
-    source = load_images(experiment)
+    source = load_used(experiment)
     experiment = replace(experiment, white=source.white)  # for predictions
     parts = split_images(experiment, source)
     on_message(plan(source, parts))

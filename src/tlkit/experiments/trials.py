@@ -63,7 +63,9 @@ def choose_and_train(
     if not training.has_begun(_TRIAL_HEAD) and not training.may_fit_epoch(rest, held_out):
         return Run(phases=(training.train_head(data),)), None
     started, new = time.perf_counter(), training.model.get_weights()
-    trials = _Trials(training, phase, rest, held_out, is_repeated=share > _MAX_LEFT_OUT)
+    is_repeated = share > _MAX_LEFT_OUT
+    tried = replace(training, validation_data=None) if is_repeated else training
+    trials = _Trials(tried, phase, rest, held_out, is_repeated=is_repeated)
     trials.run()
     choice = Choice(
         candidates=tuple(trials.candidates),
@@ -74,7 +76,7 @@ def choose_and_train(
     runs: list[PhaseRun] = []
     if trials.is_repeated or choice.chosen.learning_rate is None:
         training.model.set_weights(new)
-        runs = trials.train_again(choice.chosen, data)
+        runs = trials.train_again(choice.chosen, data, training)
     refitted = bool(runs)
     if not refitted:
         runs = trials.take(choice.chosen)
@@ -147,9 +149,11 @@ class _Trials:
                 return
             rate = next_rate(self.candidates, self._first_rate(), may_raise=self.is_repeated)
 
-    def train_again(self, chosen: Candidate, data: ImageDataset) -> list[PhaseRun]:
+    def train_again(
+        self, chosen: Candidate, data: ImageDataset, training: RecipeTraining
+    ) -> list[PhaseRun]:
         """Train a candidate on all images; return an empty list without time or if it diverged."""
-        training, tail = self._training, self._tails.get(chosen.learning_rate)
+        tail = self._tails.get(chosen.learning_rate)
         if tail is None:
             return [training.train_head(data)]
         wanted = _MARGIN * tail.run.seconds * len(data) / len(self._rest)
