@@ -1,6 +1,7 @@
 """Save a classifier that a program trained step by step as the run of an experiment."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +16,7 @@ from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.loading import load_images, resolve
 from tlkit.experiments.runner import ExperimentResult
 from tlkit.experiments.trained import Trained
+from tlkit.models.builder import accept_any_size
 
 
 @check_arguments
@@ -59,6 +61,7 @@ def save_training(
     compared = [_compare(name, other, evaluation) for name, other in others.items()]
     ready = resolve(experiment)
     source = load_images(ready)
+    trained = replace(trained, model=accept_any_size(trained.model))
     result = ExperimentResult(folder=target, split=images, trained=trained, evaluation=evaluation)
     run_saving.save(
         ready,
