@@ -120,7 +120,7 @@ def test_after_few_images_the_range_is_said(model: keras.Model) -> None:
     said = prediction_sets.describe_range(model, 0.9)
     low, high = tlkit.evaluation.find_coverage_range(40, 0.9)
     assert said is not None
-    assert said.startswith("prediction sets were calibrated on 40 validation images: they contain")
+    assert said.startswith("prediction sets were calibrated on 40 validation images: for 95 %")
     assert f"{100 * low:.1f} to {100 * high:.1f} % of new images" in said
     tlkit.calibrate(model, make_noise(1000))
     assert prediction_sets.describe_range(model, 0.9) is None

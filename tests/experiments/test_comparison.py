@@ -33,7 +33,7 @@ def test_recipes_are_compared_on_the_same_images() -> None:
     fast, usual = found.recipes
     assert (found.seeds, fast.name, usual.name) == (2, "fast", "few_images")
     assert fast.accuracy.mean > max(0.95, usual.accuracy.mean)
-    assert fast.num_parameters.mean < usual.num_parameters.mean / 10
+    assert fast.num_parameters.mean < usual.num_parameters.mean / 5  # of two layers
     assert fast.model_bytes.median < usual.model_bytes.median
     assert 0 < fast.seconds.lowest <= fast.seconds.median <= fast.seconds.highest
     assert fast.memory is None or fast.memory.lowest >= 0

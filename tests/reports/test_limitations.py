@@ -80,6 +80,8 @@ def test_sets_calibrated_on_few_images_are_a_limitation(count: int, words: str) 
     sets = MeasuredSets(coverage=0.9, measured=0.9, mean_size=1.2, num_calibrated=count)
     assert words in _limitations(sets=sets).replace("\N{NO-BREAK SPACE}", " ")
     assert "calibrated on only" not in _limitations()
+    accurate = outcome(count=4000, sure=9.0)[2]  # a set contains the most probable class
+    assert "calibrated on only" not in _limitations(accurate, sets=sets)
     many = MeasuredSets(coverage=0.9, measured=0.9, mean_size=1.2, num_calibrated=1000)
     assert "calibrated on only" not in _limitations(sets=many)
 

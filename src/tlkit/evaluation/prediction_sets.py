@@ -58,7 +58,8 @@ def find_coverage_range(num_calibrated: int, coverage: float) -> tuple[float, fl
 
     A promised coverage is a mean over all choices of the validation images. After a calibration on
     a certain choice, the coverage is higher or lower: Vovk, 2012 (arXiv:1209.2673); Angelopoulos
-    and Bates, 2021 (arXiv:2107.07511, section 3.2).
+    and Bates, 2021 (arXiv:2107.07511, section 3.2). Sets of `predict_sets` contain the most
+    probable class too, so that their coverage is never below the accuracy.
 
     Args:
         num_calibrated: The number of validation images.
@@ -131,9 +132,9 @@ def describe_range(model: keras.Model, coverage: float) -> str | None:
     if count >= FEW_CALIBRATED:
         return None
     return (
-        f"prediction sets were calibrated on {plural(count, 'validation image')}: they contain the "
-        f"true class of {100 * low:.1f} to {100 * high:.1f} % of new images, for 95 % of such "
-        "calibrations"
+        f"prediction sets were calibrated on {plural(count, 'validation image')}: for 95 % of such "
+        f"calibrations, they contain the true class of {100 * low:.1f} to {100 * high:.1f} % of "
+        "new images, or of more if more are classified correctly"
     )
 
 

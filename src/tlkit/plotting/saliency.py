@@ -53,9 +53,10 @@ def grad_cam(
 
     Grad-CAM (Selvaraju et al., 2016, arXiv:1610.02391) sums the maps of the backbone's last
     layer, each weighted by how much it raises the logit of the class. Where these have fewer than
-    5 x 5 cells, as those of small images have, the last finer maps are used that everything after
-    them depends on. Patch tokens are used as maps too. If the head reads only the class token, the
-    tokens that enter the last block with attention are used.
+    5 x 5 cells, as those of images of 96 pixels have, finer maps before them are used that
+    everything after them depends on, of up to twice as many rows. Patch tokens are used as maps
+    too. If the head reads only the class token, the tokens that enter the last block with attention
+    are used.
 
     Args:
         model: A classifier from build_classifier.

@@ -21,6 +21,7 @@ from tlkit.plotting import token_saliency
 MIN_CELLS = 5
 """Maps with fewer rows or columns are replaced by those of an earlier layer."""
 
+_MAX_FINER = 2  # times as many rows: layers of more detail are early and see edges, not parts
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
@@ -66,7 +67,8 @@ def prepare(
             f"Grad-CAM needs maps of at least 2 positions, got 1 x 1 from images of {height} x "
             f"{width} pixels. Use larger images, or `features` of an earlier layer."
         )
-    finer = _find_finer(model, image) if layer is None and min(rows, columns) < MIN_CELLS else None
+    is_coarse = layer is None and min(rows, columns) < MIN_CELLS
+    finer = _find_finer(model, image, _MAX_FINER * max(rows, columns)) if is_coarse else None
     return finer or Explainer(partial(_compute_heat, backbone, head, index), (rows, columns))
 
 
@@ -113,8 +115,8 @@ def _compute_heat(
 # a layer after them, as that of a residual connection would be. So the gradient of the logit with
 # respect to them counts all ways from the image to the logit. Maps with a padded border are left
 # out, because they don't cover the image evenly.
-def _find_finer(model: keras.Model, image: np.ndarray) -> Explainer | None:
-    """Return the explainer of the last maps of enough cells; None if there are none."""
+def _find_finer(model: keras.Model, image: np.ndarray, max_cells: int) -> Explainer | None:
+    """Return the explainer of the last maps of enough cells a side, and not too many, or None."""
     graph = flat_graph.flatten(model)
     output = next(step for step in graph.steps if step.operation is probabilities_of(model))
     logits = output.inputs[0]
@@ -125,7 +127,9 @@ def _find_finer(model: keras.Model, image: np.ndarray) -> Explainer | None:
     for step in reversed(_list_bottlenecks(graph, steps)):
         shape = tuple(values[step.outputs[0]].shape)
         is_padded = isinstance(step.operation, keras.layers.ZeroPadding2D)
-        if len(shape) == 4 and min(shape[1:3]) >= MIN_CELLS and not is_padded:
+        if len(shape) < 4 or is_padded:
+            continue
+        if min(shape[1:3]) >= MIN_CELLS and max(shape[1:3]) <= max_cells:
             halves = token_saliency.divide(model, graph, step.outputs[0], logits)
             return Explainer(partial(token_saliency.compute_heat, halves), (shape[1], shape[2]))
     return None

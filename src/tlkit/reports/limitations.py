@@ -30,7 +30,8 @@ class Limitations:
         rare: The classes with few test images, fewer than 30.
         missed: The classes with a recall below 0.8, the lowest first.
         coverage_range: The lowest and the highest coverage of prediction sets of 95 % of
-            calibrations on as few images; None without sets, or if there are at least 1,000 images.
+            calibrations on as few images; None without sets, if there are at least 1,000 images, or
+            if the accuracy is above the promise, because a set contains the most probable class.
     """
 
     interval_width: float | None
@@ -69,8 +70,16 @@ def find(
         untested=tuple(score for score in evaluation.classes if not score.support),
         rare=tuple(score for score in tested if score.support < FEW_IMAGES),
         missed=tuple(sorted(missed, key=lambda score: score.recall)),
-        coverage_range=sets.coverage_range if sets is not None and sets.is_uncertain else None,
+        coverage_range=_find_coverage_range(evaluation, sets),
     )
+
+
+def _find_coverage_range(
+    evaluation: Evaluation, sets: MeasuredSets | None
+) -> tuple[float, float] | None:
+    if sets is None or not sets.is_uncertain or evaluation.accuracy_interval[0] >= sets.coverage:
+        return None
+    return sets.coverage_range
 
 
 def _judge(calibration_error: float) -> str:
