@@ -220,7 +220,7 @@ def test_wrong_arguments_are_refused(
     assert "invalid choice: 'best'" in capsys.readouterr().err
     with pytest.raises(DataError, match=r"`path` must be an .npz file, got 'nowhere.npz'"):
         main(["--data", "nowhere.npz"])
-    with pytest.raises(ConfigError, match="`epochs` must be a whole number of at least 1, got 0"):
+    with pytest.raises(ConfigError, match="epochs'` must be a whole number of at least 1, got 0"):
         main(["--epochs", "0", "5"])
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "compare",
     "fast",
     "few_images",
+    "for_experiment",
     "get",
     "mnist_as_described",
     "names",
