@@ -9,7 +9,7 @@ import pytest
 
 from tlkit._internal import regular_files
 from tlkit.cli import app
-from tlkit.experiments.loading import load_classifier
+from tlkit.experiments.classifiers import load_classifier
 
 
 @pytest.mark.parametrize(

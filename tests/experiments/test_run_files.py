@@ -18,6 +18,7 @@ from tlkit.cli import app
 from tlkit.errors import ConfigError, DataError, TlkitError
 from tlkit.experiments import (
     checksums,
+    classifiers,
     export_records,
     loading,
     reporting,
@@ -80,7 +81,7 @@ def _read(run: Path) -> None:
     """Read every text file of a run as the library does, without its images and its model."""
     config = run_files.read_json(run / "config.json", "environment")
     run_folder.load_run(run)
-    loading._read_settings(run)
+    classifiers._read_settings(run)
     with run_files.explain_damage(run / "config.json"):
         reporting._read_making(config["making"])
     export_records.load(run)
@@ -89,7 +90,7 @@ def _read(run: Path) -> None:
 
 def _experiment(run: Path) -> loading.Experiment:
     with run_files.explain_damage(run / "config.json"):
-        return loading.Experiment.from_dict(loading._read_settings(run))
+        return loading.Experiment.from_dict(classifiers._read_settings(run))
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -135,7 +136,7 @@ def _read_texts(run: Path) -> None:
     run_folder.load_run(run)
     config = run_files.read_json(run / "config.json", "environment", "making")
     with run_files.explain_damage(run / "config.json"):
-        loading.Experiment.from_dict(loading._read_settings(run))
+        loading.Experiment.from_dict(classifiers._read_settings(run))
         reporting._read_making(config["making"])
     export_records.load(run)
     run_files.read_csv(run / "split.csv", "part", "path", "digest")
@@ -190,7 +191,7 @@ def test_what_is_no_file_is_named(listed: Path, tmp_path: Path, name: str) -> No
         path.rmdir() if path.is_dir() else path.unlink()
         make()
         with pytest.raises(TlkitError, match=re.escape(name)):
-            loading.load_model(path) if name == "model.keras" else _read_texts(folder)
+            classifiers.load_model(path) if name == "model.keras" else _read_texts(folder)
         with pytest.raises(DataError, match=re.escape(name)):
             experiments.verify_run(folder)
 

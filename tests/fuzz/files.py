@@ -20,7 +20,15 @@ import tlkit
 from tlkit._internal.optional import installed
 from tlkit.cli import config
 from tlkit.errors import TlkitError
-from tlkit.experiments import export_records, loading, run_files, run_folder, run_state, split_csv
+from tlkit.experiments import (
+    classifiers,
+    export_records,
+    loading,
+    run_files,
+    run_folder,
+    run_state,
+    split_csv,
+)
 from tlkit.training.checkpoint_files import CheckpointFolder
 
 yaml = pytest.importorskip("yaml", reason="the extra 'yaml' is not installed")
@@ -62,7 +70,7 @@ def _of_run(name: str, read: Callable[[World, Path], object], *, listed: bool = 
 def _read_config(_: World, folder: Path) -> None:
     run_files.read_json(folder / "config.json", "environment", "making")
     with run_files.explain_damage(folder / "config.json"):
-        loading.Experiment.from_dict(loading._read_settings(folder))
+        loading.Experiment.from_dict(classifiers._read_settings(folder))
 
 
 def _write(name: str, save: Callable[[World, Path], object]) -> Callable[[World], Path]:
@@ -156,7 +164,9 @@ FORMATS = {
             "history.csv": lambda _, folder: run_folder.load_run(folder),
             "split.csv": lambda w, folder: split_csv.match_rows(w.listed, folder / "split.csv"),
             "exports.json": lambda _, folder: export_records.load(folder),
-            "model.keras": lambda w, folder: loading.load_classifier(folder, data=str(w.photos)),
+            "model.keras": lambda w, folder: classifiers.load_classifier(
+                folder, data=str(w.photos)
+            ),
         }.items()
         if (listed, name) != (True, "exports.json")  # it is made here, so no list has it
     },

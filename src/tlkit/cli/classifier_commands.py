@@ -47,8 +47,8 @@ def evaluate(
     if is_exported:
         dataset = tlkit.experiments.load_images_for(model, **images.settings())
     else:
-        loading = tlkit.experiments.loading
-        classifier, experiment = loading.load_classifier(model, **images.settings())
+        classifiers = tlkit.experiments.classifiers
+        classifier, experiment = classifiers.load_classifier(model, **images.settings())
         if images.group_column is None:  # without a split, groups do not matter
             experiment = replace(experiment, group_column=None)
         dataset = _load(experiment, classifier, output)
@@ -222,7 +222,7 @@ def audit(
     check_figure(out)
     _check_table(csv)
     output.print(f"loading {model}")
-    classifier, experiment = tlkit.experiments.loading.load_classifier(model, **images.settings())
+    classifier, experiment = tlkit.experiments.load_classifier(model, **images.settings())
     dataset = _load(experiment, classifier, output)
     stored = open_cache(cache=cache)
     found = tlkit.audit(

@@ -1,4 +1,5 @@
 from . import backbone_choice as backbone_choice
+from . import classifiers as classifiers
 from . import folds as folds
 from . import loading as loading
 from . import recipes as recipes
@@ -11,6 +12,7 @@ from .additions import Additions as Additions
 from .array_report import describe_training as describe_training
 from .checksums import VerifiedRun as VerifiedRun
 from .checksums import verify_run as verify_run
+from .classifiers import load_classifier as load_classifier
 from .comparison import ComparedRecipe as ComparedRecipe
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
@@ -23,7 +25,6 @@ from .exported import is_exported as is_exported
 from .exported import load_exported as load_exported
 from .exported import load_images_for as load_images_for
 from .exporting import export_run as export_run
-from .loading import load_classifier as load_classifier
 from .loading import load_images as load_images
 from .loading import load_split as load_split
 from .loading import split_images as split_images

@@ -17,8 +17,8 @@ from tlkit.deployment.predictor import MAX_PIXELS, Prediction
 from tlkit.errors import ConfigError
 from tlkit.evaluation.file_classifier import FileClassifier, from_model
 from tlkit.experiments import run_files
+from tlkit.experiments.classifiers import load_classifier
 from tlkit.experiments.exported import is_exported, load_exported
-from tlkit.experiments.loading import load_classifier
 from tlkit.plotting.captions import to_drawable
 from tlkit.plotting.saliency import blend_heat, grad_cam
 from tlkit.training.ood_detector import KEPT

@@ -13,7 +13,7 @@ from tlkit.deployment.predictor import Predictor
 from tlkit.deployment.runtimes import is_web_page, read_keras_metadata
 from tlkit.evaluation.file_classifier import FileClassifier
 from tlkit.evaluation.metrics import Evaluation, compute_metrics
-from tlkit.experiments import loading
+from tlkit.experiments import classifiers, loading
 
 _SUFFIXES = (".onnx", ".tflite", ".xml")
 
@@ -94,5 +94,5 @@ def load_images_for(model: str | Path, **settings: Any) -> ImageDataset:
     """
     about = Predictor(arguments.path("model", model)).metadata
     values = {"fit": about.fit, "white": about.white}
-    experiment = loading.settings_for(about.input_shape, values, **settings)
+    experiment = classifiers.settings_for(about.input_shape, values, **settings)
     return loading.load_images(experiment, class_names=about.class_names)

@@ -12,7 +12,7 @@ from tlkit.deployment.exporter import Export, export
 from tlkit.deployment.metadata import Precision
 from tlkit.errors import Argument, ConfigError, TlkitError
 from tlkit.experiments import checksums, export_records, reporting, run_files, run_images
-from tlkit.experiments.loading import load_classifier
+from tlkit.experiments.classifiers import load_classifier
 
 
 @check_arguments

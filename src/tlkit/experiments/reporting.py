@@ -28,9 +28,10 @@ from tlkit.experiments import (
     run_folder,
     split_csv,
 )
+from tlkit.experiments.classifiers import load_model
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.experiments.image_description import describe_images, find_paths, has_two_labels
-from tlkit.experiments.loading import load_images, load_model, split_images
+from tlkit.experiments.loading import load_images, split_images
 from tlkit.experiments.recipe import Recipe
 from tlkit.experiments.recipe_pixels import find_pretraining_range
 from tlkit.experiments.recipe_precision import set_precision

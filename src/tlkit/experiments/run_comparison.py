@@ -18,7 +18,7 @@ from tlkit.errors import Argument, ConfigError, DataError
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.significance import McNemar, compare_correct
-from tlkit.experiments import exported, loading, run_images, split_csv
+from tlkit.experiments import classifiers, exported, loading, run_images, split_csv
 from tlkit.models.inspection import class_names
 
 
@@ -167,14 +167,14 @@ def _load_test(name: str) -> ImageDataset:
 
 
 def _load(name: str) -> keras.Model:
-    return loading.load_classifier(name, data="")[0]
+    return classifiers.load_classifier(name, data="")[0]
 
 
 def _load_images(name: str, classifier: keras.Model | None, data: str) -> ImageDataset:
     """Return images as a classifier reads them, with its classes."""
     if classifier is None:
         return loading.take_test_images(exported.load_images_for(name, data=data))
-    experiment = loading.read_settings(name, classifier, data=data)
+    experiment = classifiers.read_settings(name, classifier, data=data)
     experiment = replace(experiment, group_column=None)  # without a split, groups do not matter
     dataset = loading.load_images(experiment, class_names=class_names(classifier))
     return loading.take_test_images(dataset)

@@ -18,7 +18,7 @@ from tlkit.evaluation import prediction_sets
 from tlkit.evaluation.file_classifier import from_model
 from tlkit.evaluation.image_files import FilePrediction, Meter, embed_files, predict_files
 from tlkit.experiments import exported
-from tlkit.experiments.loading import load_classifier
+from tlkit.experiments.classifiers import load_classifier
 from tlkit.models.inspection import features_of
 
 
