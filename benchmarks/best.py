@@ -12,6 +12,7 @@ without a budget. The test images are looked at once for each figure. Finished p
 import statistics
 from collections import Counter
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,52 +24,58 @@ SETS = [
     name for name in (*recipes.SETS, *recipes.MORE, *recipes.SECOND) if name not in recipes.BUDGETS
 ]
 DESCRIBED = "mnist_as_described"
-SEEDS = 3
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure what is missing, then write the table."""
-    options = pages.parser(__doc__, "best").parse_args(arguments)
+    parser = pages.parser(__doc__, "best")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--more", action="store_true", help="the usual phases, and MobileNet")
+    options = parser.parse_args(arguments)
     first = [name for name in SETS if name not in recipes.SECOND]
-    second = list(recipes.SECOND)
-    jobs = [
-        (recipe, name, seed)
-        for names, tried in ((first, ("fast", "best", DESCRIBED)), (second, ("fast", "best")))
-        for seed in range(SEEDS)
-        for recipe in tried
-        for name in names
-    ]
+    groups = [(first, ("fast", "best"))]
+    if options.more:
+        groups += [(first, (DESCRIBED,)), ([*recipes.SECOND], ("fast", "best"))]
     rows: dict[str, dict[str, list[Any]]] = {name: {} for name in SETS}
-    for recipe, name, seed in jobs:
-        measure = partial(recipes.row, recipe, name, seed, options.data)
-        part = pages.kept(options.work / f"{recipe}-{name}-{seed}.json", measure)
-        rows[name].setdefault(recipe, []).append(part)
+    for names, tried in groups:
+        for seed, recipe, name in product(range(options.seeds), tried, names):
+            measure = partial(recipes.row, recipe, name, seed, options.data)
+            part = pages.kept(options.work / f"{recipe}-{name}-{seed}.json", measure)
+            rows[name].setdefault(recipe, []).append(part)
+    rows = {name: parts for name, parts in rows.items() if parts}
     pages.publish(PAGE, options.out, rows, table(rows))
 
 
 def table(rows: dict[str, dict[str, list[Any]]]) -> str:
     """Return accuracy and seconds of the recipes, and what `best` chose."""
-    lines = [
-        "| images | usual, % | `fast`, % | `best`, % | `best` against `fast`, points | "
-        "`fast`, s | `best`, s | what `best` chose |",
-        "|---|---:|---:|---:|---:|---:|---:|---|",
+    columns = [_describe(name, by_recipe) for name, by_recipe in rows.items()]
+    titles = [title for title in columns[0] if any(row[title] for row in columns)]
+    lines = [titles, ["---:" if title.endswith(("%", ", s")) else "---" for title in titles]]
+    lines += [[row[title] for title in titles] for row in columns]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _describe(name: str, by_recipe: dict[str, list[Any]]) -> dict[str, str]:
+    """Return the cells of one set of images by their column; "" for what was not measured."""
+    fast, best, usual = (by_recipe.get(recipe, []) for recipe in ("fast", "best", DESCRIBED))
+    gains = [
+        100 * (after["accuracy"] - before["accuracy"])
+        for after, before in zip(best, fast, strict=True)
     ]
-    for name, by_recipe in rows.items():
-        fast, best, usual = (by_recipe.get(recipe, []) for recipe in ("fast", "best", DESCRIBED))
-        gains = [
-            100 * (after["accuracy"] - before["accuracy"])
-            for after, before in zip(best, fast, strict=True)
-        ]
-        chosen = Counter(part["chosen"] or "head alone" for part in best)
-        cells = [
-            name,
-            *(_percent(parts) for parts in (usual, fast, best)),
-            recipes.interval(gains),
-            *("" if name in recipes.SECOND else _seconds(parts) for parts in (fast, best)),
-            "; ".join(f"{what} ({count})" if count > 1 else what for what, count in chosen.items()),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    chosen = Counter(part["chosen"] or "head alone" for part in best)
+    is_first = name not in recipes.SECOND  # the others were not measured on an idle machine
+    return {
+        "images": name,
+        "usual phases, %": _percent(usual),
+        "`fast`, %": _percent(fast),
+        "`best`, %": _percent(best),
+        "difference by seed": ", ".join(f"{gain:+.1f}" for gain in gains),
+        "`fast`, s": _seconds(fast) if is_first else "",
+        "`best`, s": _seconds(best) if is_first else "",
+        "what `best` chose": "; ".join(
+            f"{what} ({count})" if count > 1 else what for what, count in chosen.items()
+        ),
+    }
 
 
 def _percent(parts: list[Any]) -> str:
