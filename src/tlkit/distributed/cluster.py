@@ -76,10 +76,8 @@ def connect(cluster: str) -> Iterator[ModuleType]:
     how: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if cluster == LOCAL:
         how |= {"num_cpus": system.count_cores(), "include_dashboard": False}
-    else:
-        how["address"] = cluster
     try:
-        ray.init(**how)
+        ray.init(cluster, **how)  # without an address, Ray prefers a cluster that runs already
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
         raise ConfigError(
             Argument("cluster"),

@@ -10,8 +10,8 @@ import numpy as np
 from tlkit.distributed.feature_set import read_file
 from tlkit.distributed.storage import Location
 from tlkit.errors import DataError
-from tlkit.training import logistic_regression, solvers
-from tlkit.training.linear import Linear, blocks
+from tlkit.training import logistic_regression
+from tlkit.training.linear import Linear, Moments, blocks
 from tlkit.training.logistic_regression import Sums
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -52,14 +52,14 @@ class Shard:
             found[number] = (features[rows].astype("float32"), labels[rows])
         return found
 
+    # In float32, products of features whose means are far above their deviations lose the digits
+    # that make up a covariance, and other ones with each order of the images.
     def sum_moments(self) -> list[np.ndarray]:
-        """Return the sums over all images as the arrays of `Moments`."""
-        features, labels = self._read(0)
-        total = solvers.sum_moments(features[:0].astype("float32"), labels[:0], len(self._numbers))
-        for number in range(len(self._files)):
-            features, labels = self._read(number)
-            wide = features.astype("float32")
-            total.increase(solvers.sum_moments(wide, labels, len(self._numbers)))
+        """Return the sums over all images as the arrays of `Moments`, computed in float64."""
+        size = self._read(0)[0].shape[1]
+        total = Moments(size, len(self._numbers))
+        for features, labels in self._blocks():
+            total.add(features.astype("float64"), labels)
         return total.arrays()
 
     def sum_features(self) -> np.ndarray:
