@@ -15,13 +15,14 @@ from tlkit.training import solvers
 from tlkit.training.solvers import Solver
 
 
-def _write(folder: Path, count: int, rows: int) -> tuple[list[Location], np.ndarray, np.ndarray]:
+def _write(
+    folder: Path, count: int, rows: int, *, mean: float = 1
+) -> tuple[list[Location], np.ndarray, np.ndarray]:
     """Write features in files of some rows; each fifth image of the first file is unreadable."""
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 3, count)
-    features = (draw.normal(size=(3, 12))[labels] + 2 * draw.normal(size=(count, 12)) + 1).astype(
-        "float16"
-    )
+    noise = 2 * draw.normal(size=(count, 12)) + mean
+    features = (draw.normal(size=(3, 12))[labels] + noise).astype("float16")
     files, kept = [], np.ones(count, bool)
     for start in range(0, count, rows):
         stop = min(start + rows, count)
@@ -88,3 +89,10 @@ def test_a_label_that_the_classifier_does_not_know_is_named(tmp_path: Path) -> N
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="it is missing or damaged"):
         Shard([Location(str(tmp_path / "none.parquet"))], NAMES, 0).count()
+
+
+def test_ridge_keeps_its_digits_where_means_are_far_above_deviations(tmp_path: Path) -> None:
+    files, features, labels = _write(tmp_path, 60, 9, mean=100)
+    found = head.solve(_make_shards(files, 2), "ridge", classes=3, seed=1)
+    expected = solvers.ridge(features.astype("float64"), labels, classes=3, seed=1)
+    np.testing.assert_allclose(found.kernel, expected.kernel, atol=1e-5)
