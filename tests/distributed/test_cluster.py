@@ -1,3 +1,4 @@
+import socket
 from typing import Any
 
 import pytest
@@ -56,3 +57,12 @@ def test_local_is_a_new_cluster_though_another_runs_here(monkeypatch: pytest.Mon
     with connect("local"):
         pass
     assert found == [(None, True)]  # None starts a cluster
+
+
+def test_an_address_at_which_nothing_listens_is_refused_at_once() -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    message = f"running Ray cluster, such as .*, got 'ray://127.0.0.1:{port}': Connection refused"
+    with pytest.raises(ConfigError, match=message), connect(f"ray://127.0.0.1:{port}"):
+        pass
