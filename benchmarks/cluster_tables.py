@@ -51,10 +51,11 @@ def format_compared(compared: Row) -> Iterator[str]:
 
 def format_heads(heads: Row) -> Iterator[str]:
     """Yield a row for each solved variable."""
-    yield "| head | largest weight | largest difference from one machine |"
-    yield "|---|---:|---:|"
+    yield "| head | largest weight | largest difference from one machine | relative to it |"
+    yield "|---|---:|---:|---:|"
     for name, head in heads.items():
-        yield f"| {name} | {head['largest']:.2g} | {head['difference']:.0e} |"
+        largest, difference = head["largest"], head["difference"]
+        yield f"| {name} | {largest:.2g} | {difference:.0e} | {difference / largest:.0e} |"
 
 
 def format_measured(measured: Sequence[Row]) -> Iterator[str]:

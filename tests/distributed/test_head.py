@@ -11,12 +11,12 @@ from tlkit.distributed.feature_files import FeatureRows
 from tlkit.distributed.shards import Shard, Shards
 from tlkit.distributed.storage import Location
 from tlkit.errors import DataError
-from tlkit.training import solvers
+from tlkit.training import logistic_regression, solvers
 from tlkit.training.solvers import Solver
 
 
 def _write(
-    folder: Path, count: int, rows: int, *, mean: float = 1
+    folder: Path, count: int, rows: int, *, mean: float = 1, unreadable: bool = True
 ) -> tuple[list[Location], np.ndarray, np.ndarray]:
     """Write features in files of some rows; each fifth image of the first file is unreadable."""
     draw = np.random.default_rng(0)
@@ -33,7 +33,7 @@ def _write(
             "float16",
         )
         part.features[:] = features[start:stop]
-        if start == 0:
+        if start == 0 and unreadable:
             for at in range(0, stop, 5):
                 part.problems[at], kept[at] = "it is empty", False
         files.append(Location(str(folder / f"{start}.parquet")))
@@ -96,3 +96,18 @@ def test_ridge_keeps_its_digits_where_means_are_far_above_deviations(tmp_path: P
     found = head.solve(_make_shards(files, 2), "ridge", classes=3, seed=1)
     expected = solvers.ridge(features.astype("float64"), labels, classes=3, seed=1)
     np.testing.assert_allclose(found.kernel, expected.kernel, atol=1e-5)
+
+
+def test_sums_over_files_are_those_over_blocks_of_the_same_images(tmp_path: Path) -> None:
+    files, features, labels = _write(tmp_path, 3000, 20, unreadable=False)
+    draw = np.random.default_rng(0)
+    kernel, bias = (draw.normal(size=size).astype("float32") for size in ((12, 3), (3,)))
+    shift, scale = np.float32(1), np.float32(2)
+    found = _make_shards(files, 3).call_all("measure_errors", kernel, bias, shift, scale)
+    standard = (features.astype("float32") - shift) / scale
+    blocks = [
+        logistic_regression.measure_errors((standard[at], labels[at], None), kernel, bias)[0]
+        for at in (slice(start, start + 20) for start in range(0, 3000, 20))
+    ]
+    expected = np.sum(blocks, axis=0, dtype="float64")
+    np.testing.assert_allclose(sum(each[0] for each in found), expected, rtol=1e-12)

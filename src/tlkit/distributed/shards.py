@@ -73,12 +73,12 @@ class Shard:
     def measure_errors(
         self, kernel: np.ndarray, bias: np.ndarray, shift: np.ndarray, scale: np.ndarray
     ) -> Sums:
-        """Return the gradients and the loss, summed over all images.
+        """Return the gradients and the loss, summed over all images in float64.
 
         The arguments are those of `logistic_regression.measure_errors`, and shift and scale, by
         which features are standardized.
         """
-        total: list[Any] = [0.0, 0.0, 0.0]
+        total: list[Any] = [np.zeros(kernel.shape), 0.0, 0.0]
         for x, labels in self._blocks():
             standard = (x - shift) / scale
             found = logistic_regression.measure_errors((standard, labels, None), kernel, bias)
