@@ -52,6 +52,23 @@ def write_manifest(
 
 
 @pytest.fixture(scope="session")
+def closed_bucket() -> None:
+    """Register addresses of closed://, which deny all access."""
+    fsspec = pytest.importorskip("fsspec")
+
+    class Closed(fsspec.AbstractFileSystem):
+        protocol = "closed"
+
+        def info(self, path: str, **settings: Any) -> None:
+            raise PermissionError(13, "Access denied", path)
+
+        def _open(self, path: str, mode: str = "rb", **settings: Any) -> None:
+            raise PermissionError(13, "Access denied", path)
+
+    fsspec.register_implementation("closed", Closed)
+
+
+@pytest.fixture(scope="session")
 def classifier() -> keras.Model:
     """A classifier of RGB images of 24 x 24 pixels."""
     image = keras.Input((24, 24, 3))

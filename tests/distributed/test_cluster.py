@@ -1,8 +1,9 @@
+import socket
 from typing import Any
 
 import pytest
 
-from tlkit.distributed.cluster import Devices, plan_devices
+from tlkit.distributed.cluster import Devices, connect, plan_devices
 from tlkit.errors import ConfigError
 
 
@@ -41,3 +42,27 @@ def test_a_worker_uses_its_own_cores_only() -> None:
     devices = Devices(workers=2, cpus=3, gpus=0)
     assert devices.variables["LOKY_MAX_CPU_COUNT"] == "3"
     assert str(devices) == "2 workers with 3 cores each"
+
+
+def test_local_is_a_new_cluster_though_another_runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    services = pytest.importorskip("ray._private.services")
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
+    found = []
+
+    def init(address: str | None = None, **settings: Any) -> None:
+        found.append((services.canonicalize_bootstrap_address(address), settings["num_cpus"] > 0))
+
+    monkeypatch.setattr(ray, "init", init)
+    with connect("local"):
+        pass
+    assert found == [(None, True)]  # None starts a cluster
+
+
+def test_an_address_at_which_nothing_listens_is_refused_at_once() -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    message = f"running Ray cluster, such as .*, got 'ray://127.0.0.1:{port}': Connection refused"
+    with pytest.raises(ConfigError, match=message), connect(f"ray://127.0.0.1:{port}"):
+        pass

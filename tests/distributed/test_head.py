@@ -11,17 +11,18 @@ from tlkit.distributed.feature_files import FeatureRows
 from tlkit.distributed.shards import Shard, Shards
 from tlkit.distributed.storage import Location
 from tlkit.errors import DataError
-from tlkit.training import solvers
+from tlkit.training import logistic_regression, solvers
 from tlkit.training.solvers import Solver
 
 
-def _write(folder: Path, count: int, rows: int) -> tuple[list[Location], np.ndarray, np.ndarray]:
+def _write(
+    folder: Path, count: int, rows: int, *, mean: float = 1, unreadable: bool = True
+) -> tuple[list[Location], np.ndarray, np.ndarray]:
     """Write features in files of some rows; each fifth image of the first file is unreadable."""
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 3, count)
-    features = (draw.normal(size=(3, 12))[labels] + 2 * draw.normal(size=(count, 12)) + 1).astype(
-        "float16"
-    )
+    noise = 2 * draw.normal(size=(count, 12)) + mean
+    features = (draw.normal(size=(3, 12))[labels] + noise).astype("float16")
     files, kept = [], np.ones(count, bool)
     for start in range(0, count, rows):
         stop = min(start + rows, count)
@@ -32,7 +33,7 @@ def _write(folder: Path, count: int, rows: int) -> tuple[list[Location], np.ndar
             "float16",
         )
         part.features[:] = features[start:stop]
-        if start == 0:
+        if start == 0 and unreadable:
             for at in range(0, stop, 5):
                 part.problems[at], kept[at] = "it is empty", False
         files.append(Location(str(folder / f"{start}.parquet")))
@@ -88,3 +89,25 @@ def test_a_label_that_the_classifier_does_not_know_is_named(tmp_path: Path) -> N
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="it is missing or damaged"):
         Shard([Location(str(tmp_path / "none.parquet"))], NAMES, 0).count()
+
+
+def test_ridge_keeps_its_digits_where_means_are_far_above_deviations(tmp_path: Path) -> None:
+    files, features, labels = _write(tmp_path, 60, 9, mean=100)
+    found = head.solve(_make_shards(files, 2), "ridge", classes=3, seed=1)
+    expected = solvers.ridge(features.astype("float64"), labels, classes=3, seed=1)
+    np.testing.assert_allclose(found.kernel, expected.kernel, atol=1e-5)
+
+
+def test_sums_over_files_are_those_over_blocks_of_the_same_images(tmp_path: Path) -> None:
+    files, features, labels = _write(tmp_path, 3000, 20, unreadable=False)
+    draw = np.random.default_rng(0)
+    kernel, bias = (draw.normal(size=size).astype("float32") for size in ((12, 3), (3,)))
+    shift, scale = np.float32(1), np.float32(2)
+    found = _make_shards(files, 3).call_all("measure_errors", kernel, bias, shift, scale)
+    standard = (features.astype("float32") - shift) / scale
+    blocks = [
+        logistic_regression.measure_errors((standard[at], labels[at], None), kernel, bias)[0]
+        for at in (slice(start, start + 20) for start in range(0, 3000, 20))
+    ]
+    expected = np.sum(blocks, axis=0, dtype="float64")
+    np.testing.assert_allclose(sum(each[0] for each in found), expected, rtol=1e-12)

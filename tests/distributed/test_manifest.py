@@ -4,7 +4,7 @@ import pytest
 from tests.distributed.conftest import write_manifest
 
 from tlkit.distributed.manifest import Manifest, open_manifest
-from tlkit.distributed.storage import Location
+from tlkit.distributed.storage import Location, locate
 from tlkit.errors import ConfigError
 
 
@@ -56,3 +56,17 @@ def test_a_manifest_that_can_t_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("no table")
     with pytest.raises(ConfigError, match="must be a Parquet file"):
         open_table(tmp_path / "text.parquet")
+
+
+@pytest.mark.usefixtures("closed_bucket")
+def test_a_bucket_that_denies_access_is_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_manifest(
+            locate("manifest", "closed://bucket/photos.parquet"),
+            folder=None,
+            path_column="path",
+            label_column="label",
+            outside_paths=False,
+        )
+    assert "`manifest` must be a Parquet file" in str(caught.value)
+    assert "'closed://bucket/photos.parquet': Access denied" in str(caught.value)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tlkit.distributed.storage import Location, Stamp, locate
-from tlkit.errors import ConfigError
+from tlkit.errors import ConfigError, StoreError
 
 
 def test_a_path_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -48,3 +48,10 @@ def test_an_absolute_path_or_an_address_leaves_the_folder() -> None:
     folder = Location("/photos")
     assert folder.join("/other/1.jpg").text == "/other/1.jpg"
     assert folder.join("a/1.jpg").parent.text == "/photos/a"
+
+
+@pytest.mark.usefixtures("closed_bucket")
+def test_a_bucket_that_denies_writing_is_named() -> None:
+    file = locate("out", "closed://bucket/features/1.parquet")
+    with pytest.raises(StoreError, match="Can't write 'closed://bucket/.*': Access denied"):
+        file.write(b"content")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tlkit.errors import Argument, ConfigError
 
 LOCAL = "local"
 """The name of a cluster that consists of this machine only."""
+_SECONDS_TO_CONNECT = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,24 +74,38 @@ def connect(cluster: str) -> Iterator[ModuleType]:
     if ray.is_initialized():
         yield ray
         return
+    _check_reachable(cluster)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     how: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if cluster == LOCAL:
         how |= {"num_cpus": system.count_cores(), "include_dashboard": False}
-    else:
-        how["address"] = cluster
     try:
-        ray.init(**how)
-    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
-        raise ConfigError(
-            Argument("cluster"),
-            f' must be "local" or the address of a running Ray cluster, such as '
-            f"ray://host:10001, got {cluster!r}: {explain(error)}.",
-        ) from error
+        ray.init(cluster, **how)  # without an address, Ray prefers a cluster that runs already
+    except Exception as error:  # Ray raises this class itself, if it does not start in time
+        raise _refuse(cluster, error) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_reachable(cluster: str) -> None:
+    """Check that something listens at an address, for which Ray would wait for minutes."""
+    host, colon, port = cluster.rpartition("//")[2].rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # a name such as "local", or an address that only Ray understands
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_CONNECT).close()
+    except (OSError, OverflowError) as error:
+        raise _refuse(cluster, error) from error
+
+
+def _refuse(cluster: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        Argument("cluster"),
+        f' must be "local" or the address of a running Ray cluster, such as ray://host:10001, got '
+        f"{cluster!r}: {explain(error)}.",
+    )
 
 
 def plan_devices(nodes: Sequence[Mapping[str, Any]], workers: int | None) -> Devices:

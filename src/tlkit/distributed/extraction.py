@@ -139,9 +139,9 @@ def extract(
     )
     with clusters.connect(cluster) as ray:
         devices = clusters.plan_devices(ray.nodes(), workers)
-        sample = plan.read_sample()
+        sample, image = plan.read_sample()
         facts = plan.choose_engine(sample, engine=engine, has_gpu=devices.gpus > 0)
-        plan.check_machines(ray, devices, facts)
+        plan.check_machines(ray, devices, facts, image)
         on_message(f"{devices} run {_describe_total(parts)} by {' '.join(facts['engine'])}")
         collected = _collect(
             plan.start(ray, devices, facts["engine"][0]),
@@ -176,20 +176,20 @@ class _Plan:
     out: Location
     cache: Cache
 
-    def read_sample(self) -> np.ndarray:
-        """Return the first images that can be read, to test an engine with.
+    def read_sample(self) -> tuple[np.ndarray, Location]:
+        """Return the first images that can be read, to test an engine with, and the first's file.
 
         Raises:
             DataError: None of the first images can be read.
         """
         rows = self.manifest.read(self.parts[0])
-        pixels, reasons = [], []
+        pixels, files, reasons = [], [], []
         for path in rows.paths[:BATCH]:
-            fault = self.manifest.find_fault(path)
+            fault, file = self.manifest.find_fault(path), self.manifest.folder.join(path)
             try:
                 if not fault:
-                    content = self.manifest.folder.join(path).read()
-                    pixels.append(self.pictures.decode(content)[0])
+                    pixels.append(self.pictures.decode(file.read())[0])
+                    files.append(file)
                     continue
             except UnreadableImageError as error:
                 fault = error.reason
@@ -206,7 +206,7 @@ class _Plan:
                 Argument("outside_paths", True),
                 ".",
             )
-        return np.stack(pixels)
+        return np.stack(pixels), files[0]
 
     def choose_engine(self, sample: np.ndarray, *, engine: str, has_gpu: bool) -> dict[str, Any]:
         """Return all that features depend on besides the images, including the engine.
@@ -239,8 +239,16 @@ class _Plan:
             return None
         return known if isinstance(known, dict) and "engine" in known else None
 
-    def check_machines(self, ray: ModuleType, devices: Devices, facts: dict[str, Any]) -> None:
+    def check_machines(
+        self, ray: ModuleType, devices: Devices, facts: dict[str, Any], image: Location
+    ) -> None:
         """Check that all machines can do the work, and write the facts of the features.
+
+        Args:
+            ray: Ray, connected to the cluster.
+            devices: The devices of the workers.
+            facts: The result of `choose_engine`.
+            image: An image that this process can read.
 
         Raises:
             ConfigError: A machine lacks a package, has another version, or can't read the images.
@@ -252,6 +260,7 @@ class _Plan:
         readable = [
             ("`out`", self.out.join(_FACTS)),
             ("`manifest`", self.manifest.files[0]),
+            ("the image", image),
         ]
         found = clusters.ask_machines(
             ray, environment.describe, packages, readable, variables=devices.variables
@@ -285,9 +294,12 @@ class _Plan:
 
 
 def _check_same(known: dict[str, Any] | None, facts: dict[str, Any], out: Location) -> None:
-    """Raise an error if a folder has features whose facts differ."""
+    """Raise an error if a folder has features whose facts differ.
+
+    The facts of an extraction that ended before it wrote features do not count.
+    """
     different = [name for name in facts if known is not None and known.get(name) != facts[name]]
-    if known is not None and different:
+    if known is not None and different and out.list_files(feature_files.ENDING):
         shown = [
             f"{name}: {show(known.get(name))} there, {show(facts[name])} now"
             for name in different

@@ -89,7 +89,8 @@ def solve(shards: Shards, solver: Solver, *, classes: int, seed: int | None) -> 
     if solver == "ridge":
         sums = zip(*shards.call_all("sum_moments"), strict=True)
         whole = Moments.from_arrays([np.asarray(sum(arrays)) for arrays in sums])
-        held_out = [(*shards.take(part), None) for _, part in pairs]
+        taken = [shards.take(part) for _, part in pairs]
+        held_out = [(features.astype("float64"), labels, None) for features, labels in taken]
         return solvers.solve_ridge(whole, held_out, count)
     mean = shards.add_up("sum_features") / count
     deviations = np.sqrt(shards.add_up("sum_squares", mean) / count)

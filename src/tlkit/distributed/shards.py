@@ -10,8 +10,8 @@ import numpy as np
 from tlkit.distributed.feature_set import read_file
 from tlkit.distributed.storage import Location
 from tlkit.errors import DataError
-from tlkit.training import logistic_regression, solvers
-from tlkit.training.linear import Linear, blocks
+from tlkit.training import logistic_regression
+from tlkit.training.linear import Linear, Moments, blocks
 from tlkit.training.logistic_regression import Sums
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -52,14 +52,14 @@ class Shard:
             found[number] = (features[rows].astype("float32"), labels[rows])
         return found
 
+    # In float32, products of features whose means are far above their deviations lose the digits
+    # that make up a covariance, and other ones with each order of the images.
     def sum_moments(self) -> list[np.ndarray]:
-        """Return the sums over all images as the arrays of `Moments`."""
-        features, labels = self._read(0)
-        total = solvers.sum_moments(features[:0].astype("float32"), labels[:0], len(self._numbers))
-        for number in range(len(self._files)):
-            features, labels = self._read(number)
-            wide = features.astype("float32")
-            total.increase(solvers.sum_moments(wide, labels, len(self._numbers)))
+        """Return the sums over all images as the arrays of `Moments`, computed in float64."""
+        size = self._read(0)[0].shape[1]
+        total = Moments(size, len(self._numbers))
+        for features, labels in self._blocks():
+            total.add(features.astype("float64"), labels)
         return total.arrays()
 
     def sum_features(self) -> np.ndarray:
@@ -73,12 +73,12 @@ class Shard:
     def measure_errors(
         self, kernel: np.ndarray, bias: np.ndarray, shift: np.ndarray, scale: np.ndarray
     ) -> Sums:
-        """Return the gradients and the loss, summed over all images.
+        """Return the gradients and the loss, summed over all images in float64.
 
         The arguments are those of `logistic_regression.measure_errors`, and shift and scale, by
         which features are standardized.
         """
-        total: list[Any] = [0.0, 0.0, 0.0]
+        total: list[Any] = [np.zeros(kernel.shape), 0.0, 0.0]
         for x, labels in self._blocks():
             standard = (x - shift) / scale
             found = logistic_regression.measure_errors((standard, labels, None), kernel, bias)
