@@ -69,8 +69,8 @@ def main(arguments: list[str] | None = None) -> Path:
         print(f"   Downloads failed; this run uses {' and '.join(missing)}.")
     print(f"   {recipe.name} on {images.train.name}: {recipe.backbone}, {weights}")
     print(
-        f"   {len(images.train):,} images to train, {len(images.validation):,} held out from them "
-        f"for validation, {len(images.test):,} to test"
+        f"   {len(images.train):,} images to train, {len(images.validation):,} held out from "
+        f"training for validation, {len(images.test):,} to test"
     )
 
     rows = []

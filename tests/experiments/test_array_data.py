@@ -157,7 +157,7 @@ def test_a_limited_run_finds_its_images_again(
     monkeypatch.chdir(tmp_path)
     how = ["--weights", "starter", "--out", "run", "--limit", "50", "--seed", "3"]
     assert main(["train", "--data", "mnist", *how]) == 0
-    assert "130 training images left out by the limit" in capsys.readouterr().out
+    assert "140 images left out by the limit" in capsys.readouterr().out
     config = json.loads(Path("run", "config.json").read_text())
     assert config["experiment"]["limit"] == 50
     rows = list(csv.DictReader(Path("run", "split.csv").read_text().splitlines()))
@@ -165,7 +165,7 @@ def test_a_limited_run_finds_its_images_again(
     assert len(trained) == 50
     parts = tlkit.experiments.run_images.read_split("run")
     assert {*parts.train.paths} == trained
-    assert [len(parts.validation), len(parts.test)] == [20, 40]
+    assert [len(parts.validation), len(parts.test)] == [10, 40]
     report = Path("run", "report.md").read_text()
     assert "the test images are used as they were given" in report
     assert main(["report", "run"]) == 0

@@ -144,8 +144,11 @@ def test_it_says_which_run_is_running_and_how_long_the_rest_will_take(
         tlkit.experiments.compare(named, tlkit.datasets.digits(), seeds=2)
     assert capsys.readouterr().out.splitlines() == [
         "a, seed 0: run 1 of 4",
+        "a, seed 0: accuracy 100.00% after 10 s",
         "b, seed 0: run 2 of 4, about 30.0 s left",
+        "b, seed 0: accuracy 100.00% after 30 s",
         "a, seed 1: run 3 of 4, about 40.0 s left",
+        "a, seed 1: accuracy 100.00% after 10 s",
         "b, seed 1: run 4 of 4, about 30.0 s left",
     ]
 

@@ -77,7 +77,9 @@ def test_a_choice_of_folders_is_refused_for_a_table(tmp_path: Path) -> None:
         load_images(Experiment(tmp_path / "all.csv", split="folders"))
 
 
-def test_a_limit_leaves_out_training_images_only(noise_photos: Path) -> None:
+def test_a_limit_leaves_out_training_images_and_as_many_validation_images(
+    noise_photos: Path,
+) -> None:
     whole = Experiment(noise_photos, image_size=8, validation=0.2)
     experiment = Experiment(noise_photos, image_size=8, validation=0.2, limit=10)
     dataset = load_used(experiment)
@@ -85,9 +87,11 @@ def test_a_limit_leaves_out_training_images_only(noise_photos: Path) -> None:
     assert parts.train.counts == {"a": 5, "b": 5}
     assert {*parts.train.paths} < {*all_parts.train.paths}
     assert parts.test.paths == all_parts.test.paths
-    assert parts.validation.paths == all_parts.validation.paths
-    left = len(all_parts.train) - 10
-    assert f"{left} training images left out by the limit" in plan(dataset, parts)
+    share = 10 / len(all_parts.train)
+    assert len(parts.validation) == round(share * len(all_parts.validation))
+    assert {*parts.validation.paths} < {*all_parts.validation.paths}
+    left = 40 - 10 - len(parts.validation) - len(parts.test)
+    assert f"{left} images left out by the limit\n" in plan(dataset, parts)
     assert "left out" not in plan(dataset, all_parts)
     with pytest.raises(ConfigError, match="`limit` must be at least 2, one image for each class"):
         split_images(Experiment(noise_photos, image_size=8, limit=1), dataset)

@@ -185,6 +185,7 @@ FUNCTIONS: dict[str, Callable[[World], Arguments]] = {
     "evaluation.estimates.Estimate.from_images": _settings(values=[1.0, 2.0]),
     "evaluation.estimates.Estimate.from_splits": _settings(values=[1.0, 2.0], test_share=0.2),
     "evaluation.estimates.Estimate.from_values": _settings(values=[1.0, 2.0]),
+    "evaluation.estimates.Spread.from_values": _settings(values=[1.0, 2.0]),
     "evaluation.evaluator.embed": lambda w: {"model": w.model, "images": _images(w)},
     "evaluation.evaluator.evaluate": lambda w: {"model": w.model, "data": w.data},
     "evaluation.evaluator.predict": lambda w: {"model": w.model, "images": _images(w)},
@@ -264,6 +265,7 @@ FUNCTIONS: dict[str, Callable[[World], Arguments]] = {
     "experiments.loading.image_size_of": lambda w: {"experiment": w.experiment},
     "experiments.classifiers.load_classifier": lambda w: {"model": w.run},
     "experiments.loading.load_images": lambda w: {"experiment": w.experiment},
+    "evaluation.prediction_sets.find_coverage_range": _settings(num_calibrated=20, coverage=0.9),
     "experiments.loading.load_split": lambda w: {"experiment": w.experiment},
     "experiments.loading.resolve": lambda w: {"experiment": w.experiment},
     "experiments.own_training.save_training": _save_training,
@@ -492,6 +494,9 @@ ENDLESS = {"epochs", "views", "steps", "seeds", "num_folds", "folds", "count"}
 """Arguments whose largest values are right, and would take for ever."""
 
 INTERNAL = {
+    "experiments.loading.is_of_tables": "a step of `load_images`",
+    "experiments.loading.load_used": "a step of `run`",
+    "training.solvers.choose_solver": "a step of `SolvedHead`",
     "caching.engines.selection.Engine": "made by `prepare`",
     "caching.store.EntryInfo": "made by `Store.entries`",
     "data.lazy_images.LazyImages": "made by `from_folder`",
@@ -550,6 +555,7 @@ RESULTS = {
     "evaluation.calibration.Calibration",
     "evaluation.cross_validation.CrossValidation",
     "evaluation.estimates.Estimate",
+    "evaluation.estimates.Spread",
     "evaluation.image_files.FileFeatures",
     "evaluation.image_files.FilePrediction",
     "evaluation.label_audit.Audit",
@@ -636,6 +642,7 @@ OWN = {
     "ClassProbabilities.load_own_variables",
     "ClassProbabilities.save_own_variables",
     "Estimate.format",
+    "Spread.format",
     "GrayToRGBResize.call",
     "GrayToRGBResize.compute_output_shape",
     "Phase.freeze",

@@ -157,6 +157,12 @@ class Evaluation:
         """The name of each class, in order."""
         return tuple(each.name for each in self.classes)
 
+    @property
+    def has_tied_errors(self) -> bool:
+        """Whether two pairs of classes are confused equally often, and no pair more often."""
+        counts = [pair.count for pair in self.most_confused(2)]
+        return len(counts) == 2 and counts[0] == counts[1]
+
     @check_arguments
     def most_confused(self, count: int = 10) -> tuple[ConfusedPair, ...]:
         """Return the pairs of classes that are confused most often, the most frequent first.

@@ -199,6 +199,9 @@ def compare(
             )
             values, correct = _evaluate(trained, split)
             took = time.perf_counter() - started
+            lines.print(
+                f"{recipe.name}, seed {seed}: accuracy {values['accuracy']:.2%} after {took:.0f} s"
+            )
             runs[recipe.name].append(_Measured({**values, "memory": memory}, correct, took))
     first = next(iter(runs.values()))
     return Comparison(

@@ -30,6 +30,7 @@ def describe_images(experiment: Experiment, source: ImageDataset, parts: Split) 
         "counts": {name: part.counts for name, part in named.items() if len(part)},
         "num_images": {name: len(part) for name, part in named.items()},
         "class_weights": None if experiment.class_weight is None else _balance(parts.train),
+        "limit": experiment.limit,
         "own_parts": _list_own_parts(experiment, parts),
     }
     if array_data.is_arrays(experiment.data):  # no files were read, and duplicates not searched

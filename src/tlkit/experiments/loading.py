@@ -13,6 +13,7 @@ from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import show
 from tlkit.data import datasets, manifests, naming, part_names
 from tlkit.data.drawing import draw_images
+from tlkit.data.groups import single_labels
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.image_folders import from_folder, from_manifest
 from tlkit.data.joining import join
@@ -288,7 +289,8 @@ def load_split(experiment: Experiment) -> Split:
 def split_images(experiment: Experiment, dataset: ImageDataset) -> Split:
     """Split images into the experiment's training, validation and test images.
 
-    With folds, all images are training images. A limit leaves out training images.
+    With folds, all images are training images. A limit leaves out training images and, in the same
+    proportion, validation images that were taken from these.
 
     Raises:
         ConfigError: The limit is less than the number of classes.
@@ -297,7 +299,13 @@ def split_images(experiment: Experiment, dataset: ImageDataset) -> Split:
     if experiment.limit is None:
         return parts
     with _rename("count", "limit"):
-        return parts.limited(experiment.limit, seed=experiment.seed)
+        limited = parts.limited(experiment.limit, seed=experiment.seed)
+    validation = parts.validation
+    if "validation" in parts.own_parts or not len(validation):
+        return limited
+    share = len(limited.train) / len(parts.train)
+    count = max(round(share * len(validation)), len(np.unique(single_labels(validation))))
+    return replace(limited, validation=draw_images(validation, count, seed=experiment.seed))
 
 
 def _split_all(experiment: Experiment, dataset: ImageDataset) -> Split:

@@ -50,10 +50,9 @@ _MAX_PAIRS = 3
 @check_arguments
 def plan(source: ImageDataset, parts: Split) -> str:
     """Describe a training before it starts: images of each class and part, duplicates, memory."""
-    lines = [str(source), str(parts)]
     unused = len(source) - len(parts.train) - len(parts.validation) - len(parts.test)
-    if unused > 0:
-        lines.append(f"{text.plural(unused, 'training image')} left out by the limit")
+    limit = f"{text.plural(unused, 'image')} left out by the limit"
+    lines = [str(source), *([limit] if unused > 0 else []), str(parts)]
     if parts.duplicates:
         shown = find_paths(source, parts.duplicates[:_MAX_PAIRS])
         lines.append(f"such as {'; '.join(f'{one} and {other}' for one, other in shown)}")

@@ -143,6 +143,7 @@ class ReportFacts:
         test_source: Where the test images come from, if it is not `source`.
         additions: The accuracy on old and new images, as `Additions.to_dict` returns it; None if no
             images were added.
+        limit: The number of training images that the training was limited to; None without a limit.
         others: The results of other classifiers on the test images, each with "name", "accuracy",
             its "interval", "loss", the "difference" in accuracy from it with half the width of its
             95 % interval ("difference_interval"), and the "p_value" of McNemar's test.
@@ -195,6 +196,7 @@ class ReportFacts:
     conflicting_labels: Sequence[tuple[str, str]] = ()
     test_source: str | None = None
     additions: Sequence[Mapping[str, Any]] | None = None
+    limit: int | None = None
     others: Sequence[Mapping[str, Any]] = ()
     joules: float | None = None
     captions: Mapping[str, str] = field(default_factory=dict)
