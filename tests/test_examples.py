@@ -87,7 +87,7 @@ def test_without_a_network_it_uses_installed_images_and_weights_and_prints_so(
     folder = tmp_path / "out"
     assert {path.name for path in folder.iterdir()} >= WRITTEN
     report = (folder / "report.md").read_text("utf-8")
-    assert "| all classes | 64 | 100 | 797 |" in report  # a tenth of 1,000 is held out of training
+    assert "| all classes | 64 | 10 | 797 |" in report  # held out: a tenth, one of each class
     assert "The validation images were held out from training" in report
     for words in ("| optimizer | Adam |", "| loss | categorical cross-entropy |", "## Discussion"):
         assert words in report
