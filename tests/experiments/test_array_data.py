@@ -168,6 +168,7 @@ def test_a_limited_run_finds_its_images_again(
     assert [len(parts.validation), len(parts.test)] == [10, 40]
     report = Path("run", "report.md").read_text()
     assert "the test images are used as they were given" in report
+    assert "Training was limited to 50 images, drawn at random from each class." in report
     assert main(["report", "run"]) == 0
     assert Path("run", "report.md").read_text() == report
     capsys.readouterr()

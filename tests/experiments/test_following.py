@@ -6,7 +6,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from tests.samples import small_classifier
 
 import tlkit
 from tlkit import recipes
@@ -18,18 +17,7 @@ DIGITS = tlkit.datasets.digits().train
 TRAIN, VALIDATION = DIGITS.take(slice(200)), DIGITS.take(slice(200, 240))
 
 
-@pytest.fixture(autouse=True)
-def _small(small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Recipes build a classifier on a small random backbone."""
-    weights = small_backbone.get_weights()
-
-    def build(*_: object, **__: object) -> keras.Model:
-        small_backbone.set_weights(weights)  # what an earlier training changed
-        return small_classifier(
-            small_backbone, classes=10, input_shape=(8, 8, 1), value_range=(0, 16)
-        )
-
-    monkeypatch.setattr(Recipe, "build", build)
+pytestmark = pytest.mark.usefixtures("small_recipes")
 
 
 def start(recipe: Recipe, **settings: object) -> Trained:

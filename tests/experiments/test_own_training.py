@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -6,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from tests.samples import small_classifier
 
 import tlkit
@@ -74,6 +76,34 @@ def test_a_training_of_a_program_is_a_run_that_can_be_compared_and_reported_agai
         assert "could not be drawn" not in text
     model = tlkit.load(folder / "model.keras")
     assert model.predict(np.zeros((1, 40, 30, 1)), verbose=0).shape == (1, 10)
+
+
+def test_white_of_files_of_16_bits_is_kept_for_predictions(
+    small_backbone: keras.Model, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    for number in range(40):
+        folder = tmp_path / "photos" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 4096, (16, 16)).astype("uint16")
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    experiment = Experiment(
+        tmp_path / "photos", recipe="fast", weights="starter", image_size=32, channels=1
+    )
+    images = load_split(experiment)
+    model = small_classifier(
+        small_backbone, classes=2, input_shape=(32, 32, 1), class_names=images.train.class_names
+    )
+    run = tlkit.TwoPhaseTrainer(head=tlkit.SolvedHead()).fit(model, images.train, verbose=False)
+    folder = save_training(
+        experiment,
+        tmp_path / "run",
+        images=images,
+        trained=Trained(recipe="fast", model=model, run=run, seconds=run.seconds),
+        evaluation=tlkit.evaluate(model, images.test),
+    )
+    saved = json.loads((folder / "config.json").read_text())["experiment"]["white"]
+    assert saved == images.train.white == 4095
 
 
 def test_a_report_without_other_classifiers_compares_with_none(

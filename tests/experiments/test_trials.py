@@ -4,7 +4,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from tests.samples import TickingClock, small_classifier
+from tests.samples import TickingClock
 
 import tlkit
 from tlkit import freezing, recipes
@@ -20,17 +20,8 @@ DIGITS = tlkit.datasets.digits().train.take(slice(200))
 
 
 @pytest.fixture
-def small(small_backbone: keras.Model, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+def small(small_recipes: None) -> Recipe:
     """`best` with two epochs, on a small random backbone."""
-    weights = small_backbone.get_weights()
-
-    def build(*_: object, **__: object) -> keras.Model:
-        small_backbone.set_weights(weights)  # what an earlier training changed
-        return small_classifier(
-            small_backbone, classes=10, input_shape=(8, 8, 1), value_range=(0, 16)
-        )
-
-    monkeypatch.setattr(Recipe, "build", build)
     return recipes.best(epochs=2, learning_rate=1e-3)
 
 

@@ -169,8 +169,8 @@ def compare(
         budget: Maximum minutes of each run, as for `Recipe.train`.
         cache: As for `Recipe.train`. With a folder, runs read the features that earlier ones stored
             there: the comparison is faster, but the seconds of the recipes can't be compared.
-        verbose: Whether to print the recipe and seed of each run, about how long the rest will
-            take, and a line for every epoch.
+        verbose: Whether to print the recipe, the seed and the accuracy of each run, about how long
+            the rest will take, and a line for every epoch.
 
     Raises:
         ConfigError: `recipes` is empty or two have the same name, or a number is wrong.
@@ -178,31 +178,23 @@ def compare(
     named = _name(recipes)
     splits = _repeat(data, seeds)
     lines = CacheProgress(verbose=verbose)
+    how: dict[str, Any] = {
+        "image_size": image_size,
+        "weights": weights,
+        "backbone_options": backbone_options,
+        "budget": budget,
+        "cache": cache,
+        "verbose": verbose,
+    }
     runs: dict[str, list[_Measured]] = {recipe.name: [] for recipe in named}
     for seed, split in enumerate(splits):
         for recipe in named:
-            keras.backend.clear_session()
-            lines.print(f"{recipe.name}, seed {seed}: {_describe_progress(runs, len(splits))}")
-            started = time.perf_counter()
-            trained, memory = measure_memory(
-                partial(
-                    recipe.train,
-                    split.train,
-                    image_size=image_size,
-                    weights=weights,
-                    backbone_options=backbone_options,
-                    seed=seed,
-                    budget=budget,
-                    cache=cache,
-                    verbose=verbose,
-                )
-            )
-            values, correct = _evaluate(trained, split)
-            took = time.perf_counter() - started
-            lines.print(
-                f"{recipe.name}, seed {seed}: accuracy {values['accuracy']:.2%} after {took:.0f} s"
-            )
-            runs[recipe.name].append(_Measured({**values, "memory": memory}, correct, took))
+            label = f"{recipe.name}, seed {seed}"
+            lines.print(f"{label}: {_describe_progress(runs, len(splits))}")
+            found = _train(recipe, split, seed=seed, **how)
+            accuracy = found.values["accuracy"]
+            lines.print(f"{label}: accuracy {accuracy:.2%} after {found.seconds:.0f} s")
+            runs[recipe.name].append(found)
     first = next(iter(runs.values()))
     return Comparison(
         images=splits[0].train.name,
@@ -232,6 +224,16 @@ class _Measured:
     values: Mapping[str, float | None]
     correct: np.ndarray
     seconds: float
+
+
+def _train(recipe: Recipe, split: Split, **how: Any) -> _Measured:
+    """Train a recipe once, and measure the classifier."""
+    keras.backend.clear_session()
+    started = time.perf_counter()
+    trained, memory = measure_memory(partial(recipe.train, split.train, **how))
+    values, correct = _evaluate(trained, split)
+    took = time.perf_counter() - started
+    return _Measured({**values, "memory": memory}, correct, took)
 
 
 def _describe_progress(runs: Mapping[str, Sequence[_Measured]], num_each: int) -> str:

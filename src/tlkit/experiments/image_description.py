@@ -30,7 +30,7 @@ def describe_images(experiment: Experiment, source: ImageDataset, parts: Split) 
         "counts": {name: part.counts for name, part in named.items() if len(part)},
         "num_images": {name: len(part) for name, part in named.items()},
         "class_weights": None if experiment.class_weight is None else _balance(parts.train),
-        "limit": experiment.limit,
+        "limit": _find_limit(experiment, parts),
         "own_parts": _list_own_parts(experiment, parts),
     }
     if array_data.is_arrays(experiment.data):  # no files were read, and duplicates not searched
@@ -54,6 +54,12 @@ def describe_images(experiment: Experiment, source: ImageDataset, parts: Split) 
         "conflicting_labels": find_paths(source, conflicting),
         "test_source": experiment.test_data and Path(experiment.test_data).resolve().name,
     }
+
+
+def _find_limit(experiment: Experiment, parts: Split) -> int | None:
+    """Return the limit of training images; None without one, or if there were not so many."""
+    limit = experiment.limit
+    return None if limit is None or len(parts.train) < limit else limit
 
 
 def _list_own_parts(experiment: Experiment, parts: Split) -> tuple[str, ...]:

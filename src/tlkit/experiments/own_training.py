@@ -61,6 +61,7 @@ def save_training(
     compared = [_compare(name, other, evaluation) for name, other in others.items()]
     ready = resolve(experiment)
     source = load_images(ready)
+    ready = replace(ready, white=source.white)  # for predictions
     trained = replace(trained, model=accept_any_size(trained.model))
     result = ExperimentResult(folder=target, split=images, trained=trained, evaluation=evaluation)
     run_saving.save(

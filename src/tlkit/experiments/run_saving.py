@@ -55,8 +55,7 @@ def save(
     found = result.cross_validation
     named = " ".join([experiment.backbone, *list_weights(experiment)])
     size = text.pixels(image_size_of(experiment))
-    making = _describe_making(experiment, result, command=command, joules=joules)
-    making["others"] = list(others)
+    making = _describe_making(experiment, result, command=command, joules=joules, others=others)
     write = partial(
         run_folder.save_run,
         model=result.trained.model,
@@ -91,7 +90,12 @@ def save(
 
 
 def _describe_making(
-    experiment: Experiment, result: "ExperimentResult", *, command: str, joules: float | None
+    experiment: Experiment,
+    result: "ExperimentResult",
+    *,
+    command: str,
+    joules: float | None,
+    others: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Return a record of how a run was made, as values that JSON can hold."""
     additions, search, choice = result.additions, result.search, result.trained.choice
@@ -101,6 +105,7 @@ def _describe_making(
         "seconds": result.trained.seconds,
         "joules": joules,
         "probed": result.trained.has_probed,
+        "others": list(others),
         **{
             name: place if array_data.is_name(place) else str(Path(place).resolve())
             for name, place in places.items()

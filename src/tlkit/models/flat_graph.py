@@ -187,8 +187,9 @@ def find_specs(model: keras.Model, graph: Graph, sample: np.ndarray) -> dict[Ten
 
 def _read_spec(tensor: Any) -> TensorSpec:
     """Return the shape, with a batch of 1 where it is unknown, and the dtype of a tensor."""
-    batch, *rest = tensor.shape or (1,)
-    shape = (1 if batch is None else batch, *rest) if len(tensor.shape) else ()
+    shape = tuple(tensor.shape)
+    if shape[:1] == (None,):
+        shape = (1, *shape[1:])
     return TensorSpec(shape, str(keras.backend.standardize_dtype(tensor.dtype)))
 
 

@@ -13,7 +13,7 @@ from tlkit._internal.text import show
 from tlkit.caching.partition import select_needed
 from tlkit.errors import ConfigError
 from tlkit.models import flat_graph
-from tlkit.models.flat_graph import Graph, Part, Step, TensorId
+from tlkit.models.flat_graph import Graph, Step, TensorId
 from tlkit.models.inspection import backbone_of, probabilities_of
 from tlkit.models.token_backbone import TokenBackbone
 from tlkit.plotting import token_saliency
@@ -121,11 +121,9 @@ def _find_finer(model: keras.Model, image: np.ndarray, max_cells: int) -> Explai
     output = next(step for step in graph.steps if step.operation is probabilities_of(model))
     logits = output.inputs[0]
     steps = select_needed(graph.steps, [logits])
-    dtype = model.inputs[0].dtype
-    whole = Part(steps, graph.inputs, [logits], input_dtype=dtype, name="whole")
-    values = whole.run(image, training=False)[1]
+    specs = flat_graph.find_specs(model, graph, image)
     for step in reversed(_list_bottlenecks(graph, steps)):
-        shape = tuple(values[step.outputs[0]].shape)
+        shape = specs[step.outputs[0]].shape
         is_padded = isinstance(step.operation, keras.layers.ZeroPadding2D)
         if len(shape) < 4 or is_padded:
             continue

@@ -259,6 +259,18 @@ class ReportFacts:
         return sum(shares) / (max(len(shares), 1) * self.evaluation.count)
 
     @property
+    def validation_accuracies(self) -> tuple[float, float] | None:
+        """The accuracy on validation images before and after fine-tuning; None if it is unknown.
+
+        That of weights between those of the head alone and the fine-tuned ones is unknown.
+        """
+        values = [phase.metrics.get("val_accuracy") for phase in self.phases]
+        is_between = self.choice is not None and self.choice.chosen.share != 1
+        if len(values) < 2 or is_between or values[0] is None or values[-1] is None:
+            return None
+        return values[0], values[-1]
+
+    @property
     def weakest_class(self) -> ClassMetrics:
         """The tested class with the lowest recall, or for multi-label, average precision."""
         tested = [score for score in self.evaluation.classes if score.support]

@@ -102,32 +102,22 @@ class Moments:
     ) -> None:
         """Add features `(count, size)` of images, their labels and weights `(count,)`."""
         weighted = features
+        if weights is not None:
+            weighted = features * weights[:, None].astype(features.dtype)
+        self.count += len(features) if weights is None else float(weights.sum())
+        self._products += features.T @ weighted
+        self._sums += weighted.sum(axis=0, dtype="float64")
         if labels.ndim == 1 and self.classes > _MAX_PRODUCT:
-            self._add_by_class(features, labels, weights)
+            order = np.argsort(labels, kind="stable")
+            present, starts = np.unique(labels[order], return_index=True)
+            self._targets[:, present] += np.add.reduceat(weighted[order], starts, axis=0).T
+            self._class_counts += np.bincount(labels, weights, minlength=self.classes)
             return
         targets = to_rows(labels, self.classes).astype(features.dtype)
         if weights is not None:
-            weighted = features * weights[:, None].astype(features.dtype)
             targets = targets * weights[:, None].astype(features.dtype)
-        self.count += len(features) if weights is None else float(weights.sum())
-        self._products += features.T @ weighted
         self._targets += features.T @ targets
-        self._sums += weighted.sum(axis=0, dtype="float64")
         self._class_counts += targets.sum(axis=0)
-
-    def _add_by_class(
-        self, features: np.ndarray, labels: np.ndarray, weights: np.ndarray | None
-    ) -> None:
-        """Add the same sums without a row of zeros and a one for each image."""
-        own = np.ones(len(labels), features.dtype) if weights is None else weights
-        weighted = features * own[:, None].astype(features.dtype)
-        order = np.argsort(labels, kind="stable")
-        present, starts = np.unique(labels[order], return_index=True)
-        self.count += float(own.sum(dtype="float64"))
-        self._products += features.T @ weighted
-        self._targets[:, present] += np.add.reduceat(weighted[order], starts, axis=0).T
-        self._sums += weighted.sum(axis=0, dtype="float64")
-        self._class_counts += np.bincount(labels, own, minlength=self.classes)
 
     @property
     def classes(self) -> int:

@@ -27,9 +27,11 @@ __all__ = [
 ]
 
 Solver = Literal["lbfgs", "ridge"]
-SolverChoice = Literal["auto", "lbfgs", "ridge"]
 """Logistic regression by L-BFGS (multinomial, or binary for each class), and ridge regression in
 closed form."""
+
+SolverChoice = Literal["auto", "lbfgs", "ridge"]
+"""A solver, or the choice by the number of weights; see `choose_solver`."""
 
 MAX_WEIGHTS = 8_000_000
 """The weights of a head that "auto" solves by L-BFGS; more take hours and gigabytes of memory."""
