@@ -64,6 +64,7 @@ def test_the_pairs_confused_most_often_come_first() -> None:
     pairs = [(each.true, each.predicted, each.count, each.share) for each in found.most_confused()]
     assert pairs == [("c", "b", 6, 0.6), ("a", "c", 4, 0.4), ("a", "b", 1, 0.1)]
     assert [each.count for each in found.most_confused(1)] == [6]
+    assert not found.has_tied_errors
     with pytest.raises(ConfigError, match="`count`"):
         found.most_confused(0)
 
@@ -117,3 +118,4 @@ def test_of_equally_frequent_confusions_the_one_with_the_larger_share_is_first()
         ("c", "a"),
         ("a", "b"),
     ]
+    assert found.has_tied_errors

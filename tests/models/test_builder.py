@@ -176,12 +176,14 @@ def test_the_seed_fixes_the_head(small_backbone: keras.Model) -> None:
     assert not np.array_equal(one, other)
 
 
-def test_a_copy_for_images_of_any_size_predicts_the_same_and_reads_files_as_before(
+def test_a_classifier_of_images_of_any_size_predicts_the_same_and_reads_files_as_before(
     small_backbone: keras.Model, tmp_path: Path
 ) -> None:
     fixed = tlkit.build_classifier(small_backbone, 3, pixels=(0, 1), input_shape=(12, 10, 3))
     fixed.layers[-1].stored = {"mine": np.arange(3)}
-    path = tlkit.save(accept_any_size(fixed), tmp_path / "model.keras")
+    flexible = accept_any_size(fixed)
+    assert tlkit.models.backbone_of(flexible) is tlkit.models.backbone_of(fixed)
+    path = tlkit.save(flexible, tmp_path / "model.keras")
     model = tlkit.load(path)
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (4, 12, 10, 3), "uint8")

@@ -36,6 +36,14 @@ def test_a_limitation_follows_from_the_facts(
     assert "one run with seed 3." in good
 
 
+def test_a_tie_of_the_most_frequent_errors_is_told() -> None:
+    tied = predicted([[50, 0, 0], [20, 30, 0], [20, 0, 30]], "xyz")
+    text = "\n".join(shown(render.html(facts(tied, figures={}))))
+    assert text.count("One of the most frequent errors") == 2  # Discussion and Limitations
+    assert "The most frequent error" not in text
+    assert "; one of the most frequent errors: class " in render.summary(facts(tied, figures={}))
+
+
 def test_weak_classes_and_the_most_frequent_error_are_named() -> None:
     text = _limitations(predicted([[50, 0, 0], [20, 30, 0], [1, 0, 49]], "xyz"))
     assert "These classes have a recall below 80 %: y." in text
