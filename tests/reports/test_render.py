@@ -513,6 +513,18 @@ def test_the_discussion_follows_from_the_numbers(change: dict[str, Any], sentenc
     assert sentence in render.html(facts(**change))
 
 
+def test_what_fine_tuning_changed_is_unknown_of_weights_half_of_the_way() -> None:
+    alone, tuned = (
+        Candidate(accuracy=0.5, loss=1.0),
+        Candidate(learning_rate=1e-3, share=0.5, accuracy=0.9, loss=0.1),
+    )
+    phases = [phase(metrics={"val_accuracy": value}) for value in (0.5, 0.75)]
+    for share, is_known in ((1.0, True), (0.5, False)):
+        choice = Choice(candidates=(alone, replace(tuned, share=share)), num_held_out=9)
+        page = render.html(facts(phases=phases, choice=choice))
+        assert ("Fine-tuning changed the accuracy on the validation" in page) == is_known
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

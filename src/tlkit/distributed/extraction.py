@@ -4,7 +4,7 @@ import importlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -25,17 +25,15 @@ from tlkit.data.decoding import Fit, UnreadableImageError
 from tlkit.data.digests import describe_decoders
 from tlkit.data.image_dataset import Problem
 from tlkit.distributed import cluster as clusters
-from tlkit.distributed import environment, feature_files, feature_set
+from tlkit.distributed import environment, feature_files, feature_set, reports
 from tlkit.distributed.cluster import Devices
-from tlkit.distributed.feature_set import FeatureSet, WorkerUse
+from tlkit.distributed.feature_set import FeatureSet
 from tlkit.distributed.manifest import Manifest, Part, open_manifest
+from tlkit.distributed.reports import Meter
 from tlkit.distributed.storage import Location, explain, locate
 from tlkit.distributed.trunk import Pictures, count_features, plan_pictures, prepare_runner
 from tlkit.distributed.worker import Job, Worker
-from tlkit.errors import Argument, ConfigError, DataError, TlkitError
-
-Meter = Callable[[int, int], None]
-"""A function that is called with the number of images done, and of all images."""
+from tlkit.errors import Argument, ConfigError, DataError
 
 _FACTS, _MODEL = "_facts.json", "_model.keras"
 _MAX_BLOCKS = 10_000  # of parts: Ray stores a task for each
@@ -143,7 +141,7 @@ def extract(
         facts = plan.choose_engine(sample, engine=engine, has_gpu=devices.gpus > 0)
         plan.check_machines(ray, devices, facts, image)
         on_message(f"{devices} run {_describe_total(parts)} by {' '.join(facts['engine'])}")
-        collected = _collect(
+        collected = reports.collect(
             plan.start(ray, devices, facts["engine"][0]),
             total=sum(part.stop - part.start for part in parts),
             max_unreadable=max_unreadable,
@@ -338,80 +336,3 @@ def _run(job: Job, parts: list[Part], devices: Devices) -> Iterator[dict[str, An
             f" must keep running until all images are done, but it failed: "
             f"{clusters.explain_last_line(error)}. What is done is in `out`: run the same again.",
         ) from error
-
-
-@dataclass(kw_only=True, eq=False)
-class _Collected:
-    """The reports of workers."""
-
-    reports: list[dict[str, Any]] = field(default_factory=list)
-
-    def summarize(self, **about: Any) -> FeatureSet:
-        """Return the features that were extracted, and how."""
-        counts: dict[str, int] = {}
-        for report in self.reports:
-            for label, count in report["labels"].items():
-                counts[label] = counts.get(label, 0) + count
-        return FeatureSet(
-            files=tuple(report["file"] for report in self.reports),
-            num_images=sum(report["images"] for report in self.reports),
-            num_computed=sum(report["computed"] for report in self.reports),
-            read_bytes=sum(report["read_bytes"] for report in self.reports),
-            class_counts=counts,
-            problems=tuple(
-                Problem(path=path, reason=reason)
-                for report in self.reports
-                for path, reason in report["problems"]
-            ),
-            workers=self._measure_workers(),
-            **about,
-        )
-
-    def _measure_workers(self) -> tuple[WorkerUse, ...]:
-        grouped: dict[str, list[dict[str, Any]]] = {}
-        for report in self.reports:
-            grouped.setdefault(report["worker"], []).append(report)
-        return tuple(
-            WorkerUse(
-                name=name,
-                images=sum(report["images"] for report in own),
-                seconds=sum(report["seconds"] for report in own),
-                cpu_seconds=sum(report["cpu_seconds"] for report in own),
-                peak_bytes=max(report["bytes"] for report in own),
-            )
-            for name, own in sorted(grouped.items())
-        )
-
-
-def _collect(
-    reports: Iterator[dict[str, Any]], *, total: int, max_unreadable: float, on_progress: Meter
-) -> _Collected:
-    """Return the reports of all parts, in the order of the manifest.
-
-    Raises:
-        DataError: The share of unreadable images is above `max_unreadable`.
-        TlkitError: A worker has failed.
-    """
-    found: list[dict[str, Any]] = []
-    done, problems = 0, list[Problem]()
-    for report in reports:
-        _raise_error(report)
-        found.append(report)
-        done += report["images"] + len(report["problems"])
-        problems += [Problem(path=path, reason=reason) for path, reason in report["problems"]]
-        on_progress(done, total)
-        if len(problems) > max_unreadable * total:
-            raise DataError(
-                f"At most {100 * max_unreadable:g} % of the images may be unreadable, got "
-                f"{len(problems):,} among the first {done:,} of {total:,}: "
-                f"{join_first(problems, limit=10, separator='; ')}. To accept more, raise ",
-                Argument("max_unreadable"),
-                ".",
-            )
-    return _Collected(reports=sorted(found, key=lambda report: report["part"]))
-
-
-def _raise_error(report: dict[str, Any]) -> None:
-    if "error" in report:
-        kind = getattr(importlib.import_module("tlkit.errors"), report["error"], TlkitError)
-        raise kind(f"{report['message']} (worker {report['worker']})")
