@@ -62,7 +62,7 @@ def _describe(name: str, by_recipe: dict[str, list[Any]]) -> dict[str, str]:
         100 * (after["accuracy"] - before["accuracy"])
         for after, before in zip(best, fast, strict=True)
     ]
-    chosen = Counter(part["chosen"] or "head alone" for part in best)
+    chosen = Counter(_shorten(part["chosen"] or "head alone") for part in best)
     is_first = name not in recipes.SECOND  # the others were not measured on an idle machine
     return {
         "images": name,
@@ -72,10 +72,16 @@ def _describe(name: str, by_recipe: dict[str, list[Any]]) -> dict[str, str]:
         "difference by seed": ", ".join(f"{gain:+.1f}" for gain in gains),
         "`fast`, s": _seconds(fast) if is_first else "",
         "`best`, s": _seconds(best) if is_first else "",
-        "what `best` chose": "; ".join(
+        "learning rate chosen": "; ".join(
             f"{what} ({count})" if count > 1 else what for what, count in chosen.items()
         ),
     }
+
+
+def _shorten(chosen: str) -> str:
+    """Return the name of a candidate as its learning rate and its share of the way."""
+    rate, _, share = chosen.removeprefix("fine-tuned at ").partition(", ")
+    return f"{rate} ({share.removesuffix(' of the way')})" if share else rate
 
 
 def _percent(parts: list[Any]) -> str:
