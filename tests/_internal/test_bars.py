@@ -40,15 +40,63 @@ def display(monkeypatch: pytest.MonkeyPatch) -> _Display:
     return shown
 
 
-def test_a_log_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+def _open_in_log(monkeypatch: pytest.MonkeyPatch) -> bars.Bar:
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
-    assert bars.open_bar("probe", rich.console.Console(file=io.StringIO())) is None
+    return bars.open_bar("probe", rich.console.Console(file=io.StringIO()))
+
+
+def test_a_log_gets_no_line_for_what_is_quick(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bar = _open_in_log(monkeypatch)
+    bar.update(5, 20)
+    bar.close()
+    assert isinstance(bar, bars.LogBar)
+    assert not bar._first.is_alive() or bar._first.finished.is_set()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_log_gets_a_line_before_the_first_step_is_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bars, "_FIRST_LINE", 0.01)
+    bar = _open_in_log(monkeypatch)
+    assert isinstance(bar, bars.LogBar)
+    bar._first.join(30)
+    assert capsys.readouterr() == ("", "probe ...\n")
+
+
+def test_a_log_gets_the_progress_and_the_time_left_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(bars, "time", SimpleNamespace(monotonic=lambda: now))
+    bar = _open_in_log(monkeypatch)
+    for step in range(1, 8):
+        now += 10
+        bar.update(1000 * step, 8000, "100 images/s")
+    bar.close()
+    assert capsys.readouterr().err.splitlines() == [
+        "probe: 3,000 of 8,000, 100 images/s, 50.0 s left",
+        "probe: 6,000 of 8,000, 100 images/s, 20.0 s left",
+    ]
+
+
+def test_the_bar_is_on_standard_error_where_only_that_is_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    bar = _open_in_log(monkeypatch)
+    bar.update(5, 20)
+    bar.close()
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "5/20" in printed.err
 
 
 def test_a_terminal_shows_what_is_done_and_the_time_left() -> None:
     page = io.StringIO()
     bar = bars.open_bar("probe", rich.console.Console(file=page, force_terminal=True, width=80))
-    assert bar is not None
     bar.update(5, 20, "3 images/s")
     bar.close()
     assert "probe" in page.getvalue()

@@ -1,8 +1,10 @@
 import io
+import time
 
 import pytest
 import rich.console
 
+from tlkit._internal import bars
 from tlkit.caching.progress import CacheProgress, show_waiting
 
 
@@ -44,3 +46,13 @@ def test_a_terminal_shows_what_it_waits_for(
     with show_waiting("drawing [all] figures", verbose=verbose, console=console):
         pass
     assert ("drawing [all] figures" in page.getvalue()) == is_shown
+
+
+def test_a_log_gets_a_line_for_what_takes_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bars, "_FIRST_LINE", 0.01)
+    console = rich.console.Console(file=io.StringIO())
+    with show_waiting("drawing [all] figures", verbose=True, console=console):
+        time.sleep(1)
+    assert capsys.readouterr().err == "drawing [all] figures ...\n"

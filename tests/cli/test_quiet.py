@@ -19,13 +19,22 @@ assert "TF_CPP_MIN_LOG_LEVEL" not in os.environ
 """
 
 
-def test_importing_tensorflow_prints_nothing_and_all_else_is_shown() -> None:
+def test_importing_tensorflow_prints_one_line_and_all_else_is_shown() -> None:
     environment = {key: value for key, value in os.environ.items() if key[:6] != "TF_CPP"}
     command = [sys.executable, "-c", CODE]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert done.stderr == "mine\n"
+    assert done.stderr == "loading TensorFlow\nmine\n"
     assert done.stdout.startswith("3 tensorflow ")
     assert "_Finder" not in done.stdout
+
+
+def test_a_terminal_loses_the_line_afterwards(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with quiet._announce_loading():
+        assert capfd.readouterr().err == "loading TensorFlow\r"
+    assert capfd.readouterr().err == "\x1b[2K"
 
 
 def test_other_lines_written_meanwhile_are_shown_afterwards(

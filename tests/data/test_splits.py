@@ -127,7 +127,13 @@ def test_a_chain_of_similar_images_takes_no_more_than_a_tenth_of_a_class(
             for pair in made.duplicates
         )
     )
-    assert f"in groups of up to {made.largest_group}; {made.num_apart} pairs are in" in str(made)
+    assert f"in groups of up to {made.largest_group}: {made.num_apart} in different" in str(made)
+    tested = sum(
+        {part_of[f"{pair.first}.png"], part_of[f"{pair.second}.png"]} == {"test"}
+        for pair in made.duplicates
+    )
+    assert 0 < made.num_in_test == tested < len(made.duplicates) - made.num_apart
+    assert str(made).endswith(f", {tested} among the test images, where each image counts")
 
 
 def _hashes(data: ImageDataset) -> list[int]:

@@ -57,8 +57,10 @@ def test_fewer_than_ten_misclassified_images_give_no_temperature(
     found = calibration.calibrate(overconfident, (images, labels))
     assert (found.num_misclassified, found.temperature, found.loss[0]) == (9, 1.0, found.loss[1])
     assert probabilities_of(overconfident).temperature == 1.0
-    needed = "not calibrated: needs 10 misclassified validation images, found 9"
-    assert str(found) == needed
+    assert str(found) == (
+        "confidences stay as trained: a temperature needs 10 misclassified validation images, "
+        "found 9"
+    )
     labels[9] = (labels[9] + 1) % 3
     assert calibration.calibrate(overconfident, (images, labels)).temperature != 1.0
 

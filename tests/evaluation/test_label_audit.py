@@ -272,8 +272,8 @@ def _make_audit(count: int, path: str | None) -> label_audit.Audit:
 def test_an_audit_prints_as_short_tables() -> None:
     lines = str(_make_audit(12, None)).splitlines()
     assert lines[0] == "40 images: 12 with a suspicious label, 1 unlike the others"
-    assert lines[1] == "label  suggested  probability  image"
-    assert lines[2] == "a      b                0.000  image 0"
+    assert lines[1] == "label  suggested  probability of label  image"
+    assert lines[2] == "a      b                         0.000  image 0"
     assert lines[12] == "and 2 more suspicious labels"
     assert len(lines) == 1 + 1 + 10 + 1 + 1 + 1
     assert lines[-1] == "   0.250  image 3"

@@ -20,6 +20,7 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.scanning import Scan
 from tlkit.errors import DataError
 from tlkit.evaluation import calibrate, compute_metrics, cross_validate, evaluate
+from tlkit.experiments.reporting import plan
 from tlkit.plotting import confusion_matrix, reliability_diagram
 from tlkit.training import SolvedHead, solvers, train_phase
 
@@ -266,3 +267,36 @@ def test_one_image_of_each_class_trains_to_a_report(write: Write, tmp_path: Path
     assert "The split is the user's own: the test images are used as they were given." in report
     assert app.main(["report", str(out)]) == app.DONE
     assert (out / "report.md").read_text() == report
+
+
+def _divide(counts: list[int], tested: list[int]) -> splits.Split:
+    """Return a split with so many test images of each class."""
+    data = _dataset(counts)
+    starts = np.cumsum([0, *counts[:-1]])
+    chosen = np.concatenate([start + np.arange(n) for start, n in zip(starts, tested, strict=True)])
+    rest = np.setdiff1d(np.arange(len(data)), chosen)
+    empty = data.take(slice(0))
+    return splits.Split(train=data.take(rest), validation=empty, test=data.take(chosen))
+
+
+@pytest.mark.parametrize(
+    ("counts", "tested", "found"),
+    [
+        ([100, 100, 20], [20, 20, 4], None),
+        ([100, 100, 20], [21, 21, 2], None),  # half of what is expected
+        ([100, 100, 20], [21, 22, 1], ("1 of 20", "20 %")),
+        ([100, 100, 20], [18, 18, 8], ("8 of 20", "20 %")),
+        ([100, 100, 4], [20, 21, 0], None),  # less than one too few
+    ],
+)
+def test_the_plan_says_where_a_class_is_divided_unevenly(
+    counts: list[int], tested: list[int], found: tuple[str, str] | None
+) -> None:
+    parts = _divide(counts, tested)
+    lines = [each for each in plan(_dataset(counts), parts).splitlines() if "uneven" in each]
+    assert len(lines) == (found is not None)
+    if found is not None:
+        start = f"note: classes are divided unevenly, such as 'c2': {found[0]} are test images"
+        assert lines[0] == f"{start}, of all {found[1]}; `stratify` keeps proportions equal"
+    own = replace(parts, own_parts=("test",))
+    assert "uneven" not in plan(_dataset(counts), own)

@@ -1,5 +1,7 @@
 import math
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,6 +103,40 @@ def test_a_difference_over_splits_is_paired_by_split_and_widened(
         _compare_fakes(monkeypatch, splits, seeds=2)
 
 
+def test_a_stopped_comparison_goes_on_where_it_was(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digits = tlkit.datasets.digits()
+    trained: list[tuple[str, int]] = []
+
+    def train(self: recipes.Recipe, data: object, *, seed: int, **_: object) -> str:
+        if len(trained) == 3 and (self.name, seed) == ("b", 1):
+            trained.append(("stopped", seed))
+            raise KeyboardInterrupt
+        trained.append((self.name, seed))
+        return self.name
+
+    def measure(name: str, split: Split) -> tuple[dict[str, float], np.ndarray]:
+        measured = dict.fromkeys(("loss", "seconds", "model_bytes", "num_parameters"), 1.0)
+        return {"accuracy": 0.5, **measured}, np.arange(len(split.test)) % 2 == (name == "a")
+
+    monkeypatch.setattr(recipes.Recipe, "train", train)
+    monkeypatch.setattr(comparison, "_evaluate", measure)
+    named = {"a": recipes.fast(), "b": recipes.fast()}
+    how: dict[str, Any] = {"seeds": 2, "folder": tmp_path / "kept"}
+    with pytest.raises(KeyboardInterrupt):
+        tlkit.experiments.compare(named, digits, **how)
+    capsys.readouterr()
+    found = tlkit.experiments.compare(named, digits, **how)
+    assert trained == [("a", 0), ("b", 0), ("a", 1), ("stopped", 1), ("b", 1)]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("a, seed 0: accuracy 50.00 %, measured before")
+    assert lines[3].startswith("b, seed 1: run 4 of 4, about ")
+    again = tlkit.experiments.compare(named, digits, verbose=False, **how)
+    assert again == found
+    assert len(trained) == 5
+
+
 @pytest.mark.parametrize(("seeds", "is_warned"), [(1, False), (2, True), (3, True), (5, False)])
 def test_few_runs_have_a_warning_and_a_range(
     monkeypatch: pytest.MonkeyPatch, seeds: int, is_warned: bool
@@ -144,11 +180,11 @@ def test_it_says_which_run_is_running_and_how_long_the_rest_will_take(
         tlkit.experiments.compare(named, tlkit.datasets.digits(), seeds=2)
     assert capsys.readouterr().out.splitlines() == [
         "a, seed 0: run 1 of 4",
-        "a, seed 0: accuracy 100.00% after 10 s",
+        "a, seed 0: accuracy 100.00 % after 10 s",
         "b, seed 0: run 2 of 4, about 30.0 s left",
-        "b, seed 0: accuracy 100.00% after 30 s",
+        "b, seed 0: accuracy 100.00 % after 30 s",
         "a, seed 1: run 3 of 4, about 40.0 s left",
-        "a, seed 1: accuracy 100.00% after 10 s",
+        "a, seed 1: accuracy 100.00 % after 10 s",
         "b, seed 1: run 4 of 4, about 30.0 s left",
     ]
 

@@ -1,7 +1,8 @@
-"""Progress bars: drawn by rich in a terminal, and as HTML in a notebook."""
+"""Progress bars: drawn by rich in a terminal, as HTML in a notebook, and as lines in a log."""
 
 import html
 import sys
+import threading
 import time
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ import rich.progress
 from tlkit._internal.text import duration
 
 _SECONDS = 0.1  # between two updates of a bar in a notebook
+_FIRST_LINE, _NEXT_LINE = 3.0, 30.0  # seconds until a log gets its first line, and between two
 
 
 class Bar(Protocol):
@@ -45,8 +47,8 @@ def create_console(*, stderr: bool = False) -> rich.console.Console:
     )
 
 
-def open_bar(title: str, console: rich.console.Console) -> Bar | None:
-    """Return a progress bar; None if the output is neither a terminal nor a notebook.
+def open_bar(title: str, console: rich.console.Console) -> Bar:
+    """Return a progress bar: lines if the output is neither a terminal nor a notebook.
 
     Args:
         title: The text before the bar, such as "Extracting features".
@@ -54,7 +56,14 @@ def open_bar(title: str, console: rich.console.Console) -> Bar | None:
     """
     if in_notebook():
         return NotebookBar(title)
-    return TerminalBar(title, console) if console.is_terminal else None
+    terminal = find_terminal(console)
+    return LogBar(title) if terminal is None else TerminalBar(title, terminal)
+
+
+def find_terminal(console: rich.console.Console) -> rich.console.Console | None:
+    """Return a console in a terminal: this one, or standard error's; None if neither is one."""
+    both = (console, rich.console.Console(stderr=True))
+    return next((each for each in both if each.is_terminal), None)
 
 
 def in_notebook() -> bool:
@@ -127,18 +136,52 @@ class NotebookBar:
         if now < self._shown + _SECONDS and done != total:
             return
         self._shown = now
-        left = ""
-        if total and done:
-            left = f", {duration((now - self._started) * (total - done) / done)} left"
         value = f'value="{done}" max="{total}"' if total else ""
-        counts = f"{done:,} of {total:,}" if total else f"{done:,}"
+        progress = html.escape(_describe(done, total, note, now - self._started))
         self._handle.update(
-            self._html(
-                f'{self._title} <progress {value} style="width:16em"></progress> '
-                f"{counts} {html.escape(note)}{left}"
-            )
+            self._html(f'{self._title} <progress {value} style="width:16em"></progress> {progress}')
         )
 
     def close(self) -> None:
         """Remove the bar."""
         self._handle.update(self._html(""))
+
+
+class LogBar:
+    """Progress in a file or a pipe: a line on standard error after 3 s, then one every 30 s.
+
+    What takes less than three seconds writes nothing.
+
+    Args:
+        title: The text before the progress.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._title, self._progress = title, ""
+        self._started = self._written = time.monotonic()
+        self._first = threading.Timer(_FIRST_LINE, self._write)  # while the first step runs, too
+        self._first.daemon = True
+        self._first.start()
+
+    def update(self, done: int, total: int | None, note: str = "") -> None:
+        """Note the progress, and write it if the last line is old."""
+        now = time.monotonic()
+        self._progress = f": {_describe(done, total, note, now - self._started)}"
+        if now >= self._written + _NEXT_LINE:
+            self._write()
+
+    def close(self) -> None:
+        """Write nothing more."""
+        self._first.cancel()
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        create_console(stderr=True).print(f"{self._title.strip()}{self._progress or ' ...'}")
+
+
+def _describe(done: int, total: int | None, note: str, seconds: float) -> str:
+    """Return how much is done after some seconds, and the time left."""
+    parts = [f"{done:,} of {total:,}" if total else f"{done:,}", note]
+    if total and done:
+        parts.append(f"{duration(seconds * (total - done) / done)} left")
+    return ", ".join(filter(None, parts))

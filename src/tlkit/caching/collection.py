@@ -39,6 +39,7 @@ class Collected:
 def run_all(runner: TrunkRunner, source: Source, rows: int, progress: CacheProgress) -> Collected:
     """Return the features of all images, in memory."""
     collector, done = Collector(source.max_images), 0
+    progress.update(0, source.max_images)
     for chunk in source.read(rows):
         collector.add(runner.run(chunk.images))
         done += len(chunk.images)
@@ -103,6 +104,7 @@ class StoredCollection:
         indices = missing[np.sort(first)]
         self.folder.make_room(len(indices) * self.runner.row_bytes, self.lookup.entry)
         done = 0
+        self.progress.update(0, len(indices))
         for images in self.source.read_rows(indices, self.rows):
             self._run(images, digests[indices[done : done + len(images)]])
             done += len(images)
@@ -113,6 +115,7 @@ class StoredCollection:
         count = self.source.max_images
         self.folder.make_room((count or 0) * self.runner.row_bytes, self.lookup.entry)
         found: list[np.ndarray] = []
+        self.progress.update(0, count)
         for chunk in self.source.read(self.rows):
             digests = digest_pixels(chunk.images)
             found.append(digests)

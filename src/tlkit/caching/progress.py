@@ -12,7 +12,7 @@ from tlkit._internal.text import escape_controls
 
 
 class CacheProgress:
-    """Prints lines, and shows a bar while the frozen part runs, in a terminal or a notebook.
+    """Prints lines, and shows a bar while the frozen part runs; in a log, lines after 3 s.
 
     Args:
         verbose: Whether to print anything.
@@ -47,7 +47,7 @@ class CacheProgress:
             self._bar = bars.open_bar(self.title, self.console)
         if self._bar is not None:
             speed = done / max(time.perf_counter() - self._started, 1e-3)
-            self._bar.update(done, total, f"{speed:,.0f} images/s")
+            self._bar.update(done, total, f"{speed:,.0f} images/s" if done else "")
         if done == total:
             self.close()
 
@@ -63,26 +63,27 @@ class CacheProgress:
 def show_waiting(
     title: str, *, verbose: bool, console: rich.console.Console | None = None
 ) -> Iterator[None]:
-    """Show in a terminal or a notebook that a block is running, and since when.
+    """Show that a block is running: in a terminal or a notebook at once, in a log after 3 s.
 
     Args:
         title: What the block does.
         verbose: Whether to show anything.
         console: Where to show it; by default standard output.
     """
-    if verbose and bars.in_notebook():
-        with closing(bars.NotebookBar(title)):
-            yield
+    if not verbose:
+        yield
         return
     console = console or bars.create_console()
-    if not (verbose and console.is_terminal):
-        yield
+    terminal = None if bars.in_notebook() else bars.find_terminal(console)
+    if terminal is None:
+        with closing(bars.open_bar(title, console)):
+            yield
         return
     columns = (
         rich.progress.SpinnerColumn(),
         rich.progress.TextColumn(title, markup=False),
         rich.progress.TimeElapsedColumn(),
     )
-    with rich.progress.Progress(*columns, console=console, transient=True) as shown:
+    with rich.progress.Progress(*columns, console=terminal, transient=True) as shown:
         shown.add_task("", total=None)
         yield

@@ -1,4 +1,4 @@
-"""Leave out what TensorFlow prints of itself when it is imported, before the first line of tlkit's.
+"""Say that TensorFlow is imported, and leave out what it prints of itself meanwhile.
 
 It is written by compiled code straight to the process's standard error, before any setting of
 Python's logging can be heard.
@@ -25,8 +25,8 @@ _OWN = re.compile(
 def hide_startup() -> Iterator[None]:
     """Hide what TensorFlow prints in the block about itself, such as that there is no GPU.
 
-    Nothing is hidden if the environment variable `TF_CPP_MIN_LOG_LEVEL` is set: who sets it wants
-    to choose.
+    While it is imported, which takes seconds, a line on standard error says so. Nothing is hidden
+    if the environment variable `TF_CPP_MIN_LOG_LEVEL` is set: who sets it wants to choose.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         yield
@@ -35,11 +35,24 @@ def hide_startup() -> Iterator[None]:
     log, level = logging.getLogger(_PACKAGE), logging.getLogger(_PACKAGE).level
     log.setLevel(logging.ERROR)  # such as that a function was traced five times
     try:
-        with while_importing(_PACKAGE, _filtered_errors):
+        with while_importing(_PACKAGE, _announce_loading):
             yield
     finally:
         log.setLevel(level)
         del os.environ["TF_CPP_MIN_LOG_LEVEL"]
+
+
+@contextmanager
+def _announce_loading() -> Iterator[None]:
+    """Say that TensorFlow is loaded, and hide its lines; a terminal loses the line afterwards."""
+    is_terminal = sys.stderr.isatty()
+    sys.stderr.write("loading TensorFlow\r" if is_terminal else "loading TensorFlow\n")
+    try:
+        with _filtered_errors():
+            yield
+    finally:
+        if is_terminal:
+            sys.stderr.write("\x1b[2K")
 
 
 @contextmanager

@@ -103,6 +103,33 @@ def check(
             )
 
 
+def find_uneven(whole: ImageDataset, part: ImageDataset) -> tuple[str, int, int] | None:
+    """Return the class whose share in a part differs most from that of all images.
+
+    Args:
+        whole: All images, each of one class.
+        part: Some of them.
+
+    Returns:
+        The class, how many of its images are in the part, and how many there are. None if each
+        class is about even: off by at most one image, or by half of the expected number.
+
+    Examples:
+        >>> from tlkit import datasets
+        >>> digits = datasets.digits().train
+        >>> find_uneven(digits, digits.take(slice(0, None, 4)))
+    """
+    share = len(part) / len(whole)
+    classes = range(len(whole.class_names))
+    counts = np.bincount(part.labels, minlength=len(classes))
+    totals = np.bincount(whole.labels, minlength=len(classes))
+    off = np.abs(counts - share * totals) / np.maximum(share * totals / 2, 1.0)
+    worst = int(off.argmax())
+    if off[worst] <= 1:
+        return None
+    return whole.class_names[worst], int(counts[worst]), int(totals[worst])
+
+
 def _have(data: ImageDataset, index: int) -> np.ndarray:
     """Return which images have a class."""
     return data.labels[:, index] > 0 if data.is_multi_label else data.labels == index

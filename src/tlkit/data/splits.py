@@ -45,6 +45,7 @@ class Split:
         duplicates: The pairs of duplicates and near-duplicates in the whole dataset.
         largest_group: The number of images in the largest group of duplicates; 1 without any.
         num_apart: How many of these pairs are in different parts.
+        num_in_test: How many of these pairs are both test images.
         own_parts: The parts of the user's own split; the others are taken from its training images.
         num_groups_apart: How many groups, such as patients, have images in different parts.
         dealt_out: The classes whose few images were moved so that every part has one.
@@ -56,6 +57,7 @@ class Split:
     duplicates: tuple[DuplicatePair, ...] = field(default=(), repr=False)
     largest_group: int = 1
     num_apart: int = 0
+    num_in_test: int = 0
     own_parts: tuple[str, ...] = ()
     num_groups_apart: int = 0
     dealt_out: tuple[str, ...] = ()
@@ -76,10 +78,11 @@ class Split:
         if self.num_groups_apart:
             lines.append(f"{plural(self.num_groups_apart, 'group')} with images in different parts")
         if self.duplicates:
+            tested = f", {self.num_in_test:,} among the test images, where each image counts"
             lines.append(
                 f"{plural(len(self.duplicates), 'pair')} of duplicate or near-duplicate images, in "
-                f"groups of up to {self.largest_group:,}; {self.num_apart:,} pairs are in different"
-                " parts"
+                f"groups of up to {self.largest_group:,}: {self.num_apart:,} in different parts"
+                f"{tested if self.num_in_test else ''}"
             )
         return "\n".join(lines)
 
@@ -208,6 +211,7 @@ def split(
         duplicates=pairs,
         largest_group=max(Counter(groups).values()),
         num_apart=sum(parts[pair.first] != parts[pair.second] for pair in pairs),
+        num_in_test=sum(parts[pair.first] == parts[pair.second] == "test" for pair in pairs),
         own_parts=own_parts,
         num_groups_apart=_count_apart(data.groups, parts),
         dealt_out=dealt_out,

@@ -66,8 +66,8 @@ class Calibration:
     def _describe_temperature(self) -> str:
         if self.num_misclassified < MIN_MISCLASSIFIED:
             return (
-                f"not calibrated: needs {MIN_MISCLASSIFIED} misclassified validation images, "
-                f"found {self.num_misclassified}"
+                f"confidences stay as trained: a temperature needs {MIN_MISCLASSIFIED} "
+                f"misclassified validation images, found {self.num_misclassified}"
             )
         before, after = (100 * error for error in self.calibration_error)
         return (

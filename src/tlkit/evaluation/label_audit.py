@@ -94,8 +94,8 @@ class Audit:
                 (each.label, each.suggested_label, f"{each.score:.3f}", image_name(each))
                 for each in self.suspects[:_MAX_ROWS]
             ]
-            columns = ("label", "suggested", "probability", "image")
-            parts.append(build_table(columns, rows, align="llrl", bars=("probability",)))
+            columns = ("label", "suggested", "probability of label", "image")
+            parts.append(build_table(columns, rows, align="llrl", bars=("probability of label",)))
             parts += _count_more(len(self.suspects), "suspicious label")
         if self.outliers:
             found = [(f"{each.score:.3f}", image_name(each)) for each in self.outliers[:_MAX_ROWS]]

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -23,6 +24,7 @@ from tlkit.data.splits import Split
 from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation.estimates import Estimate, Spread
 from tlkit.evaluation.evaluator import evaluate
+from tlkit.experiments.measured_runs import MeasuredRun, MeasuredRuns
 from tlkit.experiments.memory_use import measure_memory
 from tlkit.experiments.recipe import Recipe
 from tlkit.experiments.trained import Trained
@@ -139,6 +141,7 @@ def compare(
     backbone_options: Mapping[str, Any] | None = None,
     budget: float | None = None,
     cache: Cache | None = DEFAULT,
+    folder: str | Path | None = None,
     verbose: bool = True,
 ) -> Comparison:
     """Train each recipe with each seed, and evaluate it on the test images.
@@ -169,11 +172,14 @@ def compare(
         budget: Maximum minutes of each run, as for `Recipe.train`.
         cache: As for `Recipe.train`. With a folder, runs read the features that earlier ones stored
             there: the comparison is faster, but the seconds of the recipes can't be compared.
+        folder: Where to keep the measurements of each run that is finished, so that the same call
+            goes on after a stop, and one with more seeds or recipes trains only what is new.
         verbose: Whether to print the recipe, the seed and the accuracy of each run, about how long
             the rest will take, and a line for every epoch.
 
     Raises:
         ConfigError: `recipes` is empty or two have the same name, or a number is wrong.
+        StoreError: Measurements can't be written to the folder, or are damaged.
     """
     named = _name(recipes)
     splits = _repeat(data, seeds)
@@ -183,17 +189,19 @@ def compare(
         "weights": weights,
         "backbone_options": backbone_options,
         "budget": budget,
-        "cache": cache,
-        "verbose": verbose,
     }
-    runs: dict[str, list[_Measured]] = {recipe.name: [] for recipe in named}
+    kept = MeasuredRuns(folder, how)
+    runs: dict[str, list[MeasuredRun]] = {recipe.name: [] for recipe in named}
     for seed, split in enumerate(splits):
         for recipe in named:
             label = f"{recipe.name}, seed {seed}"
-            lines.print(f"{label}: {_describe_progress(runs, len(splits))}")
-            found = _train(recipe, split, seed=seed, **how)
-            accuracy = found.values["accuracy"]
-            lines.print(f"{label}: accuracy {accuracy:.2%} after {found.seconds:.0f} s")
+            found, when = kept.read(recipe, split, seed), ", measured before"
+            if found is None:
+                lines.print(f"{label}: {_describe_progress(runs, len(splits))}")
+                found = _train(recipe, split, seed=seed, cache=cache, verbose=verbose, **how)
+                kept.write(recipe, split, seed, found)
+                when = f" after {found.seconds:.0f} s"
+            lines.print(f"{label}: {_describe_accuracy(found)}{when}")
             runs[recipe.name].append(found)
     first = next(iter(runs.values()))
     return Comparison(
@@ -211,32 +219,21 @@ def compare(
     )
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """The measurements of one run.
-
-    Attributes:
-        values: The measurements by name.
-        correct: Whether each test image is classified correctly.
-        seconds: The time for training and evaluating.
-    """
-
-    values: Mapping[str, float | None]
-    correct: np.ndarray
-    seconds: float
-
-
-def _train(recipe: Recipe, split: Split, **how: Any) -> _Measured:
+def _train(recipe: Recipe, split: Split, **how: Any) -> MeasuredRun:
     """Train a recipe once, and measure the classifier."""
     keras.backend.clear_session()
     started = time.perf_counter()
     trained, memory = measure_memory(partial(recipe.train, split.train, **how))
     values, correct = _evaluate(trained, split)
     took = time.perf_counter() - started
-    return _Measured({**values, "memory": memory}, correct, took)
+    return MeasuredRun({**values, "memory": memory}, correct, took)
 
 
-def _describe_progress(runs: Mapping[str, Sequence[_Measured]], num_each: int) -> str:
+def _describe_accuracy(found: MeasuredRun) -> str:
+    return f"accuracy {100 * (found.values['accuracy'] or 0):.2f} %"
+
+
+def _describe_progress(runs: Mapping[str, Sequence[MeasuredRun]], num_each: int) -> str:
     """Return the number of the next run, and about how long all that are left will take."""
     seconds = {name: [row.seconds for row in rows] for name, rows in runs.items()}
     done = [each for rows in seconds.values() for each in rows]
@@ -273,7 +270,7 @@ def _repeat(data: Split | Sequence[Split], seeds: int | None) -> list[Split]:
 
 
 def _subtract(
-    first: Sequence[_Measured], other: Sequence[_Measured], splits: Sequence[Split]
+    first: Sequence[MeasuredRun], other: Sequence[MeasuredRun], splits: Sequence[Split]
 ) -> Estimate:
     """Return the difference in accuracy from the first recipe, paired by split or by image."""
     if _count(splits) == 1:
@@ -292,7 +289,7 @@ def _count(splits: Sequence[Split]) -> int:
     return len({id(each) for each in splits})
 
 
-def _estimate(rows: Sequence[_Measured], key: str) -> Any:
+def _estimate(rows: Sequence[MeasuredRun], key: str) -> Any:
     values = [row.values[key] for row in rows]
     known = [value for value in values if value is not None]
     if len(known) < len(values):

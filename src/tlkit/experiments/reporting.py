@@ -9,6 +9,7 @@ from typing import Any
 from tlkit._internal import arguments, system, text
 from tlkit._internal.signatures import check_arguments
 from tlkit.caching.cache import Cache
+from tlkit.data import class_coverage
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Split
 from tlkit.errors import Argument, ConfigError
@@ -59,9 +60,25 @@ def plan(source: ImageDataset, parts: Split) -> str:
         twice = sum(has_two_labels(source, pair) for pair in parts.duplicates)
         if twice:
             lines.append(f"{twice:,} of these pairs are one image with two labels")
+    lines.extend(_describe_uneven(source, parts))
     room = system.free_memory() // 2 / 1e9
     lines.append(f"features are cached in memory up to {room:,.1f} GB, beyond that on disk")
     return "\n".join(lines)
+
+
+def _describe_uneven(source: ImageDataset, parts: Split) -> list[str]:
+    """Return a line about a class of which unexpectedly few or many images are test images."""
+    if source.is_multi_label or "test" in parts.own_parts or not len(parts.test):
+        return []
+    uneven = class_coverage.find_uneven(source, parts.test)
+    if uneven is None:
+        return []
+    name, count, total = uneven
+    return [
+        f"note: classes are divided unevenly, such as {name!r}: {count:,} of {total:,} are test "
+        f"images, of all {100 * len(parts.test) / len(source):.0f} %; `stratify` keeps "
+        "proportions equal"
+    ]
 
 
 @check_arguments

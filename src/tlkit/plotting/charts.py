@@ -249,7 +249,7 @@ def ood_histogram(held_out: np.ndarray, tested: np.ndarray) -> Figure:
     low, high = min(held_out.min(), tested.min()), float(np.quantile(held_out, 0.999))
     high = max(high, threshold + (threshold - low) / 4)
     edges = np.linspace(low, high, 40).tolist()
-    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
     panel = figure.subplots()
     groups: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
         "training images, held out": (held_out, {"color": "0.7", "histtype": "stepfilled"}),
@@ -262,7 +262,7 @@ def ood_histogram(held_out: np.ndarray, tested: np.ndarray) -> Figure:
     panel.set_xlabel("distance from the training images")
     panel.set_ylabel("share of the images, %")
     panel.grid(alpha=0.3)
-    panel.legend(fontsize=FONT_SIZE)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=FONT_SIZE)
     return finish(figure)
 
 

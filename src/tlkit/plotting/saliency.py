@@ -225,7 +225,7 @@ def _paired_panels(
     columns = min(columns, count)
     rows = math.ceil(count / columns)
     size = (PANEL * max(columns, 2), (2 * PANEL + 0.65) * rows + _SCALE_HEIGHT)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout="compressed")
     panels = figure.subplots(2 * rows, columns, squeeze=False)
     for panel in panels.ravel():
         panel.axis("off")

@@ -3,7 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
+from functools import partial
+from types import CodeType, FunctionType
 from typing import Any
 
 import keras
@@ -53,27 +55,57 @@ def describe_training(
                 names = [layer.name for layer in plans[name].frozen]
                 found[f"{name}.freeze"] = f"{len(names)} layers"
             else:
-                found[f"{name}.{field.name}"] = _describe(value)
+                found[f"{name}.{field.name}"] = describe_value(value)
     return found
 
 
-def _describe(value: Any) -> str:
-    """Return a setting as a text that is equal in another process."""
+def describe_value(value: Any) -> str:
+    """Return a setting as a text that is equal in another process.
+
+    A function is described by its code and the values that it captured, an object of Keras by its
+    settings.
+    """
     if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_describe, value))}]"
+        return f"[{', '.join(map(describe_value, value))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {_describe(each)}' for key, each in value.items())}}}"
+        parts = (f"{key}: {describe_value(each)}" for key, each in value.items())
+        return f"{{{', '.join(parts)}}}"
     if isinstance(value, np.ndarray):
-        return _describe(value.tolist())
+        return describe_value(value.tolist())
     if isinstance(value, keras.callbacks.Callback):
         return type(value).__name__
     if value is None or isinstance(value, bool | int | float | str):
         return str(value)
+    if isinstance(value, partial):
+        return describe_value([value.func, value.args, value.keywords])
+    if isinstance(value, FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        captured = [each for each in cells if each is not value]
+        code = _list_code(value.__code__)
+        return f"{value.__qualname__} {_digest(f'{code} {describe_value(captured)}'.encode())}"
+    if is_dataclass(value) and not isinstance(value, type):
+        return f"{_name(value)} {describe_value(_list_fields(value))}"
     settings = ""
     if hasattr(value, "get_config"):
         config = {key: each for key, each in value.get_config().items() if key != "name"}
         settings = f" {_digest(json.dumps(config, default=_name, sort_keys=True).encode())}"
     return f"{_name(value)}{settings}"
+
+
+def _list_fields(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def _list_code(code: CodeType) -> list[Any]:
+    """Return what a function does: its instructions, and the names and constants in them."""
+    constants = [_describe_constant(each) for each in code.co_consts]
+    return [code.co_code.hex(), code.co_names, constants]
+
+
+def _describe_constant(value: Any) -> Any:
+    if isinstance(value, CodeType):
+        return _list_code(value)
+    return repr(sorted(value, key=repr) if isinstance(value, frozenset) else value)
 
 
 def _name(value: Any) -> str:

@@ -76,8 +76,9 @@ def fit_sites(
     first = next(pieces)
     found_sites, reader = sites.find_sites(model, first.images, max_features)
     total = _count_images(inputs, sample)
-    runner = _prepare(engine, reader, found_sites, first.images, cache=cache, num_images=total)
     progress, done = progress or CacheProgress(verbose=False), 0
+    progress.update(done, total)  # while the engine is prepared, too
+    runner = _prepare(engine, reader, found_sites, first.images, cache=cache, num_images=total)
     fits = [CrossValidation(site.num_features, classes, solver) for site in found_sites]
     groups = _sampled_groups(data, sample, seed)
     draw_folds = _fold_drawer(groups, seed)
