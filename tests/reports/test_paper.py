@@ -44,6 +44,25 @@ Known [2], and `code --option`.
 """
 
 
+def test_the_sections_are_in_the_order_of_a_paper() -> None:
+    names = ("Abstract", "Visualisations", "Results", "Limitations", "Data", "Own", "Training")
+    names += ("Related work", "How to use", "References")
+    sections = [f"## {name}\n\nAbout {name}.\n\n- a number\n" for name in names]
+    code = "```sh\n## Data\n```\n"
+    text = paper.to_pandoc(
+        "\n".join(["# Title", "", "By A.", "", *sections[:3], code, *sections[3:]]), []
+    )
+    body = text.split("\n---\n")[1]
+    assert body.startswith("\nBy A.")
+    assert re.findall(r"^# (.*)", body, flags=re.M) == [
+        *("Abstract", "Related work", "Data", "Training", "Results", "Visualisations"),
+        *("Limitations", "Own", "How to use", "References"),
+    ]
+    assert body.index("# Results") < body.index("```sh\n## Data") < body.index("# Visualisations")
+    assert "- a number" not in body.split("# Related work")[0]
+    assert body.count("- a number") == len(names) - 2  # nor in the references
+
+
 def test_captions_citations_and_the_title_take_the_form_of_pandoc() -> None:
     text = paper.to_pandoc(_REPORT, _REFERENCES, date="2026-01-02")
     head, body = text.removeprefix("---\n").split("\n---\n")

@@ -58,3 +58,26 @@ def test_the_report_says_how_its_intervals_are_made() -> None:
     results = text.split("## Results")[1].split("### Class by class")[0]
     assert "computed by Wilson's formula (Wilson, 1927)" in results
     assert "1,000 bootstrap resamples of the test images (Efron, 1979)" in results
+
+
+@pytest.mark.parametrize(
+    ("backend", "key", "name"),
+    [
+        ("tensorflow", "abadi2016", "TensorFlow"),
+        ("jax", "bradbury2018", "JAX"),
+        ("torch", "paszke2019", "PyTorch"),
+        ("openvino", None, None),
+    ],
+)
+def test_the_programs_that_the_run_used_are_cited(
+    backend: str, key: str | None, name: str | None
+) -> None:
+    used = {**_USED, "keras_backend": backend, "scikit-learn": "1.9.1"}
+    report = facts(environment=used)
+    cited = references.select(report)
+    assert cited["Keras"].key == "chollet2015"
+    assert cited["scikit-learn"].key == "pedregosa2011"
+    assert (cited["backend"].key if "backend" in cited else None) == key
+    last = render.markdown(report).split("The classifier was trained and evaluated with tlkit")[1]
+    assert (f", which ran on {name} [" in last) == (key is not None)
+    assert "scikit-learn" not in references.select(facts(environment=_USED))

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit._internal.logs import hide_retracing
 from tlkit.models.inspection import probabilities_of
 
 _NAME = "_tlkit_predict_function"
@@ -23,7 +24,8 @@ def own_function(model: keras.Model) -> Iterator[None]:
     users, own = model.predict_function, vars(model).get(_NAME, (None, None))
     model.predict_function = own[0] if own[1] == temperature else None
     try:
-        yield
+        with hide_retracing():
+            yield
     finally:
         vars(model)[_NAME] = (model.predict_function, temperature)
         model.predict_function = users

@@ -262,7 +262,8 @@ def ood_histogram(held_out: np.ndarray, tested: np.ndarray) -> Figure:
     panel.set_xlabel("distance from the training images")
     panel.set_ylabel("share of the images, %")
     panel.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=FONT_SIZE)
+    narrow: dict[str, Any] = {"columnspacing": 1, "handlelength": 1.2, "frameon": False}
+    figure.legend(loc="outside lower center", ncols=3, fontsize=FONT_SIZE, **narrow)
     return finish(figure)
 
 

@@ -11,6 +11,7 @@ _CONFERENCES = {
     "ICLR": "International Conference on Learning Representations (ICLR)",
     "ICML": "International Conference on Machine Learning (ICML)",
     "NeurIPS": "Advances in Neural Information Processing Systems (NeurIPS)",
+    "OSDI": "Symposium on Operating Systems Design and Implementation (OSDI)",
 }
 
 

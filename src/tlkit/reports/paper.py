@@ -1,7 +1,8 @@
 r"""The report as Pandoc's Markdown, from which Pandoc writes LaTeX, PDF or a Word file.
 
-It differs from the report's Markdown in three ways: a caption belongs to its picture or table,
-citations are keys of `references.bib`, and the title is metadata.
+It differs from the report's Markdown in four ways: its sections are in the order of a paper, a
+caption belongs to its picture or table, citations are keys of `references.bib`, and the title is
+metadata.
 """
 
 import datetime
@@ -23,6 +24,10 @@ _FENCE = re.compile(r"`{3,}")
 _RULE = re.compile(r"\| :?-+:? \|")
 _EXTENSIONS = re.compile(r"""(?<!\\)(["'@^]|--|\.\.\.)""")  # special in Pandoc, not in CommonMark
 _HEADER = r"\usepackage{float}\floatplacement{figure}{H}"  # moved ones push tables off a page
+_FIRST = ("Abstract", "Related work", "Data", "Preprocessing", "Model", "Training", "Results")
+"""The sections that a paper begins with, in its order; a report begins with its results."""
+
+_LAST = ("How to use", "How to reproduce", "References")
 _REFERENCES = ("# References", "", "::: {#refs}", ":::", "")
 
 
@@ -42,7 +47,8 @@ def to_pandoc(
         date: The date of the paper; by default today's.
     """
     title, *lines = markdown.split("\n")
-    body = "\n".join(_convert(lines, references)).strip("\n")
+    ordered = [line for section in _arrange(lines) for line in section]
+    body = "\n".join(_convert(ordered, references)).strip("\n")
     day = date or datetime.date.today().isoformat()
     head = _describe(title.removeprefix("# "), authors, day)
     return f"{head}\n\n{body}\n"
@@ -64,12 +70,39 @@ def _describe(title: str, authors: Sequence[str], date: str) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _convert(lines: Sequence[str], references: Sequence[Reference]) -> Iterator[str]:
-    fence, after_picture = "", False
+def _arrange(lines: Sequence[str]) -> list[list[str]]:
+    """Return the sections of a report in the order of a paper; others come before the last ones.
+
+    The abstract loses its list of numbers, which its sentences state.
+    """
+    sections: list[list[str]] = [[]]  # the first is what precedes all headings
+    for line, is_code in _mark_code(lines):
+        if line.startswith("## ") and not is_code:
+            sections.append([])
+        sections[-1].append(line)
+    before, *sections = sections
+    places = {name: at - len(_FIRST) for at, name in enumerate(_FIRST)}
+    places |= {name: 1 + at for at, name in enumerate(_LAST)}
+    sections.sort(key=lambda each: places.get(each[0].removeprefix("## "), 0))
+    if sections and sections[0][0] == "## Abstract":
+        sections[0] = [line for line in sections[0] if not line.startswith("- ")]
+    return [before, *sections]
+
+
+def _mark_code(lines: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """Yield each line, and whether it belongs to a block of code."""
+    fence = ""
     for line in lines:
         mark = _FENCE.match(line)
+        yield line, bool(fence or mark)
         if fence or mark:
             fence = "" if line == fence else fence or (mark[0] if mark else "")
+
+
+def _convert(lines: Sequence[str], references: Sequence[Reference]) -> Iterator[str]:
+    after_picture = False
+    for line, is_code in _mark_code(lines):
+        if is_code:
             yield line
             continue
         if line == "## References":

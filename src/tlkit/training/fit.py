@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from typing_extensions import override
 
+from tlkit._internal.logs import hide_retracing
 from tlkit.caching import batching
 from tlkit.caching import plan as caching_plan
 from tlkit.caching.plan import FrozenPart
@@ -103,7 +104,7 @@ def fit_whole(
     images, labels = source if arrays else (source, None)
     is_held_out = batches.is_arrays(validation_data)
     try:
-        with precision.compute_in(model, phase.precision):
+        with precision.compute_in(model, phase.precision), hide_retracing():
             model.fit(
                 images,
                 labels,
