@@ -114,19 +114,17 @@ def describe(found: BackboneSearch, row: ProbedBackbone) -> dict:
 def table(rows: Sequence[dict]) -> str:
     """Return a line for each backbone on each set."""
     lines = [
-        "| data | backbone | px | ends after | probe | test | ms an image | MB | |",
-        "|---|---|---:|---|---:|---:|---:|---:|---|",
+        "| data | backbone | px | ends after | probe | test | ms an image | MB |",
+        "|---|---|---:|---|---:|---:|---:|---:|",
     ]
     for name in SIZES:
         group = [row for row in rows if row["data"] == name]
-        best = max(row["test"] for row in group)
         for row in group:
-            behind = 100 * (best - row["test"])
-            note = f"recommended: {behind:.1f} points behind the best" if row["recommended"] else ""
+            backbone = f"**`{row['backbone']}`**" if row["recommended"] else f"`{row['backbone']}`"
             lines.append(
-                f"| {name} | `{row['backbone']}` | {row['size']} | `{row['layer']}` | "
+                f"| {name} | {backbone} | {row['size']} | `{row['layer']}` | "
                 f"{100 * row['probed']:.1f} % | {100 * row['test']:.1f} % | {row['ms']:.2f} | "
-                f"{row['mb']:.2f} | {note} |"
+                f"{row['mb']:.2f} |"
             )
     seconds = {row["data"]: row["seconds"] for row in rows}
     took = ", ".join(f"{name} {each:.0f} s" for name, each in seconds.items())

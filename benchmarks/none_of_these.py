@@ -25,7 +25,7 @@ from tlkit.data import ImageDataset
 from tlkit.training import ood_detector, solvers
 
 SCORES = ("max. softmax", "energy", "nearest neighbour", "relative Mahalanobis", "Mahalanobis")
-NAMES = (*SCORES, "tlkit")
+NAMES = ("tlkit", *SCORES)
 _TRAIN, _TEST = 6000, 3000
 Scorer = dict[str, Callable[[np.ndarray], np.ndarray]]
 
@@ -33,15 +33,15 @@ Scorer = dict[str, Callable[[np.ndarray], np.ndarray]]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table."""
     options = _options(arguments)
-    print(f"| images | none of the classes | {' | '.join(NAMES)} | kept |")
-    print(f"|---|---|{'---:|' * len(NAMES)}---:|")
+    print(f"| images | none of the classes | tlkit | kept | {' | '.join(SCORES)} |")
+    print(f"| --- | --- | {' | '.join(['---:'] * (len(NAMES) + 1))} |")
     for weights in ("imagenet", "starter"):
         for name in ("flowers227", "mnist", "fashion_mnist"):
             found = features(options, name, weights)
             for other, rows in compare(found).items():
                 cells = [f"{rows[each][0]:.3f} ({100 * rows[each][1]:.0f} %)" for each in NAMES]
-                kept = f"{100 * rows['kept'][0]:.1f} %"
-                print(f"| {name}, {weights} | {other} | {' | '.join(cells)} | {kept} |", flush=True)
+                cells.insert(1, f"{100 * rows['kept'][0]:.1f} %")
+                print(f"| {name}, {weights} | {other} | {' | '.join(cells)} |", flush=True)
 
 
 def compare(found: dict[str, np.ndarray]) -> dict[str, dict[str, tuple[float, float]]]:

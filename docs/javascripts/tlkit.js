@@ -1,4 +1,4 @@
-// What is wider than the page scrolls inside itself: let the keyboard reach it, too.
+// What is wider than the page breaks, or scrolls inside itself, where the keyboard reaches it, too.
 (() => {
   const names = {
     ".md-typeset__scrollwrap": "Table, scrolls sideways",
@@ -17,6 +17,16 @@
       });
     }
   };
+  // A long name in a table may break after an underscore or an equals sign; what is copied stays the same.
+  const allowBreaks = () => {
+    document.querySelectorAll("td code").forEach((each) => {
+      const parts = each.textContent.split(/(?<=[_=:])(?=\w)/);
+      if (parts.length > 1 && !each.children.length) {
+        each.replaceChildren(...parts.flatMap((part) => [part, document.createElement("wbr")]));
+      }
+    });
+  };
+  addEventListener("load", allowBreaks);
   addEventListener("load", mark);
   addEventListener("resize", mark);
 })();

@@ -180,7 +180,7 @@ def _panels(count: int, columns: int, size: tuple[float, float]) -> tuple[Figure
     """Return a figure and its panels, each of this width and height in inches."""
     rows = math.ceil(count / columns)
     width, height = size
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    figure = Figure(figsize=(width * columns, height * rows), layout="compressed")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for empty in panels[count:]:
         empty.remove()
