@@ -31,4 +31,8 @@ def test_many_models_in_a_process_are_evaluated_without_advice(
         backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(width, 3)])
         model = tlkit.build_classifier(backbone, 2, pixels=(0, 1))
         tlkit.evaluate(model, (images, labels))
+        tlkit.embed(model, images)
+        tlkit.fit_ood(model, (np.repeat(images, 5, axis=0), np.repeat(labels, 5)))
+        tlkit.ood_scores(model, images)
+        tlkit.evaluation.audit(model, (np.repeat(images, 5, axis=0), np.repeat(labels, 5)))
     assert not [each for each in caplog.records if "retracing" in each.getMessage()]

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments, user_warnings
+from tlkit._internal.logs import hide_retracing
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.variables import temporary_seed
 from tlkit.caching.cache import Cache
@@ -163,7 +164,9 @@ def embed(
     )
 
     def read(block: np.ndarray) -> np.ndarray:
-        return np.asarray(reader.predict(block, batch_size=batch_size, verbose=0), "float32")
+        with hide_retracing():
+            found = reader.predict(block, batch_size=batch_size, verbose=0)
+        return np.asarray(found, "float32")
 
     return run_in_order(model, blocks, read)
 

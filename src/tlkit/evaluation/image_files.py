@@ -17,6 +17,7 @@ from tlkit.data.image_files import find_images
 from tlkit.errors import Argument, ConfigError, DataError
 from tlkit.evaluation.file_classifier import FileClassifier, checked, from_model
 from tlkit.evaluation.prediction_sets import find_threshold, scores_of, select_classes
+from tlkit.models import own_predictions
 from tlkit.models.inspection import features_of
 from tlkit.training.ood_detector import KEPT
 
@@ -175,7 +176,7 @@ def embed_files(
         DataError: There are no images, or no image can be read.
     """
     settings: dict[str, Any] = {"fit": fit, "white": white, "batch_size": batch_size}
-    reader = checked(model, features_of(model).predict_on_batch)
+    reader = checked(model, partial(own_predictions.run_on_batch, features_of(model)))
     known = replace(from_model(model), run=reader)
     for path, row, problem in _run(known, files, on_progress, **settings):
         yield FileFeatures(path=path, features=row, problem=problem)

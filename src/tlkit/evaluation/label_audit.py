@@ -24,6 +24,7 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import Argument, ConfigError, DataError
 from tlkit.evaluation.head_features import HeadFeatures
 from tlkit.models.inspection import class_names, head_of, is_multi_label
+from tlkit.models.own_predictions import run_on_batch
 from tlkit.training import feature_arrays, solvers
 from tlkit.training.inputs import validate
 
@@ -245,7 +246,7 @@ def read_features(
     reader = keras.Model(model.inputs[0], head_of(model).input)
     features, labels = [], []
     for chunk in chunks.read_chunks(data, rows=batch_size, rank=len(model.input_shape)):
-        features.append(np.asarray(reader.predict_on_batch(chunk.images)))
+        features.append(np.asarray(run_on_batch(reader, chunk.images)))
         labels.append(batches.label_indices(chunk.labels))
         if progress is not None:
             total = len(data[0]) if batches.is_arrays(data) else None

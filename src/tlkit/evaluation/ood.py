@@ -18,6 +18,7 @@ from tlkit.data.unlabelled import Images
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.evaluator import embed
 from tlkit.models.inspection import features_of, probabilities_of
+from tlkit.models.own_predictions import run_on_batch
 from tlkit.training import ood_detector
 from tlkit.training.inputs import validate
 from tlkit.training.ood_detector import KEPT, OODDetector
@@ -168,7 +169,7 @@ def read_scores(model: keras.Model) -> Callable[[np.ndarray], np.ndarray] | None
     both = keras.Model(model.inputs[0], [model.outputs[0], features_of(model).outputs[0]])
 
     def run(images: np.ndarray) -> np.ndarray:
-        probabilities, features = map(np.asarray, both.predict_on_batch(images))
+        probabilities, features = map(np.asarray, run_on_batch(both, images))
         return np.concatenate([probabilities, found.score(features)[:, None]], axis=1)
 
     return run

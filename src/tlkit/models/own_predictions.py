@@ -31,6 +31,17 @@ def own_function(model: keras.Model) -> Iterator[None]:
         model.predict_function = users
 
 
+def run_on_batch(reader: keras.Model, images: Any) -> Any:
+    """Return the outputs of `predict_on_batch` of a model that tlkit has made, such as a reader.
+
+    Args:
+        reader: The model, which is compiled by its first call.
+        images: The images.
+    """
+    with hide_retracing():
+        return reader.predict_on_batch(images)
+
+
 def predict(model: keras.Model, images: Any, *, batch_size: int) -> np.ndarray:
     """Return the probabilities of `model.predict`, `(count, classes)`."""
     with own_function(model):

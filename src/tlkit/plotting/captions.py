@@ -23,6 +23,7 @@ LINE_LENGTH = 19
 BOLD_LENGTH = LINE_LENGTH - 2
 """Characters in a line of bold text."""
 
+_LINE = 0.155  # inches of a line of a caption
 _GAP = 0.1  # inches between the captions of two panels
 _MIN_RANGE = 1e-12
 _MAX_NAMED = 3  # classes in a caption
@@ -165,6 +166,30 @@ def write_lines(panel: Any, lines: Sequence[str], *, wrong: bool) -> None:
     panel.set(xticks=[], yticks=[])
     for edge in panel.spines.values():
         edge.set(color=WRONG if wrong else "0.8", linewidth=3 if wrong else 0.8)
+
+
+def fit_height(
+    figure: Figure, panels: Sequence[Any], columns: int, *, num_images: int = 1, more: float = 0.0
+) -> None:
+    """Make a figure as tall as its images and their captions.
+
+    Args:
+        figure: The figure; its height is changed.
+        panels: The panels with captions.
+        columns: How many of them are in a row.
+        num_images: The number of images below each caption.
+        more: Inches of what else is in the figure.
+    """
+    counts = [*map(_count_lines, panels)]
+    rows = [max(counts[at : at + columns]) for at in range(0, len(counts), columns)]
+    figure.set_figheight(more + sum(num_images * PANEL + _LINE * count for count in rows))
+
+
+def _count_lines(panel: Any) -> int:
+    """Return how many lines the captions of a panel have, with one between two images' captions."""
+    below = panel.get_xlabel()
+    texts = (panel.get_title(), below, below and "-")
+    return sum(1 + text.count("\n") for text in texts if text)
 
 
 def fit_captions(figure: Figure, columns: int) -> Figure:

@@ -14,6 +14,7 @@ from tlkit.data import batches
 from tlkit.data.batches import Data
 from tlkit.errors import DataError
 from tlkit.models.inspection import class_names, head_of, is_multi_label
+from tlkit.models.own_predictions import run_on_batch
 from tlkit.plotting.captions import FONT_SIZE, WIDTH
 from tlkit.plotting.figure import Figure
 from tlkit.plotting.labels import display_width, finish, shorten_names
@@ -140,7 +141,7 @@ def _read_features(
     for at in range(0, len(chosen), _BATCH_SIZE):
         if features and time.monotonic() > end:
             break
-        features.append(np.asarray(reader.predict_on_batch(images[chosen[at : at + _BATCH_SIZE]])))
+        features.append(np.asarray(run_on_batch(reader, images[chosen[at : at + _BATCH_SIZE]])))
     return np.concatenate(features)
 
 

@@ -22,6 +22,7 @@ from tlkit.plotting.captions import (
     PANEL,
     WIDTH,
     fit_captions,
+    fit_height,
     to_drawable,
     wrap,
     write_caption,
@@ -35,10 +36,6 @@ from tlkit.training.inputs import true_labels, validate_arrays
 
 Choice = Literal["confident", "per_class", "random", "worst", "wrong"]
 """Which images `prediction_grid` draws."""
-
-
-_CAPTION = 0.6  # inches
-_LINE = 0.16  # inches of a line of the name below an image
 
 
 @check_arguments
@@ -102,8 +99,7 @@ def prediction_grid(
     rows = predict(model, shown) if probabilities is None else probabilities[chosen]
     bounds = value_range(model) or (float(shown.min()), float(shown.max()))
     columns = min(columns, len(chosen))
-    size = (PANEL * max(columns, 2) / columns, PANEL + _CAPTION)
-    figure, panels = _panels(len(chosen), columns, size)
+    figure, panels = _panels(len(chosen), columns)
     for panel, image, index, row in zip(panels, shown, chosen, rows, strict=True):
         pixels = to_drawable(image, bounds)
         panel.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -111,6 +107,7 @@ def prediction_grid(
             write_caption(panel, names[truth[index]], names[row.argmax()], float(row.max()))
         else:
             write_label_sets(panel, names, truth[index], row, least)
+    fit_height(figure, panels, columns)
     return fit_captions(finish(figure), columns)
 
 
@@ -147,14 +144,13 @@ def audit_grid(audit: Audit, data: Data, *, count: int = 12, columns: int = 3) -
         raise DataError("`audit` must have at least 1 suspect to draw, got none.")
     columns = min(columns, len(suspects))
     captions = [_describe_suspect(suspect) for suspect in suspects]
-    num_lines = 1 + max(name.count("\n") for name, *_ in captions)
-    size = (PANEL * max(columns, 2) / columns, PANEL + _CAPTION + _LINE * num_lines)
-    figure, panels = _panels(len(suspects), columns, size)
+    figure, panels = _panels(len(suspects), columns)
     for panel, suspect, (name, *lines) in zip(panels, suspects, captions, strict=True):
         pixels = to_drawable(np.asarray(images[suspect.index]))
         panel.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         write_lines(panel, lines, wrong=True)
         panel.set_xlabel(name, fontsize=FONT_SIZE)
+    fit_height(figure, panels, columns)
     return fit_captions(finish(figure), columns)
 
 
@@ -176,11 +172,10 @@ def check_probabilities(probabilities: np.ndarray | None, shape: tuple[int, int]
         raise DataError(f"`probabilities` must have shape {shape}, got {found}.")
 
 
-def _panels(count: int, columns: int, size: tuple[float, float]) -> tuple[Figure, Any]:
-    """Return a figure and its panels, each of this width and height in inches."""
+def _panels(count: int, columns: int) -> tuple[Figure, Any]:
+    """Return a figure and its panels."""
     rows = math.ceil(count / columns)
-    width, height = size
-    figure = Figure(figsize=(width * columns, height * rows), layout="compressed")
+    figure = Figure(figsize=(PANEL * max(columns, 2), PANEL * rows), layout="compressed")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for empty in panels[count:]:
         empty.remove()

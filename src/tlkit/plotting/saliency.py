@@ -25,6 +25,7 @@ from tlkit.plotting import saliency_maps
 from tlkit.plotting.captions import (
     FONT_SIZE,
     PANEL,
+    fit_height,
     name_classes,
     to_drawable,
     write_caption,
@@ -196,6 +197,8 @@ def grad_cam_grid(
         else:
             write_caption(above, names[truth[index]], name, share)
         _draw_overlay(below, pixels, image_heat)
+    captioned = [above for above, _ in panels]
+    fit_height(figure, captioned, columns, num_images=2, more=_SCALE_HEIGHT)
     return finish(figure)
 
 

@@ -15,6 +15,7 @@ from tlkit._internal.variables import restore_on_exit
 from tlkit.data.batches import Inputs, batches
 from tlkit.errors import DataError
 from tlkit.models.freezing import find_batchnorm
+from tlkit.models.own_predictions import run_on_batch
 
 
 class ReestimateBatchNorm(keras.callbacks.Callback):
@@ -128,7 +129,7 @@ def _reestimate(
     squares = [np.zeros(layer.moving_mean.shape) for layer in layers]
     with _set_zero_momentum(layers), restore_on_exit(_changed_by_training_mode(forward.inner)):
         for batch in images:
-            forward.predict_on_batch(batch)
+            run_on_batch(forward, batch)
             weight = len(keras.tree.flatten(batch)[0])
             count += weight
             for layer, mean, square in zip(layers, means, squares, strict=True):
