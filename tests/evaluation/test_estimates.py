@@ -1,7 +1,11 @@
+import math
+
+import numpy as np
 import pytest
 
 from tlkit.errors import DataError
 from tlkit.evaluation import Spread
+from tlkit.evaluation.estimates import Estimate
 
 
 def test_a_spread_is_a_median_with_its_range() -> None:
@@ -11,3 +15,19 @@ def test_a_spread_is_a_median_with_its_range() -> None:
     assert Spread.from_values([1.01, 1.02]).format(1, 1) == "1.0"
     with pytest.raises(DataError):
         Spread.from_values([])
+
+
+def test_an_estimate_over_runs_and_images_includes_the_chance_in_both() -> None:
+    images = np.arange(400) % 4 == 0
+    equal = Estimate.from_runs(np.array([images, images], int))
+    assert equal == Estimate.from_images(images.astype(int))
+    assert Estimate.from_runs(np.array([images], int)) == equal
+    runs = np.array([np.ones(400), np.zeros(400)], int)  # all images alike in each run
+    assert Estimate.from_runs(runs) == Estimate.from_values([1.0, 0.0])
+    both = Estimate.from_runs(np.array([images, np.zeros(400)], int))
+    assert both.mean == 0.125
+    over_runs = Estimate.from_values([0.25, 0.0]).interval
+    over_images = Estimate.from_images(images / 2).interval
+    assert both.interval == pytest.approx(math.hypot(over_runs, over_images))
+    with pytest.raises(DataError, match="`values`"):
+        Estimate.from_runs(np.zeros(3))

@@ -124,7 +124,7 @@ def test_a_stopped_comparison_goes_on_where_it_was(
     monkeypatch.setattr(comparison, "_evaluate", measure)
     named = {"a": recipes.fast(), "b": recipes.fast()}
     how: dict[str, Any] = {"seeds": 2, "folder": tmp_path / "kept"}
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=r"after 3 of 4 runs\. The same call goes on\."):
         tlkit.experiments.compare(named, digits, **how)
     capsys.readouterr()
     found = tlkit.experiments.compare(named, digits, **how)
@@ -135,6 +135,43 @@ def test_a_stopped_comparison_goes_on_where_it_was(
     again = tlkit.experiments.compare(named, digits, verbose=False, **how)
     assert again == found
     assert len(trained) == 5
+
+
+def test_a_difference_that_depends_on_the_seed_has_a_wide_interval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gains = iter([0.0552, 0.0043, -0.0236])
+
+    def measure(name: str, split: Split) -> tuple[dict[str, float], np.ndarray]:
+        measured = dict.fromkeys(("loss", "seconds", "model_bytes", "num_parameters"), 1.0)
+        share = 0.5 + (next(gains) if name == "b" else 0.0)
+        correct = np.arange(10_000) < share * 10_000
+        return {"accuracy": float(correct.mean()), **measured}, correct
+
+    monkeypatch.setattr(recipes.Recipe, "train", lambda self, *_, **__: self.name)
+    monkeypatch.setattr(comparison, "_evaluate", measure)
+    named = {"a": recipes.fast(), "b": recipes.fast()}
+    found = tlkit.experiments.compare(named, tlkit.datasets.digits(), verbose=False)
+    second = found.recipes[1]
+    assert second.accuracies == pytest.approx((0.5552, 0.5043, 0.4764))
+    assert second.difference is not None
+    assert second.difference.mean == pytest.approx(0.012, abs=1e-4)
+    assert second.difference.interval == pytest.approx(0.099, abs=0.002)  # by Student's t
+    assert "± 95 % interval over seeds and test images" in str(found)
+
+
+def test_splits_with_the_same_test_images_are_not_widened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    digits = tlkit.datasets.digits()
+    splits = [digits.limited(100, seed=seed) for seed in range(3)]
+    copied = replace(digits.test, images=digits.test.images.copy())
+    splits.append(replace(splits[0], test=copied))
+    found, _ = _compare_fakes(monkeypatch, splits)
+    difference = found.recipes[1].difference
+    gains = np.arange(len(digits.test)) % 4 == 2
+    assert difference is not None
+    assert difference.interval == pytest.approx(1.96 * gains.std(ddof=1) / math.sqrt(len(gains)))
 
 
 @pytest.mark.parametrize(("seeds", "is_warned"), [(1, False), (2, True), (3, True), (5, False)])
@@ -151,7 +188,7 @@ def test_few_runs_have_a_warning_and_a_range(
     monkeypatch.setattr(comparison, "_evaluate", measure)
     named = {"a": recipes.fast(), "b": recipes.fast()}
     found = tlkit.experiments.compare(named, tlkit.datasets.digits(), seeds=seeds, verbose=False)
-    words = f"{seeds} runs are too few for a useful interval of the mean accuracy: use 5 or more"
+    words = f"{seeds} runs are too few for a useful interval of the mean accuracy"
     assert (words in str(found)) == is_warned
     if seeds == 3:
         assert "12.0 (10.0 to 30.0)" in str(found)

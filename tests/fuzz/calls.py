@@ -183,6 +183,7 @@ FUNCTIONS: dict[str, Callable[[World], Arguments]] = {
         "folds": 2,
     },
     "evaluation.estimates.Estimate.from_images": _settings(values=[1.0, 2.0]),
+    "evaluation.estimates.Estimate.from_runs": _settings(values=np.array([[1.0, 2.0]])),
     "evaluation.estimates.Estimate.from_splits": _settings(values=[1.0, 2.0], test_share=0.2),
     "evaluation.estimates.Estimate.from_values": _settings(values=[1.0, 2.0]),
     "evaluation.estimates.Spread.from_values": _settings(values=[1.0, 2.0]),

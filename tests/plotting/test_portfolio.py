@@ -3,6 +3,7 @@ import itertools
 
 import keras
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 
 import tlkit
@@ -35,10 +36,11 @@ def test_the_picture_frames_each_image_by_whether_its_prediction_is_correct(
     assert {"50 %", "40 to 60 %", "3 s", "Letters"} <= {each.get_text() for each in figure.texts}
 
 
+@pytest.mark.parametrize("title", ["a long title of words " * 9, "MNIST WITH MOBILENETV2: MWMW"])
 def test_long_titles_stay_left_of_the_images_and_do_not_overlap(
-    model: keras.Model, noise: tuple[np.ndarray, np.ndarray]
+    model: keras.Model, noise: tuple[np.ndarray, np.ndarray], title: str
 ) -> None:
-    figure = _draw(model, noise, title="a long title of words " * 9, task="a long task " * 40)
+    figure = _draw(model, noise, title=title, task="a long task " * 40)
     figure.savefig(io.BytesIO())
     boxes = [each.get_window_extent() for each in figure.texts]
     left = min(panel.get_window_extent().x0 for panel in figure.axes)

@@ -81,3 +81,36 @@ def test_the_programs_that_the_run_used_are_cited(
     last = render.markdown(report).split("The classifier was trained and evaluated with tlkit")[1]
     assert (f", which ran on {name} [" in last) == (key is not None)
     assert "scikit-learn" not in references.select(facts(environment=_USED))
+
+
+def _compared(*, difference: float, interval: float) -> str:
+    other = {"name": "fast", "accuracy": 0.9 - difference, "interval": (0.8, 0.95), "loss": 0.3}
+    other |= {"difference": difference, "difference_interval": interval, "p_value": 0.01}
+    worse = {**other, "name": "plain", "accuracy": 0.1, "difference": 0.8}
+    return render.markdown(facts(others=[other, worse]))
+
+
+@pytest.mark.parametrize(
+    ("difference", "interval", "words"),
+    [
+        (-0.05, 0.02, "5.0 percentage points more than this one. It is the better choice"),
+        (-0.05, 0.07, "5.0 percentage points more than this one. The difference may be chance."),
+        (0.05, 0.02, "5.0 percentage points less than this one.\n"),
+    ],
+)
+def test_the_discussion_names_the_best_of_the_other_classifiers(
+    difference: float, interval: float, words: str
+) -> None:
+    discussion = _compared(difference=difference, interval=interval).split("## Discussion")[1]
+    start = "The most accurate of the other classifiers on the same images, fast, reaches "
+    assert start in discussion
+    assert words in discussion.split(start)[1].split("## ")[0]
+
+
+def test_a_comparison_cites_its_interval_and_its_test() -> None:
+    text = _compared(difference=0.05, interval=0.02)
+    assert "Bonett" in text.split("## References")[1]
+    assert "McNemar" in text.split("## References")[1]
+    alone = render.markdown(facts()).split("## References")[1]
+    assert "Bonett" not in alone
+    assert "author = {F. Chollet and others}" in references.to_bibtex(facts(environment=_USED))

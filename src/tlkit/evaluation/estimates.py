@@ -58,6 +58,28 @@ class Estimate:
 
     @classmethod
     @check_arguments
+    def from_runs(cls, values: np.ndarray) -> "Estimate":
+        """Return the estimate of a mean over runs and test images, from a value for each pair.
+
+        The interval includes the chance in both: its square is the sum of the squares of the
+        interval over images, of the mean of the runs, and of that over runs, by Student's t. If all
+        runs are equal, or there is one, it is that over images.
+
+        Args:
+            values: Such as whether each image is classified correctly, `(runs, images)`.
+
+        Examples:
+            >>> Estimate.from_runs(np.array([[1, 0, 1, 1], [1, 0, 1, 1]])).format(1, 2)
+            '0.75 ± 0.49'
+        """
+        found = arrays.check_numbers("values", values, 2)
+        over_images = cls.from_images(found.mean(axis=0))
+        over_runs = cls.from_values(found.mean(axis=1).tolist())
+        both = (over_images.interval, over_runs.interval if len(found) > 1 else 0.0)
+        return cls(mean=over_images.mean, interval=math.hypot(*both))
+
+    @classmethod
+    @check_arguments
     def from_splits(cls, values: Sequence[float], *, test_share: float) -> "Estimate":
         """Return the estimate from one value for each of several random splits of the same images.
 

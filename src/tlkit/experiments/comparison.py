@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from tlkit._internal.tables import build_table, render_text
 from tlkit._internal.temporaries import temporary_folder
 from tlkit._internal.text import duration, plural
 from tlkit.caching.cache import DEFAULT, Cache
-from tlkit.caching.progress import CacheProgress
+from tlkit.caching.progress import CacheProgress, show_waiting
 from tlkit.data.splits import Split
 from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation.estimates import Estimate, Spread
@@ -27,6 +27,7 @@ from tlkit.evaluation.evaluator import evaluate
 from tlkit.experiments.measured_runs import MeasuredRun, MeasuredRuns
 from tlkit.experiments.memory_use import measure_memory
 from tlkit.experiments.recipe import Recipe
+from tlkit.experiments.split_csv import list_digests
 from tlkit.experiments.trained import Trained
 from tlkit.models.saving import save
 
@@ -42,6 +43,7 @@ class ComparedRecipe:
     Attributes:
         name: The recipe's name.
         accuracy: Accuracy on the test images, 0 to 1; the interval is that over the runs.
+        accuracies: The accuracy of each run, in the order of the seeds or splits.
         difference: The accuracy minus that of the first recipe, with an interval that includes the
             choice of the test images; None for the first. See `compare`.
         loss: Mean cross-entropy on the test images, in nats.
@@ -53,6 +55,7 @@ class ComparedRecipe:
 
     name: str
     accuracy: Estimate
+    accuracies: tuple[float, ...]
     difference: Estimate | None
     loss: Estimate
     seconds: Spread
@@ -108,10 +111,11 @@ class Comparison:
         """Return the number of runs and the meaning of the intervals, one line each."""
         runs, first = plural(self.seeds, "run"), self.recipes[0].name
         on, over = " on one split", " over the seeds"
-        paired, unsure = ", ± 95 % interval over the test images", "of the mean accuracy"
+        both = "seeds and test images" if self.seeds > 1 else "test images"
+        paired = f", ± 95 % interval over {both}"
         if self.splits > 1:
             on, over = ", a split and a seed each", ""
-            paired, unsure = " on the same split", "of the mean accuracy and the difference"
+            paired = " on the same split"
         lines = [
             f"{self.images}, {runs} each{on}: mean ± 95 % interval{over}",
             "seconds, memory and file: median (lowest to highest)",
@@ -119,7 +123,8 @@ class Comparison:
         ]
         if 1 < self.seeds < _MIN_RUNS:
             lines.append(
-                f"{runs} are too few for a useful interval {unsure}: use {_MIN_RUNS} or more"
+                f"{runs} are too few for a useful interval of the mean accuracy and the "
+                f"difference: use {_MIN_RUNS} or more"
             )
         return lines
 
@@ -151,15 +156,16 @@ def compare(
 
     On one split, the intervals of accuracy and loss describe the variation over seeds only: a
     recipe that always trains the same classifier has ± 0, however few test images there are. The
-    interval of a difference describes the variation over test images: for each image, the share of
-    runs in which one recipe classifies it correctly minus that of the other, averaged over images.
-    On several splits, each run has its own split, and the intervals describe the variation over
-    splits; that of a difference is widened, because the training images of the splits overlap
-    (Nadeau and Bengio, 2003).
+    interval of a difference includes the chance in the seeds and in the test images, as
+    `Estimate.from_runs` adds them up; one run of each recipe says nothing on seeds. So it does on
+    several splits that have the same test images, such as different training images of MNIST. On
+    splits of other kinds, each run has its own test images, and the intervals describe the
+    variation over splits; that of a difference is widened, because the training images of the
+    splits overlap (Nadeau and Bengio, 2003).
 
-    With two to four runs of each recipe, the intervals of accuracy and loss are too wide to say
-    much: Student's t multiplies the standard error of two runs by 12.7, of three by 4.3, and of
-    five by 2.8. The difference over test images does not depend on the number of runs.
+    With two to four runs of each recipe, the intervals are too wide to say much if recipes depend
+    on their seeds: Student's t multiplies the standard error of two runs by 12.7, of three by 4.3,
+    and of five by 2.8.
 
     Args:
         recipes: The recipes to compare; a dict names them, for example one recipe on two backbones.
@@ -180,6 +186,7 @@ def compare(
     Raises:
         ConfigError: `recipes` is empty or two have the same name, or a number is wrong.
         StoreError: Measurements can't be written to the folder, or are damaged.
+        KeyboardInterrupt: Ctrl-C; a folder then holds the measurements of the finished runs.
     """
     named = _name(recipes)
     splits = _repeat(data, seeds)
@@ -190,19 +197,16 @@ def compare(
         "backbone_options": backbone_options,
         "budget": budget,
     }
-    kept = MeasuredRuns(folder, how)
     runs: dict[str, list[MeasuredRun]] = {recipe.name: [] for recipe in named}
-    for seed, split in enumerate(splits):
-        for recipe in named:
-            label = f"{recipe.name}, seed {seed}"
-            found, when = kept.read(recipe, split, seed), ", measured before"
-            if found is None:
-                lines.print(f"{label}: {_describe_progress(runs, len(splits))}")
-                found = _train(recipe, split, seed=seed, cache=cache, verbose=verbose, **how)
-                kept.write(recipe, split, seed, found)
-                when = f" after {found.seconds:.0f} s"
-            lines.print(f"{label}: {_describe_accuracy(found)}{when}")
-            runs[recipe.name].append(found)
+    try:
+        train = partial(_train, cache=cache, verbose=verbose, **how)
+        _fill(runs, named, splits, train, MeasuredRuns(folder, how), lines)
+    except KeyboardInterrupt:
+        done = f"{sum(map(len, runs.values()))} of {plural(len(named) * len(splits), 'run')}"
+        hint = (
+            "Set `folder` to keep them next time." if folder is None else "The same call goes on."
+        )
+        raise KeyboardInterrupt(f"Interrupted after {done}. {hint}") from None
     first = next(iter(runs.values()))
     return Comparison(
         images=splits[0].train.name,
@@ -211,6 +215,7 @@ def compare(
         recipes=tuple(
             ComparedRecipe(
                 name=name,
+                accuracies=tuple(float(row.values["accuracy"] or 0) for row in rows),
                 difference=None if rows is first else _subtract(first, rows, splits),
                 **{key: _estimate(rows, key) for key in rows[0].values},
             )
@@ -219,12 +224,36 @@ def compare(
     )
 
 
-def _train(recipe: Recipe, split: Split, **how: Any) -> MeasuredRun:
+def _fill(
+    runs: Mapping[str, list[MeasuredRun]],
+    named: Sequence[Recipe],
+    splits: Sequence[Split],
+    train: Callable[..., MeasuredRun],
+    kept: MeasuredRuns,
+    lines: CacheProgress,
+) -> None:
+    """Add the runs of all recipes, each read if it was kept, or else trained and kept."""
+    for seed, split in enumerate(splits):
+        for recipe in named:
+            label = f"{recipe.name}, seed {seed}"
+            found, when = kept.read(recipe, split, seed), ", measured before"
+            if found is None:
+                lines.print(f"{label}: {_describe_progress(runs, len(splits))}")
+                found = train(recipe, split, seed=seed)
+                kept.write(recipe, split, seed, found)
+                when = f" after {found.seconds:.0f} s"
+            lines.print(f"{label}: {_describe_accuracy(found)}{when}")
+            runs[recipe.name].append(found)
+
+
+def _train(recipe: Recipe, split: Split, *, verbose: bool, **how: Any) -> MeasuredRun:
     """Train a recipe once, and measure the classifier."""
     keras.backend.clear_session()
     started = time.perf_counter()
-    trained, memory = measure_memory(partial(recipe.train, split.train, **how))
-    values, correct = _evaluate(trained, split)
+    train = partial(recipe.train, split.train, verbose=verbose, **how)
+    trained, memory = measure_memory(train)
+    with show_waiting(f"evaluating {len(split.test):,} test images", verbose=verbose):
+        values, correct = _evaluate(trained, split)
     took = time.perf_counter() - started
     return MeasuredRun({**values, "memory": memory}, correct, took)
 
@@ -273,15 +302,25 @@ def _subtract(
     first: Sequence[MeasuredRun], other: Sequence[MeasuredRun], splits: Sequence[Split]
 ) -> Estimate:
     """Return the difference in accuracy from the first recipe, paired by split or by image."""
-    if _count(splits) == 1:
-        rates = [np.mean([each.correct for each in rows], axis=0) for rows in (first, other)]
-        return Estimate.from_images(rates[1] - rates[0])
+    if _share_test_images(splits):
+        before, after = (np.array([each.correct for each in rows], int) for rows in (first, other))
+        return Estimate.from_runs(after - before)
     gains = [
         float(after.correct.mean() - before.correct.mean())
         for before, after in zip(first, other, strict=True)
     ]
     shares = [len(split.test) / len(split.train) for split in splits]
     return Estimate.from_splits(gains, test_share=statistics.mean(shares))
+
+
+def _share_test_images(splits: Sequence[Split]) -> bool:
+    """Return whether all splits have the same test images in the same order."""
+    different = {id(split.test): split.test for split in splits}
+    if len(different) == 1:
+        return True
+    if len({len(each) for each in different.values()}) > 1:
+        return False
+    return len({tuple(list_digests(each)) for each in different.values()}) == 1
 
 
 def _count(splits: Sequence[Split]) -> int:

@@ -206,7 +206,18 @@ def fit_captions(figure: Figure, columns: int) -> Figure:
     room = figure.bbox.width / columns - _GAP * figure.dpi
     for panel in figure.axes:
         for caption in (panel.title, panel.xaxis.label):
-            width = caption.get_window_extent(renderer).width
-            if width > room:
-                caption.set_fontsize(float(caption.get_fontsize()) * room / width)
+            shrink(caption, room, renderer)
     return figure
+
+
+def shrink(text: Any, room: float, renderer: Any) -> None:
+    """Make the font of a text smaller if it is wider than its room.
+
+    Args:
+        text: The text.
+        room: The width that it may have, in pixels.
+        renderer: What draws it.
+    """
+    width = text.get_window_extent(renderer).width
+    if width > room:
+        text.set_fontsize(float(text.get_fontsize()) * room / width)

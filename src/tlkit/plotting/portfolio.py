@@ -2,15 +2,17 @@
 
 import textwrap
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from tlkit._internal.signatures import check_arguments
 from tlkit.data.batches import Data
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.models.inspection import value_range
-from tlkit.plotting.captions import CORRECT, WRONG, to_drawable
+from tlkit.plotting.captions import CORRECT, WRONG, shrink, to_drawable
 from tlkit.plotting.figure import Figure
 from tlkit.plotting.labels import finish, shorten
 from tlkit.training.inputs import validate_arrays
@@ -19,6 +21,7 @@ _SIZE = (8.0, 4.2)  # inches; 1,200 x 630 pixels at 150 dots per inch, the size 
 _ROWS, _COLUMNS = 3, 4
 _TITLE_LENGTH, _TASK_LENGTH = 24, 40  # characters per line
 _MAX_LINES = 7  # of title and task together
+_LEFT = 0.46  # of the width, where the images begin
 
 
 @check_arguments
@@ -54,7 +57,7 @@ def portfolio_picture(
         figure.text(0.04, height, value, fontsize=17, fontweight="bold", va="top", color=CORRECT)
         figure.text(0.04, height - 0.09, name, fontsize=9.5, va="top", color="0.35")
     grid = figure.add_gridspec(
-        _ROWS, _COLUMNS, left=0.46, right=0.98, top=0.96, bottom=0.04, wspace=0.06, hspace=0.06
+        _ROWS, _COLUMNS, left=_LEFT, right=0.98, top=0.96, bottom=0.04, wspace=0.06, hspace=0.06
     )
     bounds = value_range(model) or (float(images[chosen].min()), float(images[chosen].max()))
     right = _find_correct(evaluation)
@@ -69,7 +72,9 @@ def portfolio_picture(
 
 def _write_text(figure: Figure, title: str, task: str) -> None:
     lines = textwrap.wrap(shorten(title, 2 * _TITLE_LENGTH), _TITLE_LENGTH)
-    figure.text(0.04, 0.95, "\n".join(lines), fontsize=17, fontweight="bold", va="top")
+    written = figure.text(0.04, 0.95, "\n".join(lines), fontsize=17, fontweight="bold", va="top")
+    canvas: Any = FigureCanvasAgg(figure)
+    shrink(written, (_LEFT - 0.06) * figure.bbox.width, canvas.get_renderer())
     below = 0.93 - 0.075 * len(lines)
     wrapped = textwrap.wrap(shorten(task, (_MAX_LINES - len(lines)) * _TASK_LENGTH), _TASK_LENGTH)
     figure.text(0.04, below, "\n".join(wrapped), fontsize=9.5, va="top", color="0.25")

@@ -78,7 +78,7 @@ class Reference:
         return "\n".join([f"@{kind}{{{self.key},", *lines, "}"])
 
     def _list_authors(self) -> str:
-        if not self.link:
+        if not self.link and not self.authors.endswith(" and others"):
             return f"{{{self.authors}}}"  # a group, which has no first name
         return self.authors.replace(", ", " and ")
 

@@ -112,6 +112,22 @@ METHODS = (
         "arXiv:2107.07511",
     ),
     Reference(
+        "bonett2012",
+        "D. G. Bonett, R. M. Price",
+        "Adjusted Wald confidence interval for a difference of binomial proportions based on "
+        "paired data",
+        "Journal of Educational and Behavioral Statistics 37(4)",
+        "doi:10.3102/1076998611411915",
+    ),
+    Reference(
+        "mcnemar1947",
+        "Q. McNemar",
+        "Note on the sampling error of the difference between correlated proportions or "
+        "percentages",
+        "Psychometrika 12(2)",
+        "doi:10.1007/BF02295996",
+    ),
+    Reference(
         "lecun1998",
         "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner",
         "Gradient-based learning applied to document recognition",

@@ -48,6 +48,8 @@ def select(facts: ReportFacts) -> dict[str, Reference]:
         "BatchNormalization": ("ioffe2015", "BatchNormalization" in settings),
         "Wilson": ("wilson1927", True),
         "bootstrap": ("efron1979", bool(facts.evaluation.intervals)),
+        "pairs": ("bonett2012", bool(facts.others)),
+        "McNemar": ("mcnemar1947", bool(facts.others)),
         "calibration": ("guo2017", True),
         "prediction sets": ("sadinle2019", facts.sets is not None),
         "coverage": ("vovk2012", uncertain),
