@@ -181,8 +181,9 @@ def compare(options: argparse.Namespace) -> Row:
     features = open_features(options.work / "killed")
     read = [read_file(file) for file in features.locations]
     found = {
-        name: np.concatenate([each[at] for each in read])
-        for at, name in enumerate(("features", "labels", "digests"))
+        "features": np.concatenate([each for each, _ in read]),
+        "labels": np.concatenate([images.labels for _, images in read]),
+        "digests": np.concatenate([images.digests for _, images in read]),
     }
     heads: dict[str, np.ndarray] = {}
     for solver in SOLVERS:

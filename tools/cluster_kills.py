@@ -81,7 +81,8 @@ def read_all(out: Path) -> tuple[Any, Any]:
     from tlkit.distributed.feature_set import read_file
 
     found = [read_file(file) for file in open_features(out).locations]
-    return np.concatenate([each[2] for each in found]), np.concatenate([each[0] for each in found])
+    digests = np.concatenate([images.digests for _, images in found])
+    return digests, np.concatenate([features for features, _ in found])
 
 
 def _start(folder: Path, out: Path, options: argparse.Namespace) -> subprocess.Popen[str]:

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from tlkit import sources
-from tlkit.data import splits
+from tlkit.data import folder_listing, splits
 from tlkit.data.image_dataset import ImageDataset
+from tlkit.data.split_folders import SplitChoice
 from tlkit.errors import ConfigError, DataError
 
 
@@ -247,3 +248,21 @@ def test_the_splits_of_a_hugging_face_data_set_are_the_split() -> None:
     )
     with pytest.raises(ConfigError, match=r"must have a split named 'train', got \['test'\]"):
         sources.from_huggingface(datasets.DatasetDict(test=rows([0], 4)), image_size=8)
+
+
+@pytest.mark.parametrize("split", ["random", "pool", "auto"])
+def test_a_folder_listed_by_class_is_the_folder(split: SplitChoice, tmp_path: Path) -> None:
+    parts = ("",) if split == "random" else ("train", "test")
+    for at, part in enumerate(parts):
+        _draw(_files(part, start=1000 * at) if part else ["a/1.png", "b/2.png"], tmp_path)
+    place = tmp_path / parts[0]
+    (place / "a" / "notes.txt").write_text("no image")
+    (place / "stray.png").write_bytes(b"")
+    whole = folder_listing.list_folder(tmp_path, split=split)
+    found = list(folder_listing.list_by_class(tmp_path, split=split))
+    for name in ("paths", "labels", "problems"):
+        assert [each for one in found for each in getattr(one, name)] == list(getattr(whole, name))
+    assert {each for one in found for each in one.notices} == {*whole.notices}
+    assert max(map(len, found)) < len(whole)
+    expected = (("train/", "train"), ("test/", "test")) if split == "auto" else ()
+    assert folder_listing.list_parts(tmp_path, split=split) == expected

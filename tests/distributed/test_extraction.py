@@ -88,8 +88,8 @@ def test_features_are_those_of_one_machine_though_a_worker_is_killed(
     assert (found.num_images, found.class_counts) == (60, dict.fromkeys(NAMES, 20))
     assert found.workers[0].peak_bytes > 0
     read = [read_file(file) for file in open_features(out).locations]
-    np.testing.assert_array_equal(np.concatenate([each[2] for each in read]), digests)
-    features = np.concatenate([each[0] for each in read])
+    np.testing.assert_array_equal(np.concatenate([images.digests for _, images in read]), digests)
+    features = np.concatenate([each for each, _ in read])
     np.testing.assert_array_equal(features.view("uint16"), expected.view("uint16"))
 
     again = extract(photos / "photos.parquet", classifier, out=out, **SETTINGS)

@@ -4,13 +4,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from tests.distributed.conftest import NAMES
 
 from tlkit.distributed import feature_files, head
+from tlkit.distributed.drawn_split import DrawnSplit
 from tlkit.distributed.feature_files import FeatureRows
 from tlkit.distributed.shards import Shard, Shards
 from tlkit.distributed.storage import Location
 from tlkit.errors import DataError
+from tlkit.evaluation import compute_metrics
 from tlkit.training import logistic_regression, solvers
 from tlkit.training.solvers import Solver
 
@@ -33,6 +36,7 @@ def _write(
             "float16",
         )
         part.features[:] = features[start:stop]
+        part.contents[:] = _contents(count)[start:stop]
         if start == 0 and unreadable:
             for at in range(0, stop, 5):
                 part.problems[at], kept[at] = "it is empty", False
@@ -41,15 +45,21 @@ def _write(
     return files, features[kept], labels[kept]
 
 
-def _make_shards(files: Sequence[Location], count: int, *, room: int = 10**9) -> Shards:
+def _contents(count: int) -> np.ndarray:
+    return np.random.default_rng(7).integers(0, 2**64, (count, 2), "uint64")
+
+
+def _make_shards(
+    files: Sequence[Location], count: int, *, room: int = 10**9, split: DrawnSplit | None = None
+) -> Shards:
     """Return shards in this process."""
     shares = [tuple(range(first, len(files), count)) for first in range(count)]
-    made = [Shard([files[at] for at in share], NAMES, room) for share in shares]
+    made = [Shard([files[at] for at in share], NAMES, room, split) for share in shares]
 
     def call_all(
         method: str, *given: Any, each: Sequence[Mapping[int, np.ndarray]] | None = None
     ) -> list[Any]:
-        own = [given] * count if each is None else [(one,) for one in each]
+        own = [given] * count if each is None else [(one, *given) for one in each]
         return [getattr(shard, method)(*words) for shard, words in zip(made, own, strict=True)]
 
     return Shards(call_all=call_all, files=tuple(shares))
@@ -70,6 +80,33 @@ def test_a_head_over_shards_is_that_of_one_machine(
     loss, correct = shards.add_up("measure", found) / len(labels)
     assert loss == pytest.approx(expected.loss(features.astype("float32"), labels), abs=1e-5)
     assert correct == pytest.approx(expected.accuracy(features.astype("float32"), labels))
+
+
+@pytest.mark.parametrize("room", [10**9, 0])
+def test_with_a_split_training_images_are_solved_and_others_evaluated(
+    room: int, tmp_path: Path
+) -> None:
+    files, features, labels = _write(tmp_path, 1500, 170, unreadable=False)
+    split = DrawnSplit(test=0.3, validation=0.1, seed=2)
+    drawn = split.divide(_contents(1500))
+    x, y = features[drawn == 0].astype("float32"), labels[drawn == 0]
+    shards = _make_shards(files, 3, room=room, split=split)
+    found = head.solve(shards, "lbfgs", classes=3, seed=1)
+    expected = solvers.lbfgs(x, y, classes=3, seed=1)
+    np.testing.assert_allclose(found.kernel, expected.kernel, atol=1e-5)
+
+    tested, truth = features[drawn == 2].astype("float32"), labels[drawn == 2]
+    probabilities = softmax(found.logits(tested) / 1.5, axis=1)
+    metrics = compute_metrics(truth, probabilities, class_names=NAMES)
+    totals = shards.add_up("evaluate", found, 1.5, "test")
+    np.testing.assert_array_equal(totals.confusion, metrics.confusion)
+    assert totals.losses[0] / totals.count == pytest.approx(metrics.loss, rel=1e-5)
+    starts = range(0, 1500, 170)
+    counts = np.array([(drawn[start : start + 170] == 2).sum() for start in starts])
+    rows = np.array([0, 5, len(truth) - 1])
+    taken, classes = shards.take(rows, part="test", counts=counts)
+    np.testing.assert_array_equal(taken, tested[rows])
+    np.testing.assert_array_equal(classes, truth[rows])
 
 
 def test_rows_are_taken_in_the_order_of_the_manifest(tmp_path: Path) -> None:

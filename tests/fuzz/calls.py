@@ -583,7 +583,7 @@ RESULTS = {
     "experiments.run_comparison.RunComparison",
     "experiments.checksums.VerifiedRun",
     "experiments.trained.Trained",
-    "experiments.runner.ExperimentResult",
+    "experiments.result.ExperimentResult",
     "experiments.sharing.Push",
     "experiments.tables.WrittenTables",
     "reports.facts.ModelFacts",

@@ -443,6 +443,14 @@ def test_the_users_own_split_is_said_with_its_duplicates() -> None:
     assert not re.search(r"\n{3}|[ \t]\n|[^\n]\n#", text)
 
 
+def test_a_split_that_is_drawn_by_content_is_said_with_what_was_not_searched_for() -> None:
+    text = render.markdown(facts(drawn_by_content=True, num_sampled=20))
+    assert "Files with the same content are in the same part of the data" in text
+    assert "- The images were not searched for similar ones." in text
+    assert "show a sample of 20 test images, drawn at random" in text
+    assert not re.search(r"\n{3}|[ \t]\n|[^\n]\n#", text)
+
+
 def test_folds_are_said_with_their_mean() -> None:
     report = facts(
         num_folds=5,

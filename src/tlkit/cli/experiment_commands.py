@@ -21,6 +21,7 @@ from tlkit.cli.options import (
 )
 from tlkit.errors import Argument, ConfigError
 from tlkit.experiments.experiment import Experiment
+from tlkit.experiments.one_machine import require_one_machine
 
 if TYPE_CHECKING:
     import keras
@@ -85,6 +86,7 @@ def probe(
         out: A .png file for a figure.
         cache: Take features from those of earlier commands, and store them for later ones.
     """
+    require_one_machine(experiment, "`tlkit probe`")
     experiment = tlkit.experiments.backbone_choice.prepare(experiment, output.print)
     check_figure(out)
     split = _split(experiment, output)
@@ -145,6 +147,7 @@ def inspect(
         layers: List every layer of the backbone.
     """
     loading = tlkit.experiments.loading
+    require_one_machine(experiment, "`tlkit inspect`")
     if experiment.is_search:
         raise ConfigError(
             Argument("backbones"),

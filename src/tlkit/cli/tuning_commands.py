@@ -16,6 +16,7 @@ from tlkit._internal.text import duration, plural
 from tlkit.cli.options import DEFAULT_OUTPUT, Output, Settings, UseCache, save_figure
 from tlkit.errors import Argument, ConfigError
 from tlkit.experiments.experiment import Experiment
+from tlkit.experiments.one_machine import require_one_machine
 
 if TYPE_CHECKING:
     from tlkit.evaluation import Tuning
@@ -76,6 +77,7 @@ def tune(
         measure: What to optimise, the mean over the folds.
         cache: Take features from those of earlier commands, and store them for later ones.
     """
+    require_one_machine(experiment, "`tlkit tune`")
     _check(experiment)
     loading = tlkit.experiments.loading
     resolved = loading.resolve(replace(experiment, folds=0), output.print)

@@ -59,5 +59,26 @@ def describe_decoders() -> list[str | None]:
     return [PIL.__version__, *map(PIL.features.version, ("libjpeg_turbo", "webp"))]
 
 
+def to_numbers(digests: Iterable[str]) -> np.ndarray:
+    """Return digests in hexadecimal digits as numbers, `(count, 2)`.
+
+    Examples:
+        >>> to_numbers(["01" + 30 * "0"]).tolist()
+        [[1, 0]]
+    """
+    return _to_array(map(bytes.fromhex, digests))
+
+
+def to_text(numbers: np.ndarray) -> list[str]:
+    """Return digests in hexadecimal digits, the inverse of `to_numbers`.
+
+    Examples:
+        >>> to_text(to_numbers(["0f" * 16])) == ["0f" * 16]
+        True
+    """
+    content = np.ascontiguousarray(numbers, "<u8").tobytes()
+    return [content[at : at + _BYTES].hex() for at in range(0, len(content), _BYTES)]
+
+
 def _to_array(digests: Iterable[bytes]) -> np.ndarray:
     return np.frombuffer(b"".join(digests), "<u8").astype("uint64").reshape(-1, 2)

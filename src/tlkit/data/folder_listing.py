@@ -1,6 +1,6 @@
 """List the images of a folder with a subfolder for each class, or a split of such folders."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +47,55 @@ def list_folder(root: Path, *, split: SplitChoice = "auto", any_classes: bool = 
     return replace(whole, notices=[*found.notices, *whole.notices])
 
 
+def list_by_class(root: Path, *, split: SplitChoice = "auto") -> Iterator[Listing]:
+    """Yield the images of each class of each part, so that memory holds the paths of one class.
+
+    Args:
+        root: The folder.
+        split: As for `list_folder`.
+
+    Raises:
+        ConfigError: As for `list_folder`.
+        DataError: The name of a folder can't be written.
+    """
+    classes = _check_folder(root)
+    found = find_split(root, classes, split)
+    if found is None:
+        if split != "random":
+            _refuse_parts(root, classes)
+        _refuse_single(root, classes)
+        places = [("", root, classes)]
+    else:
+        places = [(part, each, _check_folder(each)) for part, each in found.parts.items()]
+    for part, folder, inside in places:
+        strays = _list_classes(folder, [], root)
+        yield replace(strays, notices=[] if found is None else found.notices)
+        for each in inside:
+            listing = _list_classes(folder, [each], root, strays=False)
+            if part in ("", "train"):
+                yield listing
+            else:  # it may lack a class
+                yield replace(listing, problems=[])
+
+
+def list_parts(root: Path, *, split: SplitChoice = "auto") -> tuple[tuple[str, str], ...]:
+    """Return how the paths in each part of a folder begin, and the part; empty without parts.
+
+    Args:
+        root: The folder.
+        split: As for `list_folder`.
+
+    Raises:
+        ConfigError: As for `list_folder`.
+        DataError: The name of a folder can't be written.
+    """
+    found = find_split(root, _check_folder(root), split)
+    if found is None or split == "pool":
+        return ()
+    parts = found.parts.items()
+    return tuple((f"{relative_path(folder, root)}/", part) for part, folder in parts)
+
+
 def _list_part(root: Path, folder: Path, part: str) -> Listing:
     """Return the images of a part; a validation or test part may lack a class."""
     listing = _list_classes(folder, _check_folder(folder), root)
@@ -54,7 +103,9 @@ def _list_part(root: Path, folder: Path, part: str) -> Listing:
     return replace(listing, parts=[part] * len(listing), problems=problems)
 
 
-def _list_classes(folder: Path, classes: Sequence[Path], root: Path) -> Listing:
+def _list_classes(
+    folder: Path, classes: Sequence[Path], root: Path, *, strays: bool = True
+) -> Listing:
     """Return the images in class folders, with paths relative to a root."""
     files: list[Path] = []
     others: list[Path] = []
@@ -63,7 +114,7 @@ def _list_classes(folder: Path, classes: Sequence[Path], root: Path) -> Listing:
         Problem(
             path=naming.escape(relative_path(path, root)), reason="not in the folder of a class"
         )
-        for path in sorted(folder.iterdir())
+        for path in (sorted(folder.iterdir()) if strays else ())
         if path.is_file() and not path.name.startswith(".") and is_image(path)
     ]
     for each in classes:

@@ -95,7 +95,7 @@ def read(
         if reason
     ]
     problems = (*problems, *found)
-    _check_problems(problems, found, len(labels), options)
+    check_problems(problems, found, len(labels), options)
     kept = [i for i in usable if i not in damaged or options.unreadable == "replace"]
     encoded, names = _encode([labels[i] for i in kept], options.class_names, place)
     white, depths = _find_white([scans[i] for i in kept if i not in damaged], options.white)
@@ -187,7 +187,7 @@ def _encode(
     sets = [label for label in labels if isinstance(label, tuple)]
     if not sets:
         single = [str(label) for label in labels]
-        names = _find_class_names(set(single), wanted, place)
+        names = find_class_names(set(single), wanted, place)
         numbers = {each: number for number, each in enumerate(names)}
         return np.asarray([numbers[each] for each in single], dtype="int64"), names
     if len(sets) < len(labels):
@@ -197,12 +197,12 @@ def _encode(
         )
     present = {name for names in sets for name in names}
     known = wanted is not None and not present  # images may all be without a class
-    names = naming.check(wanted or ()) if known else _find_class_names(present, wanted, place)
+    names = naming.check(wanted or ()) if known else find_class_names(present, wanted, place)
     rows = [[name in own for name in names] for own in sets]
     return np.asarray(rows, dtype="uint8"), names
 
 
-def _find_class_names(
+def find_class_names(
     present: Iterable[str], wanted: Sequence[str] | None, place: str
 ) -> tuple[str, ...]:
     """Return the class names whose indices become the labels."""
@@ -224,7 +224,7 @@ def _find_class_names(
     return known
 
 
-def _check_problems(
+def check_problems(
     problems: Sequence[Problem], unusable: Sequence[Problem], count: int, options: ReadOptions
 ) -> None:
     """Raise an error for problems that the options do not allow."""

@@ -15,6 +15,7 @@ from tlkit.distributed.storage import Location, Stamp
 ENDING = ".parquet"
 _THREADS = 16  # for reading the digests of files; they mostly wait
 _SIZE = "features"  # in a file's metadata
+_DESCRIPTION = ("path", "label", "digest", "content", "problem")
 _UNKNOWN = -1  # the time of a file if its store does not tell it
 
 
@@ -26,6 +27,7 @@ class FeatureRows:
         paths: The paths of the images, as in the manifest.
         labels: The class name of each image; None where it is missing.
         digests: The digest of each image, `(count, 2)`; 0 for an unreadable image.
+        contents: The digest of each file's content, `(count, 2)`; 0 for an unreadable image.
         stamps: The size and the time of each image file when it was read, `(count, 2)`.
         features: `(count, size)`; 0 for an unreadable image.
         problems: Why an image is unreadable; empty text for others.
@@ -34,6 +36,7 @@ class FeatureRows:
     paths: list[str]
     labels: list[str | None]
     digests: np.ndarray
+    contents: np.ndarray
     stamps: np.ndarray
     features: np.ndarray
     problems: list[str]
@@ -48,6 +51,7 @@ class FeatureRows:
             paths=paths,
             labels=labels,
             digests=np.zeros((count, 2), "uint64"),
+            contents=np.zeros((count, 2), "uint64"),
             stamps=np.zeros((count, 2), "int64"),
             features=np.zeros((count, size), dtype),
             problems=[""] * count,
@@ -84,9 +88,8 @@ def write(file: Location, rows: FeatureRows) -> None:
     columns = {
         "path": arrow.array(rows.paths, arrow.string()),
         "label": arrow.array(rows.labels or [None] * count, arrow.string()),
-        "digest": arrow.FixedSizeBinaryArray.from_buffers(
-            arrow.binary(16), count, [None, arrow.py_buffer(rows.digests.astype("<u8").tobytes())]
-        ),
+        "digest": _to_column(rows.digests),
+        "content": _to_column(rows.contents),
         "size": arrow.array(rows.stamps[:, 0]),
         "modified": arrow.array(rows.stamps[:, 1]),
         "features": arrow.ListArray.from_arrays(
@@ -108,14 +111,20 @@ def write(file: Location, rows: FeatureRows) -> None:
     file.write(content.getvalue())
 
 
+def _to_column(digests: np.ndarray) -> Any:
+    arrow = require("pyarrow", extra="ray")
+    content = arrow.py_buffer(digests.astype("<u8").tobytes())
+    return arrow.FixedSizeBinaryArray.from_buffers(arrow.binary(16), len(digests), [None, content])
+
+
 def read(file: Location) -> FeatureRows | None:
-    """Return the rows of a file; None if it is missing or damaged.
+    """Return the rows of a file; None if it is missing, damaged, or lacks a column.
 
     Raises:
         OSError: The store can't be reached, or denies access.
     """
     table = _read_columns(file, None)
-    if table is None:
+    if table is None or "content" not in table.column_names:  # of a version without this column
         return None
     features, digests = _to_features(table), _to_digests(table["digest"])
     stamps = [table[name].to_numpy() for name in ("size", "modified")]
@@ -123,6 +132,7 @@ def read(file: Location) -> FeatureRows | None:
         paths=table["path"].to_pylist(),
         labels=table["label"].to_pylist(),
         digests=digests,
+        contents=_to_digests(table["content"]),
         stamps=np.stack(stamps, axis=1),
         features=features,
         problems=[each or "" for each in table["problem"].to_pylist()],
@@ -139,18 +149,59 @@ def read_features(file: Location) -> np.ndarray | None:
     return None if table is None else _to_features(table)
 
 
-def read_training(file: Location) -> tuple[np.ndarray, list[str | None], np.ndarray] | None:
-    """Return features, labels and digests of the readable images of a file; None as for `read`.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Described:
+    """The readable images of a file, without their features.
+
+    Attributes:
+        paths: The path of each image, as in the manifest.
+        labels: The class name of each image; None where it is missing.
+        digests: The digest of each image, `(count, 2)`.
+        contents: The digest of each file's content, `(count, 2)`; None in files of a version that
+            did not write it.
+    """
+
+    paths: list[str]
+    labels: list[str | None]
+    digests: np.ndarray
+    contents: np.ndarray | None
+
+
+def describe(file: Location) -> Described | None:
+    """Return the readable images of a file, without their features; None as for `read`.
 
     Raises:
         OSError: The store can't be reached, or denies access.
     """
-    table = _read_columns(file, ["features", "label", "digest", "problem"])
+    table = _read_columns(file, list(_DESCRIPTION))
+    return None if table is None else _describe(table)
+
+
+def read_training(file: Location) -> tuple[np.ndarray, Described] | None:
+    """Return the features and the readable images of a file; None as for `read`.
+
+    Raises:
+        OSError: The store can't be reached, or denies access.
+    """
+    table = _read_columns(file, ["features", *_DESCRIPTION])
     if table is None:
         return None
-    whole = table["problem"].combine_chunks().is_null().to_numpy(zero_copy_only=False)
-    labels = [label for label, fine in zip(table["label"].to_pylist(), whole, strict=True) if fine]
-    return _to_features(table)[whole], labels, _to_digests(table["digest"])[whole]
+    return _to_features(table)[_find_readable(table)], _describe(table)
+
+
+def _describe(table: Any) -> Described:
+    table = table.filter(table["problem"].is_null())
+    has_content = "content" in table.column_names
+    return Described(
+        paths=table["path"].to_pylist(),
+        labels=table["label"].to_pylist(),
+        digests=_to_digests(table["digest"]),
+        contents=_to_digests(table["content"]) if has_content else None,
+    )
+
+
+def _find_readable(table: Any) -> np.ndarray:
+    return np.asarray(table["problem"].combine_chunks().is_null().to_numpy(zero_copy_only=False))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -193,8 +244,7 @@ def make_index(files: Sequence[Location]) -> Index:
     digests, places = [np.zeros((0, 2), "uint64")], [np.zeros((0, 2), "int32")]
     for number, table in enumerate(tables):
         if table is not None:
-            whole = table["problem"].combine_chunks().is_null().to_numpy(zero_copy_only=False)
-            rows = np.flatnonzero(whole)
+            rows = np.flatnonzero(_find_readable(table))
             digests.append(_to_digests(table["digest"])[rows])
             places.append(np.stack([np.full(len(rows), number), rows], axis=1).astype("int32"))
     known = np.concatenate(digests)

@@ -1,10 +1,10 @@
 """The features of images in a folder of Parquet files, and how they were extracted."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,8 +13,11 @@ from tlkit._internal.text import byte_size, duration, join_first
 from tlkit.data import naming
 from tlkit.data.image_dataset import Problem
 from tlkit.distributed import feature_files
+from tlkit.distributed.feature_files import Described
 from tlkit.distributed.storage import Location, explain, locate
 from tlkit.errors import Argument, ConfigError, DataError
+
+Content = TypeVar("Content")
 
 RECORD = "_features.json"  # readers of Parquet folders ignore names that begin with _
 
@@ -43,7 +46,8 @@ class FeatureSet:
     """The features of the images of a manifest, in Parquet files.
 
     Each file has the columns `path`, `label`, `digest` (of the image and how it is decoded),
-    `size` and `modified` (of the image's file), `features` and `problem`.
+    `content` (a digest of the file as it is), `size` and `modified` (of the image's file),
+    `features` and `problem`.
 
     Attributes:
         folder: The folder of the files.
@@ -90,8 +94,8 @@ class FeatureSet:
             DataError: A file is missing or damaged.
         """
         for file in self.locations:
-            features, labels, _ = read_file(file)
-            yield features, labels
+            features, images = read_file(file)
+            yield features, images.labels
 
     def __str__(self) -> str:
         rate = self.num_computed / max(self.seconds, 1e-9)
@@ -122,14 +126,27 @@ class FeatureSet:
         }
 
 
-def read_file(file: Location) -> tuple[np.ndarray, list[str | None], np.ndarray]:
-    """Return features, labels and digests of the readable images of a file.
+def read_file(file: Location) -> tuple[np.ndarray, Described]:
+    """Return features and description of the readable images of a file.
 
     Raises:
         DataError: The file is missing or damaged.
     """
+    return _read(feature_files.read_training, file)
+
+
+def describe_file(file: Location) -> Described:
+    """Return the readable images of a file, without their features.
+
+    Raises:
+        DataError: The file is missing or damaged.
+    """
+    return _read(feature_files.describe, file)
+
+
+def _read(read: Callable[[Location], Content | None], file: Location) -> Content:
     try:
-        found = feature_files.read_training(file)
+        found = read(file)
         reason = "it is missing or damaged"
     except OSError as error:
         found, reason = None, explain(error)

@@ -13,6 +13,7 @@ from tlkit._internal import arguments, system
 from tlkit._internal.optional import require
 from tlkit._internal.signatures import check_arguments
 from tlkit.distributed import cluster as clusters
+from tlkit.distributed.drawn_split import DrawnSplit
 from tlkit.distributed.feature_set import FeatureSet, open_features
 from tlkit.distributed.shards import Shard, Shards
 from tlkit.errors import Argument, ConfigError, DataError
@@ -62,7 +63,7 @@ def solve_head(
     names = class_names(model)
     with clusters.connect(cluster) as ray:
         devices = clusters.plan_devices(ray.nodes(), workers)
-        shards = _start(ray, found, names, devices)
+        shards = start_shards(ray, found, names, devices)
         solution = solve(shards, solver, classes=len(names), seed=seed)
         loss, correct = shards.add_up("measure", solution)
     head.kernel.assign(solution.kernel)
@@ -137,10 +138,22 @@ def _check(model: keras.Model, features: FeatureSet) -> keras.layers.Dense:
     return head
 
 
-def _start(
-    ray: ModuleType, features: FeatureSet, names: Sequence[str], devices: clusters.Devices
+def start_shards(
+    ray: ModuleType,
+    features: FeatureSet,
+    names: Sequence[str],
+    devices: clusters.Devices,
+    split: DrawnSplit | None = None,
 ) -> Shards:
-    """Start a process for each worker, with a share of the files."""
+    """Start a process for each worker, with a share of the files.
+
+    Args:
+        ray: Ray, connected to the cluster.
+        features: The features.
+        names: The name of each class.
+        devices: The devices of the processes.
+        split: As for `Shard`.
+    """
     locations = features.locations
     count = min(devices.workers, len(locations))
     shares = [tuple(range(first, len(locations), count)) for first in range(count)]
@@ -151,7 +164,7 @@ def _start(
         max_task_retries=-1,
         runtime_env={"env_vars": devices.variables},
     )(Shard)
-    actors = [make.remote([locations[at] for at in share], names, room) for share in shares]
+    actors = [make.remote([locations[at] for at in share], names, room, split) for share in shares]
     return Shards(call_all=partial(_call, ray, actors), files=tuple(shares))
 
 
@@ -162,9 +175,9 @@ def _call(
     *given: Any,
     each: Sequence[Mapping[int, np.ndarray]] | None = None,
 ) -> list[Any]:
-    """Call a method of all actors, with the same arguments or with one argument for each actor."""
+    """Call a method of all actors, with the same arguments, or with one more for each before."""
     errors = require("ray.exceptions", extra="ray")
-    own = [given] * len(actors) if each is None else [(one,) for one in each]
+    own = [given] * len(actors) if each is None else [(one, *given) for one in each]
     asked = [
         getattr(actor, method).remote(*words) for actor, words in zip(actors, own, strict=True)
     ]

@@ -1,15 +1,20 @@
 """Files of features in the processes of a cluster, and sums over all of them."""
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
+from tlkit.data.listings import PARTS
+from tlkit.distributed.drawn_split import DrawnSplit, require_contents
 from tlkit.distributed.feature_set import read_file
 from tlkit.distributed.storage import Location
 from tlkit.errors import DataError
+from tlkit.evaluation.summed_metrics import Totals
 from tlkit.training import logistic_regression
 from tlkit.training.linear import Linear, Moments, blocks
 from tlkit.training.logistic_regression import Sums
@@ -27,12 +32,18 @@ class Shard:
         files: The files.
         class_names: The name of each class.
         max_bytes: How many bytes of features to hold in memory.
+        split: Draws the part of each image; methods use the training images, unless they have an
+            argument `part`, and only training images are held in memory. None uses all images.
     """
 
     def __init__(
-        self, files: Sequence[Location], class_names: Sequence[str], max_bytes: int
+        self,
+        files: Sequence[Location],
+        class_names: Sequence[str],
+        max_bytes: int,
+        split: DrawnSplit | None = None,
     ) -> None:
-        self._files, self._room = tuple(files), max_bytes
+        self._files, self._room, self._split = tuple(files), max_bytes, split
         self._numbers = {name: number for number, name in enumerate(class_names)}
         self._kept: dict[int, Rows] = {}
 
@@ -40,15 +51,16 @@ class Shard:
         """Return how many images each file has."""
         return [len(self._read(number)[1]) for number in range(len(self._files))]
 
-    def take(self, wanted: dict[int, np.ndarray]) -> dict[int, Rows]:
+    def take(self, wanted: dict[int, np.ndarray], part: str = PARTS[0]) -> dict[int, Rows]:
         """Return rows of files, by the number of the file.
 
         Args:
             wanted: The indices of the rows, by the number of the file.
+            part: The part of the images that the indices count.
         """
         found = {}
         for number, rows in wanted.items():
-            features, labels = self._read(number)
+            features, labels = self._read(number, part)
             found[number] = (features[rows].astype("float32"), labels[rows])
         return found
 
@@ -96,30 +108,49 @@ class Shard:
             )
         )
 
+    def evaluate(self, linear: Linear, temperature: float, part: str) -> Totals:
+        """Return what the metrics of a classifier are computed from, summed over a part's images.
+
+        Args:
+            linear: The classifier.
+            temperature: The divisor of its logits.
+            part: The part of the images.
+        """
+        total = Totals.empty(len(self._numbers))
+        for features, labels in self._blocks(part):
+            total.add(labels, softmax(linear.logits(features) / temperature, axis=1))
+        return total
+
     def _add_up(self, measure: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
         return np.asarray(sum(measure(x, labels) for x, labels in self._blocks()))
 
-    def _blocks(self) -> Any:
+    def _blocks(self, part: str = PARTS[0]) -> Any:
         """Yield features in float32 and class indices, a block of images at a time."""
         for number in range(len(self._files)):
-            features, labels = self._read(number)
+            features, labels = self._read(number, part)
             for block in blocks(len(labels)):
                 yield features[block].astype("float32"), labels[block]
 
-    def _read(self, number: int) -> Rows:
-        if number in self._kept:
+    def _read(self, number: int, part: str = PARTS[0]) -> Rows:
+        if part == PARTS[0] and number in self._kept:
             return self._kept[number]
-        features, names, _ = read_file(self._files[number])
-        unknown = {str(name) for name in names if name not in self._numbers}
+        features, images = read_file(self._files[number])
+        unknown = {str(name) for name in images.labels if name not in self._numbers}
         if unknown:
             raise DataError(
                 f"'{self._files[number]}' must have labels that the classifier knows, "
                 f"{list(self._numbers)}, got {sorted(unknown)[:10]}."
             )
-        labels = np.array([self._numbers[str(name)] for name in names], "int64")
-        self._room -= features.nbytes
-        if self._room >= 0:
-            self._kept[number] = features, labels
+        labels = np.array([self._numbers[str(name)] for name in images.labels], "int64")
+        if self._split is not None:
+            contents = require_contents(images, str(self._files[number]))
+            drawn = self._split.divide(contents, images.paths)
+            chosen = drawn == PARTS.index(part)
+            features, labels = features[chosen], labels[chosen]
+        if part == PARTS[0]:
+            self._room -= features.nbytes
+            if self._room >= 0:
+                self._kept[number] = features, labels
         return features, labels
 
 
@@ -147,9 +178,16 @@ class Shards:
             counts[list(numbers)] = found
         return counts
 
-    def take(self, rows: np.ndarray) -> Rows:
-        """Return images by their indices among all images of the manifest."""
-        starts = np.cumsum(self.counts) - self.counts
+    def take(self, rows: np.ndarray, *, part: str = PARTS[0], counts: Any = None) -> Rows:
+        """Return images by their indices.
+
+        Args:
+            rows: The indices among all images of the manifest, or with a split, of a part.
+            part: The part.
+            counts: The number of its images in each file; needed for other parts than training.
+        """
+        counts = self.counts if counts is None else counts
+        starts = np.cumsum(counts) - counts
         at = np.searchsorted(starts, rows, side="right") - 1
         wanted = {int(file): rows[at == file] - starts[file] for file in np.unique(at)}
         per_shard = [
@@ -157,7 +195,8 @@ class Shards:
             for numbers in self.files
         ]
         found: dict[int, Rows] = {}
-        for numbers, own in zip(self.files, self.call_all("take", each=per_shard), strict=True):
+        shares = self.call_all("take", part, each=per_shard)
+        for numbers, own in zip(self.files, shares, strict=True):
             found |= {numbers[number]: taken for number, taken in own.items()}
         size = next(iter(found.values()))[0].shape[1]
         features, labels = np.empty((len(rows), size), "float32"), np.empty(len(rows), "int64")
@@ -167,4 +206,4 @@ class Shards:
 
     def add_up(self, method: str, *arguments: Any) -> Any:
         """Return the sum of the results of a method over all shards."""
-        return sum(self.call_all(method, *arguments))
+        return reduce(operator.add, self.call_all(method, *arguments))

@@ -14,7 +14,6 @@ from tlkit.caching.partition import select_needed
 from tlkit.caching.trunk_runner import TrunkRunner
 from tlkit.data import decoding, unlabelled
 from tlkit.data.digests import digest_decoded
-from tlkit.data.scanning import digest_content
 from tlkit.errors import Argument, ConfigError
 from tlkit.models.flat_graph import Part, flatten
 from tlkit.models.inspection import features_of, file_shape, head_of, value_range
@@ -55,10 +54,14 @@ class Pictures:
         pixels = np.zeros((*self.size, self.channels), "uint8")
         return self._finish(pixels)[None][:0]
 
-    def digest(self, content: bytes, form: decoding.Form = "8-bit") -> np.ndarray:
-        """Return the digest of an image, `(2,)`, the same as without a cluster."""
-        white = self.white if form == "16-bit grey" else None
-        one = [(digest_content(content), white)]
+    def digest(self, content: str, form: decoding.Form = "8-bit") -> np.ndarray:
+        """Return the digest of an image, `(2,)`, the same as without a cluster.
+
+        Args:
+            content: The digest of the file's content, by `scanning.digest_content`.
+            form: The form in which the file stores pixels.
+        """
+        one = [(content, self.white if form == "16-bit grey" else None)]
         how: dict[str, Any] = {"size": self.size, "fit": self.fit, "channels": self.channels}
         return np.asarray(digest_decoded(one, **how)[0])
 

@@ -18,7 +18,9 @@ from tlkit._internal.optional import require
 from tlkit._internal.temporaries import temporary_folder
 from tlkit.caching.cache import Cache
 from tlkit.caching.trunk_runner import TrunkRunner
+from tlkit.data import digests
 from tlkit.data.decoding import UnreadableImageError
+from tlkit.data.scanning import digest_content
 from tlkit.data.threads import map_ahead
 from tlkit.distributed import feature_files
 from tlkit.distributed.feature_files import NO_INDEX, FeatureRows, Index
@@ -63,6 +65,7 @@ class _Read:
 
     Attributes:
         digest: Its digest; None if it can't be read.
+        content: The digest of its file's content, in hexadecimal digits.
         pixels: Its pixels; None if its features are known, or it can't be read.
         known: The file and the row of its features, if these are known.
         problem: Why it can't be read; empty text otherwise.
@@ -70,6 +73,7 @@ class _Read:
     """
 
     digest: np.ndarray | None = None
+    content: str = ""
     pixels: np.ndarray | None = None
     known: tuple[Location, int] | None = None
     problem: str = ""
@@ -158,6 +162,7 @@ class Worker:
                 rows.set_stamp(row, None if image.may_pass else stamps[row])
                 if image.digest is not None:
                     rows.digests[row] = image.digest
+                    rows.contents[row] = digests.to_numbers([image.content])[0]
                 if image.known is not None:
                     places.setdefault(image.known[0], []).append((row, image.known[1]))
             num_run += self._run_images(rows, batch)
@@ -190,16 +195,17 @@ class Worker:
             return _Read(problem=fault or "it has no label (empty, NaN or -1)")
         try:
             content = job.manifest.folder.join(path).read()
-            digest = job.pictures.digest(content)
+            name = digest_content(content)
+            digest = job.pictures.digest(name)
             known = self._index.find(digest)
             if known is not None:
-                return _Read(digest=digest, known=known)
+                return _Read(digest=digest, content=name, known=known)
             pixels, form = job.pictures.decode(content)
         except UnreadableImageError as error:
             return _Read(problem=error.reason)
         except (OSError, ValueError) as error:
             return _Read(problem=_explain(error), may_pass=True)
-        return _Read(digest=job.pictures.digest(content, form), pixels=pixels)
+        return _Read(digest=job.pictures.digest(name, form), content=name, pixels=pixels)
 
     @cached_property
     def _runner(self) -> TrunkRunner:
@@ -221,6 +227,7 @@ def _keep(old: FeatureRows | None, rows: Rows, stamps: list[Stamp | None], job: 
         if old is not None and old.is_unchanged(row, stamp):
             new.problems[row] = old.problems[row]
             new.digests[row], new.stamps[row] = old.digests[row], old.stamps[row]
+            new.contents[row] = old.contents[row]
             new.features[row] = old.features[row]
     return new
 

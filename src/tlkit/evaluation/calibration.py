@@ -1,6 +1,6 @@
 """Calibrate a classifier's confidences, and choose its thresholds, on validation images."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,16 +117,27 @@ def calibrate(model: keras.Model, data: Data, *, cache: Cache | None = None) -> 
         >>> found.loss[1] <= found.loss[0]
         True
     """
+    return calibrate_by(model, lambda: evaluate(model, data, cache=cache))
+
+
+def calibrate_by(model: keras.Model, measure: Callable[[], Evaluation]) -> Calibration:
+    """Set a classifier's temperature as `calibrate` does.
+
+    Args:
+        model: The classifier.
+        measure: Returns the evaluation of the model, with its present temperature, on images on
+            which it was not trained.
+    """
     probabilities_of(model).thresholds = None
     set_temperature(model, 1.0)
     probabilities_of(model).stored.pop(prediction_sets.KEY, None)
-    before = after = evaluate(model, data, cache=cache)
+    before = after = measure()
     temperature = 1.0
     num_misclassified = int((~before.correct).sum())
     if num_misclassified >= MIN_MISCLASSIFIED:
         temperature = fit_temperature(before.labels, before.probabilities)
         set_temperature(model, temperature)
-        after = evaluate(model, data, cache=cache)
+        after = measure()
     if after.labels.ndim == 1:
         scores = np.sort(prediction_sets.score_true_classes(after))
         probabilities_of(model).stored[prediction_sets.KEY] = scores

@@ -106,8 +106,10 @@ class Evaluation:
         confusion: How many images of each true class (row) were predicted as each (column); for
             multi-label one 2 x 2 matrix for each class, `(classes, 2, 2)`, in the order absent,
             present.
-        probabilities: `(count, classes)`, in the order of the test set.
-        labels: The true class index of each image, `(count,)`; for multi-label, rows of 0 and 1.
+        probabilities: `(count, classes)`, in the order of the test set; of a sample of it, if a
+            cluster evaluated too many images.
+        labels: The true class index of each image, `(count,)`; for multi-label, rows of 0 and 1. Of
+            the same images as the probabilities.
         mean_average_precision: For multi-label, the mean average precision over classes (mAP).
         mean_auc: For multi-label, the mean area under the ROC curve.
         micro_f1: For multi-label, F1 of all classes of all images together.

@@ -201,7 +201,7 @@ def select_classes(probabilities: np.ndarray, threshold: float) -> np.ndarray:
 
 def score_true_classes(evaluation: Evaluation) -> np.ndarray:
     """Return one minus the probability of the true class of each image."""
-    rows = np.arange(evaluation.count)
+    rows = np.arange(len(evaluation.labels))
     return np.asarray(1 - evaluation.probabilities[rows, evaluation.labels].astype("float64"))
 
 
@@ -226,7 +226,7 @@ def measure_sets(
     chosen = select_classes(evaluation.probabilities, threshold)
     return MeasuredSets(
         coverage=coverage,
-        measured=float(chosen[np.arange(evaluation.count), evaluation.labels].mean()),
+        measured=float(chosen[np.arange(len(chosen)), evaluation.labels].mean()),
         mean_size=float(chosen.sum(axis=1).mean()),
         num_calibrated=len(scores),
     )

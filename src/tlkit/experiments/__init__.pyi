@@ -32,10 +32,10 @@ from .own_training import save_training as save_training
 from .recipe import Recipe as Recipe
 from .reporting import plan as plan
 from .reporting import report as report
+from .result import ExperimentResult as ExperimentResult
 from .run_comparison import ComparedRun as ComparedRun
 from .run_comparison import RunComparison as RunComparison
 from .run_comparison import compare_runs as compare_runs
-from .runner import ExperimentResult as ExperimentResult
 from .runner import run as run
 from .served_file import find_served_file as find_served_file
 from .sharing import Push as Push

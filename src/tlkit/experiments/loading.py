@@ -22,6 +22,7 @@ from tlkit.data.table_listing import Columns
 from tlkit.errors import Argument, ConfigError, TlkitError
 from tlkit.experiments import array_data
 from tlkit.experiments.experiment import Experiment
+from tlkit.experiments.one_machine import require_one_machine
 from tlkit.models import backbones
 from tlkit.models.applications import SPECS
 from tlkit.models.backbone_source import BackboneSource
@@ -281,6 +282,7 @@ def load_split(experiment: Experiment) -> Split:
         >>> print(load_split(Experiment("digits", weights="starter")))
         train 900, validation 100, test 797 (train and test as given, validation taken from train)
     """
+    require_one_machine(experiment, "`load_split`")
     ready = resolve(experiment)
     return split_images(ready, load_images(ready))
 

@@ -14,7 +14,7 @@ from tlkit.evaluation.significance import mcnemar
 from tlkit.experiments import run_folder, run_saving
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.loading import load_images, resolve
-from tlkit.experiments.runner import ExperimentResult
+from tlkit.experiments.result import ExperimentResult
 from tlkit.experiments.trained import Trained
 from tlkit.models.builder import accept_any_size
 

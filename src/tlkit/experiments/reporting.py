@@ -30,9 +30,11 @@ from tlkit.experiments import (
     split_csv,
 )
 from tlkit.experiments.classifiers import load_model
+from tlkit.experiments.cluster_images import load_run_images
+from tlkit.experiments.divided_images import DividedImages, restore_evaluation
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.experiments.image_description import describe_images, find_paths, has_two_labels
-from tlkit.experiments.loading import load_images, split_images
+from tlkit.experiments.loading import split_images
 from tlkit.experiments.recipe import Recipe
 from tlkit.experiments.recipe_pixels import find_pretraining_range
 from tlkit.experiments.recipe_precision import set_precision
@@ -111,7 +113,7 @@ def report(
         experiment = Experiment.from_dict(settings_of_run(config))
         making = _read_making(config["making"])
     model = load_model(target / "model.keras")
-    images = load_images(experiment)
+    images = load_run_images(experiment, target)
     found = None
     if experiment.folds:
         source, found = folds.load(images, target)
@@ -128,6 +130,8 @@ def report(
     if found is None:
         on_message(f"evaluating {len(parts.test):,} test images")
     evaluation = evaluate(model, parts.test) if found is None else found.pooled
+    if making["divided"] is not None and making["divided"].num_sampled is not None:
+        evaluation = restore_evaluation(run_files.read_json(target / "metrics.json"), evaluation)
     on_message("drawing the report")
     facts = gather_facts(
         experiment, source, parts, trained, evaluation, making=making, validated=found
@@ -166,8 +170,10 @@ def _read_making(values: Mapping[str, Any]) -> dict[str, Any]:
         BackboneSearch.from_dict(search)
     if choice is not None:
         Choice.from_dict(choice)
+    divided = values.get("divided")
     return {
         **values,
+        "divided": None if divided is None else DividedImages.from_dict(divided),
         "command": str(values["command"]),
         "seconds": float(values["seconds"]),
         "joules": None if joules is None else float(joules),
@@ -207,8 +213,9 @@ def gather_facts(
         trained.model, trained.run, evaluation, parts.test, search=search, sample=sample
     )
     rejected = sample.share_rejected() if validated is None and "ood" in drawn else None
+    divided: DividedImages | None = making.get("divided")
     facts = ReportFacts(
-        **describe_images(experiment, source, parts),
+        **(divided.describe(experiment) if divided else describe_images(experiment, source, parts)),
         **_describe_recipe(experiment, trained, chosen),
         authors=experiment.authors,
         sets=None if validated else measure_sets(trained.model, evaluation),

@@ -10,8 +10,8 @@ from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Split
 from tlkit.errors import Argument, ConfigError, DataError
 from tlkit.experiments import folds, run_files, split_csv
+from tlkit.experiments.cluster_images import load_run_images
 from tlkit.experiments.experiment import Experiment, settings_of_run
-from tlkit.experiments.loading import load_images
 
 
 @check_arguments
@@ -32,7 +32,7 @@ def read_split(run: str | Path) -> Split:
         raise ConfigError(f"`run` must be a run that `tlkit train` wrote, got {str(run)!r}.")
     with run_files.explain_damage(file):
         experiment = Experiment.from_dict(settings_of_run(config))
-    images = load_images(experiment)
+    images = load_run_images(experiment, folder)
     if not experiment.folds:
         return split_csv.load_split(images, folder / split_csv.NAME)[1]
     source, _ = folds.load(images, folder)

@@ -16,7 +16,7 @@ from tlkit.experiments.loading import image_size_of
 from tlkit.experiments.reporting import gather_facts, list_weights, write_report
 
 if TYPE_CHECKING:
-    from tlkit.experiments.runner import ExperimentResult
+    from tlkit.experiments.result import ExperimentResult
 
 
 def list_places(experiment: Experiment) -> dict[str, str]:
@@ -35,6 +35,7 @@ def save(
     cache: Cache | None = None,
     others: Sequence[Mapping[str, Any]] = (),
     is_claimed: bool = True,
+    listing: str | None = None,
 ) -> None:
     """Write model, metrics and config of an experiment to its folder, and then the report.
 
@@ -48,6 +49,7 @@ def save(
         cache: Where the features that the head reads are stored; None if they are not stored.
         others: The results of other classifiers on the test images, as for `ReportFacts`.
         is_claimed: As for `run_folder.save_run`.
+        listing: The text of `split.csv`; by default that of the result's split.
 
     Raises:
         StoreError: The folder can't be written; the message names the folder used instead.
@@ -64,7 +66,7 @@ def save(
         figures={},
         about=f"{experiment.recipe} on {source.name}, {size}, {named}",
         config={"experiment": experiment.to_dict(), "making": making},
-        files={split_csv.NAME: split_csv.format_split(result.split)}
+        files={split_csv.NAME: listing or split_csv.format_split(result.split)}
         if found is None
         else folds.to_files(source, found),
         metrics={} if found is None else {"folds": found.to_dict()},
@@ -82,7 +84,7 @@ def save(
         result.split,
         result.trained,
         result.evaluation,
-        making=making,
+        making={**making, "divided": result.divided},
         validated=found,
         cache=cache,
     )
@@ -107,11 +109,17 @@ def _describe_making(
         "probed": result.trained.has_probed,
         "others": list(others),
         **{
-            name: place if array_data.is_name(place) else str(Path(place).resolve())
+            name: place if _is_fixed(place) else str(Path(place).resolve())
             for name, place in places.items()
         },
         "add": [str(Path(place).resolve()) for place in experiment.add],
         "additions": None if additions is None else additions.to_dict(),
         "search": None if search is None else search.to_dict(),
         "choice": None if choice is None else choice.to_dict(),
+        "divided": None if result.divided is None else result.divided.to_dict(),
     }
+
+
+def _is_fixed(place: str) -> bool:
+    """Return whether a place is the same from each folder: the name of a set, or an address."""
+    return array_data.is_name(place) or "://" in place

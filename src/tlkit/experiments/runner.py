@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -16,27 +16,28 @@ from tlkit.caching.progress import CacheProgress, show_waiting
 from tlkit.caching.usage import Usage
 from tlkit.data import scanning
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.data.listings import PARTS
 from tlkit.data.splits import Split
 from tlkit.errors import Argument, ConfigError
 from tlkit.evaluation import calibration, ood
-from tlkit.evaluation.cross_validation import CrossValidation
 from tlkit.evaluation.evaluator import evaluate
 from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.probing.search_result import BackboneSearch
 from tlkit.experiments import (
     backbone_choice,
+    cluster_settings,
+    cluster_training,
     energy,
     folds,
     run_saving,
     run_state,
 )
-from tlkit.experiments.additions import Additions, measure
+from tlkit.experiments.additions import measure
 from tlkit.experiments.experiment import Experiment, check_name
 from tlkit.experiments.experiment_training import STORED, train, train_on
 from tlkit.experiments.loading import load_used, split_images
 from tlkit.experiments.reporting import plan
-from tlkit.experiments.stages import Stages
+from tlkit.experiments.result import ExperimentResult
+from tlkit.experiments.stages import Stages, describe
 from tlkit.experiments.trained import Trained
 from tlkit.models.builder import accept_any_size
 from tlkit.models.inspection import probabilities_of
@@ -44,44 +45,6 @@ from tlkit.training import ood_detector
 from tlkit.training.checkpoint_files import CheckpointFolder
 
 _MIN_FOR_THRESHOLD = 100  # validation images
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ExperimentResult:
-    """The result of an experiment.
-
-    Attributes:
-        folder: The run's folder.
-        split: The training, validation and test images.
-        trained: The classifier and the record of its training.
-        evaluation: Metrics on the test images; with folds, on all images.
-        cross_validation: The results of the folds; None without folds.
-        additions: The accuracy on old and new images; None if no images were added.
-        search: The comparison of backbones; None if the user named one backbone.
-        stages: The seconds of each stage, by its name.
-    """
-
-    folder: Path
-    split: Split
-    trained: Trained
-    evaluation: Evaluation
-    cross_validation: CrossValidation | None = None
-    additions: Additions | None = None
-    search: BackboneSearch | None = None
-    stages: Mapping[str, float] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the metrics, seconds and counts of images as values that JSON can hold."""
-        return {
-            **self.evaluation.to_dict(),
-            "seconds": self.trained.seconds,
-            "images": {name: len(getattr(self.split, name)) for name in PARTS},
-            **({} if self.cross_validation is None else {"folds": self.cross_validation.to_dict()}),
-            "additions": None if self.additions is None else self.additions.to_dict(),
-            "search": None if self.search is None else self.search.to_dict(),
-            "choice": None if self.trained.choice is None else self.trained.choice.to_dict(),
-            "stages": dict(self.stages),
-        }
 
 
 @check_arguments
@@ -126,11 +89,13 @@ def run(
     check_name("folder", folder)
     for place in (*run_saving.list_places(experiment).values(), *experiment.add):
         _refuse_within(place, folder)
+    cluster_settings.check(experiment)
     command = command or f"experiments.run({experiment}, {str(folder)!r})"
     with run_state.claim(folder, experiment.to_dict(), command=command, resume=resume) as claim:
         if claim.is_resumed:
             on_message(f"going on with the unfinished run in {claim.folder}")
-        return _run(
+        train_run = _run if experiment.cluster is None else cluster_training.run
+        result = train_run(
             experiment,
             claim,
             command=command,
@@ -139,6 +104,8 @@ def run(
             on_message=on_message,
             verbose=verbose,
         )
+        _print_end(claim, result.stages, on_message)
+    return result
 
 
 def _run(
@@ -199,16 +166,15 @@ def _run(
             on_message=on_message,
             cache=None if experiment.folds else stored,
         )
-    _print_end(claim, stages, on_message)
     return replace(result, stages=stages.seconds)
 
 
 def _print_end(
-    claim: run_state.Claim, stages: Stages, on_message: Callable[[object], None]
+    claim: run_state.Claim, seconds: Mapping[str, float], on_message: Callable[[object], None]
 ) -> None:
     """Print how long each stage took, where the report is, and what to do next."""
     since = "since it went on: " if claim.is_resumed else ""
-    on_message(f"{since}{stages}\nwrote {claim.folder / 'report.html'}")
+    on_message(f"{since}{describe(seconds)}\nwrote {claim.folder / 'report.html'}")
     run_name = shlex.quote(str(claim.folder))
     on_message(f"next: open it in a browser, or type tlkit predict {run_name} IMAGE")
 

@@ -160,6 +160,9 @@ class ReportFacts:
         authors: The names of the authors of the report.
         num_images: How many images each part has, needed where images can have several classes, or
             none; by default the sum of `counts`.
+        drawn_by_content: Whether the part of each image was drawn from its file's content, so that
+            copies are in one part, without a search for similar images.
+        num_sampled: How many test images were drawn for the figures; None for all.
 
     Raises:
         ConfigError: `fit` or `duplicates_policy` is unknown, or a figure has a name that can't be
@@ -209,6 +212,8 @@ class ReportFacts:
     pretraining_range: tuple[float, float] | None = None
     authors: Sequence[str] = ()
     num_images: Mapping[str, int] = field(default_factory=dict)
+    drawn_by_content: bool = False
+    num_sampled: int | None = None
 
     def __post_init__(self) -> None:
         check_fit(self.fit)

@@ -95,7 +95,7 @@ def fit_head(
         held_out = measure(*read("validation_data", validation_data))
         metrics |= {f"val_{name}": value for name, value in held_out.items()}
     metrics["penalty"] = solution.penalty
-    _notify_callbacks(model, phase, metrics)
+    notify_callbacks(model, phase, metrics)
     return (metrics,)
 
 
@@ -104,7 +104,8 @@ def solver_of(model: keras.Model, phase: SolvedHead) -> solvers.Solver:
     return solvers.choose_solver(phase.solver, math.prod(head_of(model).kernel.shape))
 
 
-def _notify_callbacks(model: keras.Model, phase: SolvedHead, metrics: dict[str, float]) -> None:
+def notify_callbacks(model: keras.Model, phase: SolvedHead, metrics: dict[str, float]) -> None:
+    """Call the callbacks of a phase as for its only epoch, with the metrics of the solution."""
     callbacks = keras.callbacks.CallbackList(
         list(phase.callbacks), model=model, epochs=1, steps=0, verbose=0
     )

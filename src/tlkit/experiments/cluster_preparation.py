@@ -1,0 +1,105 @@
+"""Prepare a training on a cluster: list the images, and read those that choose the layers."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from tlkit.caching.cache import Cache
+from tlkit.data.image_dataset import ImageDataset
+from tlkit.distributed.drawn_split import DrawnSplit
+from tlkit.distributed.storage import Location, locate
+from tlkit.experiments import cluster_images, cluster_settings, run_state
+from tlkit.experiments.cluster_images import ListedImages
+from tlkit.experiments.experiment import Experiment
+from tlkit.experiments.recipe import Recipe
+from tlkit.experiments.stages import Stages
+from tlkit.training.phase import SolvedHead
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClusterTraining:
+    """What all steps of a training need.
+
+    Attributes:
+        experiment: The settings.
+        recipe: The recipe, which solves the head.
+        head: The recipe's head.
+        listed: All images.
+        split: The rule that draws the part of each image.
+        sample: Some training images.
+        folder: The folder of the features.
+        cache: The engine of the frozen part, and where the probe's features are stored.
+        claim: The run's folder.
+        on_message: A function of a line of text.
+        verbose: Whether to show progress.
+        stages: The time of each stage.
+        started: When the training started, by `time.perf_counter`.
+    """
+
+    experiment: Experiment
+    recipe: Recipe
+    head: SolvedHead
+    listed: ListedImages
+    split: DrawnSplit
+    sample: ImageDataset
+    folder: Location
+    cache: Cache
+    claim: run_state.Claim
+    on_message: Callable[[object], None]
+    verbose: bool
+    stages: Stages
+    started: float = field(default_factory=time.perf_counter)
+
+
+def prepare(
+    experiment: Experiment,
+    claim: run_state.Claim,
+    *,
+    cache: Cache,
+    on_message: Callable[[object], None],
+    verbose: bool,
+) -> ClusterTraining:
+    """List the images of an experiment, and read some training images.
+
+    Args:
+        experiment: The settings.
+        claim: The run's folder.
+        cache: As for `cluster_training.run`.
+        on_message: As for `cluster_training.run`.
+        verbose: As for `cluster_training.run`.
+
+    Raises:
+        ConfigError: There are no such images, or the cluster's folder can't be used.
+        DataError: The images have problems; the message lists them.
+    """
+    stages = Stages()
+    folder = locate("cluster_folder", experiment.cluster_folder or claim.folder)
+    recipe, head = cluster_settings.require_solved(experiment)
+    with stages.measure("images"):
+        listed = cluster_images.list_images(experiment, folder)
+        on_message(str(listed))
+        split = cluster_images.draw_split(experiment, listed)
+        sample = cluster_images.read_training_sample(experiment, listed, split)
+    claim.checkpoint.mkdir(exist_ok=True)  # from now on, there is something to continue
+    return ClusterTraining(
+        experiment=replace(experiment, white=sample.white or experiment.white),
+        recipe=_limit_layers(recipe, listed, experiment),
+        head=head,
+        listed=listed,
+        split=split,
+        sample=sample,
+        folder=folder.join("features"),
+        cache=cache,
+        claim=claim,
+        on_message=on_message,
+        verbose=verbose,
+        stages=stages,
+    )
+
+
+def _limit_layers(recipe: Recipe, listed: ListedImages, experiment: Experiment) -> Recipe:
+    """Return the recipe with one layer for the head to read, if there are too many images."""
+    share = 1 - experiment.test - experiment.validation
+    limit = recipe.max_images_to_join
+    is_many = limit is not None and share * listed.survey.num_rows > limit
+    return replace(recipe, max_layers=1) if is_many else recipe

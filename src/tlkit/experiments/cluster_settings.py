@@ -1,0 +1,85 @@
+"""Check that an experiment's settings can be followed on a cluster."""
+
+from dataclasses import fields
+
+from tlkit._internal.optional import require
+from tlkit._internal.text import show
+from tlkit.errors import Argument, ConfigError
+from tlkit.experiments import recipes
+from tlkit.experiments.experiment import Experiment
+from tlkit.experiments.recipe import Recipe
+from tlkit.training.phase import SolvedHead
+
+_WITHOUT = {
+    "augment": "each image is read once",
+    "add": "list all images in one folder or manifest",
+    "backbones": "choose one by `tlkit probe` first, on some of the images",
+    "budget": "each image is read once",
+    "class_weight": "all images have the same weight",
+    "duplicates": "copies of a file are always in the same part, and others are not searched for",
+    "folds": "the test images are drawn once",
+    "group_column": "the part of each image is drawn from its content",
+    "image_sizes": "choose one by `tlkit probe` first, on some of the images",
+    "label_columns": "each image has one class",
+    "label_separator": "each image has one class",
+    "limit": "all images are used",
+    "max_mb": "choose a backbone by `tlkit probe` first, on some of the images",
+    "max_ms": "choose a backbone by `tlkit probe` first, on some of the images",
+    "split_column": "the part of each image is drawn from its content",
+    "stratify": "the part of each image is drawn from its content",
+    "test_data": "the part of each image is drawn from its content",
+    "validation_data": "the part of each image is drawn from its content",
+}
+"""The settings that must be left out, and why."""
+
+
+def require_solved(experiment: Experiment) -> tuple[Recipe, SolvedHead]:
+    """Return the recipe of an experiment, and its head, if all that it does is to solve the head.
+
+    Raises:
+        ConfigError: The recipe trains in epochs.
+    """
+    recipe = recipes.for_experiment(experiment)
+    if recipe.fine_tune is None and isinstance(recipe.head, SolvedHead):
+        return recipe, recipe.head
+    raise ConfigError(
+        Argument("recipe"),
+        " must be 'fast', or 'best' with ",
+        Argument("recipe_options", "epochs=0"),
+        ", to train with ",
+        Argument("cluster"),
+        f", got {experiment.recipe!r}, which trains in epochs: on a cluster, the backbone runs "
+        "once for each image, and the head is solved.",
+    )
+
+
+def check(experiment: Experiment) -> None:
+    """Check the settings of an experiment that may run on a cluster.
+
+    Raises:
+        ConfigError: The recipe trains in epochs, or a setting can't be followed.
+        MissingExtraError: The extra `ray` is not installed.
+    """
+    if experiment.cluster is None:
+        if experiment.cluster_folder is not None:
+            folder, cluster = Argument("cluster_folder"), Argument("cluster")
+            raise ConfigError(folder, " must be left out without ", cluster, ".")
+        return
+    require_solved(experiment)
+    for field in fields(Experiment):
+        value = getattr(experiment, field.name)
+        if field.name in _WITHOUT and value != field.default:
+            raise ConfigError(
+                Argument(field.name),
+                " must be left out with ",
+                Argument("cluster"),
+                f", got {show(value)}: {_WITHOUT[field.name]}.",
+            )
+    if experiment.unreadable == "replace":
+        raise ConfigError(
+            Argument("unreadable"),
+            " must be 'fail' or 'skip' with ",
+            Argument("cluster"),
+            ", got 'replace': unreadable images have no features.",
+        )
+    require("ray", extra="ray")

@@ -1,0 +1,63 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tlkit.distributed import manifest_files
+from tlkit.distributed.manifest import Manifest, open_manifest
+from tlkit.distributed.manifest_files import survey_manifest, write_manifest
+from tlkit.distributed.storage import Location
+from tlkit.errors import DataError
+
+Write = Callable[[list[tuple[str, str]]], Manifest]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Write a manifest in files of 30 rows, and open it."""
+    monkeypatch.setattr(manifest_files, "_FILE_ROWS", 30)
+
+    def write(rows: list[tuple[str, str]]) -> Manifest:
+        write_manifest(Location(str(tmp_path)), iter(rows))
+        return open_manifest(
+            Location(str(tmp_path)),
+            folder=None,
+            path_column="path",
+            label_column="label",
+            outside_paths=False,
+        )
+
+    return write
+
+
+def _rows(count: int) -> list[tuple[str, str]]:
+    return [(f"{number}.jpg", "cat" if number % 4 else "dog") for number in range(count)]
+
+
+def test_rows_are_written_in_files_and_read_in_their_order(write: Write) -> None:
+    manifest = write(_rows(100))
+    assert len(manifest.files) == 4
+    found = [manifest.read(part) for part in manifest.plan(7)]
+    assert [path for each in found for path in each.paths] == [path for path, _ in _rows(100)]
+    assert len(write(_rows(31)).files) == 2  # files of the longer one are removed
+    with pytest.raises(DataError, match="at least one image to list"):
+        write([])
+
+
+def test_a_survey_counts_classes_and_draws_rows(write: Write) -> None:
+    found = survey_manifest(write(_rows(100)), max_drawn=20, seed=3)
+    assert (found.num_rows, found.class_counts) == (100, {"cat": 75, "dog": 25})
+    numbers = [int(path.partition(".")[0]) for path in found.paths]
+    assert len(numbers) == 20
+    assert numbers == sorted(numbers)
+    assert found.labels == ["cat" if number % 4 else "dog" for number in numbers]
+    more = survey_manifest(write(_rows(110)), max_drawn=20, seed=3)
+    assert len({*more.paths} & {*found.paths}) >= 15  # a few new rows replace a few
+    other = survey_manifest(write(_rows(100)), max_drawn=20, seed=4)
+    assert other.paths != found.paths
+
+
+def test_rows_that_can_t_be_used_are_not_drawn(write: Write) -> None:
+    rows = [("../1.jpg", "cat"), ("", "cat"), ("2.jpg", ""), ("3.jpg", "dog")]
+    found = survey_manifest(write(rows), max_drawn=20, seed=3)
+    assert (found.num_rows, found.paths) == (4, ["3.jpg"])

@@ -1,0 +1,87 @@
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tlkit.cli import app
+from tlkit.errors import ConfigError, MissingExtraError
+from tlkit.experiments import Experiment, cluster_settings, load_split, run
+
+LOCAL: dict[str, Any] = {"cluster": "local", "weights": "starter"}
+
+
+@pytest.fixture
+def with_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_settings, "require", lambda *_, **__: None)
+
+
+@pytest.mark.usefixtures("with_ray")
+@pytest.mark.parametrize(
+    ("recipe", "settings"),
+    [("best", {}), ("best", {"recipe_options": ("epochs=2",)}), ("mnist_as_described", {})],
+)
+def test_recipes_that_train_in_epochs_are_refused(recipe: Any, settings: dict[str, Any]) -> None:
+    experiment = Experiment("photos", recipe=recipe, **settings, **LOCAL)
+    with pytest.raises(ConfigError, match="`recipe` must be 'fast', or 'best' with") as caught:
+        cluster_settings.check(experiment)
+    assert f"got {recipe!r}, which trains in epochs" in str(caught.value)
+
+
+@pytest.mark.usefixtures("with_ray")
+def test_recipes_that_only_solve_the_head_are_accepted() -> None:
+    cluster_settings.check(Experiment("photos", **LOCAL))
+    cluster_settings.check(
+        Experiment("photos", recipe="best", recipe_options=("epochs=0",), **LOCAL)
+    )
+
+
+@pytest.mark.usefixtures("with_ray")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"limit": 100}, r"`limit` must be left out with `cluster`, got 100: all images are used"),
+        ({"folds": 5}, "`folds` must be left out with `cluster`"),
+        ({"split_column": "part"}, "got 'part': the part of each image is drawn from its content"),
+        ({"augment": ("flip",)}, "`augment` must be left out .*: each image is read once"),
+        ({"duplicates": "refuse"}, "copies of a file are always in the same part"),
+        ({"unreadable": "replace"}, "`unreadable` must be 'fail' or 'skip' with `cluster`"),
+    ],
+)
+def test_settings_that_can_t_be_followed_are_refused(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        cluster_settings.check(Experiment("photos", **settings, **LOCAL))
+
+
+def test_a_folder_of_features_needs_a_cluster() -> None:
+    with pytest.raises(ConfigError, match="`cluster_folder` must be left out without `cluster`"):
+        cluster_settings.check(Experiment("photos", cluster_folder="features"))
+
+
+def test_every_refused_setting_is_one_of_an_experiment() -> None:
+    assert cluster_settings._WITHOUT.keys() <= vars(Experiment("photos")).keys()
+
+
+def test_without_ray_the_error_is_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'tlkit\[ray\]'"):
+        run(Experiment("photos", **LOCAL), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["probe", "inspect", "tune"])
+def test_commands_on_one_machine_refuse_a_cluster(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "tuned")] if command == "tune" else []
+    assert app.main([command, "photos", "--cluster", "local", *out]) != app.DONE
+    assert f"`tlkit {command}` runs on one machine" in capsys.readouterr().err
+
+
+def test_a_split_is_loaded_on_one_machine_only() -> None:
+    with pytest.raises(ConfigError, match="`cluster` must be left out, got 'local': `load_split`"):
+        load_split(Experiment("photos", **LOCAL))
