@@ -218,9 +218,9 @@ def count_different(found: np.ndarray, expected: np.ndarray) -> int:
 def measure(options: argparse.Namespace) -> Row:
     """Extract in this process; return the report of each part, with its worker's use so far."""
     import tlkit
-    from tlkit.distributed import extraction
+    from tlkit.distributed import dispatch, extract
 
-    run: Callable[..., Iterator[Row]] = extraction._run
+    run: Callable[..., Iterator[Row]] = dispatch.run
     reports: list[Row] = []
 
     def log(*given: Any) -> Iterator[Row]:
@@ -230,11 +230,11 @@ def measure(options: argparse.Namespace) -> Row:
             reports.append({**{name: report[name] for name in names}, **use})
             yield report
 
-    extraction._run = log
+    dispatch.run = log
     count, rows = options.run
     with tempfile.TemporaryDirectory(dir=options.work) as out:
         model = tlkit.load(options.work / "model.keras")
-        found = extraction.extract(manifest_of(options.work, count, rows), model, out=out, **HOW)
+        found = extract(manifest_of(options.work, count, rows), model, out=out, **HOW)
     if found.num_computed != count:
         raise SystemExit(f"{found.num_computed} of {count} images were computed")
     return {"count": count, "rows": rows, "reports": reports, "driver": read_use(os.getpid())}

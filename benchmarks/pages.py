@@ -9,21 +9,22 @@ from typing import Any
 
 import tlkit
 
-START, END = "<!-- results -->\n", "<!-- end of results -->\n"
+RESULTS = "results"
 
 
-def insert(page: Path, text: str) -> None:
-    """Replace what stands between a page's two marks.
+def insert(page: Path, text: str, mark: str = RESULTS) -> None:
+    """Replace what stands between two comments of a page: `mark`, and `end of mark`.
 
     Raises:
-        ValueError: The page has not each mark once, in order.
+        ValueError: The page has not each comment once, in order.
     """
+    start, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->\n"
     content = page.read_text("utf-8")
-    once = content.count(START) == content.count(END) == 1
-    if not once or content.index(END) < content.index(START):
-        raise ValueError(f"{page} must have {START!r} and then {END!r}, once each.")
-    before, rest = content.split(START)
-    page.write_text(f"{before}{START}\n{text}\n{END}{rest.split(END)[1]}", "utf-8")
+    once = content.count(start) == content.count(end) == 1
+    if not once or content.index(end) < content.index(start):
+        raise ValueError(f"{page} must have {start!r} and then {end!r}, once each.")
+    before, rest = content.split(start)
+    page.write_text(f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}", "utf-8")
 
 
 def parser(about: str, name: str) -> argparse.ArgumentParser:
@@ -45,9 +46,9 @@ def kept(path: Path, measure: Callable[[], Any]) -> Any:
     return json.loads(path.read_text())
 
 
-def publish(page: Path, out: Path, rows: Any, text: str) -> None:
+def publish(page: Path, out: Path, rows: Any, text: str, mark: str = RESULTS) -> None:
     """Print a table, put it into its page, and its figures beside the versions they came from."""
     print(text)
     record = {"rows": rows, "environment": tlkit.experiments.run_folder.environment()}
     out.write_text(json.dumps(record, indent=1) + "\n")
-    insert(page, text)
+    insert(page, text, mark)

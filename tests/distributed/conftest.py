@@ -11,13 +11,16 @@ from PIL import Image
 from tests.samples import small_classifier
 
 import tlkit
+from tlkit import sources
 from tlkit._internal.optional import installed
-from tlkit.caching import Cache
+from tlkit.caching import Cache, partition
+from tlkit.caching.extraction import Extraction
 from tlkit.distributed import feature_files
 from tlkit.distributed.manifest import Part, open_manifest
 from tlkit.distributed.storage import Location
 from tlkit.distributed.trunk import count_features, plan_pictures
 from tlkit.distributed.worker import Job
+from tlkit.models import freezing
 
 NAMES = ("cat", "dog", "eel")
 
@@ -49,6 +52,18 @@ def write_manifest(
     paths, labels = zip(*rows, strict=True)
     table = arrow.table({"path": list(paths), "label": list(labels)})
     parquet.write_table(table, file, row_group_size=group)
+
+
+def extract_on_one_machine(model: keras.Model, photos: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return digests and features as a training with a cache has them."""
+    data = sources.from_manifest(photos / "photos.parquet", image_size=24)
+    plan = freezing.plan(tlkit.models.backbone_of(model), freezing.everything)
+    freezing.apply(plan)
+    cut = partition.find_cut(model, plan, data.images[:1], after=model.layers[-3].name)
+    extraction = Extraction(model, [cut], Cache(engine="keras", dtype="float16"))
+    dataset = extraction.extract(cut, "train", (data.images, data.labels), batch_size=32)
+    [features] = dataset.take(np.arange(len(data)), 0)[0]
+    return data.images.digests, features
 
 
 @pytest.fixture(scope="session")

@@ -66,3 +66,18 @@ def test_an_address_at_which_nothing_listens_is_refused_at_once() -> None:
     message = f"running Ray cluster, such as .*, got 'ray://127.0.0.1:{port}': Connection refused"
     with pytest.raises(ConfigError, match=message), connect(f"ray://127.0.0.1:{port}"):
         pass
+
+
+def test_a_cluster_that_may_want_a_token_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+
+    def init(address: str, **settings: Any) -> None:
+        raise ConnectionError("ray client connection timeout")
+
+    monkeypatch.setattr(ray, "init", init)
+    message = "timeout. If .* set RAY_AUTH_MODE=token here too"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"ray://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=message), connect(address):
+            pass

@@ -10,18 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from tests.distributed.conftest import NAMES, write_manifest
+from tests.distributed.conftest import NAMES, extract_on_one_machine, write_manifest
 
 import tlkit
-from tlkit import sources
-from tlkit.caching import Cache, partition
-from tlkit.caching.extraction import Extraction
 from tlkit.distributed import cluster as clusters
 from tlkit.distributed import environment, extract, extraction, open_features, solve_head
 from tlkit.distributed.feature_set import read_file
 from tlkit.distributed.storage import Location
 from tlkit.errors import ConfigError, DataError
-from tlkit.models import freezing
 from tlkit.models.inspection import head_of
 from tlkit.training import solvers
 
@@ -54,18 +50,6 @@ def find_workers() -> list[int]:
         return number == os.getpid() or (number in parents and is_own(parents[number]))
 
     return [number for number in workers if is_own(number)]
-
-
-def extract_on_one_machine(model: keras.Model, photos: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return digests and features as a training with a cache has them."""
-    data = sources.from_manifest(photos / "photos.parquet", image_size=24)
-    plan = freezing.plan(tlkit.models.backbone_of(model), freezing.everything)
-    freezing.apply(plan)
-    cut = partition.find_cut(model, plan, data.images[:1], after=model.layers[-3].name)
-    extraction = Extraction(model, [cut], Cache(engine="keras", dtype="float16"))
-    dataset = extraction.extract(cut, "train", (data.images, data.labels), batch_size=32)
-    [features] = dataset.take(np.arange(len(data)), 0)[0]
-    return data.images.digests, features
 
 
 @pytest.mark.usefixtures("cluster")

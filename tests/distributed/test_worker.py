@@ -14,8 +14,10 @@ from tests.distributed.conftest import write_manifest
 from tlkit import sources
 from tlkit.distributed import feature_files
 from tlkit.distributed.manifest import Part
+from tlkit.distributed.reports import collect
 from tlkit.distributed.storage import Location
 from tlkit.distributed.worker import Job, Worker
+from tlkit.errors import TlkitError
 
 Make = Callable[..., tuple[Job, list[Part]]]
 
@@ -196,3 +198,17 @@ def test_a_worker_s_error_is_reported(photos: Path, make_job: Make) -> None:
     [report] = run(wrong, parts[:1])
     assert report["error"] == "DataError"
     assert "none.parquet" in report["message"]
+
+
+def test_an_error_of_another_library_is_reported(
+    photos: Path, make_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, parts = make_job(photos / "photos.parquet")
+
+    def fail(self: Worker, *given: Any) -> int:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(Worker, "_fill", fail)
+    reports = iter(run(job, parts[:1]))
+    with pytest.raises(TlkitError, match=r"A worker failed: MemoryError: no room \(worker "):
+        collect(reports, total=20, max_unreadable=0.1, on_progress=lambda done, total: None)

@@ -2,9 +2,9 @@
 
 Start reading in `extraction.py`, which runs the frozen part of a classifier over a table of image
 files. It divides the table into parts (`manifest.py`), connects to a cluster and checks its
-machines (`cluster.py`, `environment.py`), and lets each device run parts (`worker.py`). Features
-are written as Parquet files (`feature_files.py`), on a disk or in a bucket (`storage.py`).
-`head.py` solves a head for such features.
+machines (`cluster.py`, `environment.py`), and distributes the parts (`dispatch.py`), which each
+device runs (`worker.py`). Features are written as Parquet files (`feature_files.py`), on a disk or
+in a bucket (`storage.py`). `head.py` solves a head for such features.
 
 Public: what `__init__.pyi` lists. All of it needs the extra `ray`.
 The package imports `evaluation` and the packages below it, and does not use the command line;

@@ -20,6 +20,8 @@ from tlkit.errors import Argument, ConfigError
 LOCAL = "local"
 """The name of a cluster that consists of this machine only."""
 _SECONDS_TO_CONNECT = 10
+_MODE = "RAY_AUTH_MODE"  # Ray sends no token to an address without it, and then only times out
+_TOKEN = f" If this cluster uses token authentication, set {_MODE}=token here too."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,8 @@ def connect(cluster: str) -> Iterator[ModuleType]:
     try:
         ray.init(cluster, **how)  # without an address, Ray prefers a cluster that runs already
     except Exception as error:  # Ray raises this class itself, if it does not start in time
-        raise _refuse(cluster, error) from error
+        has_mode = cluster == LOCAL or _MODE in os.environ
+        raise _refuse(cluster, error, "" if has_mode else _TOKEN) from error
     try:
         yield ray
     finally:
@@ -100,11 +103,11 @@ def _check_reachable(cluster: str) -> None:
         raise _refuse(cluster, error) from error
 
 
-def _refuse(cluster: str, error: Exception) -> ConfigError:
+def _refuse(cluster: str, error: Exception, advice: str = "") -> ConfigError:
     return ConfigError(
         Argument("cluster"),
         f' must be "local" or the address of a running Ray cluster, such as ray://host:10001, got '
-        f"{cluster!r}: {explain(error)}.",
+        f"{cluster!r}: {explain(error)}.{advice}",
     )
 
 

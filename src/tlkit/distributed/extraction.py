@@ -1,10 +1,9 @@
 """Run the frozen part of a classifier over a table of image files, on the devices of a cluster."""
 
-import importlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -25,25 +24,23 @@ from tlkit.data.decoding import Fit, UnreadableImageError
 from tlkit.data.digests import describe_decoders
 from tlkit.data.image_dataset import Problem
 from tlkit.distributed import cluster as clusters
-from tlkit.distributed import environment, feature_files, feature_set, reports
+from tlkit.distributed import dispatch, environment, feature_files, feature_set, reports
 from tlkit.distributed.cluster import Devices
 from tlkit.distributed.feature_set import FeatureSet
 from tlkit.distributed.manifest import Manifest, Part, open_manifest
 from tlkit.distributed.reports import Meter
 from tlkit.distributed.storage import Location, explain, locate
 from tlkit.distributed.trunk import Pictures, count_features, plan_pictures, prepare_runner
-from tlkit.distributed.worker import Job, Worker
+from tlkit.distributed.worker import Job
 from tlkit.errors import Argument, ConfigError, DataError
 
 _FACTS, _MODEL = "_facts.json", "_model.keras"
-_MAX_BLOCKS = 10_000  # of parts: Ray stores a task for each
 
 
 # The features of a part do not pass through Ray: the worker that computes them writes them. So
 # memory holds one part, however many images there are, and finished parts are on the disk,
-# whichever process dies. Ray distributes the numbers of parts to idle workers, restarts dead
-# workers, and repeats the part that a dead worker was computing. A new extraction finds the files
-# of finished parts.
+# whichever process dies. `dispatch.py` gives the numbers of parts to idle workers, and repeats
+# those that dead workers were computing. A new extraction finds the files of finished parts.
 @check_arguments
 def extract(
     manifest: str | Path,
@@ -288,7 +285,7 @@ class _Plan:
             engine=engine,
             num_features=count_features(self.model),
         )
-        return _run(job, self.parts, devices)
+        return dispatch.run(job, self.parts, devices)
 
 
 def _check_same(known: dict[str, Any] | None, facts: dict[str, Any], out: Location) -> None:
@@ -309,30 +306,3 @@ def _check_same(known: dict[str, Any] | None, facts: dict[str, Any], out: Locati
             f"'{out}' with others ({'; '.join(shown) or 'other layers or weights'}). Choose "
             "another folder.",
         )
-
-
-def _run(job: Job, parts: list[Part], devices: Devices) -> Iterator[dict[str, Any]]:
-    """Yield a report of each part, as workers of Ray Data finish them."""
-    data = require("ray.data", extra="ray")
-    errors = importlib.import_module("ray.exceptions")
-    data.DataContext.get_current().enable_progress_bars = False
-    dataset = data.from_items(
-        [asdict(part) for part in parts], override_num_blocks=min(len(parts), _MAX_BLOCKS)
-    ).map_batches(
-        Worker,
-        batch_size=1,
-        fn_constructor_args=(job,),
-        compute=data.ActorPoolStrategy(size=devices.workers),
-        num_cpus=devices.cpus,
-        num_gpus=devices.gpus or None,
-        runtime_env={"env_vars": devices.variables},
-    )
-    try:
-        for row in dataset.iter_rows():
-            yield json.loads(row["report"])
-    except errors.RayError as error:
-        raise ConfigError(
-            Argument("cluster"),
-            f" must keep running until all images are done, but it failed: "
-            f"{clusters.explain_last_line(error)}. What is done is in `out`: run the same again.",
-        ) from error

@@ -23,6 +23,7 @@ from tlkit.training.linear import Linear, Moments, fold_scaling, shrink_deviatio
 from tlkit.training.solvers import Solver
 
 _SHARE = 0.5  # of a machine's free memory, to hold features
+_RESERVED = 0.01  # cores: a shard of a lost machine must fit beside the shard of another machine
 
 
 @check_arguments
@@ -159,7 +160,8 @@ def start_shards(
     shares = [tuple(range(first, len(locations), count)) for first in range(count)]
     room = int(_SHARE * system.free_memory()) // count
     make = ray.remote(
-        num_cpus=devices.cpus,
+        num_cpus=_RESERVED,
+        scheduling_strategy="SPREAD",
         max_restarts=-1,
         max_task_retries=-1,
         runtime_env={"env_vars": devices.variables},

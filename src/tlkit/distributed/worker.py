@@ -110,6 +110,9 @@ class Worker:
             report = self._run(part)
         except TlkitError as error:
             report = {"error": type(error).__name__, "message": str(error)}
+        except Exception as error:  # Ray Data would only leave out the part
+            reason = f"{type(error).__name__}: {_explain(error)}"
+            report = {"error": "", "message": f"A worker failed: {reason}"}
         use = {
             "worker": f"{platform.node()}:{os.getpid()}",
             "seconds": time.perf_counter() - started,
