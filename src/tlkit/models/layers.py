@@ -32,7 +32,7 @@ class GrayToRGBResize(keras.layers.Layer):
     fourth channel is alpha: the image is composited over a background, or alpha is dropped.
 
     The layer computes in float32 and rounds once at the end. So under a float16 or bfloat16 policy
-    the relative error of a value of at least 1e-4 is at most 2**-11 or 2**-8, half a unit in the
+    the relative error of a value of at least 1e-4 is at most 2^-11 or 2^-8, half a unit in the
     last place. Bilinear resizing does not antialias, because antialiased kernels can't be exported.
 
     Args:
