@@ -1,7 +1,7 @@
 import pytest
 
-from tlkit.errors import DataError
-from tlkit.evaluation import Spread
+from tlkit.errors import ConfigError, DataError
+from tlkit.evaluation import Estimate, Spread
 
 
 def test_a_spread_is_a_median_with_its_range() -> None:
@@ -11,3 +11,10 @@ def test_a_spread_is_a_median_with_its_range() -> None:
     assert Spread.from_values([1.01, 1.02]).format(1, 1) == "1.0"
     with pytest.raises(DataError):
         Spread.from_values([])
+
+
+def test_an_estimate_from_splits_needs_a_share_above_0() -> None:
+    wide, plain = Estimate.from_splits([1.0, 2.0], test_share=1.5), Estimate.from_values([1.0, 2.0])
+    assert wide.interval == pytest.approx(2 * plain.interval)
+    with pytest.raises(ConfigError, match="`test_share` must be a number above 0, got -2"):
+        Estimate.from_splits([1.0, 2.0], test_share=-2)
