@@ -3,9 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from tlkit.errors import DataError
-from tlkit.evaluation import Spread
-from tlkit.evaluation.estimates import Estimate
+from tlkit.errors import ConfigError, DataError
+from tlkit.evaluation import Estimate, Spread
 
 
 def test_a_spread_is_a_median_with_its_range() -> None:
@@ -31,3 +30,10 @@ def test_an_estimate_over_runs_and_images_includes_the_chance_in_both() -> None:
     assert both.interval == pytest.approx(math.hypot(over_runs, over_images))
     with pytest.raises(DataError, match="`values`"):
         Estimate.from_runs(np.zeros(3))
+
+
+def test_an_estimate_from_splits_needs_a_share_above_0() -> None:
+    wide, plain = Estimate.from_splits([1.0, 2.0], test_share=1.5), Estimate.from_values([1.0, 2.0])
+    assert wide.interval == pytest.approx(2 * plain.interval)
+    with pytest.raises(ConfigError, match="`test_share` must be a number above 0, got -2"):
+        Estimate.from_splits([1.0, 2.0], test_share=-2)

@@ -198,6 +198,8 @@ def test_unreadable_images_are_listed_or_left_out(digits: Path, tmp_path: Path) 
     assert [path for path, _ in found.divided.problems] == ["stray.png", "digit 1/broken.png"]
     assert found.divided.features["num_computed"] == 0  # they were stored by the run that failed
     assert "digit 1/broken.png" in (tmp_path / "other" / "report.md").read_text()
+    with pytest.raises(ConfigError, match="`cluster_folder` must be a folder of features of the"):
+        _train(photos, tmp_path / "larger", unreadable="skip", image_size=40, **place)
 
 
 @pytest.mark.usefixtures("cluster")

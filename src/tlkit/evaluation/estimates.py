@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from tlkit._internal import arrays
+from tlkit._internal import arguments, arrays
 from tlkit._internal.signatures import check_arguments
 
 NORMAL = 1.96
@@ -89,8 +89,13 @@ class Estimate:
 
         Args:
             values: One value for each split.
-            test_share: The number of test images of a split, divided by that of training images.
+            test_share: The number of test images of a split, divided by that of training images;
+                above 0.
+
+        Raises:
+            ConfigError: `test_share` is not above 0.
         """
+        arguments.positive("test_share", test_share)
         plain = cls.from_values(values)
         widened = plain.interval * math.sqrt(1 + len(values) * test_share)
         return cls(mean=plain.mean, interval=widened)

@@ -15,7 +15,7 @@ from tlkit.distributed import drawn_split, extract
 from tlkit.distributed.drawn_split import Survey
 from tlkit.distributed.feature_set import FeatureSet
 from tlkit.distributed.head import start_shards
-from tlkit.errors import Argument, DataError
+from tlkit.errors import Argument, DataError, TlkitError
 from tlkit.experiments import (
     backbone_choice,
     cluster_images,
@@ -143,24 +143,29 @@ def _extract(training: ClusterTraining, model: keras.Model) -> FeatureSet:
     """
     experiment, manifest = training.experiment, training.listed.manifest
     progress = CacheProgress(verbose=training.verbose)
-    features = extract(
-        training.listed.place.text,
-        model,
-        out=training.folder.text,
-        cluster=str(experiment.cluster),
-        folder=manifest.folder.text,
-        path_column=manifest.path_column,
-        label_column=manifest.label_column,
-        outside_paths=manifest.outside_paths,
-        fit=experiment.fit,
-        white=experiment.white,
-        engine=training.cache.engine,
-        max_unreadable=experiment.max_unreadable,
-        part_rows=PART_ROWS,
-        on_progress=progress.update,
-        on_message=training.on_message,
-    )
-    progress.close()
+    try:
+        features = extract(
+            training.listed.place.text,
+            model,
+            out=training.folder.text,
+            cluster=str(experiment.cluster),
+            folder=manifest.folder.text,
+            path_column=manifest.path_column,
+            label_column=manifest.label_column,
+            outside_paths=manifest.outside_paths,
+            fit=experiment.fit,
+            white=experiment.white,
+            engine=training.cache.engine,
+            max_unreadable=experiment.max_unreadable,
+            part_rows=PART_ROWS,
+            on_progress=progress.update,
+            on_message=training.on_message,
+        )
+    except TlkitError as error:
+        names = {"out": "cluster_folder", "manifest": "data", "folder": "data"}
+        raise error.rename_arguments(names) from error
+    finally:
+        progress.close()
     training.on_message(str(features))
     problems = (*training.listed.problems, *features.problems)
     options = cluster_images.read_options(experiment, training.listed.class_names)
