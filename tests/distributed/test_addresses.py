@@ -45,7 +45,7 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[int]]:
     words = ["start", "--head", "--block", "--num-cpus=2", "--include-dashboard=false"]
     words += [f"--port={found[0]}", f"--ray-client-server-port={found[1]}"]
     command = [sys.executable, "-m", "ray.scripts.scripts", *words, "--disable-usage-stats"]
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "GRPC_ENABLE_FORK_SUPPORT": "0"}
     with (tmp_path_factory.mktemp("ray") / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:

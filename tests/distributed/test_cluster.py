@@ -73,10 +73,10 @@ def test_a_cluster_that_may_want_a_token_is_explained(monkeypatch: pytest.Monkey
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
 
     def init(address: str, **settings: Any) -> None:
-        raise ConnectionError("ray client connection timeout")
+        raise ConnectionError("failure:\nTraceback (most recent call last):\nRuntimeError: timeout")
 
     monkeypatch.setattr(ray, "init", init)
-    message = "timeout. If .* set RAY_AUTH_MODE=token here too"
+    message = r"got 'ray://[\d.:]*': RuntimeError: timeout. If .* set RAY_AUTH_MODE=token here too"
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"ray://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(ConfigError, match=message), connect(address):

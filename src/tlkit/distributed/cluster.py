@@ -104,10 +104,11 @@ def _check_reachable(cluster: str) -> None:
 
 
 def _refuse(cluster: str, error: Exception, advice: str = "") -> ConfigError:
+    reason = explain_last_line(error) if "Traceback" in str(error) else explain(error)
     return ConfigError(
         Argument("cluster"),
         f' must be "local" or the address of a running Ray cluster, such as ray://host:10001, got '
-        f"{cluster!r}: {explain(error)}.{advice}",
+        f"{cluster!r}: {reason}.{advice}",
     )
 
 
