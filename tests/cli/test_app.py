@@ -349,6 +349,7 @@ def test_compare_shows_classifiers_side_by_side(
 @pytest.mark.parametrize("package", ["cyclopts", "keras"])
 def test_a_command_without_its_packages_says_what_to_install(package: str, tmp_path: Path) -> None:
     code = f"import sys; sys.modules[{package!r}] = None; from tlkit.__main__ import main; "
+    (tmp_path / "model.onnx").touch()
     words = ["tlkit", "predict", str(tmp_path / "model.onnx"), str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-c", f"{code}sys.argv = {words}; sys.exit(main())"],
@@ -392,19 +393,19 @@ def test_probe_writes_a_figure(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("evaluate nowhere data", "must be a run's folder or a .keras file, got 'nowhere'"),
+        ("evaluate nowhere data", "must be a run's folder, a .keras file or an exported file, got"),
         ("evaluate nowhere.keras data", "nowhere.keras"),
         ("inspect README.md --weights starter", "or 'mnist', got 'README.md': no such file"),
-        ("inspect tests --weights imagnet", "Did you mean 'imagenet'"),
-        ("inspect tests --image-size 8", "`--image-size` must be at least 32"),
+        ("inspect digits --weights imagnet", "Did you mean 'imagenet'"),
+        ("inspect digits --image-size 8", "`--image-size` must be at least 32"),
         ("train x --out run --image-size 0", "`--image-size` must have a height of whole pixels"),
         ("train x --out run --image-size 8x0", "`--image-size` must have a width of whole pixels"),
         ("train x --out run --limit 0", "`--limit` must be a whole number of at least 1, got 0"),
-        ("inspect tests --recipe fats", '"fats" for --recipe. Choose from: "best", "fast"'),
-        ("inspect tests --recip fast", "Unknown option: --recip. Did you mean --recipe?"),
-        ("inspect tests --test 0", "`--test` must be above 0"),
+        ("inspect digits --recipe fats", '"fats" for --recipe. Choose from: "best", "fast"'),
+        ("inspect digits --recip fast", "Unknown option: --recip. Did you mean --recipe?"),
+        ("inspect digits --test 0", "`--test` must be above 0"),
         (
-            "train x --out run --augment flip mixup",
+            "train digits --out run --augment flip mixup",
             "`--augment mixup` needs a recipe that fine-tunes, such as `--recipe best`",
         ),
         ("train --out run", "`tlkit train` needs `DATA` (A folder of classes, "),
@@ -616,14 +617,14 @@ def test_ctrl_c_while_packages_are_imported_ends_in_one_line(tmp_path: Path, pac
     (tmp_path / f"{package}.py").write_text(stopping)
     paths = os.pathsep.join([str(tmp_path), *sys.path])
     done = subprocess.run(
-        [sys.executable, "-m", "tlkit", "predict", "run", "image.png"],
+        [sys.executable, "-m", "tlkit", "predict", str(tmp_path), str(tmp_path)],
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    last = done.stderr.removeprefix("loading run\n")
+    last = done.stderr.removeprefix(f"loading {tmp_path}\n")
     assert (done.returncode, last) == (app.INTERRUPTED, "tlkit: interrupted\n")
 
 

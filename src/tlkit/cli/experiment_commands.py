@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tlkit
+from tlkit.cli import checks
 from tlkit.cli.options import (
     DEFAULT_OUTPUT,
     FLAG,
@@ -51,6 +52,7 @@ def train(
         cache: Take features from those of earlier commands, and store them for later ones.
         engine: What runs the frozen part; "keras" gives Keras' numbers to the last digit.
     """
+    checks.check_experiment(experiment)
     tlkit.experiments.run_state.check_folder(out)
     logs = out.parent / "tensorboard" / out.name
     result = tlkit.experiments.run(
@@ -85,6 +87,7 @@ def probe(
         out: A .png file for a figure.
         cache: Take features from those of earlier commands, and store them for later ones.
     """
+    checks.check_experiment(experiment)
     experiment = tlkit.experiments.backbone_choice.prepare(experiment, output.print)
     check_figure(out)
     split = _split(experiment, output)
@@ -144,6 +147,7 @@ def inspect(
     Args:
         layers: List every layer of the backbone.
     """
+    checks.check_experiment(experiment)
     loading = tlkit.experiments.loading
     if experiment.is_search:
         raise ConfigError(
