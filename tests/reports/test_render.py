@@ -443,6 +443,20 @@ def test_the_users_own_split_is_said_with_its_duplicates() -> None:
     assert not re.search(r"\n{3}|[ \t]\n|[^\n]\n#", text)
 
 
+def test_duplicates_in_different_parts_limit_the_accuracy() -> None:
+    pairs = [("a", "b"), ("c", "d")]
+    report = facts(duplicates=pairs, duplicates_apart=2, duplicates_policy="allow")
+    text = render.markdown(report)
+    limitations = text.split("## Limitations", 1)[1].split("\n## ", 1)[0]
+    assert (
+        "- 2 pairs of identical or nearly identical images are in different parts of the data. If "
+        "test images resemble training images, the results are better than with new images."
+    ) in limitations
+    assert "may be in different parts of the data; those of 2 pairs are." in text
+    together = facts(duplicates=pairs, duplicates_policy="allow")
+    assert "are in different parts of the data. If" not in render.markdown(together)
+
+
 def test_folds_are_said_with_their_mean() -> None:
     report = facts(
         num_folds=5,
