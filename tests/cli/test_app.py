@@ -148,7 +148,10 @@ def test_predict_and_embed_write_tables(
     assert "`--csv` must be a .csv file in an existing folder" in capsys.readouterr().err
     out = tmp_path / "f.npz"
     assert app.main(["embed", *words, "--out", str(out)]) == app.DONE
-    assert capsys.readouterr().out == f"wrote {out}: {count} images, 1 unreadable files\n"
+    missing = f"unreadable: {trained / 'none.png'}: there is no such file"
+    assert capsys.readouterr().out == (
+        f"wrote {out}: {count} images, one unreadable file\n{missing}\n"
+    )
     assert out.is_file()
 
 

@@ -210,6 +210,11 @@ CHOICE = Choice(
         ({"unreadable": None}, "The images were not read from files."),
         ({"unreadable": []}, "Every file could be read."),
         ({"unreadable": [(f"{n}.jpg", "empty") for n in range(104)]}, "There are 4 more."),
+        ({"unreadable": [("a", "empty")]}, "1 file or folder was left out because of errors."),
+        (
+            {"unreadable": [("a", "empty"), ("b", "cut")], "num_replaced": 2},
+            "2 files or folders were replaced by grey images because of errors.",
+        ),
         ({"duplicates": None}, "The images were not searched for duplicates."),
         ({"duplicates": []}, "No two images are identical or nearly identical."),
         ({"duplicates": [("a", "b")]}, "both images of a pair are in the same part"),

@@ -49,6 +49,7 @@ def describe_images(experiment: Experiment, source: ImageDataset, parts: Split) 
         "image_size": image_size_of(experiment),
         "fit": experiment.fit,
         "unreadable": [(problem.path, problem.reason) for problem in source.problems],
+        "num_replaced": source.num_replaced,
         "duplicates": pairs,
         "duplicates_apart": sum(part_of[one] != part_of[other] for one, other in pairs),
         "duplicates_policy": experiment.duplicates,
