@@ -587,7 +587,7 @@ def test_a_size_is_typed_as_a_number_two_or_both_with_an_x(
     (tmp_path / "c.json").write_text('{"image_size": [40, 64]}')
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AttributeError):  # the run has no result
-        app.main(["train", "x", "--out", "run", *words, "--seed", "3"])
+        app.main(["train", "digits", "--out", "run", *words, "--seed", "3"])
     assert (seen[0].image_size, seen[0].seed) == (size, 3)
 
 
