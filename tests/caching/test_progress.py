@@ -29,6 +29,16 @@ def test_a_terminal_gets_a_bar_with_images_per_second(total: int | None) -> None
     assert "images/s" in _show(force_terminal=True, total=total)
 
 
+def test_other_steps_than_images_have_no_images_per_second() -> None:
+    page = io.StringIO()
+    console = rich.console.Console(file=page, width=120, force_terminal=True)
+    progress = CacheProgress(verbose=True, console=console, title="scoring", shows_speed=False)
+    progress.update(5, 34)
+    progress.close()
+    assert "scoring" in page.getvalue() and "5/34" in page.getvalue()
+    assert "images/s" not in page.getvalue()
+
+
 def test_nothing_is_shown_unless_verbose() -> None:
     assert _show(verbose=False) == ""
     assert _show(force_terminal=True, verbose=False) == ""

@@ -148,7 +148,10 @@ def test_predict_and_embed_write_tables(
     assert "`--csv` must be a .csv file in an existing folder" in capsys.readouterr().err
     out = tmp_path / "f.npz"
     assert app.main(["embed", *words, "--out", str(out)]) == app.DONE
-    assert capsys.readouterr().out == f"wrote {out}: {count} images, 1 unreadable files\n"
+    missing = f"unreadable: {trained / 'none.png'}: there is no such file"
+    assert capsys.readouterr().out == (
+        f"wrote {out}: {count} images, one unreadable file\n{missing}\n"
+    )
     assert out.is_file()
 
 
@@ -349,6 +352,7 @@ def test_compare_shows_classifiers_side_by_side(
 @pytest.mark.parametrize("package", ["cyclopts", "keras"])
 def test_a_command_without_its_packages_says_what_to_install(package: str, tmp_path: Path) -> None:
     code = f"import sys; sys.modules[{package!r}] = None; from tlkit.__main__ import main; "
+    (tmp_path / "model.onnx").touch()
     words = ["tlkit", "predict", str(tmp_path / "model.onnx"), str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-c", f"{code}sys.argv = {words}; sys.exit(main())"],
@@ -392,19 +396,19 @@ def test_probe_writes_a_figure(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("evaluate nowhere data", "must be a run's folder or a .keras file, got 'nowhere'"),
+        ("evaluate nowhere data", "must be a run's folder, a .keras file or an exported file, got"),
         ("evaluate nowhere.keras data", "nowhere.keras"),
         ("inspect README.md --weights starter", "or 'mnist', got 'README.md': no such file"),
-        ("inspect tests --weights imagnet", "Did you mean 'imagenet'"),
-        ("inspect tests --image-size 8", "`--image-size` must be at least 32"),
+        ("inspect digits --weights imagnet", "Did you mean 'imagenet'"),
+        ("inspect digits --image-size 8", "`--image-size` must be at least 32"),
         ("train x --out run --image-size 0", "`--image-size` must have a height of whole pixels"),
         ("train x --out run --image-size 8x0", "`--image-size` must have a width of whole pixels"),
         ("train x --out run --limit 0", "`--limit` must be a whole number of at least 1, got 0"),
-        ("inspect tests --recipe fats", '"fats" for --recipe. Choose from: "best", "fast"'),
-        ("inspect tests --recip fast", "Unknown option: --recip. Did you mean --recipe?"),
-        ("inspect tests --test 0", "`--test` must be above 0"),
+        ("inspect digits --recipe fats", '"fats" for --recipe. Choose from: "best", "fast"'),
+        ("inspect digits --recip fast", "Unknown option: --recip. Did you mean --recipe?"),
+        ("inspect digits --test 0", "`--test` must be above 0"),
         (
-            "train x --out run --augment flip mixup",
+            "train digits --out run --augment flip mixup",
             "`--augment mixup` needs a recipe that fine-tunes, such as `--recipe best`",
         ),
         ("train --out run", "`tlkit train` needs `DATA` (A folder of classes, "),
@@ -583,7 +587,7 @@ def test_a_size_is_typed_as_a_number_two_or_both_with_an_x(
     (tmp_path / "c.json").write_text('{"image_size": [40, 64]}')
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AttributeError):  # the run has no result
-        app.main(["train", "x", "--out", "run", *words, "--seed", "3"])
+        app.main(["train", "digits", "--out", "run", *words, "--seed", "3"])
     assert (seen[0].image_size, seen[0].seed) == (size, 3)
 
 
@@ -616,14 +620,14 @@ def test_ctrl_c_while_packages_are_imported_ends_in_one_line(tmp_path: Path, pac
     (tmp_path / f"{package}.py").write_text(stopping)
     paths = os.pathsep.join([str(tmp_path), *sys.path])
     done = subprocess.run(
-        [sys.executable, "-m", "tlkit", "predict", "run", "image.png"],
+        [sys.executable, "-m", "tlkit", "predict", str(tmp_path), str(tmp_path)],
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    last = done.stderr.removeprefix("loading run\n")
+    last = done.stderr.removeprefix(f"loading {tmp_path}\n")
     assert (done.returncode, last) == (app.INTERRUPTED, "tlkit: interrupted\n")
 
 

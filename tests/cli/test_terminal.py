@@ -145,4 +145,4 @@ def test_lines_have_colours_by_what_they_say(
 
 def test_an_error_is_plain_text_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "nothing-here", "photos"]) == 2
-    assert capsys.readouterr().err.startswith("tlkit: `model` must be")
+    assert capsys.readouterr().err.startswith("tlkit: `--model` must be")

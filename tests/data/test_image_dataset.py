@@ -37,7 +37,7 @@ def test_scans_go_with_the_images() -> None:
 def test_a_long_list_of_problems_is_cut_short_and_counted() -> None:
     problems = tuple(Problem(path=f"{number}.png", reason="it is empty") for number in range(12))
     line = str(replace(_dataset(), problems=problems)).splitlines()[-1]
-    assert line.startswith("12 left out or replaced: 0.png: it is empty; 1.png: it is empty; ")
+    assert line.startswith("12 left out: 0.png: it is empty; 1.png: it is empty; ")
     assert line.endswith("9.png: it is empty; and 2 more")
 
 

@@ -103,7 +103,7 @@ def test_what_is_wrong_is_left_out_and_listed(messy: Path) -> None:
     assert set(source.paths) == _RIGHT
     assert source.class_names == ("cat", "dog")
     assert source.images[:].shape == (8, 8, 8, 3)
-    assert "6 left out or replaced: " in str(source)
+    assert "6 left out: " in str(source)
 
 
 def test_damaged_files_are_replaced_by_grey_and_listed(messy: Path) -> None:
@@ -111,6 +111,8 @@ def test_damaged_files_are_replaced_by_grey_and_listed(messy: Path) -> None:
     damaged = {path for path in _WRONG if "/" in path and not path.endswith("/")}
     assert set(source.paths) == _RIGHT | damaged
     assert {problem.path for problem in source.problems} == set(_WRONG)
+    assert source.num_replaced == len(damaged) == 4
+    assert "6 left out or replaced by grey images: " in str(source)
     for place, path in enumerate(source.paths):
         assert (source.images[place] == 128).all() == (path in damaged)
 

@@ -95,9 +95,27 @@ def test_the_same_image_with_two_labels_is_refused(make_dataset: Make) -> None:
         DataError, match=r"^Found one pair of identical images with different labels: 0\.png"
     ):
         splits.split(data)
-    with pytest.raises(DataError, match=r"0\.png .* Keep one label for each of them"):
+    with pytest.raises(
+        DataError, match=r"0\.png .*Delete or relabel one image of each pair"
+    ) as caught:
         splits.split(data, duplicates="together")
+    assert str(caught.value).endswith(
+        "with `duplicates='allow'`, which also lets copies be in different parts."
+    )
     splits.split(data, duplicates="allow")
+
+
+def test_pairs_in_different_parts_come_first(make_dataset: Make) -> None:
+    hashes = [bits for pair in range(8) for bits in (255 << 8 * pair, 255 << 8 * pair)]
+    data = make_dataset(60, hashes=hashes)
+    made = splits.split(data, test=0.4, duplicates="allow")
+    tested = {*made.test.paths}
+    apart = [
+        (f"{pair.first}.png" in tested) != (f"{pair.second}.png" in tested)
+        for pair in made.duplicates
+    ]
+    assert 0 < made.num_apart < len(apart) == 8
+    assert apart == sorted(apart, reverse=True)
 
 
 def test_a_part_without_an_image_of_a_class_is_refused(make_dataset: Make) -> None:

@@ -99,6 +99,7 @@ def test_an_image_unlike_all_others_is_the_furthest_outlier(model: keras.Model) 
     nearness = [each.score for each in found.outliers]
     assert nearness == sorted(nearness)
     assert len(found.outliers) < 10
+    assert "nearness: how close the most similar other images are, from 0 to 1" in str(found)
 
 
 @pytest.mark.usefixtures("cleanlab")

@@ -1,5 +1,6 @@
 import csv
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,20 @@ def _list_test(run: Path) -> list[str]:
     return [row["path"] for row in rows if row["part"] == "test"]
 
 
-def test_runs_are_compared_on_the_test_images_that_all_have(trained: Path, tmp_path: Path) -> None:
+def test_runs_are_compared_on_the_test_images_that_all_have(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+
+    def note(title: str, *, verbose: bool) -> AbstractContextManager[None]:
+        shown.append(f"{title}, {verbose}")
+        return nullcontext()
+
+    monkeypatch.setattr(run_comparison, "show_waiting", note)
     tested = _list_test(trained)
     other = _rewrite(trained, tmp_path / "other", dict.fromkeys(tested[::2], "train"))
-    found = compare_runs([trained, other])
+    found = compare_runs([trained, other], verbose=True)
+    assert shown == [f"evaluating {trained}, True", f"evaluating {other}, True"]
     first, second = found.runs
     assert found.images == f"{len(tested) // 2} test images that all of them have in common"
     np.testing.assert_array_equal(first.evaluation.labels, second.evaluation.labels)
@@ -86,6 +97,29 @@ def test_runs_without_test_images_in_common_need_others(trained: Path, tmp_path:
         compare_runs([trained, none])
     with pytest.raises(ConfigError, match="must be two or more different classifiers"):
         compare_runs([trained, trained])
+
+
+def test_images_that_changed_are_named_with_what_to_do_before_models_are_loaded(
+    photos: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "old run")
+    corrected = shutil.copytree(photos, tmp_path / "photos")
+    wrong = sorted((corrected / "digit 0").iterdir())[0]
+    wrong.rename(corrected / "digit 1" / wrong.name)
+    config = (run / "config.json").read_text()
+    (run / "config.json").write_text(config.replace(str(photos), str(corrected)))
+    tlkit.experiments.verify_run(run, accept=True)
+    other = shutil.copytree(run, tmp_path / "other")
+    loaded: list[str] = []
+    monkeypatch.setattr(run_comparison, "_load", loaded.append)
+    with pytest.raises(DataError) as caught:
+        compare_runs([run, other])
+    message = str(caught.value)
+    assert message.startswith(f"The run {str(run)!r}: The run's images must not have changed, ")
+    assert f"1 of 298 missing or changed: digit 0/{wrong.name}. To compare on the" in message
+    assert "set `data`: the result says how many of them each run was trained on." in message
+    assert message.endswith(f": tlkit train --config '{run / 'config.json'}' --out NEW.")
+    assert loaded == []
 
 
 def test_other_classes_are_refused_and_their_order_does_not_matter(trained: Path) -> None:

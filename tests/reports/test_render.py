@@ -210,6 +210,11 @@ CHOICE = Choice(
         ({"unreadable": None}, "The images were not read from files."),
         ({"unreadable": []}, "Every file could be read."),
         ({"unreadable": [(f"{n}.jpg", "empty") for n in range(104)]}, "There are 4 more."),
+        ({"unreadable": [("a", "empty")]}, "1 file or folder was left out because of errors."),
+        (
+            {"unreadable": [("a", "empty"), ("b", "cut")], "num_replaced": 2},
+            "2 files or folders were replaced by grey images because of errors.",
+        ),
         ({"duplicates": None}, "The images were not searched for duplicates."),
         ({"duplicates": []}, "No two images are identical or nearly identical."),
         ({"duplicates": [("a", "b")]}, "both images of a pair are in the same part"),
@@ -449,6 +454,20 @@ def test_a_split_that_is_drawn_by_content_is_said_with_what_was_not_searched_for
     assert "- The images were not searched for similar ones." in text
     assert "show a sample of 20 test images, drawn at random" in text
     assert not re.search(r"\n{3}|[ \t]\n|[^\n]\n#", text)
+
+
+def test_duplicates_in_different_parts_limit_the_accuracy() -> None:
+    pairs = [("a", "b"), ("c", "d")]
+    report = facts(duplicates=pairs, duplicates_apart=2, duplicates_policy="allow")
+    text = render.markdown(report)
+    limitations = text.split("## Limitations", 1)[1].split("\n## ", 1)[0]
+    assert (
+        "- 2 pairs of identical or nearly identical images are in different parts of the data. If "
+        "test images resemble training images, the results are better than with new images."
+    ) in limitations
+    assert "may be in different parts of the data; those of 2 pairs are." in text
+    together = facts(duplicates=pairs, duplicates_policy="allow")
+    assert "are in different parts of the data. If" not in render.markdown(together)
 
 
 def test_folds_are_said_with_their_mean() -> None:

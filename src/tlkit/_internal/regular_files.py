@@ -106,3 +106,16 @@ def find_obstacle(path: Path) -> str:
 def reason(error: OSError) -> str:
     """Return why a file can't be read, to complete a sentence."""
     return error.strerror or str(error) or type(error).__name__
+
+
+def exists(place: str | Path) -> bool:
+    """Return whether there is such a file or folder; False for a name that no file can have.
+
+    Examples:
+        >>> exists("."), exists("a" * 1000), exists("")
+        (True, False, False)
+    """
+    try:
+        return bool(os.stat(place))  # noqa: PTH116  # Path("") is the current folder
+    except (OSError, ValueError):
+        return False

@@ -18,6 +18,7 @@ class CacheProgress:
         verbose: Whether to print anything.
         console: Where to print; by default standard output.
         title: The text before the bar.
+        shows_speed: Whether images are counted, so that images per second are shown.
     """
 
     def __init__(
@@ -26,8 +27,10 @@ class CacheProgress:
         verbose: bool,
         console: rich.console.Console | None = None,
         title: str = "frozen part",
+        shows_speed: bool = True,
     ) -> None:
         self.title = title
+        self.shows_speed = shows_speed
         self.verbose = verbose
         self.console = console or bars.create_console()
         self._bar: bars.Bar | None = None
@@ -39,7 +42,7 @@ class CacheProgress:
             self.console.print(escape_controls(line), markup=False)
 
     def update(self, done: int, total: int | None) -> None:
-        """Show how many images are done, how many per second, and the time left."""
+        """Show how many images or other steps are done, and the time left."""
         if not self.verbose:
             return
         if self._started is None:
@@ -47,7 +50,8 @@ class CacheProgress:
             self._bar = bars.open_bar(self.title, self.console)
         if self._bar is not None:
             speed = done / max(time.perf_counter() - self._started, 1e-3)
-            self._bar.update(done, total, f"{speed:,.0f} images/s" if done else "")
+            is_shown = done and self.shows_speed
+            self._bar.update(done, total, f"{speed:,.0f} images/s" if is_shown else "")
         if done == total:
             self.close()
 

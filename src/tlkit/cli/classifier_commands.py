@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tlkit
+from tlkit.cli import checks
 from tlkit.cli.options import (
     DEFAULT_OUTPUT,
     FLAG,
@@ -42,6 +43,8 @@ def evaluate(
         part: Evaluate only the images in this part of the run's split, found by their content.
         assert_accuracy: Exit with code 1 if the accuracy is lower; multi-label: all classes right.
     """
+    checks.check_model(model)
+    checks.check_images(images.data)
     output.print(f"loading {model}")
     is_exported = tlkit.experiments.is_exported(model)
     if is_exported:
@@ -97,6 +100,10 @@ def compare(
         models: Two or more runs' folders, .keras files, or exported files.
         data: A folder or table of images; by default the test images that all runs have in common.
     """
+    for model in models:
+        checks.check_model(model, argument="models")
+    if data is not None:
+        checks.check_images(data)
     output.print(f"loading and evaluating {', '.join(models)}")
     found = tlkit.experiments.compare_runs(models, data=data, verbose=not output.json)
     output.print(found)
@@ -123,6 +130,10 @@ def predict(
         csv: Write a row for each image to this .csv file, with columns path, label, probability.
         parquet: The same as a .parquet file; needs the extra "parquet".
     """
+    checks.check_model(model)
+    checks.check_files(files)
+    checks.check_table("csv", csv, ".csv")
+    checks.check_table("parquet", parquet, ".parquet")
     output.print(f"loading {model}", stderr=True)
     to_table = csv is not None or parquet is not None
     rows: list[dict[str, Any]] = []
@@ -164,6 +175,9 @@ def embed(
         files: Image files, or folders of them.
         out: A .parquet, .npz or .csv file; .parquet needs the extra "parquet".
     """
+    checks.check_model(model, exported=False)
+    checks.check_files(files)
+    checks.check_table("out", out, ".parquet", ".npz", ".csv")
     output.print(f"loading {model}", stderr=True)
     with output.measure("embedded") as on_progress:
         written = tlkit.experiments.write_features(
@@ -179,6 +193,7 @@ def report(run: str, *, output: Output = DEFAULT_OUTPUT) -> dict[str, Any]:
     Args:
         run: A run's folder; its images must not have moved or changed.
     """
+    checks.check_run(run)
     output.print(f"loading {run}")
     file = tlkit.experiments.report(run, on_message=output.print) / "report.html"
     output.print(f"wrote {file}")
@@ -194,6 +209,7 @@ def verify(
         run: A run's folder.
         accept: Take the files as they are now for the right ones, after a change on purpose.
     """
+    checks.check_run(run)
     found = tlkit.experiments.verify_run(run, accept=accept)
     output.print(str(found))
     return found.to_dict()
@@ -219,8 +235,10 @@ def audit(
         num_folds: Number of folds; each class needs that many images.
         cache: Take features from those of earlier commands, and store them for later ones.
     """
+    checks.check_model(model, exported=False)
+    checks.check_images(images.data)
     check_figure(out)
-    _check_table(csv)
+    checks.check_table("csv", csv, ".csv")
     output.print(f"loading {model}")
     classifier, experiment = tlkit.experiments.load_classifier(model, **images.settings())
     dataset = _load(experiment, classifier, output)
@@ -253,13 +271,6 @@ def audit(
         "suspects": [vars(suspect) for suspect in found.suspects],
         "outliers": [vars(outlier) for outlier in found.outliers],
     }
-
-
-def _check_table(path: Path | None) -> None:
-    from tlkit._internal.table_files import check_target  # it imports NumPy
-
-    if path is not None:
-        check_target("csv", path, [".csv"])
 
 
 def _write_audit(found: "tlkit.evaluation.Audit", path: Path) -> None:

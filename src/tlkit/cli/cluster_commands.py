@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 import tlkit
 from tlkit._internal import arguments
+from tlkit.cli import checks
 from tlkit.cli.options import DEFAULT_OUTPUT, FLAG, Output
 
 Engine = Literal["auto", "keras", "litert", "onnxruntime", "openvino"]
@@ -49,6 +50,7 @@ def extract(
         dtype: Number format of the features.
         max_unreadable: Share of images that may be unreadable.
     """
+    checks.check_model(model, exported=False)
     classifier, experiment = tlkit.experiments.load_classifier(model, data="")
     size = None if image_size is None else arguments.parse_size("image_size", image_size)
     with output.measure("extracted") as on_progress:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import tlkit
+from tlkit.cli import checks
 from tlkit.cli.options import DEFAULT_OUTPUT, Output
 
 
@@ -34,6 +35,7 @@ def demo(
         title: The heading of the page.
         write: Serve nothing, but write the files of a Hugging Face Space to this new folder.
     """
+    checks.check_model(model)
     settings: dict[str, Any] = {"top": top, "examples": examples, "title": title}
     if write is not None:
         space = tlkit.experiments.write_space(model, write, on_message=output.print, **settings)

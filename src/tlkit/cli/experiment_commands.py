@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tlkit
+from tlkit.cli import checks
 from tlkit.cli.options import (
     DEFAULT_OUTPUT,
     FLAG,
@@ -52,6 +53,7 @@ def train(
         cache: Take features from those of earlier commands, and store them for later ones.
         engine: What runs the frozen part; "keras" gives Keras' numbers to the last digit.
     """
+    checks.check_experiment(experiment)
     tlkit.experiments.run_state.check_folder(out)
     logs = out.parent / "tensorboard" / out.name
     result = tlkit.experiments.run(
@@ -87,6 +89,7 @@ def probe(
         cache: Take features from those of earlier commands, and store them for later ones.
     """
     require_one_machine(experiment, "`tlkit probe`")
+    checks.check_experiment(experiment)
     experiment = tlkit.experiments.backbone_choice.prepare(experiment, output.print)
     check_figure(out)
     split = _split(experiment, output)
@@ -146,6 +149,7 @@ def inspect(
     Args:
         layers: List every layer of the backbone.
     """
+    checks.check_experiment(experiment)
     loading = tlkit.experiments.loading
     require_one_machine(experiment, "`tlkit inspect`")
     if experiment.is_search:

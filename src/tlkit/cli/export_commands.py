@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tlkit
+from tlkit.cli import checks
 from tlkit.cli.options import DEFAULT_OUTPUT, Output
 
 Format = Literal["keras", "litert", "onnx", "openvino", "saved_model", "web"]
@@ -35,6 +36,7 @@ def export(
         max_drop: Exit with code 1 if the accuracy on the test images is lower by more, as 0.01.
         web_runtime: For web, a folder with the npm package onnxruntime-web, in place of npm.
     """
+    checks.check_model(run, argument="run", exported=False)
     output.print(f"loading {run}")
     return tlkit.experiments.export_run(
         run,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tlkit
+from tlkit.cli import checks
 from tlkit.cli.options import DEFAULT_OUTPUT, FLAG, Output
 
 
@@ -24,6 +25,7 @@ def push(
         repo: A model repository, such as me/flowers; it is created if it does not exist.
         private: Only you see the repository; one that is public is refused.
     """
+    checks.check_run(run)
     return tlkit.experiments.push(run, repo, private=private, on_message=output.print).to_dict()
 
 

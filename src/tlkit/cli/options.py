@@ -90,7 +90,8 @@ class Output:
 
 def _find_style(line: str) -> str | None:
     """Return the colour of a line on a terminal: what was written is green, a warning yellow."""
-    colours = {"wrote ": "green", "next: ": "cyan", "note: ": "yellow", "left out": "yellow"}
+    colours = {"wrote ": "green", "next: ": "cyan", "note: ": "yellow"}
+    colours |= dict.fromkeys(("left out", "unreadable: "), "yellow")
     return next((colour for start, colour in colours.items() if line.startswith(start)), None)
 
 

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 import tlkit
 from tlkit._internal.text import plural
+from tlkit.cli import checks
 from tlkit.cli.options import DEFAULT_OUTPUT, Output
 from tlkit.deployment.serving.limits import Limits
 
@@ -41,6 +42,7 @@ def serve(
         access_log: Log each request.
         write: Serve nothing, but write a Dockerfile and all that it needs to this new folder.
     """
+    checks.check_model(model)
     file = tlkit.experiments.find_served_file(model, on_message=output.print)
     if write is not None:
         folder = tlkit.deployment.write_container(file, write)

@@ -13,6 +13,7 @@ from rich.console import Console, ConsoleOptions
 import tlkit
 from tlkit._internal.files import replace_atomically
 from tlkit._internal.text import duration, plural
+from tlkit.cli import checks
 from tlkit.cli.options import DEFAULT_OUTPUT, Output, Settings, UseCache, save_figure
 from tlkit.errors import Argument, ConfigError
 from tlkit.experiments.experiment import Experiment
@@ -79,6 +80,7 @@ def tune(
     """
     require_one_machine(experiment, "`tlkit tune`")
     _check(experiment)
+    checks.check_experiment(experiment)
     loading = tlkit.experiments.loading
     resolved = loading.resolve(replace(experiment, folds=0), output.print)
     split = loading.split_images(resolved, loading.load_images(resolved))

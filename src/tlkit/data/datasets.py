@@ -13,6 +13,7 @@ from tlkit._internal.downloads import bounded_downloads
 from tlkit._internal.keras_private import keras_home
 from tlkit._internal.signatures import check_arguments
 from tlkit.data.batches import Arrays
+from tlkit.data.dataset_names import NAMES
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Split
 from tlkit.errors import DataError
@@ -95,7 +96,7 @@ def names() -> tuple[str, ...]:
         >>> names()
         ('cifar10', 'digits', 'fashion_mnist', 'mnist')
     """
-    return tuple(_NAMED)
+    return NAMES
 
 
 @check_arguments
@@ -192,9 +193,5 @@ def _name_classes(
     return _split(*parts, name=name, class_names=class_names)
 
 
-_NAMED: dict[str, Callable[[], Split]] = {
-    "cifar10": cifar10,
-    "digits": digits,
-    "fashion_mnist": fashion_mnist,
-    "mnist": mnist,
-}
+_LOADERS: tuple[Callable[[], Split], ...] = (cifar10, digits, fashion_mnist, mnist)
+_NAMED = dict(zip(NAMES, _LOADERS, strict=True))

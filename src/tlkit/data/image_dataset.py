@@ -34,6 +34,17 @@ class Problem:
         return f"{shorten(self.path)}: {self.reason}"
 
 
+def describe_treatment(num_problems: int, num_replaced: int) -> str:
+    """Return what was done with files that can't be used.
+
+    Examples:
+        >>> describe_treatment(3, 0), describe_treatment(3, 3), describe_treatment(3, 1)
+        ('left out', 'replaced by grey images', 'left out or replaced by grey images')
+    """
+    left_out = ["left out"] if num_replaced < num_problems else []
+    return " or ".join([*left_out, *(["replaced by grey images"] if num_replaced else [])])
+
+
 @check_arguments
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageDataset:
@@ -52,6 +63,7 @@ class ImageDataset:
             which `tlkit.splits.split` uses; empty if there is no such split.
         added: Whether each image was added to the original dataset; empty if none was.
         problems: Files that were skipped or replaced, and why.
+        num_replaced: How many of these files were replaced by grey images.
         notices: Assumptions about the files, and files that were passed over.
         value_range: The values of black and white.
         white: The value that is read as white in files of more than 8 bits; None without them.
@@ -68,6 +80,7 @@ class ImageDataset:
     parts: tuple[str, ...] = field(default=(), repr=False)
     added: tuple[bool, ...] = field(default=(), repr=False)
     problems: tuple[Problem, ...] = ()
+    num_replaced: int = 0
     notices: tuple[str, ...] = ()
     value_range: tuple[float, float] = (0, 255)
     white: int | None = None
@@ -193,7 +206,8 @@ class ImageDataset:
         lines += self.notices
         if self.problems:
             shown = join_first(self.problems, limit=10, separator="; ")
-            lines.append(f"{len(self.problems):,} left out or replaced: {shown}")
+            treated = describe_treatment(len(self.problems), self.num_replaced)
+            lines.append(f"{len(self.problems):,} {treated}: {shown}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -40,6 +40,7 @@ def join(data: ImageDataset, added: ImageDataset, *, folder: str, root: str) -> 
         parts=(*data.parts, *parts) if data.parts else (),
         added=(*(data.added or (False,) * len(data)), *(True,) * len(added)),
         problems=(*data.problems, *added.problems),
+        num_replaced=data.num_replaced + added.num_replaced,
         notices=(*data.notices, *notices, *added.notices),
         white=data.white if data.white is not None else added.white,
         known_scans=(*data.scans, *added.scans),

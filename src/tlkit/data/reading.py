@@ -115,6 +115,7 @@ def read(
         groups=pick(tuple(groups), kept),
         parts=pick(tuple(parts), kept),
         problems=problems,
+        num_replaced=sum(index in damaged for index in kept),
         notices=(*notices, *depths, *_find_similar(names)),
         white=white,
         known_scans=tuple(scans[i] for i in kept),

@@ -42,7 +42,8 @@ class Split:
         train: The images to train on.
         validation: The images for model selection and calibration; may be empty.
         test: The images to measure on.
-        duplicates: The pairs of duplicates and near-duplicates in the whole dataset.
+        duplicates: The pairs of duplicates and near-duplicates in the whole dataset, those in
+            different parts first.
         largest_group: The number of images in the largest group of duplicates; 1 without any.
         num_apart: How many of these pairs are in different parts.
         num_in_test: How many of these pairs are both test images.
@@ -208,15 +209,20 @@ def split(
     grouped = bool(pairs) and duplicates == "together"
     class_coverage.check(data, parts, keys, shares, stratify=stratify, grouped=grouped)
     return Split(
-        duplicates=pairs,
+        duplicates=tuple(sorted(pairs, key=lambda pair: not _is_apart(pair, parts))),
         largest_group=max(Counter(groups).values()),
-        num_apart=sum(parts[pair.first] != parts[pair.second] for pair in pairs),
+        num_apart=sum(_is_apart(pair, parts) for pair in pairs),
         num_in_test=sum(parts[pair.first] == parts[pair.second] == "test" for pair in pairs),
         own_parts=own_parts,
         num_groups_apart=_count_apart(data.groups, parts),
         dealt_out=dealt_out,
         **{name: data.take(parts == name) for name in PARTS},
     )
+
+
+def _is_apart(pair: DuplicatePair, parts: np.ndarray) -> bool:
+    """Return whether the images of a pair are in different parts."""
+    return bool(parts[pair.first] != parts[pair.second])
 
 
 def _count_apart(groups: Sequence[str], parts: np.ndarray) -> int:
@@ -311,7 +317,7 @@ def _assign_parts(positions: np.ndarray, shares: Mapping[str, float]) -> np.ndar
 def _check_duplicates(
     data: ImageDataset, pairs: Sequence[DuplicatePair], parts: np.ndarray, *, refuse_apart: bool
 ) -> None:
-    across = [pair for pair in pairs if refuse_apart and parts[pair.first] != parts[pair.second]]
+    across = [pair for pair in pairs if refuse_apart and _is_apart(pair, parts)]
     conflicting = [
         pair
         for pair in pairs
@@ -336,10 +342,11 @@ def _check_duplicates(
     apart = ("Look at them, then keep each pair in one part with ", together)
     if data.parts:
         apart = ("Look at them, then remove one image of each, or only count them with ", together)
+    relabel = ("Delete or relabel one image of each pair with different labels",)
     raise DataError(
         f"Found {' and '.join(reasons)}: {join_first(shown, separator='; ')}. ",
-        *(("Keep one label for each of them",) if conflicting else apart),
+        *(relabel if conflicting else apart),
         ", or accept them with ",
         Argument("duplicates", "allow"),
-        ".",
+        ", which also lets copies be in different parts." if conflicting else ".",
     )

@@ -226,4 +226,6 @@ def _run(
         for at, (path, outcome) in enumerate(batch):
             yield path, rows.get(at), outcome if isinstance(outcome, str) else ""
     if not num_read:
-        raise DataError(f"None of the {len(found):,} files could be read as an image.")
+        several = f"None of the {len(found):,} files could"
+        which = several if len(found) > 1 else f"The file {str(found[0])!r} could not"
+        raise DataError(f"{which} be read as an image.")

@@ -102,6 +102,7 @@ class Audit:
             found = [(f"{each.score:.3f}", image_name(each)) for each in self.outliers[:_MAX_ROWS]]
             parts.append(build_table(("nearness", "image"), found, align="rl", bars=("nearness",)))
             parts += _count_more(len(self.outliers), "image")
+            parts.append("nearness: how close the most similar other images are, from 0 to 1")
         return rich.console.Group(*parts)
 
     def __str__(self) -> str:

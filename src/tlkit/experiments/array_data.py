@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tlkit._internal.text import join_first
 from tlkit.data import datasets, splits
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import Split
@@ -87,11 +86,6 @@ def split(experiment: Experiment, dataset: ImageDataset) -> Split:
     )
     test = dataset.take(parts == "test")
     return Split(train=train, validation=validation, test=test, own_parts=("train", "test"))
-
-
-def describe_names() -> str:
-    """Return the names of the data sets as text."""
-    return join_first([repr(name) for name in datasets.names()], word="or")
 
 
 def _read(place: str) -> Split:

@@ -28,6 +28,17 @@ def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Ex
     Raises:
         ConfigError: There is no such classifier, or a setting is wrong.
     """
+    path = find_classifier(model)
+    classifier = load_model(path / "model.keras" if path.is_dir() else path)
+    return classifier, read_settings(path, classifier, **settings)
+
+
+def find_classifier(model: str | Path) -> Path:
+    """Return the path of a run's folder or a .keras file.
+
+    Raises:
+        ConfigError: There is no such classifier.
+    """
     path = arguments.path("model", model)
     if not (path / "model.keras").is_file() and path.suffix != ".keras":
         why = "it has no model.keras" if path.is_dir() else "no such folder"
@@ -38,8 +49,7 @@ def load_classifier(model: str | Path, **settings: Any) -> tuple[keras.Model, Ex
         raise ConfigError(
             f"`model` must be a run's folder or a .keras file, got {str(model)!r}: {why}."
         )
-    classifier = load_model(path / "model.keras" if path.is_dir() else path)
-    return classifier, read_settings(path, classifier, **settings)
+    return path
 
 
 @check_arguments

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tlkit._internal.text import join_first
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.data.splits import DuplicatePair, Split
 from tlkit.experiments import array_data
@@ -26,7 +27,7 @@ def describe_images(experiment: Experiment, source: ImageDataset, parts: Split) 
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     described: dict[str, Any] = {
         "title": experiment.title or f"Classifying {name_images(source.name)}",
-        "source": name_images(source.name),
+        "source": _name_places(experiment, source),
         "counts": {name: part.counts for name, part in named.items() if len(part)},
         "num_images": {name: len(part) for name, part in named.items()},
         "class_weights": None if experiment.class_weight is None else _balance(parts.train),
@@ -48,12 +49,19 @@ def describe_images(experiment: Experiment, source: ImageDataset, parts: Split) 
         "image_size": image_size_of(experiment),
         "fit": experiment.fit,
         "unreadable": [(problem.path, problem.reason) for problem in source.problems],
+        "num_replaced": source.num_replaced,
         "duplicates": pairs,
         "duplicates_apart": sum(part_of[one] != part_of[other] for one, other in pairs),
         "duplicates_policy": experiment.duplicates,
         "conflicting_labels": find_paths(source, conflicting),
         "test_source": experiment.test_data and Path(experiment.test_data).resolve().name,
     }
+
+
+def _name_places(experiment: Experiment, source: ImageDataset) -> str:
+    """Return the names of the folder of the images and of those that were added to it."""
+    added = [Path(place).resolve().name for place in experiment.add]
+    return join_first([*dict.fromkeys([name_images(source.name), *added])])
 
 
 def _find_limit(experiment: Experiment, parts: Split) -> int | None:

@@ -11,7 +11,7 @@ import numpy as np
 from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import show
-from tlkit.data import datasets, manifests, naming, part_names
+from tlkit.data import manifests, naming, part_names
 from tlkit.data.drawing import draw_images
 from tlkit.data.groups import single_labels
 from tlkit.data.image_dataset import ImageDataset
@@ -20,7 +20,7 @@ from tlkit.data.joining import join
 from tlkit.data.splits import Split, split
 from tlkit.data.table_listing import Columns
 from tlkit.errors import Argument, ConfigError, TlkitError
-from tlkit.experiments import array_data
+from tlkit.experiments import array_data, places
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.one_machine import require_one_machine
 from tlkit.models import backbones
@@ -116,12 +116,7 @@ def load_images(
         alone = _without_columns(alone)
     source = _load_place(alone, class_names)
     for place in experiment.add:
-        if not Path(place).exists():
-            raise ConfigError(
-                Argument("add"),
-                " must be folders with a subfolder for each class, or .csv or .parquet tables, got "
-                f"{place!r}: no such file.",
-            )
+        places.check_added(place)
         names = naming.sort({*source.class_names, *_list_classes(place, experiment)})
         more = replace(alone, data=place, split="auto", test_data=None, validation_data=None)
         more = replace(more, white=experiment.white or source.white)
@@ -220,16 +215,8 @@ def _rename(argument: str, setting: str) -> Iterator[None]:
 
 def _check_place(experiment: Experiment) -> None:
     """Check that an experiment's images are in a folder or table that exists."""
-    path = Path(experiment.data)
-    if not path.exists() or not (path.is_dir() or path.suffix.lower() in manifests.SUFFIXES):
-        why = "it is neither" if path.exists() else "no such file"
-        raise ConfigError(
-            Argument("data"),
-            " must be a folder with a subfolder for each class, a .csv or .parquet table, an .npz "
-            f"file, {array_data.describe_names()}, got {show(experiment.data)}: {why}."
-            f"{arguments.nearest(experiment.data, datasets.names())}",
-        )
-    if not path.is_dir() and experiment.split != "auto":
+    places.check_data(experiment.data)
+    if not Path(experiment.data).is_dir() and experiment.split != "auto":
         raise ConfigError(
             Argument("split"),
             f" can only be used with a folder, got {show(experiment.split)} for a table. Name the "

@@ -61,7 +61,7 @@ def plan(source: ImageDataset, parts: Split) -> str:
         lines.append(f"such as {'; '.join(f'{one} and {other}' for one, other in shown)}")
         twice = sum(has_two_labels(source, pair) for pair in parts.duplicates)
         if twice:
-            lines.append(f"{twice:,} of these pairs are one image with two labels")
+            lines.append(f"{text.plural(twice, 'pair')} of identical images with different labels")
     lines.extend(_describe_uneven(source, parts))
     room = system.free_memory() // 2 / 1e9
     lines.append(f"features are cached in memory up to {room:,.1f} GB, beyond that on disk")

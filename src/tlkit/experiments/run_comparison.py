@@ -1,5 +1,6 @@
 """Compare trained classifiers on the same images: runs, `.keras` files and exported files."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,8 @@ import rich.console
 from tlkit._internal.html import render_html
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import build_table, render_text
+from tlkit._internal.text import escape_controls
+from tlkit.caching.progress import show_waiting
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import Argument, ConfigError, DataError
 from tlkit.evaluation.evaluator import evaluate
@@ -101,17 +104,17 @@ def compare_runs(
         raise ConfigError(
             Argument("models"), f" must be two or more different classifiers, got {names}."
         )
-    classifiers = [None if exported.is_exported(name) else _load(name) for name in names]
-    if data is None:
-        datasets = _find_common(names)
-    else:
-        pairs = zip(names, classifiers, strict=True)
-        datasets = [_load_images(name, classifier, str(data)) for name, classifier in pairs]
+    for name in names:
+        if not exported.is_exported(name):
+            classifiers.find_classifier(name)
+    common = _find_common(names) if data is None else None  # before classifiers are loaded
+    loaded = [_load(name) for name in names]
+    datasets = common or [
+        _load_images(name, classifier, str(data))
+        for name, classifier in zip(names, loaded, strict=True)
+    ]
     evaluations = [
-        exported.evaluate_exported(name, dataset)
-        if classifier is None
-        else evaluate(classifier, dataset, verbose=verbose)
-        for name, classifier, dataset in zip(names, classifiers, datasets, strict=True)
+        _evaluate(*each, verbose=verbose) for each in zip(names, loaded, datasets, strict=True)
     ]
     _check_classes(names, evaluations)
     which = "test images that all of them have in common" if data is None else f"images of {data}"
@@ -158,7 +161,18 @@ def _load_test(name: str) -> ImageDataset:
             Argument("data"),
             f" must be set, since {name!r} is not a run with test images of its own.",
         )
-    split = run_images.read_split(name)
+    try:
+        split = run_images.read_split(name)
+    except DataError as error:
+        again = shlex.join(["--config", str(Path(name, "config.json"))])
+        raise DataError(
+            f"The run {name!r}: ",
+            *error.args,
+            " To compare on the images as they are now, set ",
+            Argument("data"),
+            ": the result says how many of them each run was trained on. Or train the run's "
+            f"settings again on them: tlkit train {again} --out NEW.",
+        ) from error
     if not len(split.test) or split.test is split.train:
         raise ConfigError(
             Argument("data"), f" must be set: the run {name!r} was trained on all of its images."
@@ -166,8 +180,18 @@ def _load_test(name: str) -> ImageDataset:
     return split.test
 
 
-def _load(name: str) -> keras.Model:
-    return classifiers.load_classifier(name, data="")[0]
+def _load(name: str) -> keras.Model | None:
+    """Return a classifier; None for an exported file, which is loaded when it is evaluated."""
+    return None if exported.is_exported(name) else classifiers.load_classifier(name, data="")[0]
+
+
+def _evaluate(
+    name: str, classifier: keras.Model | None, dataset: ImageDataset, *, verbose: bool
+) -> Evaluation:
+    with show_waiting(f"evaluating {escape_controls(name)}", verbose=verbose):
+        if classifier is None:
+            return exported.evaluate_exported(name, dataset)
+        return evaluate(classifier, dataset)
 
 
 def _load_images(name: str, classifier: keras.Model | None, data: str) -> ImageDataset:

@@ -1,6 +1,6 @@
 """Write the predictions and the features of image files to tables."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +10,25 @@ import keras
 
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.table_files import check_target, open_table
+from tlkit._internal.text import join_first, plural
 from tlkit.data.decoding import Fit
 from tlkit.data.image_files import find_images
 from tlkit.data.naming import escape
 from tlkit.errors import DataError
 from tlkit.evaluation import prediction_sets
 from tlkit.evaluation.file_classifier import from_model
-from tlkit.evaluation.image_files import FilePrediction, Meter, embed_files, predict_files
+from tlkit.evaluation.image_files import (
+    FileFeatures,
+    FilePrediction,
+    Meter,
+    embed_files,
+    predict_files,
+)
 from tlkit.experiments import exported
 from tlkit.experiments.classifiers import load_classifier
 from tlkit.models.inspection import features_of
+
+_MAX_SHOWN = 5  # files that could not be read, in a line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,20 +39,51 @@ class WrittenTables:
         images: The number of images.
         unreadable: The number of files that could not be read as an image.
         tables: The paths of the tables.
+        problems: The first of these files, each with why it could not be read.
     """
 
     images: int
     unreadable: int
     tables: tuple[Path, ...]
+    problems: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        count = f"{self.images:,} images, {self.unreadable:,} unreadable files"
-        return "\n".join(f"wrote {table}: {count}" for table in self.tables)
+        count = f"{plural(self.images, 'image')}, {plural(self.unreadable, 'unreadable file')}"
+        lines = [f"wrote {table}: {count}" for table in self.tables]
+        if self.problems:
+            more = self.unreadable - len(self.problems)
+            shown = [*self.problems, *([f"{more:,} more"] if more else [])]
+            lines.append(f"unreadable: {join_first(shown, limit=len(shown), separator='; ')}")
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts and paths as values that JSON can hold."""
         tables = [str(table) for table in self.tables]
         return {"images": self.images, "unreadable": self.unreadable, "tables": tables}
+
+
+class _Counted:
+    """Counts files that were read and files that could not be read."""
+
+    def __init__(self) -> None:
+        self.images = self.unreadable = 0
+        self.problems: list[str] = []
+
+    def add(self, file: FilePrediction | FileFeatures) -> None:
+        """Count a file."""
+        self.images += not file.problem
+        self.unreadable += bool(file.problem)
+        if file.problem and len(self.problems) < _MAX_SHOWN:
+            self.problems.append(f"{file.path}: {file.problem}")
+
+    def describe(self, tables: Sequence[Path]) -> WrittenTables:
+        """Return the counts, with the tables that were written."""
+        return WrittenTables(
+            images=self.images,
+            unreadable=self.unreadable,
+            tables=tuple(tables),
+            problems=tuple(self.problems),
+        )
 
 
 @check_arguments
@@ -104,13 +144,13 @@ def write_predictions(
     has_score = known.has_ood_score
     columns |= ({} if coverage is None else {"set": 0}) | ({"ood_score": 1} if has_score else {})
     settings |= {"top": top, "coverage": coverage, "on_progress": on_progress}
-    images = unreadable = 0
+    counted = _Counted()
     with ExitStack() as stack:
         writers = [
             stack.enter_context(open_table(target, {**columns, "problem": 0})) for target in targets
         ]
         for each in predict_files(classifier, found, **settings):
-            unreadable, images = unreadable + bool(each.problem), images + (not each.problem)
+            counted.add(each)
             cells: list[Any] = [cell for pair in each.classes for cell in pair] or [None] * (
                 2 * top
             )
@@ -122,7 +162,7 @@ def write_predictions(
             for write in writers:
                 write([escape(str(each.path)), *cells, each.problem or None])
             on_prediction(each)
-    return WrittenTables(images=images, unreadable=unreadable, tables=tuple(targets))
+    return counted.describe(targets)
 
 
 @check_arguments
@@ -160,16 +200,16 @@ def write_features(
     found = _find_images(files, on_message)
     columns = {"path": 0, "features": features_of(classifier).output_shape[-1]}
     is_npz = target.suffix.lower() == ".npz"
-    images = unreadable = 0
+    counted = _Counted()
     with open_table(target, columns if is_npz else {**columns, "problem": 0}) as write:
         for each in embed_files(classifier, found, on_progress=on_progress, **settings):
-            unreadable, images = unreadable + bool(each.problem), images + (not each.problem)
+            counted.add(each)
             row = [escape(str(each.path)), each.features]
             if not is_npz:
                 write([*row, each.problem or None])
             elif not each.problem:
                 write(row)
-    return WrittenTables(images=images, unreadable=unreadable, tables=(target,))
+    return counted.describe([target])
 
 
 def _find_images(

@@ -132,6 +132,7 @@ class ReportFacts:
             threshold; None if the classifier has no such score.
         unreadable: Files and folders that could not be used, and why; None if the images were not
             read from files.
+        num_replaced: How many of these files were replaced by grey images; others were left out.
         duplicates: Pairs of identical or nearly identical images; None if they were not searched
             for.
         duplicates_policy: How the split treated duplicates: "together", "allow" or "refuse".
@@ -190,6 +191,7 @@ class ReportFacts:
     sets: MeasuredSets | None = None
     ood_rejected: float | None = None
     unreadable: Sequence[tuple[str, str]] | None = None
+    num_replaced: int = 0
     duplicates: Sequence[tuple[str, str]] | None = None
     duplicates_policy: Duplicates = "together"
     own_parts: Sequence[str] = ()

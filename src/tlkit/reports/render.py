@@ -19,6 +19,7 @@ from markupsafe import Markup
 from tlkit._internal import arguments, optional, text
 from tlkit._internal.files import replace_atomically
 from tlkit._internal.signatures import check_arguments
+from tlkit.data.image_dataset import describe_treatment
 from tlkit.reports import (
     advice,
     escaping,
@@ -263,5 +264,6 @@ def _environment(escape: Callable[[object], Markup]) -> Environment:
     functions = (text.percent, text.interval, text.duration, text.join_first, text.plural)
     environment.filters |= {function.__name__: function for function in (*functions, text.to_words)}
     environment.filters |= {"thousands": "{:,}".format, "fence": escaping.fence}
+    environment.filters |= {"treatment": describe_treatment}
     environment.filters |= {"break_lines": break_lines, "name_backbone": titles.name_backbone}
     return environment

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import tlkit
 from tlkit import sources
+from tlkit.caching.progress import CacheProgress
 from tlkit.caching.usage import Usage
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.head_features import HeadFeatures
@@ -50,6 +51,21 @@ def test_the_layer_that_still_tells_the_classes_apart_is_chosen(solver: str) -> 
     assert found["early", "avg"].multiply_adds == 16 * 16 * 3 * 3 * 3 * 4
     assert found["early", "flatten"].num_features == 16 * 16 * 4
     assert (probe.num_fitted, probe.num_scored, probe.engine) == (300, 300, "keras")
+
+
+def test_the_bars_of_a_probe_say_what_they_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[str, int, bool]] = []
+
+    def note(self: CacheProgress, done: int, total: int) -> None:
+        shown.append((self.title, total, self.shows_speed))
+
+    monkeypatch.setattr(CacheProgress, "update", note)
+    found = tlkit.probe(_model(), _stripes(), max_layers=2)
+    assert ("running the backbone", 300, True) in shown
+    assert ("scoring layers", len(found.layers), False) in shown
+    together = [each for each in shown if each[0] == "scoring layers together"]
+    assert together and not any(speed for _, _, speed in together)
+    assert len({title for title, _, _ in shown}) == 3
 
 
 @pytest.mark.parametrize("solver", ["ridge", "lbfgs"])

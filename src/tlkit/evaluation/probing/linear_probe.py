@@ -101,7 +101,7 @@ def probe(
     """
     started = time.perf_counter()
     _check(solver, sample, max_features, max_layers, has_validation=validation_data is not None)
-    progress = CacheProgress(verbose=verbose, title="probe")
+    progress = CacheProgress(verbose=verbose, title="running the backbone")
     fitted = fit_sites(
         model,
         data,
@@ -115,9 +115,10 @@ def probe(
         also=also,
         progress=progress,
     )
-    measure = partial(stored_scores.measure_all, cache=cache, on_done=progress.update)
-    scores = measure([[fit] for fit in fitted.fits])
+    measurer = partial(stored_scores.measurer, cache=cache, verbose=verbose)
+    scores = measurer("scoring layers")([[fit] for fit in fitted.fits])
     layers = tuple(map(partial(_to_layer, min(scores, key=_rank)), fitted.sites, scores))
+    measure = measurer("scoring layers together")
     joint, joint_accuracy = _select_joint(layers, scores, fitted.fits, max_layers, measure)
     num_fitted, num_scored = fitted.fits[0].counts
     best = max(range(len(layers)), key=lambda at: layers[at].accuracy)

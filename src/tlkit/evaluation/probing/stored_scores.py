@@ -6,6 +6,7 @@ A probe of the same features, labels and folds has the same scores, so a later p
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -15,6 +16,7 @@ from tlkit._internal import system
 from tlkit.caching import entries, location
 from tlkit.caching.cache import Cache
 from tlkit.caching.entries import Entry
+from tlkit.caching.progress import CacheProgress
 from tlkit.caching.store import Store
 from tlkit.errors import StoreError
 from tlkit.evaluation.probing import cross_validation
@@ -23,6 +25,14 @@ from tlkit.evaluation.probing.cross_validation import CrossValidation, Score
 _FORMAT = 2  # raise it with every change of a probe's arithmetic
 KIND = "scores of a probe"
 """The kind of such an entry, among the facts that describe it."""
+
+
+def measurer(
+    title: str, *, cache: Cache | None, verbose: bool
+) -> Callable[[Sequence[Sequence[CrossValidation]]], list[Score]]:
+    """Return a function that scores heads as `measure_all`, and shows a bar with this title."""
+    progress = CacheProgress(verbose=verbose, title=title, shows_speed=False)
+    return partial(measure_all, cache=cache, on_done=progress.update)
 
 
 def measure_all(
