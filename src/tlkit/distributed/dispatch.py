@@ -34,9 +34,9 @@ def run(job: Job, parts: Sequence[Part], devices: Devices) -> Iterator[dict[str,
     return (_run_there if is_client else _run_here)(job, parts, devices)
 
 
-# If a machine is lost, Ray would keep the part that it was computing until its worker restarts on
-# another machine. Without a free machine this never happens, and the extraction would not end. So
-# Ray drops the parts of lost workers, and they run in the next round, on the workers that are left.
+# Ray's own retries have no limit: a part that always kills its worker would be tried forever, and
+# the part of a lost machine waits until another worker is idle. So Ray drops the parts of lost
+# workers, and they run in the next round, on the workers that are left.
 def _run_here(job: Job, parts: Sequence[Part], devices: Devices) -> Iterator[dict[str, Any]]:
     """Yield a report of each part, in rounds."""
     missing = {part.number: part for part in parts}
