@@ -63,9 +63,7 @@ def test_the_bars_of_a_probe_say_what_they_count(monkeypatch: pytest.MonkeyPatch
     found = tlkit.probe(_model(), _stripes(), max_layers=2)
     assert ("running the backbone", 300, True) in shown
     assert ("scoring layers", len(found.layers), False) in shown
-    together = [each for each in shown if each[0] == "scoring layers together"]
-    assert together and not any(speed for _, _, speed in together)
-    assert len({title for title, _, _ in shown}) == 3
+    assert not any(speed for title, _, speed in shown if title.startswith("scoring"))
 
 
 @pytest.mark.parametrize("solver", ["ridge", "lbfgs"])
