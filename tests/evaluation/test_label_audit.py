@@ -276,5 +276,6 @@ def test_an_audit_prints_as_short_tables() -> None:
     assert lines[1] == "label  suggested  probability of label  image"
     assert lines[2] == "a      b                         0.000  image 0"
     assert lines[12] == "and 2 more suspicious labels"
-    assert len(lines) == 1 + 1 + 10 + 1 + 1 + 1
-    assert lines[-1] == "   0.250  image 3"
+    assert len(lines) == 1 + 1 + 10 + 1 + 1 + 1 + 1
+    assert lines[-2] == "   0.250  image 3"
+    assert lines[-1] == "nearness: how close the most similar other images are, from 0 to 1"

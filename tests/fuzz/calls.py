@@ -512,6 +512,7 @@ INTERNAL = {
     "experiments.folds.to_files": "a step of `run`",
     "experiments.classifiers.settings_for": "a step of `load_classifier`",
     "experiments.checksums.verify_run": "a step of `load_run`",
+    "experiments.classifiers.find_classifier": "a step of `load_classifier`",
     "experiments.classifiers.load_model": "a step of `load_classifier`",
     "experiments.run_state.Claim": "made by `claim`",
     "experiments.run_state.check_folder": "a step of `run`",
