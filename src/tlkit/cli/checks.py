@@ -47,7 +47,7 @@ def check_files(files: Sequence[str]) -> None:
     """Check that at least one of the files and folders of images exists.
 
     Raises:
-        ConfigError: There is none of them.
+        ConfigError: None of them exists.
     """
     if files and not any(map(exists, files)):
         raise ConfigError(

@@ -9,7 +9,7 @@ from tlkit.data import naming, part_names
 from tlkit.data.image_dataset import Problem
 from tlkit.data.image_files import describe_others, divide, find_files, is_image, relative_path
 from tlkit.data.listings import PARTS, Listing, join
-from tlkit.data.split_folders import SplitChoice, find_split, subfolders
+from tlkit.data.split_folders import SplitChoice, SplitFolders, find_split, subfolders
 from tlkit.errors import Argument, ConfigError, DataError
 
 _MAX_DEPTH = 2  # levels of folders that are searched for classes, to suggest a folder in a message
@@ -27,13 +27,8 @@ def list_folder(root: Path, *, split: SplitChoice = "auto", any_classes: bool = 
         ConfigError: The folder does not exist, or has no subfolder for each class.
         DataError: The name of a folder can't be written.
     """
-    classes = _check_folder(root)
-    found = find_split(root, classes, split)
+    classes, found = _find_classes(root, split, any_classes=any_classes)
     if found is None:
-        if split != "random":
-            _refuse_parts(root, classes)
-        if not any_classes:
-            _refuse_single(root, classes)
         return _list_classes(root, classes, root)
     whole = join(
         [
@@ -58,12 +53,8 @@ def list_by_class(root: Path, *, split: SplitChoice = "auto") -> Iterator[Listin
         ConfigError: As for `list_folder`.
         DataError: The name of a folder can't be written.
     """
-    classes = _check_folder(root)
-    found = find_split(root, classes, split)
+    classes, found = _find_classes(root, split)
     if found is None:
-        if split != "random":
-            _refuse_parts(root, classes)
-        _refuse_single(root, classes)
         places = [("", root, classes)]
     else:
         places = [(part, each, _check_folder(each)) for part, each in found.parts.items()]
@@ -94,6 +85,20 @@ def list_parts(root: Path, *, split: SplitChoice = "auto") -> tuple[tuple[str, s
         return ()
     parts = found.parts.items()
     return tuple((f"{relative_path(folder, root)}/", part) for part, folder in parts)
+
+
+def _find_classes(
+    root: Path, split: SplitChoice, *, any_classes: bool = False
+) -> tuple[list[Path], SplitFolders | None]:
+    """Return the subfolders of a folder, and its own split if it has one."""
+    classes = _check_folder(root)
+    found = find_split(root, classes, split)
+    if found is None:
+        if split != "random":
+            _refuse_parts(root, classes)
+        if not any_classes:
+            _refuse_single(root, classes)
+    return classes, found
 
 
 def _list_part(root: Path, folder: Path, part: str) -> Listing:

@@ -6,7 +6,8 @@ from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import join_first
 from tlkit.data.image_dataset import ImageDataset
-from tlkit.data.splits import find_groups, hash_to_unit
+from tlkit.data.split_positions import hash_to_unit
+from tlkit.data.splits import find_groups
 from tlkit.errors import Argument, ConfigError, DataError
 
 

@@ -13,8 +13,8 @@ from .array_report import describe_training as describe_training
 from .checksums import VerifiedRun as VerifiedRun
 from .checksums import verify_run as verify_run
 from .classifiers import load_classifier as load_classifier
-from .comparison import ComparedRecipe as ComparedRecipe
-from .comparison import Comparison as Comparison
+from .compared_recipes import ComparedRecipe as ComparedRecipe
+from .compared_recipes import Comparison as Comparison
 from .comparison import compare as compare
 from .demo import create_demo as create_demo
 from .demo import serve_demo as serve_demo

@@ -51,7 +51,7 @@ class MeasuredRuns:
         self._splits: dict[int, str] = {}
 
     def read(self, recipe: Recipe, split: Split, seed: int) -> MeasuredRun | None:
-        """Return the measurements of a run; None if there are none.
+        """Return the measurements of a run; None if it has not been measured.
 
         Raises:
             StoreError: They are damaged.

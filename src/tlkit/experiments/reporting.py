@@ -102,16 +102,7 @@ def report(
     target = arguments.path("folder", folder)
     done = run_folder.load_run(target)
     config = run_files.read_json(target / "config.json", "environment")
-    if not {"experiment", "making"} <= config.keys():
-        raise ConfigError(
-            Argument("folder"),
-            " must be a run that `tlkit train` or `experiments.run` wrote, got "
-            f"{str(folder)!r}, whose config.json holds no experiment. For another, write the "
-            "report with tlkit.reports.",
-        )
-    with run_files.explain_damage(target / "config.json"):
-        experiment = Experiment.from_dict(settings_of_run(config))
-        making = _read_making(config["making"])
+    experiment, making = _read_settings(target, config)
     model = load_model(target / "model.keras")
     images = load_run_images(experiment, target)
     found = None
@@ -141,6 +132,23 @@ def report(
     render.write(target, replace(facts, **written))
     checksums.update_pages(target)
     return target
+
+
+def _read_settings(folder: Path, config: Mapping[str, Any]) -> tuple[Experiment, dict[str, Any]]:
+    """Return the settings of a run, and how it was made, from its config.json.
+
+    Raises:
+        ConfigError: It holds no experiment, or is damaged.
+    """
+    if not {"experiment", "making"} <= config.keys():
+        raise ConfigError(
+            Argument("folder"),
+            " must be a run that `tlkit train` or `experiments.run` wrote, got "
+            f"{str(folder)!r}, whose config.json holds no experiment. For another, write the "
+            "report with tlkit.reports.",
+        )
+    with run_files.explain_damage(folder / "config.json"):
+        return Experiment.from_dict(settings_of_run(config)), _read_making(config["making"])
 
 
 def write_report(
