@@ -2,12 +2,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 import tlkit
 from tlkit import freezing, recipes
-from tlkit.errors import StoreError
+from tlkit.caching.cache import Cache
+from tlkit.data.splits import Split
+from tlkit.errors import ConfigError, StoreError
+from tlkit.experiments import measured_runs
 from tlkit.experiments.measured_runs import MeasuredRun, MeasuredRuns
 
 _DIGITS = tlkit.datasets.digits().limited(40)
@@ -50,6 +54,49 @@ def test_a_run_is_not_taken_for_another(tmp_path: Path) -> None:
     assert runs.read(fast, replace(_DIGITS, test=relabelled), 0) is None
 
 
+def test_images_are_told_apart_by_their_pixels(tmp_path: Path, noise_photos: Path) -> None:
+    runs = MeasuredRuns(tmp_path / "kept", _HOW)
+
+    def read(**how: Any) -> Split:
+        return tlkit.splits.split(tlkit.sources.from_folder(noise_photos, **how))
+
+    runs.write(recipes.fast(), read(image_size=32), 0, _FOUND)
+    assert runs.read(recipes.fast(), read(image_size=32), 0) is not None
+    assert runs.read(recipes.fast(), read(image_size=48), 0) is None
+    assert runs.read(recipes.fast(), read(image_size=32, fit="crop"), 0) is None
+    assert runs.read(recipes.fast(), read(image_size=32, channels=1), 0) is None
+
+
+def test_caches_that_change_results_tell_runs_apart(tmp_path: Path) -> None:
+    def read(cache: Cache | None) -> MeasuredRun | None:
+        return MeasuredRuns(tmp_path, _HOW, cache=cache).read(recipes.fast(), _DIGITS, 0)
+
+    MeasuredRuns(tmp_path, _HOW, cache=Cache()).write(recipes.fast(), _DIGITS, 0, _FOUND)
+    assert read(Cache(folder=tmp_path / "features")) is not None
+    assert read(Cache(views=2)) is None
+    assert read(Cache(dtype="float16")) is None
+    assert read(None) is None
+
+
+def test_the_version_of_the_backend_tells_runs_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = _kept(tmp_path)
+    assert runs.read(recipes.fast(), _DIGITS, 0) is not None
+    versions = {keras.backend.backend(): "0.1"}
+    monkeypatch.setattr(measured_runs, "package_versions", lambda *names: versions)
+    assert runs.read(recipes.fast(), _DIGITS, 0) is None
+
+
+def test_a_recipe_with_callbacks_is_refused(tmp_path: Path) -> None:
+    recipe = recipes.few_images()
+    stop = replace(recipe.head, callbacks=(keras.callbacks.EarlyStopping("loss"),))
+    own = replace(recipe, head=stop, name="own")
+    MeasuredRuns(None, _HOW).check([own])
+    with pytest.raises(ConfigError, match="must be None if a recipe has callbacks, as 'own' has"):
+        recipes.compare([own], _DIGITS, folder=tmp_path)
+
+
 def test_freezing_tells_recipes_apart(tmp_path: Path) -> None:
     tuned = recipes.few_images()
     assert tuned.fine_tune is not None
@@ -74,8 +121,6 @@ def test_a_file_of_weights_that_changed_is_another(tmp_path: Path) -> None:
 
 
 def test_a_model_as_a_backbone_is_told_by_its_weights(tmp_path: Path) -> None:
-    import keras
-
     backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
     own = replace(recipes.fast(), backbone=backbone, pixels=(0, 1))
     runs = MeasuredRuns(tmp_path, _HOW)

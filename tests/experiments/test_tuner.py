@@ -150,3 +150,19 @@ def test_images_of_several_classes_and_recipes_without_settings_are_refused() ->
         tuner.tune(several)
     with pytest.raises(ConfigError, match="`recipe` must be"):
         start(recipe="fast")
+
+
+def test_a_model_as_a_backbone_is_left_as_it_was(small_backbone: keras.Model) -> None:
+    before = small_backbone.get_weights()
+    start(backbone=small_backbone, trials=1)
+    assert all(map(np.array_equal, before, small_backbone.get_weights()))
+
+
+def test_a_folder_of_a_backbone_with_other_weights_is_refused(
+    small_backbone: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge_by_rate(monkeypatch)
+    start(backbone=small_backbone, folder=tmp_path)
+    small_backbone.set_weights([each + 1 for each in small_backbone.get_weights()])
+    with pytest.raises(ConfigError, match="whose settings are others"):
+        start(backbone=small_backbone, folder=tmp_path)

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlkit._internal.keras_private import random_states
+from tlkit._internal.keras_private import flatten_layers, random_states
 
 
 @contextmanager
@@ -24,6 +24,33 @@ def restore_on_exit(variables: Sequence[Any]) -> Iterator[None]:
     finally:
         for variable, value in zip(variables, saved, strict=True):
             variable.assign(value)
+
+
+@contextmanager
+def restore_model_on_exit(model: Any) -> Iterator[None]:
+    """Restore a model on exit: weights, statistics, random states, and which layers are trainable.
+
+    Args:
+        model: The model; another value, such as the name of a backbone, has nothing to restore.
+
+    Examples:
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        >>> with restore_model_on_exit(model):
+        ...     model.trainable = False
+        ...     model.layers[0].bias.assign([7.0])
+        >>> model.trainable, model.layers[0].bias.numpy().tolist()
+        (True, [0.0])
+    """
+    if not isinstance(model, keras.Model):
+        yield
+        return
+    flags = [(layer, layer.trainable) for layer in flatten_layers(model)]
+    try:
+        with restore_on_exit(model.variables):
+            yield
+    finally:
+        for layer, flag in flags:
+            layer.trainable = flag  # parents first, since they set their children's flag
 
 
 def set_state(state: Any, key: bytes) -> None:

@@ -15,6 +15,7 @@ from tlkit._internal import arguments
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.temporaries import temporary_folder
 from tlkit._internal.text import duration, plural
+from tlkit._internal.variables import restore_model_on_exit
 from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.progress import CacheProgress, show_waiting
 from tlkit.data.splits import Split
@@ -50,7 +51,8 @@ def compare(
     """Train each recipe with each seed, and evaluate it on the test images.
 
     The recipes take turns, so that a machine that becomes slower affects all of them. Keras' global
-    state is cleared before each run.
+    state is cleared before each run. A backbone that is a model begins each run with the weights
+    that it has now, and has them again at the end.
 
     On one split, the intervals of accuracy and loss describe the variation over seeds only: a
     recipe that always trains the same classifier has ± 0, however few test images there are. The
@@ -77,12 +79,14 @@ def compare(
         cache: As for `Recipe.train`. With a folder, runs read the features that earlier ones stored
             there: the comparison is faster, but the seconds of the recipes can't be compared.
         folder: Where to keep the measurements of each run that is finished, so that the same call
-            goes on after a stop, and one with more seeds or recipes trains only what is new.
+            goes on after a stop, and one with more seeds or recipes trains only what is new. A
+            measurement is used again only if recipe, arguments, images and versions are the same.
         verbose: Whether to print the recipe, the seed and the accuracy of each run, about how long
             the rest will take, and a line for every epoch.
 
     Raises:
-        ConfigError: `recipes` is empty or two have the same name, or a number is wrong.
+        ConfigError: `recipes` is empty or two have the same name, a number is wrong, or a recipe
+            has callbacks and `folder` is set.
         StoreError: Measurements can't be written to the folder, or are damaged.
         KeyboardInterrupt: Ctrl-C; a folder then holds the measurements of the finished runs.
     """
@@ -95,10 +99,12 @@ def compare(
         "backbone_options": backbone_options,
         "budget": budget,
     }
+    kept = MeasuredRuns(folder, how, cache=cache)
+    kept.check(named)
     runs: dict[str, list[MeasuredRun]] = {recipe.name: [] for recipe in named}
     try:
         train = partial(_train, cache=cache, verbose=verbose, **how)
-        _fill(runs, named, splits, train=train, kept=MeasuredRuns(folder, how), lines=lines)
+        _fill(runs, named, splits, train=train, kept=kept, lines=lines)
     except KeyboardInterrupt:
         done = f"{sum(map(len, runs.values()))} of {plural(len(named) * len(splits), 'run')}"
         hint = (
@@ -113,7 +119,7 @@ def compare(
         recipes=tuple(
             ComparedRecipe(
                 name=name,
-                accuracies=tuple(float(row.values["accuracy"] or 0) for row in rows),
+                accuracies=tuple(_read_accuracy(row) for row in rows),
                 difference=None if rows is first else _subtract(first, rows, splits),
                 **{key: _estimate(rows, key) for key in rows[0].values},
             )
@@ -146,19 +152,24 @@ def _fill(
 
 
 def _train(recipe: Recipe, split: Split, *, verbose: bool, **how: Any) -> MeasuredRun:
-    """Train a recipe once, and measure the classifier."""
+    """Train a recipe once, and measure the classifier; a model as a backbone stays as it was."""
     keras.backend.clear_session()
     started = time.perf_counter()
     train = partial(recipe.train, split.train, verbose=verbose, **how)
-    trained, memory = measure_memory(train)
-    with show_waiting(f"evaluating {len(split.test):,} test images", verbose=verbose):
-        values, correct = _evaluate(trained, split)
+    with restore_model_on_exit(recipe.backbone):
+        trained, memory = measure_memory(train)
+        with show_waiting(f"evaluating {len(split.test):,} test images", verbose=verbose):
+            values, correct = _evaluate(trained, split)
     took = time.perf_counter() - started
     return MeasuredRun({**values, "memory": memory}, correct, took)
 
 
 def _describe_accuracy(found: MeasuredRun) -> str:
-    return f"accuracy {100 * (found.values['accuracy'] or 0):.2f} %"
+    return f"accuracy {100 * _read_accuracy(found):.2f} %"
+
+
+def _read_accuracy(found: MeasuredRun) -> float:
+    return float(found.correct.mean())
 
 
 def _describe_progress(runs: Mapping[str, Sequence[MeasuredRun]], num_each: int) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from tlkit._internal import arguments, optional
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import plural
+from tlkit._internal.variables import restore_model_on_exit
 from tlkit.caching.cache import DEFAULT, Cache
 from tlkit.caching.progress import show_waiting
 from tlkit.data.folds import assign_folds
@@ -35,7 +36,7 @@ from tlkit.experiments.tuning_space import (
 )
 from tlkit.experiments.tuning_study import Study, open_study
 from tlkit.models.pixels import PixelFormat
-from tlkit.training.identity import describe_data
+from tlkit.training.identity import describe_data, describe_source, describe_value
 from tlkit.training.time_budget import Deadline
 
 
@@ -180,11 +181,11 @@ def tune(
 
 def _identify(job: _Job, space: TuningSpace) -> dict[str, str]:
     """Return text that identifies the images and the settings, by name."""
-    how = {name: value for name, value in job.how.items() if name != "cache"}
-    backbone = job.backbone if isinstance(job.backbone, str) else job.backbone.name
+    how = {**job.how, "cache": None, "backbone": job.backbone}
+    sources = {name: describe_source(value) for name, value in how.items()}
     return {
         "images": describe_data((job.data.images, job.data.labels)),
-        "settings": repr((job.recipe, job.measure, job.num_folds, backbone, how, space)),
+        "settings": describe_value([job.recipe, job.measure, job.num_folds, sources, space]),
     }
 
 
@@ -258,12 +259,13 @@ def _judge_fold(job: _Job, trial: Trial, fold: int) -> tuple[float, float] | Non
     if recipe.fine_tune is not None:
         callbacks = (*recipe.fine_tune.callbacks, deadline)
         recipe = replace(recipe, fine_tune=replace(recipe.fine_tune, callbacks=callbacks))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The phase .* diverged", UserWarning)
-        trained = recipe.train(train, **{**job.how, "cache": cache}, verbose=False)
-    if deadline.ran_out or time.perf_counter() > job.until:
-        return None
-    probabilities = predict(trained.model, held_out)
+    with restore_model_on_exit(job.backbone):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The phase .* diverged", UserWarning)
+            trained = recipe.train(train, **{**job.how, "cache": cache}, verbose=False)
+        if deadline.ran_out or time.perf_counter() > job.until:
+            return None
+        probabilities = predict(trained.model, held_out)
     accuracy = float((probabilities.argmax(axis=1) == held_out.labels).mean())
     return float(calibrated_loss(held_out.labels, probabilities)), accuracy
 

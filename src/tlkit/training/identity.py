@@ -1,11 +1,11 @@
 """Describe the settings that identify a run, so that checkpoints of other runs are rejected."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
-from types import CodeType, FunctionType
+from pathlib import Path
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import keras
@@ -18,6 +18,8 @@ from tlkit.models import freezing
 from tlkit.training.phase import Phase, SolvedHead
 
 _NUM_IMAGES = 64  # whose pixels are compared
+_PACKAGES = ("tlkit", "keras")  # whose functions change with the version only
+_ARRAYS = (np.ndarray, np.generic, keras.Variable)
 _DIGITS = 12  # of a digest, for a readable message
 
 
@@ -62,54 +64,119 @@ def describe_training(
 def describe_value(value: Any) -> str:
     """Return a setting as a text that is equal in another process.
 
-    A function is described by its code and the values that it captured, an object of Keras by its
-    settings.
+    A function is described by its code, its defaults, the values that it captured, and what it uses
+    of the user's own modules; an object of Keras by its settings; another object by its attributes.
+    A callback is described by its class alone, since its attributes change in training.
+
+    Examples:
+        >>> describe_value({"layers": ("a", 3), "rate": None})
+        "{'layers': ['a', 3], 'rate': None}"
     """
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(describe_value, value))}]"
-    if isinstance(value, dict):
-        parts = (f"{key}: {describe_value(each)}" for key, each in value.items())
-        return f"{{{', '.join(parts)}}}"
-    if isinstance(value, np.ndarray):
-        return describe_value(value.tolist())
-    if isinstance(value, keras.callbacks.Callback):
-        return type(value).__name__
-    if value is None or isinstance(value, bool | int | float | str):
-        return str(value)
+    return _Describer().describe(value)
+
+
+def describe_source(value: Any) -> str:
+    """Return a setting as text, with the size and time of a file, or the weights of a model."""
+    if isinstance(value, keras.Model):
+        return describe_value([value.to_json(), value.get_weights()])
+    if isinstance(value, str | Path) and Path(value).is_file():
+        about = Path(value).stat()
+        return describe_value([str(value), about.st_size, about.st_mtime_ns])
+    return describe_value(value)
+
+
+class _Describer:
+    """Describe values; a function or object that was described before is only named.
+
+    So a function that calls itself, or an object that contains itself, has an end.
+    """
+
+    def __init__(self) -> None:
+        self._seen: list[Any] = []
+
+    def describe(self, value: Any) -> str:
+        """Return a value as text."""
+        if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+            return repr(value)
+        if isinstance(value, tuple | list):
+            return f"[{', '.join(map(self.describe, value))}]"
+        if isinstance(value, set | frozenset):
+            return f"{{{', '.join(sorted(map(self.describe, value)))}}}"
+        if isinstance(value, Mapping):
+            pairs = (f"{self.describe(key)}: {self.describe(value[key])}" for key in value)
+            return f"{{{', '.join(sorted(pairs))}}}"
+        if isinstance(value, _ARRAYS) or keras.ops.is_tensor(value):
+            return _describe_array(keras.ops.convert_to_numpy(value))
+        if isinstance(value, type | ModuleType | keras.callbacks.Callback) or self._has(value):
+            return _name(value)
+        self._seen.append(value)
+        if isinstance(value, FunctionType):
+            content = self.describe(_list_function(value))
+            return f"{value.__qualname__} {_digest(content.encode())}"
+        return f"{_name(value)} {self.describe(_list_content(value))}"
+
+    def _has(self, value: Any) -> bool:
+        return any(each is value for each in self._seen)
+
+
+def _describe_array(value: np.ndarray) -> str:
+    content = repr(value.tolist()).encode() if value.dtype == object else value.tobytes()
+    return f"{value.dtype} {value.shape} {_digest(content)}"
+
+
+def _list_function(value: FunctionType) -> list[Any]:
+    """Return all that determines what a function does."""
+    captured = [_read_cell(cell) for cell in value.__closure__ or ()]
+    code = value.__code__
+    return [_list_code(code), value.__defaults__, value.__kwdefaults__, captured, _globals(value)]
+
+
+def _globals(value: FunctionType) -> dict[str, Any]:
+    """Return what a user's function uses of its module, without what other modules define."""
+    module = str(value.__module__)
+    if module.split(".")[0] in _PACKAGES:
+        return {}
+    names = [name for name in _list_names(value.__code__) if name in value.__globals__]
+    used = {name: value.__globals__[name] for name in names}
+    return {
+        name: each for name, each in used.items() if getattr(each, "__module__", module) == module
+    }
+
+
+def _read_cell(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # the variable has no value yet
+        return "no value"
+
+
+def _list_content(value: Any) -> Any:
+    """Return what describes an object: its parts, settings or attributes."""
     if isinstance(value, partial):
-        return describe_value([value.func, value.args, value.keywords])
-    if isinstance(value, FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        captured = [each for each in cells if each is not value]
-        code = _list_code(value.__code__)
-        return f"{value.__qualname__} {_digest(f'{code} {describe_value(captured)}'.encode())}"
-    if is_dataclass(value) and not isinstance(value, type):
-        return f"{_name(value)} {describe_value(_list_fields(value))}"
-    settings = ""
+        return [value.func, value.args, value.keywords]
+    if isinstance(value, MethodType):
+        return [value.__func__, value.__self__]
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     if hasattr(value, "get_config"):
-        config = {key: each for key, each in value.get_config().items() if key != "name"}
-        settings = f" {_digest(json.dumps(config, default=_name, sort_keys=True).encode())}"
-    return f"{_name(value)}{settings}"
+        return {key: each for key, each in value.get_config().items() if key != "name"}
+    return getattr(value, "__dict__", repr(value))
 
 
-def _list_fields(value: Any) -> dict[str, Any]:
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+def _list_names(code: CodeType) -> list[str]:
+    """Return the names of global variables and attributes in a function and those inside it."""
+    inner = [each for each in code.co_consts if isinstance(each, CodeType)]
+    return sorted({*code.co_names, *(name for each in inner for name in _list_names(each))})
 
 
 def _list_code(code: CodeType) -> list[Any]:
     """Return what a function does: its instructions, and the names and constants in them."""
-    constants = [_describe_constant(each) for each in code.co_consts]
-    return [code.co_code.hex(), code.co_names, constants]
-
-
-def _describe_constant(value: Any) -> Any:
-    if isinstance(value, CodeType):
-        return _list_code(value)
-    return repr(sorted(value, key=repr) if isinstance(value, frozenset) else value)
+    constants = [_list_code(c) if isinstance(c, CodeType) else c for c in code.co_consts]
+    return [code.co_code, code.co_names, constants]
 
 
 def _name(value: Any) -> str:
-    return str(getattr(value, "__name__", type(value).__name__))
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
 
 
 def describe_data(data: Inputs) -> str:

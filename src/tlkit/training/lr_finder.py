@@ -12,7 +12,7 @@ import numpy as np
 from tlkit._internal import arguments, keras_private
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import show
-from tlkit._internal.variables import restore_on_exit, seed_layers
+from tlkit._internal.variables import restore_model_on_exit, restore_on_exit, seed_layers
 from tlkit.caching import plan as caching_plan
 from tlkit.data import augmentation, batches
 from tlkit.data.augmentation import refuse_mixing
@@ -169,15 +169,12 @@ def _repeat_batches(
 
 @contextmanager
 def _restore_model(model: keras.Model) -> Iterator[None]:
-    flags = [(layer, layer.trainable) for layer in keras_private.flatten_layers(model)]
     shared = keras_private.shared_generator()  # used by layers without their own seed
     states = random.getstate(), np.random.get_state()  # a user's layers may use them
     try:
-        with restore_on_exit([*model.variables, *([] if shared is None else [shared.state])]):
+        with restore_model_on_exit(model), restore_on_exit([shared.state] if shared else []):
             yield
     finally:
-        for layer, flag in flags:
-            layer.trainable = flag  # parents first, since they set their children's flag
         random.setstate(states[0])
         np.random.set_state(states[1])
         keras_private.set_shared_generator(shared)
