@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlkit import datasets
+from tlkit.data import dataset_names, datasets
 from tlkit.errors import ConfigError, DataError, DownloadError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), dtype="uint8")
@@ -190,3 +190,7 @@ def test_without_a_network_a_set_says_which_file_to_put_where(
         getattr(datasets, name)()
     assert f"{name}('path/to/{name}.npz')" in str(caught.value)
     assert place.format(tmp_path) in str(caught.value)
+
+
+def test_the_names_that_are_known_without_keras_are_those_of_the_functions() -> None:
+    assert tuple(datasets._NAMED) == dataset_names.NAMES

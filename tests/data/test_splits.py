@@ -127,7 +127,9 @@ def test_a_chain_of_similar_images_takes_no_more_than_a_tenth_of_a_class(
         for pair in made.duplicates
     )
     assert 0 < made.num_in_test == tested < len(made.duplicates) - made.num_apart
-    assert str(made).endswith(f", {tested} among the test images, where each image counts")
+    assert str(made).endswith(
+        f", {tested} within the test images, where both images of a pair count"
+    )
 
 
 def _hashes(data: ImageDataset) -> list[int]:

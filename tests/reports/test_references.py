@@ -96,6 +96,7 @@ def _compared(*, difference: float, interval: float) -> str:
         (-0.05, 0.02, "5.0 percentage points more than this one. It is the better choice"),
         (-0.05, 0.07, "5.0 percentage points more than this one. The difference may be chance."),
         (0.05, 0.02, "5.0 percentage points less than this one.\n"),
+        (0.0, 0.02, "%, as this one does.\n"),
     ],
 )
 def test_the_discussion_names_the_best_of_the_other_classifiers(

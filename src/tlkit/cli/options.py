@@ -66,7 +66,7 @@ class Output:
     def measure(
         self, title: str, *, hidden: bool = False
     ) -> "Iterator[Callable[[int, int], None]]":
-        """Yield a function that shows a bar on a terminal: images done, and all."""
+        """Yield a function that shows progress, as a bar or in lines: images done, and all."""
         import rich.console
 
         from tlkit.caching.progress import CacheProgress
@@ -81,7 +81,7 @@ class Output:
 
     @contextmanager
     def measure_reading(self) -> "Iterator[None]":
-        """Show a bar on a terminal while images are read and scanned."""
+        """Show progress while images are read and scanned."""
         from tlkit.data import scanning
 
         with self.measure("reading images") as on_scanned, scanning.observe(on_scanned):

@@ -194,4 +194,4 @@ def _name_classes(
 
 
 _LOADERS: tuple[Callable[[], Split], ...] = (cifar10, digits, fashion_mnist, mnist)
-_NAMED = dict(zip(NAMES, _LOADERS, strict=True))
+_NAMED = {loader.__name__: loader for loader in _LOADERS}

@@ -79,7 +79,9 @@ class Split:
         if self.num_groups_apart:
             lines.append(f"{plural(self.num_groups_apart, 'group')} with images in different parts")
         if self.duplicates:
-            tested = f", {self.num_in_test:,} among the test images, where each image counts"
+            tested = (
+                f", {self.num_in_test:,} within the test images, where both images of a pair count"
+            )
             lines.append(
                 f"{plural(len(self.duplicates), 'pair')} of duplicate or near-duplicate images, in "
                 f"groups of up to {self.largest_group:,}: {self.num_apart:,} in different parts"

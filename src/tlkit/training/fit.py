@@ -191,7 +191,7 @@ def fit_tail(
             ReestimateBatchNorm(plan.training_batchnorm, features, batch_size=size, model=tail)
         )
     model.optimizer.build(model.trainable_variables)  # in the classifier's order of variables
-    with precision.compute_in(model, phase.precision):
+    with precision.compute_in(model, phase.precision), hide_retracing():
         tail.fit_features(
             dataset,
             validation=held_out,

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tlkit._internal import arguments, keras_private
+from tlkit._internal.logs import hide_retracing
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.text import show
 from tlkit._internal.variables import restore_model_on_exit, restore_on_exit, seed_layers
@@ -171,8 +172,9 @@ def _repeat_batches(
 def _restore_model(model: keras.Model) -> Iterator[None]:
     shared = keras_private.shared_generator()  # used by layers without their own seed
     states = random.getstate(), np.random.get_state()  # a user's layers may use them
+    variables = [shared.state] if shared else []
     try:
-        with restore_model_on_exit(model), restore_on_exit([shared.state] if shared else []):
+        with restore_model_on_exit(model), restore_on_exit(variables), hide_retracing():
             yield
     finally:
         random.setstate(states[0])

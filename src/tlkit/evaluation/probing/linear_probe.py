@@ -115,10 +115,10 @@ def probe(
         also=also,
         progress=progress,
     )
-    measurer = partial(stored_scores.measurer, cache=cache, verbose=verbose)
-    scores = measurer("scoring layers")([[fit] for fit in fitted.fits])
+    create_measure = partial(stored_scores.create_measure, cache=cache, verbose=verbose)
+    scores = create_measure("scoring layers")([[fit] for fit in fitted.fits])
     layers = tuple(map(partial(_to_layer, min(scores, key=_rank)), fitted.sites, scores))
-    measure = measurer("scoring layers together")
+    measure = create_measure("scoring layers together")
     joint, joint_accuracy = _select_joint(layers, scores, fitted.fits, max_layers, measure)
     num_fitted, num_scored = fitted.fits[0].counts
     best = max(range(len(layers)), key=lambda at: layers[at].accuracy)

@@ -27,7 +27,7 @@ KIND = "scores of a probe"
 """The kind of such an entry, among the facts that describe it."""
 
 
-def measurer(
+def create_measure(
     title: str, *, cache: Cache | None, verbose: bool
 ) -> Callable[[Sequence[Sequence[CrossValidation]]], list[Score]]:
     """Return a function that scores heads as `measure_all`, and shows a bar with this title."""
