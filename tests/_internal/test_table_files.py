@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlkit._internal.table_files import check_target, open_table
+from tlkit._internal.table_files import YES_NO, check_target, open_table
 from tlkit.errors import ConfigError, StoreError
 
-COLUMNS = {"path": 0, "share": 1, "features": 3}
+COLUMNS = {"path": 0, "share": 1, "features": 3, "is_new": YES_NO}
 ROWS = [
-    ['a, "b"\'ü日.jpg', np.float32(0.1), np.asarray([1, 2.5, 1 / 3], "float32")],
-    ["=cmd.jpg", None, None],
+    ['a, "b"\'ü日.jpg', np.float32(0.1), np.asarray([1, 2.5, 1 / 3], "float32"), True],
+    ["=cmd.jpg", None, None, None],
 ]
 
 
@@ -26,8 +26,9 @@ def test_csv_quotes_keeps_float32_and_is_no_formula(tmp_path: Path) -> None:
         first, second = csv.DictReader(file)
     assert first["path"] == ROWS[0][0]
     assert np.float32(first["features_2"]) == ROWS[0][2][2]
-    assert first["share"] == "0.1"
-    assert second == {"path": "./=cmd.jpg", "share": ""} | {f"features_{at}": "" for at in range(3)}
+    assert (first["share"], first["is_new"]) == ("0.1", "true")
+    empty = dict.fromkeys(("share", "features_0", "features_1", "features_2", "is_new"), "")
+    assert second == {"path": "./=cmd.jpg", **empty}
 
 
 def test_parquet_has_types_and_missing_values(tmp_path: Path) -> None:
@@ -38,12 +39,14 @@ def test_parquet_has_types_and_missing_values(tmp_path: Path) -> None:
     assert table["share"][:2] == [np.float32(0.1), None]
     np.testing.assert_array_equal(table["features"][2998], ROWS[0][2])
     assert table["features"][2999] is None
+    assert table["is_new"][:2] == [True, None]
 
 
 def test_npz_has_an_array_for_each_column(tmp_path: Path) -> None:
     with np.load(write(tmp_path / "a.npz", ROWS[:1] * 5)) as found:
         assert found["path"].tolist() == [ROWS[0][0]] * 5
         np.testing.assert_array_equal(found["features"], [ROWS[0][2]] * 5)
+        assert found["is_new"].tolist() == [True] * 5
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])

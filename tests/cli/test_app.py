@@ -141,8 +141,8 @@ def test_predict_and_embed_write_tables(
         "tables": [str(table)],
     }
     header, *rows = table.read_text().splitlines()
-    assert header == "path,label,probability,label_2,probability_2,ood_score,problem"
-    assert rows[-1].endswith("none.png,,,,,,there is no such file")
+    assert header == "path,label,probability,label_2,probability_2,ood_score,is_unlike,problem"
+    assert rows[-1].endswith("none.png,,,,,,,there is no such file")
     assert sum(",digit 1," in row for row in rows) > 0.9 * count
     assert app.main(["predict", *words, "--csv", str(tmp_path / "p.txt")]) == app.WRONG_ARGUMENTS
     assert "`--csv` must be a .csv file in an existing folder" in capsys.readouterr().err
@@ -259,9 +259,13 @@ def test_predict_names_sets_and_says_what_is_none_of_the_classes(
     assert np.mean(["digit 1" in row["set"] for row in digits]) > 0.9
     assert np.mean([row["ood_score"] <= 0.95 for row in digits]) > 0.85
     assert other["ood_score"] == 1
+    assert [row["is_unlike"] for row in digits] == [row["ood_score"] > 0.95 for row in digits]
+    assert other["is_unlike"] is True
     assert app.main([*words, "--coverage", "0.9", "--csv", str(tmp_path / "p.csv")]) == app.DONE
-    columns = (tmp_path / "p.csv").read_text().splitlines()[0].split(",")
-    assert columns == ["path", "label", "probability", "set", "ood_score", "problem"]
+    header, *_, last = (tmp_path / "p.csv").read_text().splitlines()
+    columns = header.split(",")
+    assert last.endswith(",1.0,true,")
+    assert columns == ["path", "label", "probability", "set", "ood_score", "is_unlike", "problem"]
     capsys.readouterr()
     assert app.main([*words, "--coverage", "0.9999"]) == app.WRONG_DATA
     assert "needs at least 9,999 validation images" in capsys.readouterr().err

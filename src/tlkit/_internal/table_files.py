@@ -15,7 +15,10 @@ from tlkit._internal.files import replace_atomically, to_write_error
 from tlkit.errors import Argument, ConfigError
 
 Columns = Mapping[str, int]
-"""The size of each column: 0 for text, 1 for a number, n > 1 for a vector of n numbers."""
+"""The size of each column: 0 for text, 1 for a number, n > 1 for n numbers, or YES_NO."""
+
+YES_NO = -1
+"""The size of a column of booleans."""
 
 Write = Callable[[Sequence[Any]], None]
 _ROWS = 2048  # rows that are written to a Parquet file at a time
@@ -105,7 +108,9 @@ def _write_csv(path: Path, columns: Columns) -> Iterator[Write]:
         def write(row: Sequence[Any]) -> None:
             cells: list[Any] = []
             for (name, size), value in zip(columns.items(), row, strict=True):
-                if size == 0:
+                if size == YES_NO:
+                    cells.append("" if value is None else str(value).lower())
+                elif size == 0:
                     cells.append(disarm(value or "", is_path=name == "path"))
                 else:  # str(float32) has no more digits than float32 has
                     numbers = [""] * size if value is None else np.atleast_1d(np.float32(value))
@@ -120,7 +125,7 @@ def _write_parquet(path: Path, columns: Columns) -> Iterator[Write]:
     arrow = optional.require("pyarrow", extra="parquet")
     parquet = optional.require("pyarrow.parquet", extra="parquet")
     number = arrow.float32()
-    kinds = {0: arrow.string(), 1: number}
+    kinds = {0: arrow.string(), 1: number, YES_NO: arrow.bool_()}
     schema = arrow.schema(
         [(name, kinds.get(size, arrow.list_(number))) for name, size in columns.items()]
     )

@@ -47,6 +47,11 @@ class FilePrediction:
     labels: tuple[str, ...] | None = None
     problem: str = ""
 
+    @property
+    def is_unlike(self) -> bool | None:
+        """Whether the score is above 0.95: the image probably shows none of the classes."""
+        return None if self.ood_score is None else self.ood_score > KEPT
+
     def __str__(self) -> str:
         shown = [f"{name} ({100 * probability:.1f} %)" for name, probability in self.classes]
         text = f"{self.path}: {', '.join(shown) or f'unreadable: {self.problem}'}"
@@ -55,7 +60,7 @@ class FilePrediction:
             text = f"{self.path}: {found}; most probable: {', '.join(shown)}"
         if self.prediction_set is not None:
             text += f"; set: {', '.join(self.prediction_set)}"
-        if self.ood_score is not None and self.ood_score > KEPT:
+        if self.ood_score is not None and self.is_unlike:
             share = f"{100 * self.ood_score:.0f} %" if self.ood_score < 1 else "all"
             text += (
                 f"; none of these? score {self.ood_score:.2f}: more unlike than {share} of the "
@@ -72,7 +77,9 @@ class FilePrediction:
         row: dict[str, Any] = {"path": str(self.path), **found, "classes": classes}
         if self.prediction_set is not None:
             row["set"] = list(self.prediction_set)
-        return row if self.ood_score is None else {**row, "ood_score": self.ood_score}
+        if self.ood_score is not None:
+            row |= {"ood_score": self.ood_score, "is_unlike": self.is_unlike}
+        return row
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from tlkit._internal.signatures import check_arguments
-from tlkit._internal.table_files import check_target, open_table
+from tlkit._internal.table_files import YES_NO, check_target, open_table
 from tlkit._internal.text import join_first, plural
 from tlkit.data.decoding import Fit
 from tlkit.data.image_files import find_images
@@ -103,10 +103,11 @@ def write_predictions(
     """Predict the classes of image files, and write a row for each to tables.
 
     The columns are `path`, `label`, `probability`, then `label_2`, `probability_2` and so on up to
-    `top`, `set` with `coverage` (names separated by |), `ood_score` if the classifier has one
-    (`tlkit.ood_scores`), and `problem`: why a file is unreadable, empty for an image. For a
-    multi-label classifier, `labels` comes after `path`: the classes above their thresholds,
-    separated by |. A table is written completely or, after an error or an interruption, not at all.
+    `top`, `set` with `coverage` (names separated by |), `ood_score` and `is_unlike` if the
+    classifier has such a score (`tlkit.ood_scores`), and `problem`: why a file is unreadable, empty
+    for an image. For a multi-label classifier, `labels` comes after `path`: the classes above their
+    thresholds, separated by |. A table is written completely or, after an error or an interruption,
+    not at all.
 
     Args:
         model: A run's folder, a .keras file, an exported file, or a classifier.
@@ -142,7 +143,8 @@ def write_predictions(
     for rank in range(2, top + 1):
         columns |= {f"label_{rank}": 0, f"probability_{rank}": 1}
     has_score = known.has_ood_score
-    columns |= ({} if coverage is None else {"set": 0}) | ({"ood_score": 1} if has_score else {})
+    columns |= {} if coverage is None else {"set": 0}
+    columns |= {"ood_score": 1, "is_unlike": YES_NO} if has_score else {}
     settings |= {"top": top, "coverage": coverage, "on_progress": on_progress}
     counted = _Counted()
     with ExitStack() as stack:
@@ -156,7 +158,7 @@ def write_predictions(
             )
             if coverage is not None:
                 cells.append(None if each.problem else "|".join(each.prediction_set or ()))
-            cells += [each.ood_score] if has_score else []
+            cells += [each.ood_score, each.is_unlike] if has_score else []
             if several:
                 cells.insert(0, None if each.problem else "|".join(each.labels or ()))
             for write in writers:
