@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
+from tests import clusters
 from tests.samples import small_classifier
 
 from tlkit import datasets, freezing
@@ -138,6 +139,13 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["train", str(photos), "--out", str(out), "--image-size", "32", "--weights", "starter"]
     assert app.main([*words, "--validation", "0.2", "--json"]) == app.DONE
     return out
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A Ray cluster of two cores, which all tests of a file use."""
+    with clusters.start_local():
+        yield
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ def _list_classes(
     num_listed = 0
     for listing in list_by_class(Path(experiment.data), split=experiment.split):
         problems += listing.problems
-        notices += [each for each in listing.notices if each not in notices]
+        notices += listing.notices
         for path, label in zip(listing.paths, listing.labels, strict=True):
             if fault := naming.find_fault(path):
                 problems.append(Problem(path=naming.escape(path), reason=fault))
