@@ -115,29 +115,39 @@ def make_inputs(options: argparse.Namespace) -> Row:
 def make_reference(options: argparse.Namespace) -> Row:
     """Extract features and solve heads as a training on one machine does."""
     import tlkit
+
+    model = tlkit.load(options.work / "model.keras")
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = manifest_of(options.work, COUNT, ROWS)
+        data, cache, features = extract_here(manifest, model, Path(folder), side=SIDE)
+        heads = [solve_on_one_machine(options.work, solver, data, cache) for solver in SOLVERS]
+    names, arrays = np.array(NAMES), {name: each for head in heads for name, each in head.items()}
+    arrays |= {"digests": data.images.digests, "labels": names[data.labels], "features": features}
+    np.savez(options.work / "reference.npz", **arrays)
+    return {"images": len(data), "features": features.shape[1]}
+
+
+def extract_here(
+    manifest: Path, model: Any, folder: Path, *, side: int
+) -> tuple[Any, Any, np.ndarray]:
+    """Return the images, the cache in a folder, and the features, as a training has them."""
+    import tlkit
     from tlkit import sources
     from tlkit.caching import partition
     from tlkit.caching.extraction import Extraction
     from tlkit.models import freezing
     from tlkit.models.inspection import features_of
 
-    data = sources.from_manifest(manifest_of(options.work, COUNT, ROWS), image_size=SIDE)
-    model = tlkit.load(options.work / "model.keras")
+    data = sources.from_manifest(manifest, image_size=side)
     last = features_of(model).layers[-1].name
     plan = freezing.plan(tlkit.models.backbone_of(model), freezing.everything)
     freezing.apply(plan)
     cut = partition.find_cut(model, plan, data.images[:1], after=last)
-    with tempfile.TemporaryDirectory() as folder:
-        cache = tlkit.Cache(engine=HOW["engine"], dtype="float16", folder=folder, cut=last)
-        extraction = Extraction(model, [cut], cache)
-        images = (data.images, data.labels)
-        dataset = extraction.extract(cut, "train", images, batch_size=32)
-        [features] = dataset.take(np.arange(len(data)), 0)[0]
-        heads = [solve_on_one_machine(options.work, solver, data, cache) for solver in SOLVERS]
-    names, arrays = np.array(NAMES), {name: each for head in heads for name, each in head.items()}
-    arrays |= {"digests": data.images.digests, "labels": names[data.labels], "features": features}
-    np.savez(options.work / "reference.npz", **arrays)
-    return {"images": len(data), "features": features.shape[1]}
+    cache = tlkit.Cache(engine=HOW["engine"], dtype="float16", folder=folder, cut=last)
+    extraction = Extraction(model, [cut], cache)
+    dataset = extraction.extract(cut, "train", (data.images, data.labels), batch_size=32)
+    [features] = dataset.take(np.arange(len(data)), 0)[0]
+    return data, cache, np.asarray(features)
 
 
 def solve_on_one_machine(work: Path, solver: Any, data: Any, cache: Any) -> dict[str, np.ndarray]:

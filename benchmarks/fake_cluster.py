@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import pages
+from cluster import extract_here
 from cluster_kills import Command
 from fake_cluster_events import (
     EVENTS,
@@ -100,30 +101,11 @@ def make_inputs(options: argparse.Namespace) -> Row:
     shape = {"input_shape": (SIDE, SIDE, 3), "class_names": names, "seed": 0}
     model = tlkit.build_classifier("mobilenet_v2", CLASSES, weights="starter", **shape)
     tlkit.save(model, options.work / "model.keras")
-    np.save(options.work / "expected.npy", extract_here(options.work / "photos.parquet", model))
-    return {"images": COUNT}
-
-
-def extract_here(manifest: Path, model: Any) -> np.ndarray:
-    """Return the features as a training on one machine has them."""
-    import tlkit
-    from tlkit import sources
-    from tlkit.caching import partition
-    from tlkit.caching.extraction import Extraction
-    from tlkit.models import freezing
-    from tlkit.models.inspection import features_of
-
-    data = sources.from_manifest(manifest, image_size=SIDE)
-    last = features_of(model).layers[-1].name
-    plan = freezing.plan(tlkit.models.backbone_of(model), freezing.everything)
-    freezing.apply(plan)
-    cut = partition.find_cut(model, plan, data.images[:1], after=last)
     with tempfile.TemporaryDirectory() as folder:
-        cache = tlkit.Cache(engine="litert", dtype="float16", folder=folder, cut=last)
-        extraction = Extraction(model, [cut], cache)
-        dataset = extraction.extract(cut, "train", (data.images, data.labels), batch_size=32)
-        [features] = dataset.take(np.arange(len(data)), 0)[0]
-    return np.asarray(features)
+        manifest = options.work / "photos.parquet"
+        _, _, expected = extract_here(manifest, model, Path(folder), side=SIDE)
+        np.save(options.work / "expected.npy", expected)
+    return {"images": COUNT}
 
 
 def measure_event(options: argparse.Namespace) -> Row:

@@ -18,6 +18,7 @@ Nodes = dict[int, Any]
 """The nodes besides the head, by the process of their raylet, which starts their workers."""
 
 STOP = 20.0  # seconds for which a straggler is stopped
+PATIENCE = 120.0  # seconds until a node must compute a part
 EVENTS = {
     "nothing": "nothing",
     "straggler": f"a worker is stopped for {STOP:.0f} s",
@@ -56,11 +57,13 @@ def count_repeated(attempts: Sequence[Row]) -> int:
 
 def find_busy(file: Path, nodes: Nodes) -> tuple[int, int]:
     """Return the raylet and the worker of a node that is computing a part."""
-    while True:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         for attempt in reversed(read_attempts(file)):
             if "computed" not in attempt and attempt["raylet"] in nodes:
                 return attempt["raylet"], attempt["worker"]
         time.sleep(0.05)
+    raise SystemExit(f"No node computed a part for {PATIENCE:.0f} s: see {file}.")
 
 
 def do_nothing(*given: Any) -> Callable[[], None]:

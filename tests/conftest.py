@@ -18,9 +18,11 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
-from tests.samples import small_classifier
+from tests import clusters
+from tests.samples import SilentBar, small_classifier
 
 from tlkit import datasets, freezing
+from tlkit._internal import bars
 from tlkit._internal.optional import installed
 from tlkit._internal.runtimes import LITERT
 from tlkit.cli import app
@@ -138,6 +140,26 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["train", str(photos), "--out", str(out), "--image-size", "32", "--weights", "starter"]
     assert app.main([*words, "--validation", "0.2", "--json"]) == app.DONE
     return out
+
+
+@pytest.fixture
+def opened_bars(monkeypatch: pytest.MonkeyPatch) -> list[SilentBar]:
+    """The progress bars that a test opens, which show nothing."""
+    opened: list[SilentBar] = []
+
+    def open_bar(title: str, console: object) -> SilentBar:
+        opened.append(SilentBar(title))
+        return opened[-1]
+
+    monkeypatch.setattr(bars, "open_bar", open_bar)
+    return opened
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A Ray cluster of two cores, which all tests of a file use."""
+    with clusters.start_local():
+        yield
 
 
 @pytest.fixture

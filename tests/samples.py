@@ -49,6 +49,25 @@ def make_stripes(
     return images, labels
 
 
+class SilentBar:
+    """A progress bar that only notes whether it was closed.
+
+    Attributes:
+        title: The text before the bar.
+        is_closed: Whether it was closed.
+    """
+
+    def __init__(self, title: str) -> None:
+        self.title, self.is_closed = title, False
+
+    def update(self, done: int, total: int | None, note: str = "") -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Note it."""
+        self.is_closed = True
+
+
 def small_classifier(backbone: keras.Model, *, classes: int = 3, **settings: object) -> keras.Model:
     """Return a classifier of grey images of 9 x 9 pixels into three classes, unless told."""
     settings = {"input_shape": (9, 9, 1), "pixels": (0, 1), "seed": 0, **settings}

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from tests.samples import SilentBar
 
 import tlkit
 from tlkit import freezing
@@ -12,6 +13,8 @@ from tlkit.caching import partition
 from tlkit.caching.cache import Cache
 from tlkit.caching.extraction import Extraction
 from tlkit.caching.partition import Cut
+from tlkit.caching.progress import CacheProgress
+from tlkit.data import chunks
 from tlkit.errors import DataError
 from tlkit.models.flat_graph import Part
 
@@ -98,3 +101,20 @@ def test_batches_of_several_sizes_are_refused(cut_model: tuple[keras.Model, Cut]
     model, cut = cut_model
     with pytest.raises(DataError, match="`train` must have batches of one size to be cached, got"):
         Extraction(model, [cut], Cache()).extract(cut, "train", _batches(4, 2, 4), batch_size=7)
+
+
+def test_a_bar_of_augmented_copies_is_closed(
+    cut_model: tuple[keras.Model, Cut], opened_bars: list[SilentBar]
+) -> None:
+    model, cut = cut_model
+    extraction = Extraction(
+        model,
+        [cut],
+        Cache(views=2),
+        augmentation=[keras.layers.RandomFlip(seed=0)],
+        progress=CacheProgress(verbose=True),
+    )
+    batches: Any = _batches(4, 4, 2)
+    assert chunks.max_images(batches) is None
+    extraction.extract(cut, "train", batches, batch_size=4)
+    assert [bar.is_closed for bar in opened_bars] == [True]

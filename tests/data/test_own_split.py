@@ -256,13 +256,15 @@ def test_a_folder_listed_by_class_is_the_folder(split: SplitChoice, tmp_path: Pa
     for at, part in enumerate(parts):
         _draw(_files(part, start=1000 * at) if part else ["a/1.png", "b/2.png"], tmp_path)
     place = tmp_path / parts[0]
-    (place / "a" / "notes.txt").write_text("no image")
+    for name in ("a", "b"):
+        (place / name / f"{name}.txt").write_text("no image")
     (place / "stray.png").write_bytes(b"")
     whole = folder_listing.list_folder(tmp_path, split=split)
     found = list(folder_listing.list_by_class(tmp_path, split=split))
     for name in ("paths", "labels", "problems"):
         assert [each for one in found for each in getattr(one, name)] == list(getattr(whole, name))
-    assert {each for one in found for each in one.notices} == {*whole.notices}
+    assert [each for one in found for each in one.notices] == [*whole.notices]
+    assert "passed over 2 files" in whole.notices[-1]
     assert max(map(len, found)) < len(whole)
     expected = (("train/", "train"), ("test/", "test")) if split == "auto" else ()
     assert folder_listing.list_parts(tmp_path, split=split) == expected

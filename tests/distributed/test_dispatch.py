@@ -3,13 +3,13 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from tests.clusters import find_parent, find_processes
 from tests.distributed.conftest import extract_on_one_machine
 
 import tlkit
@@ -61,10 +61,6 @@ class SlowWorker(Worker):
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         time.sleep(0.5)
         return super().__call__(batch)
-
-
-def find_parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 class Nodes:
@@ -160,19 +156,9 @@ def test_a_head_is_solved_though_a_node_is_lost(
 
     def lose_node(shards: Shards, *given: Any, **settings: Any) -> Linear:
         assert shards.counts.sum() == 60  # all processes have read their files
-        nodes.lose(next(worker for worker in find_shards() if nodes.has(worker)))
+        nodes.lose(next(worker for worker in find_processes(b"ray::Shard") if nodes.has(worker)))
         return solve(shards, *given, **settings)
 
     monkeypatch.setattr(head, "solve", lose_node)
     solve_head(again, tmp_path, seed=0, **how)
     np.testing.assert_allclose(head_of(again).kernel, head_of(whole).kernel, rtol=1e-4, atol=1e-5)
-
-
-def find_shards() -> list[int]:
-    """Return the processes that hold features, of any cluster."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if (process / "cmdline").read_bytes().startswith(b"ray::Shard"):
-                found.append(int(process.name))
-    return found

@@ -2,14 +2,13 @@
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from tests.clusters import find_processes, is_descendant
 from tests.distributed.conftest import NAMES, extract_on_one_machine, write_manifest
 
 import tlkit
@@ -25,31 +24,9 @@ ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 SETTINGS: dict[str, Any] = {"workers": 2, "engine": "keras", "part_rows": 9}
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """A cluster of two cores, which all tests of this file use."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(
-        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-    )
-    yield
-    ray.shutdown()
-
-
 def find_workers() -> list[int]:
     """Return the workers of this process, not those of other tests on this machine."""
-    parents, workers = {}, []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            number = int(process.name)
-            parents[number] = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-            if (process / "cmdline").read_bytes().startswith(b"ray::MapWorker"):
-                workers.append(number)
-
-    def is_own(number: int) -> bool:
-        return number == os.getpid() or (number in parents and is_own(parents[number]))
-
-    return [number for number in workers if is_own(number)]
+    return list(filter(is_descendant, find_processes(b"ray::MapWorker")))
 
 
 @pytest.mark.usefixtures("cluster")

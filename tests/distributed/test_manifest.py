@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from tests.distributed.conftest import write_manifest
 
-from tlkit.distributed.manifest import Manifest, open_manifest
+from tlkit.distributed.manifest import Manifest, find_folder, open_manifest
 from tlkit.distributed.storage import Location, locate
 from tlkit.errors import ConfigError
 
@@ -46,6 +46,16 @@ def test_a_missing_column_is_named(
     with pytest.raises(ConfigError) as caught:
         open_table(tmp_path / "1.parquet", **settings)
     assert message in str(caught.value)
+
+
+def test_relative_paths_start_from_the_folder_of_the_table(tmp_path: Path) -> None:
+    folder, file = tmp_path / "folder.parquet", tmp_path / "without-ending"
+    folder.mkdir()
+    for each in (folder / "1.parquet", file):
+        write_manifest(each, [("a.jpg", "a")])
+    for place, expected in ((folder, folder), (file, tmp_path)):
+        assert find_folder(Location(str(place))) == Location(str(expected))
+        assert open_table(place).folder == Location(str(expected))
 
 
 def test_a_manifest_that_can_t_be_read_is_refused(tmp_path: Path) -> None:

@@ -34,13 +34,13 @@ def _rows(count: int) -> list[tuple[str, str]]:
     return [(f"{number}.jpg", "cat" if number % 4 else "dog") for number in range(count)]
 
 
-def test_rows_are_written_in_files_and_read_in_their_order(write: Write) -> None:
+def test_rows_are_written_in_files_and_read_in_their_order(write: Write, tmp_path: Path) -> None:
     manifest = write(_rows(100))
     assert len(manifest.files) == 4
     found = [manifest.read(part) for part in manifest.plan(7)]
     assert [path for each in found for path in each.paths] == [path for path, _ in _rows(100)]
     assert len(write(_rows(31)).files) == 2  # files of the longer one are removed
-    with pytest.raises(DataError, match="at least one image to list"):
+    with pytest.raises(DataError, match=rf"images for the list in '{tmp_path}'"):
         write([])
 
 
@@ -55,6 +55,20 @@ def test_a_survey_counts_classes_and_draws_rows(write: Write) -> None:
     assert len({*more.paths} & {*found.paths}) >= 15  # a few new rows replace a few
     other = survey_manifest(write(_rows(100)), max_drawn=20, seed=4)
     assert other.paths != found.paths
+
+
+def test_a_manifest_that_was_written_again_is_read_again(write: Write) -> None:
+    first = write(_rows(20))
+    assert first.read(next(first.plan(5))).paths[0] == "0.jpg"
+    again = write([(f"other {path}", label) for path, label in _rows(20)])
+    assert again.read(next(again.plan(5))).paths[0] == "other 0.jpg"
+
+
+def test_excluded_rows_are_counted_but_not_drawn(write: Write) -> None:
+    rows = [(f"{'test' if number % 4 else 'train'}/{number}.jpg", "cat") for number in range(40)]
+    found = survey_manifest(write(rows), max_drawn=20, seed=3, excluded=("test/",))
+    assert (found.num_rows, found.num_eligible, found.class_counts) == (40, 10, {"cat": 40})
+    assert found.paths == [path for path, _ in rows if path.startswith("train/")]
 
 
 def test_rows_that_can_t_be_used_are_not_drawn(write: Write) -> None:

@@ -2,9 +2,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tests.samples import SilentBar
 
 import tlkit
-from tlkit.errors import ConfigError
+from tlkit.caching import Cache
+from tlkit.errors import ConfigError, EngineError
+from tlkit.evaluation.head_features import HeadFeatures
 
 
 def test_arrays_datasets_and_one_hot_labels_give_the_same(model: keras.Model) -> None:
@@ -45,3 +48,17 @@ def test_predictions_follow_a_temperature_that_is_set(model: keras.Model) -> Non
     tlkit.models.inspection.probabilities_of(model).temperature = 5.0
     after = tlkit.predict(model, images)
     assert after.max() < before.max()
+
+
+def test_a_bar_is_closed_on_an_error(
+    model: keras.Model, opened_bars: list[SilentBar], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predict(features: HeadFeatures, images: np.ndarray) -> None:
+        features._trunk._progress.update(1, len(images))
+        raise EngineError("the engine can't run the network")
+
+    monkeypatch.setattr(HeadFeatures, "predict", predict)
+    images = np.zeros((4, 9, 9, 1), "uint8")
+    with pytest.raises(EngineError):
+        tlkit.evaluate(model, (images, np.arange(4) % 3), cache=Cache(), verbose=True)
+    assert [(bar.title, bar.is_closed) for bar in opened_bars] == [("evaluation", True)]

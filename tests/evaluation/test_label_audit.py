@@ -1,4 +1,5 @@
 import sys
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
+from tests.samples import SilentBar
 
 import tlkit
 from tlkit import sources
@@ -279,3 +281,23 @@ def test_an_audit_prints_as_short_tables() -> None:
     assert len(lines) == 1 + 1 + 10 + 1 + 1 + 1 + 1
     assert lines[-2] == "   0.250  image 3"
     assert lines[-1] == "nearness: how close the most similar other images are, from 0 to 1"
+
+
+def test_a_bar_is_closed_on_an_error(
+    opened_bars: list[SilentBar], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solve, num_solved = solvers.lbfgs, 0
+
+    def solve_two(*given: Any, **how: Any) -> linear.Linear:
+        nonlocal num_solved
+        num_solved += 1
+        if num_solved > 2:  # the first chooses the penalty
+            raise DataError("features are not finite")
+        return solve(*given, **how)
+
+    monkeypatch.setattr(solvers, "lbfgs", solve_two)
+    features = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
+    how: dict[str, Any] = {"num_folds": 3, "seed": 0, "verbose": True}
+    with pytest.raises(DataError, match="not finite"):
+        label_audit._out_of_fold(features, np.arange(60) % 2, [], **how)
+    assert [(bar.title, bar.is_closed) for bar in opened_bars] == [("judging labels", True)]

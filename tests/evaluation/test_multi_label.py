@@ -10,7 +10,7 @@ from sklearn import metrics as reference
 
 import tlkit
 from tlkit.errors import ConfigError, DataError
-from tlkit.evaluation import compute_metrics, multi_label, thresholds
+from tlkit.evaluation import compute_metrics, metrics, multi_label, thresholds
 from tlkit.evaluation.probing.cross_validation import CrossValidation
 from tlkit.models.inspection import probabilities_of
 
@@ -47,7 +47,10 @@ def test_metrics_are_those_of_scikit_learn() -> None:
     for name, (low, high) in found.intervals.items():
         assert low < getattr(found, name) < high, name
     assert "mean average precision" in str(found)
-    assert json.loads(json.dumps(found.to_dict()))["classes"][0]["threshold"] == 0.3
+    stored = json.loads(json.dumps(found.to_dict()))
+    assert stored["classes"][0]["threshold"] == 0.3
+    images = {"labels": found.labels, "probabilities": found.probabilities}
+    assert metrics.Evaluation.from_dict(stored, **images).to_dict() == found.to_dict()
 
 
 def test_weighted_rankings_are_those_of_scikit_learn_with_ties() -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -56,6 +57,17 @@ def test_a_probability_of_0_has_a_finite_loss() -> None:
     assert found.loss == pytest.approx(
         compute_metrics(labels, probabilities, class_names=NAMES[:2]).loss
     )
+
+
+def test_metrics_of_all_images_come_back_from_json_with_a_sample() -> None:
+    labels, probabilities = _predict(200, 4)
+    whole = _add_up(labels, probabilities, 2)
+    stored = json.loads(json.dumps(whole.to_dict()))
+    sample = {"labels": labels[:9], "probabilities": probabilities[:9]}
+    found = Evaluation.from_dict(stored, **sample)
+    assert found.to_dict() == whole.to_dict()
+    assert (found.count, found.top_k) == (200, whole.top_k)
+    np.testing.assert_array_equal(found.probabilities, probabilities[:9])
 
 
 def test_no_images_have_no_metrics() -> None:

@@ -60,6 +60,22 @@ def test_a_folder_of_features_needs_a_cluster() -> None:
         cluster_settings.check(Experiment("photos", cluster_folder="features"))
 
 
+@pytest.mark.usefixtures("with_ray")
+@pytest.mark.parametrize(
+    ("data", "folder"),
+    [
+        ("photos", "photos/work"),
+        ("photos", "other/../photos"),
+        ("work/features", "work"),
+        ("s3://bucket/photos", "s3://bucket/photos/work"),
+    ],
+)
+def test_a_folder_of_the_cluster_inside_the_images_is_refused(data: str, folder: str) -> None:
+    with pytest.raises(ConfigError, match="`cluster_folder` must be outside the images '"):
+        cluster_settings.check(Experiment(data, cluster_folder=folder, **LOCAL))
+    cluster_settings.check(Experiment(data, cluster_folder=f"{data}-work", **LOCAL))
+
+
 def test_every_refused_setting_is_one_of_an_experiment() -> None:
     assert cluster_settings._WITHOUT.keys() <= vars(Experiment("photos")).keys()
 

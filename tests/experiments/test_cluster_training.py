@@ -1,7 +1,5 @@
 """A training on a cluster of two cores is that of one machine, and goes on after a stop."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,21 +33,10 @@ from tlkit.experiments.loading import load_images
 from tlkit.models.inspection import head_of, probabilities_of
 from tlkit.training import ood_detector
 
-ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 
 CACHE = Cache(engine="keras", dtype="float16")
 SETTINGS: dict[str, Any] = {"weights": "starter", "image_size": 32, "seed": 3, "test": 0.3}
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """A cluster of two cores, which all tests of this file use."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(
-        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-    )
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

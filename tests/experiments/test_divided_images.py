@@ -1,17 +1,8 @@
 import json
 
-import numpy as np
-
 from tlkit.data.image_dataset import Problem
-from tlkit.evaluation import compute_metrics
-from tlkit.evaluation.summed_metrics import Totals, to_evaluation
 from tlkit.experiments import Experiment
-from tlkit.experiments.divided_images import (
-    DividedImages,
-    format_rows,
-    keep_problems,
-    restore_evaluation,
-)
+from tlkit.experiments.divided_images import DividedImages, keep_problems
 
 DIVIDED = DividedImages(
     name="photos",
@@ -43,24 +34,3 @@ def test_a_report_gets_the_parts_that_have_images() -> None:
         False,
     )
     assert facts["unreadable"] == (("a.jpg", "it is empty"),)
-
-
-def test_metrics_of_all_images_come_back_with_the_sample() -> None:
-    draw = np.random.default_rng(0)
-    probabilities = draw.dirichlet([1, 1, 1, 1], size=50)
-    labels = draw.integers(0, 4, 50)
-    totals = Totals.empty(4)
-    totals.add(labels, probabilities)
-    names = ["ant", "bee", "cat", "dog"]
-    sampled = compute_metrics(labels[:6], probabilities[:6], class_names=names)
-    whole = to_evaluation(totals, names, labels=sampled.labels, probabilities=probabilities[:6])
-    stored = json.loads(json.dumps(whole.to_dict()))
-    found = restore_evaluation(stored, sampled)
-    assert json.loads(json.dumps(found.to_dict())) == stored
-    np.testing.assert_array_equal(found.probabilities, probabilities[:6])
-    assert found.count == 50
-
-
-def test_rows_with_separators_are_quoted() -> None:
-    text = format_rows([("test", 'a,"b".jpg', "0f", "cat")])
-    assert text.splitlines() == ["part,path,digest,label", 'test,"a,""b"".jpg",0f,cat']

@@ -3,11 +3,13 @@ from pathlib import Path
 
 import keras
 import pytest
+from tests.samples import SilentBar
 
 import tlkit
 from tlkit.cli import app
-from tlkit.errors import ConfigError
-from tlkit.experiments import figures, recipes
+from tlkit.data import scanning
+from tlkit.errors import ConfigError, DataError
+from tlkit.experiments import figures, recipes, runner
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.loading import load_images, resolve, split_images
 from tlkit.experiments.runner import train
@@ -148,3 +150,20 @@ def test_a_report_that_fails_does_not_cost_the_training(
     assert not (out / "report.html").exists()
     assert app.main(["report", str(out)]) == app.DONE
     assert (out / "report.html").is_file()
+
+
+def test_a_bar_is_closed_on_an_error(
+    noise_photos: Path,
+    tmp_path: Path,
+    opened_bars: list[SilentBar],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def load(*_: object) -> None:
+        scanning._ON_SCANNED.get()(1, 5)
+        raise DataError("an image is damaged")
+
+    monkeypatch.setattr(runner, "_load", load)
+    experiment = Experiment(noise_photos, image_size=32, weights="starter")
+    with pytest.raises(DataError):
+        runner.run(experiment, tmp_path / "run", verbose=True)
+    assert [(bar.title, bar.is_closed) for bar in opened_bars] == [("reading images", True)]

@@ -5,7 +5,7 @@ import pytest
 from tlkit import sources
 from tlkit.data.splits import split
 from tlkit.errors import ConfigError, DataError
-from tlkit.experiments.split_csv import count_trained, format_split, load_split
+from tlkit.experiments.split_csv import count_trained, format_rows, format_split, load_split
 
 
 def test_a_split_is_loaded_again_without_images_added_since(noise_photos: Path) -> None:
@@ -53,3 +53,8 @@ def test_after_folds_all_images_were_trained_on(noise_photos: Path, tmp_path: Pa
     ]
     (tmp_path / "split.csv").write_text("\n".join(["part,path,digest", *rows]))
     assert count_trained(tmp_path, dataset) == len(dataset)
+
+
+def test_rows_with_separators_are_quoted() -> None:
+    text = format_rows([("test", 'a,"b".jpg', "0f", "cat")], with_labels=True)
+    assert text.splitlines() == ["part,path,digest,label", 'test,"a,""b"".jpg",0f,cat']

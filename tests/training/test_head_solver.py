@@ -178,7 +178,7 @@ def test_features_on_disk_are_solved_block_by_block(
 ) -> None:
     """With "flatten" the head reads what is stored; with "avg" it is computed from that."""
     monkeypatch.setattr(linear, "_BLOCK", 64)
-    monkeypatch.setattr(ood_detector, "_MAX_IMAGES", 100)
+    monkeypatch.setattr(ood_detector, "MAX_IMAGES", 100)
     sizes: list[int] = []
     real = Rows.take
 

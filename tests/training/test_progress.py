@@ -1,9 +1,12 @@
 import io
+import time
 
 import keras
 import numpy as np
+import pytest
 import rich.console
 
+from tlkit._internal import bars
 from tlkit.training.progress import EpochLines
 
 
@@ -29,3 +32,16 @@ def test_a_terminal_also_gets_a_bar() -> None:
     page = _fitted(force_terminal=True)
     assert "\x1b" in page
     assert "━" in page
+
+
+def test_a_log_gets_a_line_while_the_first_epoch_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bars, "_FIRST_LINE", 0.01)
+    lines = EpochLines("head", console=rich.console.Console(file=io.StringIO()))
+    lines.set_params({"epochs": 3, "steps": 5})
+    lines.on_epoch_begin(0)
+    lines.on_train_batch_end(0)
+    time.sleep(1)
+    lines.close()
+    assert capsys.readouterr().err.startswith("head       1/3: 1 of 5")

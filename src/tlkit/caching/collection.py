@@ -1,5 +1,6 @@
 """Collect the features of images, from the store or by running the frozen part."""
 
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,11 +40,12 @@ class Collected:
 def run_all(runner: TrunkRunner, source: Source, rows: int, progress: CacheProgress) -> Collected:
     """Return the features of all images, in memory."""
     collector, done = Collector(source.max_images), 0
-    progress.update(0, source.max_images)
-    for chunk in source.read(rows):
-        collector.add(runner.run(chunk.images))
-        done += len(chunk.images)
-        progress.update(done, source.max_images)
+    with closing(progress):  # fewer images than the maximum may come
+        progress.update(0, source.max_images)
+        for chunk in source.read(rows):
+            collector.add(runner.run(chunk.images))
+            done += len(chunk.images)
+            progress.update(done, source.max_images)
     return collector.collected()
 
 
@@ -104,30 +106,36 @@ class StoredCollection:
         indices = missing[np.sort(first)]
         self.folder.make_room(len(indices) * self.runner.row_bytes, self.lookup.entry)
         done = 0
-        self.progress.update(0, len(indices))
-        for images in self.source.read_rows(indices, self.rows):
-            self._run(images, digests[indices[done : done + len(images)]])
-            done += len(images)
-            self.progress.update(done, len(indices))
+        with closing(self.progress):
+            self.progress.update(0, len(indices))
+            for images in self.source.read_rows(indices, self.rows):
+                self._run(images, digests[indices[done : done + len(images)]])
+                done += len(images)
+                self.progress.update(done, len(indices))
 
     def _run_stream(self) -> np.ndarray:
         """Read all images and run those that the store lacks; return the digest of each."""
         count = self.source.max_images
         self.folder.make_room((count or 0) * self.runner.row_bytes, self.lookup.entry)
         found: list[np.ndarray] = []
-        self.progress.update(0, count)
-        for chunk in self.source.read(self.rows):
-            digests = digest_pixels(chunk.images)
-            found.append(digests)
-            if self.folder.usage is not None:
-                self.folder.usage.add(digests)
-            missing = np.flatnonzero(~self.lookup.locate(digests))
-            _, first = np.unique(digests[missing], axis=0, return_index=True)
-            indices = missing[np.sort(first)]
-            if len(indices):
-                self._run(chunk.images[indices], digests[indices])
-            self.progress.update(sum(map(len, found)), count)
+        with closing(self.progress):
+            self.progress.update(0, count)
+            for chunk in self.source.read(self.rows):
+                found.append(self._run_missing(chunk.images))
+                self.progress.update(sum(map(len, found)), count)
         return np.concatenate(found)
+
+    def _run_missing(self, images: np.ndarray) -> np.ndarray:
+        """Run the images that the store lacks, equal ones only once; return all digests."""
+        digests = digest_pixels(images)
+        if self.folder.usage is not None:
+            self.folder.usage.add(digests)
+        missing = np.flatnonzero(~self.lookup.locate(digests))
+        _, first = np.unique(digests[missing], axis=0, return_index=True)
+        indices = missing[np.sort(first)]
+        if len(indices):
+            self._run(images[indices], digests[indices])
+        return digests
 
     def _run(self, images: np.ndarray, digests: np.ndarray) -> None:
         self.lookup.write(digests, self.runner.run(images))

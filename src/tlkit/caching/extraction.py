@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import keras
@@ -191,14 +192,15 @@ class Extraction:
         collectors = [
             collection.Collector(None if on_disk else max_images) for _ in range(self._runner.views)
         ]
-        done = 0
-        for number, chunk in enumerate(source.read(rows)):
-            for view, collector in enumerate(collectors):
-                place = (view, number)
-                collector.add(self._runner.run_copies(chunk.images, entry, place=place))
-                done += len(chunk.images)
-                total = None if max_images is None else max_images * self._runner.views
-                self._progress.update(done, total)
+        done, total = 0, None if max_images is None else max_images * self._runner.views
+        with closing(self._progress):
+            self._progress.update(0, total)
+            for number, chunk in enumerate(source.read(rows)):
+                for view, collector in enumerate(collectors):
+                    place = (view, number)
+                    collector.add(self._runner.run_copies(chunk.images, entry, place=place))
+                    done += len(chunk.images)
+                    self._progress.update(done, total)
         return _Extracted(
             views=[collector.collected() for collector in collectors],
             labels=source.labels,

@@ -7,7 +7,7 @@ from pathlib import Path
 from tlkit._internal.text import plural
 from tlkit.data import naming, part_names
 from tlkit.data.image_dataset import Problem
-from tlkit.data.image_files import describe_others, divide, find_files, is_image, relative_path
+from tlkit.data.image_files import OtherFiles, divide, find_files, is_image, relative_path
 from tlkit.data.listings import PARTS, Listing, join
 from tlkit.data.split_folders import SplitChoice, SplitFolders, find_split, subfolders
 from tlkit.errors import Argument, ConfigError, DataError
@@ -45,6 +45,8 @@ def list_folder(root: Path, *, split: SplitChoice = "auto", any_classes: bool = 
 def list_by_class(root: Path, *, split: SplitChoice = "auto") -> Iterator[Listing]:
     """Yield the images of each class of each part, so that memory holds the paths of one class.
 
+    Notices of the whole folder are in the first listing and the last, which has no images.
+
     Args:
         root: The folder.
         split: As for `list_folder`.
@@ -58,15 +60,18 @@ def list_by_class(root: Path, *, split: SplitChoice = "auto") -> Iterator[Listin
         places = [("", root, classes)]
     else:
         places = [(part, each, _check_folder(each)) for part, each in found.parts.items()]
+    notices, others = [] if found is None else found.notices, OtherFiles(root=root)
     for part, folder, inside in places:
-        strays = _list_classes(folder, [], root)
-        yield replace(strays, notices=[] if found is None else found.notices)
+        yield replace(_list_classes(folder, [], root), notices=notices)
+        notices = []
         for each in inside:
-            listing = _list_classes(folder, [each], root, strays=False)
+            listing = _list_classes(folder, [each], root, strays=False, others=others)
             if part in ("", "train"):
                 yield listing
             else:  # it may lack a class
                 yield replace(listing, problems=[])
+    nothing = _list_classes(root, [], root, strays=False)
+    yield replace(nothing, notices=list(filter(None, [others.describe()])))
 
 
 def list_parts(root: Path, *, split: SplitChoice = "auto") -> tuple[tuple[str, str], ...]:
@@ -109,11 +114,24 @@ def _list_part(root: Path, folder: Path, part: str) -> Listing:
 
 
 def _list_classes(
-    folder: Path, classes: Sequence[Path], root: Path, *, strays: bool = True
+    folder: Path,
+    classes: Sequence[Path],
+    root: Path,
+    *,
+    strays: bool = True,
+    others: OtherFiles | None = None,
 ) -> Listing:
-    """Return the images in class folders, with paths relative to a root."""
+    """Return the images in class folders, with paths relative to a root.
+
+    Args:
+        folder: The folder of the class folders.
+        classes: The class folders.
+        root: The folder that paths are relative to.
+        strays: Whether images outside the class folders are listed as problems.
+        others: Counts files that are not images, in place of a notice.
+    """
+    passed_over = OtherFiles(root=root) if others is None else others
     files: list[Path] = []
-    others: list[Path] = []
     labels: list[str | None] = []
     problems = [
         Problem(
@@ -125,7 +143,7 @@ def _list_classes(
     for each in classes:
         found, rest = divide(find_files(each))
         files += found
-        others += rest
+        passed_over.add(rest)
         labels += [naming.normalize(each.name)] * len(found)
         if not found:
             reason = f"contains no image, but {plural(len(rest), 'other file')}"
@@ -140,7 +158,7 @@ def _list_classes(
         labels=labels,
         paths=[relative_path(file, root) for file in files],
         problems=problems,
-        notices=[describe_others(others, root)] if others else [],
+        notices=list(filter(None, [passed_over.describe()])) if others is None else [],
     )
 
 

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -63,23 +64,44 @@ def find_images(paths: Iterable[str | Path]) -> tuple[list[Path], str]:
     The returned text describes the files that were passed over in the folders, or is empty.
     """
     found: list[Path] = []
-    others: list[Path] = []
+    others = OtherFiles()
     for each in paths:
         path = arguments.path("files", each)
         images, rest = divide(find_files(path)) if path.is_dir() else ([path], [])
-        found, others = found + images, others + rest
-    return found, describe_others(others) if others else ""
+        found += images
+        others.add(rest)
+    return found, others.describe()
 
 
-def describe_others(files: Sequence[Path], root: Path = Path()) -> str:
-    """Return a text with the number of files that are not images, by their suffixes."""
-    endings = Counter(escape(file.suffix.lower()) or "no ending" for file in files)
-    counts = [f"{count:,} {ending}" for ending, count in endings.most_common()]
-    first = escape(os.path.relpath(files[0], root))
-    return (
-        f"passed over {plural(len(files), 'file')} that Pillow can't open as an image, such as "
-        f"{first}: {join_first(counts)}"
-    )
+@dataclass(kw_only=True)
+class OtherFiles:
+    """Files that are not images, counted by their suffixes.
+
+    Attributes:
+        root: The folder that the path of an example is relative to.
+        counts: The number of files of each suffix.
+        example: The first file.
+    """
+
+    root: Path = Path()
+    counts: Counter[str] = field(default_factory=Counter)
+    example: Path | None = None
+
+    def add(self, files: Sequence[Path]) -> None:
+        """Count more files."""
+        self.counts.update(escape(file.suffix.lower()) or "no ending" for file in files)
+        self.example = self.example or next(iter(files), None)
+
+    def describe(self) -> str:
+        """Return a text with the numbers of files; empty text if there are none."""
+        if self.example is None:
+            return ""
+        counts = [f"{count:,} {ending}" for ending, count in self.counts.most_common()]
+        return (
+            f"passed over {plural(self.counts.total(), 'file')} that Pillow can't open as an "
+            f"image, such as {escape(os.path.relpath(self.example, self.root))}: "
+            f"{join_first(counts)}"
+        )
 
 
 @cache

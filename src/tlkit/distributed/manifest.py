@@ -143,15 +143,28 @@ def open_manifest(
         raise _refuse(location, explain(error)) from error
     if not exists:
         raise _refuse(location, "it has no .parquet file" if is_folder else "it does not exist")
+    _read_group.cache_clear()  # the files may be others than before
     found = Manifest(
         files=tuple(files),
-        folder=folder or (location if is_folder else location.parent),
+        folder=folder or find_folder(location),
         path_column=path_column,
         label_column=label_column,
         outside_paths=outside_paths,
     )
     _read_metadata(files[0], found.columns)
     return found
+
+
+def find_folder(location: Location) -> Location:
+    """Return the folder that relative paths of a manifest start from.
+
+    Args:
+        location: The location of the manifest's file or folder.
+
+    Raises:
+        OSError: The store can't be reached, or denies access.
+    """
+    return location if location.is_folder else location.parent
 
 
 def _leads_out(path: str) -> bool:

@@ -24,7 +24,7 @@ def write_manifest(folder: Location, rows: Iterable[tuple[str, str]]) -> None:
         rows: The path and the class name of each image.
 
     Raises:
-        DataError: There are no rows.
+        DataError: There are no rows; the message names the folder.
         StoreError: The folder can't be written.
     """
     folder.make_folder()
@@ -34,7 +34,7 @@ def write_manifest(folder: Location, rows: Iterable[tuple[str, str]]) -> None:
         file.write(_to_parquet(block))
         written.add(file.text)
     if not written:
-        raise DataError("There must be at least one image to list, got none.")
+        raise DataError(f"There must be images for the list in '{folder}', got none.")
     for file in folder.list_files(".parquet"):
         if file.text not in written:
             file.remove()
@@ -59,18 +59,22 @@ class ManifestSurvey:
 
     Attributes:
         num_rows: The number of rows.
+        num_eligible: The number of rows of which some were drawn.
         class_counts: The number of images of each class.
         paths: The paths of the rows that were drawn, in the order of the manifest.
         labels: Their class names.
     """
 
     num_rows: int
+    num_eligible: int
     class_counts: dict[str, int]
     paths: list[str]
     labels: list[str]
 
 
-def survey_manifest(manifest: Manifest, *, max_drawn: int, seed: int) -> ManifestSurvey:
+def survey_manifest(
+    manifest: Manifest, *, max_drawn: int, seed: int, excluded: tuple[str, ...] = ()
+) -> ManifestSurvey:
     """Read a manifest once, count its rows, and draw some at random.
 
     Which rows are drawn depends on their paths, so that most stay the same if rows are added. Rows
@@ -80,27 +84,30 @@ def survey_manifest(manifest: Manifest, *, max_drawn: int, seed: int) -> Manifes
         manifest: The manifest.
         max_drawn: The maximum number of rows to draw.
         seed: The random seed.
+        excluded: How paths begin that are counted, but not drawn.
 
     Raises:
         ConfigError: A file can't be read.
         DataError: A label can't be a class name.
     """
-    counts, num_rows = Counter[str](), 0
+    counts, num_rows, num_eligible = Counter[str](), 0, 0
 
     def read() -> Iterator[tuple[bytes, int, str, str]]:
-        nonlocal num_rows
+        nonlocal num_rows, num_eligible
         for part in manifest.plan(_READ_ROWS):
             rows = manifest.read(part)
             for path, label in zip(rows.paths, rows.labels, strict=True):
                 num_rows += 1
                 if label is not None:
                     counts[label] += 1
-                    if not manifest.find_fault(path):
+                    if not path.startswith(excluded) and not manifest.find_fault(path):
+                        num_eligible += 1
                         yield _rank(path, seed), num_rows, path, label
 
     drawn = sorted(heapq.nsmallest(max_drawn, read()), key=lambda row: row[1])
     return ManifestSurvey(
         num_rows=num_rows,
+        num_eligible=num_eligible,
         class_counts=dict(counts),
         paths=[path for _, _, path, _ in drawn],
         labels=[label for *_, label in drawn],

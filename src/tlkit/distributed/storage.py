@@ -114,6 +114,8 @@ class Location:
         Raises:
             OSError: The store can't be reached, or denies access.
         """
+        if self.is_local:
+            return Path(self.text).is_dir()
         filesystem, path = self._opened
         types = require("pyarrow.fs", extra="ray").FileType
         return bool(filesystem.get_file_info(path).type == types.Directory)

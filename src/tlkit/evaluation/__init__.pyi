@@ -1,5 +1,7 @@
 from .calibration import Calibration as Calibration
 from .calibration import calibrate as calibrate
+from .class_metrics import ClassMetrics as ClassMetrics
+from .class_metrics import ConfusedPair as ConfusedPair
 from .cross_validation import CrossValidation as CrossValidation
 from .cross_validation import cross_validate as cross_validate
 from .estimates import Estimate as Estimate
@@ -15,8 +17,6 @@ from .label_audit import Audit as Audit
 from .label_audit import Outlier as Outlier
 from .label_audit import Suspect as Suspect
 from .label_audit import audit as audit
-from .metrics import ClassMetrics as ClassMetrics
-from .metrics import ConfusedPair as ConfusedPair
 from .metrics import Evaluation as Evaluation
 from .metrics import compute_metrics as compute_metrics
 from .ood import OODFit as OODFit

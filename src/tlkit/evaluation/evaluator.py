@@ -1,6 +1,7 @@
 """Predict the classes of images, and evaluate a classifier on a test set."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -272,8 +273,8 @@ def evaluate(
     if batches.is_arrays(inputs):
         images, labels = inputs
         if cache is not None and not augmentation:
-            progress = CacheProgress(verbose=verbose, title="evaluation")
-            probabilities = HeadFeatures(model, cache, progress=progress).predict(images)
+            with closing(CacheProgress(verbose=verbose, title="evaluation")) as progress:
+                probabilities = HeadFeatures(model, cache, progress=progress).predict(images)
             return measure(true_labels(model, labels), probabilities)
         with show_waiting("evaluating", verbose=verbose):
             probabilities = _predict(model, images, seed=seed, **how)

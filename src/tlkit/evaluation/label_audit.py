@@ -289,19 +289,25 @@ def _out_of_fold(
     grouped = len(set(groups)) not in (0, len(labels))
     kind = model_selection.StratifiedGroupKFold if grouped else model_selection.StratifiedKFold
     folds = kind(num_folds, shuffle=True, random_state=seed)
-    progress, done = CacheProgress(verbose=verbose, title="judging labels"), 0
-    for fitted, held_out in folds.split(features, labels, groups if grouped else None):
-        if len(np.unique(labels[fitted])) < classes:
-            raise DataError(
-                "`groups` must leave images of every class to fit to, got a class whose images "
-                "are all in one or two groups. Leave this class out, or pass groups=()."
-            )
-        linear = solvers.lbfgs(features[fitted], labels[fitted], classes=classes, penalty=penalty)
-        logits = linear.logits(features[held_out]).astype("float64")
-        probabilities[held_out] = softmax(logits, axis=1)
-        done += len(held_out)
-        progress.update(done, len(labels))
+    parts, done = folds.split(features, labels, groups if grouped else None), 0
+    with closing(CacheProgress(verbose=verbose, title="judging labels")) as progress:
+        for fitted, held_out in parts:
+            _require_all_classes(labels[fitted], classes)
+            x, y = features[fitted], labels[fitted]
+            linear = solvers.lbfgs(x, y, classes=classes, penalty=penalty)
+            logits = linear.logits(features[held_out]).astype("float64")
+            probabilities[held_out] = softmax(logits, axis=1)
+            done += len(held_out)
+            progress.update(done, len(labels))
     return probabilities
+
+
+def _require_all_classes(labels: np.ndarray, classes: int) -> None:
+    if len(np.unique(labels)) < classes:
+        raise DataError(
+            "`groups` must leave images of every class to fit to, got a class whose images "
+            "are all in one or two groups. Leave this class out, or pass groups=()."
+        )
 
 
 def _label_issues(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

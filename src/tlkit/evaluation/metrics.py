@@ -1,6 +1,6 @@
 """The metrics of a classifier on a test set: overall, with intervals, and for each class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,69 +12,12 @@ from tlkit._internal.signatures import check_arguments
 from tlkit._internal.tables import build_table, render_text
 from tlkit.errors import DataError
 from tlkit.evaluation import multi_label, single_label
+from tlkit.evaluation.class_metrics import ClassMetrics, ConfusedPair, to_pair
 
 _MAX_ROWS = 30  # classes in a printed table
 _MAX_IN_NOTEBOOK = 20  # classes in a confusion matrix in a notebook
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConfusedPair:
-    """Images of one class that were predicted as another.
-
-    Attributes:
-        true: Their class.
-        predicted: The predicted class.
-        count: How many images.
-        share: The share of the images of their class, 0 to 1.
-    """
-
-    true: str
-    predicted: str
-    count: int
-    share: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassMetrics:
-    """The metrics of one class, as scikit-learn defines them; 0 where one is undefined.
-
-    Attributes:
-        name: The class.
-        precision: The share of the images predicted as this class that are of this class.
-        recall: The share of the images of this class that were predicted as it.
-        f1: The harmonic mean of both.
-        support: How many images of this class were tested.
-        num_predicted: How many images were predicted as this class.
-        average_precision: For multi-label, the area under the precision-recall curve, summed in
-            steps; None if no image of this class was tested.
-        average_precision_interval: Its 95 % interval.
-        auc: For multi-label, the area under the ROC curve; None if all tested images are of this
-            class, or none is.
-        threshold: For multi-label, the lowest probability at which an image has this class.
-    """
-
-    name: str
-    precision: float
-    recall: float
-    f1: float
-    support: int
-    num_predicted: int
-    average_precision: float | None = None
-    average_precision_interval: tuple[float, float] | None = None
-    auc: float | None = None
-    threshold: float | None = None
-
-    def defined(self) -> tuple[float | None, float | None, float | None]:
-        """Return precision, recall and F1, with None in place of 0 for those that are undefined.
-
-        Precision is undefined if no image was predicted as the class, recall if no image of it
-        was tested, F1 if both are undefined. Means over classes leave out undefined values.
-        """
-        return (
-            self.precision if self.num_predicted else None,
-            self.recall if self.support else None,
-            self.f1 if self.num_predicted or self.support else None,
-        )
+_NUMBERS = ("accuracy", "loss", "balanced_accuracy", "macro_f1", "calibration_error")
+_OF_MULTI_LABEL = ("mean_average_precision", "mean_auc", "micro_f1", "hamming_loss")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -214,7 +157,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics as values that JSON can hold, without the values of single images."""
-        more = ("mean_average_precision", "mean_auc", "micro_f1", "hamming_loss")
+        more = _OF_MULTI_LABEL
         of_class = ("average_precision", "average_precision_interval", "auc", "threshold")
         left_out = () if self.is_multi_label else of_class
         return {
@@ -234,6 +177,30 @@ class Evaluation:
             ],
             "confusion": self.confusion.tolist(),
         }
+
+    @classmethod
+    def from_dict(
+        cls, values: Mapping[str, Any], *, labels: np.ndarray, probabilities: np.ndarray
+    ) -> "Evaluation":
+        """Return the inverse of `to_dict`, with the values of images that it leaves out.
+
+        Args:
+            values: The metrics.
+            labels: As for `Evaluation`.
+            probabilities: As for `Evaluation`.
+        """
+        numbers: dict[str, Any] = {name: float(values[name]) for name in _NUMBERS}
+        return cls(
+            **numbers | {name: values.get(name) for name in _OF_MULTI_LABEL},
+            count=int(values["count"]),
+            accuracy_interval=to_pair(values["accuracy_interval"]),
+            top_k={int(k): float(share) for k, share in values["top_k"].items()},
+            intervals={name: to_pair(bounds) for name, bounds in values["intervals"].items()},
+            classes=tuple(ClassMetrics.from_dict(each) for each in values["classes"]),
+            confusion=np.asarray(values["confusion"], "int64"),
+            probabilities=probabilities,
+            labels=labels,
+        )
 
     def summary(self) -> str:
         """Return the metrics over all classes, in two lines."""

@@ -9,10 +9,11 @@ from scipy.stats import binomtest
 
 from tlkit.errors import DataError
 from tlkit.evaluation import bootstrap
-from tlkit.evaluation.metrics import ClassMetrics, Evaluation
+from tlkit.evaluation.class_metrics import ClassMetrics
+from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.reliability import NUM_BINS, bin_of
 
-TOP = (1, 3, 5)
+_TOP = (3, 5)  # accuracy is the share of images whose class is the most probable one
 _SMALLEST = np.finfo("float64").eps  # of a probability in a logarithm
 _RESAMPLES, _DRAWS = (100, 1000), 4 * 10**7  # fewer resamples of many classes, which take long
 _NAMES = ("confusion", "top", "losses", "bins", "confidences")
@@ -24,7 +25,7 @@ class Totals:
 
     Attributes:
         confusion: How many images of each class were predicted as each, `(classes, classes)`.
-        top: How many images have their class among the 1, 3 and 5 most probable, `(3,)`.
+        top: How many images have their class among the 3 and the 5 most probable, `(2,)`.
         losses: The sum of the cross-entropies, and of their squares, `(2,)`.
         bins: For each bin of confidence, how many predictions are wrong and correct, `(bins, 2)`.
         confidences: The sum of the confidences of the same predictions, `(bins, 2)`.
@@ -45,7 +46,7 @@ class Totals:
         """
         return cls(
             confusion=np.zeros((classes, classes), "int64"),
-            top=np.zeros(len(TOP), "int64"),
+            top=np.zeros(len(_TOP), "int64"),
             losses=np.zeros(2),
             bins=np.zeros((NUM_BINS, 2), "int64"),
             confidences=np.zeros((NUM_BINS, 2)),
@@ -69,7 +70,7 @@ class Totals:
         np.add.at(self.confusion, (labels, predicted), 1)
         true = precise[rows, labels]
         better = (precise > true[:, None]).sum(axis=1)  # classes that are more probable
-        self.top += [(better < k).sum() for k in TOP]
+        self.top += [(better < k).sum() for k in _TOP]
         losses = -np.log(np.maximum(true, _SMALLEST))
         self.losses += [losses.sum(), (losses**2).sum()]
         confidence = precise.max(axis=1)
@@ -136,8 +137,8 @@ def to_evaluation(
 
 def _find_top(totals: Totals, classes: int) -> dict[int, float]:
     accuracy = float(np.trace(totals.confusion) / totals.count)
-    more = zip(TOP, totals.top, strict=True)
-    return {1: accuracy} | {k: float(hits / totals.count) for k, hits in more if 1 < k < classes}
+    more = zip(_TOP, totals.top, strict=True)
+    return {1: accuracy} | {k: float(hits / totals.count) for k, hits in more if k < classes}
 
 
 def _measure_classes(confusion: np.ndarray) -> list[dict[str, Any]]:
@@ -175,11 +176,11 @@ def _find_intervals(totals: Totals) -> dict[str, tuple[float, float]]:
     """Return the 95 % interval of each metric, by its name."""
     random, count = np.random.default_rng(0), totals.count
     support = totals.confusion.sum(axis=1)
+    shares = totals.confusion / np.maximum(support, 1)[:, None]
+    shares[:, 0] += support == 0  # a row without images; multinomial draws none of it
     balanced, f1 = [], []
     fewest, most = _RESAMPLES
     for _ in range(max(fewest, min(most, _DRAWS // totals.confusion.size))):
-        shares = totals.confusion / np.maximum(support, 1)[:, None]
-        shares[:, 0] += support == 0  # a row without images; multinomial draws none of it
         drawn = random.multinomial(support, shares)
         means = bootstrap.mean_over_classes(np.diag(drawn)[None], support, drawn.sum(axis=0)[None])
         balanced.append(means[0][0])

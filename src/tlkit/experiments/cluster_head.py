@@ -19,8 +19,6 @@ from tlkit.training.head_solver import solver_of
 from tlkit.training.linear import Linear
 from tlkit.training.phase import SolvedHead
 
-_MAX_DESCRIBED = 10_000  # images that the out-of-distribution detector is fitted to
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClusterHead:
@@ -53,10 +51,7 @@ class ClusterHead:
         dense.bias.assign(solution.bias)
         count = self.survey.total("train")
         if count >= ood_detector.MIN_IMAGES:
-            rows = np.arange(count)
-            if count > _MAX_DESCRIBED:
-                draw = np.random.default_rng(seed)
-                rows = np.sort(draw.choice(count, _MAX_DESCRIBED, replace=False))
+            rows = _draw_rows(count, ood_detector.MAX_IMAGES, seed=seed)
             detector = ood_detector.fit(*self._take("train", rows))
             probabilities_of(self.model).stored |= detector.to_arrays()
         accuracy = float(correct / count)
@@ -64,11 +59,12 @@ class ClusterHead:
 
     def calibrate(self) -> Calibration:
         """Fit the temperature to the validation images, or to the sample of them."""
-        return calibrate_by(self.model, lambda: self._evaluate_sample("validation"))
+        sample = self._take_sample("validation")
+        return calibrate_by(self.model, lambda: self._measure(*sample))
 
     def evaluate(self) -> Evaluation:
         """Return the metrics of all test images, with the predictions of the sample of them."""
-        sampled = self._evaluate_sample("test")
+        sampled = self._measure(*self._take_sample("test"))
         if sampled.count == self.survey.total("test"):
             return sampled
         totals = self.shards.add_up("evaluate", self._linear, self._temperature, "test")
@@ -79,10 +75,12 @@ class ClusterHead:
             probabilities=sampled.probabilities,
         )
 
-    def _evaluate_sample(self, part: str) -> Evaluation:
-        features, labels = self._take(part, self.survey.samples[part].rows)
+    def _measure(self, features: np.ndarray, labels: np.ndarray) -> Evaluation:
         logits = self._linear.logits(features) / self._temperature
         return compute_metrics(labels, softmax(logits, axis=1), class_names=class_names(self.model))
+
+    def _take_sample(self, part: str) -> tuple[np.ndarray, np.ndarray]:
+        return self._take(part, self.survey.samples[part].rows)
 
     def _take(self, part: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.shards.take(rows, part=part, counts=self.survey.counts[part])
@@ -97,3 +95,10 @@ class ClusterHead:
         dense = head_of(self.model)
         kernel, bias = (keras.ops.convert_to_numpy(each) for each in (dense.kernel, dense.bias))
         return Linear(kernel=kernel, bias=bias, penalty=0.0)
+
+
+def _draw_rows(count: int, max_rows: int, *, seed: int) -> np.ndarray:
+    """Return the indices of some of the images, in order; all of them if they are not too many."""
+    if count <= max_rows:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, max_rows, replace=False))

@@ -15,10 +15,10 @@ from tlkit.data.image_dataset import ImageDataset, Problem
 from tlkit.data.listings import PARTS, Listing, read_listing
 from tlkit.data.reading import ReadOptions
 from tlkit.distributed.drawn_split import DrawnSplit
-from tlkit.distributed.manifest import Manifest, open_manifest
+from tlkit.distributed.manifest import Manifest, find_folder, open_manifest
 from tlkit.distributed.manifest_files import ManifestSurvey, survey_manifest, write_manifest
-from tlkit.distributed.storage import Location, locate
-from tlkit.errors import Argument, ConfigError
+from tlkit.distributed.storage import Location, explain, locate
+from tlkit.errors import Argument, ConfigError, DataError, StoreError
 from tlkit.evaluation.probing.linear_probe import SAMPLE
 from tlkit.experiments import run_files, split_csv
 from tlkit.experiments.experiment import Experiment
@@ -26,7 +26,7 @@ from tlkit.experiments.loading import image_size_of, load_images
 
 _MAX_GONE = 1 - 1e-9  # a run's images that are missing are reported as such
 _MIN_SHARE = 0.1  # of the training images, to draw a sample of them
-_SPARE = 1.2  # more images than a sample needs, since some are unreadable or in other parts
+_SPARE = 1.2  # more images than a sample needs, since some are unreadable
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,18 +38,26 @@ class ListedImages:
         place: The manifest's file or folder.
         manifest: The manifest.
         survey: The number of images, and some drawn at random.
+        split: The rule that draws the part of each image; parts of the user's own stay.
         problems: Files and folders that are not in the manifest, and why.
         notices: Assumptions, and files that were passed over.
-        folders: As for `DrawnSplit`.
+        folders: The parts that the user made, as for `DrawnSplit`.
     """
 
     name: str
     place: Location
     manifest: Manifest
     survey: ManifestSurvey
-    problems: tuple[Problem, ...]
-    notices: tuple[str, ...]
+    split: DrawnSplit
+    problems: tuple[Problem, ...] = ()
+    notices: tuple[str, ...] = ()
     folders: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def num_training(self) -> int:
+        """About how many training images there are; the part of each is not drawn yet."""
+        share = 1 - self.split.test - self.split.validation
+        return round(share * self.survey.num_eligible)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -70,13 +78,13 @@ class ListedImages:
         return "\n".join(lines)
 
 
-def draw_split(experiment: Experiment, listed: ListedImages) -> DrawnSplit:
+def _draw_split(experiment: Experiment, folders: tuple[tuple[str, str], ...]) -> DrawnSplit:
     """Return the rule that draws the part of each image; parts of the user's own stay.
 
     Raises:
         ConfigError: The shares leave no training images.
     """
-    own = {part for _, part in listed.folders}
+    own = {part for _, part in folders}
     test = 0.0 if "test" in own else experiment.test
     validation = 0.0 if "validation" in own else experiment.validation
     if test + validation >= 1:
@@ -91,11 +99,11 @@ def draw_split(experiment: Experiment, listed: ListedImages) -> DrawnSplit:
         test=test,
         validation=validation,
         seed=experiment.seed,
-        folders=tuple(each for each in listed.folders if each[1] != "train"),
+        folders=tuple(each for each in folders if each[1] != "train"),
     )
 
 
-def list_images(experiment: Experiment, folder: Location) -> ListedImages:
+def list_images(experiment: Experiment, place: Location) -> ListedImages:
     """List the images of an experiment, without reading them.
 
     A folder is listed class by class into a manifest; memory holds the paths of one class, and a
@@ -103,50 +111,80 @@ def list_images(experiment: Experiment, folder: Location) -> ListedImages:
 
     Args:
         experiment: The settings.
-        folder: Where to write the manifest of a folder of classes.
+        place: Where to write the manifest of a folder of classes.
 
     Raises:
-        ConfigError: There are no such images, or they are no folder of classes and no Parquet.
+        ConfigError: There are no such images, or they are no folder of classes and no Parquet; or
+            the shares leave no training images.
         DataError: There are no images, or a class can't be named.
-        StoreError: The manifest can't be written.
+        StoreError: The manifest can't be written, or not be read again.
     """
-    problems, notices = list[Problem](), list[str]()
-    folders: tuple[tuple[str, str], ...] = ()
     if _is_manifest(experiment.data):
-        place, root = locate("data", experiment.data), None
-    else:
-        place, root = folder.join("manifest"), locate("data", experiment.data)
-        write_manifest(place, _list_folder(experiment, problems, notices))
-        folders = list_parts(Path(experiment.data), split=experiment.split)
+        split, place = _draw_split(experiment, ()), locate("data", experiment.data)
+        try:
+            manifest, survey = _read_manifest(
+                place,
+                None,
+                split,
+                path_column=experiment.path_column,
+                label_column=experiment.label_column,
+                outside_paths=experiment.outside_paths,
+            )
+        except ConfigError as error:
+            raise error.rename_arguments({"manifest": "data"}) from error
+        name = _name(experiment)
+        return ListedImages(name=name, place=place, manifest=manifest, survey=survey, split=split)
+    return _list_folder(experiment, place)
+
+
+def _list_folder(experiment: Experiment, place: Location) -> ListedImages:
+    """Write the manifest of a folder of classes, and read it."""
+    problems, notices = list[Problem](), list[str]()
     try:
-        manifest = open_manifest(
-            place,
-            folder=root,
-            path_column=experiment.path_column if root is None else "path",
-            label_column=experiment.label_column if root is None else "label",
-            outside_paths=experiment.outside_paths,
-        )
+        folders = list_parts(Path(experiment.data), split=experiment.split)
+        split = _draw_split(experiment, folders)
+        write_manifest(place, _list_classes(experiment, problems, notices))
     except ConfigError as error:
-        raise error.rename_arguments({"manifest": "data"}) from error
-    share = max(1 - experiment.test - experiment.validation, _MIN_SHARE)
-    count = int(_SPARE * SAMPLE / share)
-    survey = survey_manifest(manifest, max_drawn=count, seed=experiment.seed)
+        raise error.rename_arguments({"folder": "data"}) from error
+    root = locate("data", experiment.data)
+    try:
+        manifest, survey = _read_manifest(place, root, split)
+    except ConfigError as error:  # its message names a manifest, and the user gave none
+        reason = explain(error.__cause__) if error.__cause__ else "it is gone"
+        raise StoreError(f"Can't read the list of images '{place}': {reason}.") from error
     return ListedImages(
         name=_name(experiment),
         place=place,
         manifest=manifest,
         survey=survey,
+        split=split,
         problems=tuple(problems),
         notices=tuple(notices),
         folders=folders,
     )
 
 
+def _read_manifest(
+    place: Location, folder: Location | None, split: DrawnSplit, **columns: Any
+) -> tuple[Manifest, ManifestSurvey]:
+    """Open a manifest and draw enough of its images for a sample of the training images."""
+    how = {"path_column": "path", "label_column": "label", "outside_paths": False, **columns}
+    manifest = open_manifest(place, folder=folder, **how)
+    share = max(1 - split.test - split.validation, _MIN_SHARE)
+    survey = survey_manifest(
+        manifest,
+        max_drawn=int(_SPARE * SAMPLE / share),
+        seed=split.seed,
+        excluded=tuple(start for start, _ in split.folders),
+    )
+    return manifest, survey
+
+
 def _is_manifest(data: str) -> bool:
     """Return whether images are listed in Parquet files."""
-    if "://" in data or data.endswith(".parquet"):
-        return True
     path = Path(data)
+    if "://" in data or (data.endswith(".parquet") and not path.is_dir()):
+        return True
     if not path.is_dir():
         raise ConfigError(
             Argument("data"),
@@ -155,35 +193,38 @@ def _is_manifest(data: str) -> bool:
             Argument("cluster"),
             f", got {data!r}: {'it is neither' if path.exists() else 'no such file'}.",
         )
-    return any(file.suffix == ".parquet" for file in path.iterdir() if file.is_file())
+    inside = path.rglob("*") if path.suffix == ".parquet" else path.iterdir()
+    return any(file.suffix == ".parquet" for file in inside if file.is_file())
 
 
-def _list_folder(
+def _list_classes(
     experiment: Experiment, problems: list[Problem], notices: list[str]
 ) -> Iterator[tuple[str, str]]:
     """Yield path and class of each image of a folder; add to problems and notices."""
-    try:
-        for listing in list_by_class(Path(experiment.data), split=experiment.split):
-            problems += listing.problems
-            notices += [each for each in listing.notices if each not in notices]
-            for path, label in zip(listing.paths, listing.labels, strict=True):
-                if fault := naming.find_fault(path):
-                    problems.append(Problem(path=naming.escape(path), reason=fault))
-                else:
-                    yield path, str(label)
-    except ConfigError as error:
-        raise error.rename_arguments({"folder": "data"}) from error
+    num_listed = 0
+    for listing in list_by_class(Path(experiment.data), split=experiment.split):
+        problems += listing.problems
+        notices += listing.notices
+        for path, label in zip(listing.paths, listing.labels, strict=True):
+            if fault := naming.find_fault(path):
+                problems.append(Problem(path=naming.escape(path), reason=fault))
+            else:
+                num_listed += 1
+                yield path, str(label)
+    if not num_listed:
+        raise DataError(
+            Argument("data"),
+            f" must contain images, got none in {experiment.data!r}.",
+        )
 
 
-def read_training_sample(
-    experiment: Experiment, listed: ListedImages, split: DrawnSplit
-) -> ImageDataset:
+def read_training_sample(experiment: Experiment, listed: ListedImages) -> ImageDataset:
     """Return at most 5,000 training images, drawn at random, in the order of the manifest.
 
     Raises:
         DataError: Too few of the images that were drawn can be read.
     """
-    drawn, limit = listed.survey, experiment.max_unreadable
+    drawn, split, limit = listed.survey, listed.split, experiment.max_unreadable
     how: dict[str, Any] = {"unreadable": "skip", "max_unreadable": limit}
     dataset = read_images(experiment, listed, drawn.paths, drawn.labels, **how)
     contents = to_numbers(scan.digest for scan in dataset.scans)
@@ -259,8 +300,7 @@ def load_run_images(experiment: Experiment, run: Path) -> ImageDataset:
     if experiment.cluster is None:
         return load_images(experiment)
     rows = run_files.read_csv(run / split_csv.NAME, "part", "path", "digest", "label")
-    place = locate("data", experiment.data)
-    folder = place.parent if place.text.endswith(".parquet") else place
+    folder = _find_folder(experiment)
     listing = Listing(
         fetch=lambda at: _fetch(folder.join(rows[at]["path"])),
         labels=[row["label"] for row in rows],
@@ -270,6 +310,21 @@ def load_run_images(experiment: Experiment, run: Path) -> ImageDataset:
     options = replace(read_options(experiment, names), unreadable="skip", max_unreadable=_MAX_GONE)
     name = _name(experiment)
     return read_listing(listing, name=name, place=experiment.data, options=options)
+
+
+def _find_folder(experiment: Experiment) -> Location:
+    """Return the folder that paths of images start from.
+
+    Raises:
+        ConfigError: The bucket can't be reached.
+    """
+    place = locate("data", experiment.data)
+    try:
+        return find_folder(place)
+    except OSError as error:
+        raise ConfigError(
+            Argument("data"), f" must be readable, got {str(place)!r}: {explain(error)}."
+        ) from error
 
 
 def _name(experiment: Experiment) -> str:

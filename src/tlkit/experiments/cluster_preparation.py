@@ -1,5 +1,7 @@
 """Prepare a training on a cluster: list the images, and read those that choose the layers."""
 
+import hashlib
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -76,19 +78,18 @@ def prepare(
     folder = locate("cluster_folder", experiment.cluster_folder or claim.folder)
     recipe, head = cluster_settings.require_solved(experiment)
     with stages.measure("images"):
-        listed = cluster_images.list_images(experiment, folder)
+        listed = cluster_images.list_images(experiment, _place_manifest(folder, claim))
         on_message(str(listed))
-        split = cluster_images.draw_split(experiment, listed)
-        sample = cluster_images.read_training_sample(experiment, listed, split)
+        sample = cluster_images.read_training_sample(experiment, listed)
     claim.checkpoint.mkdir(exist_ok=True)  # from now on, there is something to continue
     return ClusterTraining(
         experiment=replace(experiment, white=sample.white or experiment.white),
-        recipe=_limit_layers(recipe, listed, experiment),
+        recipe=_limit_layers(recipe, listed),
         head=head,
         listed=listed,
-        split=split,
+        split=listed.split,
         sample=sample,
-        folder=folder.join("features"),
+        folder=folder.join(cluster_settings.FEATURES),
         cache=cache,
         claim=claim,
         on_message=on_message,
@@ -97,9 +98,18 @@ def prepare(
     )
 
 
-def _limit_layers(recipe: Recipe, listed: ListedImages, experiment: Experiment) -> Recipe:
+def _place_manifest(folder: Location, claim: run_state.Claim) -> Location:
+    """Return where the manifest of a folder is written: a place of this run's own.
+
+    Runs can share a folder of the cluster, also at the same time and with other images.
+    """
+    run = f"{platform.node()} {claim.folder.resolve()}"
+    digest = hashlib.blake2b(run.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+    return folder.join(f"manifest-{digest}")
+
+
+def _limit_layers(recipe: Recipe, listed: ListedImages) -> Recipe:
     """Return the recipe with one layer for the head to read, if there are too many images."""
-    share = 1 - experiment.test - experiment.validation
     limit = recipe.max_images_to_join
-    is_many = limit is not None and share * listed.survey.num_rows > limit
+    is_many = limit is not None and listed.num_training > limit
     return replace(recipe, max_layers=1) if is_many else recipe

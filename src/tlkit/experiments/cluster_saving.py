@@ -11,9 +11,9 @@ from tlkit.distributed.drawn_split import DrawnSplit, Survey
 from tlkit.distributed.feature_set import FeatureSet
 from tlkit.errors import DataError
 from tlkit.evaluation.metrics import Evaluation
-from tlkit.experiments import cluster_images, run_saving
+from tlkit.experiments import cluster_images, run_saving, split_csv
 from tlkit.experiments.cluster_images import ListedImages
-from tlkit.experiments.divided_images import DividedImages, format_rows, keep_problems
+from tlkit.experiments.divided_images import DividedImages, keep_problems
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.result import ExperimentResult
 from tlkit.experiments.trained import Trained
@@ -105,7 +105,7 @@ def _read_tested(experiment: Experiment, listed: ListedImages, survey: Survey) -
 def _list_split(features: FeatureSet, split: DrawnSplit, survey: Survey, *, whole: bool) -> str:
     """Return the text of `split.csv`: all images, or if there are too many the test sample."""
     if whole:
-        return format_rows(drawn_split.list_rows(features, split))
+        return split_csv.format_rows(drawn_split.list_rows(features, split), with_labels=True)
     drawn = survey.samples["test"]
     rows = zip(drawn.paths, to_text(drawn.contents), drawn.labels, strict=True)
-    return format_rows(("test", *row) for row in rows)
+    return split_csv.format_rows((("test", *row) for row in rows), with_labels=True)

@@ -1,6 +1,7 @@
 """Check that an experiment's settings can be followed on a cluster."""
 
 from dataclasses import fields
+from pathlib import Path, PurePath, PurePosixPath
 
 from tlkit._internal.optional import require
 from tlkit._internal.text import show
@@ -9,6 +10,9 @@ from tlkit.experiments import recipes
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.recipe import Recipe
 from tlkit.training.phase import SolvedHead
+
+FEATURES = "features"
+"""The name of the folder of features in the cluster's folder."""
 
 _WITHOUT = {
     "augment": "each image is read once",
@@ -57,7 +61,8 @@ def check(experiment: Experiment) -> None:
     """Check the settings of an experiment that may run on a cluster.
 
     Raises:
-        ConfigError: The recipe trains in epochs, or a setting can't be followed.
+        ConfigError: The recipe trains in epochs, a setting can't be followed, or the cluster's
+            folder is inside the images.
         MissingExtraError: The extra `ray` is not installed.
     """
     if experiment.cluster is None:
@@ -82,4 +87,25 @@ def check(experiment: Experiment) -> None:
             Argument("cluster"),
             ", got 'replace': unreadable images have no features.",
         )
+    _refuse_inside(experiment)
     require("ray", extra="ray")
+
+
+def _refuse_inside(experiment: Experiment) -> None:
+    """Refuse a folder of the cluster inside the images, where its files would be read as images."""
+    folder = experiment.cluster_folder
+    if folder is None:
+        return
+    features = _resolve(folder) / FEATURES
+    if features.is_relative_to(_resolve(experiment.data)):
+        raise ConfigError(
+            Argument("cluster_folder"),
+            f" must be outside the images {experiment.data!r}, got {folder!r}: its files would be "
+            "read as those of images.",
+        )
+
+
+def _resolve(place: str) -> PurePath:
+    """Return the absolute path of a file or folder, or the whole address as a path."""
+    text = place.removeprefix("file://")
+    return PurePosixPath(text) if "://" in text else Path(text).expanduser().resolve()

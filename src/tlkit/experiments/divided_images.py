@@ -1,15 +1,10 @@
 """The images of a run that are not listed one by one: how many each part has, and how divided."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from tlkit.data.image_dataset import Problem
-from tlkit.evaluation.metrics import ClassMetrics, Evaluation
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.loading import image_size_of
 from tlkit.reports.titles import name_images
@@ -79,41 +74,3 @@ class DividedImages:
 def keep_problems(problems: Iterable[Problem]) -> tuple[tuple[str, str], ...]:
     """Return the first problems as pairs of path and reason."""
     return tuple((each.path, each.reason) for each in problems)[:_MAX_PROBLEMS]
-
-
-def format_rows(rows: Iterable[tuple[str, str, str, str]]) -> str:
-    """Return part, path, digest and label of images as a `split.csv`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("part", "path", "digest", "label"))
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def restore_evaluation(metrics: Mapping[str, Any], sampled: Evaluation) -> Evaluation:
-    """Return the metrics of all test images that a run stored, with the predictions of a sample.
-
-    Args:
-        metrics: The content of `metrics.json`.
-        sampled: The evaluation of the sample.
-    """
-    return Evaluation(
-        count=int(metrics["count"]),
-        accuracy=float(metrics["accuracy"]),
-        accuracy_interval=_to_pair(metrics["accuracy_interval"]),
-        loss=float(metrics["loss"]),
-        top_k={int(k): float(share) for k, share in metrics["top_k"].items()},
-        balanced_accuracy=float(metrics["balanced_accuracy"]),
-        macro_f1=float(metrics["macro_f1"]),
-        calibration_error=float(metrics["calibration_error"]),
-        intervals={name: _to_pair(bounds) for name, bounds in metrics["intervals"].items()},
-        classes=tuple(ClassMetrics(**each) for each in metrics["classes"]),
-        confusion=np.asarray(metrics["confusion"], "int64"),
-        probabilities=sampled.probabilities,
-        labels=sampled.labels,
-    )
-
-
-def _to_pair(bounds: Any) -> tuple[float, float]:
-    low, high = bounds
-    return float(low), float(high)

@@ -58,6 +58,8 @@ def export_run(
     split = None
     if folder.is_dir():
         on_message("reading the images of the run")
+        if precision == "int8":
+            _require_training_images(folder)
         split = _load_split(folder, on_message, needed=precision == "int8" or max_drop is not None)
     found = export(
         model,
@@ -117,6 +119,18 @@ def _identify(folder: Path) -> str | None:
         return None
     digest = hashlib.sha256(run_files.read_text(config).encode()).hexdigest()
     return f"{folder.resolve().name}-{digest[:8]}"
+
+
+def _require_training_images(folder: Path) -> None:
+    """Refuse a run whose training images are too many to be listed."""
+    found = run_images.find_unlisted(folder)
+    if found is not None:
+        raise ConfigError(
+            Argument("precision", "int8"),
+            " needs the training images of the run, which are not listed: there are "
+            f"{found.num_images['train']:,}. Choose another precision, or use `tlkit.export` with "
+            "some of them as `calibration_data`.",
+        )
 
 
 def _load_split(

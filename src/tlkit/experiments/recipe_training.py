@@ -17,7 +17,6 @@ from tlkit.training.time_budget import Deadline, train_within
 from tlkit.training.trainer import TwoPhaseTrainer, train_phase
 
 _TIMED = 64  # images for timing a prediction
-_MAX_DESCRIBED = 10_000  # more images are processed by a faster engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,4 +156,4 @@ class RecipeTraining:
 def count_described(data: ImageDataset) -> int:
     """Return how many images are processed after training, to fit the OOD detector to them."""
     is_described = not data.is_multi_label and len(data) >= ood_detector.MIN_IMAGES
-    return min(len(data), _MAX_DESCRIBED) if is_described else 0
+    return min(len(data), ood_detector.MAX_IMAGES) if is_described else 0

@@ -31,7 +31,7 @@ from tlkit.experiments import (
 )
 from tlkit.experiments.classifiers import load_model
 from tlkit.experiments.cluster_images import load_run_images
-from tlkit.experiments.divided_images import DividedImages, restore_evaluation
+from tlkit.experiments.divided_images import DividedImages
 from tlkit.experiments.experiment import Experiment, settings_of_run
 from tlkit.experiments.image_description import describe_images, find_paths, has_two_labels
 from tlkit.experiments.loading import split_images
@@ -122,7 +122,7 @@ def report(
         on_message(f"evaluating {len(parts.test):,} test images")
     evaluation = evaluate(model, parts.test) if found is None else found.pooled
     if making["divided"] is not None and making["divided"].num_sampled is not None:
-        evaluation = restore_evaluation(run_files.read_json(target / "metrics.json"), evaluation)
+        evaluation = _restore_metrics(target / "metrics.json", evaluation)
     on_message("drawing the report")
     facts = gather_facts(
         experiment, source, parts, trained, evaluation, making=making, validated=found
@@ -132,6 +132,15 @@ def report(
     render.write(target, replace(facts, **written))
     checksums.update_pages(target)
     return target
+
+
+def _restore_metrics(file: Path, sampled: Evaluation) -> Evaluation:
+    """Return the metrics of all test images that a run stored, with the predictions of a sample."""
+    stored = run_files.read_json(file)
+    with run_files.explain_damage(file):
+        return Evaluation.from_dict(
+            stored, labels=sampled.labels, probabilities=sampled.probabilities
+        )
 
 
 def _read_settings(folder: Path, config: Mapping[str, Any]) -> tuple[Experiment, dict[str, Any]]:

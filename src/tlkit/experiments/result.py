@@ -21,7 +21,8 @@ class ExperimentResult:
 
     Attributes:
         folder: The run's folder.
-        split: The training, validation and test images; on a cluster only samples of them.
+        split: The training, validation and test images. On a cluster: a sample of the training
+            images, no validation images, and the test images or, if they are many, a sample.
         trained: The classifier and the record of its training.
         evaluation: Metrics on the test images; with folds, on all images.
         cross_validation: The results of the folds; None without folds.

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -120,8 +121,8 @@ def _run(
 ) -> ExperimentResult:
     """Run an experiment in the folder that this process holds."""
     stages, usage = Stages(), Usage()
-    scanning_images = CacheProgress(verbose=verbose, title="reading images")
-    with stages.measure("images"), scanning.observe(scanning_images.update):
+    reading = closing(CacheProgress(verbose=verbose, title="reading images"))
+    with stages.measure("images"), reading as progress, scanning.observe(progress.update):
         experiment, source, parts = _load(experiment, on_message)
     cache = None if cache is None else replace(cache, usage=usage, engines={})
     search, chosen = None, None

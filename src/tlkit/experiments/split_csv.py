@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,26 @@ NAME = "split.csv"
 
 def format_split(split: Split) -> str:
     """Return a split of image files as CSV: each image's part, path and content hash."""
+    parts: list[tuple[str, ImageDataset]] = [(name, getattr(split, name)) for name in PARTS]
+    rows = (
+        (name, path, digest)
+        for name, part in parts
+        for path, digest in zip(part.paths, list_digests(part), strict=True)
+    )
+    return format_rows(rows, with_labels=False)
+
+
+def format_rows(rows: Iterable[tuple[str, ...]], *, with_labels: bool) -> str:
+    """Return the rows of a `split.csv` as text: part, path and digest of each image.
+
+    Args:
+        rows: The rows.
+        with_labels: Whether rows end with the class name, as those of a run on a cluster do.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("part", "path", "digest"))
-    for name in PARTS:
-        part: ImageDataset = getattr(split, name)
-        for path, digest in zip(part.paths, list_digests(part), strict=True):
-            writer.writerow((name, path, digest))
+    writer.writerow(("part", "path", "digest", "label")[: None if with_labels else -1])
+    writer.writerows(rows)
     return text.getvalue()
 
 

@@ -17,8 +17,9 @@ from tlkit.data.decoding import Fit, check_fit
 from tlkit.data.splits import Duplicates
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.candidates import Choice
+from tlkit.evaluation.class_metrics import ClassMetrics
 from tlkit.evaluation.estimates import Estimate
-from tlkit.evaluation.metrics import ClassMetrics, Evaluation
+from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.prediction_sets import MeasuredSets
 from tlkit.evaluation.probing.search_result import BackboneSearch
 from tlkit.models.freezing import FreezePlan

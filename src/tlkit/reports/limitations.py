@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from tlkit.evaluation.metrics import ClassMetrics, Evaluation
+from tlkit.evaluation.class_metrics import ClassMetrics
+from tlkit.evaluation.metrics import Evaluation
 from tlkit.evaluation.prediction_sets import MeasuredSets
 
 FEW_IMAGES = 30

@@ -24,8 +24,9 @@ KEPT = 0.95
 """The share of held-out training images with a score up to the threshold, which is this number."""
 MIN_IMAGES = 20
 """The least number of images, of which 5 % are at least one image."""
+MAX_IMAGES = 10_000
+"""The largest number of images to fit to; more take longer and change little."""
 
-_MAX_IMAGES = 10_000  # to fit to; more images take longer and change little
 _MAX_COMPONENTS = 128
 _IMAGES_PER_COMPONENT = 8
 _MAX_DISTANCES = 1000
@@ -145,8 +146,8 @@ def fit(features: Features, labels: np.ndarray, *, seed: int = 0) -> OODDetector
 
 def _fit(features: Features, labels: np.ndarray, random: np.random.Generator) -> OODDetector:
     chosen = np.arange(len(labels))
-    if len(labels) > _MAX_IMAGES:
-        chosen = np.sort(random.choice(len(labels), _MAX_IMAGES, replace=False))
+    if len(labels) > MAX_IMAGES:
+        chosen = np.sort(random.choice(len(labels), MAX_IMAGES, replace=False))
     features, labels = np.asarray(features[chosen], "float32"), labels[chosen]
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     constant = deviation <= 1e-6 * max(float(deviation.max()), 1e-12)

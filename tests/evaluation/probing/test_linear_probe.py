@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tests.samples import SilentBar
 
 import tlkit
 from tlkit import sources
@@ -14,7 +15,7 @@ from tlkit.caching.progress import CacheProgress
 from tlkit.caching.usage import Usage
 from tlkit.errors import ConfigError, DataError
 from tlkit.evaluation.head_features import HeadFeatures
-from tlkit.evaluation.probing import cross_validation, linear_probe
+from tlkit.evaluation.probing import cross_validation, fitted_sites, linear_probe
 from tlkit.evaluation.probing.result import ProbedLayer
 
 
@@ -398,3 +399,15 @@ def test_what_a_head_of_two_layers_reads_is_taken_from_the_probe(tmp_path: Path)
     HeadFeatures(built, caches[1]).predict(data[0])
     assert [usage.num_images for usage in usages] == [60, 60]
     assert [usage.num_computed for usage in usages] == [0, 0]
+
+
+def test_a_bar_is_closed_on_an_error(
+    opened_bars: list[SilentBar], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise DataError("an image is damaged")
+
+    monkeypatch.setattr(fitted_sites, "_add", fail)
+    with pytest.raises(DataError):
+        tlkit.probe(_model(), _stripes(64), verbose=True)
+    assert [(bar.title, bar.is_closed) for bar in opened_bars] == [("running the backbone", True)]

@@ -1,7 +1,9 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.samples import SilentBar
 
 from tlkit.caching.cache import Cache
 from tlkit.caching.store import Store
@@ -109,3 +111,17 @@ def test_a_full_disk_costs_no_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("tlkit.caching.entries.Entry.write", fail)
     assert _measure(_sites(), tmp_path) == [_values(site.measure()) for site in _sites()]
+
+
+def test_a_bar_is_closed_on_an_error(
+    opened_bars: list[SilentBar], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def map_sites(function: object, sites: object, *, on_done: Callable[[int, int], None]) -> None:
+        on_done(1, 2)
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(cross_validation, "map_sites", map_sites)
+    measure = stored_scores.measurer("scoring layers", cache=None, verbose=True)
+    with pytest.raises(StoreError):
+        measure([[each] for each in _sites()])
+    assert [bar.is_closed for bar in opened_bars] == [True]

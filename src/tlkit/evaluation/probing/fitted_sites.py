@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -76,19 +77,19 @@ def fit_sites(
     first = next(pieces)
     found_sites, reader = sites.find_sites(model, first.images, max_features)
     total = _count_images(inputs, sample)
-    progress, done = progress or CacheProgress(verbose=False), 0
-    progress.update(done, total)  # while the engine is prepared, too
-    runner = _prepare(engine, reader, found_sites, first.images, cache=cache, num_images=total)
     fits = [CrossValidation(site.num_features, classes, solver) for site in found_sites]
     groups = _sampled_groups(data, sample, seed)
     draw_folds = _fold_drawer(groups, seed)
-    for piece in itertools.chain([first], pieces):
-        folds = draw_folds(len(piece.labels))
-        if validation_data is not None:
-            folds[:] = cross_validation.FIT_ONLY
-        _add(fits, runner, piece, folds, truth_of=truth_of)
-        progress.update(done := done + len(folds), total)
-    progress.close()
+    progress, done = progress or CacheProgress(verbose=False), 0
+    with closing(progress):  # fewer images than the maximum may come
+        progress.update(done, total)  # while the engine is prepared, too
+        runner = _prepare(engine, reader, found_sites, first.images, cache=cache, num_images=total)
+        for piece in itertools.chain([first], pieces):
+            folds = draw_folds(len(piece.labels))
+            if validation_data is not None:
+                folds[:] = cross_validation.FIT_ONLY
+            _add(fits, runner, piece, folds, truth_of=truth_of)
+            progress.update(done := done + len(folds), total)
     progress.print(f"probe: {len(found_sites)} sites, ran by {runner.describe()}")
     if validation_data is not None:
         held_out = validate(validation_data, model, "validation_data")

@@ -5,8 +5,7 @@ A probe of the same features, labels and folds has the same scores, so a later p
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
+from contextlib import closing, suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -31,8 +30,13 @@ def create_measure(
     title: str, *, cache: Cache | None, verbose: bool
 ) -> Callable[[Sequence[Sequence[CrossValidation]]], list[Score]]:
     """Return a function that scores heads as `measure_all`, and shows a bar with this title."""
-    progress = CacheProgress(verbose=verbose, title=title, shows_speed=False)
-    return partial(measure_all, cache=cache, on_done=progress.update)
+
+    def measure(sites: Sequence[Sequence[CrossValidation]]) -> list[Score]:
+        shown = CacheProgress(verbose=verbose, title=title, shows_speed=False)
+        with closing(shown) as progress:
+            return measure_all(sites, cache=cache, on_done=progress.update)
+
+    return measure
 
 
 def measure_all(

@@ -1,0 +1,38 @@
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from tests.samples import small_classifier
+
+from tlkit.experiments import cluster_head
+from tlkit.experiments.cluster_head import ClusterHead
+from tlkit.models.inspection import head_of
+
+
+def test_a_sample_is_read_once_to_calibrate(small_backbone: keras.Model) -> None:
+    model = small_classifier(small_backbone, class_names=("a", "b", "c"))
+    draw = np.random.default_rng(0)
+    features = draw.normal(size=(200, head_of(model).kernel.shape[0])).astype("float32")
+    labels, taken = draw.integers(0, 3, 200), list[str]()
+
+    def take(rows: np.ndarray, *, part: str, counts: Any) -> tuple[np.ndarray, np.ndarray]:
+        taken.append(part)
+        return features[rows], labels[rows]
+
+    sample = SimpleNamespace(rows=np.arange(200))
+    parts: Any = SimpleNamespace(take=take)
+    survey: Any = SimpleNamespace(samples={"validation": sample}, counts={"validation": [200]})
+    found = ClusterHead(model=model, shards=parts, survey=survey).calibrate()
+    assert found.temperature > 1  # of a head that was not trained
+    assert found.loss[1] < found.loss[0]
+    assert taken == ["validation"]
+
+
+@pytest.mark.parametrize(("count", "expected"), [(5, 5), (50, 10)])
+def test_rows_are_drawn_if_there_are_too_many(count: int, expected: int) -> None:
+    rows = cluster_head._draw_rows(count, 10, seed=3)
+    assert len(np.unique(rows)) == expected
+    assert (np.diff(rows) > 0).all()
+    assert rows.max() < count
