@@ -71,6 +71,13 @@ def test_report_writes_the_same_report_again(
     assert lines[2] == "drawing the report"
     assert (copy / "report.md").read_text() == (trained / "report.md").read_text()
     assert (copy / "report.html").is_file()
+    named = ["--title", "Digits by hand", "--authors", "A. Ng", "Y. Li"]
+    assert app.main(["report", str(copy), *named]) == app.DONE
+    for name in ("report.md", "report.html", "portfolio.md"):
+        assert "Digits by hand" in (copy / name).read_text(encoding="utf-8")
+    assert "Y. Li" in (copy / "report.md").read_text(encoding="utf-8")
+    assert app.main(["report", str(copy), "--title", " "]) == app.WRONG_ARGUMENTS
+    assert "`--title` must be text in one line, got ' '" in capsys.readouterr().err
     assert app.main(["report", str(tmp_path)]) == app.WRONG_ARGUMENTS
 
 

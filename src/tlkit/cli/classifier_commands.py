@@ -187,15 +187,24 @@ def embed(
     return written.to_dict()
 
 
-def report(run: str, *, output: Output = DEFAULT_OUTPUT) -> dict[str, Any]:
+def report(
+    run: str,
+    *,
+    title: str | None = None,
+    authors: tuple[str, ...] = (),
+    output: Output = DEFAULT_OUTPUT,
+) -> dict[str, Any]:
     """Write a run's report again.
 
     Args:
         run: A run's folder; its images must not have moved or changed.
+        title: Title of the report in place of the run's.
+        authors: Names of the authors in place of the run's.
     """
     checks.check_run(run)
     output.print(f"loading {run}")
-    file = tlkit.experiments.report(run, on_message=output.print) / "report.html"
+    folder = tlkit.experiments.report(run, title=title, authors=authors, on_message=output.print)
+    file = folder / "report.html"
     output.print(f"wrote {file}")
     return {"report": str(file)}
 

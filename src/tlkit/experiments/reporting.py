@@ -1,7 +1,7 @@
 """Describe an experiment: the plan before the training, the report after it."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,11 @@ def _describe_uneven(source: ImageDataset, parts: Split) -> list[str]:
 
 @check_arguments
 def report(
-    folder: str | Path, *, on_message: Callable[[object], None] = lambda message: None
+    folder: str | Path,
+    *,
+    title: str | None = None,
+    authors: Sequence[str] = (),
+    on_message: Callable[[object], None] = lambda message: None,
 ) -> Path:
     """Write a run's report again, with figures from its own test images.
 
@@ -93,16 +97,23 @@ def report(
 
     Args:
         folder: A folder that `run` wrote; its images must not have been moved or changed.
+        title: The report's title in place of the run's; it is not stored in the run's settings.
+        authors: The names of the authors in place of the run's; as for `title`.
         on_message: Is called with each stage before it starts, for example `print`.
 
     Raises:
-        ConfigError: The folder is not such a run.
+        ConfigError: The folder is not such a run, or `title` or a name is not text in one line.
         DataError: An image is missing, damaged or changed; images added later are ignored.
     """
     target = arguments.path("folder", folder)
     done = run_folder.load_run(target)
     config = run_files.read_json(target / "config.json", "environment")
     experiment, making = _read_settings(target, config)
+    experiment = replace(
+        experiment,
+        title=experiment.title if title is None else title,
+        authors=authors or experiment.authors,
+    )
     model = load_model(target / "model.keras")
     images = load_run_images(experiment, target)
     found = None
