@@ -109,11 +109,8 @@ def report(
     done = run_folder.load_run(target)
     config = run_files.read_json(target / "config.json", "environment")
     experiment, making = _read_settings(target, config)
-    experiment = replace(
-        experiment,
-        title=experiment.title if title is None else title,
-        authors=authors or experiment.authors,
-    )
+    words = {"title": title or experiment.title, "authors": authors or experiment.authors}
+    experiment = Experiment(**{**vars(experiment), **words})
     model = load_model(target / "model.keras")
     images = load_run_images(experiment, target)
     found = None
