@@ -1,6 +1,8 @@
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -56,6 +58,18 @@ def test_an_exported_file_takes_the_place_of_a_run(
     first, second = capsys.readouterr().out.splitlines()[-2:]
     assert first.split()[1:3] == second.split()[1:3]
     assert second.split()[-4:] == ["+0.00", "±", second.split()[-2], "1"]
+
+
+def test_an_exported_file_predicts_without_keras(exported: Path, photos: Path) -> None:
+    code = (
+        "import sys\nfrom tlkit.cli import app\n"
+        "assert app.main(['predict', *sys.argv[1:]]) == app.DONE\n"
+        "assert 'keras' not in sys.modules, 'keras was imported'\n"
+    )
+    words = [sys.executable, "-c", code, str(exported), str(photos / "digit 1")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "digit 1 (" in done.stdout
 
 
 def test_the_file_names_its_run_and_the_proof_is_beside_it(exported: Path, trained: Path) -> None:

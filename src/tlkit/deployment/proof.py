@@ -19,7 +19,7 @@ from tlkit.deployment import proof_images
 from tlkit.deployment.metadata import Metadata, Precision
 from tlkit.errors import AccuracyError, EngineError
 from tlkit.evaluation.evaluator import predict
-from tlkit.evaluation.file_classifier import from_model
+from tlkit.evaluation.keras_classifier import from_model
 from tlkit.evaluation.metrics import compute_metrics
 from tlkit.evaluation.significance import McNemar, mcnemar
 from tlkit.models.inspection import class_names, is_multi_label, thresholds

@@ -1,12 +1,15 @@
-"""Predict the classes of image files, or compute their features: many files in little memory."""
+"""Predict the classes of image files, or compute their features: many files in little memory.
+
+Modules that import Keras are imported when a Keras model needs them, since that takes seconds and
+an exported file does not.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from tlkit._internal import arguments
@@ -15,11 +18,11 @@ from tlkit.data import file_stream, unlabelled
 from tlkit.data.decoding import Fit
 from tlkit.data.image_files import find_images
 from tlkit.errors import Argument, ConfigError, DataError
-from tlkit.evaluation.file_classifier import FileClassifier, checked, from_model
-from tlkit.evaluation.prediction_sets import find_threshold, scores_of, select_classes
-from tlkit.models import own_predictions
-from tlkit.models.inspection import features_of
+from tlkit.evaluation.file_classifier import FileClassifier
 from tlkit.training.ood_detector import KEPT
+
+if TYPE_CHECKING:
+    import keras
 
 Meter = Callable[[int, int], None]
 """A function that is called with the number of files done, and of all files."""
@@ -100,7 +103,7 @@ class FileFeatures:
 
 @check_arguments
 def predict_files(
-    model: keras.Model | FileClassifier,
+    model: "keras.Model | FileClassifier",
     files: str | Path | Iterable[str | Path],
     *,
     top: int = 1,
@@ -133,8 +136,8 @@ def predict_files(
             images for the coverage.
     """
     arguments.at_least("top", top, 1)
-    threshold = None if coverage is None else _find_threshold(model, coverage)
-    known = from_model(model) if isinstance(model, keras.Model) else model
+    find_set = None if coverage is None else _find_sets(model, coverage)
+    known = describe(model)
     names, least = known.class_names, known.thresholds
     settings: dict[str, Any] = {"fit": fit, "white": white, "batch_size": batch_size}
     for path, row, problem in _run(known, files, on_progress, **settings):
@@ -144,8 +147,8 @@ def predict_files(
         shares = row[: len(names)]
         order = np.argsort(-shares, kind="stable")
         chosen = labels = None
-        if threshold is not None:
-            [inside] = select_classes(shares[None], threshold)
+        if find_set is not None:
+            [inside] = find_set(shares[None])
             chosen = tuple(names[index] for index in order if inside[index])
         if least is not None:
             labels = tuple(names[index] for index in np.flatnonzero(shares >= least))
@@ -160,7 +163,7 @@ def predict_files(
 
 @check_arguments
 def embed_files(
-    model: keras.Model,
+    model: "keras.Model",
     files: str | Path | Iterable[str | Path],
     *,
     fit: Fit = "squash",
@@ -182,6 +185,10 @@ def embed_files(
         ConfigError: A number is wrong, or the head is not one linear layer.
         DataError: There are no images, or no image can be read.
     """
+    from tlkit.evaluation.keras_classifier import checked, from_model
+    from tlkit.models import own_predictions
+    from tlkit.models.inspection import features_of
+
     settings: dict[str, Any] = {"fit": fit, "white": white, "batch_size": batch_size}
     reader = checked(model, partial(own_predictions.run_on_batch, features_of(model)))
     known = replace(from_model(model), run=reader)
@@ -189,14 +196,29 @@ def embed_files(
         yield FileFeatures(path=path, features=row, problem=problem)
 
 
-def _find_threshold(model: keras.Model | FileClassifier, coverage: float) -> float:
+def describe(model: "keras.Model | FileClassifier") -> FileClassifier:
+    """Return the parts of a classifier that predicting image files needs."""
+    if isinstance(model, FileClassifier):
+        return model
+    from tlkit.evaluation.keras_classifier import from_model
+
+    return from_model(model)
+
+
+def _find_sets(
+    model: "keras.Model | FileClassifier", coverage: float
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function of probabilities that tells which classes are in the prediction set."""
     if isinstance(model, FileClassifier):
         raise ConfigError(
             Argument("coverage"),
             " must be left out for an exported file, which does not hold the validation images' "
             "probabilities. Name the run's folder in place of the file.",
         )
-    return find_threshold(scores_of(model), coverage)
+    from tlkit.evaluation import prediction_sets
+
+    threshold = prediction_sets.find_threshold(prediction_sets.scores_of(model), coverage)
+    return partial(prediction_sets.select_classes, threshold=threshold)
 
 
 def _run(

@@ -15,7 +15,8 @@ from tlkit.data import unlabelled
 from tlkit.data.decoding import PICTURE_FORMATS, Fit, UnreadableImageError
 from tlkit.deployment.predictor import MAX_PIXELS, Prediction
 from tlkit.errors import ConfigError
-from tlkit.evaluation.file_classifier import FileClassifier, from_model
+from tlkit.evaluation.file_classifier import FileClassifier
+from tlkit.evaluation.keras_classifier import from_model
 from tlkit.experiments import run_files
 from tlkit.experiments.classifiers import load_classifier
 from tlkit.experiments.exported import is_exported, load_exported

@@ -13,7 +13,6 @@ from tlkit.deployment.predictor import Predictor
 from tlkit.deployment.runtimes import is_web_page, read_keras_metadata
 from tlkit.evaluation.file_classifier import FileClassifier
 from tlkit.evaluation.metrics import Evaluation, compute_metrics
-from tlkit.experiments import classifiers, loading
 
 _SUFFIXES = (".onnx", ".tflite", ".xml")
 
@@ -92,6 +91,8 @@ def load_images_for(model: str | Path, **settings: Any) -> ImageDataset:
         ConfigError: A setting is wrong.
         DataError: The images are wrong.
     """
+    from tlkit.experiments import classifiers, loading  # they import Keras
+
     about = Predictor(arguments.path("model", model)).metadata
     values = {"fit": about.fit, "white": about.white}
     experiment = classifiers.settings_for(about.input_shape, values, **settings)

@@ -1,12 +1,14 @@
-"""Write the predictions and the features of image files to tables."""
+"""Write the predictions and the features of image files to tables.
+
+Modules that import Keras are imported when a Keras model needs them, since that takes seconds and
+an exported file does not.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import keras
+from typing import TYPE_CHECKING, Any
 
 from tlkit._internal.signatures import check_arguments
 from tlkit._internal.table_files import YES_NO, check_target, open_table
@@ -15,18 +17,19 @@ from tlkit.data.decoding import Fit
 from tlkit.data.image_files import find_images
 from tlkit.data.naming import escape
 from tlkit.errors import DataError
-from tlkit.evaluation import prediction_sets
-from tlkit.evaluation.file_classifier import from_model
+from tlkit.evaluation.file_classifier import FileClassifier
 from tlkit.evaluation.image_files import (
     FileFeatures,
     FilePrediction,
     Meter,
+    describe,
     embed_files,
     predict_files,
 )
 from tlkit.experiments import exported
-from tlkit.experiments.classifiers import load_classifier
-from tlkit.models.inspection import features_of
+
+if TYPE_CHECKING:
+    import keras
 
 _MAX_SHOWN = 5  # files that could not be read, in a line
 
@@ -88,7 +91,7 @@ class _Counted:
 
 @check_arguments
 def write_predictions(
-    model: str | Path | keras.Model,
+    model: "str | Path | keras.Model",
     files: str | Path | Iterable[str | Path],
     *,
     csv: str | Path | None = None,
@@ -134,8 +137,8 @@ def write_predictions(
             targets.append(check_target(name, target, [f".{name}"]))
     classifier, settings = _load(model, fit)
     found = _find_images(files, on_message)
-    known = from_model(classifier) if isinstance(classifier, keras.Model) else classifier
-    if coverage is not None and isinstance(classifier, keras.Model):
+    known = describe(classifier)
+    if coverage is not None and not isinstance(classifier, FileClassifier):
         _report_range(classifier, coverage, on_message)
     top = min(top, len(known.class_names))
     several = known.thresholds is not None
@@ -169,7 +172,7 @@ def write_predictions(
 
 @check_arguments
 def write_features(
-    model: str | Path | keras.Model,
+    model: "str | Path | keras.Model",
     files: str | Path | Iterable[str | Path],
     out: str | Path,
     *,
@@ -197,6 +200,8 @@ def write_features(
         MissingExtraError: The extra for Parquet is not installed.
         StoreError: The table can't be written.
     """
+    from tlkit.models.inspection import features_of
+
     target = check_target("out", out, [".parquet", ".npz", ".csv"])
     classifier, settings = _load(model, fit)
     found = _find_images(files, on_message)
@@ -226,19 +231,23 @@ def _find_images(
 
 
 def _report_range(
-    classifier: keras.Model, coverage: float, on_message: Callable[[str], None]
+    classifier: "keras.Model", coverage: float, on_message: Callable[[str], None]
 ) -> None:
+    from tlkit.evaluation import prediction_sets
+
     line = prediction_sets.describe_range(classifier, coverage)
     if line is not None:
         on_message(line)
 
 
-def _load(model: str | Path | keras.Model, fit: Fit | None) -> tuple[Any, dict[str, Any]]:
+def _load(model: "str | Path | keras.Model", fit: Fit | None) -> tuple[Any, dict[str, Any]]:
     """Return a classifier, and the settings to read images with for it."""
-    if isinstance(model, keras.Model):
+    if not isinstance(model, str | Path):
         return model, {"fit": fit or "squash"}
     if exported.is_exported(model):
         loaded, about = exported.load_exported(model)
         return loaded, {"fit": fit or about.fit, "white": about.white}
+    from tlkit.experiments.classifiers import load_classifier
+
     classifier, experiment = load_classifier(model, data="")
     return classifier, {"fit": fit or experiment.fit, "white": experiment.white}
