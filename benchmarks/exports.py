@@ -191,9 +191,9 @@ def tables(rows: Sequence[dict[str, Any]]) -> str:
         one, many = first["milliseconds"]["1"], first["milliseconds"]["32"]
         parts += [
             f"\n### {name} ({first['parameters']:,} weights)\n",
-            "| format | proven | largest difference | labels the same | accuracy | MB | start, s "
-            "| ms, one | ms, of 32 |",
-            "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+            "| format | images compared | largest difference | labels the same | accuracy | MB "
+            "| start, s | ms, one | ms, of 32 |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
             f"| `model.predict_on_batch` | | | | | | | {one:.2f} | {many:.2f} |",
             *(line(row) for row in cells),
         ]
@@ -213,7 +213,7 @@ def line(row: dict[str, Any]) -> str:
     one, many = proof["milliseconds"]["1"], proof["milliseconds"]["32"]
     accuracy = f"{100 * second:.1f} %" + (f" (of {100 * first:.1f})" if first != second else "")
     return (
-        f"| {label(row)} | {proof['num_images']:,} images | {proof['largest_difference']:.1g} | "
+        f"| {label(row)} | {proof['num_images']:,} | {proof['largest_difference']:.1g} | "
         f"{100 * proof['agreement']:.1f} % | {accuracy} | {proof['megabytes']:.2f} | "
         f"{proof['start_seconds']:.2f} | {one:.2f} | {many:.2f} |"
     )

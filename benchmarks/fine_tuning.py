@@ -102,7 +102,7 @@ def table(rows: dict[str, list[dict]]) -> str:
     lines = [
         "| changed setting | accuracy, % | difference, points | loss | calibration error, % | "
         "diverged |",
-        "|---|---|---|---|---|---|",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     for name, each in rows.items():
         paired = [100 * (row["accuracy"] - one) for row, one in zip(each, base, strict=True)]

@@ -34,7 +34,7 @@ def _read_journey(what: str, key: str) -> Rate:
     rows = json.loads(JOURNEY.read_text())["rows"]
     cores = rows["limits"]["cores"]
     measured = rows["limits"][key] if key in rows["limits"] else max(rows[key]["speeds"].values())
-    source = f"docs/explanation/journey.md: {measured:,.0f} a second on {cores} cores"
+    source = f"[how long a run takes](journey.md): {measured:,.0f} a second on {cores} cores"
     return Rate(what=what, per_second=measured / cores, source=source)
 
 

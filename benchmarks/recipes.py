@@ -218,7 +218,7 @@ def flowers(folder: Path, random: np.random.Generator) -> Split:
 def table(parts: dict) -> str:
     lines = [
         "| data | recipe | accuracy, % | s | times faster | reads | weights | ms an image |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---|---:|---:|---:|---|---|---:|",
     ]
     for name in SETS:
         for recipe in RECIPES:

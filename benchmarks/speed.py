@@ -393,11 +393,11 @@ def tables(found: dict) -> str:
 def speed_table(rounds: dict) -> str:
     lines = [
         "| | plain Keras, s | tlkit, s | times faster (each round) | engine |",
-        "|---|---|---|---|---|",
+        "|---|---:|---:|---|---|",
     ]
     shares = [
         "| | trunk: share of a matrix product's speed | tail, forward and backward |",
-        "|---|---|---|",
+        "|---|---:|---:|",
     ]
     for name, case in CASES.items():
         done = [part for key, part in rounds.items() if key.startswith(f"{name}-")]
@@ -443,7 +443,7 @@ def parity_table(parts: dict) -> str:
     lines = [
         "| BatchNormalization, batch | side | loss of epochs 1 to 4, relative difference | "
         "largest difference of a probability (mean) | of a weight | other labels of 10,000 |",
-        "|---|---|---|---|---|---|",
+        "|---|---|---|---:|---:|---:|",
     ]
     for name, part in parts.items():
         for side, title in SIDES.items():
@@ -462,7 +462,7 @@ def linear_table(parts: dict) -> str:
     lines = [
         "| images | " + " | ".join(f"{count:,}" for count in part["counts"]) + " | slope, ms an "
         "image | R² |",
-        "|---|" + "---|" * (len(part["counts"]) + 2),
+        "|---|" + "---:|" * (len(part["counts"]) + 2),
     ]
     for name in ("trunk", "tail"):
         slope, start = np.polyfit(part["counts"], part[name], 1)
@@ -479,7 +479,7 @@ def dropout_table(parts: dict) -> str:
     lines = [
         "| stochastic depth in the frozen EfficientNetB0 | training loss | accuracy | test loss | "
         "test accuracy |",
-        "|---|---|---|---|---|",
+        "|---|---:|---:|---:|---:|",
     ]
     for side, title in (("on", "on: plain Keras"), ("off", "off: tlkit")):
         row = parts["efficientnet_b0"][side]
@@ -493,7 +493,7 @@ def dropout_table(parts: dict) -> str:
 def memory_table(parts: dict) -> str:
     lines = [
         "| images | features | where | peak before training | peak |",
-        "|---|---|---|---|---|",
+        "|---|---:|---|---:|---:|",
     ]
     for name, part in parts.items():
         if part["bytes"]:
@@ -509,7 +509,7 @@ def peers_table(parts: dict) -> str:
     lines = [
         "| 32 px, batch 32, 60,000 images, 10 + 5 epochs | head epoch of 6,000, s "
         "| tail epoch of 6,000, s | the whole, s |",
-        "|---|---|---|---|",
+        "|---|---:|---:|---:|",
     ]
     for row in parts["32 px"]["results"]:
         seconds = row["head_seconds"], row["tail_seconds"]

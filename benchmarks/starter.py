@@ -174,7 +174,7 @@ def table(found: dict[str, dict[str, dict[str, list[float]]]]) -> str:
     """Return mean and standard deviation over the seeds as a Markdown table."""
     lines = [
         "| test accuracy, % | " + " | ".join(WEIGHTS) + " |",
-        "|---|" + "---|" * len(WEIGHTS),
+        "|---|" + "---:|" * len(WEIGHTS),
     ]
     for name, by_weights in found.items():
         for phase, said in (("head", "head only"), ("fine_tune", "two phases")):

@@ -33,7 +33,7 @@ _STILL = """addEventListener("DOMContentLoaded", () => {
 _BROKEN = "[...document.images].filter((one) => !one.naturalWidth).map((one) => one.src)"
 _WIDE = """[...document.querySelectorAll("article *")]
   .filter((one) => one.getBoundingClientRect().right > innerWidth + 1)
-  .filter((one) => !one.closest("pre, .md-typeset__scrollwrap, .tabbed-labels"))
+  .filter((one) => !one.closest("pre, .md-typeset__scrollwrap, .tabbed-labels, .tl-scroll"))
   .map((one) => one.outerHTML)"""
 
 

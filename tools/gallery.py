@@ -95,12 +95,15 @@ def _open_browser() -> Iterator[Any]:
 
 
 def _show_report(browser: Any, folder: Path) -> None:
-    """Take a picture of the beginning of the report, light and dark."""
+    """Take a picture of the beginning of the report, to the captions of its first two figures."""
     for scheme in ("light", "dark"):
         screen = {"width": 800, "height": 720}
         tab = browser.new_page(viewport=screen, color_scheme=scheme, device_scale_factor=1.5)
         tab.goto((folder / "run" / "report.html").as_uri())
-        tab.screenshot(path=folder / f"report-{scheme}.png")
+        boxes = [tab.locator(".figures figure").nth(at).bounding_box() for at in (0, 1)]
+        height = max(box["y"] + box["height"] for box in boxes)
+        area = {"x": 0, "y": 0, "width": screen["width"], "height": height}
+        tab.screenshot(path=folder / f"report-{scheme}.png", clip=area, full_page=True)
         tab.close()
 
 

@@ -96,6 +96,18 @@ def test_the_reliability_diagram_shows_each_bin_with_predictions() -> None:
     ]
 
 
+def test_the_legend_of_the_reliability_diagram_covers_no_bin() -> None:
+    for confidence, correct in ((0.85, 1), (0.55, 9)):  # below the diagonal, and above it
+        rows = np.array([[confidence, 1 - confidence]] * 10 + [[1, 0]] * 10)
+        labels = np.array([0] * correct + [1] * (10 - correct) + [0] * 10)
+        figure = charts.reliability_diagram(compute_metrics(labels, rows, class_names="ab"))
+        figure.savefig(io.BytesIO())
+        above = figure.axes[0]
+        points = above.transData.transform(above.lines[1].get_xydata())
+        box = above.get_legend().get_window_extent()
+        assert not any(box.contains(*point) for point in points)
+
+
 def _smallest(figure: Figure) -> float:
     """Return the points of the smallest text on a figure."""
     figure.savefig(io.BytesIO())

@@ -15,6 +15,9 @@ def test_curves_cover_both_phases_and_mark_the_change() -> None:
     assert accuracy.get_ylabel() == "accuracy"
     assert [line.get_xdata()[0] for line in loss.lines if line.get_linestyle() == ":"] == [3.5]
     assert [text.get_text() for text in loss.texts] == ["head", "fine_tune"]
+    loss.figure.savefig(io.BytesIO())
+    for text in loss.texts:  # the frame does not cover an underscore
+        assert text.get_window_extent().y0 > loss.get_window_extent().y1
 
 
 def test_a_solved_head_is_a_line_and_not_an_epoch() -> None:

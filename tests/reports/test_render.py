@@ -529,6 +529,11 @@ def test_every_reference_is_cited_by_its_number_and_in_the_bibtex_file(tmp_path:
     [
         ({"phases": [phase(metrics={"accuracy": 1.0})]}, "percentage points above that on the"),
         ({"phases": [phase(metrics={"accuracy": 1.0})]}, "more images, or random changes of them"),
+        (
+            {"phases": [phase(metrics={"accuracy": 1.0})], "limit": 9},
+            "more images (train without the limit), or random changes of them",
+        ),
+        ({"choice": CHOICE}, "of the way (chosen)</th>"),
         ({"phases": [phase(metrics={"accuracy": 0.5})]}, "The head alone does not fit its"),
         (
             {"phases": [phase(metrics={"val_accuracy": v}) for v in (0.5, 0.75)]},

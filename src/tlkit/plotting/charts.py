@@ -59,7 +59,7 @@ def reliability_diagram(evaluation: Evaluation, *, num_bins: int = 15) -> Figure
     above.set_ylim(0, 1.02)
     error = percent(evaluation.calibration_error, of=evaluation.count)
     above.set_title(f"expected calibration error {error}", fontsize=10)
-    above.legend(loc="lower right")
+    above.legend(loc="best")
     centres = [(each.low + each.high) / 2 for each in bins]
     below.bar(centres, [each.count for each in bins], width=0.9 / num_bins, color=CORRECT)
     below.set_ylabel("predictions")

@@ -75,8 +75,10 @@ def _mark_phases(panel: Any, run: Run) -> None:
             panel.axvline(start - 0.5, color="0.5", linewidth=1, linestyle=":")
         panel.annotate(
             shorten(phase.name, _NAME_WIDTH),
-            (start - 0.4, 1.01),
+            (start - 0.4, 1),
+            xytext=(0, 4),  # points: the line of the frame does not cover an underscore
             xycoords=("data", "axes fraction"),
+            textcoords="offset points",
             fontsize=FONT_SIZE,
             color="0.35",
         )
