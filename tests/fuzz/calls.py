@@ -532,6 +532,7 @@ INTERNAL = {
     "experiments.split_csv.count_trained": "a step of `evaluate`",
     "experiments.split_csv.find": "a step of `evaluate`",
     "experiments.split_csv.list_part": "a step of `evaluate`",
+    "experiments.split_csv.format_rows": "a step of `run`",
     "experiments.split_csv.format_split": "a step of `run`",
     "experiments.split_csv.list_digests": "a step of `evaluate`",
     "experiments.split_csv.load_split": "a step of `report`",
@@ -636,6 +637,8 @@ HEAVY = {
 
 OWN = {
     "BackboneSearch.from_dict",
+    "ClassMetrics.from_dict",
+    "Evaluation.from_dict",
     "BackboneSearch.note",
     "BackboneSearch.percent",
     "BackboneSpec.weights_for",
