@@ -49,7 +49,7 @@ def job(tmp_path: Path) -> tuple[TailJob, np.ndarray, np.ndarray, np.ndarray]:
         counts=counts,
         split=SPLIT,
         names=NAMES,
-        frozen=Frozen(names=(), batchnorm="frozen"),
+        frozen=Frozen(indices=(), batchnorm="frozen"),
         image=(2, 2, 3),
         image_dtype="uint8",
         num_features=12,

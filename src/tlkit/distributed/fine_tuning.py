@@ -181,6 +181,23 @@ def _digest_weights(model: keras.Model) -> str:
     return found.hexdigest()[:_DIGITS]
 
 
+def _shorten(indices: tuple[int, ...]) -> str:
+    """Return indices as text, with consecutive ones as a range.
+
+    Examples:
+        >>> _shorten((0, 1, 2, 5))
+        '0 to 2, 5'
+    """
+    parts: list[list[int]] = []
+    for index in indices:
+        if parts and index == parts[-1][-1] + 1:
+            parts[-1].append(index)
+        else:
+            parts.append([index])
+    shown = (f"{part[0]} to {part[-1]}" if len(part) > 1 else f"{part[0]}" for part in parts)
+    return ", ".join(shown)
+
+
 def _describe(job: TailJob, columns: list[str]) -> dict[str, str]:
     """Return the settings that identify a training by name, each as a short text."""
     files = json.dumps([columns, [file.name for file in job.files]]).encode()
@@ -194,4 +211,5 @@ def _describe(job: TailJob, columns: list[str]) -> dict[str, str]:
         "features": f"{hashlib.sha256(files).hexdigest()[:_DIGITS]} of {count} images",
         "seed": str(job.seed),
         **{f"phase.{field}": value for field, value in described.items()},
+        "phase.freeze": f"layers {_shorten(job.frozen.indices)}",
     }

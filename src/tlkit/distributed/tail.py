@@ -31,16 +31,17 @@ class Frozen:
     """The layers that a phase freezes, in a form that other processes can read.
 
     Attributes:
-        names: The names of the frozen layers of the backbone.
+        indices: The indices of the frozen layers in the backbone. Their names depend on how many
+            layers a process has made before.
         batchnorm: The policy of BatchNormalization in the other layers.
     """
 
-    names: tuple[str, ...]
+    indices: tuple[int, ...]
     batchnorm: BatchNormPolicy
 
     def __call__(self, backbone: keras.Model) -> list[keras.Layer]:
         """Return the frozen layers of a backbone, as `tlkit.freezing.Select` does."""
-        return [layer for layer in backbone.layers if layer.name in self.names]
+        return [backbone.layers[index] for index in self.indices]
 
     def plan(self, model: keras.Model) -> FreezePlan:
         """Return the freeze plan of a classifier."""
@@ -78,9 +79,10 @@ def check(model: keras.Model, phase: Phase) -> Frozen:
             raise ConfigError(
                 Argument("phase"), f" must have {name}={others} on a cluster, got {value!r}."
             )
-    found = plan_freezing(model, phase)
-    names = tuple(layer.name for layer in found.frozen)
-    return Frozen(names=names, batchnorm=phase.batchnorm)
+    chosen = {id(layer) for layer in plan_freezing(model, phase).frozen}
+    numbered = enumerate(backbone_of(model).layers)
+    indices = tuple(index for index, layer in numbered if id(layer) in chosen)
+    return Frozen(indices=indices, batchnorm=phase.batchnorm)
 
 
 def cut_tail(model: keras.Model, frozen: Frozen, sample: np.ndarray) -> Cut:
