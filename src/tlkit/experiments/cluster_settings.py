@@ -8,7 +8,7 @@ from tlkit.errors import Argument, ConfigError
 from tlkit.experiments import recipes
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.recipe import Recipe
-from tlkit.training.phase import SolvedHead
+from tlkit.experiments.recipe_precision import set_precision
 
 _WITHOUT = {
     "augment": "each image is read once",
@@ -33,31 +33,41 @@ _WITHOUT = {
 """The settings that must be left out, and why."""
 
 
-def require_solved(experiment: Experiment) -> tuple[Recipe, SolvedHead]:
-    """Return the recipe of an experiment, and its head, if all that it does is to solve the head.
+def find_recipe(experiment: Experiment) -> Recipe:
+    """Return the recipe of an experiment, if a cluster can follow it.
 
     Raises:
-        ConfigError: The recipe trains in epochs.
+        ConfigError: The recipe compares fine-tuning with the head alone, or the precision is not
+            supported.
     """
     recipe = recipes.for_experiment(experiment)
-    if recipe.fine_tune is None and isinstance(recipe.head, SolvedHead):
-        return recipe, recipe.head
-    raise ConfigError(
-        Argument("recipe"),
-        " must be 'fast', or 'best' with ",
-        Argument("recipe_options", "epochs=0"),
-        ", to train with ",
-        Argument("cluster"),
-        f", got {experiment.recipe!r}, which trains in epochs: on a cluster, the backbone runs "
-        "once for each image, and the head is solved.",
-    )
+    if recipe.fine_tune is not None and recipe.held_out:
+        raise ConfigError(
+            Argument("recipe"),
+            " must not hold out images to compare candidates on with ",
+            Argument("cluster"),
+            f", got {experiment.recipe!r}: only one candidate is trained there. Fine-tune in any "
+            "case by ",
+            Argument("recipe_options", "held_out=0"),
+            ", or not at all by ",
+            Argument("recipe_options", "epochs=0"),
+            ".",
+        )
+    if experiment.precision == "float16":
+        raise ConfigError(
+            Argument("precision"),
+            " must be 'float32' or 'bfloat16' with ",
+            Argument("cluster"),
+            ", got 'float16': losses are not scaled there.",
+        )
+    return set_precision(recipe, experiment.precision)
 
 
 def check(experiment: Experiment) -> None:
     """Check the settings of an experiment that may run on a cluster.
 
     Raises:
-        ConfigError: The recipe trains in epochs, or a setting can't be followed.
+        ConfigError: A setting can't be followed.
         MissingExtraError: The extra `ray` is not installed.
     """
     if experiment.cluster is None:
@@ -65,7 +75,7 @@ def check(experiment: Experiment) -> None:
             folder, cluster = Argument("cluster_folder"), Argument("cluster")
             raise ConfigError(folder, " must be left out without ", cluster, ".")
         return
-    require_solved(experiment)
+    find_recipe(experiment)
     for field in fields(Experiment):
         value = getattr(experiment, field.name)
         if field.name in _WITHOUT and value != field.default:
