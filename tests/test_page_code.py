@@ -24,7 +24,7 @@ _ELSEWHERE = {
 """Pages whose code needs what a test of its own has."""
 
 _NEEDS = {
-    "docs/how-to/cluster.md": ("pyarrow", "ray"),
+    "docs/how-to/cluster.md": ("jax", "pyarrow", "ray"),
     "docs/how-to/export.md": ("onnxruntime", "tf2onnx"),
     "docs/how-to/serve.md": ("fastapi", "onnxruntime", "tf2onnx"),
     "docs/how-to/web-page.md": ("tf2onnx",),

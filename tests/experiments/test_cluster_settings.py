@@ -17,23 +17,29 @@ def with_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("with_ray")
-@pytest.mark.parametrize(
-    ("recipe", "settings"),
-    [("best", {}), ("best", {"recipe_options": ("epochs=2",)}), ("mnist_as_described", {})],
-)
-def test_recipes_that_train_in_epochs_are_refused(recipe: Any, settings: dict[str, Any]) -> None:
-    experiment = Experiment("photos", recipe=recipe, **settings, **LOCAL)
-    with pytest.raises(ConfigError, match="`recipe` must be 'fast', or 'best' with") as caught:
+@pytest.mark.parametrize("options", [(), ("epochs=2",)])
+def test_a_recipe_that_compares_candidates_is_refused(options: tuple[str, ...]) -> None:
+    experiment = Experiment("photos", recipe="best", recipe_options=options, **LOCAL)
+    with pytest.raises(ConfigError, match="`recipe` must not hold out images to compare") as caught:
         cluster_settings.check(experiment)
-    assert f"got {recipe!r}, which trains in epochs" in str(caught.value)
+    assert "in any case by `recipe_options='held_out=0'`, or not" in str(caught.value)
 
 
 @pytest.mark.usefixtures("with_ray")
-def test_recipes_that_only_solve_the_head_are_accepted() -> None:
-    cluster_settings.check(Experiment("photos", **LOCAL))
-    cluster_settings.check(
-        Experiment("photos", recipe="best", recipe_options=("epochs=0",), **LOCAL)
-    )
+@pytest.mark.parametrize(
+    ("recipe", "options"),
+    [("fast", ()), ("best", ("epochs=0",)), ("best", ("held_out=0",)), ("mnist_as_described", ())],
+)
+def test_other_recipes_are_accepted(recipe: Any, options: tuple[str, ...]) -> None:
+    cluster_settings.check(Experiment("photos", recipe=recipe, recipe_options=options, **LOCAL))
+
+
+@pytest.mark.usefixtures("with_ray")
+def test_a_precision_is_that_of_the_phases() -> None:
+    experiment = Experiment("photos", recipe="few_images", precision="bfloat16", **LOCAL)
+    tuned = cluster_settings.find_recipe(experiment).fine_tune
+    assert tuned is not None
+    assert tuned.precision == "bfloat16"
 
 
 @pytest.mark.usefixtures("with_ray")
@@ -45,6 +51,10 @@ def test_recipes_that_only_solve_the_head_are_accepted() -> None:
         ({"split_column": "part"}, "got 'part': the part of each image is drawn from its content"),
         ({"augment": ("flip",)}, "`augment` must be left out .*: each image is read once"),
         ({"duplicates": "refuse"}, "copies of a file are always in the same part"),
+        (
+            {"precision": "float16", "recipe": "few_images"},
+            "`precision` must be 'float32' or 'bfloat16' with `cluster`",
+        ),
         ({"unreadable": "replace"}, "`unreadable` must be 'fail' or 'skip' with `cluster`"),
     ],
 )
@@ -67,6 +77,7 @@ def test_a_folder_of_features_needs_a_cluster() -> None:
         ("photos", "photos/work"),
         ("photos", "other/../photos"),
         ("work/features", "work"),
+        ("work/features-head", "work"),
         ("s3://bucket/photos", "s3://bucket/photos/work"),
     ],
 )

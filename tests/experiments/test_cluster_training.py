@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,6 +21,7 @@ from tlkit.evaluation.head_features import HeadFeatures
 from tlkit.experiments import (
     Experiment,
     ExperimentResult,
+    cluster_epochs,
     cluster_saving,
     cluster_training,
     recipes,
@@ -65,7 +67,7 @@ def finished(
 ) -> ExperimentResult:
     """A run on the cluster, in parts of 50 images, with a sample of 20 test images."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster_training, "PART_ROWS", 50)
+        patch.setattr(cluster_epochs, "PART_ROWS", 50)
         patch.setattr(cluster_training, "MAX_SAMPLE", 20)
         return _train(digits, tmp_path_factory.mktemp("runs") / "run", validation=0.1)
 
@@ -212,3 +214,54 @@ def test_a_folder_with_test_images_keeps_them(digits: Path, tmp_path: Path) -> N
     text = (tmp_path / "run" / "report.md").read_text()
     assert "The split is the user's own: the train and test images are used" in text
     assert "The images were not searched for duplicates." in text
+
+
+class _Recorder(keras.callbacks.Callback):
+    """Records the loss of each epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.losses: list[float] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        assert logs is not None
+        self.losses.append(logs["loss"])
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_head_is_trained_and_the_classifier_fine_tuned_and_goes_on_after_a_stop(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("jax", reason="the extra 'jax' is not installed")
+    settings: dict[str, Any] = {"recipe": "few_images", "recipe_options": ("epochs=2,2",)}
+    experiment = Experiment(str(digits), cluster="local", validation=0.1, **SETTINGS, **settings)
+    save = cluster_saving.save
+    monkeypatch.setattr(cluster_saving, "save", _stop)
+    with pytest.raises(KeyboardInterrupt, match="Run the same again to go on"):
+        run(experiment, tmp_path / "run", cache=CACHE)
+    monkeypatch.setattr(cluster_saving, "save", save)
+    lines: list[str] = []
+    recorder = _Recorder()
+    found = run(
+        experiment,
+        tmp_path / "run",
+        cache=CACHE,
+        callbacks=[recorder],
+        on_message=lambda line: lines.append(str(line)),
+    )
+    assert not [line for line in lines if " 1/2: " in line]  # no epoch is trained again
+    phases = found.trained.run.phases
+    assert [(phase.name, phase.num_epochs) for phase in phases] == [("head", 2), ("fine_tune", 2)]
+    assert recorder.losses == [*phases[0].history["loss"], *phases[1].history["loss"]]
+    assert phases[1].history["loss"][-1] < phases[0].history["loss"][0]
+    assert "val_accuracy" in phases[1].history
+    expected = tlkit.evaluate(found.trained.model, found.split.test)
+    assert found.evaluation.accuracy == pytest.approx(expected.accuracy, abs=0.02)
+    assert found.evaluation.loss == pytest.approx(expected.loss, rel=0.02)
+    assert ood_detector.from_arrays(probabilities_of(found.trained.model).stored) is not None
+    assert "fine_tune" in (tmp_path / "run" / "metrics.json").read_text()
+    assert verify_run(tmp_path / "run")
+
+
+def _stop(*arguments: Any, **settings: Any) -> None:
+    raise KeyboardInterrupt

@@ -1,8 +1,10 @@
 from dataclasses import replace
 
 import pytest
+from tests.samples import TickingClock
 
 from tlkit.caching.cache import TrunkRun
+from tlkit.experiments import stages as stages_module
 from tlkit.experiments.stages import Stages, describe
 from tlkit.experiments.trained import Trained
 from tlkit.training import PhaseRun, Run
@@ -77,3 +79,12 @@ def test_a_stage_that_fails_is_measured_too() -> None:
 
 def test_stages_in_a_line() -> None:
     assert describe({"fine_tune": 192.0}) == "fine-tune 3 min 12 s"
+
+
+def test_a_stage_that_comes_again_adds_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages_module, "time", TickingClock(2.0))
+    measured = Stages()
+    for _ in range(2):
+        with measured.measure("frozen part"):
+            pass
+    assert measured.seconds == {"frozen part": 4.0}

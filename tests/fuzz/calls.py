@@ -503,6 +503,7 @@ INTERNAL = {
     "data.lazy_images.LazyImages": "made by `from_folder`",
     "distributed.extraction.extract": "starts a cluster, of an extra",
     "distributed.feature_set.open_features": "reads what a cluster wrote",
+    "distributed.fine_tuning.fine_tune": "starts a cluster, of an extra",
     "distributed.head.solve_head": "starts a cluster, of an extra",
     "experiments.backbone_choice.end_recipe": "a step of `run`",
     "experiments.backbone_choice.search": "`probe_backbones` with an experiment's settings",

@@ -18,6 +18,10 @@ PACKAGES = {
 }
 """The packages that each engine needs besides Keras and its backend."""
 
+_ADVICE = (
+    "Features depend on these versions: install the same ones everywhere, or choose another "
+    "`engine`."
+)
 _ALWAYS = ("tlkit", "keras", "numpy", "pillow", "pyarrow")
 
 
@@ -58,8 +62,13 @@ def describe(packages: Sequence[str], readable: Sequence[tuple[str, Location]]) 
     )
 
 
-def compare(driver: Machine, workers: Sequence[Machine]) -> None:
+def compare(driver: Machine, workers: Sequence[Machine], *, advice: str = _ADVICE) -> None:
     """Check that workers have the same packages as the driver, and can read its files.
+
+    Args:
+        driver: This machine, with the versions that all must have.
+        workers: The machines of the workers.
+        advice: What to do if versions differ.
 
     Raises:
         ConfigError: A worker differs; the message names it and the difference.
@@ -69,8 +78,7 @@ def compare(driver: Machine, workers: Sequence[Machine]) -> None:
         raise ConfigError(
             Argument("cluster"),
             f" must have machines with the same packages as this one, got "
-            f"{join_first(faults, limit=6, separator='; ')}. Features depend on these versions: "
-            "install the same ones everywhere, or choose another `engine`.",
+            f"{join_first(faults, limit=6, separator='; ')}. {advice}",
         )
     problems = [f"{each.name}: {problem}" for each in workers for problem in each.problems]
     if problems:

@@ -19,22 +19,26 @@ from tlkit._internal.temporaries import temporary_folder
 from tlkit._internal.text import join_first, show
 from tlkit.caching.cache import Cache, Dtype, EngineName
 from tlkit.caching.engines import selection
+from tlkit.caching.partition import Cut
 from tlkit.caching.trunk_runner import BATCH
 from tlkit.data.decoding import Fit, UnreadableImageError
 from tlkit.data.digests import describe_decoders
 from tlkit.data.image_dataset import Problem
 from tlkit.distributed import cluster as clusters
-from tlkit.distributed import dispatch, environment, feature_files, feature_set, reports
+from tlkit.distributed import dispatch, environment, feature_files, feature_set, reports, tail
 from tlkit.distributed.cluster import Devices
 from tlkit.distributed.feature_set import FeatureSet
 from tlkit.distributed.manifest import Manifest, Part, open_manifest
 from tlkit.distributed.reports import Meter
 from tlkit.distributed.storage import Location, explain, locate
+from tlkit.distributed.tail import Frozen
 from tlkit.distributed.trunk import Pictures, count_features, plan_pictures, prepare_runner
 from tlkit.distributed.worker import Job
 from tlkit.errors import Argument, ConfigError, DataError
+from tlkit.training.phase import Phase
 
-_FACTS, _MODEL = "_facts.json", "_model.keras"
+FACTS, _MODEL = "_facts.json", "_model.keras"
+_PART_BYTES = 256 * 2**20  # of features that layers other than the head read
 
 
 # The features of a part do not pass through Ray: the worker that computes them writes them. So
@@ -47,6 +51,7 @@ def extract(
     model: keras.Model | str | Path,
     *,
     out: str | Path,
+    phase: Phase | None = None,
     cluster: str = clusters.LOCAL,
     workers: int | None = None,
     folder: str | Path | None = None,
@@ -75,6 +80,9 @@ def extract(
             such as s3://bucket/photos.parquet.
         model: A classifier, or its .keras file.
         out: The folder of features, which all machines share; it holds those of one classifier.
+        phase: The phase that `fine_tune` will train: the features are those that its layers read,
+            and the pixels if it freezes no layers that can run once. By default they are those
+            that the head reads.
         cluster: "local" uses this machine; otherwise the address of a Ray cluster. If this process
             is connected to a cluster already, this one is used.
         workers: The number of workers that share the devices; by default one per GPU, or without
@@ -91,7 +99,7 @@ def extract(
         dtype: As for `tlkit.Cache`.
         max_unreadable: The share of images that may be unreadable, 0 to 1.
         part_rows: The number of images in a part, which is computed again if a worker dies, and
-            which memory holds.
+            which memory holds. With `phase`, a part has at most 256 MB of features.
         on_progress: Is called after each part with the number of images done, and of all.
         on_message: A function of one line of text, such as `print`; is called before the work
             starts.
@@ -121,6 +129,11 @@ def extract(
     )
     classifier = model if isinstance(model, keras.Model) else tlkit.load(model)
     pictures = plan_pictures(classifier, image_size=image_size, fit=fit, white=white)
+    frozen = None if phase is None else tail.check(classifier, phase)
+    cut = None if frozen is None else tail.cut_tail(classifier, frozen, pictures.empty)
+    if cut is not None:
+        row_bytes = tail.count_numbers(cut) * np.dtype(dtype).itemsize
+        part_rows = max(1, min(part_rows, _PART_BYTES // row_bytes))
     parts = list(table.plan(part_rows))
     if not parts:
         raise DataError(f"{str(table.files[0])!r} must list at least one image, got none.")
@@ -131,6 +144,8 @@ def extract(
         pictures=pictures,
         out=locate("out", out),
         cache=Cache(dtype=dtype),
+        frozen=frozen,
+        cut=cut,
     )
     with clusters.connect(cluster) as ray:
         devices = clusters.plan_devices(ray.nodes(), workers)
@@ -147,7 +162,7 @@ def extract(
     features = collected.summarize(
         folder=plan.out.text,
         engine=" ".join(facts["engine"]),
-        num_features=count_features(classifier),
+        num_features=count_features(classifier, cut),
         dtype=dtype,
         seconds=time.perf_counter() - started,
     )
@@ -170,6 +185,8 @@ class _Plan:
     pictures: Pictures
     out: Location
     cache: Cache
+    frozen: Frozen | None
+    cut: Cut | None
 
     def read_sample(self) -> tuple[np.ndarray, Location]:
         """Return the first images that can be read, to test an engine with, and the first's file.
@@ -214,7 +231,7 @@ class _Plan:
             engine = str(known["engine"][0])
         if engine == "auto" and has_gpu:
             engine = "keras"
-        runner = prepare_runner(self.model, self.cache, engine)
+        runner = prepare_runner(self.model, self.cache, engine, self.cut)
         runner.expect(sum(part.stop - part.start for part in self.parts))
         runner.run(sample)
         name, version = runner.engine.split(" ", 1)
@@ -222,6 +239,7 @@ class _Plan:
             **runner.collect_facts(sample, name),
             "engine": [name, version],
             "pictures": {**self.pictures.to_dict(), "decoders": describe_decoders()},
+            **({} if self.cut is None else {"cut": self.cut.shapes}),
         }
         found: dict[str, Any] = json.loads(json.dumps(facts))  # as they are read
         _check_same(known, found, self.out)
@@ -229,7 +247,7 @@ class _Plan:
 
     def _read_facts(self) -> dict[str, Any] | None:
         try:
-            known = json.loads(self.out.join(_FACTS).read())
+            known = json.loads(self.out.join(FACTS).read())
         except (OSError, ValueError):
             return None
         return known if isinstance(known, dict) and "engine" in known else None
@@ -250,10 +268,10 @@ class _Plan:
             StoreError: The folder can't be written.
         """
         self.out.make_folder()
-        self.out.join(_FACTS).write(feature_files.encode(facts))
+        self.out.join(FACTS).write(feature_files.encode(facts))
         packages = environment.list_packages(facts["engine"][0], keras.config.backend())
         readable = [
-            ("`out`", self.out.join(_FACTS)),
+            ("`out`", self.out.join(FACTS)),
             ("`manifest`", self.manifest.files[0]),
             ("the image", image),
         ]
@@ -283,7 +301,8 @@ class _Plan:
             pictures=self.pictures,
             cache=self.cache,
             engine=engine,
-            num_features=count_features(self.model),
+            num_features=count_features(self.model, self.cut),
+            frozen=self.frozen,
         )
         return dispatch.run(job, self.parts, devices)
 

@@ -167,7 +167,16 @@ def start_shards(
         runtime_env={"env_vars": devices.variables},
     )(Shard)
     actors = [make.remote([locations[at] for at in share], names, room, split) for share in shares]
-    return Shards(call_all=partial(_call, ray, actors), files=tuple(shares))
+    return Shards(
+        call_all=partial(_call, ray, actors),
+        files=tuple(shares),
+        stop=partial(_end, ray, actors),
+    )
+
+
+def _end(ray: ModuleType, actors: Sequence[Any]) -> None:
+    for actor in actors:
+        ray.kill(actor)
 
 
 def _call(

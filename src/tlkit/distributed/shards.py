@@ -165,10 +165,12 @@ class Shards:
     Attributes:
         call_all: Calls a method of each shard.
         files: The numbers of the files of each shard, in the order of the manifest.
+        stop: Ends the shards, so that other work can use their cores and memory.
     """
 
     call_all: CallAll
     files: tuple[tuple[int, ...], ...]
+    stop: Callable[[], None] = lambda: None
 
     @cached_property
     def counts(self) -> np.ndarray:

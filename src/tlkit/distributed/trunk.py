@@ -10,10 +10,11 @@ import numpy as np
 from tlkit._internal import arguments
 from tlkit.caching import fingerprint
 from tlkit.caching.cache import Cache
-from tlkit.caching.partition import select_needed
+from tlkit.caching.partition import Cut, select_needed
 from tlkit.caching.trunk_runner import TrunkRunner
 from tlkit.data import decoding, unlabelled
 from tlkit.data.digests import digest_decoded
+from tlkit.distributed import tail
 from tlkit.errors import Argument, ConfigError
 from tlkit.models.flat_graph import Part, flatten
 from tlkit.models.inspection import features_of, file_shape, head_of, value_range
@@ -120,17 +121,22 @@ def plan_pictures(
     )
 
 
-def prepare_runner(model: keras.Model, cache: Cache, engine: str) -> TrunkRunner:
-    """Return a runner of the network before a classifier's head.
+def prepare_runner(
+    model: keras.Model, cache: Cache, engine: str, cut: Cut | None = None
+) -> TrunkRunner:
+    """Return a runner of the network before a classifier's head, or before a cut.
 
     Args:
         model: The classifier.
         cache: The dtype of features, and the engine's tolerance.
         engine: The engine that runs the network, as for `Cache`.
+        cut: Where the classifier is cut; None means before its head.
 
     Raises:
         ConfigError: The head is not one linear dense layer.
     """
+    if cut is not None:
+        return _prepare_cut(model, cache, engine, cut)
     features_of(model)  # raises an error about the model if the head is not one linear layer
     head, graph = head_of(model), flatten(model)
     outputs = next(step for step in graph.steps if step.operation is head).inputs
@@ -146,6 +152,25 @@ def prepare_runner(model: keras.Model, cache: Cache, engine: str) -> TrunkRunner
     )
 
 
-def count_features(model: keras.Model) -> int:
-    """Return the number of features per image that the head reads."""
+def _prepare_cut(model: keras.Model, cache: Cache, engine: str, cut: Cut) -> TrunkRunner:
+    return TrunkRunner(
+        Part(
+            cut.trunk,
+            cut.graph.inputs,
+            cut.tensors,
+            input_dtype=model.inputs[0].dtype,
+            name="trunk",
+        ),
+        tail.digest_columns(cut),
+        last_layer=tail.name_last_layer(cut),
+        row_bytes=tail.count_numbers(cut) * np.dtype(cache.dtype).itemsize,
+        cache=cache,
+        engine=engine if cut.trunk else "keras",  # without layers, there is nothing to compile
+    )
+
+
+def count_features(model: keras.Model, cut: Cut | None = None) -> int:
+    """Return the number of features per image that the head reads, or that cross a cut."""
+    if cut is not None:
+        return tail.count_numbers(cut)
     return math.prod(int(each) for each in head_of(model).input.shape[1:])

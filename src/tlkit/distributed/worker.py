@@ -26,6 +26,7 @@ from tlkit.distributed import feature_files
 from tlkit.distributed.feature_files import NO_INDEX, FeatureRows, Index
 from tlkit.distributed.manifest import Manifest, Part, Rows
 from tlkit.distributed.storage import Location, Stamp
+from tlkit.distributed.tail import Frozen, cut_tail
 from tlkit.distributed.trunk import Pictures, prepare_runner
 from tlkit.errors import TlkitError
 
@@ -47,6 +48,8 @@ class Job:
         cache: The dtype of features, and the engine's tolerance.
         engine: The engine that runs the frozen part.
         num_features: The number of features per image.
+        frozen: The layers that are frozen, whose features the others read; None means that the
+            head reads the features.
     """
 
     manifest: Manifest
@@ -57,6 +60,7 @@ class Job:
     cache: Cache
     engine: str
     num_features: int
+    frozen: Frozen | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -184,8 +188,9 @@ class Worker:
                 pixels.setdefault(image.digest.tobytes(), image.pixels)
                 wanted.append((row, image.digest.tobytes()))
         if pixels:
-            [features] = self._runner.run(np.stack(list(pixels.values())))
-            found = dict(zip(pixels, features.reshape(len(features), -1), strict=True))
+            arrays = self._runner.run(np.stack(list(pixels.values())))
+            features = np.concatenate([each.reshape(len(each), -1) for each in arrays], axis=1)
+            found = dict(zip(pixels, features, strict=True))
             for row, digest in wanted:
                 rows.features[row] = found[digest]
         return len(pixels)
@@ -216,7 +221,9 @@ class Worker:
         with temporary_folder() as folder:
             (folder / "model.keras").write_bytes(self._job.model.read())
             model = tlkit.load(folder / "model.keras")
-        return prepare_runner(model, self._job.cache, self._job.engine)
+        job = self._job
+        cut = None if job.frozen is None else cut_tail(model, job.frozen, job.pictures.empty)
+        return prepare_runner(model, job.cache, job.engine, cut)
 
 
 _TODO = "\0 to do"  # marks rows to compute; no real problem has this text

@@ -9,6 +9,7 @@ from scipy.special import softmax
 
 from tlkit.distributed import head
 from tlkit.distributed.drawn_split import Survey
+from tlkit.distributed.feature_set import FeatureSet
 from tlkit.distributed.shards import Shards
 from tlkit.evaluation.calibration import Calibration, calibrate_by
 from tlkit.evaluation.metrics import Evaluation, compute_metrics
@@ -26,18 +27,18 @@ class ClusterHead:
 
     Attributes:
         model: The classifier; its head is changed.
+        features: What its head reads.
         shards: The processes that hold the features.
         survey: The number of images in each part, and samples of them.
     """
 
     model: keras.Model
+    features: FeatureSet
     shards: Shards
     survey: Survey
 
     def solve(self, phase: SolvedHead, *, seed: int) -> dict[str, float]:
         """Set the head to the solution for the training images, and return their metrics.
-
-        An out-of-distribution detector of the features is stored in the model, as on one machine.
 
         Args:
             phase: The settings of the solver.
@@ -50,12 +51,21 @@ class ClusterHead:
         dense.kernel.assign(solution.kernel)
         dense.bias.assign(solution.bias)
         count = self.survey.total("train")
-        if count >= ood_detector.MIN_IMAGES:
-            rows = _draw_rows(count, ood_detector.MAX_IMAGES, seed=seed)
-            detector = ood_detector.fit(*self._take("train", rows))
-            probabilities_of(self.model).stored |= detector.to_arrays()
         accuracy = float(correct / count)
         return {"loss": float(loss / count), "accuracy": accuracy, "penalty": solution.penalty}
+
+    def fit_detector(self, seed: int) -> None:
+        """Store an out-of-distribution detector of the training images in the model.
+
+        Args:
+            seed: The seed of the images that it is fitted to, if there are too many.
+        """
+        count = self.survey.total("train")
+        if count < ood_detector.MIN_IMAGES:
+            return
+        rows = _draw_rows(count, ood_detector.MAX_IMAGES, seed=seed)
+        detector = ood_detector.fit(*self._take("train", rows))
+        probabilities_of(self.model).stored |= detector.to_arrays()
 
     def calibrate(self) -> Calibration:
         """Fit the temperature to the validation images, or to the sample of them."""

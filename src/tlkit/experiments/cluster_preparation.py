@@ -15,7 +15,7 @@ from tlkit.experiments.cluster_images import ListedImages
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.recipe import Recipe
 from tlkit.experiments.stages import Stages
-from tlkit.training.phase import SolvedHead
+from tlkit.training.phase import Phase
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,12 +24,11 @@ class ClusterTraining:
 
     Attributes:
         experiment: The settings.
-        recipe: The recipe, which solves the head.
-        head: The recipe's head.
+        recipe: The recipe.
         listed: All images.
         split: The rule that draws the part of each image.
         sample: Some training images.
-        folder: The folder of the features.
+        folder: The folder that all machines share, for features and states.
         cache: The engine of the frozen part, and where the probe's features are stored.
         claim: The run's folder.
         on_message: A function of a line of text.
@@ -40,7 +39,6 @@ class ClusterTraining:
 
     experiment: Experiment
     recipe: Recipe
-    head: SolvedHead
     listed: ListedImages
     split: DrawnSplit
     sample: ImageDataset
@@ -51,6 +49,12 @@ class ClusterTraining:
     verbose: bool
     stages: Stages
     started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def phases(self) -> dict[str, Phase]:
+        """The phases that last epochs, by their names."""
+        named = {"head": self.recipe.head, "fine_tune": self.recipe.fine_tune}
+        return {name: phase for name, phase in named.items() if isinstance(phase, Phase)}
 
 
 def prepare(
@@ -76,7 +80,7 @@ def prepare(
     """
     stages = Stages()
     folder = locate("cluster_folder", experiment.cluster_folder or claim.folder)
-    recipe, head = cluster_settings.require_solved(experiment)
+    recipe = cluster_settings.find_recipe(experiment)
     with stages.measure("images"):
         listed = cluster_images.list_images(experiment, _place_manifest(folder, claim))
         on_message(str(listed))
@@ -85,11 +89,10 @@ def prepare(
     return ClusterTraining(
         experiment=replace(experiment, white=sample.white or experiment.white),
         recipe=_limit_layers(recipe, listed),
-        head=head,
         listed=listed,
         split=listed.split,
         sample=sample,
-        folder=folder.join(cluster_settings.FEATURES),
+        folder=folder,
         cache=cache,
         claim=claim,
         on_message=on_message,

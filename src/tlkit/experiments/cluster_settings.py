@@ -9,10 +9,13 @@ from tlkit.errors import Argument, ConfigError
 from tlkit.experiments import recipes
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.recipe import Recipe
-from tlkit.training.phase import SolvedHead
+from tlkit.experiments.recipe_precision import set_precision
 
 FEATURES = "features"
-"""The name of the folder of features in the cluster's folder."""
+"""The name, in the cluster's folder, of the folder with the features that the head reads."""
+
+TRAINED_FEATURES = "features-trained"
+"""The name of the folder with those of the fine-tuned backbone."""
 
 _WITHOUT = {
     "augment": "each image is read once",
@@ -37,32 +40,46 @@ _WITHOUT = {
 """The settings that must be left out, and why."""
 
 
-def require_solved(experiment: Experiment) -> tuple[Recipe, SolvedHead]:
-    """Return the recipe of an experiment, and its head, if all that it does is to solve the head.
+def find_recipe(experiment: Experiment) -> Recipe:
+    """Return the recipe of an experiment, if a cluster can follow it.
 
     Raises:
-        ConfigError: The recipe trains in epochs.
+        ConfigError: The recipe compares fine-tuning with the head alone, or the precision is not
+            supported.
     """
     recipe = recipes.for_experiment(experiment)
-    if recipe.fine_tune is None and isinstance(recipe.head, SolvedHead):
-        return recipe, recipe.head
-    raise ConfigError(
-        Argument("recipe"),
-        " must be 'fast', or 'best' with ",
-        Argument("recipe_options", "epochs=0"),
-        ", to train with ",
-        Argument("cluster"),
-        f", got {experiment.recipe!r}, which trains in epochs: on a cluster, the backbone runs "
-        "once for each image, and the head is solved.",
-    )
+    if recipe.fine_tune is not None and recipe.held_out:
+        raise ConfigError(
+            Argument("recipe"),
+            " must not hold out images to compare candidates on with ",
+            Argument("cluster"),
+            f", got {experiment.recipe!r}: only one candidate is trained there. Fine-tune in any "
+            "case by ",
+            Argument("recipe_options", "held_out=0"),
+            ", or not at all by ",
+            Argument("recipe_options", "epochs=0"),
+            ".",
+        )
+    if experiment.precision == "float16":
+        raise ConfigError(
+            Argument("precision"),
+            " must be 'float32' or 'bfloat16' with ",
+            Argument("cluster"),
+            ", got 'float16': losses are not scaled there.",
+        )
+    return set_precision(recipe, experiment.precision)
+
+
+def name_features(phase: str) -> str:
+    """Return the name of the folder with what a phase of several epochs reads."""
+    return f"features-{phase}"
 
 
 def check(experiment: Experiment) -> None:
     """Check the settings of an experiment that may run on a cluster.
 
     Raises:
-        ConfigError: The recipe trains in epochs, a setting can't be followed, or the cluster's
-            folder is inside the images.
+        ConfigError: A setting can't be followed, or the cluster's folder is inside the images.
         MissingExtraError: The extra `ray` is not installed.
     """
     if experiment.cluster is None:
@@ -70,7 +87,7 @@ def check(experiment: Experiment) -> None:
             folder, cluster = Argument("cluster_folder"), Argument("cluster")
             raise ConfigError(folder, " must be left out without ", cluster, ".")
         return
-    require_solved(experiment)
+    find_recipe(experiment)
     for field in fields(Experiment):
         value = getattr(experiment, field.name)
         if field.name in _WITHOUT and value != field.default:
@@ -96,8 +113,9 @@ def _refuse_inside(experiment: Experiment) -> None:
     folder = experiment.cluster_folder
     if folder is None:
         return
-    features = _resolve(folder) / FEATURES
-    if features.is_relative_to(_resolve(experiment.data)):
+    names = (FEATURES, TRAINED_FEATURES, name_features("head"), name_features("fine_tune"))
+    images = _resolve(experiment.data)
+    if any((_resolve(folder) / name).is_relative_to(images) for name in names):
         raise ConfigError(
             Argument("cluster_folder"),
             f" must be outside the images {experiment.data!r}, got {folder!r}: its files would be "

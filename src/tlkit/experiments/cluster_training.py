@@ -1,25 +1,26 @@
-"""Train the classifier of an experiment on a cluster: the backbone there, once for each image."""
+"""Train the classifier of an experiment on a cluster, by features of its images."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import keras
 
 from tlkit.caching.cache import DEFAULT, Cache
-from tlkit.caching.progress import CacheProgress, show_waiting
-from tlkit.data import reading
+from tlkit.caching.progress import show_waiting
 from tlkit.distributed import cluster as clusters
-from tlkit.distributed import drawn_split, extract
+from tlkit.distributed import drawn_split
 from tlkit.distributed.drawn_split import Survey
 from tlkit.distributed.feature_set import FeatureSet
 from tlkit.distributed.head import start_shards
-from tlkit.errors import Argument, DataError, TlkitError
+from tlkit.errors import Argument, DataError
 from tlkit.experiments import (
     backbone_choice,
-    cluster_images,
+    cluster_epochs,
     cluster_saving,
+    cluster_settings,
     run_state,
 )
 from tlkit.experiments.cluster_head import ClusterHead
@@ -35,8 +36,6 @@ from tlkit.training.inputs import validate
 from tlkit.training.phase import SolvedHead, plan_freezing
 from tlkit.training.records import PhaseRun, Run, to_columns
 
-PART_ROWS = 4096
-"""The number of images in a file of features."""
 MAX_SAMPLE = 5_000
 """The number of test images that are drawn for the figures."""
 
@@ -44,8 +43,9 @@ MAX_SAMPLE = 5_000
 # The same training as on one machine, in another order: the head reads layers that a probe of some
 # images chose, so the classifier is complete before the cluster starts. The cluster runs its
 # backbone once for each image. What follows reads features only: sums over them solve the head and
-# measure it, and rows of a sample calibrate it and make the figures. Memory of this process holds
-# samples and sums, whose sizes do not depend on the number of images.
+# measure it, and rows of a sample calibrate it and make the figures. A phase that lasts epochs
+# reads features of its own (`cluster_epochs.py`), and the backbone runs again after the last one.
+# Memory of this process holds samples and sums, whose sizes do not depend on the number of images.
 def run(
     experiment: Experiment,
     claim: run_state.Claim,
@@ -75,24 +75,12 @@ def run(
     how: dict[str, Any] = {"cache": cache or DEFAULT, "on_message": on_message, "verbose": verbose}
     with clusters.connect(str(experiment.cluster)) as ray:
         training = prepare(experiment, claim, **how)
+        cluster_epochs.check_machines(ray, training)
         with training.stages.measure("build and probe"):
             model = _build(training)
-        before = verification.hash_weights(model)
-        with training.stages.measure("frozen part"):
-            features = _extract(training, model)
-        survey = _divide(training, features)
-        shards = start_shards(
-            ray,
-            features,
-            training.listed.class_names,
-            clusters.plan_devices(ray.nodes(), None),
-            training.split,
-        )
-        solved = ClusterHead(model=model, shards=shards, survey=survey)
-        phase = replace(training.head, callbacks=tuple(callbacks))
-        trained = _solve(training, solved, phase, before, features.seconds)
+        solved, trained = _train(ray, training, model, callbacks)
         with training.stages.measure("evaluation"):
-            if survey.total("validation"):
+            if solved.survey.total("validation"):
                 on_message(solved.calibrate())
             evaluation = solved.evaluate()
     on_message(evaluation)
@@ -103,14 +91,60 @@ def run(
             training.split,
             folder=claim.folder,
             sample=training.sample,
-            features=features,
-            survey=survey,
+            features=solved.features,
+            survey=solved.survey,
             trained=replace(trained, model=accept_any_size(model)),
             evaluation=evaluation,
             command=command,
             on_message=on_message,
         )
     return replace(result, stages=training.stages.seconds)
+
+
+def _train(
+    ray: ModuleType,
+    training: ClusterTraining,
+    model: keras.Model,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> tuple[ClusterHead, Trained]:
+    """Solve or train the head, then fine-tune; return the features of the trained classifier."""
+    runs: list[PhaseRun] = []
+    solved: ClusterHead | None = None
+    if isinstance(training.recipe.head, SolvedHead):
+        solved = _open_features(ray, training, model, cluster_settings.FEATURES)
+        head = replace(training.recipe.head, callbacks=tuple(callbacks))
+        runs.append(_solve(training, solved, head))
+    if training.phases and solved is not None:
+        solved.shards.stop()
+        solved = None
+    for name, phase in training.phases.items():
+        run = cluster_epochs.train_phase(training, model, phase, name=name)
+        cluster_epochs.notify_callbacks(callbacks, model, run)
+        runs.append(run)
+    if solved is None:
+        solved = _open_features(ray, training, model, cluster_settings.TRAINED_FEATURES)
+    with training.stages.measure("detector"):
+        solved.fit_detector(training.experiment.seed)
+    trained = Trained(
+        recipe=training.recipe.name,
+        model=model,
+        run=Run(phases=tuple(runs)),
+        seconds=time.perf_counter() - training.started,
+        has_probed=training.recipe.features == "auto",
+    )
+    return solved, trained
+
+
+def _open_features(
+    ray: ModuleType, training: ClusterTraining, model: keras.Model, folder: str
+) -> ClusterHead:
+    """Compute what the head reads of all images, and divide these."""
+    features = cluster_epochs.extract_features(training, model, folder=folder)
+    survey = _divide(training, features)
+    devices = clusters.plan_devices(ray.nodes(), None)
+    names = training.listed.class_names
+    shards = start_shards(ray, features, names, devices, training.split)
+    return ClusterHead(model=model, features=features, shards=shards, survey=survey)
 
 
 def _build(training: ClusterTraining) -> keras.Model:
@@ -131,46 +165,10 @@ def _build(training: ClusterTraining) -> keras.Model:
             checkpoint=checkpoint,
             verbose=training.verbose,
         )
-    head_solver.compile_head(model, plan_freezing(model, training.head), validate(sample, model))
+    if isinstance(recipe.head, SolvedHead):
+        plan = plan_freezing(model, recipe.head)
+        head_solver.compile_head(model, plan, validate(sample, model))
     return model
-
-
-def _extract(training: ClusterTraining, model: keras.Model) -> FeatureSet:
-    """Run the frozen part on the cluster; refuse unreadable images unless they are skipped.
-
-    Raises:
-        DataError: Images are unreadable; the message lists them.
-    """
-    experiment, manifest = training.experiment, training.listed.manifest
-    progress = CacheProgress(verbose=training.verbose)
-    try:
-        features = extract(
-            training.listed.place.text,
-            model,
-            out=training.folder.text,
-            cluster=str(experiment.cluster),
-            folder=manifest.folder.text,
-            path_column=manifest.path_column,
-            label_column=manifest.label_column,
-            outside_paths=manifest.outside_paths,
-            fit=experiment.fit,
-            white=experiment.white,
-            engine=training.cache.engine,
-            max_unreadable=experiment.max_unreadable,
-            part_rows=PART_ROWS,
-            on_progress=progress.update,
-            on_message=training.on_message,
-        )
-    except TlkitError as error:
-        names = {"out": "cluster_folder", "manifest": "data", "folder": "data"}
-        raise error.rename_arguments(names) from error
-    finally:
-        progress.close()
-    training.on_message(str(features))
-    problems = (*training.listed.problems, *features.problems)
-    options = cluster_images.read_options(experiment, training.listed.class_names)
-    reading.check_problems(problems, features.problems, training.listed.survey.num_rows, options)
-    return features
 
 
 def _divide(training: ClusterTraining, features: FeatureSet) -> Survey:
@@ -200,39 +198,19 @@ def _divide(training: ClusterTraining, features: FeatureSet) -> Survey:
     return survey
 
 
-def _solve(
-    training: ClusterTraining,
-    solved: ClusterHead,
-    phase: SolvedHead,
-    before: dict[int, str],
-    seconds: float,
-) -> Trained:
-    """Solve the head; return the record of the training.
-
-    Args:
-        training: The training.
-        solved: The classifier and the features.
-        phase: The settings of the head.
-        before: The hashes of the classifier's weights before the training.
-        seconds: How long the frozen part took.
-    """
+def _solve(training: ClusterTraining, solved: ClusterHead, phase: SolvedHead) -> PhaseRun:
+    """Solve the head; return the record of the phase."""
     model = solved.model
+    before = verification.hash_weights(model)
     waiting = show_waiting("solving the head", verbose=training.verbose)
     with training.stages.measure("head"), waiting:
         metrics = solved.solve(phase, seed=training.experiment.seed)
     head_solver.notify_callbacks(model, phase, metrics)
     plan = plan_freezing(model, phase)
-    run = PhaseRun(
+    return PhaseRun(
         name="head",
         history=to_columns([metrics]),
-        seconds=seconds + training.stages.seconds["head"],
+        seconds=solved.features.seconds + training.stages.seconds["head"],
         best_epoch=1,
         movement=verification.verify_movement(model, plan, before, trained=False),
-    )
-    return Trained(
-        recipe=training.recipe.name,
-        model=model,
-        run=Run(phases=(run,)),
-        seconds=time.perf_counter() - training.started,
-        has_probed=training.recipe.features == "auto",
     )

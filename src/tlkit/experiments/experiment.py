@@ -86,7 +86,7 @@ class Experiment:
         outside_paths: Accept paths in a table that lead out of its folder: absolute ones, and ../.
         budget: Maximum minutes of training; unlimited by default.
         precision: What fine-tuning computes in; 16 bits are faster on GPUs made for them.
-        cluster: Train on the Ray cluster of this address, or "local"; needs recipe fast.
+        cluster: Train on the Ray cluster of this address, or "local"; epochs need the extra jax.
         cluster_folder: Folder of features that all its machines share; by default the run's folder.
         seed: Random seed of the split and of training.
         title: Title of the report; by default "Classifying" and the name of the images.

@@ -27,12 +27,13 @@ class Stages:
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
-        """Measure the time of a block as the stage with this name."""
+        """Add the time of a block to the stage with this name."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] = time.perf_counter() - started
+            spent = time.perf_counter() - started
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
 
     def divide(self, name: str, trained: Trained) -> None:
         """Replace a stage by its parts: building and probing, trials, the frozen part, each phase.

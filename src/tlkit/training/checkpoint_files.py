@@ -69,7 +69,7 @@ class CheckpointFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"{_PREFIX}{number:06}{_SUFFIX}"
             with files.replace_atomically(path) as temporary:
-                temporary.write_bytes(_to_bytes(values, arrays))
+                temporary.write_bytes(to_bytes(values, arrays))
             for old in states[: 1 - _KEPT]:
                 old.unlink(missing_ok=True)
         except OSError as error:
@@ -86,7 +86,7 @@ class CheckpointFolder:
         """
         states = self._list_states()
         for path in reversed(states):
-            state = _read(path)
+            state = read_state(path)
             if state is not None:
                 return state
             user_warnings.warn(
@@ -139,7 +139,13 @@ def _number(path: Path) -> int:
     return int(text) if text.isascii() and text.isdecimal() else -1
 
 
-def _to_bytes(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
+def to_bytes(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return the content of a state's file.
+
+    Args:
+        values: Values that JSON supports.
+        arrays: Arrays by name.
+    """
     unique: dict[str, np.ndarray] = {}
     names = {}
     for name, array in arrays.items():
@@ -164,7 +170,7 @@ def _digest(array: np.ndarray, dtype: str) -> str:
     return hashlib.sha256(header + array.tobytes()).hexdigest()
 
 
-def _read(path: Path) -> SavedState | None:
+def read_state(path: Path) -> SavedState | None:
     """Return the state in a file; None if it is damaged."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:

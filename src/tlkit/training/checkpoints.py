@@ -82,7 +82,7 @@ class Checkpoints:
             files.check_room(folder.folder, _MAX_STATES * _FLOAT_BYTES * parameters)
             self._save({})
             return
-        _check_settings(folder, self._resumed.values["settings"], self._settings)
+        check_settings(str(folder.folder), self._resumed.values["settings"], self._settings)
         self.finished = [PhaseRun.from_dict(run) for run in self._resumed.values["finished"]]
         set_model(model, self._resumed.arrays)
 
@@ -331,9 +331,17 @@ class PhaseCheckpoints(keras.callbacks.Callback):
         return random_states(self._augmentation) + ([] if shared is None else [shared.state])
 
 
-def _check_settings(
-    folder: CheckpointFolder, saved: Mapping[str, str], wanted: Mapping[str, str]
-) -> None:
+def check_settings(folder: str, saved: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+    """Check that the state in a folder is of the training that is to go on.
+
+    Args:
+        folder: The folder, for the message.
+        saved: The settings of the saved state, by name.
+        wanted: The settings of the training.
+
+    Raises:
+        ConfigError: Settings differ; the message lists them.
+    """
     differing = [
         f"{name} {saved.get(name, 'none')}, now {wanted.get(name, 'none')}"
         for name in dict.fromkeys((*saved, *wanted))
@@ -341,6 +349,6 @@ def _check_settings(
     ]
     if differing:
         raise ConfigError(
-            f"`checkpoint` must be of this training, got that of another one in '{folder.folder}': "
+            f"`checkpoint` must be of this training, got that of another one in '{folder}': "
             f"{'; '.join(differing)}. Choose another folder, or delete this one to train anew."
         )

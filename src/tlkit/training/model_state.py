@@ -34,6 +34,13 @@ def set_model(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
             probabilities.stored[name.removeprefix("stored/")] = array
 
 
+def reset_calibration(model: keras.Model) -> None:
+    """Remove everything from a classifier that was fitted to its predictions."""
+    probabilities = probabilities_of(model)
+    probabilities.temperature, probabilities.thresholds = 1.0, None
+    probabilities.stored.clear()
+
+
 def number_arrays(prefix: str, variables: Sequence[Any]) -> dict[str, np.ndarray]:
     """Return the values of variables, named by a prefix and their index."""
     return {f"{prefix}/{number}": to_array(each) for number, each in enumerate(variables)}

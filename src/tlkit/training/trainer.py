@@ -19,11 +19,12 @@ from tlkit.data.batches import Data, Inputs, describe
 from tlkit.data.image_dataset import ImageDataset
 from tlkit.errors import ConfigError, TrainingInterrupted
 from tlkit.models import freezing
-from tlkit.models.inspection import probabilities_of, value_range
+from tlkit.models.inspection import value_range
 from tlkit.training import augmentation_record, class_weights, identity, phase_checks
 from tlkit.training.checkpoint_files import CheckpointFolder
 from tlkit.training.checkpoints import Checkpoints
 from tlkit.training.losses import find_form, fit_metrics
+from tlkit.training.model_state import reset_calibration
 from tlkit.training.phase import Phase, SolvedHead
 from tlkit.training.phase_training import PhaseInterrupted, run_phase
 from tlkit.training.records import PhaseRun, Run
@@ -177,7 +178,7 @@ def _train_all(
         cache = replace(cache, folder=folder.folder / "features")
     plans, train, held_out = _check_all(model, phases, data, validation_data)
     _seed_augmentation(phases.values(), seeds)
-    _reset_calibration(model)
+    reset_calibration(model)
     augmentation_record.record(
         model, [layer for phase in phases.values() for layer in phase.augmentation]
     )
@@ -285,13 +286,6 @@ def _seed_augmentation(phases: Iterable[Phase | SolvedHead], seeds: Iterable[int
     for phase, seed in zip(phases, seeds, strict=True):
         if seed is not None:
             seed_layers(phase.augmentation, seed)
-
-
-def _reset_calibration(model: keras.Model) -> None:
-    """Remove everything from the model that was fitted to its predictions before this run."""
-    probabilities = probabilities_of(model)
-    probabilities.temperature, probabilities.thresholds = 1.0, None
-    probabilities.stored.clear()
 
 
 def _print_data(lines: CacheProgress, model: keras.Model, data: Data, train: Inputs) -> None:

@@ -1,0 +1,215 @@
+"""Train the tail of a classifier on the devices of a cluster, which compute each step together."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit._internal import arguments
+from tlkit._internal.optional import require
+from tlkit._internal.signatures import check_arguments
+from tlkit.distributed import cluster as clusters
+from tlkit.distributed import drawn_split, tail, tail_checks, tail_group
+from tlkit.distributed.drawn_split import DrawnSplit
+from tlkit.distributed.feature_set import FeatureSet, open_features
+from tlkit.distributed.storage import locate
+from tlkit.distributed.tail_rows import TailJob
+from tlkit.distributed.tail_training import TailTraining
+from tlkit.models.inspection import class_names
+from tlkit.training import class_weights, identity
+from tlkit.training.phase import Phase
+from tlkit.training.records import PhaseRun
+
+_MODEL = "model.keras"
+_DIGITS = 12  # of a digest, for a readable message
+
+
+# Each worker reads its share of the features once, and then all make the same steps (`lanes.py`,
+# `tail_steps.py`). This process only calls one epoch after the other. The first worker writes the
+# state after each epoch to a folder that all machines share. If a worker is lost, the others can't
+# go on, since each step needs all of them: all are ended, and a new group starts from the last
+# state, with fewer workers if their machine is lost too. The result stays the same.
+@check_arguments
+def fine_tune(
+    model: keras.Model,
+    phase: Phase,
+    features: FeatureSet | str | Path,
+    *,
+    checkpoint: str | Path,
+    cluster: str = clusters.LOCAL,
+    workers: int | None = None,
+    validation: float = 0.0,
+    seed: int = 0,
+    on_message: Callable[[str], None] = lambda message: None,
+) -> PhaseRun:
+    """Train the layers of a classifier that a phase does not freeze, on a cluster.
+
+    Every worker computes an equal share of each step, on JAX, whatever Keras' backend is here.
+    The batches depend on the seed, and not on the number of workers, so that losses and weights are
+    those of one worker, except for rounding. If a worker dies, training goes on from the last
+    finished epoch; if this process dies, the same call does.
+
+    Args:
+        model: The classifier; its weights are changed.
+        phase: The phase. It must not have an augmentation, callbacks, averaged weights, or its own
+            loss or metrics; its optimizer is a name. Its `batch_size` is that of all workers
+            together.
+        features: The features that `extract` has written for this phase, or their folder.
+        checkpoint: A folder that all machines share, for the state after each epoch. It belongs to
+            one training; delete it when training is finished.
+        cluster: As for `extract`.
+        workers: The number of workers, which divides the batch size; by default the largest such
+            number for which there are devices.
+        validation: The share of images, drawn by their content, that are evaluated after each
+            epoch instead of being trained on.
+        seed: The seed of the order of images, of random layers and of the validation images.
+        on_message: A function of one line of text, such as `print`.
+
+    Returns:
+        The history and which weights changed, as `train_phase` returns them.
+
+    Raises:
+        ConfigError: The phase, the features, the checkpoint or the cluster don't fit; or workers
+            died several times without finishing an epoch.
+        DataError: There are too few images, or files of features are missing.
+        MissingExtraError: The extra `ray` is not installed.
+        StoreError: The checkpoint can't be written, or is damaged.
+        TrainingError: The loss is not finite, or weights changed that must not.
+    """
+    require("ray", extra="ray")
+    if workers is not None:
+        arguments.at_least("workers", workers, 1)
+    share = arguments.fraction("validation", validation)
+    return train(
+        model,
+        phase,
+        features if isinstance(features, FeatureSet) else open_features(features),
+        split=DrawnSplit(test=0.0, validation=share, seed=arguments.seed("seed", seed)),
+        checkpoint=checkpoint,
+        cluster=cluster,
+        workers=workers,
+        seed=seed,
+        on_message=on_message,
+    )
+
+
+def train(
+    model: keras.Model,
+    phase: Phase,
+    features: FeatureSet,
+    *,
+    split: DrawnSplit,
+    checkpoint: str | Path,
+    cluster: str,
+    workers: int | None,
+    seed: int,
+    on_message: Callable[[str], None],
+    name: str = "fine_tune",
+    start: str | None = None,
+) -> PhaseRun:
+    """Train as `fine_tune` does, on the training images of a split.
+
+    Args:
+        model: As for `fine_tune`.
+        phase: As for `fine_tune`.
+        features: The features.
+        split: The rule that draws the part of each image.
+        checkpoint: As for `fine_tune`.
+        cluster: As for `fine_tune`.
+        workers: As for `fine_tune`.
+        seed: As for `fine_tune`.
+        on_message: As for `fine_tune`.
+        name: The name of the phase.
+        start: A text that identifies the weights at the start, if another process may compute them
+            with other rounding; by default their digest.
+    """
+    frozen = tail.check(model, phase)
+    cut, image, dtype = tail_checks.check_features(model, frozen, features)
+    survey = drawn_split.survey(features, split, max_sample=1)
+    tail_checks.check_images(phase, survey)
+    folder = locate("checkpoint", checkpoint)
+    job = TailJob(
+        model=folder.join(_MODEL),
+        states=folder,
+        files=tuple(features.locations),
+        counts=survey.counts,
+        split=split,
+        names=class_names(model),
+        frozen=frozen,
+        image=image,
+        image_dtype=dtype,
+        num_features=features.num_features,
+        dtype=features.dtype,
+        phase=replace(phase, freeze=frozen),
+        class_weight=_weigh_classes(phase, class_names(model), survey.class_counts["train"]),
+        seed=seed,
+    )
+    settings = {
+        "weights at the start": start or _digest_weights(model),
+        **_describe(job, tail.digest_columns(cut)),
+    }
+    with clusters.connect(cluster) as ray:
+        devices = tail_group.plan_devices(ray, phase.batch_size, workers)
+        training = TailTraining(job=job, settings=settings, name=name, on_message=on_message)
+        training.open(model)
+        readable = [("`features`", features.locations[0]), ("`checkpoint`", job.model)]
+        tail_checks.check_machines(ray, devices, readable)
+        shown = f"{survey.total('train'):,} images in steps of {phase.batch_size}"
+        on_message(f"{name}: {devices} train {shown}; {cut.reason}")
+        training.run(ray, devices)
+    return training.finish(model)
+
+
+def _weigh_classes(phase: Phase, names: tuple[str, ...], counts: Any) -> np.ndarray:
+    """Return the weight of each class, `(classes,)`."""
+    given = phase.class_weight
+    if given == "balanced":
+        given = class_weights.balance([counts.get(name, 0) for name in names])
+    expanded = class_weights.expand(given, len(names)) or {}
+    return np.array([expanded.get(index, 1.0) for index in range(len(names))], "float32")
+
+
+def _digest_weights(model: keras.Model) -> str:
+    found = hashlib.sha256()
+    for weight in model.weights:
+        found.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
+    return found.hexdigest()[:_DIGITS]
+
+
+def _shorten(indices: tuple[int, ...]) -> str:
+    """Return indices as text, with consecutive ones as a range.
+
+    Examples:
+        >>> _shorten((0, 1, 2, 5))
+        '0 to 2, 5'
+    """
+    parts: list[list[int]] = []
+    for index in indices:
+        if parts and index == parts[-1][-1] + 1:
+            parts[-1].append(index)
+        else:
+            parts.append([index])
+    shown = (f"{part[0]} to {part[-1]}" if len(part) > 1 else f"{part[0]}" for part in parts)
+    return ", ".join(shown)
+
+
+def _describe(job: TailJob, columns: list[str]) -> dict[str, str]:
+    """Return the settings that identify a training by name, each as a short text."""
+    files = json.dumps([columns, [file.name for file in job.files]]).encode()
+    count = {part: int(counts.sum()) for part, counts in job.counts.items()}
+    described = {
+        field.name: identity.describe_value(getattr(job.phase, field.name))
+        for field in fields(Phase)
+    }
+    return {
+        "keras": keras.__version__,
+        "features": f"{hashlib.sha256(files).hexdigest()[:_DIGITS]} of {count} images",
+        "seed": str(job.seed),
+        **{f"phase.{field}": value for field, value in described.items()},
+        "phase.freeze": f"layers {_shorten(job.frozen.indices)}",
+    }

@@ -1,0 +1,118 @@
+"""Check features, images and machines before a cluster trains the tail of a classifier."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit._internal.text import join_first, show
+from tlkit.caching.partition import Cut
+from tlkit.distributed import cluster as clusters
+from tlkit.distributed import environment, tail, tail_group
+from tlkit.distributed.cluster import Devices
+from tlkit.distributed.drawn_split import Survey
+from tlkit.distributed.extraction import FACTS
+from tlkit.distributed.feature_set import FeatureSet
+from tlkit.distributed.storage import Location
+from tlkit.distributed.tail import Frozen
+from tlkit.errors import Argument, ConfigError, DataError
+from tlkit.models.inspection import class_names
+from tlkit.training.phase import Phase
+
+_PACKAGES = ("tlkit", "keras", "numpy", "jax", "jaxlib")
+_ADVICE = "All machines must compute the same: install the same versions everywhere."
+_METRICS = ("loss", "accuracy")
+
+
+def check_features(
+    model: keras.Model, frozen: Frozen, features: FeatureSet
+) -> tuple[Cut, tuple[int, ...], str]:
+    """Return where the classifier is cut, with the shape and the dtype of an image.
+
+    Raises:
+        ConfigError: The features are not those that the trained layers read.
+        DataError: They have no labels, or labels that the classifier lacks.
+    """
+    try:
+        facts: dict[str, Any] = json.loads(Location(features.folder).join(FACTS).read())
+    except (OSError, ValueError):
+        facts = {}
+    cut = None
+    if "cut" in facts:
+        *shape, dtype = facts["image"]
+        cut = tail.cut_tail(model, frozen, np.zeros((1, *shape), dtype))
+    if cut is None or facts["columns"] != tail.digest_columns(cut):
+        raise ConfigError(
+            Argument("features"),
+            " must be those that the layers of this phase and classifier read, got "
+            f"'{features.folder}' with others. Extract them by extract(manifest, model, "
+            "phase=phase, out=...), into another folder.",
+        )
+    unknown = sorted(set(features.class_counts) - set(class_names(model)))
+    if unknown or not features.class_counts:
+        raise DataError(
+            f"'{features.folder}' must have labels that the classifier knows, "
+            f"{show(list(class_names(model)))}, got {show(unknown[:10]) if unknown else 'none'}."
+        )
+    return cut, tuple(shape), dtype
+
+
+def check_images(phase: Phase, survey: Survey) -> None:
+    """Check that there are enough images, and validation images if the phase needs them.
+
+    Raises:
+        ConfigError: `patience` watches a metric that is not computed.
+        DataError: There are fewer training images than in a step.
+    """
+    known = [*_METRICS]
+    if survey.total("validation"):
+        known += [f"val_{name}" for name in _METRICS]
+    if phase.patience is not None and phase.monitor not in known:
+        raise ConfigError(
+            Argument("phase"),
+            f" must have a `monitor` among {known}, got {phase.monitor!r}. Validation metrics need "
+            "validation images.",
+        )
+    count = survey.total("train")
+    if count < phase.batch_size:
+        raise DataError(
+            f"There must be at least as many training images as in a step, {phase.batch_size}, got "
+            f"{count}. Lower the phase's batch_size."
+        )
+
+
+def check_machines(
+    ray: ModuleType, devices: Devices, readable: Sequence[tuple[str, Location]]
+) -> None:
+    """Check that all machines of a cluster have JAX and the same packages, and share the files.
+
+    Args:
+        ray: Ray, connected to the cluster.
+        devices: The devices of the workers.
+        readable: Files that each machine must be able to read, each with a name for messages.
+
+    Raises:
+        ConfigError: A machine lacks a package, has another version, or can't read a file.
+    """
+    found = clusters.ask_machines(
+        ray,
+        environment.describe,
+        _PACKAGES,
+        readable,
+        variables=tail_group.list_variables(devices),
+    )
+    without = [machine.name for machine in found if not machine.versions["jax"]]
+    if without:
+        raise ConfigError(
+            Argument("cluster"),
+            " must have machines with JAX to fine-tune, but it is missing on "
+            f"{join_first(without, limit=6)}. Run pip install 'tlkit[jax]' there.",
+        )
+    here = environment.describe(_PACKAGES, ())
+    first = found[0].versions  # this machine need not have JAX
+    versions = {name: here.versions[name] or first[name] for name in _PACKAGES}
+    environment.compare(replace(here, versions=versions), found, advice=_ADVICE)

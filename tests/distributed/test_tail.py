@@ -1,0 +1,42 @@
+import keras
+import numpy as np
+import pytest
+from tests.samples import small_classifier
+
+from tlkit import Phase, freezing
+from tlkit.distributed import tail
+from tlkit.errors import ConfigError
+
+
+def _build(**settings: object) -> keras.Model:
+    image = keras.Input((9, 9, 3))
+    x = keras.layers.Conv2D(4, 3, activation="relu")(image)  # Keras names these layers by counting
+    x = keras.layers.BatchNormalization()(x)
+    return small_classifier(keras.Model(image, keras.layers.Conv2D(4, 3)(x)), **settings)
+
+
+def test_layers_are_found_by_their_place_in_another_process() -> None:
+    first, second = _build(), _build()
+    frozen = tail.check(first, Phase(freeze=freezing.first(2)))
+    assert frozen.indices == (0, 1)
+    found = frozen.plan(second)
+    assert found.frozen == tuple(found.backbone.layers[:2])
+
+
+@pytest.mark.parametrize(
+    ("select", "shape"), [(freezing.first(2), (7, 7, 4)), (freezing.nothing, (9, 9, 1))]
+)
+def test_what_crosses_the_cut(select: freezing.Select, shape: tuple[int, ...]) -> None:
+    model = _build()
+    frozen = tail.check(model, Phase(freeze=select))
+    cut = tail.cut_tail(model, frozen, np.zeros((0, 9, 9, 1), "uint8"))
+    assert cut.shapes == (shape,)
+    assert tail.count_numbers(cut) == np.prod(shape)
+    other = tail.cut_tail(_build(), frozen, np.zeros((0, 9, 9, 1), "uint8"))
+    is_pixels = not cut.trunk
+    assert (tail.digest_columns(other) == tail.digest_columns(cut)) is is_pixels  # other weights
+
+
+def test_classifiers_of_several_labels_are_refused() -> None:
+    with pytest.raises(ConfigError, match="whose classes exclude each other to train on a cluster"):
+        tail.check(_build(multi_label=True), Phase())
