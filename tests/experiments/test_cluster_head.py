@@ -24,7 +24,9 @@ def test_a_sample_is_read_once_to_calibrate(small_backbone: keras.Model) -> None
     sample = SimpleNamespace(rows=np.arange(200))
     parts: Any = SimpleNamespace(take=take)
     survey: Any = SimpleNamespace(samples={"validation": sample}, counts={"validation": [200]})
-    found = ClusterHead(model=model, shards=parts, survey=survey).calibrate()
+    none: Any = None
+    head = ClusterHead(model=model, features=none, shards=parts, survey=survey)
+    found = head.calibrate()
     assert found.temperature > 1  # of a head that was not trained
     assert found.loss[1] < found.loss[0]
     assert taken == ["validation"]
