@@ -1,5 +1,6 @@
 """Settings as text: equal for equal settings, also in another process; different for others."""
 
+import importlib.util
 import subprocess
 import sys
 from functools import partial
@@ -45,6 +46,45 @@ def _with_default(count: int, by_name: int = 0) -> Any:
     return select
 
 
+class _Slots:
+    __slots__ = ("count",)
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+
+def _teach(value: float) -> Any:
+    teacher = keras.Sequential(
+        [keras.Input((1,), name="image"), keras.layers.Dense(1, name="last")], name="one"
+    )
+    teacher.set_weights([np.full((1, 1), value), np.zeros(1)])
+    return lambda true, predicted: teacher(predicted) - true
+
+
+def _use_module(constant: int, folder: Path, *, by_name: bool) -> Any:
+    """Return a function that uses another module of the user."""
+    name = "rules_of_a_user"
+    (folder / f"{name}.py").write_text(f"def choose(layers): return layers[:{constant}]\n")
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    names = {"__name__": "mine", "rules": module, "choose": module.choose}
+    call = "choose(x)" if by_name else "rules.choose(x)"
+    exec(f"def select(x): return {call}", names)
+    return names["select"]
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_function_of_another_module_of_the_user_counts(tmp_path: Path, by_name: bool) -> None:
+    texts = [describe_value(_use_module(count, tmp_path, by_name=by_name)) for count in (1, 1, 22)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_an_address_in_memory_is_not_in_the_text() -> None:
+    assert " at 0x" not in describe_value([np.random.default_rng(0), [].append, _Slots(1)])
+
+
 def _load(text: str) -> Any:
     """Return the function `select` of a user's module."""
     names: dict[str, Any] = {"__name__": "mine"}
@@ -77,6 +117,9 @@ USER = "COUNT = {}\ndef check(x): return x > {}\ndef select(x): return x[:COUNT]
         (np.zeros(3, "int32"), np.zeros(3, "int64")),
         (Path("a"), Path("b")),
         (_Rule(1), _Rule(2)),
+        (_Slots(1), _Slots(2)),
+        (_teach(1.0), _teach(2.0)),
+        (_Rule, _Slots),
         (_Rule(1).select, _Rule(2).select),
         (_with_default(1), _with_default(2)),
         (_with_default(1, by_name=3), _with_default(1, by_name=4)),
@@ -100,6 +143,8 @@ def test_a_function_that_captures_equal_values_is_the_same() -> None:
         ({"a", "b", "c", "d"}, {"d", "c", "b", "a"}),
         ([1, 2], (1, 2)),
         (_Rule(1), _Rule(1)),
+        (_Slots(1), _Slots(1)),
+        (_teach(1.0), _teach(1.0)),
         (_load(USER.format(1, 2)), _load(USER.format(1, 2))),
     ],
 )

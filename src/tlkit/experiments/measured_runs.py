@@ -57,7 +57,7 @@ class MeasuredRuns:
     ) -> None:
         self._folder = None if folder is None else Path(folder)
         self._how = {**how, "cache": None if cache is None else _drop_places(cache)}
-        self._splits: dict[int, str] = {}
+        self._splits: dict[int, tuple[Split, str]] = {}
 
     def check(self, recipes: Iterable[Recipe]) -> None:
         """Check that all settings of recipes can be described, if measurements are kept.
@@ -118,8 +118,8 @@ class MeasuredRuns:
         if id(split) not in self._splits:
             parts = [_list_content(part) for part in (split.train, split.test)]
             text = describe_value([split.train.class_names, parts])
-            self._splits[id(split)] = hashlib.sha256(text.encode()).hexdigest()
-        return self._splits[id(split)]
+            self._splits[id(split)] = split, hashlib.sha256(text.encode()).hexdigest()
+        return self._splits[id(split)][1]
 
 
 def _drop_places(cache: Cache) -> Cache:

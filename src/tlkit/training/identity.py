@@ -1,6 +1,9 @@
 """Describe the settings that identify a run, so that checkpoints of other runs are rejected."""
 
 import hashlib
+import re
+import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -18,7 +21,8 @@ from tlkit.models import freezing
 from tlkit.training.phase import Phase, SolvedHead
 
 _NUM_IMAGES = 64  # whose pixels are compared
-_PACKAGES = ("tlkit", "keras")  # whose functions change with the version only
+_LIBRARIES = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+_ADDRESS = re.compile(" at 0x[0-9a-fA-F]+")  # of an object in memory, another one in each process
 _ARRAYS = (np.ndarray, np.generic, keras.Variable)
 _DIGITS = 12  # of a digest, for a readable message
 
@@ -107,12 +111,17 @@ class _Describer:
             return f"{{{', '.join(sorted(pairs))}}}"
         if isinstance(value, _ARRAYS) or keras.ops.is_tensor(value):
             return _describe_array(keras.ops.convert_to_numpy(value))
-        if isinstance(value, type | ModuleType | keras.callbacks.Callback) or self._has(value):
+        if isinstance(value, keras.callbacks.Callback) or self._has(value):
             return _name(value)
         self._seen.append(value)
         if isinstance(value, FunctionType):
             content = self.describe(_list_function(value))
             return f"{value.__qualname__} {_digest(content.encode())}"
+        if isinstance(value, type):
+            methods = {} if _is_of_library(value.__module__) else _list_methods(value)
+            return f"{value.__module__}.{value.__qualname__} {self.describe(methods)}"
+        if isinstance(value, ModuleType):
+            return f"module {value.__name__}"
         return f"{_name(value)} {self.describe(_list_content(value))}"
 
     def _has(self, value: Any) -> bool:
@@ -124,23 +133,34 @@ def _describe_array(value: np.ndarray) -> str:
     return f"{value.dtype} {value.shape} {_digest(content)}"
 
 
+# The versions of libraries are compared apart from settings, so of a library's function only what
+# was given to it counts. Of the user's function, all that it uses counts, also of other modules.
 def _list_function(value: FunctionType) -> list[Any]:
     """Return all that determines what a function does."""
     captured = [_read_cell(cell) for cell in value.__closure__ or ()]
-    code = value.__code__
-    return [_list_code(code), value.__defaults__, value.__kwdefaults__, captured, _globals(value)]
+    given = [value.__module__, value.__defaults__, value.__kwdefaults__, captured]
+    if _is_of_library(value.__module__):
+        return given
+    names = _list_names(value.__code__)
+    used = {name: value.__globals__[name] for name in names if name in value.__globals__}
+    modules = [each for each in used.values() if isinstance(each, ModuleType)]
+    own = [each for each in modules if not _is_of_library(each.__name__)]
+    inside = [{name: vars(each)[name] for name in names if name in vars(each)} for each in own]
+    return [*given, _list_code(value.__code__), used, inside]
 
 
-def _globals(value: FunctionType) -> dict[str, Any]:
-    """Return what a user's function uses of its module, without what other modules define."""
-    module = str(value.__module__)
-    if module.split(".")[0] in _PACKAGES:
-        return {}
-    names = [name for name in _list_names(value.__code__) if name in value.__globals__]
-    used = {name: value.__globals__[name] for name in names}
-    return {
-        name: each for name, each in used.items() if getattr(each, "__module__", module) == module
-    }
+def _is_of_library(module: str | None) -> bool:
+    """Return whether a module is installed, or of Python itself, and not the user's own."""
+    found = sys.modules.get(str(module))
+    if found is None or module == "__main__":
+        return False
+    place = getattr(found, "__file__", None) or "".join(getattr(found, "__path__", [])[:1])
+    is_ours = found.__name__.partition(".")[0] == "tlkit"
+    return is_ours or not place or place.startswith(tuple(_LIBRARIES))
+
+
+def _list_methods(value: type) -> dict[str, Any]:
+    return {name: each for name, each in vars(value).items() if isinstance(each, FunctionType)}
 
 
 def _read_cell(cell: CellType) -> Any:
@@ -159,8 +179,12 @@ def _list_content(value: Any) -> Any:
     if is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     if hasattr(value, "get_config"):
-        return {key: each for key, each in value.get_config().items() if key != "name"}
-    return getattr(value, "__dict__", repr(value))
+        weights = value.get_weights() if isinstance(value, keras.Layer) else []
+        return [{key: each for key, each in value.get_config().items() if key != "name"}, weights]
+    slots = [name for each in type(value).__mro__ for name in getattr(each, "__slots__", ())]
+    content = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    content |= getattr(value, "__dict__", {})
+    return content or _ADDRESS.sub("", repr(value))
 
 
 def _list_names(code: CodeType) -> list[str]:
