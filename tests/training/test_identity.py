@@ -69,7 +69,7 @@ def _use_module(constant: int, folder: Path, *, by_name: bool) -> Any:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    names = {"__name__": "mine", "rules": module, "choose": module.choose}
+    names = {"__name__": "mine"} | ({"choose": module.choose} if by_name else {"rules": module})
     call = "choose(x)" if by_name else "rules.choose(x)"
     exec(f"def select(x): return {call}", names)
     return names["select"]
