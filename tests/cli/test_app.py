@@ -360,11 +360,15 @@ def test_compare_shows_classifiers_side_by_side(
     assert "must be two or more different classifiers" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("package", ["cyclopts", "keras"])
-def test_a_command_without_its_packages_says_what_to_install(package: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("package", "model"), [("cyclopts", "model.onnx"), ("keras", "model.keras")]
+)
+def test_a_command_without_its_packages_says_what_to_install(
+    package: str, model: str, tmp_path: Path
+) -> None:
     code = f"import sys; sys.modules[{package!r}] = None; from tlkit.__main__ import main; "
-    (tmp_path / "model.onnx").touch()
-    words = ["tlkit", "predict", str(tmp_path / "model.onnx"), str(tmp_path)]
+    (tmp_path / model).touch()
+    words = ["tlkit", "predict", str(tmp_path / model), str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-c", f"{code}sys.argv = {words}; sys.exit(main())"],
         capture_output=True,

@@ -151,7 +151,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
             return typing.get_type_hints(function, localns=known)
         except NameError as error:
             missing = str(error.name)
-            known[missing] = sys.modules.get(missing, _Unknown())
+            known[missing] = sys.modules.get(missing) or _Unknown()
 
 
 class _Unknown:

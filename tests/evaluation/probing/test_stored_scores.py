@@ -121,7 +121,7 @@ def test_a_bar_is_closed_on_an_error(
         raise StoreError("the disk is full")
 
     monkeypatch.setattr(cross_validation, "map_sites", map_sites)
-    measure = stored_scores.measurer("scoring layers", cache=None, verbose=True)
+    measure = stored_scores.create_measure("scoring layers", cache=None, verbose=True)
     with pytest.raises(StoreError):
         measure([[each] for each in _sites()])
     assert [bar.is_closed for bar in opened_bars] == [True]
