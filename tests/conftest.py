@@ -48,6 +48,17 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def frozen_garbage() -> Iterator[None]:
+    """Leave out, too, what a file of tests left: Keras collects before each training.
+
+    After some thousand tests a collection would take seconds.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of cached features is a temporary one, and that of no user."""
