@@ -12,7 +12,6 @@ from tlkit.distributed.feature_set import FeatureSet
 from tlkit.errors import TlkitError
 from tlkit.experiments import cluster_images
 from tlkit.experiments.cluster_preparation import ClusterTraining
-from tlkit.experiments.cluster_settings import name_features
 from tlkit.training.phase import Phase
 from tlkit.training.records import PhaseRun
 
@@ -85,14 +84,20 @@ def extract_features(
 
 
 def train_phase(
-    training: ClusterTraining, model: keras.Model, phase: Phase, *, name: str
+    training: ClusterTraining,
+    model: keras.Model,
+    phase: Phase,
+    features: FeatureSet,
+    *,
+    name: str,
 ) -> PhaseRun:
-    """Train a phase that lasts epochs, on features of its own.
+    """Train a phase that lasts epochs.
 
     Args:
         training: The training.
         model: The classifier; its weights are changed.
         phase: The phase.
+        features: The features that its layers read.
         name: The name of the phase.
 
     Raises:
@@ -100,7 +105,6 @@ def train_phase(
             again.
         DataError: There are too few images.
     """
-    features = extract_features(training, model, folder=name_features(name), phase=phase)
     order = ("head", "fine_tune").index(name)
     try:
         with training.stages.measure(name):

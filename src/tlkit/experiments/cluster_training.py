@@ -107,20 +107,19 @@ def _train(
     model: keras.Model,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> tuple[ClusterHead, Trained]:
-    """Solve or train the head, then fine-tune; return the features of the trained classifier."""
+    """Train all phases; return the features that the trained head reads, and the record."""
     runs: list[PhaseRun] = []
     solved: ClusterHead | None = None
     if isinstance(training.recipe.head, SolvedHead):
         solved = _open_features(ray, training, model, cluster_settings.FEATURES)
+        _show_counts(training, solved.survey)
         head = replace(training.recipe.head, callbacks=tuple(callbacks))
         runs.append(_solve(training, solved, head))
-    if training.phases and solved is not None:
-        solved.shards.stop()
+    if training.phases:
+        if solved is not None:
+            solved.shards.stop()
+        runs += _train_epochs(training, model, callbacks, is_checked=solved is not None)
         solved = None
-    for name, phase in training.phases.items():
-        run = cluster_epochs.train_phase(training, model, phase, name=name)
-        cluster_epochs.notify_callbacks(callbacks, model, run)
-        runs.append(run)
     if solved is None:
         solved = _open_features(ray, training, model, cluster_settings.TRAINED_FEATURES)
     with training.stages.measure("detector"):
@@ -135,10 +134,39 @@ def _train(
     return solved, trained
 
 
+def _train_epochs(
+    training: ClusterTraining,
+    model: keras.Model,
+    callbacks: Sequence[keras.callbacks.Callback],
+    *,
+    is_checked: bool,
+) -> list[PhaseRun]:
+    """Train the phases that last epochs.
+
+    Args:
+        training: The training.
+        model: The classifier; its weights are changed.
+        callbacks: Are called after each phase.
+        is_checked: Whether the images of each part were counted; otherwise this is done before the
+            first phase trains.
+    """
+    runs: list[PhaseRun] = []
+    for name, phase in training.phases.items():
+        features = cluster_epochs.extract_features(
+            training, model, folder=cluster_settings.name_features(name), phase=phase
+        )
+        if not (is_checked or runs):
+            _show_counts(training, _divide(training, features))
+        run = cluster_epochs.train_phase(training, model, phase, features, name=name)
+        cluster_epochs.notify_callbacks(callbacks, model, run)
+        runs.append(run)
+    return runs
+
+
 def _open_features(
     ray: ModuleType, training: ClusterTraining, model: keras.Model, folder: str
 ) -> ClusterHead:
-    """Compute what the head reads of all images, and divide these."""
+    """Compute the features that the head reads of all images, and divide the images."""
     features = cluster_epochs.extract_features(training, model, folder=folder)
     survey = _divide(training, features)
     devices = clusters.plan_devices(ray.nodes(), None)
@@ -191,11 +219,15 @@ def _divide(training: ClusterTraining, features: FeatureSet) -> Survey:
             Argument("test"),
             ", or add images.",
         )
+    return survey
+
+
+def _show_counts(training: ClusterTraining, survey: Survey) -> None:
+    """Show the number of images in each part, and how the parts were made."""
     counts = ", ".join(f"{part} {counted.sum():,}" for part, counted in survey.counts.items())
     own = [part for _, part in training.listed.folders]
     drawn = f"{', '.join(own)} as given" if own else "drawn from the content of each file"
     training.on_message(f"{counts} images ({drawn})")
-    return survey
 
 
 def _solve(training: ClusterTraining, solved: ClusterHead, phase: SolvedHead) -> PhaseRun:

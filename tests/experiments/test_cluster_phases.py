@@ -1,0 +1,72 @@
+"""The order of the phases of a training on a cluster; no cluster is needed."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tlkit.errors import DataError
+from tlkit.experiments import Experiment, cluster_epochs, cluster_training, recipes
+from tlkit.experiments.stages import Stages
+
+
+def _prepare(recipe: Any, **settings: Any) -> Any:
+    """Return a training of images of two classes, and the lines that it shows."""
+    lines: list[str] = []
+    found = recipes.get(recipe, **settings)
+    phases = {"head": found.head, "fine_tune": found.fine_tune}
+    training = SimpleNamespace(
+        experiment=Experiment("photos", recipe=recipe, cluster="local"),
+        recipe=found,
+        phases={name: phase for name, phase in phases.items() if hasattr(phase, "epochs")},
+        listed=SimpleNamespace(class_names=("a", "b"), folders=()),
+        split=None,
+        stages=Stages(),
+        on_message=lines.append,
+    )
+    return training, lines
+
+
+def _survey(train: int, test: int) -> Any:
+    counts = {"train": np.array([train]), "validation": np.array([0]), "test": np.array([test])}
+    return SimpleNamespace(
+        counts=counts,
+        class_counts={"train": {"a": train, "b": train}},
+        total=lambda part: int(counts[part].sum()),
+    )
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The calls that need a cluster, in their order; they do nothing."""
+    found: list[str] = []
+
+    def extract(*_: Any, folder: str, **__: Any) -> Any:
+        found.append(folder)
+        return SimpleNamespace(seconds=5.0)
+
+    def train(*_: Any, name: str) -> Any:
+        found.append(name)
+        return SimpleNamespace(history={}, num_epochs=0)
+
+    monkeypatch.setattr(cluster_epochs, "extract_features", extract)
+    monkeypatch.setattr(cluster_epochs, "train_phase", train)
+    monkeypatch.setattr(cluster_epochs, "notify_callbacks", lambda *_: None)
+    return found
+
+
+def test_images_are_counted_before_anything_is_trained(
+    calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, lines = _prepare("few_images")
+    none: Any = None
+    monkeypatch.setattr(cluster_training.drawn_split, "survey", lambda *_, **__: _survey(9, 0))
+    with pytest.raises(DataError, match="and test images, got no test images in 'photos'"):
+        cluster_training._train(none, training, none, ())
+    assert calls == ["features-head"]
+    calls.clear()
+    monkeypatch.setattr(cluster_training.drawn_split, "survey", lambda *_, **__: _survey(9, 3))
+    cluster_training._train_epochs(training, none, (), is_checked=False)
+    assert calls == ["features-head", "head", "features-fine_tune", "fine_tune"]
+    assert lines == ["train 9, validation 0, test 3 images (drawn from the content of each file)"]
