@@ -35,6 +35,15 @@ def test_other_recipes_are_accepted(recipe: Any, options: tuple[str, ...]) -> No
 
 
 @pytest.mark.usefixtures("with_ray")
+def test_a_setting_of_a_phase_that_a_cluster_lacks_is_refused(tmp_path: Path) -> None:
+    options = ("batchnorm=reestimate",)
+    experiment = Experiment("photos", recipe="few_images", recipe_options=options, **LOCAL)
+    with pytest.raises(ConfigError, match="`recipe_options` must have batchnorm='frozen' or 'tra"):
+        run(experiment, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("with_ray")
 def test_a_precision_is_that_of_the_phases() -> None:
     experiment = Experiment("photos", recipe="few_images", precision="bfloat16", **LOCAL)
     tuned = cluster_settings.find_recipe(experiment).fine_tune

@@ -12,6 +12,7 @@ from tlkit.distributed.feature_set import FeatureSet
 from tlkit.errors import TlkitError
 from tlkit.experiments import cluster_images
 from tlkit.experiments.cluster_preparation import ClusterTraining
+from tlkit.experiments.cluster_settings import NAMES
 from tlkit.training.phase import Phase
 from tlkit.training.records import PhaseRun
 
@@ -72,8 +73,7 @@ def extract_features(
                 on_message=training.on_message,
             )
     except TlkitError as error:
-        names = {"out": "cluster_folder", "manifest": "data", "folder": "data"}
-        raise error.rename_arguments(names) from error
+        raise error.rename_arguments(NAMES) from error
     finally:
         progress.close()
     training.on_message(str(features))
@@ -122,8 +122,7 @@ def train_phase(
                 start="those of this run",
             )
     except TlkitError as error:
-        names = {"checkpoint": "cluster_folder", "phase": "recipe"}
-        raise error.rename_arguments(names) from error
+        raise error.rename_arguments(NAMES) from error
 
 
 def notify_callbacks(

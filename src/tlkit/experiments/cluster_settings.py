@@ -5,17 +5,28 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from tlkit._internal.optional import require
 from tlkit._internal.text import show
+from tlkit.distributed import tail
 from tlkit.errors import Argument, ConfigError
 from tlkit.experiments import recipes
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.recipe import Recipe
 from tlkit.experiments.recipe_precision import set_precision
+from tlkit.training.phase import Phase
 
 FEATURES = "features"
 """The name, in the cluster's folder, of the folder with the features that the head reads."""
 
 TRAINED_FEATURES = "features-trained"
 """The name of the folder with those of the fine-tuned backbone."""
+
+NAMES = {
+    "checkpoint": "cluster_folder",
+    "folder": "data",
+    "manifest": "data",
+    "out": "cluster_folder",
+    "phase": "recipe_options",
+}
+"""The names of an experiment's settings, by those of the arguments in `tlkit.distributed`."""
 
 _WITHOUT = {
     "augment": "each image is read once",
@@ -44,8 +55,8 @@ def find_recipe(experiment: Experiment) -> Recipe:
     """Return the recipe of an experiment, if a cluster can follow it.
 
     Raises:
-        ConfigError: The recipe compares fine-tuning with the head alone, or the precision is not
-            supported.
+        ConfigError: The recipe compares fine-tuning with the head alone; or the precision, or a
+            setting of a phase, is not supported.
     """
     recipe = recipes.for_experiment(experiment)
     if recipe.fine_tune is not None and recipe.held_out:
@@ -67,7 +78,14 @@ def find_recipe(experiment: Experiment) -> Recipe:
             Argument("cluster"),
             ", got 'float16': losses are not scaled there.",
         )
-    return set_precision(recipe, experiment.precision)
+    recipe = set_precision(recipe, experiment.precision)
+    for phase in (recipe.head, recipe.fine_tune):
+        if isinstance(phase, Phase):
+            try:
+                tail.check_phase(phase)
+            except ConfigError as error:
+                raise error.rename_arguments(NAMES) from error
+    return recipe
 
 
 def name_features(phase: str) -> str:
