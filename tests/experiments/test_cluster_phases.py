@@ -48,11 +48,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def train(*_: Any, name: str) -> Any:
         found.append(name)
-        return SimpleNamespace(history={}, num_epochs=0)
+        return SimpleNamespace(history={})
 
     monkeypatch.setattr(cluster_epochs, "extract_features", extract)
     monkeypatch.setattr(cluster_epochs, "train_phase", train)
-    monkeypatch.setattr(cluster_epochs, "notify_callbacks", lambda *_: None)
+    monkeypatch.setattr(cluster_training.finished_epochs, "notify", lambda *_: None)
     return found
 
 

@@ -2,6 +2,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
 
 from tlkit.cli import app
@@ -41,6 +42,18 @@ def test_a_setting_of_a_phase_that_a_cluster_lacks_is_refused(tmp_path: Path) ->
     with pytest.raises(ConfigError, match="`recipe_options` must have batchnorm='frozen' or 'tra"):
         run(experiment, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("with_ray")
+def test_callbacks_that_control_training_are_refused(tmp_path: Path) -> None:
+    callbacks = [keras.callbacks.CSVLogger("log"), keras.callbacks.EarlyStopping()]
+    experiment = Experiment("photos", recipe="few_images", **LOCAL)
+    with pytest.raises(ConfigError, match="`callbacks` must not control .*, got EarlyStopping: th"):
+        run(experiment, tmp_path / "run", callbacks=callbacks)
+    assert not (tmp_path / "run").exists()
+    cluster_settings.check_callbacks(experiment, callbacks[:1])
+    cluster_settings.check_callbacks(Experiment("photos", **LOCAL), callbacks)  # one epoch
+    cluster_settings.check_callbacks(Experiment("photos", recipe="few_images"), callbacks)
 
 
 @pytest.mark.usefixtures("with_ray")

@@ -1,6 +1,5 @@
 """The features and the phases of a training on a cluster that need all of its devices."""
 
-from collections.abc import Sequence
 from types import ModuleType
 
 import keras
@@ -123,27 +122,3 @@ def train_phase(
             )
     except TlkitError as error:
         raise error.rename_arguments(NAMES) from error
-
-
-def notify_callbacks(
-    callbacks: Sequence[keras.callbacks.Callback], model: keras.Model, run: PhaseRun
-) -> None:
-    """Call callbacks as for each epoch of a finished phase.
-
-    Args:
-        callbacks: The callbacks.
-        model: The classifier.
-        run: The record of the phase.
-    """
-    epochs = [
-        {name: values[epoch] for name, values in run.history.items()}
-        for epoch in range(run.num_epochs)
-    ]
-    called = keras.callbacks.CallbackList(
-        list(callbacks), model=model, epochs=len(epochs), steps=0, verbose=0
-    )
-    called.on_train_begin()
-    for number, metrics in enumerate(epochs):
-        called.on_epoch_begin(number)
-        called.on_epoch_end(number, metrics)
-    called.on_train_end(epochs[-1])

@@ -1,7 +1,10 @@
 """Check that an experiment's settings can be followed on a cluster."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path, PurePath, PurePosixPath
+
+import keras
 
 from tlkit._internal.optional import require
 from tlkit._internal.text import show
@@ -27,6 +30,17 @@ NAMES = {
     "phase": "recipe_options",
 }
 """The names of an experiment's settings, by those of the arguments in `tlkit.distributed`."""
+
+_CONTROLLING = (
+    keras.callbacks.BackupAndRestore,
+    keras.callbacks.EarlyStopping,
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.ReduceLROnPlateau,
+    keras.callbacks.SwapEMAWeights,
+    keras.callbacks.TerminateOnNaN,
+)
+"""The callbacks of Keras that control training or save the model."""
 
 _WITHOUT = {
     "augment": "each image is read once",
@@ -86,6 +100,27 @@ def find_recipe(experiment: Experiment) -> Recipe:
             except ConfigError as error:
                 raise error.rename_arguments(NAMES) from error
     return recipe
+
+
+def check_callbacks(experiment: Experiment, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Check that callbacks can be called after the epochs of a cluster.
+
+    Raises:
+        ConfigError: A callback of Keras controls training or saves the model.
+    """
+    if experiment.cluster is None:
+        return
+    recipe = find_recipe(experiment)
+    has_epochs = any(isinstance(phase, Phase) for phase in (recipe.head, recipe.fine_tune))
+    refused = [type(each).__name__ for each in callbacks if isinstance(each, _CONTROLLING)]
+    if has_epochs and refused:
+        raise ConfigError(
+            Argument("callbacks"),
+            " must not control training or save the model with ",
+            Argument("cluster"),
+            f", got {', '.join(refused)}: they are called after each phase, for all of its epochs. "
+            "Leave them out; those that log metrics can stay.",
+        )
 
 
 def name_features(phase: str) -> str:

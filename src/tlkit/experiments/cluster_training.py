@@ -31,7 +31,7 @@ from tlkit.experiments.recipe_checkpoint import RecipeCheckpoint
 from tlkit.experiments.result import ExperimentResult
 from tlkit.experiments.trained import Trained
 from tlkit.models.builder import accept_any_size
-from tlkit.training import head_solver, verification
+from tlkit.training import finished_epochs, head_solver, verification
 from tlkit.training.inputs import validate
 from tlkit.training.phase import SolvedHead, plan_freezing
 from tlkit.training.records import PhaseRun, Run, to_columns
@@ -113,8 +113,7 @@ def _train(
     if isinstance(training.recipe.head, SolvedHead):
         solved = _open_features(ray, training, model, cluster_settings.FEATURES)
         _show_counts(training, solved.survey)
-        head = replace(training.recipe.head, callbacks=tuple(callbacks))
-        runs.append(_solve(training, solved, head))
+        runs.append(_solve(training, solved, training.recipe.head, callbacks))
     if training.phases:
         if solved is not None:
             solved.shards.stop()
@@ -158,7 +157,9 @@ def _train_epochs(
         if not (is_checked or runs):
             _show_counts(training, _divide(training, features))
         run = cluster_epochs.train_phase(training, model, phase, features, name=name)
-        cluster_epochs.notify_callbacks(callbacks, model, run)
+        columns = zip(*run.history.values(), strict=True)
+        epochs = [dict(zip(run.history, values, strict=True)) for values in columns]
+        finished_epochs.notify(callbacks, model, epochs)
         runs.append(run)
     return runs
 
@@ -193,9 +194,7 @@ def _build(training: ClusterTraining) -> keras.Model:
             checkpoint=checkpoint,
             verbose=training.verbose,
         )
-    if isinstance(recipe.head, SolvedHead):
-        plan = plan_freezing(model, recipe.head)
-        head_solver.compile_head(model, plan, validate(sample, model))
+    head_solver.compile_head(model, plan_freezing(model, recipe.head), validate(sample, model))
     return model
 
 
@@ -230,14 +229,19 @@ def _show_counts(training: ClusterTraining, survey: Survey) -> None:
     training.on_message(f"{counts} images ({drawn})")
 
 
-def _solve(training: ClusterTraining, solved: ClusterHead, phase: SolvedHead) -> PhaseRun:
+def _solve(
+    training: ClusterTraining,
+    solved: ClusterHead,
+    phase: SolvedHead,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> PhaseRun:
     """Solve the head; return the record of the phase."""
     model = solved.model
     before = verification.hash_weights(model)
     waiting = show_waiting("solving the head", verbose=training.verbose)
     with training.stages.measure("head"), waiting:
         metrics = solved.solve(phase, seed=training.experiment.seed)
-    head_solver.notify_callbacks(model, phase, metrics)
+    finished_epochs.notify(callbacks, model, [metrics])
     plan = plan_freezing(model, phase)
     return PhaseRun(
         name="head",
