@@ -46,14 +46,22 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append(folder)
         return SimpleNamespace(seconds=5.0)
 
-    def train(*_: Any, name: str) -> Any:
-        found.append(name)
+    def train(_training: Any, _model: Any, phase: Any, _features: Any, *, name: str) -> Any:
+        found.append(f"{name} in steps of {phase.batch_size}")
         return SimpleNamespace(history={})
 
     monkeypatch.setattr(cluster_epochs, "extract_features", extract)
     monkeypatch.setattr(cluster_epochs, "train_phase", train)
     monkeypatch.setattr(cluster_training.finished_epochs, "notify", lambda *_: None)
     return found
+
+
+def test_a_step_has_as_many_images_as_the_phase_says(calls: list[str]) -> None:
+    training, lines = _prepare("best", held_out=0, batch_size=64)
+    none: Any = None
+    cluster_training._train_epochs(training, none, (), _survey(100, 9))
+    assert calls == ["features-fine_tune", "fine_tune in steps of 64"]
+    assert not lines
 
 
 def test_images_are_counted_before_anything_is_trained(
@@ -67,6 +75,11 @@ def test_images_are_counted_before_anything_is_trained(
     assert calls == ["features-head"]
     calls.clear()
     monkeypatch.setattr(cluster_training.drawn_split, "survey", lambda *_, **__: _survey(9, 3))
-    cluster_training._train_epochs(training, none, (), is_checked=False)
-    assert calls == ["features-head", "head", "features-fine_tune", "fine_tune"]
+    cluster_training._train_epochs(training, none, (), None)
+    assert calls == [
+        "features-head",
+        "head in steps of 9",  # of 9 training images
+        "features-fine_tune",
+        "fine_tune in steps of 9",
+    ]
     assert lines == ["train 9, validation 0, test 3 images (drawn from the content of each file)"]

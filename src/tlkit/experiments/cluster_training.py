@@ -117,7 +117,8 @@ def _train(
     if training.phases:
         if solved is not None:
             solved.shards.stop()
-        runs += _train_epochs(training, model, callbacks, is_checked=solved is not None)
+        survey = None if solved is None else solved.survey
+        runs += _train_epochs(training, model, callbacks, survey)
         solved = None
     if solved is None:
         solved = _open_features(ray, training, model, cluster_settings.TRAINED_FEATURES)
@@ -137,8 +138,7 @@ def _train_epochs(
     training: ClusterTraining,
     model: keras.Model,
     callbacks: Sequence[keras.callbacks.Callback],
-    *,
-    is_checked: bool,
+    survey: Survey | None,
 ) -> list[PhaseRun]:
     """Train the phases that last epochs.
 
@@ -146,16 +146,19 @@ def _train_epochs(
         training: The training.
         model: The classifier; its weights are changed.
         callbacks: Are called after each phase.
-        is_checked: Whether the images of each part were counted; otherwise this is done before the
-            first phase trains.
+        survey: The number of images in each part; if None, they are counted before the first phase
+            trains.
     """
     runs: list[PhaseRun] = []
     for name, phase in training.phases.items():
         features = cluster_epochs.extract_features(
             training, model, folder=cluster_settings.name_features(name), phase=phase
         )
-        if not (is_checked or runs):
-            _show_counts(training, _divide(training, features))
+        if survey is None:
+            survey = _divide(training, features)
+            _show_counts(training, survey)
+        count = survey.total("train")
+        phase = replace(phase, batch_size=min(phase.batch_size, count))  # as on one machine
         run = cluster_epochs.train_phase(training, model, phase, features, name=name)
         columns = zip(*run.history.values(), strict=True)
         epochs = [dict(zip(run.history, values, strict=True)) for values in columns]
