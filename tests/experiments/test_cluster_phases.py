@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tlkit.distributed.storage import Location
 from tlkit.errors import DataError
 from tlkit.experiments import Experiment, cluster_epochs, cluster_training, recipes
 from tlkit.experiments.stages import Stages
@@ -22,6 +23,8 @@ def _prepare(recipe: Any, **settings: Any) -> Any:
         phases={name: phase for name, phase in phases.items() if hasattr(phase, "epochs")},
         listed=SimpleNamespace(class_names=("a", "b"), folders=()),
         split=None,
+        folder=Location("/shared"),
+        own_folder=Location("/own"),
         stages=Stages(),
         on_message=lines.append,
     )
@@ -42,8 +45,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The calls that need a cluster, in their order; they do nothing."""
     found: list[str] = []
 
-    def extract(*_: Any, folder: str, **__: Any) -> Any:
-        found.append(folder)
+    def extract(*_: Any, out: Location, **__: Any) -> Any:
+        found.append(out.text)
         return SimpleNamespace(seconds=5.0)
 
     def train(_training: Any, _model: Any, phase: Any, _features: Any, *, name: str) -> Any:
@@ -60,7 +63,7 @@ def test_a_step_has_as_many_images_as_the_phase_says(calls: list[str]) -> None:
     training, lines = _prepare("best", held_out=0, batch_size=64)
     none: Any = None
     cluster_training._train_epochs(training, none, (), _survey(100, 9))
-    assert calls == ["features-fine_tune", "fine_tune in steps of 64"]
+    assert calls == ["/own/features-fine_tune", "fine_tune in steps of 64"]
     assert not lines
 
 
@@ -72,14 +75,14 @@ def test_images_are_counted_before_anything_is_trained(
     monkeypatch.setattr(cluster_training.drawn_split, "survey", lambda *_, **__: _survey(9, 0))
     with pytest.raises(DataError, match="and test images, got no test images in 'photos'"):
         cluster_training._train(none, training, none, ())
-    assert calls == ["features-head"]
+    assert calls == ["/own/features-head"]
     calls.clear()
     monkeypatch.setattr(cluster_training.drawn_split, "survey", lambda *_, **__: _survey(9, 3))
     cluster_training._train_epochs(training, none, (), None)
     assert calls == [
-        "features-head",
+        "/own/features-head",
         "head in steps of 9",  # of 9 training images
-        "features-fine_tune",
+        "/own/features-fine_tune",
         "fine_tune in steps of 9",
     ]
     assert lines == ["train 9, validation 0, test 3 images (drawn from the content of each file)"]

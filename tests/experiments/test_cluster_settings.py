@@ -99,7 +99,6 @@ def test_a_folder_of_features_needs_a_cluster() -> None:
         ("photos", "photos/work"),
         ("photos", "other/../photos"),
         ("work/features", "work"),
-        ("work/features-head", "work"),
         ("s3://bucket/photos", "s3://bucket/photos/work"),
     ],
 )

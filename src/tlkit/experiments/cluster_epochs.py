@@ -8,6 +8,7 @@ from tlkit.caching.progress import CacheProgress
 from tlkit.data import reading
 from tlkit.distributed import extract, fine_tuning, tail_checks, tail_group
 from tlkit.distributed.feature_set import FeatureSet
+from tlkit.distributed.storage import Location
 from tlkit.errors import TlkitError
 from tlkit.experiments import cluster_images
 from tlkit.experiments.cluster_preparation import ClusterTraining
@@ -36,14 +37,14 @@ def check_machines(ray: ModuleType, training: ClusterTraining) -> None:
 
 
 def extract_features(
-    training: ClusterTraining, model: keras.Model, *, folder: str, phase: Phase | None = None
+    training: ClusterTraining, model: keras.Model, *, out: Location, phase: Phase | None = None
 ) -> FeatureSet:
     """Run the frozen part on the cluster; refuse unreadable images unless they are skipped.
 
     Args:
         training: The training.
         model: The classifier.
-        folder: The name of the folder of the features.
+        out: The folder of the features.
         phase: The phase that reads them; by default the head reads them.
 
     Raises:
@@ -56,7 +57,7 @@ def extract_features(
             features = extract(
                 training.listed.place.text,
                 model,
-                out=training.folder.join(folder).text,
+                out=out.text,
                 phase=phase,
                 cluster=str(experiment.cluster),
                 folder=manifest.folder.text,
@@ -112,7 +113,7 @@ def train_phase(
                 phase,
                 features,
                 split=training.split,
-                checkpoint=training.folder.join(f"state-{name}").text,
+                checkpoint=training.own_folder.join(f"state-{name}").text,
                 cluster=str(training.experiment.cluster),
                 workers=None,
                 seed=training.experiment.seed + order,

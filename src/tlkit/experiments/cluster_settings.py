@@ -17,10 +17,13 @@ from tlkit.experiments.recipe_precision import set_precision
 from tlkit.training.phase import Phase
 
 FEATURES = "features"
-"""The name, in the cluster's folder, of the folder with the features that the head reads."""
+"""The name, in the cluster's folder, of the folder with the features that a solved head reads."""
+
+MANIFEST = "manifest"
+"""The name, in a run's part of the cluster's folder, of the folder with the list of images."""
 
 TRAINED_FEATURES = "features-trained"
-"""The name of the folder with those of the fine-tuned backbone."""
+"""The name there of the folder with the features of the fine-tuned backbone."""
 
 NAMES = {
     "checkpoint": "cluster_folder",
@@ -124,7 +127,7 @@ def check_callbacks(experiment: Experiment, callbacks: Sequence[keras.callbacks.
 
 
 def name_features(phase: str) -> str:
-    """Return the name of the folder with what a phase of several epochs reads."""
+    """Return the name of the folder with the features that a phase of several epochs reads."""
     return f"features-{phase}"
 
 
@@ -166,9 +169,7 @@ def _refuse_inside(experiment: Experiment) -> None:
     folder = experiment.cluster_folder
     if folder is None:
         return
-    names = (FEATURES, TRAINED_FEATURES, name_features("head"), name_features("fine_tune"))
-    images = _resolve(experiment.data)
-    if any((_resolve(folder) / name).is_relative_to(images) for name in names):
+    if (_resolve(folder) / FEATURES).is_relative_to(_resolve(experiment.data)):
         raise ConfigError(
             Argument("cluster_folder"),
             f" must be outside the images {experiment.data!r}, got {folder!r}: its files would be "

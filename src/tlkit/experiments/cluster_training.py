@@ -15,16 +15,17 @@ from tlkit.distributed import drawn_split
 from tlkit.distributed.drawn_split import Survey
 from tlkit.distributed.feature_set import FeatureSet
 from tlkit.distributed.head import start_shards
+from tlkit.distributed.storage import Location
 from tlkit.errors import Argument, DataError
 from tlkit.experiments import (
     backbone_choice,
     cluster_epochs,
     cluster_saving,
-    cluster_settings,
     run_state,
 )
 from tlkit.experiments.cluster_head import ClusterHead
 from tlkit.experiments.cluster_preparation import ClusterTraining, prepare
+from tlkit.experiments.cluster_settings import FEATURES, TRAINED_FEATURES, name_features
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.loading import image_size_of
 from tlkit.experiments.recipe_checkpoint import RecipeCheckpoint
@@ -111,7 +112,7 @@ def _train(
     runs: list[PhaseRun] = []
     solved: ClusterHead | None = None
     if isinstance(training.recipe.head, SolvedHead):
-        solved = _open_features(ray, training, model, cluster_settings.FEATURES)
+        solved = _open_features(ray, training, model, training.folder.join(FEATURES))
         _show_counts(training, solved.survey)
         runs.append(_solve(training, solved, training.recipe.head, callbacks))
     if training.phases:
@@ -121,7 +122,8 @@ def _train(
         runs += _train_epochs(training, model, callbacks, survey)
         solved = None
     if solved is None:
-        solved = _open_features(ray, training, model, cluster_settings.TRAINED_FEATURES)
+        out = training.own_folder.join(TRAINED_FEATURES)
+        solved = _open_features(ray, training, model, out)
     with training.stages.measure("detector"):
         solved.fit_detector(training.experiment.seed)
     trained = Trained(
@@ -151,9 +153,8 @@ def _train_epochs(
     """
     runs: list[PhaseRun] = []
     for name, phase in training.phases.items():
-        features = cluster_epochs.extract_features(
-            training, model, folder=cluster_settings.name_features(name), phase=phase
-        )
+        out = training.own_folder.join(name_features(name))
+        features = cluster_epochs.extract_features(training, model, out=out, phase=phase)
         if survey is None:
             survey = _divide(training, features)
             _show_counts(training, survey)
@@ -168,10 +169,10 @@ def _train_epochs(
 
 
 def _open_features(
-    ray: ModuleType, training: ClusterTraining, model: keras.Model, folder: str
+    ray: ModuleType, training: ClusterTraining, model: keras.Model, out: Location
 ) -> ClusterHead:
     """Compute the features that the head reads of all images, and divide the images."""
-    features = cluster_epochs.extract_features(training, model, folder=folder)
+    features = cluster_epochs.extract_features(training, model, out=out)
     survey = _divide(training, features)
     devices = clusters.plan_devices(ray.nodes(), None)
     names = training.listed.class_names
