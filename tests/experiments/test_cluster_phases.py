@@ -1,7 +1,7 @@
 """The order of the phases of a training on a cluster; no cluster is needed."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,6 +10,8 @@ from tlkit.distributed.storage import Location
 from tlkit.errors import DataError
 from tlkit.experiments import Experiment, cluster_epochs, cluster_training, recipes
 from tlkit.experiments.stages import Stages
+from tlkit.training.records import PhaseRun
+from tlkit.training.verification import Movement
 
 
 def _prepare(recipe: Any, **settings: Any) -> Any:
@@ -86,3 +88,15 @@ def test_images_are_counted_before_anything_is_trained(
         "fine_tune in steps of 9",
     ]
     assert lines == ["train 9, validation 0, test 3 images (drawn from the content of each file)"]
+
+
+def test_the_seconds_of_a_phase_include_its_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    training, _ = _prepare("few_images")
+    movement = Movement(moved=1, untouched=0)
+    run = PhaseRun(name="head", history={}, seconds=2.0, best_epoch=1, movement=movement)
+    monkeypatch.setattr(cluster_epochs.fine_tuning, "train", lambda *_, **__: run)
+    none, features = cast(Any, None), cast(Any, SimpleNamespace(seconds=5.0))
+    found = cluster_epochs.train_phase(
+        training, none, training.phases["head"], features, name="head"
+    )
+    assert found.seconds == 7.0

@@ -1,5 +1,6 @@
 """The features and the phases of a training on a cluster that need all of its devices."""
 
+from dataclasses import replace
 from types import ModuleType
 
 import keras
@@ -91,7 +92,7 @@ def train_phase(
     *,
     name: str,
 ) -> PhaseRun:
-    """Train a phase that lasts epochs.
+    """Train a phase that lasts epochs; its seconds include those of its features.
 
     Args:
         training: The training.
@@ -108,7 +109,7 @@ def train_phase(
     order = ("head", "fine_tune").index(name)
     try:
         with training.stages.measure(name):
-            return fine_tuning.train(
+            run = fine_tuning.train(
                 model,
                 phase,
                 features,
@@ -123,3 +124,4 @@ def train_phase(
             )
     except TlkitError as error:
         raise error.rename_arguments(NAMES) from error
+    return replace(run, seconds=features.seconds + run.seconds)

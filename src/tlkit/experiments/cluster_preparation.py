@@ -20,7 +20,7 @@ from tlkit.training.phase import Phase
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClusterTraining:
-    """What all steps of a training need.
+    """The settings and the images that all steps of a training use.
 
     Attributes:
         experiment: The settings.

@@ -171,7 +171,7 @@ def _train_epochs(
 def _open_features(
     ray: ModuleType, training: ClusterTraining, model: keras.Model, out: Location
 ) -> ClusterHead:
-    """Compute the features that the head reads of all images, and divide the images."""
+    """Compute the features of all images that the head reads, and divide the images."""
     features = cluster_epochs.extract_features(training, model, out=out)
     survey = _divide(training, features)
     devices = clusters.plan_devices(ray.nodes(), None)
@@ -239,7 +239,7 @@ def _solve(
     phase: SolvedHead,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> PhaseRun:
-    """Solve the head; return the record of the phase."""
+    """Solve the head; return the record, whose seconds include those of its features."""
     model = solved.model
     before = verification.hash_weights(model)
     waiting = show_waiting("solving the head", verbose=training.verbose)
