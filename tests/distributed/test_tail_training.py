@@ -13,7 +13,7 @@ from tlkit.distributed.cluster import Devices
 from tlkit.distributed.storage import Location
 from tlkit.distributed.tail_group import LostWorkerError, NoRoomError
 from tlkit.distributed.tail_training import TailTraining
-from tlkit.errors import Argument, ConfigError, TrainingError
+from tlkit.errors import ConfigError, TrainingError
 from tlkit.training import Phase
 
 DEVICES = Devices(workers=2, cpus=1, gpus=0)
@@ -114,16 +114,3 @@ def test_fewer_workers_go_on_if_there_is_less_room() -> None:
     assert tail_group.plan_remaining(_cluster(2, 1), 12, 4).workers == 3
     assert tail_group.plan_remaining(_cluster(1), 12, 4).workers == 1
     assert tail_group.plan_remaining(_cluster(4, 4), 12, 4).workers == 4
-
-
-def test_an_error_of_a_worker_keeps_the_arguments_that_its_message_names() -> None:
-    class RayError(Exception):
-        cause = ConfigError(Argument("checkpoint"), " can't be read.")
-
-    def get(_: object) -> None:
-        raise RayError
-
-    ray: Any = SimpleNamespace(get=get, exceptions=SimpleNamespace(RayError=RayError))
-    with pytest.raises(ConfigError, match="`checkpoint` can't be read") as caught:
-        tail_group._fetch(ray, None)
-    assert caught.value.argument == "checkpoint"
