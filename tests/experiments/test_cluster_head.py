@@ -3,10 +3,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import pytest
 from tests.samples import small_classifier
 
-from tlkit.experiments import cluster_head
 from tlkit.experiments.cluster_head import ClusterHead
 from tlkit.models.inspection import head_of
 
@@ -30,11 +28,3 @@ def test_a_sample_is_read_once_to_calibrate(small_backbone: keras.Model) -> None
     assert found.temperature > 1  # of a head that was not trained
     assert found.loss[1] < found.loss[0]
     assert taken == ["validation"]
-
-
-@pytest.mark.parametrize(("count", "expected"), [(5, 5), (50, 10)])
-def test_rows_are_drawn_if_there_are_too_many(count: int, expected: int) -> None:
-    rows = cluster_head._draw_rows(count, 10, seed=3)
-    assert len(np.unique(rows)) == expected
-    assert (np.diff(rows) > 0).all()
-    assert rows.max() < count

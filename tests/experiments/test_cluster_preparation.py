@@ -5,15 +5,17 @@ from pathlib import Path
 import pytest
 
 from tlkit.caching import Cache
+from tlkit.distributed.storage import Location
 from tlkit.experiments import Experiment, run_state
 from tlkit.experiments.cluster_preparation import ClusterTraining, prepare
 
 pytest.importorskip("pyarrow")
 
 
-def _prepare(data: Path, run: Path, shared: Path) -> ClusterTraining:
+def _prepare(data: Path, run: Path, shared: Path | None) -> ClusterTraining:
+    folder = None if shared is None else str(shared)
     experiment = Experiment(
-        str(data), weights="starter", image_size=32, cluster="local", cluster_folder=str(shared)
+        str(data), weights="starter", image_size=32, cluster="local", cluster_folder=folder
     )
     run.mkdir()
     claim = run_state.Claim(folder=run)
@@ -30,3 +32,11 @@ def test_runs_that_share_a_folder_have_a_list_of_images_each(
     manifest = one.listed.manifest
     assert sum(len(manifest.read(part).paths) for part in manifest.plan(50)) == 40
     assert one.folder == other.folder
+    assert one.own_folder != other.own_folder  # of states, and of features of trained layers
+
+
+def test_the_own_folder_of_a_run_is_its_place_without_another(
+    noise_photos: Path, tmp_path: Path
+) -> None:
+    training = _prepare(noise_photos, tmp_path / "run", None)
+    assert training.own_folder == training.folder == Location(str(tmp_path / "run"))

@@ -2,6 +2,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
 
 from tlkit.cli import app
@@ -32,6 +33,27 @@ def test_a_recipe_that_compares_candidates_is_refused(options: tuple[str, ...]) 
 )
 def test_other_recipes_are_accepted(recipe: Any, options: tuple[str, ...]) -> None:
     cluster_settings.check(Experiment("photos", recipe=recipe, recipe_options=options, **LOCAL))
+
+
+@pytest.mark.usefixtures("with_ray")
+def test_a_setting_of_a_phase_that_a_cluster_lacks_is_refused(tmp_path: Path) -> None:
+    options = ("batchnorm=reestimate",)
+    experiment = Experiment("photos", recipe="few_images", recipe_options=options, **LOCAL)
+    with pytest.raises(ConfigError, match="`recipe_options` must have batchnorm='frozen' or 'tra"):
+        run(experiment, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("with_ray")
+def test_callbacks_that_control_training_are_refused(tmp_path: Path) -> None:
+    callbacks = [keras.callbacks.CSVLogger("log"), keras.callbacks.EarlyStopping()]
+    experiment = Experiment("photos", recipe="few_images", **LOCAL)
+    with pytest.raises(ConfigError, match="`callbacks` must not control .*, got EarlyStopping: th"):
+        run(experiment, tmp_path / "run", callbacks=callbacks)
+    assert not (tmp_path / "run").exists()
+    cluster_settings.check_callbacks(experiment, callbacks[:1])
+    cluster_settings.check_callbacks(Experiment("photos", **LOCAL), callbacks)  # one epoch
+    cluster_settings.check_callbacks(Experiment("photos", recipe="few_images"), callbacks)
 
 
 @pytest.mark.usefixtures("with_ray")
@@ -77,7 +99,6 @@ def test_a_folder_of_features_needs_a_cluster() -> None:
         ("photos", "photos/work"),
         ("photos", "other/../photos"),
         ("work/features", "work"),
-        ("work/features-head", "work"),
         ("s3://bucket/photos", "s3://bucket/photos/work"),
     ],
 )

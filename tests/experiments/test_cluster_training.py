@@ -1,5 +1,7 @@
 """A training on a cluster of two cores is that of one machine, and goes on after a stop."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -228,18 +230,27 @@ class _Recorder(keras.callbacks.Callback):
         self.losses.append(logs["loss"])
 
 
+def _stop_at(start: str) -> Callable[[object], None]:
+    """Return a function that stops the run at a line that starts like this."""
+
+    def stop(line: object) -> None:
+        if str(line).startswith(start):
+            raise KeyboardInterrupt
+
+    return stop
+
+
 @pytest.mark.usefixtures("cluster")
-def test_a_head_is_trained_and_the_classifier_fine_tuned_and_goes_on_after_a_stop(
+def test_a_run_that_was_stopped_in_each_phase_ends_as_one_that_nothing_stopped(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("jax", reason="the extra 'jax' is not installed")
     settings: dict[str, Any] = {"recipe": "few_images", "recipe_options": ("epochs=2,2",)}
     experiment = Experiment(str(digits), cluster="local", validation=0.1, **SETTINGS, **settings)
-    save = cluster_saving.save
-    monkeypatch.setattr(cluster_saving, "save", _stop)
-    with pytest.raises(KeyboardInterrupt, match="Run the same again to go on"):
-        run(experiment, tmp_path / "run", cache=CACHE)
-    monkeypatch.setattr(cluster_saving, "save", save)
+    undisturbed = run(experiment, tmp_path / "undisturbed", cache=CACHE)
+    for line in ("head 2/2: ", "fine_tune 1/2: "):  # after the head, and within fine-tuning
+        with pytest.raises(KeyboardInterrupt, match="Run the same again to go on"):
+            run(experiment, tmp_path / "run", cache=CACHE, on_message=_stop_at(line))
     lines: list[str] = []
     recorder = _Recorder()
     found = run(
@@ -249,19 +260,53 @@ def test_a_head_is_trained_and_the_classifier_fine_tuned_and_goes_on_after_a_sto
         callbacks=[recorder],
         on_message=lambda line: lines.append(str(line)),
     )
-    assert not [line for line in lines if " 1/2: " in line]  # no epoch is trained again
+    trained = [line.partition(":")[0] for line in lines if "/2: " in line]
+    assert trained == ["fine_tune 2/2"]  # no epoch is trained again
     phases = found.trained.run.phases
     assert [(phase.name, phase.num_epochs) for phase in phases] == [("head", 2), ("fine_tune", 2)]
+    for phase, other in zip(phases, undisturbed.trained.run.phases, strict=True):
+        for name, values in other.history.items():
+            np.testing.assert_allclose(phase.history[name], values, rtol=1e-5)
+    pairs = zip(found.trained.model.weights, undisturbed.trained.model.weights, strict=True)
+    for weight, expected in pairs:
+        np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-6)
     assert recorder.losses == [*phases[0].history["loss"], *phases[1].history["loss"]]
     assert phases[1].history["loss"][-1] < phases[0].history["loss"][0]
     assert "val_accuracy" in phases[1].history
-    expected = tlkit.evaluate(found.trained.model, found.split.test)
-    assert found.evaluation.accuracy == pytest.approx(expected.accuracy, abs=0.02)
-    assert found.evaluation.loss == pytest.approx(expected.loss, rel=0.02)
+    evaluated = tlkit.evaluate(found.trained.model, found.split.test)
+    assert found.evaluation.accuracy == pytest.approx(evaluated.accuracy, abs=0.02)
+    assert found.evaluation.loss == pytest.approx(evaluated.loss, rel=0.02)
     assert ood_detector.from_arrays(probabilities_of(found.trained.model).stored) is not None
     assert "fine_tune" in (tmp_path / "run" / "metrics.json").read_text()
     assert verify_run(tmp_path / "run")
 
 
-def _stop(*arguments: Any, **settings: Any) -> None:
-    raise KeyboardInterrupt
+@pytest.mark.usefixtures("cluster")
+def test_fewer_images_than_in_a_step_are_trained_as_on_one_machine(
+    digits: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("jax", reason="the extra 'jax' is not installed")
+    for name in ("digit 0", "digit 1"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for file in sorted((digits / name).glob("0*.png"))[:9]:
+            (tmp_path / "photos" / name / file.name).write_bytes(file.read_bytes())
+    experiment = Experiment(
+        str(tmp_path / "photos"),
+        cluster="local",
+        recipe="few_images",
+        recipe_options=("epochs=2,2",),
+        **SETTINGS,
+    )
+    cache = replace(CACHE, dtype="float32")
+    found = run(experiment, tmp_path / "run", cache=cache).trained
+    source = load_images(experiment)
+    contents = to_numbers(scan.digest for scan in source.scans)
+    drawn = DrawnSplit(test=0.3, validation=0.0, seed=3).divide(contents)
+    train = source.take(np.flatnonzero(drawn == 0))
+    assert len(train) < 32  # in a step
+    recipe = recipes.get("few_images", epochs=(2, 2))
+    how: dict[str, Any] = {"image_size": (32, 32), "weights": "starter", "seed": 3}
+    expected = recipe.train(train, cache=cache, verbose=False, **how).run.phases
+    for phase, other in zip(found.run.phases, expected, strict=True):
+        for metric in ("loss", "accuracy"):
+            np.testing.assert_allclose(phase.history[metric], other.history[metric], rtol=1e-3)

@@ -242,3 +242,10 @@ def test_a_disk_that_fills_up_stops_the_training_and_what_was_done_is_kept(
     assert len(CheckpointFolder(small_disk / "run").load().values["finished"]) == 1
     for found, wanted in zip(fit(99, small_disk / "run"), expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_state_of_another_training_is_an_error_about_the_checkpoint() -> None:
+    with pytest.raises(ConfigError, match="seed 1, now 2. Choose another folder") as caught:
+        checkpoints.check_settings("folder", {"seed": "1"}, {"seed": "2"})
+    renamed = caught.value.rename_arguments({"checkpoint": "cluster_folder"})
+    assert str(renamed).startswith("`cluster_folder` must be of this training, got that of anothe")

@@ -84,3 +84,14 @@ def test_few_images_of_classes_of_one_image_have_finite_scores(count: int) -> No
 def test_too_few_images_are_refused() -> None:
     with pytest.raises(DataError, match="at least 20 images to tell which images are unlike"):
         ood_detector.fit(*_features(19))
+
+
+@pytest.mark.parametrize(("count", "expected"), [(5, 5), (50, 10)])
+def test_images_are_drawn_if_there_are_too_many(
+    count: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ood_detector, "MAX_IMAGES", 10)
+    rows = ood_detector.draw_images(count, np.random.default_rng(3))
+    assert len(np.unique(rows)) == expected
+    assert (np.diff(rows) > 0).all()
+    assert rows.max() < count

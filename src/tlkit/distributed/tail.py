@@ -60,6 +60,19 @@ def check(model: keras.Model, phase: Phase) -> Frozen:
             "`model` must be a classifier whose classes exclude each other to train on a cluster, "
             "got a multi-label one."
         )
+    check_phase(phase)
+    chosen = {id(layer) for layer in plan_freezing(model, phase).frozen}
+    numbered = enumerate(backbone_of(model).layers)
+    indices = tuple(index for index, layer in numbered if id(layer) in chosen)
+    return Frozen(indices=indices, batchnorm=phase.batchnorm)
+
+
+def check_phase(phase: Phase) -> None:
+    """Check that a cluster supports the settings of a phase.
+
+    Raises:
+        ConfigError: A setting is not supported.
+    """
     usual = Phase()
     for name, reason in _UNSUPPORTED.items():
         value = getattr(phase, name)
@@ -79,10 +92,6 @@ def check(model: keras.Model, phase: Phase) -> Frozen:
             raise ConfigError(
                 Argument("phase"), f" must have {name}={others} on a cluster, got {value!r}."
             )
-    chosen = {id(layer) for layer in plan_freezing(model, phase).frozen}
-    numbered = enumerate(backbone_of(model).layers)
-    indices = tuple(index for index, layer in numbered if id(layer) in chosen)
-    return Frozen(indices=indices, batchnorm=phase.batchnorm)
 
 
 def cut_tail(model: keras.Model, frozen: Frozen, sample: np.ndarray) -> Cut:

@@ -61,7 +61,7 @@ def _fetch(ray: ModuleType, reference: Any) -> Any:
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None)
         if isinstance(cause, TlkitError):
-            raise type(cause)(str(cause)) from error
+            raise type(cause)(*cause.args) from error
         raise LostWorkerError(clusters.explain_last_line(error)) from error
 
 

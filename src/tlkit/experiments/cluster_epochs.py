@@ -1,6 +1,6 @@
 """The features and the phases of a training on a cluster that need all of its devices."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from types import ModuleType
 
 import keras
@@ -9,10 +9,11 @@ from tlkit.caching.progress import CacheProgress
 from tlkit.data import reading
 from tlkit.distributed import extract, fine_tuning, tail_checks, tail_group
 from tlkit.distributed.feature_set import FeatureSet
+from tlkit.distributed.storage import Location
 from tlkit.errors import TlkitError
 from tlkit.experiments import cluster_images
 from tlkit.experiments.cluster_preparation import ClusterTraining
-from tlkit.experiments.cluster_settings import name_features
+from tlkit.experiments.cluster_settings import NAMES
 from tlkit.training.phase import Phase
 from tlkit.training.records import PhaseRun
 
@@ -37,14 +38,14 @@ def check_machines(ray: ModuleType, training: ClusterTraining) -> None:
 
 
 def extract_features(
-    training: ClusterTraining, model: keras.Model, *, folder: str, phase: Phase | None = None
+    training: ClusterTraining, model: keras.Model, *, out: Location, phase: Phase | None = None
 ) -> FeatureSet:
     """Run the frozen part on the cluster; refuse unreadable images unless they are skipped.
 
     Args:
         training: The training.
         model: The classifier.
-        folder: The name of the folder of the features.
+        out: The folder of the features.
         phase: The phase that reads them; by default the head reads them.
 
     Raises:
@@ -57,7 +58,7 @@ def extract_features(
             features = extract(
                 training.listed.place.text,
                 model,
-                out=training.folder.join(folder).text,
+                out=out.text,
                 phase=phase,
                 cluster=str(experiment.cluster),
                 folder=manifest.folder.text,
@@ -73,8 +74,7 @@ def extract_features(
                 on_message=training.on_message,
             )
     except TlkitError as error:
-        names = {"out": "cluster_folder", "manifest": "data", "folder": "data"}
-        raise error.rename_arguments(names) from error
+        raise error.rename_arguments(NAMES) from error
     finally:
         progress.close()
     training.on_message(str(features))
@@ -85,14 +85,20 @@ def extract_features(
 
 
 def train_phase(
-    training: ClusterTraining, model: keras.Model, phase: Phase, *, name: str
+    training: ClusterTraining,
+    model: keras.Model,
+    phase: Phase,
+    features: FeatureSet,
+    *,
+    name: str,
 ) -> PhaseRun:
-    """Train a phase that lasts epochs, on features of its own.
+    """Train a phase that lasts epochs; its seconds include those of its features.
 
     Args:
         training: The training.
         model: The classifier; its weights are changed.
         phase: The phase.
+        features: The features that its layers read.
         name: The name of the phase.
 
     Raises:
@@ -100,16 +106,15 @@ def train_phase(
             again.
         DataError: There are too few images.
     """
-    features = extract_features(training, model, folder=name_features(name), phase=phase)
     order = ("head", "fine_tune").index(name)
     try:
         with training.stages.measure(name):
-            return fine_tuning.train(
+            run = fine_tuning.train(
                 model,
                 phase,
                 features,
                 split=training.split,
-                checkpoint=training.folder.join(f"state-{name}").text,
+                checkpoint=training.own_folder.join(f"state-{name}").text,
                 cluster=str(training.experiment.cluster),
                 workers=None,
                 seed=training.experiment.seed + order,
@@ -118,29 +123,5 @@ def train_phase(
                 start="those of this run",
             )
     except TlkitError as error:
-        names = {"checkpoint": "cluster_folder", "phase": "recipe"}
-        raise error.rename_arguments(names) from error
-
-
-def notify_callbacks(
-    callbacks: Sequence[keras.callbacks.Callback], model: keras.Model, run: PhaseRun
-) -> None:
-    """Call callbacks as for each epoch of a finished phase.
-
-    Args:
-        callbacks: The callbacks.
-        model: The classifier.
-        run: The record of the phase.
-    """
-    epochs = [
-        {name: values[epoch] for name, values in run.history.items()}
-        for epoch in range(run.num_epochs)
-    ]
-    called = keras.callbacks.CallbackList(
-        list(callbacks), model=model, epochs=len(epochs), steps=0, verbose=0
-    )
-    called.on_train_begin()
-    for number, metrics in enumerate(epochs):
-        called.on_epoch_begin(number)
-        called.on_epoch_end(number, metrics)
-    called.on_train_end(epochs[-1])
+        raise error.rename_arguments(NAMES) from error
+    return replace(run, seconds=features.seconds + run.seconds)

@@ -27,7 +27,7 @@ class ClusterHead:
 
     Attributes:
         model: The classifier; its head is changed.
-        features: What its head reads.
+        features: The features that its head reads.
         shards: The processes that hold the features.
         survey: The number of images in each part, and samples of them.
     """
@@ -63,7 +63,7 @@ class ClusterHead:
         count = self.survey.total("train")
         if count < ood_detector.MIN_IMAGES:
             return
-        rows = _draw_rows(count, ood_detector.MAX_IMAGES, seed=seed)
+        rows = ood_detector.draw_images(count, np.random.default_rng(seed))
         detector = ood_detector.fit(*self._take("train", rows))
         probabilities_of(self.model).stored |= detector.to_arrays()
 
@@ -105,10 +105,3 @@ class ClusterHead:
         dense = head_of(self.model)
         kernel, bias = (keras.ops.convert_to_numpy(each) for each in (dense.kernel, dense.bias))
         return Linear(kernel=kernel, bias=bias, penalty=0.0)
-
-
-def _draw_rows(count: int, max_rows: int, *, seed: int) -> np.ndarray:
-    """Return the indices of some of the images, in order; all of them if they are not too many."""
-    if count <= max_rows:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, max_rows, replace=False))

@@ -20,7 +20,7 @@ from tlkit.training.phase import Phase
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClusterTraining:
-    """What all steps of a training need.
+    """The settings and the images that all steps of a training use.
 
     Attributes:
         experiment: The settings.
@@ -28,7 +28,8 @@ class ClusterTraining:
         listed: All images.
         split: The rule that draws the part of each image.
         sample: Some training images.
-        folder: The folder that all machines share, for features and states.
+        folder: The folder that all machines share, for features of the untrained classifier.
+        own_folder: The folder that all machines share, for the files of this run only.
         cache: The engine of the frozen part, and where the probe's features are stored.
         claim: The run's folder.
         on_message: A function of a line of text.
@@ -43,6 +44,7 @@ class ClusterTraining:
     split: DrawnSplit
     sample: ImageDataset
     folder: Location
+    own_folder: Location
     cache: Cache
     claim: run_state.Claim
     on_message: Callable[[object], None]
@@ -80,9 +82,10 @@ def prepare(
     """
     stages = Stages()
     folder = locate("cluster_folder", experiment.cluster_folder or claim.folder)
+    own_folder = _place_own(experiment, folder, claim)
     recipe = cluster_settings.find_recipe(experiment)
     with stages.measure("images"):
-        listed = cluster_images.list_images(experiment, _place_manifest(folder, claim))
+        listed = cluster_images.list_images(experiment, own_folder.join(cluster_settings.MANIFEST))
         on_message(str(listed))
         sample = cluster_images.read_training_sample(experiment, listed)
     claim.checkpoint.mkdir(exist_ok=True)  # from now on, there is something to continue
@@ -93,6 +96,7 @@ def prepare(
         split=listed.split,
         sample=sample,
         folder=folder,
+        own_folder=own_folder,
         cache=cache,
         claim=claim,
         on_message=on_message,
@@ -101,14 +105,16 @@ def prepare(
     )
 
 
-def _place_manifest(folder: Location, claim: run_state.Claim) -> Location:
-    """Return where the manifest of a folder is written: a place of this run's own.
+def _place_own(experiment: Experiment, folder: Location, claim: run_state.Claim) -> Location:
+    """Return the folder of this run's own files.
 
-    Runs can share a folder of the cluster, also at the same time and with other images.
+    Runs can share a folder of the cluster, also at the same time and with other settings.
     """
+    if experiment.cluster_folder is None:
+        return folder
     run = f"{platform.node()} {claim.folder.resolve()}"
     digest = hashlib.blake2b(run.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-    return folder.join(f"manifest-{digest}")
+    return folder.join(f"run-{digest}")
 
 
 def _limit_layers(recipe: Recipe, listed: ListedImages) -> Recipe:

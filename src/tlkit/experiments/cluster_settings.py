@@ -1,21 +1,49 @@
 """Check that an experiment's settings can be followed on a cluster."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path, PurePath, PurePosixPath
 
+import keras
+
 from tlkit._internal.optional import require
 from tlkit._internal.text import show
+from tlkit.distributed import tail
 from tlkit.errors import Argument, ConfigError
 from tlkit.experiments import recipes
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.recipe import Recipe
 from tlkit.experiments.recipe_precision import set_precision
+from tlkit.training.phase import Phase
 
 FEATURES = "features"
-"""The name, in the cluster's folder, of the folder with the features that the head reads."""
+"""The name, in the cluster's folder, of the folder with the features that a solved head reads."""
+
+MANIFEST = "manifest"
+"""The name, in a run's part of the cluster's folder, of the folder with the list of images."""
 
 TRAINED_FEATURES = "features-trained"
-"""The name of the folder with those of the fine-tuned backbone."""
+"""The name there of the folder with the features of the fine-tuned backbone."""
+
+NAMES = {
+    "checkpoint": "cluster_folder",
+    "folder": "data",
+    "manifest": "data",
+    "out": "cluster_folder",
+    "phase": "recipe_options",
+}
+"""The names of an experiment's settings, by those of the arguments in `tlkit.distributed`."""
+
+_CONTROLLING = (
+    keras.callbacks.BackupAndRestore,
+    keras.callbacks.EarlyStopping,
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.ReduceLROnPlateau,
+    keras.callbacks.SwapEMAWeights,
+    keras.callbacks.TerminateOnNaN,
+)
+"""The callbacks of Keras that control training or save the model."""
 
 _WITHOUT = {
     "augment": "each image is read once",
@@ -44,8 +72,8 @@ def find_recipe(experiment: Experiment) -> Recipe:
     """Return the recipe of an experiment, if a cluster can follow it.
 
     Raises:
-        ConfigError: The recipe compares fine-tuning with the head alone, or the precision is not
-            supported.
+        ConfigError: The recipe compares fine-tuning with the head alone; or the precision, or a
+            setting of a phase, is not supported.
     """
     recipe = recipes.for_experiment(experiment)
     if recipe.fine_tune is not None and recipe.held_out:
@@ -67,11 +95,39 @@ def find_recipe(experiment: Experiment) -> Recipe:
             Argument("cluster"),
             ", got 'float16': losses are not scaled there.",
         )
-    return set_precision(recipe, experiment.precision)
+    recipe = set_precision(recipe, experiment.precision)
+    for phase in (recipe.head, recipe.fine_tune):
+        if isinstance(phase, Phase):
+            try:
+                tail.check_phase(phase)
+            except ConfigError as error:
+                raise error.rename_arguments(NAMES) from error
+    return recipe
+
+
+def check_callbacks(experiment: Experiment, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Check that callbacks can be called after the epochs of a cluster.
+
+    Raises:
+        ConfigError: A callback of Keras controls training or saves the model.
+    """
+    if experiment.cluster is None:
+        return
+    recipe = find_recipe(experiment)
+    has_epochs = any(isinstance(phase, Phase) for phase in (recipe.head, recipe.fine_tune))
+    refused = [type(each).__name__ for each in callbacks if isinstance(each, _CONTROLLING)]
+    if has_epochs and refused:
+        raise ConfigError(
+            Argument("callbacks"),
+            " must not control training or save the model with ",
+            Argument("cluster"),
+            f", got {', '.join(refused)}: they are called after each phase, for all of its epochs. "
+            "Leave them out; those that log metrics can stay.",
+        )
 
 
 def name_features(phase: str) -> str:
-    """Return the name of the folder with what a phase of several epochs reads."""
+    """Return the name of the folder with the features that a phase of several epochs reads."""
     return f"features-{phase}"
 
 
@@ -113,9 +169,7 @@ def _refuse_inside(experiment: Experiment) -> None:
     folder = experiment.cluster_folder
     if folder is None:
         return
-    names = (FEATURES, TRAINED_FEATURES, name_features("head"), name_features("fine_tune"))
-    images = _resolve(experiment.data)
-    if any((_resolve(folder) / name).is_relative_to(images) for name in names):
+    if (_resolve(folder) / FEATURES).is_relative_to(_resolve(experiment.data)):
         raise ConfigError(
             Argument("cluster_folder"),
             f" must be outside the images {experiment.data!r}, got {folder!r}: its files would be "

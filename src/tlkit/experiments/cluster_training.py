@@ -15,23 +15,24 @@ from tlkit.distributed import drawn_split
 from tlkit.distributed.drawn_split import Survey
 from tlkit.distributed.feature_set import FeatureSet
 from tlkit.distributed.head import start_shards
+from tlkit.distributed.storage import Location
 from tlkit.errors import Argument, DataError
 from tlkit.experiments import (
     backbone_choice,
     cluster_epochs,
     cluster_saving,
-    cluster_settings,
     run_state,
 )
 from tlkit.experiments.cluster_head import ClusterHead
 from tlkit.experiments.cluster_preparation import ClusterTraining, prepare
+from tlkit.experiments.cluster_settings import FEATURES, TRAINED_FEATURES, name_features
 from tlkit.experiments.experiment import Experiment
 from tlkit.experiments.loading import image_size_of
 from tlkit.experiments.recipe_checkpoint import RecipeCheckpoint
 from tlkit.experiments.result import ExperimentResult
 from tlkit.experiments.trained import Trained
 from tlkit.models.builder import accept_any_size
-from tlkit.training import head_solver, verification
+from tlkit.training import finished_epochs, head_solver, verification
 from tlkit.training.inputs import validate
 from tlkit.training.phase import SolvedHead, plan_freezing
 from tlkit.training.records import PhaseRun, Run, to_columns
@@ -107,22 +108,22 @@ def _train(
     model: keras.Model,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> tuple[ClusterHead, Trained]:
-    """Solve or train the head, then fine-tune; return the features of the trained classifier."""
+    """Train all phases; return the features that the trained head reads, and the record."""
     runs: list[PhaseRun] = []
     solved: ClusterHead | None = None
     if isinstance(training.recipe.head, SolvedHead):
-        solved = _open_features(ray, training, model, cluster_settings.FEATURES)
-        head = replace(training.recipe.head, callbacks=tuple(callbacks))
-        runs.append(_solve(training, solved, head))
-    if training.phases and solved is not None:
-        solved.shards.stop()
+        solved = _open_features(ray, training, model, training.folder.join(FEATURES))
+        _show_counts(training, solved.survey)
+        runs.append(_solve(training, solved, training.recipe.head, callbacks))
+    if training.phases:
+        if solved is not None:
+            solved.shards.stop()
+        survey = None if solved is None else solved.survey
+        runs += _train_epochs(training, model, callbacks, survey)
         solved = None
-    for name, phase in training.phases.items():
-        run = cluster_epochs.train_phase(training, model, phase, name=name)
-        cluster_epochs.notify_callbacks(callbacks, model, run)
-        runs.append(run)
     if solved is None:
-        solved = _open_features(ray, training, model, cluster_settings.TRAINED_FEATURES)
+        out = training.own_folder.join(TRAINED_FEATURES)
+        solved = _open_features(ray, training, model, out)
     with training.stages.measure("detector"):
         solved.fit_detector(training.experiment.seed)
     trained = Trained(
@@ -135,11 +136,43 @@ def _train(
     return solved, trained
 
 
+def _train_epochs(
+    training: ClusterTraining,
+    model: keras.Model,
+    callbacks: Sequence[keras.callbacks.Callback],
+    survey: Survey | None,
+) -> list[PhaseRun]:
+    """Train the phases that last epochs.
+
+    Args:
+        training: The training.
+        model: The classifier; its weights are changed.
+        callbacks: Are called after each phase.
+        survey: The number of images in each part; if None, they are counted before the first phase
+            trains.
+    """
+    runs: list[PhaseRun] = []
+    for name, phase in training.phases.items():
+        out = training.own_folder.join(name_features(name))
+        features = cluster_epochs.extract_features(training, model, out=out, phase=phase)
+        if survey is None:
+            survey = _divide(training, features)
+            _show_counts(training, survey)
+        count = survey.total("train")
+        phase = replace(phase, batch_size=min(phase.batch_size, count))  # as on one machine
+        run = cluster_epochs.train_phase(training, model, phase, features, name=name)
+        columns = zip(*run.history.values(), strict=True)
+        epochs = [dict(zip(run.history, values, strict=True)) for values in columns]
+        finished_epochs.notify(callbacks, model, epochs)
+        runs.append(run)
+    return runs
+
+
 def _open_features(
-    ray: ModuleType, training: ClusterTraining, model: keras.Model, folder: str
+    ray: ModuleType, training: ClusterTraining, model: keras.Model, out: Location
 ) -> ClusterHead:
-    """Compute what the head reads of all images, and divide these."""
-    features = cluster_epochs.extract_features(training, model, folder=folder)
+    """Compute the features of all images that the head reads, and divide the images."""
+    features = cluster_epochs.extract_features(training, model, out=out)
     survey = _divide(training, features)
     devices = clusters.plan_devices(ray.nodes(), None)
     names = training.listed.class_names
@@ -165,9 +198,7 @@ def _build(training: ClusterTraining) -> keras.Model:
             checkpoint=checkpoint,
             verbose=training.verbose,
         )
-    if isinstance(recipe.head, SolvedHead):
-        plan = plan_freezing(model, recipe.head)
-        head_solver.compile_head(model, plan, validate(sample, model))
+    head_solver.compile_head(model, plan_freezing(model, recipe.head), validate(sample, model))
     return model
 
 
@@ -191,21 +222,30 @@ def _divide(training: ClusterTraining, features: FeatureSet) -> Survey:
             Argument("test"),
             ", or add images.",
         )
+    return survey
+
+
+def _show_counts(training: ClusterTraining, survey: Survey) -> None:
+    """Show the number of images in each part, and how the parts were made."""
     counts = ", ".join(f"{part} {counted.sum():,}" for part, counted in survey.counts.items())
     own = [part for _, part in training.listed.folders]
     drawn = f"{', '.join(own)} as given" if own else "drawn from the content of each file"
     training.on_message(f"{counts} images ({drawn})")
-    return survey
 
 
-def _solve(training: ClusterTraining, solved: ClusterHead, phase: SolvedHead) -> PhaseRun:
-    """Solve the head; return the record of the phase."""
+def _solve(
+    training: ClusterTraining,
+    solved: ClusterHead,
+    phase: SolvedHead,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> PhaseRun:
+    """Solve the head; return the record, whose seconds include those of its features."""
     model = solved.model
     before = verification.hash_weights(model)
     waiting = show_waiting("solving the head", verbose=training.verbose)
     with training.stages.measure("head"), waiting:
         metrics = solved.solve(phase, seed=training.experiment.seed)
-    head_solver.notify_callbacks(model, phase, metrics)
+    finished_epochs.notify(callbacks, model, [metrics])
     plan = plan_freezing(model, phase)
     return PhaseRun(
         name="head",

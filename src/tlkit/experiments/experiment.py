@@ -87,7 +87,7 @@ class Experiment:
         budget: Maximum minutes of training; unlimited by default.
         precision: What fine-tuning computes in; 16 bits are faster on GPUs made for them.
         cluster: Train on the Ray cluster of this address, or "local"; epochs need the extra jax.
-        cluster_folder: Folder of features that all its machines share; by default the run's folder.
+        cluster_folder: Folder of features and states that its machines share; by default the run's.
         seed: Random seed of the split and of training.
         title: Title of the report; by default "Classifying" and the name of the images.
         authors: Names of the authors, for the report, the paper and the model card.

@@ -71,7 +71,9 @@ def run(
         cache: How the frozen part is computed and its features are stored; by default they are
             stored for later experiments in a shared folder. None neither stores nor caches.
         callbacks: Keras callbacks, called after every epoch of every phase; a solved head has one
-            epoch. See `tlkit.training.trackers`.
+            epoch. On a cluster they are called after each phase, for all of its epochs; those of
+            Keras that control training or save the model are refused there if the recipe trains in
+            epochs. See `tlkit.training.trackers`.
         on_message: Is called with the plan before training, and with the results after it, for
             example `print`.
         resume: Whether to continue an unfinished run, which was killed or interrupted, from its
@@ -91,6 +93,7 @@ def run(
     for place in (*run_saving.list_places(experiment).values(), *experiment.add):
         _refuse_within(place, folder)
     cluster_settings.check(experiment)
+    cluster_settings.check_callbacks(experiment, callbacks)
     command = command or f"experiments.run({experiment}, {str(folder)!r})"
     with run_state.claim(folder, experiment.to_dict(), command=command, resume=resume) as claim:
         if claim.is_resumed:

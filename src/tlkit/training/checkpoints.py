@@ -13,7 +13,7 @@ from typing_extensions import override
 from tlkit._internal import files
 from tlkit._internal.keras_private import build_metrics, random_states, shared_generator
 from tlkit.caching.batching import skip_batches
-from tlkit.errors import ConfigError
+from tlkit.errors import Argument, ConfigError
 from tlkit.training.callback_state import State, from_plain, read_state
 from tlkit.training.checkpoint_files import CheckpointFolder, SavedState
 from tlkit.training.model_state import (
@@ -349,6 +349,7 @@ def check_settings(folder: str, saved: Mapping[str, str], wanted: Mapping[str, s
     ]
     if differing:
         raise ConfigError(
-            f"`checkpoint` must be of this training, got that of another one in '{folder}': "
-            f"{'; '.join(differing)}. Choose another folder, or delete this one to train anew."
+            Argument("checkpoint"),
+            f" must be of this training, got that of another one in '{folder}': "
+            f"{'; '.join(differing)}. Choose another folder, or delete this one to train anew.",
         )

@@ -23,7 +23,7 @@ from tlkit.errors import ConfigError, DataError
 from tlkit.models import flat_graph, freezing
 from tlkit.models.flat_graph import Part
 from tlkit.models.inspection import head_of, is_multi_label, probabilities_of
-from tlkit.training import feature_arrays, losses, ood_detector, solvers
+from tlkit.training import feature_arrays, finished_epochs, losses, ood_detector, solvers
 from tlkit.training.inputs import true_labels
 from tlkit.training.linear import Features, Linear
 from tlkit.training.phase import SolvedHead
@@ -95,24 +95,13 @@ def fit_head(
         held_out = measure(*read("validation_data", validation_data))
         metrics |= {f"val_{name}": value for name, value in held_out.items()}
     metrics["penalty"] = solution.penalty
-    notify_callbacks(model, phase, metrics)
+    finished_epochs.notify(phase.callbacks, model, [metrics])
     return (metrics,)
 
 
 def solver_of(model: keras.Model, phase: SolvedHead) -> solvers.Solver:
     """Return the solver that solves the head of a classifier in this phase."""
     return solvers.choose_solver(phase.solver, math.prod(head_of(model).kernel.shape))
-
-
-def notify_callbacks(model: keras.Model, phase: SolvedHead, metrics: dict[str, float]) -> None:
-    """Call the callbacks of a phase as for its only epoch, with the metrics of the solution."""
-    callbacks = keras.callbacks.CallbackList(
-        list(phase.callbacks), model=model, epochs=1, steps=0, verbose=0
-    )
-    callbacks.on_train_begin()
-    callbacks.on_epoch_begin(0)
-    callbacks.on_epoch_end(0, dict(metrics))
-    callbacks.on_train_end(dict(metrics))
 
 
 def _read_features(

@@ -144,10 +144,20 @@ def fit(features: Features, labels: np.ndarray, *, seed: int = 0) -> OODDetector
         return _fit(features, labels, random)
 
 
+def draw_images(count: int, random: np.random.Generator) -> np.ndarray:
+    """Return the indices of the images to fit to, in order: all of them, or a random sample.
+
+    Args:
+        count: The number of images.
+        random: The source of the sample.
+    """
+    if count <= MAX_IMAGES:
+        return np.arange(count)
+    return np.sort(random.choice(count, MAX_IMAGES, replace=False))
+
+
 def _fit(features: Features, labels: np.ndarray, random: np.random.Generator) -> OODDetector:
-    chosen = np.arange(len(labels))
-    if len(labels) > MAX_IMAGES:
-        chosen = np.sort(random.choice(len(labels), MAX_IMAGES, replace=False))
+    chosen = draw_images(len(labels), random)
     features, labels = np.asarray(features[chosen], "float32"), labels[chosen]
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     constant = deviation <= 1e-6 * max(float(deviation.max()), 1e-12)

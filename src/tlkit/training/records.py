@@ -23,7 +23,7 @@ class PhaseRun:
         history: The values of each metric, one per epoch, like Keras' `History.history`: the loss,
             the metrics, those on the validation data with the prefix `val_`, and the learning rate.
             A metric that an epoch lacks is NaN.
-        seconds: The time that the phase took, including validation.
+        seconds: The time that the phase took, including the frozen part and validation.
         best_epoch: The phase's epoch, from 1, whose weights the model has: the last epoch, or with
             `patience` the best. It is 0 if the phase diverged and the weights from before it were
             restored. Weights that your own callback restores are not considered.
