@@ -1,8 +1,8 @@
 """Check features, images and machines before a cluster trains the tail of a classifier."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -28,10 +28,25 @@ _ADVICE = "All machines must compute the same: install the same versions everywh
 _METRICS = ("loss", "accuracy")
 
 
-def check_features(
-    model: keras.Model, frozen: Frozen, features: FeatureSet
-) -> tuple[Cut, tuple[int, ...], str]:
-    """Return where the classifier is cut, with the shape and the dtype of an image.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TailFeatures:
+    """How the features of a phase were extracted.
+
+    Attributes:
+        cut: Where the classifier is cut.
+        image: The shape of an image.
+        image_dtype: The dtype of an image.
+        facts: All that features depend on besides the images, as values that JSON supports.
+    """
+
+    cut: Cut
+    image: tuple[int, ...]
+    image_dtype: str
+    facts: Mapping[str, Any]
+
+
+def check_features(model: keras.Model, frozen: Frozen, features: FeatureSet) -> TailFeatures:
+    """Return how features were extracted, if they are those that a phase reads.
 
     Raises:
         ConfigError: The features are not those that the trained layers read.
@@ -58,7 +73,7 @@ def check_features(
             f"'{features.folder}' must have labels that the classifier knows, "
             f"{show(list(class_names(model)))}, got {show(unknown[:10]) if unknown else 'none'}."
         )
-    return cut, tuple(shape), dtype
+    return TailFeatures(cut=cut, image=tuple(shape), image_dtype=dtype, facts=facts)
 
 
 def check_images(phase: Phase, survey: Survey) -> None:
