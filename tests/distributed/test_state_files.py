@@ -13,7 +13,7 @@ pytest.importorskip("pyarrow", reason="the extra 'ray' is not installed")
 def _write(folder: Location, epochs: int) -> None:
     for epoch in range(epochs + 1):
         arrays = {"weights": np.full(3, epoch, "float32")}
-        state_files.write(folder, epoch, {"epoch": epoch}, arrays, kept=(epoch - 1, 1))
+        state_files.write(folder, epoch, {"epoch": epoch}, arrays, keep_epochs=(epoch - 1, 1))
 
 
 @pytest.mark.parametrize("scheme", ["", "memory://bucket"])

@@ -76,7 +76,11 @@ def fine_tune(
         DataError: There are too few images, or files of features are missing.
         MissingExtraError: The extra `ray` is not installed.
         StoreError: The checkpoint can't be written, or is damaged.
-        TrainingError: The loss is not finite, or weights changed that must not.
+        TrainingError: Weights changed that must not, or layers did not change that must.
+
+    Warns:
+        UserWarning: The loss became infinite or NaN. Training ended, and the weights of the epoch
+            with the lowest loss were restored.
     """
     require("ray", extra="ray")
     if workers is not None:

@@ -24,7 +24,7 @@ def write(
     values: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
     *,
-    kept: Collection[int],
+    keep_epochs: Collection[int],
 ) -> None:
     """Write the state after an epoch atomically, and delete those of other epochs.
 
@@ -33,7 +33,7 @@ def write(
         epoch: The number of finished epochs.
         values: Values that JSON supports.
         arrays: Arrays by name.
-        kept: The epochs whose states stay besides this one.
+        keep_epochs: The epochs whose states stay besides this one.
 
     Raises:
         StoreError: The state can't be written.
@@ -41,7 +41,7 @@ def write(
     folder.make_folder()
     _locate(folder, epoch).write(to_bytes(values, arrays))
     for old in list_epochs(folder):
-        if old != epoch and old not in kept:
+        if old != epoch and old not in keep_epochs:
             _locate(folder, old).remove()
 
 

@@ -2,7 +2,7 @@
 
 import importlib
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
@@ -88,20 +88,20 @@ class TailWorker:
         sums = self._steps.evaluate(self._read("validation").batches(None))
         return {f"val_{name}": value for name, value in _to_metrics(sums).items()}
 
-    def save(self, epoch: int, values: Mapping[str, Any], kept: Sequence[int]) -> None:
+    def save(self, epoch: int, values: Mapping[str, Any], keep_epochs: Collection[int]) -> None:
         """Write the state after an epoch.
 
         Args:
             epoch: The number of finished epochs.
             values: Values that JSON supports.
-            kept: As for `state_files.write`.
+            keep_epochs: As for `state_files.write`.
 
         Raises:
             StoreError: It can't be written.
         """
         slots = number_arrays("optimizer", self._steps.optimizer.variables)
         arrays = {**get_model(self._model), **slots}
-        state_files.write(self._job.states, epoch, values, arrays, kept=kept)
+        state_files.write(self._job.states, epoch, values, arrays, keep_epochs=keep_epochs)
 
     @cached_property
     def _model(self) -> keras.Model:
