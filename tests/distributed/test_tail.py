@@ -1,11 +1,15 @@
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
 from tests.samples import small_classifier
 
 from tlkit import Phase, freezing
-from tlkit.distributed import tail
-from tlkit.errors import ConfigError
+from tlkit.distributed import FeatureSet, tail, tail_checks
+from tlkit.errors import ConfigError, StoreError
 
 
 def _build(**settings: object) -> keras.Model:
@@ -40,3 +44,22 @@ def test_what_crosses_the_cut(select: freezing.Select, shape: tuple[int, ...]) -
 def test_classifiers_of_several_labels_are_refused() -> None:
     with pytest.raises(ConfigError, match="whose classes exclude each other to train on a cluster"):
         tail.check(_build(multi_label=True), Phase())
+
+
+def _features(folder: str) -> FeatureSet:
+    values: Any = dict.fromkeys(each.name for each in fields(FeatureSet))
+    return FeatureSet(**{**values, "folder": folder})
+
+
+@pytest.mark.usefixtures("closed_bucket")
+def test_features_that_can_t_be_read_are_not_taken_for_others(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="the extra 'ray' is not installed")
+    model = _build()
+    frozen = tail.check(model, Phase())
+    with pytest.raises(StoreError, match="Can't read 'closed://bucket/_facts.json': Access denied"):
+        tail_checks.check_features(model, frozen, _features("closed://bucket"))
+    for content in (None, b"damaged", b"[]"):
+        if content is not None:
+            (tmp_path / "_facts.json").write_bytes(content)
+        with pytest.raises(ConfigError, match="`features` must be those that the layers"):
+            tail_checks.check_features(model, frozen, _features(str(tmp_path)))

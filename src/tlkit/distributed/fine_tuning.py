@@ -160,6 +160,9 @@ def train(
         training.open(model)
         readable = [("`features`", features.locations[0]), ("`checkpoint`", job.model)]
         tail_checks.check_machines(ray, devices, readable)
+        idle = tail_group.describe_idle(ray, phase.batch_size, devices.workers)
+        if idle and workers is None:
+            on_message(f"{name}: {idle}")
         shown = f"{survey.total('train'):,} images in steps of {phase.batch_size}"
         on_message(f"{name}: {devices} train {shown}; {extracted.cut.reason}")
         training.run(ray, devices)

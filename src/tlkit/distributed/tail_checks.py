@@ -17,9 +17,9 @@ from tlkit.distributed.cluster import Devices
 from tlkit.distributed.drawn_split import Survey
 from tlkit.distributed.extraction import FACTS
 from tlkit.distributed.feature_set import FeatureSet
-from tlkit.distributed.storage import Location
+from tlkit.distributed.storage import Location, explain
 from tlkit.distributed.tail import Frozen
-from tlkit.errors import Argument, ConfigError, DataError
+from tlkit.errors import Argument, ConfigError, DataError, StoreError
 from tlkit.models.inspection import class_names
 from tlkit.training.phase import Phase
 
@@ -51,11 +51,9 @@ def check_features(model: keras.Model, frozen: Frozen, features: FeatureSet) -> 
     Raises:
         ConfigError: The features are not those that the trained layers read.
         DataError: They have no labels, or labels that the classifier lacks.
+        StoreError: The folder of the features can't be read.
     """
-    try:
-        facts: dict[str, Any] = json.loads(Location(features.folder).join(FACTS).read())
-    except (OSError, ValueError):
-        facts = {}
+    facts = _read_facts(Location(features.folder).join(FACTS))
     cut = None
     if "cut" in facts:
         *shape, dtype = facts["image"]
@@ -74,6 +72,17 @@ def check_features(model: keras.Model, frozen: Frozen, features: FeatureSet) -> 
             f"{show(list(class_names(model)))}, got {show(unknown[:10]) if unknown else 'none'}."
         )
     return TailFeatures(cut=cut, image=tuple(shape), image_dtype=dtype, facts=facts)
+
+
+def _read_facts(file: Location) -> dict[str, Any]:
+    """Return the content of a JSON file; empty if it is damaged or missing."""
+    try:
+        found = json.loads(file.read()) if file.stat() else {}
+    except ValueError:
+        return {}
+    except OSError as error:
+        raise StoreError(f"Can't read '{file}': {explain(error)}.") from error
+    return found if isinstance(found, dict) else {}
 
 
 def check_images(phase: Phase, survey: Survey) -> None:
