@@ -20,6 +20,7 @@ from tlkit.distributed.tail_epochs import StoppingRule
 from tlkit.distributed.tail_group import LostWorkerError, NoRoomError
 from tlkit.distributed.tail_training import TailTraining
 from tlkit.errors import ConfigError
+from tlkit.models.inspection import probabilities_of
 from tlkit.training import Phase
 from tlkit.training.model_state import get_model
 
@@ -141,6 +142,19 @@ def test_the_best_weights_are_restored_after_a_divergence(best: int, tmp_path: P
     assert (run.best_epoch, run.diverged) == (best, epoch)
     for weight, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, other + (best > 0))
+
+
+def test_the_calibration_stays_until_training_is_finished(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="the extra 'ray' is not installed")
+    image = keras.Input((9, 9, 3))
+    model = small_classifier(keras.Model(image, keras.layers.Conv2D(4, 3)(image)))
+    probabilities_of(model).temperature = 2.0
+    folder = Location(str(tmp_path))
+    job: Any = SimpleNamespace(states=folder, model=folder.join("model.keras"))
+    training = TailTraining(job=job, settings={}, name="fine_tune", on_message=print)
+    training.open(model)
+    assert probabilities_of(model).temperature == 2
+    assert state_files.list_epochs(folder) == [0]
 
 
 def test_patience_keeps_the_best_state(train: Train) -> None:

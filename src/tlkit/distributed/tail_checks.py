@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tlkit._internal.text import join_first, show
+from tlkit._internal.variables import restore_model_on_exit
 from tlkit.caching.partition import Cut
 from tlkit.distributed import cluster as clusters
 from tlkit.distributed import environment, tail, tail_group
@@ -57,7 +58,8 @@ def check_features(model: keras.Model, frozen: Frozen, features: FeatureSet) -> 
     cut = None
     if "cut" in facts:
         *shape, dtype = facts["image"]
-        cut = tail.cut_tail(model, frozen, np.zeros((1, *shape), dtype))
+        with restore_model_on_exit(model):
+            cut = tail.cut_tail(model, frozen, np.zeros((1, *shape), dtype))
     if cut is None or facts["columns"] != tail.digest_columns(cut):
         raise ConfigError(
             Argument("features"),

@@ -11,6 +11,7 @@ import keras
 
 import tlkit
 from tlkit._internal.temporaries import temporary_folder
+from tlkit.caching.plan import set_trainable
 from tlkit.distributed import state_files, tail_group
 from tlkit.distributed.cluster import Devices
 from tlkit.distributed.tail_epochs import StoppingRule, find_divergence
@@ -28,11 +29,11 @@ _MAX_LOSSES = 3  # of workers, in a row without a finished epoch
 
 @dataclass(kw_only=True, eq=False)
 class TailTraining:
-    """A training, and how far it is.
+    """A training and its finished epochs.
 
     Attributes:
         job: The settings of the workers.
-        settings: What identifies the training.
+        settings: The settings that identify the training, by name.
         name: The name of the phase.
         on_message: A function of one line of text.
         history: The metrics of each finished epoch.
@@ -62,7 +63,6 @@ class TailTraining:
             self.seconds = float(state.values["seconds"])
             return
         folder.make_folder()
-        reset_calibration(model)
         with temporary_folder() as own:
             self.job.model.write(tlkit.save(model, own / self.job.model.name).read_bytes())
         state_files.write(folder, 0, self._values(()), {}, keep_epochs=())
@@ -136,6 +136,7 @@ class TailTraining:
             loss = self.history[diverged - 1]["loss"]
             warn_of_divergence(self.name, diverged, loss=loss, best_epoch=best)
         plan = self.job.frozen.plan(model)
+        set_trainable(model, plan)
         return PhaseRun(
             name=self.name,
             history=to_columns(self.history),
