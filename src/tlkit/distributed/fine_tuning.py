@@ -26,7 +26,7 @@ from tlkit.training.records import PhaseRun
 _MODEL = "model.keras"
 
 
-# Each worker reads its share of the features once, and then all make the same steps (`lanes.py`,
+# Each worker first reads its share of the features, and then all make the same steps (`lanes.py`,
 # `tail_steps.py`). This process only calls one epoch after the other. The first worker writes the
 # state after each epoch to a folder that all machines share. If a worker is lost, the others can't
 # go on, since each step needs all of them: all are ended, and a new group starts from the last
@@ -49,7 +49,7 @@ def fine_tune(
     Every worker computes an equal share of each step, on JAX, whatever Keras' backend is here.
     The batches depend on the seed, and not on the number of workers, so that losses and weights are
     those of one worker, except for rounding. If a worker dies, training goes on from the last
-    finished epoch; if this process dies, the same call does.
+    finished epoch. If this process dies, call it again to continue.
 
     Args:
         model: The classifier; its weights are changed.
@@ -75,7 +75,8 @@ def fine_tune(
             died several times without finishing an epoch.
         DataError: There are too few images, or files of features are missing.
         MissingExtraError: The extra `ray` is not installed.
-        StoreError: The checkpoint can't be written, or is damaged.
+        StoreError: The checkpoint can't be read or written, or is damaged; or the features can't
+            be read.
         TrainingError: Weights changed that must not, or layers did not change that must.
 
     Warns:
