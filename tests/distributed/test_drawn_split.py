@@ -114,3 +114,23 @@ def test_features_without_digests_of_the_content_are_refused(tmp_path: Path) -> 
     assert feature_files.read(features.locations[0]) is None  # it is written again
     with pytest.raises(DataError, match="features of an earlier version"):
         survey(features, SPLIT, max_sample=10)
+
+
+def test_a_survey_tells_other_images_classes_and_parts_apart(tmp_path: Path) -> None:
+    features, _ = _write(tmp_path)
+    seen = [survey(features, SPLIT, max_sample=1).digest]
+    assert survey(features, SPLIT, max_sample=9).digest == seen[0]
+    for test in (0.3, 0.25):
+        split = DrawnSplit(test=test, validation=0.15, seed=4)
+        seen.append(survey(features, split, max_sample=1).digest)
+    assert seen[2] == seen[0]
+    file = Location(str(tmp_path / features.files[1]))
+    rows = feature_files.read(file)
+    assert rows is not None
+    rows.digests[3] += np.uint64(1)
+    feature_files.write(file, rows)
+    seen.append(survey(features, SPLIT, max_sample=1).digest)
+    rows.labels[3] = {"cat": "dog", "dog": "cat"}[str(rows.labels[3])]
+    feature_files.write(file, rows)
+    seen.append(survey(features, SPLIT, max_sample=1).digest)
+    assert len(set(seen)) == 4

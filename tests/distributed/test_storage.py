@@ -55,3 +55,13 @@ def test_a_bucket_that_denies_writing_is_named() -> None:
     file = locate("out", "closed://bucket/features/1.parquet")
     with pytest.raises(StoreError, match="Can't write 'closed://bucket/.*': Access denied"):
         file.write(b"content")
+
+
+def test_only_a_file_can_be_removed(tmp_path: Path) -> None:
+    file = Location(str(tmp_path / "a"))
+    file.write(b"a")
+    file.remove()
+    assert file.stat() is None
+    file.remove()  # another process may have been faster
+    with pytest.raises(StoreError, match="Can't delete"):
+        Location(str(tmp_path)).remove()

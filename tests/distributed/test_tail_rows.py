@@ -61,16 +61,19 @@ def job(tmp_path: Path) -> tuple[TailJob, np.ndarray, np.ndarray, np.ndarray]:
     return made, features, labels, drawn
 
 
-def _read(job: TailJob, part: str, rank: int, **settings: Any) -> TailRows:
-    count = int(job.counts[part].sum())
-    lanes = Lanes(count=count, batch_size=15, workers=3, rank=rank)
-    return tail_rows.read(job, part, lanes, shapes=SHAPES, **{"max_bytes": 10**9, **settings})
+def _find_lanes(job: TailJob, part: str, rank: int) -> Lanes:
+    return Lanes(count=int(job.counts[part].sum()), batch_size=15, workers=3, rank=rank)
+
+
+def _read(job: TailJob, part: str, rank: int, max_part_bytes: int = 10**9) -> TailRows:
+    lanes = {part: _find_lanes(job, part, rank)}
+    return tail_rows.read(job, lanes, shapes=SHAPES, max_part_bytes=max_part_bytes)[part]
 
 
 @pytest.mark.parametrize("max_bytes", [10**9, 0])
 def test_workers_share_the_training_images(max_bytes: int, job: Any) -> None:
     made, features, labels, drawn = job
-    shares = [_read(made, "train", rank, max_bytes=max_bytes) for rank in range(3)]
+    shares = [_read(made, "train", rank, max_bytes) for rank in range(3)]
     assert len({len(share.labels) for share in shares}) > 1  # unequal shares
     assert isinstance(shares[0].features, np.memmap) is (max_bytes == 0)
     found = np.concatenate([share.features for share in shares])
@@ -98,3 +101,19 @@ def test_files_that_have_changed_are_refused(job: Any) -> None:
     counts = {"train": made.counts["train"] + 1}
     with pytest.raises(DataError, match="has changed since the training started"):
         _read(TailJob(**{**vars(made), "counts": counts}), "train", 0)
+
+
+def test_each_file_is_read_once_for_both_parts(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, *_ = job
+    files: list[str] = []
+    read = tail_rows.read_file
+    monkeypatch.setattr(
+        tail_rows, "read_file", lambda file: [files.append(file.name), read(file)][1]
+    )
+    lanes = {part: _find_lanes(made, part, 0) for part in ("train", "validation")}
+    found = tail_rows.read(made, lanes, shapes=SHAPES, max_part_bytes=10**9)
+    assert files == ["0.parquet"]
+    for part, rows in found.items():
+        alone = _read(made, part, 0)
+        np.testing.assert_array_equal(rows.features, alone.features)
+        np.testing.assert_array_equal(rows.labels, alone.labels)

@@ -1,5 +1,7 @@
 """Draw the part of an image from its content, so that no machine needs a list of all images."""
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -110,11 +112,13 @@ class Survey:
         counts: By part, the number of images in each file of features.
         class_counts: By part, the number of images of each class.
         samples: By part, the images with the smallest ranks.
+        digest: A digest of all images as they were decoded, with their classes and parts.
     """
 
     counts: Mapping[str, np.ndarray]
     class_counts: Mapping[str, Mapping[str, int]]
     samples: Mapping[str, Sample]
+    digest: str
 
     def total(self, part: str) -> int:
         """Return the number of images in a part."""
@@ -137,9 +141,12 @@ def survey(features: FeatureSet, split: DrawnSplit, *, max_sample: int) -> Surve
     counts: dict[str, list[int]] = {part: [] for part in PARTS}
     classes = {part: dict.fromkeys(names, 0) for part in PARTS}
     samples = {part: [_EMPTY] for part in PARTS}
+    digest = hashlib.sha256()
     for images in _describe_all(features):
         contents = require_contents(images, features.folder)
         drawn = split.divide(contents, images.paths)
+        digest.update(json.dumps([images.labels, drawn.tolist()]).encode())
+        digest.update(images.digests.tobytes())
         for number, part in enumerate(PARTS):
             mine = np.flatnonzero(drawn == number)
             labels = [str(images.labels[row]) for row in mine]
@@ -157,6 +164,7 @@ def survey(features: FeatureSet, split: DrawnSplit, *, max_sample: int) -> Surve
         counts={part: np.array(found, "int64") for part, found in counts.items()},
         class_counts=classes,
         samples={part: found for part, [found] in samples.items()},
+        digest=digest.hexdigest(),
     )
 
 

@@ -1,9 +1,7 @@
 """Train the tail of a classifier on the devices of a cluster, which compute each step together."""
 
-import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +12,21 @@ from tlkit._internal import arguments
 from tlkit._internal.optional import require
 from tlkit._internal.signatures import check_arguments
 from tlkit.distributed import cluster as clusters
-from tlkit.distributed import drawn_split, tail, tail_checks, tail_group
+from tlkit.distributed import drawn_split, tail, tail_checks, tail_group, tail_identity
 from tlkit.distributed.drawn_split import DrawnSplit
 from tlkit.distributed.feature_set import FeatureSet, open_features
 from tlkit.distributed.storage import locate
 from tlkit.distributed.tail_rows import TailJob
 from tlkit.distributed.tail_training import TailTraining
 from tlkit.models.inspection import class_names
-from tlkit.training import class_weights, identity
+from tlkit.training import class_weights
 from tlkit.training.phase import Phase
 from tlkit.training.records import PhaseRun
 
 _MODEL = "model.keras"
-_DIGITS = 12  # of a digest, for a readable message
 
 
-# Each worker reads its share of the features once, and then all make the same steps (`lanes.py`,
+# Each worker first reads its share of the features, and then all make the same steps (`lanes.py`,
 # `tail_steps.py`). This process only calls one epoch after the other. The first worker writes the
 # state after each epoch to a folder that all machines share. If a worker is lost, the others can't
 # go on, since each step needs all of them: all are ended, and a new group starts from the last
@@ -52,7 +49,7 @@ def fine_tune(
     Every worker computes an equal share of each step, on JAX, whatever Keras' backend is here.
     The batches depend on the seed, and not on the number of workers, so that losses and weights are
     those of one worker, except for rounding. If a worker dies, training goes on from the last
-    finished epoch; if this process dies, the same call does.
+    finished epoch. If this process dies, call it again to continue.
 
     Args:
         model: The classifier; its weights are changed.
@@ -78,8 +75,13 @@ def fine_tune(
             died several times without finishing an epoch.
         DataError: There are too few images, or files of features are missing.
         MissingExtraError: The extra `ray` is not installed.
-        StoreError: The checkpoint can't be written, or is damaged.
-        TrainingError: The loss is not finite, or weights changed that must not.
+        StoreError: The checkpoint can't be read or written, or is damaged; or the features can't
+            be read.
+        TrainingError: Weights changed that must not, or layers did not change that must.
+
+    Warns:
+        UserWarning: The loss became infinite or NaN. Training ended, and the weights of the epoch
+            with the lowest loss were restored.
     """
     require("ray", extra="ray")
     if workers is not None:
@@ -129,7 +131,7 @@ def train(
             with other rounding; by default their digest.
     """
     frozen = tail.check(model, phase)
-    cut, image, dtype = tail_checks.check_features(model, frozen, features)
+    extracted = tail_checks.check_features(model, frozen, features)
     survey = drawn_split.survey(features, split, max_sample=1)
     tail_checks.check_images(phase, survey)
     folder = locate("checkpoint", checkpoint)
@@ -141,8 +143,8 @@ def train(
         split=split,
         names=class_names(model),
         frozen=frozen,
-        image=image,
-        image_dtype=dtype,
+        image=extracted.image,
+        image_dtype=extracted.image_dtype,
         num_features=features.num_features,
         dtype=features.dtype,
         phase=replace(phase, freeze=frozen),
@@ -150,8 +152,8 @@ def train(
         seed=seed,
     )
     settings = {
-        "weights at the start": start or _digest_weights(model),
-        **_describe(job, tail.digest_columns(cut)),
+        "weights at the start": start or tail_identity.digest_weights(model),
+        **tail_identity.describe(job, facts=extracted.facts, images=survey.digest),
     }
     with clusters.connect(cluster) as ray:
         devices = tail_group.plan_devices(ray, phase.batch_size, workers)
@@ -159,8 +161,11 @@ def train(
         training.open(model)
         readable = [("`features`", features.locations[0]), ("`checkpoint`", job.model)]
         tail_checks.check_machines(ray, devices, readable)
+        idle = tail_group.describe_idle(ray, phase.batch_size, devices.workers)
+        if idle and workers is None:
+            on_message(f"{name}: {idle}")
         shown = f"{survey.total('train'):,} images in steps of {phase.batch_size}"
-        on_message(f"{name}: {devices} train {shown}; {cut.reason}")
+        on_message(f"{name}: {devices} train {shown}; {extracted.cut.reason}")
         training.run(ray, devices)
     return training.finish(model)
 
@@ -172,44 +177,3 @@ def _weigh_classes(phase: Phase, names: tuple[str, ...], counts: Any) -> np.ndar
         given = class_weights.balance([counts.get(name, 0) for name in names])
     expanded = class_weights.expand(given, len(names)) or {}
     return np.array([expanded.get(index, 1.0) for index in range(len(names))], "float32")
-
-
-def _digest_weights(model: keras.Model) -> str:
-    found = hashlib.sha256()
-    for weight in model.weights:
-        found.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
-    return found.hexdigest()[:_DIGITS]
-
-
-def _shorten(indices: tuple[int, ...]) -> str:
-    """Return indices as text, with consecutive ones as a range.
-
-    Examples:
-        >>> _shorten((0, 1, 2, 5))
-        '0 to 2, 5'
-    """
-    parts: list[list[int]] = []
-    for index in indices:
-        if parts and index == parts[-1][-1] + 1:
-            parts[-1].append(index)
-        else:
-            parts.append([index])
-    shown = (f"{part[0]} to {part[-1]}" if len(part) > 1 else f"{part[0]}" for part in parts)
-    return ", ".join(shown)
-
-
-def _describe(job: TailJob, columns: list[str]) -> dict[str, str]:
-    """Return the settings that identify a training by name, each as a short text."""
-    files = json.dumps([columns, [file.name for file in job.files]]).encode()
-    count = {part: int(counts.sum()) for part, counts in job.counts.items()}
-    described = {
-        field.name: identity.describe_value(getattr(job.phase, field.name))
-        for field in fields(Phase)
-    }
-    return {
-        "keras": keras.__version__,
-        "features": f"{hashlib.sha256(files).hexdigest()[:_DIGITS]} of {count} images",
-        "seed": str(job.seed),
-        **{f"phase.{field}": value for field, value in described.items()},
-        "phase.freeze": f"layers {_shorten(job.frozen.indices)}",
-    }

@@ -27,8 +27,8 @@ class Lanes:
         >>> lanes = Lanes(count=10, batch_size=4, workers=2, rank=1)
         >>> lanes.steps, lanes.rows
         (3, (5, 10))
-        >>> rows, counted = lanes.take(None)
-        >>> rows.tolist(), counted.tolist()
+        >>> rows, mask = lanes.take(None)
+        >>> rows.tolist(), mask.tolist()
         ([[0, 2], [1, 3], [0, 4]], [[True, True], [True, True], [False, True]])
     """
 
@@ -64,7 +64,7 @@ class Lanes:
         """
         starts = self._starts
         rows = np.zeros((self.steps, len(starts) - 1), "int64")
-        counted = np.zeros(rows.shape, bool)
+        mask = np.zeros(rows.shape, bool)
         for number, (start, stop) in enumerate(itertools.pairwise(starts)):
             order = np.arange(start, stop) - starts[0]
             if seed is not None:
@@ -72,5 +72,5 @@ class Lanes:
                 np.random.default_rng([*seed, lane]).shuffle(order)
             rows[: len(order), number] = order
             rows[len(order) :, number] = order[:1] if len(order) else 0
-            counted[: len(order), number] = True
-        return rows, counted
+            mask[: len(order), number] = True
+        return rows, mask

@@ -179,13 +179,18 @@ class Location:
             raise StoreError(f"Can't make the folder '{self}': {explain(error)}.") from error
 
     def remove(self) -> None:
-        """Delete a file.
+        """Delete a file, if there is one.
 
         Raises:
-            OSError: It can't be deleted.
+            StoreError: It can't be deleted.
         """
         filesystem, path = self._opened
-        filesystem.delete_file(path)
+        try:
+            filesystem.delete_file(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreError(f"Can't delete '{self}': {explain(error)}.") from error
 
 
 def locate(argument: str, value: str | Path) -> Location:

@@ -1,8 +1,8 @@
 """Check features, images and machines before a cluster trains the tail of a classifier."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tlkit._internal.text import join_first, show
+from tlkit._internal.variables import restore_model_on_exit
 from tlkit.caching.partition import Cut
 from tlkit.distributed import cluster as clusters
 from tlkit.distributed import environment, tail, tail_group
@@ -17,9 +18,9 @@ from tlkit.distributed.cluster import Devices
 from tlkit.distributed.drawn_split import Survey
 from tlkit.distributed.extraction import FACTS
 from tlkit.distributed.feature_set import FeatureSet
-from tlkit.distributed.storage import Location
+from tlkit.distributed.storage import Location, explain
 from tlkit.distributed.tail import Frozen
-from tlkit.errors import Argument, ConfigError, DataError
+from tlkit.errors import Argument, ConfigError, DataError, StoreError
 from tlkit.models.inspection import class_names
 from tlkit.training.phase import Phase
 
@@ -28,23 +29,37 @@ _ADVICE = "All machines must compute the same: install the same versions everywh
 _METRICS = ("loss", "accuracy")
 
 
-def check_features(
-    model: keras.Model, frozen: Frozen, features: FeatureSet
-) -> tuple[Cut, tuple[int, ...], str]:
-    """Return where the classifier is cut, with the shape and the dtype of an image.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TailFeatures:
+    """How the features of a phase were extracted.
+
+    Attributes:
+        cut: Where the classifier is cut.
+        image: The shape of an image.
+        image_dtype: The dtype of an image.
+        facts: All that features depend on besides the images, as values that JSON supports.
+    """
+
+    cut: Cut
+    image: tuple[int, ...]
+    image_dtype: str
+    facts: Mapping[str, Any]
+
+
+def check_features(model: keras.Model, frozen: Frozen, features: FeatureSet) -> TailFeatures:
+    """Return how features were extracted, if they are those that a phase reads.
 
     Raises:
         ConfigError: The features are not those that the trained layers read.
         DataError: They have no labels, or labels that the classifier lacks.
+        StoreError: The folder of the features can't be read.
     """
-    try:
-        facts: dict[str, Any] = json.loads(Location(features.folder).join(FACTS).read())
-    except (OSError, ValueError):
-        facts = {}
+    facts = _read_facts(Location(features.folder).join(FACTS))
     cut = None
     if "cut" in facts:
         *shape, dtype = facts["image"]
-        cut = tail.cut_tail(model, frozen, np.zeros((1, *shape), dtype))
+        with restore_model_on_exit(model):
+            cut = tail.cut_tail(model, frozen, np.zeros((1, *shape), dtype))
     if cut is None or facts["columns"] != tail.digest_columns(cut):
         raise ConfigError(
             Argument("features"),
@@ -58,7 +73,18 @@ def check_features(
             f"'{features.folder}' must have labels that the classifier knows, "
             f"{show(list(class_names(model)))}, got {show(unknown[:10]) if unknown else 'none'}."
         )
-    return cut, tuple(shape), dtype
+    return TailFeatures(cut=cut, image=tuple(shape), image_dtype=dtype, facts=facts)
+
+
+def _read_facts(file: Location) -> dict[str, Any]:
+    """Return the content of a JSON file; empty if it is damaged or missing."""
+    try:
+        found = json.loads(file.read()) if file.stat() else {}
+    except ValueError:
+        return {}
+    except OSError as error:
+        raise StoreError(f"Can't read '{file}': {explain(error)}.") from error
+    return found if isinstance(found, dict) else {}
 
 
 def check_images(phase: Phase, survey: Survey) -> None:

@@ -14,6 +14,10 @@ from tlkit.distributed.tail_worker import TailWorker
 from tlkit.errors import Argument, ConfigError, TlkitError
 
 _SECONDS_TO_PLACE = 120
+_SECONDS_TO_RETURN = 7 * 24 * 3600  # an epoch may take days
+_SECONDS_AFTER_FIRST = 6 * 3600  # all make the same steps, but may read from disks of other speed
+_JAX_ERRORS = ("JaxRuntimeError", "XlaRuntimeError")
+_LASTING = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "UNIMPLEMENTED")  # not of a connection
 
 
 class LostWorkerError(Exception):
@@ -40,14 +44,18 @@ class TailGroup:
         """Call a method of all workers, and return the result of the first one.
 
         Raises:
-            LostWorkerError: A worker was lost.
+            LostWorkerError: A worker was lost, or did not finish.
             TlkitError: A worker raised it.
         """
         asked = [getattr(actor, method).remote(*arguments) for actor in self.actors]
-        waiting = list(asked)
+        waiting, seconds = list(asked), _SECONDS_TO_RETURN
         while waiting:  # one by one: the others wait for a lost worker, and never finish
-            [done], waiting = self.ray.wait(waiting, num_returns=1)
-            _fetch(self.ray, done)
+            done, waiting = self.ray.wait(waiting, num_returns=1, timeout=seconds)
+            if not done:
+                hours = f"{seconds / 3600:g} hour{'s' * (seconds > 3600)}"
+                raise LostWorkerError(f"{len(waiting)} of {len(asked)} did not finish in {hours}")
+            _fetch(self.ray, done[0])
+            seconds = _SECONDS_AFTER_FIRST
         return _fetch(self.ray, asked[0])
 
     def call_first(self, method: str, *arguments: Any) -> Any:
@@ -62,7 +70,28 @@ def _fetch(ray: ModuleType, reference: Any) -> Any:
         cause = getattr(error, "cause", None)
         if isinstance(cause, TlkitError):
             raise type(cause)(*cause.args) from error
+        if not is_loss(ray, error):
+            raise
         raise LostWorkerError(clusters.explain_last_line(error)) from error
+
+
+# If a worker dies, JAX in the others raises an error too, and that may arrive first. Any other
+# error in the code of a worker would come again with new workers.
+def is_loss(ray: ModuleType, error: Exception) -> bool:
+    """Return whether an error means that a process, a machine or a connection was lost.
+
+    Args:
+        ray: Ray.
+        error: An error that Ray raised.
+    """
+    if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
+        return False
+    if not isinstance(error, ray.exceptions.RayTaskError):
+        return True
+    cause = getattr(error, "cause", None)
+    is_from_jax = type(cause).__name__ in _JAX_ERRORS
+    is_lasting = str(cause).startswith(_LASTING)
+    return isinstance(cause, ConnectionError) or (is_from_jax and not is_lasting)
 
 
 def plan_devices(ray: ModuleType, batch_size: int, workers: int | None) -> Devices:
@@ -84,6 +113,25 @@ def plan_devices(ray: ModuleType, batch_size: int, workers: int | None) -> Devic
         )
     found = clusters.plan_devices(ray.nodes(), workers)
     return replace(found, workers=_divide(batch_size, found.workers))
+
+
+def describe_idle(ray: ModuleType, batch_size: int, workers: int) -> str:
+    """Return how many devices stay idle, and a batch size that uses all; empty if none does.
+
+    Args:
+        ray: Ray, connected to the cluster.
+        batch_size: The number of images in a step of all workers.
+        workers: The number of workers.
+    """
+    devices = clusters.plan_devices(ray.nodes(), None)
+    idle = devices.workers - workers
+    if idle <= 0:
+        return ""
+    fitting = devices.workers * max(1, round(batch_size / devices.workers))
+    return (
+        f"{idle} of {devices.workers} devices stay idle, since the number of workers must divide "
+        f"the batch_size of {batch_size}; a batch_size of {fitting} would use all"
+    )
 
 
 def plan_remaining(ray: ModuleType, batch_size: int, workers: int) -> Devices:

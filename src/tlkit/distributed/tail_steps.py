@@ -62,7 +62,7 @@ class TailSteps:
                 self.optimizer,
                 [rates.get(id(each), 1.0) for each in self.tail.trainable_variables],
             )
-        self._measure_each = _find_loss(phase)
+        self._loss_per_image = _find_loss(phase)
         self._class_weight = class_weight.astype("float32")
         self._state: Any = None
         kept = (self._whole, self._whole, self._whole)
@@ -73,26 +73,25 @@ class TailSteps:
 
     def push(self) -> None:
         """Copy the weights and the optimizer's state to the devices."""
-        groups = (
-            self.tail.trainable_variables,
-            self.tail.non_trainable_variables,
-            self.optimizer.variables,
-        )
         self._state = tuple(
             [self._place(self._whole, keras.ops.convert_to_numpy(each)) for each in group]
-            for group in groups
+            for group in self._variables
         )
 
     def pull(self) -> None:
         """Copy the weights and the optimizer's state from the devices."""
-        groups = (
+        for group, arrays in zip(self._variables, self._state, strict=True):
+            for variable, array in zip(group, arrays, strict=True):
+                variable.assign(np.asarray(array))
+
+    @property
+    def _variables(self) -> tuple[list[Any], list[Any], list[Any]]:
+        """The variables in the order of the state on the devices."""
+        return (
             self.tail.trainable_variables,
             self.tail.non_trainable_variables,
             self.optimizer.variables,
         )
-        for group, arrays in zip(groups, self._state, strict=True):
-            for variable, array in zip(group, arrays, strict=True):
-                variable.assign(np.asarray(array))
 
     @property
     def learning_rate(self) -> float:
@@ -128,7 +127,7 @@ class TailSteps:
         others: Any,
         features: Any,
         labels: Any,
-        counted: Any,
+        mask: Any,
         *,
         training: bool,
     ) -> tuple[Any, Any]:
@@ -137,20 +136,20 @@ class TailSteps:
         predicted, others, penalties = self.tail.stateless_call(
             trainable, others, features, training=training, return_losses=True
         )
-        counted = ops.cast(counted, "float32")
-        number = ops.sum(counted)
-        each = self._measure_each(labels, predicted)
+        mask = ops.cast(mask, "float32")
+        number = ops.sum(mask)
+        each = self._loss_per_image(labels, predicted)
         if training:  # as in Keras, the loss of an evaluation has no weights
             each = each * ops.take(self._class_weight, labels)
-        loss = ops.sum(each * counted) / ops.maximum(number, 1.0)
+        loss = ops.sum(each * mask) / ops.maximum(number, 1.0)
         for penalty in penalties:
             loss = loss + penalty
         correct = ops.cast(ops.argmax(predicted, axis=-1) == labels, "float32")
-        sums = ops.stack([loss * number, ops.sum(correct * counted), number])
+        sums = ops.stack([loss * number, ops.sum(correct * mask), number])
         return loss, (others, sums)
 
-    def _evaluate(self, state: Any, features: Any, labels: Any, counted: Any) -> Any:
-        return self.measure(state[0], state[1], features, labels, counted, training=False)[1][1]
+    def _evaluate(self, state: Any, features: Any, labels: Any, mask: Any) -> Any:
+        return self.measure(state[0], state[1], features, labels, mask, training=False)[1][1]
 
 
 def _make_step(steps: TailSteps, jax: Any) -> Callable[..., Any]:
@@ -159,9 +158,9 @@ def _make_step(steps: TailSteps, jax: Any) -> Callable[..., Any]:
         lambda *arguments: steps.measure(*arguments, training=True), has_aux=True
     )
 
-    def step(state: Any, features: Any, labels: Any, counted: Any) -> Any:
+    def step(state: Any, features: Any, labels: Any, mask: Any) -> Any:
         trainable, others, slots = state
-        (_, (others, sums)), gradients = differentiate(trainable, others, features, labels, counted)
+        (_, (others, sums)), gradients = differentiate(trainable, others, features, labels, mask)
         trainable, slots = steps.optimizer.stateless_apply(slots, gradients, trainable)
         return (trainable, others, slots), sums
 

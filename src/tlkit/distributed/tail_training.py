@@ -1,9 +1,9 @@
 """A training of the tail of a classifier: its epochs, its states, and its lost workers."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -11,12 +11,16 @@ import keras
 
 import tlkit
 from tlkit._internal.temporaries import temporary_folder
+from tlkit.caching.plan import set_trainable
 from tlkit.distributed import state_files, tail_group
 from tlkit.distributed.cluster import Devices
+from tlkit.distributed.tail_epochs import StoppingRule, find_divergence
 from tlkit.distributed.tail_group import LostWorkerError, NoRoomError
 from tlkit.distributed.tail_rows import TailJob
-from tlkit.errors import Argument, ConfigError, StoreError, TrainingError
+from tlkit.errors import Argument, ConfigError, StoreError
 from tlkit.training import checkpoints, verification
+from tlkit.training.divergence import warn_of_divergence
+from tlkit.training.losses import find_mode
 from tlkit.training.model_state import reset_calibration, set_model
 from tlkit.training.records import PhaseRun, to_columns
 
@@ -25,11 +29,11 @@ _MAX_LOSSES = 3  # of workers, in a row without a finished epoch
 
 @dataclass(kw_only=True, eq=False)
 class TailTraining:
-    """A training, and how far it is.
+    """A training and its finished epochs.
 
     Attributes:
         job: The settings of the workers.
-        settings: What identifies the training.
+        settings: The settings that identify the training, by name.
         name: The name of the phase.
         on_message: A function of one line of text.
         history: The metrics of each finished epoch.
@@ -59,10 +63,9 @@ class TailTraining:
             self.seconds = float(state.values["seconds"])
             return
         folder.make_folder()
-        reset_calibration(model)
         with temporary_folder() as own:
             self.job.model.write(tlkit.save(model, own / self.job.model.name).read_bytes())
-        state_files.write(folder, 0, self._values(()), {}, kept=())
+        state_files.write(folder, 0, self._values(()), {}, keep_epochs=())
 
     def run(self, ray: ModuleType, devices: Devices) -> None:
         """Train all epochs that are missing, by new workers where some were lost.
@@ -71,11 +74,11 @@ class TailTraining:
             ConfigError: Workers died again and again.
         """
         num_losses = 0
-        while not self._is_over:
+        while not self._rule.is_over(self.history):
             done = len(self.history)
             try:
                 with tail_group.start(ray, self.job, devices, done) as group:
-                    while not self._is_over:
+                    while not self._rule.is_over(self.history):
                         self._run_epoch(group)
             except LostWorkerError as error:
                 if isinstance(error, NoRoomError) and not num_losses:
@@ -105,15 +108,9 @@ class TailTraining:
         metrics = group.call_all("train", number)
         rate = metrics.pop("learning_rate")
         metrics |= group.call_all("evaluate")
-        if not math.isfinite(metrics["loss"]):
-            raise TrainingError(
-                f"The phase {self.name!r} diverged: its loss was {metrics['loss']} in epoch "
-                f"{number + 1}. Lower the phase's learning_rate, or set warmup and "
-                "global_clipnorm, and choose another checkpoint folder."
-            )
         history = (*self.history, {**metrics, "learning_rate": rate})
-        kept = (number, self._find_best(history))
-        group.call_first("save", number + 1, self._values(history), kept)
+        needed = self._rule.list_needed(history)
+        group.call_first("save", number + 1, self._values(history), needed)
         self.history = history
         shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         seconds = time.perf_counter() - started
@@ -127,24 +124,38 @@ class TailTraining:
         Raises:
             StoreError: The state is damaged.
             TrainingError: A frozen weight changed, or a layer to be trained did not.
+
+        Warns:
+            UserWarning: The training diverged.
         """
-        best = self._find_best(self.history)
-        state = state_files.read(self.job.states, best)
-        if state is None:
-            raise StoreError(
-                f"The checkpoint of epoch {best} in '{self.job.states}' is damaged. Delete the "
-                "folder to train from the start."
-            )
+        best, diverged = self._rule.find_best(self.history), find_divergence(self.history)
         before = verification.hash_weights(model)
-        set_model(model, state.arrays)
-        reset_calibration(model)
+        if best:
+            self._restore(model, best)
+        if diverged:
+            loss = self.history[diverged - 1]["loss"]
+            warn_of_divergence(self.name, diverged, loss=loss, best_epoch=best)
+        plan = self.job.frozen.plan(model)
+        set_trainable(model, plan)
         return PhaseRun(
             name=self.name,
             history=to_columns(self.history),
             seconds=self._total_seconds,
             best_epoch=best,
-            movement=verification.verify_movement(model, self.job.frozen.plan(model), before),
+            movement=verification.verify_movement(model, plan, before, trained=best > 0),
+            diverged=diverged,
         )
+
+    def _restore(self, model: keras.Model, epoch: int) -> None:
+        """Set the classifier to the state after an epoch."""
+        state = state_files.read(self.job.states, epoch)
+        if state is None:
+            raise StoreError(
+                f"The checkpoint of epoch {epoch} in '{self.job.states}' is damaged. Delete the "
+                "folder to train from the start."
+            )
+        set_model(model, state.arrays)
+        reset_calibration(model)
 
     def _values(self, history: tuple[dict[str, float], ...]) -> dict[str, Any]:
         return {
@@ -157,19 +168,11 @@ class TailTraining:
     def _total_seconds(self) -> float:
         return self.seconds + time.perf_counter() - self._started
 
-    def _find_best(self, history: tuple[dict[str, float], ...]) -> int:
-        """Return the epoch, from 1, whose weights are the result: the last one, or the best."""
-        phase = self.job.phase
-        if phase.patience is None:
-            return len(history)
-        sign = -1 if phase.monitor.endswith("accuracy") else 1
-        values = [sign * epoch[phase.monitor] for epoch in history]
-        return 1 + values.index(min(values))
-
-    @property
-    def _is_over(self) -> bool:
-        phase, done = self.job.phase, len(self.history)
-        if phase.patience is None or not done:
-            return done >= phase.epochs
-        waited = done - self._find_best(self.history)
-        return done >= phase.epochs or waited >= max(phase.patience, 1)
+    @cached_property
+    def _rule(self) -> StoppingRule:
+        phase, mode = self.job.phase, None
+        if phase.patience is not None:
+            mode = find_mode(phase, num_classes=len(self.job.names), form="integers")
+        return StoppingRule(
+            epochs=phase.epochs, patience=phase.patience, monitor=phase.monitor, mode=mode
+        )

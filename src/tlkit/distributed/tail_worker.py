@@ -2,7 +2,7 @@
 
 import importlib
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
@@ -23,7 +23,13 @@ from tlkit.distributed.tail_rows import TailJob, TailRows
 from tlkit.distributed.tail_steps import TailSteps
 from tlkit.errors import StoreError
 from tlkit.training import precision
-from tlkit.training.model_state import assign, get_model, number_arrays, set_model
+from tlkit.training.model_state import (
+    assign,
+    get_model,
+    number_arrays,
+    reset_calibration,
+    set_model,
+)
 
 _SHARE = 0.5  # of a machine's free memory, to hold features
 _PARTS = 2  # training and validation
@@ -42,7 +48,7 @@ class TailWorker:
     def __init__(self, job: TailJob, rank: int, workers: int) -> None:
         self._job, self._rank, self._workers = job, rank, workers
         self._training = ExitStack()
-        self._kept: dict[str, TailRows] = {}
+        self._rows: dict[str, TailRows] = {}
 
     def find_address(self) -> str:
         """Return an address of this machine at which the workers can meet."""
@@ -54,6 +60,9 @@ class TailWorker:
     def start(self, address: str, epoch: int) -> None:
         """Meet the other workers, read the images, and restore the state after an epoch.
 
+        The caller waits for all workers before the first epoch: within an epoch they wait for each
+        other too, but JAX does so for 30 seconds only.
+
         Raises:
             DataError: A file of features is missing, or has other labels.
             StoreError: The state is damaged.
@@ -64,6 +73,7 @@ class TailWorker:
             jax.distributed.initialize(
                 address, self._workers, self._rank, initialization_timeout=_SECONDS_TO_MEET
             )
+        self._read_images()
         keras.utils.set_random_seed(self._job.seed)
         self._training.enter_context(precision.compute_in(self._model, self._job.phase.precision))
         if epoch:
@@ -76,38 +86,49 @@ class TailWorker:
 
     def train(self, epoch: int) -> dict[str, float]:
         """Train an epoch, from 0; return its metrics."""
-        batches = self._read("train").batches((self._job.seed, epoch))
+        batches = self._rows["train"].batches((self._job.seed, epoch))
         metrics = _to_metrics(self._steps.train(batches))
         self._steps.pull()
         return {**metrics, "learning_rate": self._steps.learning_rate}
 
     def evaluate(self) -> dict[str, float]:
         """Return the metrics of the validation images; empty without any."""
-        if not self._lanes("validation").count:
+        if "validation" not in self._rows:
             return {}
-        sums = self._steps.evaluate(self._read("validation").batches(None))
+        sums = self._steps.evaluate(self._rows["validation"].batches(None))
         return {f"val_{name}": value for name, value in _to_metrics(sums).items()}
 
-    def save(self, epoch: int, values: Mapping[str, Any], kept: Sequence[int]) -> None:
+    def save(self, epoch: int, values: Mapping[str, Any], keep_epochs: Collection[int]) -> None:
         """Write the state after an epoch.
 
         Args:
             epoch: The number of finished epochs.
             values: Values that JSON supports.
-            kept: As for `state_files.write`.
+            keep_epochs: As for `state_files.write`.
 
         Raises:
             StoreError: It can't be written.
         """
         slots = number_arrays("optimizer", self._steps.optimizer.variables)
         arrays = {**get_model(self._model), **slots}
-        state_files.write(self._job.states, epoch, values, arrays, kept=kept)
+        state_files.write(self._job.states, epoch, values, arrays, keep_epochs=keep_epochs)
+
+    def _read_images(self) -> None:
+        lanes = {part: self._lanes(part) for part in ("train", "validation")}
+        self._rows = tail_rows.read(
+            self._job,
+            {part: each for part, each in lanes.items() if each.count},
+            shapes=self._cut.shapes,  # of the model in float32, as the features were extracted
+            max_part_bytes=self._find_max_part_bytes(),
+        )
 
     @cached_property
     def _model(self) -> keras.Model:
         with temporary_folder() as folder:
             (folder / "model.keras").write_bytes(self._job.model.read())
-            return tlkit.load(folder / "model.keras")
+            model = tlkit.load(folder / "model.keras")
+        reset_calibration(model)  # of the weights at the start
+        return model
 
     @cached_property
     def _cut(self) -> Cut:
@@ -134,17 +155,8 @@ class TailWorker:
             rank=self._rank,
         )
 
-    def _read(self, part: str) -> TailRows:
-        """Return this worker's images of a part, which are read once."""
-        if part not in self._kept:
-            self._kept[part] = tail_rows.read(
-                self._job, part, self._lanes(part), shapes=self._cut.shapes, max_bytes=self._room
-            )
-        return self._kept[part]
-
-    @cached_property
-    def _room(self) -> int:
-        """The bytes of memory for the images of a part; all workers may be on this machine."""
+    def _find_max_part_bytes(self) -> int:
+        """Return the memory for the images of a part; all workers may be on this machine."""
         return int(_SHARE * system.free_memory()) // (_PARTS * self._workers)
 
 

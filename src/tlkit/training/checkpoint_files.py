@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors.numpy
@@ -13,7 +13,11 @@ import safetensors.numpy
 from tlkit._internal import arguments, files, user_warnings
 from tlkit.errors import ConfigError, StoreError
 
-_PREFIX, _SUFFIX = "state-", ".safetensors"
+_PREFIX = "state-"
+ENDING = ".safetensors"
+"""The ending of the names of states."""
+File = TypeVar("File")
+
 _KEPT = 2
 _NOTES = "notes.json"
 _MAX_NOTES = 2**20  # bytes
@@ -64,10 +68,10 @@ class CheckpointFolder:
             StoreError: The state can't be written.
         """
         states = self._list_states()
-        number = 1 + (_number(states[-1]) if states else 0)
+        number = 1 + (parse_name(states[-1].name) if states else 0)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            path = self.folder / f"{_PREFIX}{number:06}{_SUFFIX}"
+            path = self.folder / name_state(number)
             with files.replace_atomically(path) as temporary:
                 temporary.write_bytes(to_bytes(values, arrays))
             for old in states[: 1 - _KEPT]:
@@ -79,25 +83,12 @@ class CheckpointFolder:
         """Return the last undamaged state; None if nothing was saved.
 
         Raises:
-            StoreError: There are states, but all are damaged.
+            StoreError: There are states, but all are damaged, or one can't be read.
 
         Warns:
             UserWarning: The last state is damaged, and an earlier one is returned.
         """
-        states = self._list_states()
-        for path in reversed(states):
-            state = read_state(path)
-            if state is not None:
-                return state
-            user_warnings.warn(
-                f"'{path}' is damaged; training goes on from an earlier checkpoint if there is one."
-            )
-        if states:
-            raise StoreError(
-                f"Every checkpoint in '{self.folder}' is damaged. Delete the folder to train from "
-                "the start."
-            )
-        return None
+        return load_last(self._list_states(), read_state, folder=self.folder)
 
     def drop_last(self) -> None:
         """Remove the last state, so that `load` returns the one before it."""
@@ -130,13 +121,56 @@ class CheckpointFolder:
 
     def _list_states(self) -> list[Path]:
         """Return the files of states, the oldest first."""
-        found = self.folder.glob(f"{_PREFIX}*{_SUFFIX}") if self.folder.is_dir() else ()
-        return sorted((path for path in found if _number(path) >= 0), key=_number)
+        found = self.folder.glob(f"{_PREFIX}*{ENDING}") if self.folder.is_dir() else ()
+        numbered = {parse_name(path.name): path for path in found}
+        return [numbered[number] for number in sorted(numbered) if number >= 0]
 
 
-def _number(path: Path) -> int:
-    text = path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
-    return int(text) if text.isascii() and text.isdecimal() else -1
+def name_state(number: int) -> str:
+    """Return the name of the file of a state.
+
+    Examples:
+        >>> name_state(7), parse_name("state-000007.safetensors"), parse_name("model.safetensors")
+        ('state-000007.safetensors', 7, -1)
+    """
+    return f"{_PREFIX}{number:06}{ENDING}"
+
+
+def parse_name(name: str) -> int:
+    """Return the number of a state from the name of its file; -1 for another file."""
+    text = name.removeprefix(_PREFIX).removesuffix(ENDING)
+    is_state = text.isascii() and text.isdecimal() and name == f"{_PREFIX}{text}{ENDING}"
+    return int(text) if is_state else -1
+
+
+def load_last(
+    files: Sequence[File], read: Callable[[File], SavedState | None], *, folder: object
+) -> SavedState | None:
+    """Return the state in the last file that is not damaged; None without files.
+
+    Args:
+        files: The files of states, the oldest first.
+        read: Returns the state in a file; None if it is damaged.
+        folder: The folder of the files, for the message.
+
+    Raises:
+        StoreError: There are files, but all are damaged, or one can't be read.
+
+    Warns:
+        UserWarning: The last state is damaged.
+    """
+    for file in reversed(files):
+        state = read(file)
+        if state is not None:
+            return state
+        user_warnings.warn(
+            f"'{file}' is damaged; training goes on from an earlier checkpoint if there is one."
+        )
+    if files:
+        raise StoreError(
+            f"Every checkpoint in '{folder}' is damaged. Delete the folder to train from the start."
+        )
+    return None
 
 
 def to_bytes(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -171,7 +205,17 @@ def _digest(array: np.ndarray, dtype: str) -> str:
 
 
 def read_state(path: Path) -> SavedState | None:
-    """Return the state in a file; None if it is damaged."""
+    """Return the state in a file; None if it is damaged or missing.
+
+    Raises:
+        StoreError: The file exists, but can't be read.
+    """
+    try:
+        path.open("rb").close()  # safetensors raises the same error for content and permissions
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"Can't read '{path}': {error.strerror or error}.") from error
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from typing_extensions import override
 
+from tlkit._internal import user_warnings
 from tlkit.data import batches
 from tlkit.models import freezing
 from tlkit.models.inspection import is_multi_label
@@ -167,6 +168,26 @@ class StopOnDivergence(keras.callbacks.Callback):
         if self.diverged is not None:
             self.model.set_weights(self._best_weights)
         self._best_weights = []
+
+
+def warn_of_divergence(name: str, epoch: int, *, loss: float, best_epoch: int) -> None:
+    """Warn that a phase diverged, and say which weights were restored.
+
+    Args:
+        name: The name of the phase.
+        epoch: The epoch, from 1, in which divergence was detected.
+        loss: The loss of this epoch.
+        best_epoch: The epoch, from 1, whose weights were restored; 0 means before the phase.
+
+    Warns:
+        UserWarning: Always.
+    """
+    where = f"those of epoch {best_epoch}" if best_epoch else "those from before the phase"
+    user_warnings.warn(
+        f"The phase {name!r} diverged: its loss was {loss:.4g} in epoch {epoch}. The best weights "
+        f"were restored, {where}. Lower the phase's learning_rate, or set warmup and "
+        "global_clipnorm."
+    )
 
 
 def _predict_some(

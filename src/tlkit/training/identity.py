@@ -49,20 +49,26 @@ def describe_training(
     shapes = [(tuple(weight.shape), str(weight.dtype)) for weight in model.weights]
     found = {
         "keras": f"{keras.__version__} on {keras.config.backend()}",
-        "model": f"of {len(shapes)} weights, {_digest(repr(shapes).encode())}",
+        "model": f"of {len(shapes)} weights, {digest(repr(shapes).encode())}",
         "data": describe_data(data),
         "validation_data": "none" if validation_data is None else describe_data(validation_data),
     }
     for (name, phase), seed in zip(phases.items(), seeds, strict=True):
         found[f"{name}.seed"] = str(seed)
-        for field in fields(phase):
-            value = getattr(phase, field.name)
-            if field.name == "freeze":
-                names = [layer.name for layer in plans[name].frozen]
-                found[f"{name}.freeze"] = f"{len(names)} layers"
-            else:
-                found[f"{name}.{field.name}"] = describe_value(value)
+        found |= describe_phase(name, phase)
+        found[f"{name}.freeze"] = f"{len(plans[name].frozen)} layers"
     return found
+
+
+def describe_phase(name: str, phase: Phase | SolvedHead) -> dict[str, str]:
+    """Return the settings of a phase by name, each as a short text.
+
+    Args:
+        name: The name of the phase, with which the names of its settings begin.
+        phase: The phase; the caller describes its `freeze`, which is a function.
+    """
+    names = [field.name for field in fields(phase) if field.name != "freeze"]
+    return {f"{name}.{each}": describe_value(getattr(phase, each)) for each in names}
 
 
 def describe_value(value: Any) -> str:
@@ -116,7 +122,7 @@ class _Describer:
         self._seen.append(value)
         if isinstance(value, FunctionType):
             content = self.describe(_list_function(value))
-            return f"{value.__qualname__} {_digest(content.encode())}"
+            return f"{value.__qualname__} {digest(content.encode())}"
         if isinstance(value, type):
             methods = {} if _is_of_library(value.__module__) else _list_methods(value)
             return f"{value.__module__}.{value.__qualname__} {self.describe(methods)}"
@@ -130,7 +136,7 @@ class _Describer:
 
 def _describe_array(value: np.ndarray) -> str:
     content = repr(value.tolist()).encode() if value.dtype == object else value.tobytes()
-    return f"{value.dtype} {value.shape} {_digest(content)}"
+    return f"{value.dtype} {value.shape} {digest(content)}"
 
 
 # The versions of libraries are compared apart from settings, so of a library's function only what
@@ -210,8 +216,9 @@ def describe_data(data: Inputs) -> str:
     images, labels = data
     some = np.unique(np.linspace(0, len(labels) - 1, _NUM_IMAGES).astype(int))
     content = [np.asarray(each).tobytes() for each in (images[some], labels)]
-    return f"{len(labels):,} images, {_digest(b''.join(content))}"
+    return f"{len(labels):,} images, {digest(b''.join(content))}"
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
+    """Return a digest that is short enough for a message."""
     return hashlib.sha256(content).hexdigest()[:_DIGITS]

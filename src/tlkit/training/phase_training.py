@@ -8,14 +8,13 @@ from typing import Any
 
 import keras
 
-from tlkit._internal import user_warnings
 from tlkit._internal.variables import seed_layers
 from tlkit.caching.plan import FrozenPart
 from tlkit.data.batches import Inputs
 from tlkit.models import freezing
 from tlkit.training import head_solver, inputs, progress, verification
 from tlkit.training.checkpoints import Checkpoints, PhaseCheckpoints
-from tlkit.training.divergence import StopOnDivergence, measure_baseline
+from tlkit.training.divergence import StopOnDivergence, measure_baseline, warn_of_divergence
 from tlkit.training.fit import EpochRecorder, compile_phase, fit_tail, fit_whole
 from tlkit.training.losses import find_form, find_mode
 from tlkit.training.phase import Phase, SolvedHead
@@ -95,7 +94,9 @@ def run_phase(
     seconds = time.perf_counter() - started
     if lines is not None and isinstance(phase, SolvedHead):
         lines.write_solution(head_solver.solver_of(model, phase), fitted.epochs[0], seconds)
-    _warn_of_divergence(name, fitted)
+    if fitted.diverged is not None:
+        loss = fitted.epochs[fitted.diverged - 1]["loss"]
+        warn_of_divergence(name, fitted.diverged, loss=loss, best_epoch=fitted.best_epoch)
     is_trained = isinstance(phase, Phase) and fitted.best_epoch > 0 and not fitted.interrupted
     run = PhaseRun(
         name=name,
@@ -194,16 +195,4 @@ def _create_stopper(
         patience=phase.patience,
         mode=find_mode(phase, num_classes=model.output_shape[-1], form=form),
         restore_best_weights=True,
-    )
-
-
-def _warn_of_divergence(name: str, fitted: _Fitted) -> None:
-    if fitted.diverged is None:
-        return
-    loss, best = fitted.epochs[fitted.diverged - 1]["loss"], fitted.best_epoch
-    where = f"those of epoch {best}" if best else "those from before the phase"
-    user_warnings.warn(
-        f"The phase {name!r} diverged: its loss was {loss:.4g} in epoch {fitted.diverged}. The "
-        f"best weights were restored, {where}. Lower the phase's learning_rate, or set warmup and "
-        "global_clipnorm."
     )
