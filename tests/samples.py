@@ -101,3 +101,14 @@ def run_until_killed(code: str, *arguments: object) -> Iterator[subprocess.Popen
             yield process
         finally:
             process.kill()
+
+
+def seeded_classifier() -> keras.Model:
+    """Return a classifier of two convolutions with BatchNormalization, the same in each process."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((9, 9, 3))
+    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu", name="stem")(image)
+    x = keras.layers.BatchNormalization(name="stem_bn")(x)
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="top")(x)
+    x = keras.layers.BatchNormalization(name="top_bn")(x)
+    return small_classifier(keras.Model(image, x, name="small"))

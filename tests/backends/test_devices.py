@@ -15,23 +15,14 @@ from tlkit.errors import ConfigError
 _CODE = """
 import json, keras, numpy as np
 import tlkit
-from tests.samples import make_stripes, small_classifier
+from tests.samples import make_stripes, seeded_classifier
 from tlkit import Cache, Phase, TwoPhaseTrainer, freezing
 from tlkit.training import use_devices
 
 DATA, HELD_OUT = make_stripes(42, contrast=120), make_stripes(24, contrast=120, seed=1)
 
-def build():
-    keras.utils.set_random_seed(0)
-    image = keras.Input((9, 9, 3))
-    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu", name="stem")(image)
-    x = keras.layers.BatchNormalization(name="stem_bn")(x)
-    x = keras.layers.Conv2D(4, 3, activation="relu", name="top")(x)
-    x = keras.layers.BatchNormalization(name="top_bn")(x)
-    return small_classifier(keras.Model(image, x, name="small"))
-
 def train(cache):
-    model = build()
+    model = seeded_classifier()
     trainer = TwoPhaseTrainer(
         head=Phase(epochs=1, learning_rate=1e-2, batch_size=36),
         fine_tune=Phase(epochs=2, learning_rate=1e-3, batch_size=36,

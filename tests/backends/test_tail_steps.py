@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from tests.samples import make_stripes, small_classifier
+from tests.samples import make_stripes, seeded_classifier
 
 import tlkit
 from tlkit import freezing
@@ -29,16 +29,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def _build() -> keras.Model:
-    keras.utils.set_random_seed(0)
-    image = keras.Input((9, 9, 3))
-    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu", name="stem")(image)
-    x = keras.layers.BatchNormalization(name="stem_bn")(x)
-    x = keras.layers.Conv2D(4, 3, activation="relu", name="top")(x)
-    x = keras.layers.BatchNormalization(name="top_bn")(x)
-    return small_classifier(keras.Model(image, x, name="small"))
-
-
 @pytest.mark.parametrize(
     "phase",
     [
@@ -49,7 +39,7 @@ def _build() -> keras.Model:
 )
 def test_steps_are_those_of_keras(phase: Phase) -> None:
     images, labels = make_stripes(48, contrast=120)
-    found, expected = _build(), _build()
+    found, expected = seeded_classifier(), seeded_classifier()
     frozen = tail.check(found, phase)
     cut = tail.cut_tail(found, frozen, images[:1])
     trunk = Part(
@@ -88,7 +78,7 @@ def test_a_phase_in_16_bits_is_near_one_in_32_bits() -> None:
     results = {}
     for name in ("float32", "bfloat16"):
         phase = Phase(freeze=freezing.first(3), optimizer="sgd", learning_rate=0.1, precision=name)
-        model = _build()
+        model = seeded_classifier()
         frozen = tail.check(model, phase)
         cut = tail.cut_tail(model, frozen, images[:1])
         trunk = Part(
@@ -121,7 +111,7 @@ def _start_worker(
     phase = Phase(
         freeze=freezing.first(3), optimizer="sgd", learning_rate=0.1, batch_size=16, **settings
     )
-    model = _build()
+    model = seeded_classifier()
     probabilities_of(model).temperature = 2.0
     tlkit.save(model, folder / "model.keras")
     frozen = tail.check(model, phase)
@@ -187,7 +177,7 @@ def test_images_that_fill_a_batch_have_no_part_in_it() -> None:
     phase = Phase(freeze=freezing.everything, optimizer="sgd", learning_rate=0.1)
     results = []
     for rows in (np.arange(10), np.arange(16)):
-        model = _build()
+        model = seeded_classifier()
         frozen = tail.check(model, phase)
         cut = tail.cut_tail(model, frozen, images[:1])
         trunk = Part(

@@ -93,7 +93,7 @@ class OtherFiles:
         self.example = self.example or next(iter(files), None)
 
     def describe(self) -> str:
-        """Return a text with the numbers of files; empty text if there are none."""
+        """Return the number of files of each ending as text, which is empty if there are none."""
         if self.example is None:
             return ""
         counts = [f"{count:,} {ending}" for ending, count in self.counts.most_common()]
